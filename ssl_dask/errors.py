@@ -1,0 +1,140 @@
+"""Every error that ssl_dask raises on purpose, each with the exit code of the command line.
+
+A message names the value, the limit and the cure; it never quotes the content of a data cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+MAX_PROBLEMS_SHOWN = 100
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a job file or its input, and where.
+
+    Parameters
+    ----------
+    message
+        One sentence: what was expected and what was found.
+    file, row_group, column
+        Where, as far as it is known. `row_group` counts from 0, as Parquet does.
+    rows
+        How many rows are concerned.
+    hint
+        What to do about it.
+    """
+
+    message: str
+    file: str | None = None
+    row_group: int | None = None
+    column: str | None = None
+    rows: int | None = None
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        where = [self.file] if self.file else []
+        if self.row_group is not None:
+            where.append(f"row group {self.row_group}")
+        if self.column is not None:
+            where.append(f"column {self.column!r}")
+        text = f"{', '.join(where)}: {self.message}" if where else self.message
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+class SslDaskError(Exception):
+    """Base of all errors raised on purpose.
+
+    Attributes
+    ----------
+    exit_code
+        What the command line exits with.
+    problems
+        Every `Problem` found; the message lists them, up to `MAX_PROBLEMS_SHOWN`.
+    """
+
+    exit_code: ClassVar[int] = 70
+
+    def __init__(self, problems: str | Problem | Sequence[Problem], **where: Any) -> None:
+        if isinstance(problems, str):
+            problems = [Problem(problems, **where)]
+        elif isinstance(problems, Problem):
+            problems = [problems]
+        self.problems: list[Problem] = list(problems)
+        super().__init__(self._text())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions cross process boundaries when a worker raises them.
+        return type(self), (self.problems,)
+
+    def _text(self) -> str:
+        shown = [str(problem) for problem in self.problems[:MAX_PROBLEMS_SHOWN]]
+        hidden = len(self.problems) - len(shown)
+        if hidden > 0:
+            shown.append(f"... and {hidden} more")
+        return shown[0] if len(shown) == 1 else "\n".join(f"- {line}" for line in shown)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the first problem's place and hint, for the last line of a failed run."""
+        first = asdict(self.problems[0]) if self.problems else {}
+        return {
+            "code": self.exit_code,
+            "error": type(self).__name__,
+            "message": str(self),
+            **{key: first.get(key) for key in ("file", "row_group", "column", "rows", "hint")},
+        }
+
+
+class JobSpecError(SslDaskError):
+    """The job file or the command's arguments are wrong."""
+
+    exit_code = 2
+
+
+class InputDataError(SslDaskError):
+    """The data to be labelled, or the labels, are not usable as they stand."""
+
+    exit_code = 3
+
+
+class ResumeMismatchError(SslDaskError):
+    """A checkpoint belongs to another job, input or version."""
+
+    exit_code = 4
+
+
+class ComputeError(SslDaskError):
+    """Workers were lost, ran out of memory, or nothing moved any more."""
+
+    exit_code = 5
+
+
+class StorageError(SslDaskError):
+    """The output could not be written: disk full, no permission, not a folder of ours."""
+
+    exit_code = 6
+
+
+class CommitUnknownError(SslDaskError):
+    """It is not known whether the new run became visible; nothing was deleted."""
+
+    exit_code = 7
+
+
+class QualityError(SslDaskError):
+    """The labels there are do not allow the answer that was asked for."""
+
+    exit_code = 8
+
+
+class OutputLockedError(SslDaskError):
+    """Another run holds the output."""
+
+    exit_code = 75
+
+
+class GraphError(InputDataError):
+    """A neighbour graph cannot be built from these rows or edges."""

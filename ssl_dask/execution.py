@@ -1,0 +1,249 @@
+"""Where block tasks run: in this process, or on the workers of a Dask cluster.
+
+Rooms of the package describe work as lists of `dask.delayed.Delayed`, one a block, and hand them to an
+`Execution`. The answer does not depend on where they ran.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, Any
+
+import dask
+from dask.callbacks import Callback
+from dask.delayed import Delayed
+from distributed import Client, KilledWorker, futures_of
+from distributed import wait as wait_for_futures
+from distributed.comm import CommClosedError
+from threadpoolctl import threadpool_limits
+
+from ssl_dask.errors import ComputeError, SslDaskError, StorageError
+
+if TYPE_CHECKING:
+    from distributed import Future
+
+Progress = Callable[[str, int, int], None]
+"""Called as `progress(what, done, total)`, total in tasks; calls may come from another thread."""
+
+TICK_SECONDS = 0.5
+
+
+class Execution:
+    """Runs block tasks and waits for them, watching for lost or stalled workers.
+
+    Parameters
+    ----------
+    client
+        A `distributed.Client`: tasks run on its cluster. None: in threads of this process, one
+        BLAS thread each.
+    threads
+        Threads used without a client; default: the cores of this machine that may be used.
+    memory_per_task
+        Bytes that one task may use; default: what the workers have over their threads, or a
+        quarter of this machine's memory over `threads`.
+    progress
+        Told about finished tasks.
+    stall_seconds
+        No task finished and no worker executing anything for so long: `ComputeError`.
+    no_workers_seconds
+        No worker at all for so long: `ComputeError`.
+    """
+
+    def __init__(
+        self,
+        client: Client | None = None,
+        *,
+        threads: int | None = None,
+        memory_per_task: int | None = None,
+        progress: Progress | None = None,
+        stall_seconds: float = 300.0,
+        no_workers_seconds: float = 60.0,
+    ) -> None:
+        self.client = client
+        self._progress = progress
+        self._stall_seconds = stall_seconds
+        self._no_workers_seconds = no_workers_seconds
+        if client is None:
+            self.n_slots = threads or len(os.sched_getaffinity(0))
+            self.n_workers = 1
+            memory = memory_per_task or _physical_memory() // 4 // self.n_slots
+        else:
+            workers = client.scheduler_info(n_workers=-1)["workers"].values()
+            self.n_workers = max(len(workers), 1)
+            self.n_slots = max(sum(worker["nthreads"] for worker in workers), 1)
+            shares = [w["memory_limit"] // w["nthreads"] for w in workers if w["memory_limit"]]
+            memory = memory_per_task or min(shares, default=_physical_memory() // 4)
+        self.memory_per_task = int(memory)
+
+    def persist(self, tasks: Sequence[Delayed], what: str = "") -> list[Delayed]:
+        """Run `tasks`, keep each result where it was made, and return handles to the results.
+
+        Raises
+        ------
+        ComputeError
+            Workers were lost, ran out of memory, or nothing moved for `stall_seconds`.
+        """
+        tasks = list(tasks)
+        if not tasks:
+            return []
+        if self.client is None:
+            with threadpool_limits(1), self._local_progress(what):
+                kept = dask.persist(*tasks, scheduler="threads", num_workers=self.n_slots)
+            return list(kept)
+        kept = self.client.persist(tasks, optimize_graph=False)
+        self._wait(futures_of(kept), what)
+        return list(kept)
+
+    def compute(self, tasks: Sequence[Delayed], what: str = "") -> list[Any]:
+        """Run `tasks` and return their results to this process; they must be small.
+
+        Raises
+        ------
+        ComputeError
+            As `persist`.
+        """
+        tasks = list(tasks)
+        if not tasks:
+            return []
+        if self.client is None:
+            with threadpool_limits(1), self._local_progress(what):
+                return list(dask.compute(*tasks, scheduler="threads", num_workers=self.n_slots))
+        futures = self.client.compute(tasks, optimize_graph=False)
+        self._wait(futures, what)
+        return list(self.client.gather(futures))
+
+    def _local_progress(self, what: str) -> Callback:
+        if self._progress is None or not what:
+            return Callback()
+        return _LocalProgress(self._progress, what)
+
+    def _wait(self, futures: list[Future], what: str) -> None:
+        """Wait until all futures are done; never a bare wait, which hangs when workers are gone."""
+        watch = _StallWatch(self.client, self._stall_seconds, self._no_workers_seconds)
+        while True:
+            try:
+                wait_for_futures(futures, timeout=TICK_SECONDS)
+                finished = True
+            except TimeoutError:
+                finished = False
+            except CancelledError as error:
+                raise _scheduler_lost(what) from error
+            done = 0
+            for future in futures:
+                if future.status == "error":
+                    raise_task_error(future, what)
+                if future.status in ("cancelled", "lost"):
+                    raise _scheduler_lost(what)
+                done += future.status == "finished"
+            if self._progress is not None and what:
+                self._progress(what, done, len(futures))
+            if finished:
+                return
+            watch.check(done, what)
+
+
+class _LocalProgress(Callback):  # type: ignore[misc]
+    """Counts finished tasks of Dask's threaded scheduler."""
+
+    def __init__(self, progress: Progress, what: str) -> None:
+        super().__init__()
+        self._report, self._what = progress, what
+        self._lock, self._last = threading.Lock(), 0.0
+
+    def _posttask(self, key: Any, result: Any, dsk: Any, state: Any, worker_id: Any) -> None:
+        with self._lock:
+            now = time.monotonic()
+            left = len(state["waiting"]) + len(state["ready"]) + len(state["running"])
+            if now - self._last < TICK_SECONDS and left > 0:
+                return
+            self._last = now
+        done = len(state["finished"])
+        self._report(self._what, done, done + left)
+
+
+class _StallWatch:
+    """Notices that a cluster will not finish: no workers, or none that executes anything."""
+
+    def __init__(self, client: Client, stall_seconds: float, no_workers_seconds: float) -> None:
+        self._client = client
+        self._stall_seconds = stall_seconds
+        self._no_workers_seconds = no_workers_seconds
+        self._moved_at = self._workers_at = time.monotonic()
+        self._done = -1
+
+    def check(self, done: int, what: str) -> None:
+        now = time.monotonic()
+        if self._client.status not in ("running", "connecting"):
+            raise _scheduler_lost(what)
+        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        if workers:
+            self._workers_at = now
+        elif now - self._workers_at > self._no_workers_seconds:
+            raise ComputeError(
+                f"the cluster had no workers for {self._no_workers_seconds:.0f} s during {what!r}",
+                hint="start workers, or see their logs for why they ended",
+            )
+        executing = any(
+            worker.get("metrics", {}).get("executing", 0) and worker.get("status") != "paused"
+            for worker in workers.values()
+        )
+        if done != self._done or executing:
+            self._done, self._moved_at = done, now
+        elif now - self._moved_at > self._stall_seconds:
+            paused = sum(worker.get("status") == "paused" for worker in workers.values())
+            raise ComputeError(
+                f"no task of {what!r} moved for {self._stall_seconds:.0f} s; {paused} of"
+                f" {len(workers)} workers are paused for want of memory",
+                hint="give the workers more memory, or more disk to spill to",
+            )
+
+
+def raise_task_error(future: Future, what: str) -> None:
+    """Raise the error of a failed task, told in the words of this package.
+
+    Raises
+    ------
+    SslDaskError
+        As the task raised it; `ComputeError` for a killed worker or a lack of memory;
+        `StorageError` for a full disk. Any other error is raised as it is.
+    """
+    error = future.exception()
+    raise as_package_error(error, what) from error
+
+
+def as_package_error(error: BaseException, what: str) -> BaseException:
+    """Return `error` in the words of this package where it is one of the known kinds."""
+    if isinstance(error, SslDaskError):
+        return error
+    if isinstance(error, KilledWorker):
+        worker = getattr(error, "last_worker", None)
+        limit = getattr(worker, "memory_limit", 0) or 0
+        size = f" (memory limit {limit / 2**20:.0f} MiB)" if limit else ""
+        return ComputeError(
+            f"the worker{size} died again and again at {what!r}; most often its memory was not"
+            " enough",
+            hint="raise cluster.memory, or lower input.block_rows",
+        )
+    if isinstance(error, MemoryError):
+        return ComputeError(f"out of memory at {what!r}: {error}", hint="raise cluster.memory")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(f"disk full at {what!r}", file=str(error.filename or ""))
+    if isinstance(error, (CancelledError, CommClosedError)):
+        return _scheduler_lost(what)
+    return error
+
+
+def _scheduler_lost(what: str) -> ComputeError:
+    return ComputeError(
+        f"the connection to the scheduler was lost during {what!r}",
+        hint="see the scheduler's log; run again with --resume",
+    )
+
+
+def _physical_memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

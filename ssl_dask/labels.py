@@ -1,0 +1,69 @@
+"""The labels that were given: which rows, which class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+UNLABELLED = -1
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Seed labels of a data set, kept sparse: a few hundred rows of possibly billions.
+
+    Parameters
+    ----------
+    n_rows
+        Number of rows N of the whole data set.
+    rows
+        int64 array (S,), strictly increasing: numbers of the labelled rows.
+    codes
+        int32 array (S,): position of each row's label in `classes`.
+    classes
+        array (C,) of the distinct label values, sorted, in the type of the input.
+    """
+
+    n_rows: int
+    rows: npt.NDArray[np.int64]
+    codes: npt.NDArray[np.int32]
+    classes: npt.NDArray[Any]
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes C."""
+        return len(self.classes)
+
+    @property
+    def n_seeds(self) -> int:
+        """Number of labelled rows S."""
+        return len(self.rows)
+
+    @classmethod
+    def from_codes(cls, codes: npt.ArrayLike, classes: npt.ArrayLike) -> Labels:
+        """Build from a dense array (N,) of codes in which -1 stands for unlabelled."""
+        dense = np.asarray(codes, dtype=np.int32)
+        rows = np.flatnonzero(dense != UNLABELLED).astype(np.int64)
+        return cls(len(dense), rows, dense[rows], np.asarray(classes))
+
+    def to_codes(self) -> npt.NDArray[np.int32]:
+        """Return a dense int32 array (N,) with -1 for unlabelled rows. Costs 4 N bytes."""
+        dense = np.full(self.n_rows, UNLABELLED, dtype=np.int32)
+        dense[self.rows] = self.codes
+        return dense
+
+    def class_counts(self) -> npt.NDArray[np.int64]:
+        """Return the number of seeds of each class, int64 (C,)."""
+        return np.bincount(self.codes, minlength=self.n_classes).astype(np.int64)
+
+    def subset(self, keep: npt.NDArray[np.bool_]) -> Labels:
+        """Return the labels of which `keep`, bool (S,), is true; classes stay as they are."""
+        return Labels(self.n_rows, self.rows[keep], self.codes[keep], self.classes)
+
+    def in_rows(self, start: int, stop: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+        """Return (positions from `start`, codes) of the seeds in rows `start` to `stop`."""
+        first, last = np.searchsorted(self.rows, [start, stop])
+        return self.rows[first:last] - start, self.codes[first:last]
