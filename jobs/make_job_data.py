@@ -1,0 +1,119 @@
+"""Make the small data sets that ship with the jobs from the public copies they come from.
+
+Usage: python jobs/make_job_data.py FOLDER   (FOLDER holds mnist/, http_params/ and letter/, each with
+data.parquet). The result is the same, byte for byte, each time: the seeds are drawn from fixed generators.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sklearn.datasets import load_iris
+
+HERE = Path(__file__).parent / "data"
+ROWS_PER_GROUP = 10_000
+
+
+def write(table: pa.Table, name: str) -> None:
+    """Write a table with page checksums and row groups of `ROWS_PER_GROUP` rows."""
+    pq.write_table(
+        table,
+        HERE / name,
+        compression="zstd",
+        compression_level=19,
+        row_group_size=ROWS_PER_GROUP,
+        write_page_checksum=True,
+    )
+
+
+def draw_per_class(labels: np.ndarray, per_class: int, seed: int) -> np.ndarray:
+    """Return sorted row numbers, `per_class` of each class, drawn without replacement."""
+    rng = np.random.default_rng(seed)
+    rows = [
+        rng.choice(np.flatnonzero(labels == value), per_class, replace=False)
+        for value in np.unique(labels)
+    ]
+    return np.sort(np.concatenate(rows))
+
+
+def write_seeds(ids: np.ndarray, labels: np.ndarray, rows: np.ndarray, name: str) -> None:
+    """Write the labels file of a job: one line a seed."""
+    pd.DataFrame({"id": ids[rows], "label": labels[rows]}).to_csv(HERE / name, index=False)
+
+
+def mnist(folder: Path) -> None:
+    """Write 70,000 digits, pixels as uint8, and 50 seeds: 5 of each digit."""
+    table = pq.read_table(folder / "mnist" / "data.parquet")
+    pixels = table["features"].combine_chunks()
+    values = pa.array(np.rint(pixels.flatten().to_numpy()).astype(np.uint8))
+    digits = table["label"].to_numpy()
+    ids = table["image_id"].to_numpy()
+    out = pa.table(
+        {
+            "image_id": ids,
+            "pixels": pa.FixedSizeListArray.from_arrays(values, 784),
+            "digit": digits,
+        }
+    )
+    write(out, "mnist.parquet")
+    write_seeds(ids, digits, draw_per_class(digits, 5, seed=0), "mnist_seeds.csv")
+
+
+def http_params(folder: Path) -> None:
+    """Write 31,067 parameter values of web requests and 100 seeds drawn at random."""
+    table = pq.read_table(folder / "http_params" / "data.parquet")
+    attack = table["label"].to_numpy()
+    ids = table["row_id"].to_numpy()
+    out = pa.table(
+        {
+            "row_id": ids,
+            "payload": table["payload"],
+            "length": table["length"],
+            "attack": attack,
+        }
+    )
+    write(out, "http_params.parquet")
+    rows = np.sort(np.random.default_rng(0).choice(len(ids), 100, replace=False))
+    write_seeds(ids, attack, rows, "http_params_seeds.csv")
+
+
+def letter(folder: Path) -> None:
+    """Write 20,000 letters, 16 numbers each, and 260 seeds: 10 of each letter."""
+    table = pq.read_table(folder / "letter" / "data.parquet")
+    names = table["class_name"].to_numpy(zero_copy_only=False)
+    ids = table["row_id"].to_numpy()
+    columns = {f"x{j}": table[f"x{j}"] for j in range(16)}
+    write(pa.table({"row_id": ids, **columns, "letter": names}), "letter.parquet")
+    write_seeds(ids, names, draw_per_class(names, 10, seed=0), "letter_seeds.csv")
+
+
+def iris() -> None:
+    """Write scikit-learn's iris with a column of seed labels: about one row in ten keeps its label."""
+    data = load_iris()
+    species = data.target_names[data.target].astype(object)
+    hidden = np.random.RandomState(42).rand(len(species)) > 0.1  # noqa: NPY002 (as in the tutorials)
+    columns = {
+        name.removesuffix(" (cm)").replace(" ", "_"): data.data[:, j]
+        for j, name in enumerate(data.feature_names)
+    }
+    seeds = np.where(hidden, None, species)
+    flowers = np.arange(len(species))
+    write(
+        pa.table({"flower": flowers, **columns, "species": species, "seed_species": pa.array(seeds, pa.string())}),
+        "iris.parquet",
+    )
+    print("iris:", int((~hidden).sum()), "seeds")
+
+
+if __name__ == "__main__":
+    HERE.mkdir(exist_ok=True)
+    source = Path(sys.argv[1])
+    mnist(source)
+    http_params(source)
+    letter(source)
+    iris()
