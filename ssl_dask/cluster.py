@@ -1,0 +1,185 @@
+"""Opens the Dask cluster that a job runs on: the only place that makes a client."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import ipaddress
+import platform
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import dask
+from dask.system import CPU_COUNT
+from dask.utils import parse_bytes
+from distributed import Client, LocalCluster, Worker, WorkerPlugin
+from distributed.security import Security
+from distributed.system import MEMORY_LIMIT
+from threadpoolctl import threadpool_limits
+
+from ssl_dask import __version__
+from ssl_dask.errors import ComputeError, JobSpecError, Problem
+from ssl_dask.job_spec import ClusterSpec
+
+# Versions that must be the same on both sides: the answer, or the wire format, depends on them.
+HANDSHAKE = ("dask", "distributed", "numpy", "scipy", "scikit-learn", "numba", "pyarrow")
+CONNECT_SECONDS = 20.0
+
+_DASK_SETTINGS = {
+    "distributed.scheduler.allowed-failures": 3,
+    "distributed.scheduler.no-workers-timeout": "5 minutes",
+    "distributed.comm.timeouts.connect": "20s",
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.large-graph-warning-threshold": "64 MiB",
+}
+_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")}
+
+
+class OneThreadPerTask(WorkerPlugin):  # type: ignore[misc]
+    """Keeps BLAS to one thread a task on workers that somebody else started."""
+
+    name = "ssl_dask-one-thread-per-task"
+
+    def setup(self, worker: Worker) -> None:
+        """Limit the thread pools of the worker's process."""
+        self._limits = threadpool_limits(1)
+
+
+@contextlib.contextmanager
+def open_client(spec: ClusterSpec, *, dashboard: bool = False) -> Iterator[Client]:
+    """Open a client for the cluster that `spec` describes; local workers end with it.
+
+    Parameters
+    ----------
+    spec
+        The job's `cluster` part.
+    dashboard
+        Serve Dask's dashboard, on loopback only. Without it nothing but the scheduler's and the
+        workers' own ports listens, on loopback too.
+
+    Raises
+    ------
+    JobSpecError
+        An unencrypted address of another machine, or workers of other versions.
+    ComputeError
+        The scheduler does not answer.
+    """
+    with dask.config.set(_DASK_SETTINGS):
+        if spec.kind == "local":
+            with _local(spec, dashboard) as client:
+                yield client
+        else:
+            with _remote(spec) as client:
+                yield client
+
+
+def local_workers(spec: ClusterSpec) -> tuple[int, int, int]:
+    """Return (workers, threads of each, bytes of memory of each) of a local cluster."""
+    workers = spec.workers or CPU_COUNT
+    threads = spec.threads or 1
+    if spec.memory is not None:
+        return workers, threads, int(parse_bytes(spec.memory))
+    return workers, threads, int(0.6 * MEMORY_LIMIT / workers)
+
+
+@contextlib.contextmanager
+def _local(spec: ClusterSpec, dashboard: bool) -> Iterator[Client]:
+    workers, threads, memory = local_workers(spec)
+    scratch = tempfile.mkdtemp(prefix="ssl-dask-")
+    try:
+        with (
+            dask.config.set({"distributed.nanny.pre-spawn-environ": _ONE_THREAD}),
+            LocalCluster(
+                n_workers=workers,
+                threads_per_worker=threads,
+                memory_limit=memory,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0" if dashboard else None,
+                worker_dashboard_address=None,
+                local_directory=scratch,
+                silence_logs="ERROR",
+            ) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _remote(spec: ClusterSpec) -> Iterator[Client]:
+    assert spec.address is not None
+    parts = urlsplit(spec.address)
+    if parts.scheme == "tcp" and not spec.insecure and not _is_loopback(parts.hostname or ""):
+        raise JobSpecError(
+            f"{spec.address} is another machine and tcp:// is neither encrypted nor asks who you are",
+            hint="use tls://, or set cluster.insecure: true where the network is trusted",
+        )
+    security = None
+    if parts.scheme == "tls":
+        own = {"tls_ca_file": spec.tls_ca_file, "tls_client_cert": spec.tls_cert, "tls_client_key": spec.tls_key}
+        given = {key: value for key, value in own.items() if value is not None}
+        security = Security(require_encryption=True, **given)
+    try:
+        client = Client(spec.address, security=security, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, TimeoutError) as error:
+        raise ComputeError(
+            f"no scheduler answers at {spec.address} within {CONNECT_SECONDS:.0f} s ({type(error).__name__})",
+            hint="start it with `dask scheduler`, or correct cluster.address",
+        ) from None
+    with client:
+        _check_workers(client)
+        client.register_plugin(OneThreadPerTask())
+        yield client
+
+
+def _check_workers(client: Client) -> None:
+    """Refuse workers whose libraries differ from ours; wait a little for the first worker."""
+    try:
+        client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+    except TimeoutError:
+        raise ComputeError(
+            "the scheduler has no workers", hint="start some with `dask worker ADDRESS`"
+        ) from None
+    here = versions()
+    problems = []
+    for address, there in client.run(versions, on_error="return").items():
+        if isinstance(there, BaseException):
+            problems.append(Problem(f"worker {address} cannot import ssl_dask: {there}", hint="install it there"))
+            continue
+        problems += [
+            Problem(f"worker {address} has {name} {there.get(name)}, this process has {version}")
+            for name, version in here.items()
+            if there.get(name) != version
+        ]
+    if problems:
+        raise JobSpecError(problems)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that must be equal on the client and on all workers."""
+    found = {"python": ".".join(platform.python_version_tuple()[:2]), "ssl_dask": __version__}
+    found.update({name: importlib.metadata.version(name) for name in HANDSHAKE})
+    return found
+
+
+def describe_cluster(client: Client) -> dict[str, Any]:
+    """Return what the report says of the cluster: workers, threads, memory."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    return {
+        "workers": len(workers),
+        "threads": sum(worker["nthreads"] for worker in workers),
+        "memory_per_worker": min((worker["memory_limit"] for worker in workers), default=0),
+    }
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(socket.gethostbyname(host)).is_loopback
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,411 @@
+"""The job file: YAML in, a frozen and fully resolved `JobSpec` out, every mistake in one message."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from ssl_dask.decision import DecisionSpec
+from ssl_dask.errors import JobSpecError, Problem
+from ssl_dask.evaluation import EvaluationSpec, SupervisedSpec
+from ssl_dask.features import FeatureGroup
+from ssl_dask.graph import GraphSpec
+from ssl_dask.propagation import LabelPropagationSpec, LabelSpreadingSpec
+from ssl_dask.spec_model import SpecModel
+
+MAX_FILE_BYTES = 2**20
+
+MethodSpec = Annotated[
+    LabelSpreadingSpec | LabelPropagationSpec | SupervisedSpec, Field(discriminator="name")
+]
+
+
+class LabelsFileSpec(SpecModel):
+    """Seed labels kept in a file of their own, joined by id."""
+
+    path: str
+    """Parquet or CSV file, relative to the job file."""
+    id: str
+    """Column of the ids."""
+    label: str
+    """Column of the labels."""
+    allow_unmatched: bool = False
+    """Ids that are not in the input: false is an error, true a note in the report."""
+
+
+class InputSpec(SpecModel):
+    """What is to be labelled, and the labels there are."""
+
+    path: str
+    """Parquet file, folder, glob, hive-partitioned folder or fsspec URL, relative to the job file."""
+    id: str | None = None
+    """Column that names each row, without nulls or duplicates; null: rows are numbered."""
+    label: str | None = None
+    """Column of seed labels, null = unlabelled. Or use `labels`."""
+    labels: LabelsFileSpec | None = None
+    """Seed labels kept elsewhere. Or use `label`."""
+    classes: tuple[bool | int | str, ...] | None = None
+    """The classes there may be; a label outside them is an error."""
+    truth: str | None = None
+    """Column of the true classes: never used for learning, only to score a benchmark."""
+    block_rows: Annotated[int, Field(ge=1)] | None = None
+    """Rows of one block; default: set by the memory of a worker."""
+
+    @model_validator(mode="after")
+    def _one_source_of_labels(self) -> InputSpec:
+        if (self.label is None) == (self.labels is None):
+            raise ValueError("give either label (a column of the input) or labels (a file)")
+        if self.labels is not None and self.id is None:
+            raise ValueError("labels kept in a file are joined by id: give input.id")
+        if self.label is not None and self.label == self.truth:
+            raise ValueError("label and truth are the same column; truth is never learned from")
+        return self
+
+
+class OutputSpec(SpecModel):
+    """Where the result goes."""
+
+    path: str
+    """Folder for the results, relative to the job file."""
+    keep_runs: Annotated[int, Field(ge=1)] = 5
+    """How many finished runs are kept."""
+    columns: tuple[str, ...] = ()
+    """Input columns to carry over to the result."""
+    probabilities: bool = False
+    """Also write one column p_<class> for each class."""
+
+
+class ClusterSpec(SpecModel):
+    """Where the work runs. Not part of the job's fingerprint: the answer is the same anywhere."""
+
+    kind: Literal["local", "address"] = "local"
+    """local: worker processes on this machine; address: a Dask cluster that already runs."""
+    workers: Annotated[int, Field(ge=1)] | None = None
+    """Worker processes of a local cluster; default: one for each core."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """Threads of each local worker; default 1."""
+    memory: str | None = None
+    """Memory of each local worker, such as 2GiB; default: an equal share of 60 % of this machine's."""
+    address: str | None = None
+    """Address of the scheduler, tcp://host:port or tls://host:port, for kind: address."""
+    insecure: bool = False
+    """Allow tcp:// to another machine, unencrypted and without login."""
+    tls_ca_file: str | None = None
+    """Certificate of the authority, for tls://; default: Dask's own configuration."""
+    tls_cert: str | None = None
+    """Certificate of this client, for tls://."""
+    tls_key: str | None = None
+    """Key of this client, for tls://."""
+
+    @field_validator("memory")
+    @classmethod
+    def _memory_is_a_size(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"\d+(\.\d+)?\s*[KMGT]i?B", value.strip()):
+            raise ValueError("write a size with its unit, such as 2GiB or 500MB")
+        return value
+
+    @model_validator(mode="after")
+    def _no_ignored_keys(self) -> ClusterSpec:
+        local_only = [key for key in ("workers", "threads", "memory") if getattr(self, key)]
+        remote_only = [
+            key
+            for key in ("address", "insecure", "tls_ca_file", "tls_cert", "tls_key")
+            if getattr(self, key)
+        ]
+        if self.kind == "local" and remote_only:
+            raise ValueError(f"{', '.join(remote_only)} only go with kind: address")
+        if self.kind == "address":
+            if self.address is None:
+                raise ValueError("kind: address needs address: tcp://host:port")
+            if not re.fullmatch(r"(tcp|tls)://\S+:\d+", self.address):
+                raise ValueError("an address is written tcp://host:port or tls://host:port")
+            if local_only:
+                raise ValueError(f"{', '.join(local_only)} only go with kind: local")
+        return self
+
+
+class JobSpec(SpecModel):
+    """One labelling job, fully resolved."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]{0,99}$")]
+    """Name of the job: letters, digits, dot, dash, underscore, space."""
+    input: InputSpec
+    features: Annotated[dict[str, FeatureGroup], Field(min_length=1)]
+    """Groups of columns by name; the groups are the views of co- and multi-view training."""
+    method: MethodSpec
+    """The method that labels, with its parameters."""
+    graph: GraphSpec | None = None
+    """The neighbour graph; left out: its defaults, for a method that needs one."""
+    decision: DecisionSpec = DecisionSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
+    output: OutputSpec
+    cluster: ClusterSpec = ClusterSpec()
+
+    @model_validator(mode="after")
+    def _whole_job(self) -> JobSpec:
+        if self.method.name == "supervised":
+            if self.graph is not None:
+                raise ValueError("method supervised uses no graph: leave graph out")
+        elif self.graph is None:
+            # The resolved job says which graph was used.
+            object.__setattr__(self, "graph", GraphSpec())
+        secret = {self.input.label, self.input.truth} - {None}
+        for name, group in self.features.items():
+            used = secret.intersection(group.columns())
+            if used:
+                raise ValueError(
+                    f"features.{name} uses {sorted(used)}, which holds the labels or the truth"
+                )
+        return self
+
+    def fingerprint_fields(self) -> dict[str, Any]:
+        """Return what makes two jobs the same job: everything but the cluster and the output's place."""
+        dump = self.model_dump(mode="json", exclude={"cluster"})
+        for key in ("path", "keep_runs"):
+            dump["output"].pop(key)
+        # The files themselves are compared, by size and footer, wherever they lie.
+        dump["input"].pop("path")
+        if dump["input"]["labels"]:
+            dump["input"]["labels"].pop("path")
+        return dump
+
+    def digest(self) -> str:
+        """Return the SHA-256 of `fingerprint_fields` as hexadecimal text."""
+        text = json.dumps(self.fingerprint_fields(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain data only: no tags, no anchors, no duplicate keys, booleans and numbers as in YAML 1.2."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise JobSpecError(
+                f"line {event.start_mark.line + 1}: anchors and aliases (& and *) are not allowed",
+                hint="write the value out",
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise JobSpecError(f"line {key_node.start_mark.line + 1}: key {key!r} is not a word")
+            if key in seen:
+                raise JobSpecError(
+                    f"line {key_node.start_mark.line + 1}: key {key!r} stands twice",
+                    hint="keep one of them",
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|false)$", re.I), list("tTfF"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(~|null|)$", re.I), ["~", "n", "N", ""])
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)([eE][-+]?[0-9]+)?$"),
+    list("-+.0123456789"),
+)
+
+
+def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
+    return int(loader.construct_scalar(node))
+
+
+def _construct_float(loader: _Loader, node: yaml.ScalarNode) -> float:
+    return float(loader.construct_scalar(node))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _construct_float)
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """Parse YAML that holds plain data.
+
+    Raises
+    ------
+    JobSpecError
+        Naming `source` and the line: not YAML, a tag, an anchor, a duplicate key, too large.
+    """
+    if len(text.encode()) > MAX_FILE_BYTES:
+        raise JobSpecError(f"larger than {MAX_FILE_BYTES} bytes", file=source)
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a subclass of SafeLoader)
+    except JobSpecError as error:
+        raise JobSpecError(str(error.problems[0].message), file=source, hint=error.problems[0].hint) from None
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f"line {mark.line + 1}: " if mark else ""
+        reason = getattr(error, "problem", None) or "nested too deeply"
+        raise JobSpecError(f"{line}not readable as YAML: {reason}", file=source) from None
+
+
+def load_job(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
+    """Read a job file, apply `key.path=value` overrides, check everything.
+
+    Parameters
+    ----------
+    path
+        The YAML file.
+    overrides
+        As given to `--set`; values are parsed as YAML.
+
+    Raises
+    ------
+    JobSpecError
+        With every mistake found, each with its key and the nearest valid key.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise JobSpecError(f"larger than {MAX_FILE_BYTES} bytes", file=str(path))
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise JobSpecError(f"cannot be read: {error.strerror}", file=str(path)) from None
+    except UnicodeDecodeError:
+        raise JobSpecError("is not UTF-8 text", file=str(path)) from None
+    data = parse_yaml(text, str(path))
+    if not isinstance(data, dict):
+        raise JobSpecError(
+            "is not a job: expected keys such as name, input, features, method, output",
+            file=str(path),
+        )
+    for override in overrides:
+        _apply_override(data, override)
+    return resolve_job(data, base=path.resolve().parent, source=str(path))
+
+
+def resolve_job(data: Mapping[str, Any], *, base: Path | None = None, source: str = "job") -> JobSpec:
+    """Check a job given as plain data, and return it resolved: defaults filled in, paths absolute.
+
+    Parameters
+    ----------
+    data
+        What a job file holds.
+    base
+        Folder that relative paths start from; default: the working folder.
+    source
+        What messages call the job.
+
+    Raises
+    ------
+    JobSpecError
+        With every mistake found.
+    """
+    try:
+        spec = JobSpec.model_validate(data)
+    except ValidationError as error:
+        raise JobSpecError([_as_problem(item, source) for item in error.errors()]) from None
+    return _with_absolute_paths(spec, base or Path.cwd())
+
+
+def _with_absolute_paths(spec: JobSpec, base: Path) -> JobSpec:
+    def absolute(path: str) -> str:
+        # URLs stay; "~" is a shell's business, not ours. Not resolve(): links are followed later.
+        return path if re.match(r"^[a-z][a-z0-9+.-]+://", path) else os.path.normpath(base / path)
+
+    labels = spec.input.labels
+    if labels is not None:
+        labels = labels.model_copy(update={"path": absolute(labels.path)})
+    source = spec.input.model_copy(update={"path": absolute(spec.input.path), "labels": labels})
+    output = spec.output.model_copy(update={"path": absolute(spec.output.path)})
+    return spec.model_copy(update={"input": source, "output": output})
+
+
+def job_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the job file, for editors."""
+    schema = JobSpec.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _apply_override(data: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise JobSpecError(f"--set {override!r}: expected key.path=value", hint="such as --set method.alpha=0.99")
+    place = data
+    for part in parts[:-1]:
+        inner = place.setdefault(part, {})
+        if inner is None:
+            inner = place[part] = {}
+        if not isinstance(inner, dict):
+            raise JobSpecError(f"--set {override!r}: {part!r} is a value, not a group of keys")
+        place = inner
+    place[parts[-1]] = parse_yaml(value, f"--set {override}")
+
+
+def _as_problem(item: Any, source: str) -> Problem:
+    """Turn one of pydantic's errors into a sentence with the key and, for a typo, the nearest key."""
+    known = _schema_keys(item["loc"][:-1])
+    # pydantic puts the name of the chosen variant of a union into the path; users never wrote it.
+    path = [str(part) for part in item["loc"] if not _is_variant(str(part))]
+    key = ".".join(path)
+    kind, hint = item["type"], None
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"valid keys here: {', '.join(sorted(known))}"
+        message = f"unknown key {key!r}"
+    elif kind == "missing":
+        message = f"key {key!r} is missing"
+    elif kind in ("union_tag_invalid", "union_tag_not_found"):
+        expected = item["ctx"].get("expected_tags", "")
+        message = f"{key}.name: not one of the methods" if kind == "union_tag_invalid" else f"{key}: name is missing"
+        hint = f"methods: {expected}" if expected else "give method.name"
+    else:
+        given = item.get("input")
+        shown = f", got {given!r}" if isinstance(given, (str, int, float, bool)) else ""
+        message = f"{key + ': ' if key else ''}{item['msg'].removeprefix('Value error, ')}{shown}"
+    return Problem(message, file=source, hint=hint)
+
+
+_VARIANTS = ("label_spreading", "label_propagation", "supervised", "numeric_group", "categorical_group", "text_group", "vector_group")
+
+
+def _is_variant(part: str) -> bool:
+    return part in _VARIANTS or part.startswith("function-") or part.endswith("Group")
+
+
+def _schema_keys(loc: Iterable[Any]) -> list[str]:
+    """Return the keys that the schema allows at `loc`."""
+    schema = JobSpec.model_json_schema()
+    nodes = [schema]
+    for part in loc:
+        found = []
+        for node in _expand(nodes, schema):
+            if part in node.get("properties", {}):
+                found.append(node["properties"][part])
+            elif "additionalProperties" in node and isinstance(node["additionalProperties"], dict):
+                found.append(node["additionalProperties"])
+        nodes = found or nodes
+    return sorted({key for node in _expand(nodes, schema) for key in node.get("properties", {})})
+
+
+def _expand(nodes: Iterable[dict[str, Any]], schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """Follow references and alternatives."""
+    out: list[dict[str, Any]] = []
+    todo = list(nodes)
+    while todo:
+        node = todo.pop()
+        if "$ref" in node:
+            todo.append(schema["$defs"][node["$ref"].rsplit("/", 1)[-1]])
+        for key in ("anyOf", "oneOf", "allOf"):
+            todo.extend(node.get(key, []))
+        if "properties" in node or "additionalProperties" in node:
+            out.append(node)
+    return out
