@@ -1,0 +1,1 @@
+"""Rows -> BlockGraph: who is a neighbour of whom, and how near."""

@@ -1,0 +1,121 @@
+"""What a graph is like: connected components, degrees, isolated rows, edges between strips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dask
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from dask.delayed import Delayed
+
+from ssl_dask.execution import Execution
+from ssl_dask.kernels.components import component_sizes, joined_forest, strip_forest
+
+if TYPE_CHECKING:
+    from ssl_dask.graph.block_graph import BlockGraph
+
+N_LARGEST = 20
+DEGREE_QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
+
+
+@dataclass(frozen=True)
+class Components:
+    """The connected components of a graph of N rows.
+
+    Parameters
+    ----------
+    labels
+        On a worker: int32 array (N,) (int64 from 2**31 rows on), the smallest row number of each
+        row's component.
+    n_components
+        How many there are; an isolated row is one.
+    largest_sizes
+        Rows of the largest ones, at most 20, largest first.
+    n_isolated
+        Rows without an edge.
+    """
+
+    labels: Delayed
+    n_components: int
+    largest_sizes: tuple[int, ...]
+    n_isolated: int
+
+
+def connected_components(
+    strips: Sequence[Delayed], row_starts: Sequence[int], execution: Execution
+) -> Components:
+    """Return the connected components of the graph whose rows are in `strips`.
+
+    Exact, and the same for any strips. One task a strip and one a pair of strips to be joined,
+    each of about 8 N bytes; a worker holds the labels at the end, this process only the sizes.
+    """
+    forests = [
+        dask.delayed(strip_forest)(strip, start)
+        for strip, start in zip(strips, row_starts, strict=True)
+    ]
+    while len(forests) > 1:
+        joined = [
+            dask.delayed(joined_forest)(left, right)
+            for left, right in zip(forests[::2], forests[1::2], strict=False)
+        ]
+        forests = joined + forests[2 * len(joined) :]
+    (labels,) = execution.persist(forests, "components")
+    ((n_components, largest, n_isolated),) = execution.compute(
+        [dask.delayed(component_sizes)(labels, N_LARGEST)], "components"
+    )
+    return Components(labels, n_components, tuple(largest), n_isolated)
+
+
+def graph_summary(graph: BlockGraph, execution: Execution) -> dict[str, Any]:
+    """Return what a report says about `graph`, in JSON types.
+
+    Counts of edges (each undirected edge once), isolated rows, components and the sizes of the
+    largest, exact quantiles of the number of neighbours, and the share of edges that join rows
+    of different strips (what a sweep of propagation has to move).
+    """
+    components = graph.components(execution)
+    counted = execution.compute(
+        [
+            dask.delayed(_count_edges)(strip, start)
+            for strip, start in zip(graph.strips, graph.row_starts, strict=True)
+        ],
+        "graph summary",
+    )
+    n_crossing = sum(crossing for _, crossing in counted)
+    histogram: dict[int, int] = {}
+    for degrees, _ in counted:
+        for degree, rows in degrees.items():
+            histogram[degree] = histogram.get(degree, 0) + rows
+    return {
+        "n_rows": graph.n_rows,
+        "n_edges": graph.n_edges // 2,
+        "n_isolated": components.n_isolated,
+        "n_components": components.n_components,
+        "largest_components": list(components.largest_sizes),
+        "neighbours": _quantiles(histogram, graph.n_rows),
+        "n_strips": len(graph.strips),
+        "crossing_share": n_crossing / graph.n_edges if graph.n_edges else 0.0,
+        "settings": dict(graph.settings),
+    }
+
+
+def _count_edges(strip: sp.csr_array, first_row: int) -> tuple[dict[int, int], int]:
+    """Return {number of neighbours: rows} and the number of entries that leave the strip."""
+    degrees, rows = np.unique(np.diff(strip.indptr), return_counts=True)
+    inside = (strip.indices >= first_row) & (strip.indices < first_row + strip.shape[0])
+    return dict(zip(degrees.tolist(), rows.tolist(), strict=True)), int(np.count_nonzero(~inside))
+
+
+def _quantiles(histogram: dict[int, int], n_rows: int) -> dict[str, int]:
+    """Return nearest-rank quantiles of values given as {value: how often}."""
+    values = np.array(sorted(histogram))
+    upto: npt.NDArray[np.int64] = np.cumsum([histogram[int(value)] for value in values])
+    ranks = [max(int(np.ceil(q * n_rows)), 1) for q in DEGREE_QUANTILES]
+    return {
+        f"{q:g}": int(values[np.searchsorted(upto, rank)])
+        for q, rank in zip(DEGREE_QUANTILES, ranks, strict=True)
+    }

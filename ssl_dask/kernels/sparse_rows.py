@@ -1,0 +1,74 @@
+"""Runs of rows of a large sparse matrix: canonical form, sums, symmetry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+INT32_LIMIT = 2**31
+
+
+def index_dtype(n_columns: int, n_entries: int = 0) -> type[np.signedinteger[Any]]:
+    """Return the smallest of int32 and int64 that numbers `n_columns` columns and `n_entries`."""
+    return np.int32 if max(n_columns, n_entries) < INT32_LIMIT else np.int64
+
+
+def as_strip(matrix: Any) -> sp.csr_array:
+    """Return `matrix` as a float32 `csr_array` with sorted, distinct columns and no stored zeros.
+
+    The argument is not changed. Duplicate entries are added up in float64 where `matrix` has it.
+    """
+    strip = sp.csr_array(matrix, copy=True)
+    strip.sum_duplicates()
+    strip = strip.astype(np.float32)
+    strip.eliminate_zeros()
+    return with_index_dtype(strip)
+
+
+def with_index_dtype(strip: sp.csr_array) -> sp.csr_array:
+    """Return `strip` with column numbers of the dtype that `index_dtype` prescribes."""
+    dtype = index_dtype(strip.shape[1], strip.nnz)
+    if strip.indices.dtype == dtype and strip.indptr.dtype == dtype:
+        return strip
+    parts = (strip.data, strip.indices.astype(dtype), strip.indptr.astype(dtype))
+    return sp.csr_array(parts, shape=strip.shape)
+
+
+def row_sums(strip: sp.csr_array) -> npt.NDArray[np.float32]:
+    """Return the float32 (n,) sum of each row, added in float64 in the order of its columns.
+
+    The sum of a row does not depend on which other rows are in the strip.
+    """
+    return _row_sums(strip.data, strip.indptr)
+
+
+def stack_strips(strips: list[sp.csr_array]) -> sp.csr_array:
+    """Return the strips, which share their columns, as one matrix."""
+    if len(strips) == 1:
+        return strips[0]
+    return with_index_dtype(sp.csr_array(sp.vstack(strips, format="csr")))
+
+
+def largest_asymmetry(matrix: sp.csr_array) -> float:
+    """Return the largest |w_ij - w_ji| / max(w_ij, w_ji) of a square matrix of weights >= 0."""
+    difference = abs(matrix - matrix.T).tocoo()
+    if difference.nnz == 0:
+        return 0.0
+    larger = matrix.maximum(matrix.T).tocsr()[difference.row, difference.col]
+    return float(np.max(difference.data / np.asarray(larger).ravel()))
+
+
+@numba.njit(nogil=True, cache=True)
+def _row_sums(data: Any, indptr: Any) -> Any:
+    n = len(indptr) - 1
+    sums = np.empty(n, np.float32)
+    for i in range(n):
+        total = 0.0
+        for p in range(indptr[i], indptr[i + 1]):
+            total += data[p]
+        sums[i] = total
+    return sums
