@@ -1,0 +1,34 @@
+"""The `decision` part of a job file."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from ssl_dask.spec_model import SpecModel
+
+
+class DecisionSpec(SpecModel):
+    """When a row gets a label, and which rows a person should look at next."""
+
+    min_probability: float | None = Field(default=None, gt=0.0, le=1.0)
+    """A row whose calibrated probability is below this is left without a label
+    (reason `below_threshold`). Default: no threshold."""
+
+    abstain: Literal["auto", "never"] = "auto"
+    """`auto` leaves ties unlabelled; `never` gives a tied row the first of its tied classes, in the
+    order of the classes, and keeps the reason `tie` beside the label. A row that no seed reaches
+    stays unlabelled either way: its label would be an invention."""
+
+    review_budget: int | None = Field(default=None, ge=1, le=1_000_000)
+    """How many rows to propose for labelling by hand, best first. Default: none."""
+
+    @model_validator(mode="after")
+    def _threshold_needs_abstention(self) -> DecisionSpec:
+        if self.abstain == "never" and self.min_probability is not None:
+            raise ValueError(
+                f"min_probability {self.min_probability:g} asks for refusals and abstain: never"
+                " forbids them; remove one of the two"
+            )
+        return self

@@ -1,0 +1,254 @@
+"""Counts over one block of decided rows that add up to the counts over all of them.
+
+All counts are integers, so the sum does not depend on how the rows were cut into blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ssl_dask.evaluation.metrics import confusion_counts
+from ssl_dask.labels import UNLABELLED
+
+N_BINS = 20
+"""Bins of equal width for probabilities from 0 to 1."""
+
+PROBABILITY_UNIT = 2**24
+"""Probabilities are summed in units of 2**-24, as integers; float32 has no finer steps near 1."""
+
+
+class DecidedRows(Protocol):
+    """What a decided block of n rows offers."""
+
+    @property
+    def label(self) -> npt.NDArray[np.int32]:
+        """int32 (n,): class code, -1 for none."""
+
+    @property
+    def probability(self) -> npt.NDArray[np.float32]:
+        """float32 (n,): stated chance that the label is right."""
+
+    @property
+    def source(self) -> npt.NDArray[np.uint8]:
+        """uint8 (n,): code of where the label comes from."""
+
+    @property
+    def reason(self) -> npt.NDArray[np.uint8]:
+        """uint8 (n,): code of why there is none."""
+
+
+@dataclass(frozen=True)
+class TruthCounts:
+    """Counts against a truth column.
+
+    Parameters
+    ----------
+    unlabelled, seeds
+        int64 (C, C + 1) each: true class x label given, last column no label; rows that are no
+        seeds, and seeds. Never added together.
+    unlabelled_unknown, seeds_unknown
+        Rows whose truth is missing or no class.
+    abstained
+        int64 (C, n_reasons): rows without a label by true class and reason.
+    """
+
+    unlabelled: npt.NDArray[np.int64]
+    seeds: npt.NDArray[np.int64]
+    unlabelled_unknown: int
+    seeds_unknown: int
+    abstained: npt.NDArray[np.int64]
+
+    def __add__(self, other: TruthCounts) -> TruthCounts:
+        return TruthCounts(*(getattr(self, f) + getattr(other, f) for f in _fields(TruthCounts)))
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Stated probability against how often the label was right, in `N_BINS` bins.
+
+    Parameters
+    ----------
+    count, right
+        int64 (N_BINS,): rows, and rows whose label is right.
+    probability_units
+        int64 (N_BINS,): sum of the stated probabilities in units of 2**-24.
+    """
+
+    count: npt.NDArray[np.int64]
+    right: npt.NDArray[np.int64]
+    probability_units: npt.NDArray[np.int64]
+
+    def __add__(self, other: Reliability) -> Reliability:
+        return Reliability(*(getattr(self, f) + getattr(other, f) for f in _fields(Reliability)))
+
+    def stated(self) -> npt.NDArray[np.float64]:
+        """Return the mean stated probability of each bin, float64; NaN where a bin is empty."""
+        return _ratio(self.probability_units / PROBABILITY_UNIT, self.count)
+
+    def observed(self) -> npt.NDArray[np.float64]:
+        """Return the share of right labels of each bin, float64; NaN where a bin is empty."""
+        return _ratio(self.right, self.count)
+
+    def expected_calibration_error(self) -> float | None:
+        """Return the mean |stated - observed|, weighted by rows; None without rows."""
+        total = int(self.count.sum())
+        if total == 0:
+            return None
+        return float(np.abs(self.probability_units / PROBABILITY_UNIT - self.right).sum() / total)
+
+
+Counts = TypeVar("Counts", Reliability, TruthCounts)
+
+
+@dataclass(frozen=True)
+class BlockScore:
+    """Counts of a run of rows; `a + b` are the counts of both.
+
+    Parameters
+    ----------
+    n_rows
+        Rows.
+    labels
+        int64 (C,): rows given each class, seeds included.
+    sources, reasons
+        int64 by code.
+    n_abstained
+        Rows without a label.
+    probability
+        int64 (N_BINS,): labelled rows that are no seeds, by stated probability.
+    reliability
+        Of labelled rows that are no seeds and whose truth is known; None without truth.
+    truth
+        None without truth.
+    """
+
+    n_rows: int
+    labels: npt.NDArray[np.int64]
+    sources: npt.NDArray[np.int64]
+    reasons: npt.NDArray[np.int64]
+    n_abstained: int
+    probability: npt.NDArray[np.int64]
+    reliability: Reliability | None
+    truth: TruthCounts | None
+
+    def __add__(self, other: BlockScore) -> BlockScore:
+        return BlockScore(
+            n_rows=self.n_rows + other.n_rows,
+            labels=self.labels + other.labels,
+            sources=self.sources + other.sources,
+            reasons=self.reasons + other.reasons,
+            n_abstained=self.n_abstained + other.n_abstained,
+            probability=self.probability + other.probability,
+            reliability=_add(self.reliability, other.reliability),
+            truth=_add(self.truth, other.truth),
+        )
+
+
+def score_block(
+    decided: DecidedRows,
+    seed_positions: npt.NDArray[np.int64],
+    *,
+    n_classes: int,
+    n_sources: int,
+    n_reasons: int,
+    truth: npt.NDArray[np.int32] | None = None,
+) -> BlockScore:
+    """Count one block.
+
+    Parameters
+    ----------
+    decided
+        Decisions of n rows.
+    seed_positions
+        int64 (s,): the block's seeds, counted from its first row.
+    n_classes, n_sources, n_reasons
+        How many codes there are.
+    truth
+        int32 (n,): true classes, -1 where unknown; None without a truth column.
+    """
+    label = decided.label
+    seed = np.zeros(len(label), dtype=bool)
+    seed[seed_positions] = True
+    given = (label != UNLABELLED) & ~seed
+    bins = _bins(decided.probability)
+    return BlockScore(
+        n_rows=len(label),
+        labels=_counts(label[label != UNLABELLED], n_classes),
+        sources=_counts(decided.source, n_sources),
+        reasons=_counts(decided.reason, n_reasons),
+        n_abstained=int((label == UNLABELLED).sum()),
+        probability=_counts(bins[given], N_BINS),
+        reliability=None if truth is None else _reliability(decided, bins, given, truth),
+        truth=None if truth is None else _against_truth(decided, seed, truth, n_classes, n_reasons),
+    )
+
+
+def merge_scores(scores: Iterable[BlockScore]) -> BlockScore:
+    """Return the sum of at least one block's counts."""
+    first, *others = scores
+    for other in others:
+        first = first + other
+    return first
+
+
+def _reliability(
+    decided: DecidedRows,
+    bins: npt.NDArray[np.int64],
+    given: npt.NDArray[np.bool_],
+    truth: npt.NDArray[np.int32],
+) -> Reliability:
+    known = given & (truth != UNLABELLED)
+    units = np.rint(decided.probability[known].astype(np.float64) * PROBABILITY_UNIT)
+    summed = np.zeros(N_BINS, dtype=np.int64)
+    np.add.at(summed, bins[known], units.astype(np.int64))
+    right = known & (decided.label == truth)
+    return Reliability(_counts(bins[known], N_BINS), _counts(bins[right], N_BINS), summed)
+
+
+def _against_truth(
+    decided: DecidedRows,
+    seed: npt.NDArray[np.bool_],
+    truth: npt.NDArray[np.int32],
+    n_classes: int,
+    n_reasons: int,
+) -> TruthCounts:
+    known = truth != UNLABELLED
+    refused = known & ~seed & (decided.label == UNLABELLED)
+    cell = truth[refused].astype(np.int64) * n_reasons + decided.reason[refused]
+    return TruthCounts(
+        unlabelled=confusion_counts(truth[~seed], decided.label[~seed], n_classes),
+        seeds=confusion_counts(truth[seed], decided.label[seed], n_classes),
+        unlabelled_unknown=int((~known & ~seed).sum()),
+        seeds_unknown=int((~known & seed).sum()),
+        abstained=_counts(cell, n_classes * n_reasons).reshape(n_classes, n_reasons),
+    )
+
+
+def _bins(probability: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    # In float64, so that 0.05 steps are not moved by float32 products.
+    bins = (probability.astype(np.float64) * N_BINS).astype(np.int64)
+    return np.minimum(bins, N_BINS - 1)
+
+
+def _counts(codes: npt.NDArray[np.integer], length: int) -> npt.NDArray[np.int64]:
+    return np.bincount(codes, minlength=length).astype(np.int64)
+
+
+def _add(a: Counts | None, b: Counts | None) -> Counts | None:
+    if (a is None) != (b is None):
+        raise ValueError("counts with a truth column cannot be added to counts without one")
+    return None if a is None or b is None else a + b
+
+
+def _ratio(a: npt.NDArray[np.generic], b: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    out = np.full(len(b), np.nan)
+    return np.divide(a, b, out=out, where=b > 0)
+
+
+def _fields(kind: type) -> tuple[str, ...]:
+    return tuple(kind.__dataclass_fields__)  # type: ignore[attr-defined]

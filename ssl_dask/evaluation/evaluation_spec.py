@@ -1,0 +1,47 @@
+"""The `evaluation` part of a job file, and the parameters of the supervised method."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from ssl_dask.spec_model import SpecModel
+
+
+class EvaluationSpec(SpecModel):
+    """How the labels are judged."""
+
+    folds: int = Field(default=5, ge=0, le=50)
+    """Seeds are hidden in so many turns, a fold at a time, and labelled by the others; 0 hides
+    none, and then neither accuracy nor calibrated probabilities are known. Each fold adds as many
+    columns to the propagation as there are classes."""
+
+    random_state: int = Field(default=0, ge=0, lt=2**63)
+    """Which seeds are hidden together."""
+
+    confidence: float = Field(default=0.95, ge=0.5, lt=1.0)
+    """Confidence of every interval."""
+
+    baseline: bool = True
+    """Whether to train logistic regression on the same seeds and put it beside the labels."""
+
+    @field_validator("folds")
+    @classmethod
+    def _one_fold_hides_all(cls, folds: int) -> int:
+        if folds == 1:
+            raise ValueError("1 fold would hide every seed at once; use 0 (off) or at least 2")
+        return folds
+
+
+class SupervisedSpec(SpecModel):
+    """Logistic regression on the seeds alone, without any graph."""
+
+    name: Literal["supervised"] = "supervised"
+    """Name of the method."""
+
+    C: float = Field(default=1.0, gt=0.0)
+    """Inverse strength of the L2 penalty, as in scikit-learn."""
+
+    max_iter: int = Field(default=1000, ge=1)
+    """Most iterations of the solver."""

@@ -1,0 +1,85 @@
+"""Which seeds are hidden together, so that the others can be judged on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ssl_dask.labels import Labels
+
+
+@dataclass(frozen=True)
+class HiddenSeeds:
+    """Stratified folds of the seeds.
+
+    Parameters
+    ----------
+    fold
+        int32 (S,), in the order of `Labels.rows`: the fold in which the seed is hidden, -1 never.
+    n_folds
+        Number of folds, 0 if nothing can be hidden.
+    never_hidden
+        Codes of the classes with a single seed: hiding it would hide the class.
+    """
+
+    fold: npt.NDArray[np.int32]
+    n_folds: int
+    never_hidden: tuple[int, ...]
+
+    @property
+    def n_hidden(self) -> int:
+        """Number of seeds that are hidden once."""
+        return int((self.fold >= 0).sum())
+
+    def hidden(self, fold: int) -> npt.NDArray[np.bool_]:
+        """Return bool (S,): the seeds hidden in `fold`."""
+        return self.fold == fold
+
+    def kept(self, labels: Labels, fold: int) -> Labels:
+        """Return the labels without those hidden in `fold`."""
+        return labels.subset(~self.hidden(fold))
+
+
+def hide_seeds(labels: Labels, n_folds: int, random_state: int) -> HiddenSeeds:
+    """Deal the seeds of each class to `n_folds` folds.
+
+    Every class with two or more seeds keeps at least one outside each fold, and a seed's place
+    depends on (`random_state`, the row numbers of its class and of those before it) alone.
+
+    Parameters
+    ----------
+    labels
+        All seeds.
+    n_folds
+        0, or at least 2. Fewer are made where fewer seeds can be hidden.
+    random_state
+        Another number deals them otherwise.
+    """
+    fold = np.full(labels.n_seeds, -1, dtype=np.int32)
+    counts = labels.class_counts()
+    single = tuple(int(code) for code in np.flatnonzero(counts == 1))
+    hideable = int(counts[counts > 1].sum())
+    n_folds = min(n_folds, hideable)
+    if n_folds < 2:
+        return HiddenSeeds(fold, 0, single)
+    shuffled = np.lexsort((labels.rows, _row_keys(labels.rows, random_state), labels.codes))
+    dealt = shuffled[counts[labels.codes[shuffled]] > 1]
+    # Dealt in one go over all classes, so that the folds are of equal size too.
+    fold[dealt] = np.arange(hideable) % n_folds
+    return HiddenSeeds(fold, n_folds, single)
+
+
+def _row_keys(rows: npt.NDArray[np.int64], random_state: int) -> npt.NDArray[np.uint64]:
+    """Return a pseudo-random uint64 for each row number: splitmix64 of row and `random_state`."""
+    key = np.array([random_state], dtype=np.uint64)
+    return _splitmix64(_splitmix64(key) ^ rows.astype(np.uint64))
+
+
+def _splitmix64(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Return the finaliser of G. Steele, D. Lea, C. Flood, 2014, for each value (mod 2**64)."""
+    z = value + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))

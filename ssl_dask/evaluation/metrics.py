@@ -1,0 +1,286 @@
+"""Accuracy, recall and precision with exact intervals, from counts.
+
+Everything starts from a confusion matrix with one column more than classes: rows are the true
+classes, columns the labels that were given, the last column the rows that got none. Seeds and
+unlabelled rows are never counted in the same matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import beta, binomtest, norm
+
+from ssl_dask.kernels.label_distributions import summarise_rows
+from ssl_dask.labels import UNLABELLED
+
+HIDDEN_SEEDS_NOTE = (
+    "Judged on seeds that were hidden in turn. The interval covers the chance of which seeds were"
+    " drawn; it speaks for all rows only if the seeds were picked at random within their class. The"
+    " share of each class among the seeds counts, not its share among the rows."
+)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A share with its exact binomial (Clopper-Pearson) interval.
+
+    Parameters
+    ----------
+    right, n
+        `right` of `n` trials succeeded.
+    value
+        right / n; None when n is 0.
+    low, high
+        Bounds; 0 and 1 when n is 0.
+    confidence
+        At least this share of such intervals covers the true value.
+    """
+
+    right: int
+    n: int
+    value: float | None
+    low: float
+    high: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """How one class fared.
+
+    Parameters
+    ----------
+    name
+        The class as text.
+    support
+        Rows that truly are of this class.
+    given
+        Rows that were given this label.
+    recall
+        Right labels among `support`; rows without a label count as missed.
+    precision
+        Right labels among `given`.
+    f1
+        Harmonic mean of the two; 0 when nothing is right, None when the class neither occurs nor
+        was given.
+    """
+
+    name: str
+    support: int
+    given: int
+    recall: Interval
+    precision: Interval
+    f1: float | None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a confusion matrix says.
+
+    Parameters
+    ----------
+    n
+        Rows judged.
+    accuracy
+        Right labels among the rows that got a label.
+    accuracy_all
+        Right labels among all rows: a row without a label counts as wrong.
+    coverage
+        Share of rows that got a label.
+    macro_f1
+        Mean of the classes' F1, over classes that occur or were given; None when there is none.
+    classes
+        One entry a class.
+    confusion
+        (C, C + 1) counts: true class x given label, last column no label.
+    """
+
+    n: int
+    accuracy: Interval
+    accuracy_all: Interval
+    coverage: float | None
+    macro_f1: float | None
+    classes: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """Two methods on the same rows; a row without a label counts as not right.
+
+    Parameters
+    ----------
+    n
+        Rows compared.
+    both, first_only, second_only, neither
+        Rows that both, one or none got right.
+    difference
+        Accuracy of the first less that of the second.
+    low, high
+        Interval of the difference for matched pairs.
+    p_value
+        Exact McNemar test, two-sided: the chance of so lopsided a split between `first_only` and
+        `second_only` if the methods were equally good.
+    confidence
+        Of the interval.
+    """
+
+    n: int
+    both: int
+    first_only: int
+    second_only: int
+    neither: int
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    confidence: float
+
+    def verdict(self, first: str, second: str) -> str:
+        """Return one sentence on which is ahead, naming the two as `first` and `second`."""
+        gap = f"{abs(self.difference) * 100:.1f} points on {self.n} hidden seeds"
+        if self.difference == 0:
+            return f"{_capital(first)} and {second} are level on {self.n} hidden seeds."
+        ahead, behind = (first, second) if self.difference > 0 else (second, first)
+        if self.low > 0 or self.high < 0:
+            return f"{_capital(ahead)} is ahead of {behind} by {gap}."
+        return f"{_capital(ahead)} is ahead of {behind} by {gap}, which may be chance."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def clopper_pearson(right: int, n: int, confidence: float = 0.95) -> Interval:
+    """Return the share `right` / `n` with its exact interval.
+
+    References
+    ----------
+    C. Clopper, E. Pearson, "The use of confidence or fiducial limits illustrated in the case of the
+    binomial", 1934.
+    """
+    if n == 0:
+        return Interval(0, 0, None, 0.0, 1.0, confidence)
+    tail = (1.0 - confidence) / 2.0
+    low = 0.0 if right == 0 else float(beta.ppf(tail, right, n - right + 1))
+    high = 1.0 if right == n else float(beta.ppf(1.0 - tail, right + 1, n - right))
+    return Interval(int(right), int(n), right / n, low, high, confidence)
+
+
+def confusion_counts(
+    truth: npt.NDArray[np.int32], label: npt.NDArray[np.int32], n_classes: int
+) -> npt.NDArray[np.int64]:
+    """Return int64 (C, C + 1): true class x label, last column for label -1.
+
+    Parameters
+    ----------
+    truth
+        int32 (n,): true classes; rows with -1 (truth unknown) are left out.
+    label
+        int32 (n,): given labels, -1 for none.
+    """
+    known = truth != UNLABELLED
+    column = np.where(label == UNLABELLED, n_classes, label).astype(np.int64)
+    cell = truth[known].astype(np.int64) * (n_classes + 1) + column[known]
+    counts = np.bincount(cell, minlength=n_classes * (n_classes + 1))
+    return counts.reshape(n_classes, n_classes + 1).astype(np.int64)
+
+
+def score_confusion(
+    confusion: npt.NDArray[np.int64], class_names: Sequence[str], confidence: float = 0.95
+) -> Scores:
+    """Return everything that a confusion matrix (C, C + 1) says."""
+    n_classes = len(class_names)
+    n = int(confusion.sum())
+    covered = int(confusion[:, :n_classes].sum())
+    right = int(np.trace(confusion[:, :n_classes]))
+    classes = tuple(
+        _class_score(confusion, code, name, confidence) for code, name in enumerate(class_names)
+    )
+    f1 = [score.f1 for score in classes if score.f1 is not None]
+    return Scores(
+        n=n,
+        accuracy=clopper_pearson(right, covered, confidence),
+        accuracy_all=clopper_pearson(right, n, confidence),
+        coverage=covered / n if n else None,
+        macro_f1=float(np.mean(f1)) if f1 else None,
+        classes=classes,
+        confusion=tuple(tuple(int(count) for count in row) for row in confusion),
+    )
+
+
+def _class_score(
+    confusion: npt.NDArray[np.int64], code: int, name: str, confidence: float
+) -> ClassScore:
+    right = int(confusion[code, code])
+    support = int(confusion[code].sum())
+    given = int(confusion[:, code].sum())
+    f1 = 2.0 * right / (support + given) if support + given else None
+    return ClassScore(
+        name,
+        support,
+        given,
+        clopper_pearson(right, support, confidence),
+        clopper_pearson(right, given, confidence),
+        f1,
+    )
+
+
+def score_predictions(
+    truth: npt.NDArray[np.int32],
+    label: npt.NDArray[np.int32],
+    class_names: Sequence[str],
+    confidence: float = 0.95,
+) -> Scores:
+    """Return the scores of labels int32 (n,), -1 for none, against `truth`, -1 for unknown."""
+    return score_confusion(
+        confusion_counts(truth, label, len(class_names)), class_names, confidence
+    )
+
+
+def predicted_codes(F: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
+    """Return the most likely class of each row of F (n, C), int32; -1 for zero rows and ties."""
+    summary = summarise_rows(F)
+    return np.where(summary.tied, UNLABELLED, summary.codes).astype(np.int32)
+
+
+def compare_paired(
+    truth: npt.NDArray[np.int32],
+    first: npt.NDArray[np.int32],
+    second: npt.NDArray[np.int32],
+    confidence: float = 0.95,
+) -> PairedComparison:
+    """Compare two methods' labels (n,) on the same rows, n at least 1.
+
+    The interval is Wald's with one added to each kind of disagreement, which keeps its coverage
+    down to a few dozen pairs.
+
+    References
+    ----------
+    D. Bonett, R. Price, "Adjusted Wald confidence interval for a difference of binomial proportions
+    based on paired data", 2012. Q. McNemar, 1947 (the exact, binomial form).
+    """
+    first_right, second_right = first == truth, second == truth
+    n = len(truth)
+    first_only = int((first_right & ~second_right).sum())
+    second_only = int((second_right & ~first_right).sum())
+    both = int((first_right & second_right).sum())
+    p12, p21 = (first_only + 1) / (n + 2), (second_only + 1) / (n + 2)
+    half = norm.ppf(0.5 + confidence / 2) * np.sqrt((p12 + p21 - (p12 - p21) ** 2) / (n + 2))
+    disagree = first_only + second_only
+    return PairedComparison(
+        n=n,
+        both=both,
+        first_only=first_only,
+        second_only=second_only,
+        neither=n - both - disagree,
+        difference=(first_only - second_only) / n,
+        low=max(float(p12 - p21 - half), -1.0),
+        high=min(float(p12 - p21 + half), 1.0),
+        p_value=float(binomtest(first_only, disagree, 0.5).pvalue) if disagree else 1.0,
+        confidence=confidence,
+    )

@@ -1,0 +1,88 @@
+"""Class probabilities of a linear model for a block of rows.
+
+Products are added feature by feature in float64, so that the bits of a row do not depend on the
+block it lies in; a matrix product of BLAS does not promise that.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+
+@numba.njit(nogil=True, cache=True)
+def dense_scores(
+    X: npt.NDArray[np.float32],
+    coef: npt.NDArray[np.float64],
+    intercept: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Return X @ coef + intercept, float64 (n, C).
+
+    Parameters
+    ----------
+    X
+        float32 (n, d).
+    coef
+        float64 (d, C), rows contiguous.
+    intercept
+        float64 (C,).
+    """
+    n, d = X.shape
+    n_classes = len(intercept)
+    scores = np.empty((n, n_classes))
+    for i in range(n):
+        row = scores[i]
+        row[:] = intercept
+        for j in range(d):
+            value = np.float64(X[i, j])
+            if value != 0.0:
+                for c in range(n_classes):
+                    row[c] += value * coef[j, c]
+    return scores
+
+
+@numba.njit(nogil=True, cache=True)
+def sparse_scores(
+    data: npt.NDArray[np.float32],
+    indices: npt.NDArray[np.int32],
+    indptr: npt.NDArray[np.int32],
+    position: npt.NDArray[np.int32],
+    coef: npt.NDArray[np.float64],
+    intercept: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Return the same for CSR rows of which only some features have coefficients.
+
+    Parameters
+    ----------
+    data, indices, indptr
+        CSR arrays of n rows.
+    position
+        int32 (d,): row of `coef` for each feature, -1 for features without coefficients.
+    coef
+        float64 (m, C), rows contiguous.
+    intercept
+        float64 (C,).
+    """
+    n = len(indptr) - 1
+    n_classes = len(intercept)
+    scores = np.empty((n, n_classes))
+    for i in range(n):
+        row = scores[i]
+        row[:] = intercept
+        for e in range(indptr[i], indptr[i + 1]):
+            at = position[indices[e]]
+            if at >= 0:
+                value = np.float64(data[e])
+                for c in range(n_classes):
+                    row[c] += value * coef[at, c]
+    return scores
+
+
+def softmax_rows(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return exp(scores) with rows (n, C) scaled to sum to 1, added in the order of classes."""
+    weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+    total = np.zeros(len(weights))
+    for column in weights.T:
+        total += column
+    return weights / total[:, None]
