@@ -1,0 +1,240 @@
+"""Writing files that are whole or absent after a crash, and saying plainly why a write failed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ssl_dask.errors import StorageError
+
+FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
+NO_PERMISSION = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+# Some network file systems refuse fsync of a folder; they order renames themselves.
+NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP})
+HASH_CHUNK_BYTES = 1 << 20
+SEAL = "sha256"
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """What a file held when it was written.
+
+    Parameters
+    ----------
+    path
+        Relative to the folder that is described, with forward slashes.
+    bytes
+        Size of the file.
+    sha256
+        Hash of its content, 64 hexadecimal digits.
+    """
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@contextmanager
+def storage_errors(
+    doing: str, path: Path, *, needed: int | None = None, hint: str | None = None
+) -> Iterator[None]:
+    """Turn an `OSError` of the body into a `StorageError` that names path, cause and cure.
+
+    Parameters
+    ----------
+    doing
+        What failed, as in "could not <doing>".
+    path
+        Named in the error, and asked for its free space when the disk is full.
+    needed
+        Bytes that were about to be written, named when the disk is full.
+    hint
+        The cure when the cause is neither a full disk nor a lack of permission.
+
+    Raises
+    ------
+    StorageError
+        In place of any `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise as_storage_error(error, doing, path, needed=needed, hint=hint) from error
+
+
+def as_storage_error(
+    error: OSError, doing: str, path: Path, *, needed: int | None = None, hint: str | None = None
+) -> StorageError:
+    """Return the `StorageError` that tells `error`; see `storage_errors` for the parameters."""
+    if error.errno in FULL_DISK:
+        wants = "" if needed is None else f" about {needed:,} bytes were to be written,"
+        return StorageError(
+            f"could not {doing}: disk full,{wants} {_free_bytes(path)} bytes are free",
+            file=str(path),
+            hint="free some space or choose another output.path; the earlier output is untouched",
+        )
+    if error.errno in NO_PERMISSION:
+        return StorageError(
+            f"could not {doing}: {error.strerror}",
+            file=str(path),
+            hint="make the folder writable for this user, or choose another output.path",
+        )
+    return StorageError(f"could not {doing}: {error.strerror or error}", file=str(path), hint=hint)
+
+
+def _free_bytes(path: Path) -> str:
+    for folder in (path, *path.parents):
+        if folder.exists():
+            return f"{shutil.disk_usage(folder).free:,}"
+    return "unknown"
+
+
+def sync_file(path: Path) -> None:
+    """Have the content of a file reach the disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_folder(path: Path) -> None:
+    """Have the names in a folder reach the disk, where the file system can be told to."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(handle)
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that must not exist yet, and have it reach the disk."""
+    with path.open("xb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Put `content` at `path` in one step: readers see the old file or the new one."""
+    attempt = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        write_new(attempt, content)
+        os.replace(attempt, path)
+    except BaseException:
+        attempt.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def to_json(value: Any) -> bytes:
+    """Return `value` as indented UTF-8 JSON with a final newline."""
+    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return the one spelling of a JSON value that hashes are made of.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `value` is not made of JSON types only, or holds NaN or infinity.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def seal(content: Mapping[str, Any]) -> bytes:
+    """Return `content` as JSON that carries the hash of itself; see `unseal`."""
+    return to_json({**content, SEAL: hashlib.sha256(canonical_json(content)).hexdigest()})
+
+
+def unseal(text: bytes) -> dict[str, Any]:
+    """Return the content that `seal` wrote.
+
+    Raises
+    ------
+    ValueError
+        It is not JSON, not sealed, or was changed since; the message says which.
+    """
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise ValueError("it is not JSON") from error
+    if not isinstance(content, dict) or SEAL not in content:
+        raise ValueError("it is not a file of ssl_dask")
+    written = content.pop(SEAL)
+    if written != hashlib.sha256(canonical_json(content)).hexdigest():
+        raise ValueError("its own hash differs")
+    return content
+
+
+def hash_file(path: Path) -> tuple[int, str]:
+    """Return (bytes, SHA-256) of a file, reading it once in chunks of 1 MiB."""
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb", buffering=0) as stream:
+        while chunk := stream.read(HASH_CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+    return size, digest.hexdigest()
+
+
+def record_file(folder: Path, name: str) -> FileRecord:
+    """Return the record of the file `name` in `folder`; reads it once."""
+    return FileRecord(name, *hash_file(folder / name))
+
+
+def damage_of(folder: Path, record: FileRecord) -> str | None:
+    """Return what is wrong with a file, or None if it is what `record` says; reads it once."""
+    path = folder / record.path
+    try:
+        size = path.stat().st_size
+        if size != record.bytes:
+            return f"holds {size:,} bytes, not the {record.bytes:,} that were written"
+        if hash_file(path)[1] != record.sha256:
+            return "its content is not what was written (SHA-256 differs)"
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    return None
+
+
+def check_plain_name(name: str) -> str:
+    """Return `name` if it is a plain file name: letters, digits, `_`, `-` and inner dots.
+
+    Raises
+    ------
+    ValueError
+        It is not, so it might lead out of its folder.
+    """
+    if not PLAIN_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not a plain file name")
+    return name
+
+
+def remove_tree(path: Path, report: Callable[[str], None]) -> None:
+    """Remove a folder and all in it; what cannot be removed is told to `report` and stays."""
+
+    def tell(function: Any, where: str, error: BaseException) -> None:
+        if not isinstance(error, FileNotFoundError):
+            report(f"could not remove {where}: {error}")
+
+    if sys.version_info >= (3, 12):
+        shutil.rmtree(path, onexc=tell)
+    else:
+        shutil.rmtree(path, onerror=lambda function, where, info: tell(function, where, info[1]))
