@@ -1,0 +1,80 @@
+"""How blocks of columns are asked for, and how statistics of blocks become one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from dask import delayed
+from dask.delayed import Delayed
+
+Columns = Mapping[str, npt.NDArray[Any]]
+"""Arrays of one block by column name, in the forms of `BlockReader.read`."""
+
+MERGE_WIDTH = 4
+"""Partial statistics that one task merges: it holds so many at a time."""
+
+SURVEYS_PER_SLOT = 8
+"""Runs of blocks that a pass is cut into, for each task that runs at a time."""
+
+Statistics = TypeVar("Statistics")
+
+
+class BlockReader(Protocol):
+    """Gives columns of one block of rows; picklable, `read` runs on a worker."""
+
+    row_counts: tuple[int, ...]
+    """Rows of each block."""
+
+    def read(self, block: int, kinds: Mapping[str, str]) -> dict[str, npt.NDArray[Any]]:
+        """Return the columns named by `kinds` of block number `block`.
+
+        Parameters
+        ----------
+        block
+            Counts from 0.
+        kinds
+            For each column "numeric" (float64 (n,), null is NaN), "string" (object (n,) of str or
+            None) or "vector" (float32 (n, width)).
+        """
+        ...
+
+
+def add_all(parts: Sequence[Any]) -> Any:
+    """Add statistics with `+`, first to last."""
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
+def runs_of_blocks(n_blocks: int, n_slots: int) -> list[range]:
+    """Cut the blocks into at most `SURVEYS_PER_SLOT` runs a slot, of nearly equal length."""
+    n_runs = min(n_blocks, n_slots * SURVEYS_PER_SLOT)
+    bounds = [n_blocks * i // n_runs for i in range(n_runs + 1)] if n_runs else [0]
+    return [range(a, b) for a, b in pairwise(bounds)]
+
+
+def merge_on_workers(
+    parts: Sequence[Delayed], merge: Callable[[Sequence[Statistics]], Statistics]
+) -> Delayed:
+    """Return the task that merges all `parts`, as a tree of tasks of `MERGE_WIDTH` parts each.
+
+    `merge` must not depend on the order or grouping: exact sums, counts, extremes.
+    """
+    level = list(parts)
+    task = delayed(merge, pure=False)
+    while len(level) > 1:
+        level = [
+            task(level[i : i + MERGE_WIDTH]) if len(level[i : i + MERGE_WIDTH]) > 1 else level[i]
+            for i in range(0, len(level), MERGE_WIDTH)
+        ]
+    return level[0]
+
+
+def stack_columns(columns: Columns, names: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Return numeric columns side by side, float64 (n, d)."""
+    return np.column_stack([columns[name] for name in names]).astype(np.float64, copy=False)

@@ -1,0 +1,253 @@
+"""Columns of categories to features of 0 and 1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from sklearn.feature_extraction import FeatureHasher
+
+from ssl_dask.errors import InputDataError, Problem
+from ssl_dask.features.block_reader import Columns
+from ssl_dask.features.feature_groups import CategoricalGroup
+
+MAX_DENSE_WIDTH = 128
+"""One-hot features up to this width are dense blocks, wider ones CSR."""
+
+COUNT_LIMIT = 65536
+"""Distinct values that are counted; more are only said to be more."""
+
+MISSING_NAME = "(missing)"
+
+
+@dataclass(frozen=True)
+class CategorySurvey:
+    """Distinct values of columns; add two to merge them.
+
+    Parameters
+    ----------
+    n_rows
+        Rows seen.
+    missing
+        Nulls of each column.
+    values
+        Distinct values of each column; None once there are more than `COUNT_LIMIT`, or where they
+        are not needed.
+    """
+
+    n_rows: int
+    missing: tuple[int, ...]
+    values: tuple[frozenset[str] | None, ...]
+
+    def __add__(self, other: CategorySurvey) -> CategorySurvey:
+        return CategorySurvey(
+            self.n_rows + other.n_rows,
+            tuple(a + b for a, b in zip(self.missing, other.missing, strict=True)),
+            tuple(
+                None if a is None or b is None else _limited(a | b)
+                for a, b in zip(self.values, other.values, strict=True)
+            ),
+        )
+
+
+def _limited(values: frozenset[str]) -> frozenset[str] | None:
+    return values if len(values) <= COUNT_LIMIT else None
+
+
+def survey_categorical(group: CategoricalGroup, columns: Columns) -> CategorySurvey:
+    """Return the distinct values of one block; with hashing, only its nulls."""
+    missing: list[int] = []
+    values: list[frozenset[str] | None] = []
+    n_rows = 0
+    for name in group.categorical:
+        cells = columns[name]
+        n_rows = len(cells)
+        missing.append(int(sum(cell is None for cell in cells)))
+        if group.encoding == "hash":
+            values.append(None)
+        else:
+            values.append(_limited(frozenset(cell for cell in cells if cell is not None)))
+    return CategorySurvey(n_rows, tuple(missing), tuple(values))
+
+
+@dataclass(frozen=True)
+class OneHotTransform:
+    """Turns categories into features of 0 or 1; picklable.
+
+    A value that was not there when it was fitted, or a null where there was none, gets no feature.
+
+    Parameters
+    ----------
+    columns
+        Names of the c columns.
+    codes
+        For each column: category -> number of its feature; None stands for a null.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    missing: str
+    codes: tuple[Mapping[str | None, int], ...] = field(repr=False)
+    width: int
+    notes: tuple[str, ...]
+    spread: float
+
+    @property
+    def sparse(self) -> bool:
+        """Whether blocks are CSR."""
+        return self.width > MAX_DENSE_WIDTH
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the features: column=category."""
+        names = [""] * self.width
+        for column, codes in zip(self.columns, self.codes, strict=True):
+            for value, number in codes.items():
+                names[number] = f"{column}={MISSING_NAME if value is None else value}"
+        return tuple(names)
+
+    def transform(self, columns: Columns) -> Any:
+        """Return the features of a block, float32 (n, d), dense or CSR.
+
+        Raises
+        ------
+        InputDataError
+            A null where none is allowed.
+        """
+        if self.missing == "error":
+            refuse_nulls(self.name, self.columns, columns)
+        numbers = np.stack(
+            [
+                np.array([codes.get(cell, -1) for cell in columns[name]], dtype=np.int32)
+                for name, codes in zip(self.columns, self.codes, strict=True)
+            ],
+            axis=1,
+        )
+        known = numbers >= 0
+        if not self.sparse:
+            dense = np.zeros((len(numbers), self.width), dtype=np.float32)
+            dense[np.nonzero(known)[0], numbers[known]] = 1.0
+            return dense
+        # The features of a later column have larger numbers, so indices are sorted.
+        indptr = np.concatenate([[0], np.cumsum(known.sum(axis=1))]).astype(np.int32)
+        ones = np.ones(int(indptr[-1]), dtype=np.float32)
+        return sp.csr_array((ones, numbers[known], indptr), shape=(len(numbers), self.width))
+
+
+@dataclass(frozen=True)
+class HashedCategoriesTransform:
+    """Turns categories into hashed features (scikit-learn's `FeatureHasher`, unsigned); picklable.
+
+    Two categories of one row that share a feature count there as 2.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    missing: str
+    width: int
+    notes: tuple[str, ...]
+    spread: float
+    sparse: bool = True
+    feature_names: tuple[str, ...] | None = None
+
+    def transform(self, columns: Columns) -> sp.csr_array:
+        """Return the features of a block, float32 CSR (n, d).
+
+        Raises
+        ------
+        InputDataError
+            A null where none is allowed.
+        """
+        if self.missing == "error":
+            refuse_nulls(self.name, self.columns, columns)
+        hasher = FeatureHasher(
+            self.width, input_type="string", dtype=np.float32, alternate_sign=False
+        )
+        # The length before the value keeps a null apart from every text.
+        rows = zip(*(columns[name] for name in self.columns), strict=True)
+        hashed = hasher.transform(
+            [
+                f"{number}:{'-' if cell is None else len(cell)}:{cell or ''}"
+                for number, cell in enumerate(row)
+            ]
+            for row in rows
+        )
+        features = sp.csr_array(hashed)
+        features.sort_indices()
+        return features
+
+
+def refuse_nulls(name: str, names: tuple[str, ...], columns: Columns) -> None:
+    """Raise `InputDataError` that counts the nulls of each string column, if there are any."""
+    counts = [int(sum(cell is None for cell in columns[column])) for column in names]
+    problems = null_problems(name, names, counts, "")
+    if problems:
+        raise InputDataError(problems)
+
+
+def null_problems(
+    name: str, columns: tuple[str, ...], counts: npt.ArrayLike, hint: str
+) -> list[Problem]:
+    """Return one problem for each column with nulls."""
+    return [
+        Problem(
+            f"features.{name}: {count} missing values", column=column, rows=count, hint=hint or None
+        )
+        for column, count in zip(columns, np.asarray(counts).tolist(), strict=True)
+        if count
+    ]
+
+
+def fit_categorical(
+    name: str, group: CategoricalGroup, survey: CategorySurvey
+) -> OneHotTransform | HashedCategoriesTransform:
+    """Derive the transform from the distinct values of all blocks.
+
+    Raises
+    ------
+    InputDataError
+        Nulls where none are allowed; more distinct values than `max_categories`.
+    """
+    problems, notes = [], []
+    if group.missing == "error":
+        hint = "set missing: category"
+        problems += null_problems(name, group.categorical, survey.missing, hint)
+    for column, n_missing, values in zip(
+        group.categorical, survey.missing, survey.values, strict=True
+    ):
+        if group.encoding == "onehot" and (values is None or len(values) > group.max_categories):
+            count = f"more than {COUNT_LIMIT}" if values is None else f"{len(values)}"
+            problems.append(
+                Problem(
+                    f"features.{name}: {count} distinct values; max_categories is"
+                    f" {group.max_categories}",
+                    column=column,
+                    hint="set encoding: hash, or raise max_categories",
+                )
+            )
+        if n_missing:
+            notes.append(
+                f"column {column!r}: {n_missing} missing values are a category of their own"
+            )
+        if values is not None and len(values) + (n_missing > 0) < 2:
+            notes.append(f"column {column!r} holds one value and tells nothing")
+    if problems:
+        raise InputDataError(problems)
+    spread = float(np.sqrt(len(group.categorical)))
+    if group.encoding == "hash":
+        return HashedCategoriesTransform(
+            name, group.categorical, group.missing, group.n_features, tuple(notes), spread
+        )
+    codes: list[Mapping[str | None, int]] = []
+    width = 0
+    for n_missing, distinct in zip(survey.missing, survey.values, strict=True):
+        ordered: list[str | None] = [*sorted(distinct or ()), *([None] if n_missing else [])]
+        codes.append({value: width + number for number, value in enumerate(ordered)})
+        width += len(ordered)
+    return OneHotTransform(
+        name, group.categorical, group.missing, tuple(codes), width, tuple(notes), spread
+    )

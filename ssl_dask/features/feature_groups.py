@@ -1,0 +1,227 @@
+"""What a job file says about its features: one model per kind of group."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
+
+from ssl_dask.spec_model import SpecModel
+
+KINDS = ("numeric", "categorical", "text", "vector")
+
+
+class ColumnNeed(NamedTuple):
+    """How a column is read: kind "numeric", "string" or "vector", and whether nulls may occur."""
+
+    kind: str
+    missing_allowed: bool
+
+
+def _as_columns(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+def _distinct(columns: tuple[str, ...]) -> tuple[str, ...]:
+    twice = sorted({column for column in columns if columns.count(column) > 1})
+    if twice:
+        raise ValueError(f"named twice: {', '.join(twice)}")
+    return columns
+
+
+ColumnName = Annotated[str, Field(min_length=1)]
+ColumnNames = Annotated[
+    tuple[ColumnName, ...],
+    Field(min_length=1),
+    BeforeValidator(_as_columns),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
+            ]
+        }
+    ),
+]
+NgramRange = tuple[int, int]
+Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Group(SpecModel):
+    weight: Weight = 1.0
+    """Importance beside other groups. Groups that are joined are first brought to the same mean
+    squared length, then multiplied by their weights; a single group is not changed."""
+
+    def columns(self) -> tuple[str, ...]:
+        """Return the names of the columns that the group reads."""
+        raise NotImplementedError
+
+    def needs(self) -> dict[str, ColumnNeed]:
+        """Return how each column is read."""
+        raise NotImplementedError
+
+    def _refuse_unused(self, names: tuple[str, ...], because: str) -> None:
+        """Refuse fields that would be ignored; their defaults may stand, as in a resolved job."""
+        fields = type(self).model_fields
+        unused = [name for name in names if getattr(self, name) != fields[name].default]
+        if unused:
+            raise ValueError(f"{', '.join(unused)}: not used {because}; leave out")
+
+
+class NumericGroup(_Group):
+    """Columns of numbers, one feature each."""
+
+    numeric: ColumnNames
+    """Column, or list of columns, of numbers or booleans."""
+    scale: Literal["standard", "minmax", "none"] = "standard"
+    """`standard`: mean 0 and standard deviation 1. `minmax`: smallest value 0, largest 1. `none`:
+    as they are; columns of large numbers then outweigh the others."""
+    missing: Literal["error", "mean", "zero", "indicator"] = "error"
+    """What a null or NaN becomes. `error`: the job is refused. `mean`: the mean of the column's
+    other values. `zero`: the number 0, before scaling. `indicator`: the mean, and a further feature
+    of 0 or 1 that says where it was missing, for each column with missing values."""
+    n_components: Annotated[int, Field(ge=1)] | None = None
+    """Keep only so many principal components of the scaled columns."""
+
+    @model_validator(mode="after")
+    def _check(self) -> NumericGroup:
+        _distinct(self.numeric)
+        return self
+
+    def columns(self) -> tuple[str, ...]:
+        """Return the names of the columns that the group reads."""
+        return self.numeric
+
+    def needs(self) -> dict[str, ColumnNeed]:
+        """Return how each column is read."""
+        return dict.fromkeys(self.numeric, ColumnNeed("numeric", self.missing != "error"))
+
+
+class CategoricalGroup(_Group):
+    """Columns of categories: text, numbers or booleans that name a kind of thing."""
+
+    categorical: ColumnNames
+    """Column, or list of columns, whose distinct values are categories."""
+    encoding: Literal["onehot", "hash"] = "onehot"
+    """`onehot`: one feature of 0 or 1 for each category. `hash`: categories hashed to `n_features`,
+    for columns of many values such as user names; two categories may share a feature."""
+    max_categories: Annotated[int, Field(ge=1, le=65536)] = 256
+    """Distinct values that a column may have with `encoding: onehot`."""
+    n_features: Annotated[int, Field(ge=2, le=2**22)] = 1024
+    """Features of `encoding: hash`, shared by the columns of the group."""
+    missing: Literal["category", "error"] = "category"
+    """What a null is. `category`: a category of its own. `error`: the job is refused."""
+
+    @model_validator(mode="after")
+    def _check(self) -> CategoricalGroup:
+        _distinct(self.categorical)
+        if self.encoding == "onehot":
+            self._refuse_unused(("n_features",), "with encoding: onehot")
+        else:
+            self._refuse_unused(("max_categories",), "with encoding: hash")
+        return self
+
+    def columns(self) -> tuple[str, ...]:
+        """Return the names of the columns that the group reads."""
+        return self.categorical
+
+    def needs(self) -> dict[str, ColumnNeed]:
+        """Return how each column is read."""
+        return dict.fromkeys(self.categorical, ColumnNeed("string", self.missing == "category"))
+
+
+class TextGroup(_Group):
+    """Columns of text, as hashed words and runs of characters.
+
+    Each row has length 1, so that long and short texts compare.
+    """
+
+    text: ColumnNames
+    """Column, or list of columns, of text; each column's words stay apart from the others'."""
+    analyzer: Literal["word", "char", "char_wb", "word_char"] = "word_char"
+    """`word`: words. `char`: runs of characters. `char_wb`: runs of characters inside words.
+    `word_char`: words and runs of characters, half of the features and half of the weight each:
+    words carry meaning in prose, characters the signs of payloads, log lines and misspellings."""
+    word_ngrams: NgramRange = (1, 2)
+    """Shortest and longest run of words. A word is a run of letters, digits and underscores, of one
+    character or more: in short texts a lone digit counts."""
+    char_ngrams: NgramRange = (1, 3)
+    """Shortest and longest run of characters. Short runs suit short texts: on web requests and text
+    messages one to three characters gave better neighbours than three to five."""
+    n_features: Annotated[int, Field(ge=2, le=2**22)] = 2**18
+    """Features that words and runs are hashed to."""
+    tfidf: bool = True
+    """Weight counts by ln((1 + rows) / (1 + rows having it)) + 1: what is common tells little."""
+    sublinear_tf: bool = True
+    """Replace a count by 1 + ln(count)."""
+    lowercase: bool = True
+    """Turn letters to lower case first."""
+    missing: Literal["error", "empty"] = "error"
+    """What a null is. `error`: the job is refused. `empty`: a text without words."""
+
+    @model_validator(mode="after")
+    def _check(self) -> TextGroup:
+        _distinct(self.text)
+        for name, (shortest, longest) in (
+            ("word_ngrams", self.word_ngrams),
+            ("char_ngrams", self.char_ngrams),
+        ):
+            if not 1 <= shortest <= longest <= 10:
+                raise ValueError(f"{name}: expected [shortest, longest] with 1 <= both <= 10")
+        if self.analyzer == "word":
+            self._refuse_unused(("char_ngrams",), "with analyzer: word")
+        elif self.analyzer != "word_char":
+            self._refuse_unused(("word_ngrams",), f"with analyzer: {self.analyzer}")
+        elif self.n_features % 2:
+            raise ValueError("n_features: must be even with analyzer: word_char")
+        return self
+
+    def columns(self) -> tuple[str, ...]:
+        """Return the names of the columns that the group reads."""
+        return self.text
+
+    def needs(self) -> dict[str, ColumnNeed]:
+        """Return how each column is read."""
+        return dict.fromkeys(self.text, ColumnNeed("string", self.missing == "empty"))
+
+
+class VectorGroup(_Group):
+    """A column of vectors of one length: embeddings, pixels, spectra."""
+
+    vector: ColumnName
+    """Column whose cells are lists of numbers, all of one length."""
+    scale: Literal["none", "standard", "l2"] = "none"
+    """`none`: as they are. `standard`: each position has mean 0 and standard deviation 1. `l2`:
+    each vector has length 1."""
+    n_components: Annotated[int, Field(ge=1)] | None = None
+    """Keep only so many principal components."""
+
+    def columns(self) -> tuple[str, ...]:
+        """Return the name of the column that the group reads."""
+        return (self.vector,)
+
+    def needs(self) -> dict[str, ColumnNeed]:
+        """Return how the column is read."""
+        return {self.vector: ColumnNeed("vector", False)}
+
+
+def _kind(value: Any) -> str | None:
+    if isinstance(value, _Group):
+        return next(kind for kind in KINDS if kind in type(value).model_fields)
+    if isinstance(value, dict):
+        return next((kind for kind in KINDS if kind in value), None)
+    return None
+
+
+FeatureGroup = Annotated[
+    Annotated[NumericGroup, Tag("numeric")]
+    | Annotated[CategoricalGroup, Tag("categorical")]
+    | Annotated[TextGroup, Tag("text")]
+    | Annotated[VectorGroup, Tag("vector")],
+    Discriminator(
+        _kind,
+        custom_error_type="feature_group_kind",
+        custom_error_message="a feature group has one of the keys " + ", ".join(KINDS),
+    ),
+]
+"""A named group of columns; the kind is the key that is there."""

@@ -1,0 +1,142 @@
+"""Columns of text to hashed words and runs of characters, weighted by TF-IDF."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from ssl_dask.errors import InputDataError
+from ssl_dask.features.block_reader import Columns
+from ssl_dask.features.categorical_columns import null_problems, refuse_nulls
+from ssl_dask.features.feature_groups import TextGroup
+from ssl_dask.kernels.hashed_ngrams import HashedNgrams, smooth_idf, weighted_rows
+
+
+@dataclass(frozen=True)
+class TextSurvey:
+    """Counts over rows of text; add two to merge them.
+
+    Parameters
+    ----------
+    n_rows
+        Rows seen.
+    n_empty
+        Rows without any word or run of characters.
+    missing
+        Nulls of each column.
+    rows_having
+        int64 array (n_features,): rows in which a feature occurs.
+    """
+
+    n_rows: int
+    n_empty: int
+    missing: tuple[int, ...]
+    rows_having: npt.NDArray[np.int64]
+
+    def __add__(self, other: TextSurvey) -> TextSurvey:
+        return TextSurvey(
+            self.n_rows + other.n_rows,
+            self.n_empty + other.n_empty,
+            tuple(a + b for a, b in zip(self.missing, other.missing, strict=True)),
+            self.rows_having + other.rows_having,
+        )
+
+
+def _ngrams_of(group: TextGroup) -> HashedNgrams:
+    return HashedNgrams(
+        group.analyzer, group.word_ngrams, group.char_ngrams, group.n_features, group.lowercase
+    )
+
+
+def survey_text(group: TextGroup, columns: Columns) -> TextSurvey:
+    """Return the counts of one block: it hashes the texts once, as the transform will again."""
+    counts = _ngrams_of(group).count([columns[name] for name in group.text])
+    return TextSurvey(
+        counts.shape[0],
+        int(np.count_nonzero(np.diff(counts.indptr) == 0)),
+        tuple(int(sum(cell is None for cell in columns[name])) for name in group.text),
+        np.bincount(counts.indices, minlength=group.n_features).astype(np.int64),
+    )
+
+
+@dataclass(frozen=True)
+class TextTransform:
+    """Turns texts into features; picklable, 8 bytes a feature.
+
+    Parameters
+    ----------
+    columns
+        Names of the columns.
+    ngrams
+        Counts words and runs of characters.
+    idf
+        float64 array (n_features,), or None.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    missing: str
+    ngrams: HashedNgrams
+    idf: npt.NDArray[np.float64] | None = field(repr=False)
+    sublinear_tf: bool
+    notes: tuple[str, ...]
+    spread: float = 1.0
+    sparse: bool = True
+    feature_names: tuple[str, ...] | None = None
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return self.ngrams.n_features
+
+    def transform(self, columns: Columns) -> sp.csr_array:
+        """Return the features of a block, float32 CSR (n, n_features), int32 indices, sorted.
+
+        Raises
+        ------
+        InputDataError
+            A null where none is allowed.
+        """
+        if self.missing == "error":
+            refuse_nulls(self.name, self.columns, columns)
+        return weighted_rows(
+            self.ngrams.count([columns[name] for name in self.columns]),
+            self.ngrams.halves,
+            idf=self.idf,
+            sublinear_tf=self.sublinear_tf,
+        )
+
+
+def fit_text(name: str, group: TextGroup, survey: TextSurvey) -> TextTransform:
+    """Derive the transform from the counts of all blocks.
+
+    Raises
+    ------
+    InputDataError
+        Nulls where none are allowed; no text has any word or run of characters.
+    """
+    if group.missing == "error" and any(survey.missing):
+        hint = "set missing: empty"
+        raise InputDataError(null_problems(name, group.text, survey.missing, hint))
+    if survey.n_empty == survey.n_rows:
+        raise InputDataError(
+            f"features.{name}: no row has any text", column=group.text[0], rows=survey.n_rows
+        )
+    notes = []
+    if survey.n_empty:
+        notes.append(f"features.{name}: {survey.n_empty} rows have no text and no features")
+    for column, n_missing in zip(group.text, survey.missing, strict=True):
+        if n_missing:
+            notes.append(f"column {column!r}: {n_missing} missing values became empty texts")
+    return TextTransform(
+        name,
+        group.text,
+        group.missing,
+        _ngrams_of(group),
+        smooth_idf(survey.n_rows, survey.rows_having) if group.tfidf else None,
+        group.sublinear_tf,
+        tuple(notes),
+    )

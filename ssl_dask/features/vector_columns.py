@@ -1,0 +1,316 @@
+"""A column of vectors to features, and principal components of any dense features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+from threadpoolctl import threadpool_limits
+
+from ssl_dask.errors import InputDataError, Problem
+from ssl_dask.features.block_reader import Columns
+from ssl_dask.features.feature_groups import VectorGroup
+from ssl_dask.features.numeric_columns import Scaling
+from ssl_dask.kernels.exact_sums import ColumnSums, SecondMoments, quantum_of
+from ssl_dask.kernels.row_transforms import project_rows, unit_rows
+
+MAX_PCA_COLUMNS = 2048
+"""Widest features that principal components are taken of: the covariance matrix takes 8 d^2 bytes,
+and a task holds about ten of its size."""
+
+NO_VARIANCE = 1e-10
+"""Variance of a component, over the largest, at which it is noise of rounding."""
+
+
+@dataclass(frozen=True)
+class VectorSurvey:
+    """Exact statistics of vectors; add two to merge them.
+
+    Parameters
+    ----------
+    column
+        Name, for messages.
+    sums
+        Of the positions of the vectors; None for no rows.
+    n_zero
+        Vectors without any value but zero.
+    """
+
+    column: str
+    sums: ColumnSums | None
+    n_zero: int
+
+    def __add__(self, other: VectorSurvey) -> VectorSurvey:
+        if self.sums is None or other.sums is None:
+            return other if self.sums is None else self
+        here, there = len(self.sums.sums), len(other.sums.sums)
+        if here != there:
+            raise InputDataError(
+                f"vectors of {min(here, there)} and of {max(here, there)} numbers",
+                column=self.column,
+                hint="all vectors of a column must be of one length",
+            )
+        return VectorSurvey(self.column, self.sums + other.sums, self.n_zero + other.n_zero)
+
+
+def survey_vector(group: VectorGroup, columns: Columns) -> VectorSurvey:
+    """Return the statistics of one block."""
+    X = columns[group.vector]
+    if len(X) == 0:
+        return VectorSurvey(group.vector, None, 0)
+    return VectorSurvey(group.vector, ColumnSums.of(X), int(np.count_nonzero(~X.any(axis=1))))
+
+
+@dataclass(frozen=True)
+class VectorTransform:
+    """Turns a column of vectors into features; small and picklable.
+
+    Parameters
+    ----------
+    column
+        Name.
+    width
+        Number of features d.
+    scaling
+        For scale "standard"; None for the others.
+    unit_length
+        Whether every vector is brought to length 1.
+    bounds
+        float32 arrays (d,): smallest, largest and typical value of each feature.
+    """
+
+    name: str
+    column: str
+    width: int
+    scaling: Scaling | None
+    unit_length: bool
+    bounds: tuple[npt.NDArray[np.float32], ...] = field(repr=False)
+    notes: tuple[str, ...]
+    spread: float
+    sparse: bool = False
+    feature_names: tuple[str, ...] | None = None
+
+    def transform(self, columns: Columns) -> npt.NDArray[np.float32]:
+        """Return the features of a block, float32 (n, d).
+
+        Raises
+        ------
+        InputDataError
+            Vectors of another length than those fitted, or values that are not finite.
+        """
+        X = np.asarray(columns[self.column], dtype=np.float32)
+        if X.ndim != 2 or X.shape[1] != self.width:
+            raise InputDataError(
+                f"features.{self.name}: vectors of shape {X.shape[1:]}, not ({self.width},)",
+                column=self.column,
+            )
+        if not np.isfinite(X).all():
+            raise InputDataError(
+                f"features.{self.name}: vectors hold missing or infinite values", column=self.column
+            )
+        if self.unit_length:
+            return unit_rows(X)[0]
+        return X if self.scaling is None else self.scaling.apply(X)
+
+
+def fit_vector(name: str, group: VectorGroup, survey: VectorSurvey) -> VectorTransform:
+    """Derive the transform from the statistics of all blocks.
+
+    Raises
+    ------
+    InputDataError
+        Missing or infinite values; vectors of length 0; no rows.
+    """
+    sums = survey.sums
+    if sums is None or len(sums.sums) == 0:
+        raise InputDataError(f"features.{name}: no numbers", column=group.vector)
+    n_unusable = int(sums.missing.sum() + sums.infinite.sum())
+    if n_unusable:
+        raise InputDataError(
+            f"features.{name}: vectors hold {n_unusable} missing or infinite values",
+            column=group.vector,
+            hint="mend or drop these rows",
+        )
+    notes = []
+    width = len(sums.sums)
+    scaling = Scaling.of(sums, "standard") if group.scale == "standard" else None
+    n_constant = int(Scaling.of(sums, "none").constant.sum())
+    if n_constant:
+        notes.append(
+            f"column {group.vector!r}: {n_constant} of {width} positions hold one value only"
+        )
+    if group.scale == "l2":
+        if survey.n_zero:
+            notes.append(f"column {group.vector!r}: {survey.n_zero} vectors are zero and stay so")
+        ones = np.ones(width, dtype=np.float32)
+        bounds, spread = (-ones, ones, 0 * ones), 1.0
+    else:
+        extremes = np.stack([sums.minimum, sums.maximum, sums.mean()])
+        scaled = extremes.astype(np.float32) if scaling is None else scaling.apply(extremes)
+        bounds = tuple(scaled)
+        variance = scaling.variance if scaling is not None else sums.std() ** 2
+        spread = float(np.sqrt(variance.sum()))
+    return VectorTransform(
+        name, group.vector, width, scaling, group.scale == "l2", bounds, tuple(notes), spread
+    )
+
+
+class DenseTransform(Protocol):
+    """A transform to dense features of known bounds, of which principal components can be taken."""
+
+    @property
+    def name(self) -> str:
+        """Name of the group."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was found in the columns."""
+        ...
+
+    @property
+    def bounds(self) -> tuple[npt.NDArray[np.float32], ...]:
+        """Smallest, largest and typical value of each feature."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Number of features d."""
+        ...
+
+    def transform(self, columns: Columns) -> npt.NDArray[np.float32]:
+        """Return the features of a block, float32 (n, d)."""
+        ...
+
+
+@dataclass(frozen=True)
+class ComponentsTransform:
+    """Principal components of the features of another transform; small and picklable.
+
+    Parameters
+    ----------
+    base
+        Makes the features.
+    mean
+        float64 array (d,) of the features.
+    components
+        float64 array (d, m), one component a column, by falling variance; the entry of largest
+        magnitude in each is positive.
+    explained_variance
+        float64 array (m,).
+    """
+
+    base: DenseTransform
+    mean: npt.NDArray[np.float64] = field(repr=False)
+    components: npt.NDArray[np.float64] = field(repr=False)
+    explained_variance: npt.NDArray[np.float64]
+    notes: tuple[str, ...]
+    sparse: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name of the group."""
+        return self.base.name
+
+    @property
+    def width(self) -> int:
+        """Number of components m."""
+        return len(self.explained_variance)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the components."""
+        return tuple(f"component {number + 1}" for number in range(self.width))
+
+    @property
+    def spread(self) -> float:
+        """Root mean squared length of the rows."""
+        return float(np.sqrt(self.explained_variance.sum()))
+
+    def transform(self, columns: Columns) -> npt.NDArray[np.float32]:
+        """Return the components of a block, float32 (n, m)."""
+        return project_rows(self.base.transform(columns), self.mean, self.components)
+
+
+def component_problems(
+    name: str, n_components: int, transform: DenseTransform, n_rows: int, column: str
+) -> list[Problem]:
+    """Return why `n_components` principal components cannot be taken, if they cannot."""
+    width = transform.width
+    if width > MAX_PCA_COLUMNS:
+        return [
+            Problem(
+                f"features.{name}: n_components for {width} columns; at most {MAX_PCA_COLUMNS}",
+                column=column,
+                hint="leave n_components out, or shorten the vectors",
+            )
+        ]
+    limit = min(width, n_rows)
+    if n_components > limit:
+        return [
+            Problem(
+                f"features.{name}: {n_components} components of {width} columns and {n_rows} rows",
+                column=column,
+                hint=f"n_components: {limit} at most",
+            )
+        ]
+    return []
+
+
+def grid_of(
+    transform: DenseTransform,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return (centre, quantum), float64 (d,): the grid on which second moments are summed."""
+    low, high, typical = (bound.astype(np.float64) for bound in transform.bounds)
+    return typical, quantum_of(np.maximum(high - typical, typical - low))
+
+
+def survey_moments(transform: DenseTransform, columns: Columns) -> SecondMoments:
+    """Return the second moments of one block."""
+    centre, quantum = grid_of(transform)
+    return SecondMoments.of(transform.transform(columns), centre, quantum)
+
+
+def fit_components(
+    transform: DenseTransform, n_components: int, moments: SecondMoments
+) -> ComponentsTransform:
+    """Take principal components from the second moments of all blocks.
+
+    Costs d^3 operations and about 5 d^2 float64 words, on the client. The bits depend on the LAPACK
+    at hand, never on the blocks.
+    """
+    centre, quantum = grid_of(transform)
+    covariance = moments.covariance(quantum)
+    width = len(centre)
+    with threadpool_limits(1):
+        variance, vectors = scipy.linalg.eigh(
+            covariance, subset_by_index=[width - n_components, width - 1]
+        )
+    variance, vectors = np.maximum(variance[::-1], 0.0), vectors[:, ::-1]
+    largest = np.abs(vectors).argmax(axis=0)
+    vectors = vectors * np.where(vectors[largest, np.arange(n_components)] < 0, -1.0, 1.0)
+    total = float(np.trace(covariance))
+    notes = list(transform.notes)
+    empty = variance <= NO_VARIANCE * max(float(variance[0]), 0.0)
+    if empty.any():
+        vectors[:, empty] = 0.0
+        variance[empty] = 0.0
+        notes.append(
+            f"features.{transform.name}: {empty.sum()} components vary nowhere and are zero"
+        )
+    if total > 0:
+        share = 100 * float(variance.sum()) / total
+        notes.append(
+            f"features.{transform.name}: {n_components} components of {width} columns keep"
+            f" {share:.1f} % of the variance"
+        )
+    return ComponentsTransform(
+        transform,
+        moments.mean(centre, quantum),
+        np.ascontiguousarray(vectors),
+        variance,
+        tuple(notes),
+    )
