@@ -22,6 +22,9 @@ from scipy.optimize import minimize
 MIN_HIDDEN_SEEDS = 10
 """Below so many hidden seeds with evidence, two parameters are not fitted."""
 
+N_BINS = 10
+"""Bins of equal width for the largest probability of each hidden seed."""
+
 TEMPERATURE_BOUNDS = (0.02, 50.0)
 FLOOR_BOUNDS = (1e-6, 0.98)
 LOG_TEMPERATURE_SD = 1.5
@@ -48,6 +51,23 @@ class CalibrationQuality:
 
 
 @dataclass(frozen=True)
+class ReliabilityBin:
+    """Rows whose stated probability lies in one bin.
+
+    Parameters
+    ----------
+    count, right
+        Rows, and rows whose label is right.
+    stated
+        Their mean stated probability.
+    """
+
+    count: int
+    right: int
+    stated: float
+
+
+@dataclass(frozen=True)
 class Calibration:
     """The two parameters, or the reason why there are none.
 
@@ -65,6 +85,9 @@ class Calibration:
         Hidden seeds that no other seed reached; left out of the fit.
     quality, quality_before
         On the hidden seeds with and without calibration; None when not calibrated.
+    bins
+        Stated probability against share right on the hidden seeds, empty bins left out; from the
+        same probabilities as `quality`.
     cross_fitted
         True: `quality` was measured on folds that the parameters had not seen. False: in-sample,
         hence flattering.
@@ -78,6 +101,7 @@ class Calibration:
     n_without_mass: int = 0
     quality: CalibrationQuality | None = None
     quality_before: CalibrationQuality | None = None
+    bins: tuple[ReliabilityBin, ...] = ()
     cross_fitted: bool = False
 
     def apply(self, F: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -140,14 +164,15 @@ def fit_calibration(
         n_without_mass=n_without_mass,
         quality=calibration_quality(shown, truth),
         quality_before=calibration_quality(np.asarray(F, dtype=np.float64), truth),
+        bins=_reliability_bins(shown, truth),
         cross_fitted=honest is not None,
     )
 
 
 def calibration_quality(
-    probabilities: npt.NDArray[np.float64], codes: npt.NDArray[np.int32], *, n_bins: int = 10
+    probabilities: npt.NDArray[np.float64], codes: npt.NDArray[np.int32]
 ) -> CalibrationQuality:
-    """Return calibration error (equal-width bins of the largest probability) and Brier score.
+    """Return calibration error (bins of the largest probability) and Brier score.
 
     Parameters
     ----------
@@ -157,16 +182,28 @@ def calibration_quality(
         int32 (S,): true classes.
     """
     n = len(codes)
-    best = probabilities.argmax(axis=1)
-    confidence = probabilities[np.arange(n), best]
-    bins = np.minimum((confidence * n_bins).astype(np.int64), n_bins - 1)
-    gap = np.zeros(n_bins)
-    np.add.at(gap, bins, confidence - (best == codes))
+    gaps = (abs(b.stated * b.count - b.right) for b in _reliability_bins(probabilities, codes))
     wanted = np.zeros_like(probabilities)
     wanted[np.arange(n), codes] = 1.0
     return CalibrationQuality(
-        expected_calibration_error=float(np.abs(gap).sum() / n),
+        expected_calibration_error=sum(gaps) / n,
         brier=float(((probabilities - wanted) ** 2).sum() / n),
+    )
+
+
+def _reliability_bins(
+    probabilities: npt.NDArray[np.float64], codes: npt.NDArray[np.int32]
+) -> tuple[ReliabilityBin, ...]:
+    best = probabilities.argmax(axis=1)
+    stated = probabilities[np.arange(len(codes)), best]
+    bins = np.minimum((stated * N_BINS).astype(np.int64), N_BINS - 1)
+    return tuple(
+        ReliabilityBin(
+            count=int(inside.sum()),
+            right=int((best == codes)[inside].sum()),
+            stated=float(stated[inside].mean()),
+        )
+        for inside in (bins == number for number in np.unique(bins))
     )
 
 

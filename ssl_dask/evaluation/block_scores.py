@@ -5,14 +5,14 @@ All counts are integers, so the sum does not depend on how the rows were cut int
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ssl_dask.evaluation.metrics import confusion_counts
+from ssl_dask.evaluation.metrics import Scores, confusion_counts, score_confusion
 from ssl_dask.labels import UNLABELLED
 
 N_BINS = 20
@@ -185,6 +185,40 @@ def score_block(
         probability=_counts(bins[given], N_BINS),
         reliability=None if truth is None else _reliability(decided, bins, given, truth),
         truth=None if truth is None else _against_truth(decided, seed, truth, n_classes, n_reasons),
+    )
+
+
+@dataclass(frozen=True)
+class TruthScores:
+    """Three answers that are never one: on the unlabelled rows, on the seeds, on both together.
+
+    Parameters
+    ----------
+    unlabelled
+        Rows that were no seeds: how good the propagated labels are.
+    seeds
+        Rows whose label was given: how good the given labels are.
+    overall
+        Both; flattered by the seeds.
+    unknown
+        Rows without a truth, left out of all three.
+    """
+
+    unlabelled: Scores
+    seeds: Scores
+    overall: Scores
+    unknown: int
+
+
+def truth_scores(
+    truth: TruthCounts, class_names: Sequence[str], confidence: float = 0.95
+) -> TruthScores:
+    """Return the scores of all rows' counts against a truth column."""
+    return TruthScores(
+        unlabelled=score_confusion(truth.unlabelled, class_names, confidence),
+        seeds=score_confusion(truth.seeds, class_names, confidence),
+        overall=score_confusion(truth.unlabelled + truth.seeds, class_names, confidence),
+        unknown=truth.unlabelled_unknown + truth.seeds_unknown,
     )
 
 

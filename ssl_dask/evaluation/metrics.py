@@ -17,6 +17,8 @@ from scipy.stats import beta, binomtest, norm
 from ssl_dask.kernels.label_distributions import summarise_rows
 from ssl_dask.labels import UNLABELLED
 
+MAX_CONFUSION_CLASSES = 100
+
 HIDDEN_SEEDS_NOTE = (
     "Judged on seeds that were hidden in turn. The interval covers the chance of which seeds were"
     " drawn; it speaks for all rows only if the seeds were picked at random within their class. The"
@@ -96,7 +98,8 @@ class Scores:
     classes
         One entry a class.
     confusion
-        (C, C + 1) counts: true class x given label, last column no label.
+        (C, C + 1) counts: true class x given label, last column no label; None for more than
+        `MAX_CONFUSION_CLASSES` classes.
     """
 
     n: int
@@ -105,7 +108,7 @@ class Scores:
     coverage: float | None
     macro_f1: float | None
     classes: tuple[ClassScore, ...]
-    confusion: tuple[tuple[int, ...], ...]
+    confusion: tuple[tuple[int, ...], ...] | None
 
 
 @dataclass(frozen=True)
@@ -209,7 +212,9 @@ def score_confusion(
         coverage=covered / n if n else None,
         macro_f1=float(np.mean(f1)) if f1 else None,
         classes=classes,
-        confusion=tuple(tuple(int(count) for count in row) for row in confusion),
+        confusion=tuple(tuple(row) for row in confusion.tolist())
+        if n_classes <= MAX_CONFUSION_CLASSES
+        else None,
     )
 
 

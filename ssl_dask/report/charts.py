@@ -1,0 +1,344 @@
+"""The figures of the report, each from plain numbers to one SVG element."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from scipy import sparse
+from sklearn.decomposition import PCA
+from threadpoolctl import threadpool_limits
+
+from ssl_dask.decision.calibration import ReliabilityBin
+from ssl_dask.evaluation.metrics import Interval
+from ssl_dask.report.palette import class_colours
+from ssl_dask.report.svg_figure import (
+    GRID,
+    INK,
+    MUTED,
+    SURFACE,
+    figure_style,
+    short_name,
+    to_svg,
+)
+from ssl_dask.round_record import RoundRecord
+
+PICTURE_ROWS = 2_000
+MOST_CLASSES_DRAWN = 30
+WIDTH = 6.2
+ACCENT, SECOND = "#0072b2", "#e08a00"
+GREY = "#9aa0a6"
+
+Points: TypeAlias = npt.NDArray[np.float64]
+
+
+def picture_rows(
+    n_rows: int,
+    seed_rows: npt.NDArray[np.int64],
+    *,
+    size: int = PICTURE_ROWS,
+    random_state: int = 0,
+) -> npt.NDArray[np.int64]:
+    """Return the rows to draw, int64 ascending: up to half of `size` seeds, the rest at random.
+
+    Depends on the number of rows, the seeds and `random_state` alone. Memory is that of the answer.
+    """
+    random = np.random.default_rng(random_state)
+    seeds = seed_rows
+    if len(seeds) > size // 2:
+        seeds = random.choice(seed_rows, size // 2, replace=False)
+    if n_rows <= size:
+        return np.arange(n_rows, dtype=np.int64)
+    # Too many are drawn because some may be seeds, or drawn twice.
+    few = n_rows <= 20 * size
+    pool = np.arange(n_rows) if few else random.integers(0, n_rows, 2 * size)
+    drawn = np.setdiff1d(pool, seed_rows)
+    others = random.permutation(drawn)[: size - len(seeds)]
+    return np.sort(np.concatenate([seeds, others])).astype(np.int64)
+
+
+def project_2d(sample: npt.NDArray[np.float32] | sparse.csr_array) -> Points:
+    """Return the first two principal components of a few thousand rows, float64 (n, 2).
+
+    Parameters
+    ----------
+    sample
+        (n, d) dense or CSR. Where there is one component only, or none, the rest is 0.
+    """
+    n, d = sample.shape
+    points = np.zeros((n, 2))
+    rows = sample.astype(np.float64) if sparse.issparse(sample) else np.asarray(sample, np.float64)
+    if n < 2 or not _varies(rows):
+        return points
+    if min(n, d) < 3:
+        dense = sparse.csr_array(rows).toarray()
+        pca = PCA(n_components=min(n, d, 2), svd_solver="full")
+    else:
+        # An iterative solver: a full decomposition of thousands of columns is not needed for two.
+        dense, pca = rows, PCA(n_components=2, svd_solver="arpack", random_state=0)
+    with threadpool_limits(1):
+        found = pca.fit_transform(dense)
+    points[:, : found.shape[1]] = found
+    return points
+
+
+def _varies(rows: npt.NDArray[np.float64] | sparse.csr_array) -> bool:
+    spread = abs(rows - rows[[0] * rows.shape[0]]).max()
+    return bool(spread > 0)
+
+
+def before_and_after(
+    points: Points,
+    labels: npt.NDArray[np.int64],
+    seeds: npt.NDArray[np.bool_],
+    class_names: Sequence[str],
+) -> tuple[str, str]:
+    """Return two pictures of the same rows: the seeds alone, and every row by its label.
+
+    Parameters
+    ----------
+    points
+        float64 (n, 2).
+    labels
+        int (n,): code after the run, -1 where it abstained.
+    seeds
+        bool (n,): whether the label was given.
+    """
+    before = np.where(seeds, labels, -1)
+    n_seeds, n_labelled = int(seeds.sum()), int((labels >= 0).sum())
+    with figure_style():
+        first = _scatter(points, before, seeds, class_names, hollow=False)
+        second = _scatter(points, labels, seeds, class_names, hollow=True)
+        return (
+            to_svg(first, "before", f"{len(points)} rows before the run, {n_seeds} of them seeds"),
+            to_svg(second, "after", f"The same rows after the run, {n_labelled} with a label"),
+        )
+
+
+def _scatter(
+    points: Points,
+    codes: npt.NDArray[np.int64],
+    seeds: npt.NDArray[np.bool_],
+    class_names: Sequence[str],
+    *,
+    hollow: bool,
+) -> Figure:
+    figure = Figure(figsize=(WIDTH, WIDTH * 0.82))
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.set_axis_off()
+    _fit_view(axes, points)
+    colours = class_colours(len(class_names))
+    size = 4.6 if len(points) > 500 else 7.0
+    none = codes < 0
+    _dots(axes, points[none], size, GREY, alpha=0.9 if hollow else 0.45)
+    if hollow:
+        _dots(axes, points[none], size - 1.8, SURFACE)
+    for code, colour in enumerate(colours):
+        _dots(axes, points[(codes == code) & ~seeds], size, colour, alpha=0.8)
+    _dots(axes, points[seeds], size + 7.0, INK)
+    _dots(axes, points[seeds], size + 4.6, SURFACE)
+    for code, colour in enumerate(colours):
+        _dots(axes, points[(codes == code) & seeds], size + 2.4, colour)
+    if hollow and len(class_names) <= MOST_CLASSES_DRAWN:
+        for code, name in enumerate(class_names):
+            mine = points[codes == code]
+            if len(mine):
+                _name_at(axes, _central(mine), short_name(name, 16))
+    return figure
+
+
+def _fit_view(axes: Axes, points: Points) -> None:
+    for limit, values in ((axes.set_xlim, points[:, 0]), (axes.set_ylim, points[:, 1])):
+        low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+        margin = 0.04 * (high - low) or 1.0
+        limit(low - margin, high + margin)
+
+
+def _dots(axes: Axes, points: Points, size: float, colour: str, alpha: float = 1.0) -> None:
+    """Draw all points as one path of zero-length lines with round ends: 12 bytes a point."""
+    if len(points) == 0:
+        return
+    path = Path(np.repeat(points, 2, axis=0), [Path.MOVETO, Path.LINETO] * len(points))
+    path.should_simplify = False
+    patch = PathPatch(path, fill=False, linewidth=size, edgecolor=colour, capstyle="round")
+    patch.set_alpha(alpha)
+    patch.set_clip_on(False)
+    axes.add_patch(patch)
+
+
+def _central(points: Points) -> Points:
+    """Return the point nearest to the median; the median itself may lie between two clumps."""
+    gaps = ((points - np.median(points, axis=0)) ** 2).sum(axis=1)
+    return points[gaps.argmin()]
+
+
+def _name_at(axes: Axes, point: Points, name: str) -> None:
+    x, y = point
+    text = axes.text(x, y, name, fontsize=12, fontweight="bold", ha="center", va="center")
+    # The page draws a rim around text in groups of this name, so that it reads on any dots.
+    text.set_gid("rim")
+
+
+def class_counts_chart(
+    class_names: Sequence[str], seeds: Sequence[int], labels: Sequence[int]
+) -> str:
+    """Return bars of each class's share among the seeds and among the labelled rows."""
+    shown = list(range(len(class_names)))
+    if len(shown) > MOST_CLASSES_DRAWN:
+        shown = sorted(shown, key=lambda code: (-labels[code], code))[:MOST_CLASSES_DRAWN]
+    y = np.arange(len(shown), dtype=float)
+    n_seeds, n_labels = max(sum(seeds), 1), max(sum(labels), 1)
+    seed_share = [100 * seeds[code] / n_seeds for code in shown]
+    label_share = [100 * labels[code] / n_labels for code in shown]
+    with figure_style():
+        figure = Figure(figsize=(WIDTH, 1.0 + 0.38 * len(shown)), layout="constrained")
+        axes = figure.add_subplot()
+        axes.barh(y - 0.19, label_share, height=0.36, color=ACCENT, label="rows labelled")
+        axes.barh(y + 0.19, seed_share, height=0.36, color=SECOND, label="seeds")
+        reach = max([*seed_share, *label_share, 1e-9])
+        for at, code in enumerate(shown):
+            for share, rows, shift in (
+                (label_share[at], labels[code], -0.19),
+                (seed_share[at], seeds[code], 0.19),
+            ):
+                axes.text(share + reach * 0.012, at + shift, f"{rows:,}", va="center", fontsize=8.5)
+        axes.set_xlim(0, reach * 1.15)
+        axes.set_yticks(y, [short_name(class_names[code]) for code in shown])
+        axes.invert_yaxis()
+        _horizontal_bars(axes, "share, %")
+        axes.legend(
+            frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0), fontsize=10
+        )
+        return to_svg(figure, "classes", "Share of each class among seeds and labelled rows")
+
+
+def refusals_chart(reasons: Mapping[str, int], words: Mapping[str, str]) -> str:
+    """Return bars of the rows left without a label, by reason; at least one reason."""
+    names = sorted(reasons, key=lambda name: (-reasons[name], name))
+    counts = [reasons[name] for name in names]
+    with figure_style():
+        figure = Figure(figsize=(WIDTH, 0.75 + 0.42 * len(names)), layout="constrained")
+        axes = figure.add_subplot()
+        axes.barh(range(len(names)), counts, height=0.6, color=GREY)
+        for at, rows in enumerate(counts):
+            axes.text(rows + max(counts) * 0.012, at, f"{rows:,}", va="center", fontsize=10)
+        axes.set_xlim(0, max(counts) * 1.18)
+        axes.set_yticks(range(len(names)), [words.get(name, name) for name in names])
+        axes.invert_yaxis()
+        _horizontal_bars(axes, "rows")
+        return to_svg(figure, "refusals", "Rows without a label, by reason")
+
+
+def _horizontal_bars(axes: Axes, unit: str) -> None:
+    axes.set_xlabel(unit)
+    axes.grid(axis="x")
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="both", length=0)
+    axes.tick_params(axis="y", labelcolor=INK)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def convergence_chart(rounds: Sequence[RoundRecord]) -> str:
+    """Return labels changed and residual of each round, both on logarithmic scales."""
+    at = [record.iteration for record in rounds]
+    changed = np.array([record.labels_changed for record in rounds], dtype=float)
+    residual = np.array([record.residual for record in rounds], dtype=float)
+    with figure_style():
+        figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+        upper, lower = figure.subplots(2, 1, sharex=True)
+        # 0 has no place on a logarithmic scale; symlog is linear below one row.
+        upper.plot(at, changed, color=ACCENT, marker="o", markersize=3, linewidth=1.4)
+        upper.set_yscale("symlog", linthresh=1)
+        upper.set_ylim(bottom=0)
+        upper.set_title("Rows whose label changed")
+        drawn = np.isfinite(residual) & (residual > 0)
+        lower.plot(
+            np.array(at)[drawn], residual[drawn], color=SECOND, marker="o", markersize=3, lw=1.4
+        )
+        if drawn.any():
+            lower.set_yscale("log")
+        lower.set_title("Relative residual")
+        lower.set_xlabel("iteration")
+        lower.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+        upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
+        for axes in (upper, lower):
+            axes.grid(axis="y")
+            axes.tick_params(length=0, which="both")
+            axes.minorticks_off()
+        return to_svg(figure, "convergence", f"Convergence over {len(rounds)} iterations")
+
+
+def accuracy_chart(entries: Sequence[tuple[str, Interval]]) -> str:
+    """Return a point and its interval for each (name, share); at least one with a value."""
+    with figure_style():
+        figure = Figure(figsize=(WIDTH, 0.8 + 0.44 * len(entries)), layout="constrained")
+        axes = figure.add_subplot()
+        lowest = 1.0
+        for at, (name, share) in enumerate(entries):
+            if share.value is None:
+                continue
+            colour = SECOND if "baseline" in name else ACCENT
+            lowest = min(lowest, share.low)
+            axes.plot([100 * share.low, 100 * share.high], [at, at], color=colour, linewidth=2.4)
+            axes.plot([100 * share.value], [at], color=colour, marker="o", markersize=8)
+            axes.text(
+                100 * share.value, at - 0.26, f"{100 * share.value:.1f}", ha="center", fontsize=10
+            )
+        axes.set_yticks(range(len(entries)), [name for name, _ in entries])
+        axes.set_ylim(len(entries) - 0.5, -0.75)
+        axes.set_xlim(max(0.0, 100 * lowest - 6), 102)
+        _horizontal_bars(axes, "right, %")
+        return to_svg(figure, "accuracy", "Share of right labels with intervals")
+
+
+def reliability_chart(bins: Sequence[ReliabilityBin]) -> str:
+    """Return stated probability against share right; at least one bin."""
+    stated = [100 * one.stated for one in bins]
+    observed = [100 * one.right / one.count for one in bins]
+    largest = max(one.count for one in bins)
+    with figure_style():
+        figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot([0, 100], [0, 100], color=MUTED, linewidth=1, linestyle=(0, (4, 4)))
+        axes.plot(stated, observed, color=ACCENT, linewidth=1.2)
+        areas = [18 + 90 * one.count / largest for one in bins]
+        axes.scatter(stated, observed, s=areas, color=ACCENT, zorder=3, linewidths=0)
+        axes.set(xlim=(0, 102), ylim=(0, 104))
+        axes.set_xlabel("stated probability, %")
+        axes.set_ylabel("right, %")
+        axes.grid()
+        axes.tick_params(length=0)
+        return to_svg(figure, "reliability", "Stated probability against share of right labels")
+
+
+def probability_chart(counts: Sequence[int], threshold: float | None) -> str:
+    """Return a histogram of labelled rows by probability, bins of equal width from 0 to 1."""
+    width = 100 / len(counts)
+    with figure_style():
+        figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+        axes = figure.add_subplot()
+        left = width * np.arange(len(counts))
+        axes.bar(left, counts, width=width * 0.9, align="edge", color=ACCENT)
+        if threshold is not None:
+            axes.axvline(100 * threshold, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
+            axes.text(
+                100 * threshold - 1, max(counts), "threshold", ha="right", va="top", fontsize=9
+            )
+        axes.set_xlim(0, 100)
+        axes.set_xlabel("probability, %")
+        axes.set_ylabel("rows")
+        axes.grid(axis="y")
+        axes.tick_params(length=0)
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.spines["bottom"].set_color(GRID)
+        return to_svg(figure, "probability", "Rows by stated probability")

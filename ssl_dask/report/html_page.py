@@ -1,0 +1,330 @@
+"""The report as one self-contained HTML page: no script, no outside address, prints as it looks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from ssl_dask.evaluation.metrics import HIDDEN_SEEDS_NOTE, Interval, Scores
+from ssl_dask.report import charts
+from ssl_dask.report.palette import class_colours
+from ssl_dask.report.run_report import RunReport
+from ssl_dask.report.svg_figure import short_name
+
+REASON_WORDS = {
+    "no_path_to_seed": "no path to a seed",
+    "low_mass": "too far from any seed",
+    "tie": "tie between classes",
+    "below_threshold": "probability too low",
+}
+SOURCE_WORDS = {"seed": "given", "propagated": "propagated", "supervised": "supervised"}
+BASELINE = "the supervised baseline"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One answer of the first screen: a heading, a large figure, and what it means.
+
+    `tone` is "good", "bad" or "plain".
+    """
+
+    heading: str
+    figure: str
+    lines: tuple[str, ...]
+    tone: str = "plain"
+
+
+def render_page(report: RunReport) -> str:
+    """Return the page of a run, a few hundred kilobytes of HTML."""
+    return _template().render(
+        report=report,
+        tiles=first_screen(report),
+        figures={name: Markup(svg) for name, svg in _figures(report).items()},
+        legend=_legend(report),
+        accuracy_rows=_accuracy_rows(report),
+        per_class=_per_class(report),
+        confusion=_confusion(report),
+        hidden_note=HIDDEN_SEEDS_NOTE,
+        facts=_facts(report),
+        job=json.dumps(report.job, indent=2, ensure_ascii=False, default=str),
+    )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "count": lambda n: f"{n:,}",
+        "percent": percent,
+        "interval": interval_text,
+        "seconds": duration,
+        "size": byte_size,
+        "short": short_name,
+    }
+    text = files("ssl_dask.report").joinpath("report.html.jinja").read_text(encoding="utf-8")
+    return environment.from_string(text)
+
+
+def first_screen(report: RunReport) -> tuple[Tile, ...]:
+    """Return the answers a reader wants first: how many, how good, against what, what not."""
+    return (
+        _labelled_tile(report),
+        _accuracy_tile(report),
+        _baseline_tile(report),
+        _refused_tile(report),
+        _probability_tile(report),
+    )
+
+
+def _labelled_tile(report: RunReport) -> Tile:
+    decision = report.decision
+    labelled = sum(decision.labels)
+    sources = [
+        f"{rows:,} {SOURCE_WORDS.get(name, name)}" for name, rows in decision.sources.items()
+    ]
+    share = percent(labelled / max(report.input.rows, 1))
+    lines = (f"{share} of {report.input.rows:,} rows", ", ".join(sources))
+    return Tile("Rows labelled", f"{labelled:,}", tuple(line for line in lines if line))
+
+
+def _accuracy_tile(report: RunReport) -> Tile:
+    evaluation = report.evaluation
+    if evaluation.truth is not None:
+        scores = evaluation.truth.unlabelled
+        lines = [f"of {scores.accuracy.n:,} unlabelled rows that got a label, by the truth column"]
+        if evaluation.hidden is not None:
+            lines.append(f"on hidden seeds {interval_text(evaluation.hidden.accuracy)}")
+        return Tile("Right", percent(scores.accuracy.value), tuple(lines))
+    if evaluation.hidden is None:
+        return Tile("Right", "not known", ("no seed was hidden to judge by",), "bad")
+    accuracy = evaluation.hidden.accuracy
+    bounds = f"between {percent(accuracy.low)} and {percent(accuracy.high)}"
+    sure = f"{bounds} with {accuracy.confidence * 100:.0f} % confidence"
+    lines = [f"{accuracy.right} of {accuracy.n} hidden seeds", sure]
+    return Tile("Right", percent(accuracy.value), tuple(lines))
+
+
+def _baseline_tile(report: RunReport) -> Tile:
+    heading = "Against the supervised baseline"
+    comparison = report.evaluation.comparison
+    if comparison is None:
+        return Tile(heading, "not compared", ("there are no two answers on the same hidden seeds",))
+    points = f"{comparison.difference * 100:+.1f} points"
+    bounds = f"{comparison.low * 100:+.1f} to {comparison.high * 100:+.1f} points"
+    lines = (
+        comparison.verdict(report.method.name.replace("_", " "), BASELINE),
+        f"{comparison.confidence * 100:.0f} % interval {bounds}",
+    )
+    tone = "good" if comparison.low > 0 else "bad" if comparison.difference < 0 else "plain"
+    return Tile(heading, points, lines, tone)
+
+
+def _refused_tile(report: RunReport) -> Tile:
+    decision = report.decision
+    by_size = sorted(decision.reasons.items(), key=lambda item: (-item[1], item[0]))
+    lines = [f"{rows:,}: {REASON_WORDS.get(name, name)}" for name, rows in by_size]
+    if not decision.n_abstained:
+        lines = ["every row got a label", *(f"({line})" for line in lines)]
+    return Tile("Refused", f"{decision.n_abstained:,}", tuple(lines))
+
+
+def _probability_tile(report: RunReport) -> Tile:
+    calibration = report.calibration
+    if not calibration.calibrated:
+        return Tile("Probabilities", "not calibrated", (calibration.reason or "",), "bad")
+    lines = [f"on {calibration.n_hidden} hidden seeds"]
+    if calibration.quality is not None:
+        error = calibration.quality.expected_calibration_error * 100
+        how = "on seeds not fitted on" if calibration.cross_fitted else "in-sample, so flattering"
+        lines.append(f"off by {error:.1f} points on average ({how})")
+    return Tile("Probabilities", "calibrated", tuple(lines))
+
+
+def _figures(report: RunReport) -> dict[str, str]:
+    """Return the figures that the report has the numbers for, by name."""
+    names, decision, evaluation = report.seeds.classes, report.decision, report.evaluation
+    drawn = {"classes": charts.class_counts_chart(names, report.seeds.counts, decision.labels)}
+    picture = report.picture
+    if picture is not None and picture.points:
+        drawn["before"], drawn["after"] = charts.before_and_after(
+            np.array(picture.points), np.array(picture.labels), np.array(picture.seeds), names
+        )
+    if report.method.rounds:
+        drawn["convergence"] = charts.convergence_chart(report.method.rounds)
+    if decision.reasons:
+        drawn["refusals"] = charts.refusals_chart(decision.reasons, REASON_WORDS)
+    shares = [(name, scores.accuracy_all) for name, scores in _judged(report)]
+    shares = [(name, share) for name, share in shares if share.n]
+    if shares:
+        drawn["accuracy"] = charts.accuracy_chart(shares)
+    bins = evaluation.reliability or report.calibration.bins
+    if bins:
+        drawn["reliability"] = charts.reliability_chart(bins)
+    if sum(decision.probability):
+        drawn["probability"] = charts.probability_chart(
+            decision.probability, decision.min_probability
+        )
+    return drawn
+
+
+def _judged(report: RunReport) -> list[tuple[str, Scores]]:
+    """Return every set of rows that was judged, with its name, in the order of the tables."""
+    evaluation = report.evaluation
+    found: list[tuple[str, Scores | None]] = [
+        ("hidden seeds", evaluation.hidden),
+        ("hidden seeds, baseline", evaluation.baseline_hidden),
+    ]
+    truth, baseline = evaluation.truth, evaluation.baseline_truth
+    if truth is not None:
+        found.append(("unlabelled rows", truth.unlabelled))
+    if baseline is not None:
+        found.append(("unlabelled rows, baseline", baseline.unlabelled))
+    if truth is not None:
+        found += [("seeds", truth.seeds), ("overall", truth.overall)]
+    if baseline is not None:
+        found.append(("overall, baseline", baseline.overall))
+    return [(name, scores) for name, scores in found if scores is not None]
+
+
+def _accuracy_rows(report: RunReport) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "n": scores.n,
+            "coverage": percent(scores.coverage),
+            "accuracy": interval_text(scores.accuracy),
+            "accuracy_all": interval_text(scores.accuracy_all),
+            "macro_f1": "–" if scores.macro_f1 is None else f"{scores.macro_f1:.3f}",
+        }
+        for name, scores in _judged(report)
+    ]
+
+
+def _best_scores(report: RunReport) -> tuple[str, Scores] | None:
+    evaluation = report.evaluation
+    if evaluation.truth is not None:
+        return "unlabelled rows, by the truth column", evaluation.truth.unlabelled
+    return None if evaluation.hidden is None else ("hidden seeds", evaluation.hidden)
+
+
+def _per_class(report: RunReport) -> dict[str, Any]:
+    judged = _best_scores(report)
+    rows = []
+    for code, name in enumerate(report.seeds.classes):
+        score = judged[1].classes[code] if judged else None
+        rows.append(
+            {
+                "name": short_name(name, 40),
+                "seeds": report.seeds.counts[code],
+                "labels": report.decision.labels[code],
+                "recall": interval_text(score.recall, count=False) if score else "–",
+                "precision": interval_text(score.precision, count=False) if score else "–",
+            }
+        )
+    return {"judged_on": judged[0] if judged else None, "rows": rows}
+
+
+def _confusion(report: RunReport) -> dict[str, Any] | None:
+    """Return the confusion matrix for up to `MOST_CLASSES_DRAWN` classes, with shades 0 to 1."""
+    judged = _best_scores(report)
+    if judged is None or judged[1].confusion is None:
+        return None
+    if len(judged[1].confusion) > charts.MOST_CLASSES_DRAWN:
+        return None
+    rows = []
+    for name, counts in zip(report.seeds.classes, judged[1].confusion, strict=True):
+        total = max(sum(counts), 1)
+        cells = [{"count": count, "shade": round(count / total, 3)} for count in counts]
+        rows.append({"name": short_name(name, 16), "cells": cells})
+    return {"judged_on": judged[0], "rows": rows}
+
+
+def _legend(report: RunReport) -> list[dict[str, str]]:
+    colours = class_colours(len(report.seeds.classes))
+    pairs = zip(report.seeds.classes, colours, strict=True)
+    return [{"name": short_name(name), "colour": colour} for name, colour in pairs]
+
+
+def _facts(report: RunReport) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return the small tables at the end of the page: title and rows of name and value."""
+    features = [
+        (view.name, f"{view.kind}, {view.n_features:,} {'sparse ' if view.sparse else ''}columns")
+        for view in report.features
+    ]
+    parameters = [(name, _plain(value)) for name, value in report.method.parameters.items()]
+    graph = [(name, _plain(value)) for name, value in (report.graph or {}).items()]
+    stages = [(stage.name, duration(stage.seconds)) for stage in report.stages]
+    tables = [
+        ("Features", features),
+        (f"Method: {report.method.name}", [*parameters, ("stopped", report.method.stopped)]),
+        ("Graph", graph),
+        ("Time", [*stages, ("all", duration(report.seconds))]),
+        ("Versions", sorted(report.versions.items())),
+    ]
+    return [(title, rows) for title, rows in tables if rows]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(_plain(inner) for inner in value)
+    return str(value)
+
+
+def percent(share: float | None) -> str:
+    """Return a share as a percentage with one digit; never 100.0 or 0.0 unless it is exact."""
+    if share is None:
+        return "–"
+    if 0.9995 <= share < 1.0:
+        return "> 99.9 %"
+    if 0.0 < share < 0.0005:
+        return "< 0.1 %"
+    return f"{share * 100:.1f} %"
+
+
+def interval_text(share: Interval, *, count: bool = True) -> str:
+    """Return a share with its interval, such as `92.0 % (80.8 to 97.8), 46 of 50`."""
+    if share.value is None:
+        return "–"
+    bounds = f"({share.low * 100:.1f} to {share.high * 100:.1f})"
+    counted = f", {share.right:,} of {share.n:,}" if count else ""
+    return f"{percent(share.value)} {bounds}{counted}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time span in the units that people read."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def byte_size(size: int) -> str:
+    """Return a number of bytes in binary units."""
+    value = float(size)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:,.0f} {unit}" if unit == "bytes" else f"{value:,.1f} {unit}"
+        value /= 1024
+    return f"{value:,.1f} TiB"
