@@ -7,9 +7,8 @@ import io
 import os
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,62 +18,63 @@ import pyarrow.parquet as pq
 from ssl_dask.errors import InputDataError, StorageError
 from ssl_dask.storage.durable_files import as_storage_error, storage_errors
 from ssl_dask.storage.manifest import LABELS_FOLDER, REVIEW_FOLDER, PartRecord, part_name
-from ssl_dask.storage.output_schema import OutputSchema
+from ssl_dask.storage.output_schema import NO_NAME, OutputSchema
 
 COMPRESSION = "zstd"
 # Kept input columns may hold long texts; a row group this long stays readable in little memory.
 ROW_GROUP_ROWS = 1 << 18
 
 
-@dataclass(frozen=True)
-class LabelColumns:
-    """What was decided about the rows of one block.
+class LabelColumns(Protocol):
+    """What was decided about the n rows of one block."""
 
-    Parameters
-    ----------
-    codes
-        int32 (n,): position of the label in the classes, -1 where it abstained.
-    probability
-        float32 (n,): chance that the label is right; NaN is written as null.
-    source
-        uint8 (n,): position in `OutputSchema.source_names`.
-    reason
-        uint8 (n,): position in `OutputSchema.reason_names`.
-    margin
-        float32 (n,): best score less second best; NaN is written as null.
-    p
-        float32 (n, C): chance of each class, or None when the schema has no such columns.
-    """
+    @property
+    def label(self) -> npt.NDArray[np.int32]:
+        """int32 (n,): position of the label in the classes, -1 where it abstained."""
 
-    codes: npt.NDArray[np.int32]
-    probability: npt.NDArray[np.float32]
-    source: npt.NDArray[np.uint8]
-    reason: npt.NDArray[np.uint8]
-    margin: npt.NDArray[np.float32]
-    p: npt.NDArray[np.float32] | None = None
+    @property
+    def probability(self) -> npt.NDArray[np.float32]:
+        """float32 (n,): chance that the label is right; NaN is written as null."""
+
+    @property
+    def margin(self) -> npt.NDArray[np.float32]:
+        """float32 (n,): best class's probability less the second's; NaN is written as null."""
+
+    @property
+    def source(self) -> npt.NDArray[np.uint8]:
+        """uint8 (n,): position in `OutputSchema.source_names`."""
+
+    @property
+    def reason(self) -> npt.NDArray[np.uint8]:
+        """uint8 (n,): position in `OutputSchema.reason_names`."""
+
+    @property
+    def probabilities(self) -> npt.NDArray[np.float32] | None:
+        """float32 (n, C): chance of each class, or None if the schema has no such columns."""
 
 
-@dataclass(frozen=True)
-class ReviewColumns:
-    """Rows that a person should label next, best first.
+class ReviewColumns(Protocol):
+    """Rows that a person should label next, best first; columns as in `LabelColumns`."""
 
-    Parameters
-    ----------
-    rows
-        int64 (n,): row numbers in the input.
-    codes
-        int32 (n,): what would be answered now, -1 where it abstained.
-    probability, margin
-        float32 (n,): as in `LabelColumns`.
-    rank
-        int64 (n,): from 1.
-    """
+    @property
+    def row(self) -> npt.NDArray[np.int64]:
+        """int64 (n,): row numbers in the input."""
 
-    rows: npt.NDArray[np.int64]
-    codes: npt.NDArray[np.int32]
-    probability: npt.NDArray[np.float32]
-    margin: npt.NDArray[np.float32]
-    rank: npt.NDArray[np.int64]
+    @property
+    def label(self) -> npt.NDArray[np.int32]:
+        """int32 (n,): what was decided, -1 where it abstained."""
+
+    @property
+    def probability(self) -> npt.NDArray[np.float32]:
+        """float32 (n,)."""
+
+    @property
+    def margin(self) -> npt.NDArray[np.float32]:
+        """float32 (n,)."""
+
+    @property
+    def reason(self) -> npt.NDArray[np.uint8]:
+        """uint8 (n,)."""
 
 
 def write_label_part(
@@ -101,7 +101,7 @@ def write_label_part(
     table
         The id and the kept columns of the block, n rows.
     columns
-        What was decided about these rows.
+        What was decided about these rows: any object with these attributes.
     schema
         What the part looks like.
 
@@ -119,14 +119,14 @@ def write_label_part(
     """
     _check_columns(table.num_rows, columns, schema)
     added: list[pa.Array] = [
-        schema.label_array(columns.codes),
+        schema.label_array(columns.label),
         _numbers(columns.probability),
         _names(columns.source, schema.source_names),
         _names(columns.reason, schema.reason_names),
         _numbers(columns.margin),
     ]
-    if columns.p is not None and schema.probabilities:
-        added += [_numbers(column) for column in columns.p.T]
+    if schema.probabilities and columns.probabilities is not None:
+        added += [_numbers(column) for column in columns.probabilities.T]
     layout = schema.labels(run_id)
     whole = _join(table, schema.carried, added, layout, block)
     return _write_part(stage, LABELS_FOLDER, run_id, block, whole)
@@ -139,49 +139,54 @@ def write_review_part(
     table: pa.Table,
     columns: ReviewColumns,
     schema: OutputSchema,
+    *,
+    first_rank: int = 1,
 ) -> PartRecord:
     """Write rows that a person should label next; parameters and errors as `write_label_part`.
 
-    `table` holds the ids of the rows, in the order of `columns`.
+    Parameters
+    ----------
+    table
+        The ids of the rows, in the order of `columns`.
+    first_rank
+        Rank of the first of these rows: 1 in the first part, then 1 + the rows of earlier parts.
     """
-    each = (columns.rows, columns.codes, columns.probability, columns.margin, columns.rank)
-    lengths = {table.num_rows, *(len(column) for column in each)}
-    if len(lengths) != 1:
-        raise ValueError(f"columns of a review part have different lengths: {sorted(lengths)}")
+    n_rows = table.num_rows
+    for name in ("row", "label", "probability", "margin", "reason"):
+        _check_shape(name, getattr(columns, name), (n_rows,))
     values = {
-        "row": pa.array(columns.rows, pa.int64()),
-        "label": schema.label_array(columns.codes),
+        "row": pa.array(columns.row, pa.int64()),
+        "label": schema.label_array(columns.label),
         "probability": _numbers(columns.probability),
         "margin": _numbers(columns.margin),
-        "rank": pa.array(columns.rank, pa.int64()),
+        "reason": _names(columns.reason, schema.reason_names),
+        "rank": pa.array(np.arange(first_rank, first_rank + n_rows, dtype=np.int64)),
     }
     layout = schema.review(run_id)
     added = [values[name] for name in layout.names[1:]]
-    return _write_part(
-        stage, REVIEW_FOLDER, run_id, block, _join(table, [schema.id], added, layout, block)
-    )
+    whole = _join(table, [schema.id], added, layout, block)
+    return _write_part(stage, REVIEW_FOLDER, run_id, block, whole)
 
 
 def _check_columns(n_rows: int, columns: LabelColumns, schema: OutputSchema) -> None:
     n_classes = len(schema.label_values)
-    expected = {"codes", "probability", "source", "reason", "margin"}
-    wrong = [name for name in sorted(expected) if getattr(columns, name).shape != (n_rows,)]
-    if schema.probabilities and (columns.p is None or columns.p.shape != (n_rows, n_classes)):
-        wrong.append("p")
-    if wrong:
-        raise ValueError(f"{', '.join(wrong)} do not have one value for each of {n_rows} rows")
-    limits: dict[str, tuple[npt.NDArray[Any], int]] = {
-        "codes": (columns.codes, n_classes),
-        "source": (columns.source, len(schema.source_names)),
-        "reason": (columns.reason, len(schema.reason_names)),
-    }
-    for name, (codes, limit) in limits.items():
-        if n_rows and not -1 <= int(codes.min()) <= int(codes.max()) < limit:
-            raise ValueError(f"{name} must be below {limit}, found up to {int(codes.max())}")
+    for name in ("label", "probability", "margin", "source", "reason"):
+        _check_shape(name, getattr(columns, name), (n_rows,))
+    if schema.probabilities:
+        _check_shape("probabilities", columns.probabilities, (n_rows, n_classes))
+    if n_rows and not -1 <= int(columns.label.min()) <= int(columns.label.max()) < n_classes:
+        raise ValueError(f"label holds codes that are not -1 to {n_classes - 1}")
 
 
-def _names(codes: npt.NDArray[np.uint8], names: Sequence[str | None]) -> pa.Array:
-    return pa.array(list(names), pa.string()).take(pa.array(codes))
+def _check_shape(name: str, values: npt.NDArray[Any] | None, shape: tuple[int, ...]) -> None:
+    found = None if values is None else values.shape
+    if found != shape:
+        raise ValueError(f"{name} has the shape {found}; the part needs {shape}")
+
+
+def _names(codes: npt.NDArray[np.uint8], names: Sequence[str]) -> pa.Array:
+    texts = pa.array([None if name == NO_NAME else name for name in names], pa.string())
+    return texts.take(pa.array(codes))
 
 
 def _numbers(values: npt.NDArray[np.float32]) -> pa.Array:

@@ -19,6 +19,9 @@ ROW_COLUMN = "row"
 """Name of the id column of a job without ids: the row number, from 0, in input order."""
 
 PROBABILITY_PREFIX = "p_"
+NO_NAME = "none"
+"""A source or reason of this name is written as null."""
+
 METADATA_RUN_ID = b"ssl_dask.run_id"
 METADATA_COLUMNS = b"ssl_dask.columns"
 DICTIONARY_TEXT = re.compile(r"dictionary<values=(\w+),.*")
@@ -43,21 +46,30 @@ class ResultColumn:
     meaning: str
 
 
+PROBABILITY_MEANING = "Calibrated chance that the most likely class is right, 0 to 1."
+MARGIN_MEANING = "Chance of the most likely class less that of the second, 0 to 1."
+REASON_MEANING = "Why it abstained, or what speaks against the label; null without a cause."
+
 # `source` and `reason` are plain strings, not Arrow dictionaries: Parquet stores the few distinct
 # texts once anyway, while dictionaries that differ from part to part turn into unequal categories
 # in pandas and Dask.
 LABEL_COLUMNS = (
     ResultColumn("label", None, "The class, in the type of the input; null where it abstained."),
-    ResultColumn("probability", pa.float32(), "Calibrated chance that the label is right, 0 to 1."),
-    ResultColumn("source", pa.string(), "Where the label comes from: a seed, or inferred and how."),
-    ResultColumn("reason", pa.string(), "Why it abstained; null where there is a label."),
-    ResultColumn("margin", pa.float32(), "Best class's score less the second best's, 0 to 1."),
+    ResultColumn("probability", pa.float32(), PROBABILITY_MEANING),
+    ResultColumn(
+        "source",
+        pa.string(),
+        "How the label was found (seed: given in the input); null without one.",
+    ),
+    ResultColumn("reason", pa.string(), REASON_MEANING),
+    ResultColumn("margin", pa.float32(), MARGIN_MEANING),
 )
 REVIEW_COLUMNS = (
     ResultColumn(ROW_COLUMN, pa.int64(), "Row number in the input, from 0, in input order."),
     ResultColumn("label", None, "What would be answered now; null where it abstained."),
-    ResultColumn("probability", pa.float32(), "Calibrated chance that the label is right, 0 to 1."),
-    ResultColumn("margin", pa.float32(), "Best class's score less the second best's, 0 to 1."),
+    ResultColumn("probability", pa.float32(), PROBABILITY_MEANING),
+    ResultColumn("margin", pa.float32(), MARGIN_MEANING),
+    ResultColumn("reason", pa.string(), REASON_MEANING),
     ResultColumn("rank", pa.int64(), "From 1: the rows whose labels would help most come first."),
 )
 P_MEANING = "Calibrated chance that the row is of this class, 0 to 1."
@@ -147,7 +159,7 @@ class OutputSchema:
     label_type
         Type of the column `label`: that of `label_values`, or a dictionary of it.
     source_names, reason_names
-        Texts that the codes of a `LabelColumns` stand for; None is written as null.
+        Texts that the codes in the columns stand for; `NO_NAME` is written as null.
     probabilities
         Whether there is a column `p_<class>` for each class.
     """
@@ -156,8 +168,8 @@ class OutputSchema:
     kept: tuple[pa.Field, ...]
     label_values: pa.Array
     label_type: pa.DataType
-    source_names: tuple[str | None, ...]
-    reason_names: tuple[str | None, ...]
+    source_names: tuple[str, ...]
+    reason_names: tuple[str, ...]
     probabilities: bool
 
     @classmethod
@@ -168,8 +180,8 @@ class OutputSchema:
         classes: npt.NDArray[Any],
         *,
         label_type: pa.DataType | str | None = None,
-        source_names: Sequence[str | None],
-        reason_names: Sequence[str | None],
+        source_names: Sequence[str],
+        reason_names: Sequence[str],
         probabilities: bool = False,
         id_is_row: bool = False,
     ) -> OutputSchema:
@@ -185,7 +197,7 @@ class OutputSchema:
             Type of the labels in the input, as an Arrow type or as its text ("int32",
             "dictionary<values=string, ...>"); None: the plain type of `classes`.
         source_names, reason_names
-            Texts of the codes; None stands for null.
+            Texts of the codes; `NO_NAME` stands for null.
         probabilities
             Whether to write `p_<class>` columns.
         id_is_row
@@ -210,7 +222,7 @@ class OutputSchema:
         return cls(
             id=_without_metadata(id),
             kept=tuple(_without_metadata(field) for field in kept),
-            label_values=pa.array(classes.tolist(), type=plain),
+            label_values=_exact_array(classes, plain),
             label_type=stored,
             source_names=tuple(source_names),
             reason_names=tuple(reason_names),
@@ -258,15 +270,32 @@ class OutputSchema:
 def _label_type(given: pa.DataType | str | None, classes: npt.NDArray[Any]) -> pa.DataType:
     if given is None:
         return pa.array(classes.tolist()).type
-    if isinstance(given, str):
-        in_dictionary = DICTIONARY_TEXT.fullmatch(given)
-        if in_dictionary is None:
-            return pa.type_for_alias(given)
-        return pa.dictionary(pa.int32(), pa.type_for_alias(in_dictionary[1]))
-    if pa.types.is_dictionary(given):
-        # Indices are ours: int32 holds any number of classes, whatever width the input had.
-        return pa.dictionary(pa.int32(), given.value_type)
-    return given
+    kind = _parse_type(given) if isinstance(given, str) else given
+    if not pa.types.is_dictionary(kind):
+        return kind
+    values = kind.value_type
+    if not (pa.types.is_string(values) or pa.types.is_large_string(values)):
+        # Arrow restores dictionaries from Parquet for texts only: say what a reader will find.
+        return values
+    # Indices are ours: int32 holds any number of classes, whatever width the input had.
+    return pa.dictionary(pa.int32(), values)
+
+
+def _parse_type(text: str) -> pa.DataType:
+    in_dictionary = DICTIONARY_TEXT.fullmatch(text)
+    if in_dictionary is None:
+        return pa.type_for_alias(text)
+    return pa.dictionary(pa.int32(), pa.type_for_alias(in_dictionary[1]))
+
+
+def _exact_array(classes: npt.NDArray[Any], plain: pa.DataType) -> pa.Array:
+    try:
+        values = pa.array(classes.tolist(), type=plain)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise ValueError(f"the classes are not all of type {plain}") from error
+    if values.to_pylist() != classes.tolist():
+        raise ValueError(f"the type {plain} does not hold the classes exactly")
+    return values
 
 
 def _without_metadata(field: pa.Field) -> pa.Field:

@@ -358,7 +358,7 @@ class OutputFolder:
             self._area.discard(path)
 
     def _dead_runs(self) -> list[Path]:
-        """Return the working folders of other runs, newest first: the lock is ours, so all ended."""
+        """Return the working folders of other runs, newest first (all ended: the lock is ours)."""
         return [path for path in self._area.runs() if path.name != self.run_id]
 
     def _pointed_to(self) -> str | None:

@@ -23,10 +23,11 @@ import pyarrow.parquet as pq
 
 from ssl_dask.errors import SslDaskError
 from ssl_dask.storage.checkpoint import Checkpoints, load_block, save_block
-from ssl_dask.storage.label_parts import LabelColumns, write_label_part
+from ssl_dask.storage.label_parts import write_label_part
 from ssl_dask.storage.manifest import fingerprint
 from ssl_dask.storage.output_schema import OutputSchema
 from ssl_dask.storage.run_folder import OutputFolder
+from tests.oracles.decided_rows import all_of_class
 
 CHANGES = {"os.rename", "os.symlink", "os.mkdir", "os.remove", "os.rmdir"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -40,14 +41,12 @@ def write_parts(output: OutputFolder, tag: str) -> list[Any]:
         [],
         np.array([tag], dtype=object),
         source_names=["propagated"],
-        reason_names=[None],
+        reason_names=["none"],
     )
     records = []
     for block in range(N_PARTS):
         ids = pa.table({"id": np.arange(block * ROWS, (block + 1) * ROWS)})
-        ones = np.ones(ROWS, np.float32)
-        zeros = np.zeros(ROWS, np.uint8)
-        columns = LabelColumns(np.zeros(ROWS, np.int32), ones, zeros, zeros, ones)
+        columns = all_of_class(0, ROWS)
         records.append(write_label_part(output.stage, output.run_id, block, ids, columns, schema))
     return records
 
