@@ -1,0 +1,153 @@
+"""The labels of one block: which of its rows carry one, and which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from ssl_dask.labels import UNLABELLED
+from ssl_dask.storage.column_reader import ColumnReader
+from ssl_dask.storage.column_types import is_text, label_type
+from ssl_dask.storage.column_values import ColumnValueError, label_array
+from ssl_dask.storage.label_file import SeedFile
+from ssl_dask.storage.label_values import LabelValue
+
+
+@dataclass(frozen=True)
+class BlockLabels:
+    """The labelled rows of one block.
+
+    Parameters
+    ----------
+    positions
+        int64 (s,): rows, counted in the block.
+    codes
+        int32 (s,): position of each label in `values`.
+    values
+        Distinct labels; None for text that is not valid UTF-8. Empty when the labels are those of a
+        `SeedFile`, whose ids `codes` then points to.
+    """
+
+    positions: npt.NDArray[np.int64]
+    codes: npt.NDArray[np.int32]
+    values: tuple[LabelValue | None, ...]
+
+
+def labels_of_block(column: pa.ChunkedArray, kind: pa.DataType) -> BlockLabels:
+    """Find the labelled rows in one block of a label column.
+
+    Parameters
+    ----------
+    column
+        As read from one file.
+    kind
+        The column's type in the whole data set.
+
+    Raises
+    ------
+    ColumnValueError
+        An unsigned integer above 2**63 - 1.
+    """
+    array = label_array(column, kind)
+    positions = np.flatnonzero(array.is_valid().to_numpy(zero_copy_only=False)).astype(np.int64)
+    array = array.drop_null()
+    if is_text(array.type):
+        array = array.cast(pa.binary())
+    encoded = array.dictionary_encode()
+    values = tuple(_decoded(value) for value in encoded.dictionary.to_pylist())
+    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
+    return BlockLabels(positions, codes, values)
+
+
+def _decoded(value: int | bool | bytes) -> LabelValue | None:
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def matches_of_block(ids: pa.Array, seeds: SeedFile) -> BlockLabels:
+    """Find the rows of one block whose ids are in a label file; `codes` are places in `seeds.ids`.
+
+    Costs a hash table of the seeds' ids, O(S), in each task.
+    """
+    found = pc.index_in(ids, value_set=seeds.ids, skip_nulls=True)
+    positions = np.flatnonzero(found.is_valid().to_numpy(zero_copy_only=False)).astype(np.int64)
+    codes = found.drop_null().to_numpy(zero_copy_only=False).astype(np.int32)
+    return BlockLabels(positions, codes, ())
+
+
+def block_ids(reader: ColumnReader, block: int, id_column: str | None) -> pa.Array:
+    """Return the ids of one block, which are row numbers where there is no id column.
+
+    Raises
+    ------
+    InputDataError
+        As `ColumnReader.read`.
+    """
+    if id_column is None:
+        return pa.array(reader.read_ids(block, None))
+    return reader.id_array(block, id_column)
+
+
+def truth_codes(
+    reader: ColumnReader, block: int, column: str, classes: npt.NDArray[Any]
+) -> npt.NDArray[np.int32]:
+    """Return the true class of each row of a block, for scoring on the workers.
+
+    Parameters
+    ----------
+    reader, block
+        Where to read.
+    column
+        Column of true labels.
+    classes
+        array (C,) of classes, as in `Labels`.
+
+    Returns
+    -------
+    int32 (n,): position in `classes`; -1 where null or no class.
+
+    Raises
+    ------
+    InputDataError
+        The data cannot be read, or the column's values are of another kind than the classes.
+    """
+    values = reader.read_raw(block, [column]).column(column)
+    kind = reader.dataset.schema.field(column).type
+    with reader.telling(block, column):
+        return codes_of_truth(values, kind, classes)
+
+
+def codes_of_truth(
+    column: pa.ChunkedArray, kind: pa.DataType, classes: npt.NDArray[Any]
+) -> npt.NDArray[np.int32]:
+    """Return the place of each value in `classes`, int32 (n,); -1 where null or no class.
+
+    Raises
+    ------
+    ColumnValueError
+        The values are of another kind than the classes.
+    """
+    if pt.is_null(kind):
+        return np.full(len(column), UNLABELLED, dtype=np.int32)
+    known = pa.array(classes.tolist(), _arrow_type(classes))
+    if not known.type.equals(label_type(kind)):
+        raise ColumnValueError(f"is {kind}, but the classes are {known.type}")
+    found = pc.index_in(label_array(column, kind), value_set=known, skip_nulls=True)
+    codes: npt.NDArray[np.int32] = pc.fill_null(found, UNLABELLED).to_numpy(zero_copy_only=False)
+    return codes
+
+
+def _arrow_type(classes: npt.NDArray[Any]) -> pa.DataType:
+    if classes.dtype == np.bool_:
+        return pa.bool_()
+    return pa.int64() if np.issubdtype(classes.dtype, np.integer) else pa.string()
