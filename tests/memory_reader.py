@@ -1,0 +1,38 @@
+"""Columns in memory, read in blocks: what storage gives to the features, without files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+
+class MemoryReader:
+    """Cuts arrays at `cuts` into blocks; counts how often each block was read."""
+
+    def __init__(self, columns: Mapping[str, Any], cuts: Sequence[int] = ()) -> None:
+        self.columns = dict(columns)
+        n_rows = len(next(iter(self.columns.values())))
+        self.bounds = [0, *sorted(cuts), n_rows]
+        self.row_counts = tuple(b - a for a, b in pairwise(self.bounds))
+        self.n_reads = 0
+
+    def read(self, block: int, kinds: Mapping[str, str]) -> dict[str, np.ndarray]:
+        self.n_reads += 1
+        rows = slice(self.bounds[block], self.bounds[block + 1])
+        forms = {
+            "numeric": lambda values: np.asarray(values, dtype=np.float64),
+            "string": lambda values: np.array(
+                [None if v is None else str(v) for v in values], dtype=object
+            ),
+            "vector": lambda values: np.asarray(values, dtype=np.float32),
+        }
+        return {name: forms[kind](self.columns[name][rows]) for name, kind in kinds.items()}
+
+
+def cuts_of(n_rows: int) -> st.SearchStrategy[list[int]]:
+    """Hypothesis: distinct places at which `n_rows` rows are cut into blocks of one row or more."""
+    return st.lists(st.integers(1, n_rows - 1), unique=True, max_size=n_rows - 1)
