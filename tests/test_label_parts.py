@@ -18,11 +18,16 @@ from hypothesis import strategies as st
 from ssl_dask.errors import InputDataError, JobSpecError, StorageError
 from ssl_dask.execution import Execution
 from ssl_dask.storage import label_parts
-from ssl_dask.storage.label_parts import write_label_part, write_review_part
+from ssl_dask.storage.label_parts import (
+    LabelColumns,
+    ReviewColumns,
+    write_label_part,
+    write_review_part,
+)
 from ssl_dask.storage.manifest import fingerprint, new_run_id, part_name
 from ssl_dask.storage.output_schema import OutputSchema, check_names
 from ssl_dask.storage.run_folder import OutputFolder
-from tests.oracles.decided_rows import DecidedRows, QueuedRows, all_of_class
+from tests.faults.made_rows import all_of_class
 
 SOURCES = ("none", "seed", "propagated")
 REASONS = ("none", "tie", "low_mass")
@@ -48,14 +53,14 @@ def schema_of(classes: Any, **more: Any) -> OutputSchema:
     )
 
 
-def some_rows(n_classes: int = 2) -> DecidedRows:
-    return DecidedRows(
-        label=np.array([1, -1, 0, 1], np.int32),
+def some_rows(n_classes: int = 2) -> LabelColumns:
+    return LabelColumns(
+        codes=np.array([1, -1, 0, 1], np.int32),
         probability=np.array([1, np.nan, 0.25, 0.5], np.float32),
         margin=np.array([1, np.nan, 0, 0.125], np.float32),
         source=np.array([1, 0, 2, 2], np.uint8),
         reason=np.array([0, 2, 1, 0], np.uint8),
-        probabilities=np.linspace(0, 1, 4 * n_classes, dtype=np.float32).reshape(4, n_classes),
+        p=np.linspace(0, 1, 4 * n_classes, dtype=np.float32).reshape(4, n_classes),
     )
 
 
@@ -159,16 +164,16 @@ def test_a_file_says_what_its_columns_mean_and_of_which_run_it_is(stage: Path) -
 
 
 def test_a_review_part_ranks_the_rows(stage: Path) -> None:
-    queue = QueuedRows(
-        row=np.array([9, 5]),
-        label=np.array([-1, 1], np.int32),
+    queue = ReviewColumns(
+        rows=np.array([9, 5]),
+        codes=np.array([-1, 1], np.int32),
         probability=np.array([0, 0.5], np.float32),
         margin=np.array([0, 0.25], np.float32),
-        reason=np.array([2, 0], np.uint8),
+        rank=np.array([1, 2]),
     )
     ids = pa.table({"id": ["x", "y"]})
     schema = schema_of([0, 7], id=pa.field("id", pa.string()))
-    record = write_review_part(stage, RUN, 1, ids, queue, schema, first_rank=11)
+    record = write_review_part(stage, RUN, 1, ids, queue, schema)
     assert record.folder == "review"
     assert read(stage, record).to_pydict() == {
         "id": ["x", "y"],
@@ -176,13 +181,12 @@ def test_a_review_part_ranks_the_rows(stage: Path) -> None:
         "label": [None, 7],
         "probability": [0.0, 0.5],
         "margin": [0.0, 0.25],
-        "reason": ["low_mass", None],
-        "rank": [11, 12],
+        "rank": [1, 2],
     }
     numbered = schema_of([0, 7], id=pa.field("row", pa.int64()), id_is_row=True)
     rows = pa.table({"row": [9, 5]})
     names = read(stage, write_review_part(stage, RUN, 0, rows, queue, numbered)).column_names
-    assert names == ["row", "label", "probability", "margin", "reason", "rank"]
+    assert names == ["row", "label", "probability", "margin", "rank"]
 
 
 @settings(max_examples=40, deadline=None)
@@ -198,12 +202,12 @@ def test_any_block_reads_back(
     (stage / "labels").mkdir()
     rng, n = np.random.default_rng(seed), len(codes)
     classes = np.array(["a", "b", "c"], object)
-    rows = DecidedRows(
+    rows = LabelColumns(
         np.array(codes, np.int32),
         rng.random(n, np.float32),
+        rng.integers(0, 3, n, np.uint8),
+        rng.integers(0, 3, n, np.uint8),
         rng.random(n, np.float32),
-        rng.integers(0, 3, n, np.uint8),
-        rng.integers(0, 3, n, np.uint8),
     )
     pieces = np.array_split(np.arange(n), n_chunks)
     table = pa.table({"id": pa.chunked_array([pa.array(piece, pa.int64()) for piece in pieces])})
@@ -233,16 +237,16 @@ def test_names_that_the_result_needs_are_refused() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"label": np.array([2, 0, 0, 0], np.int32)},
-        {"label": np.array([-2, 0, 0, 0], np.int32)},
+        {"codes": np.array([2, 0, 0, 0], np.int32)},
+        {"codes": np.array([-2, 0, 0, 0], np.int32)},
         {"margin": np.zeros(3, np.float32)},
         {"source": np.full(4, 3, np.uint8)},
-        {"probabilities": np.zeros((4, 3), np.float32)},
-        {"probabilities": None},
+        {"p": np.zeros((4, 3), np.float32)},
+        {"p": None},
     ],
 )
 def test_columns_that_do_not_fit_are_refused(stage: Path, change: dict[str, Any]) -> None:
-    rows = DecidedRows(**(vars(some_rows()) | change))
+    rows = LabelColumns(**(vars(some_rows()) | change))
     schema = schema_of([0, 7], probabilities=True)
     with pytest.raises((ValueError, IndexError)):
         write_label_part(stage, RUN, 0, pa.table({"id": [1, 2, 3, 4]}), rows, schema)

@@ -27,8 +27,8 @@ from ssl_dask.storage.manifest import CommittedRun, PartRecord, fingerprint
 from ssl_dask.storage.output_path import check_output_path
 from ssl_dask.storage.output_schema import OutputSchema
 from ssl_dask.storage.run_folder import OutputFolder
+from tests.faults.made_rows import all_of_class
 from tests.faults.run_server import N_ROWS, RunServer
-from tests.oracles.decided_rows import all_of_class
 from tests.oracles.run_reader import Torn, latest_folder, read_run
 
 NOBODY = 65534

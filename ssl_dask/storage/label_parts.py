@@ -7,8 +7,9 @@ import io
 import os
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,56 +26,55 @@ COMPRESSION = "zstd"
 ROW_GROUP_ROWS = 1 << 18
 
 
-class LabelColumns(Protocol):
-    """What was decided about the n rows of one block."""
+@dataclass(frozen=True)
+class LabelColumns:
+    """What was decided about the rows of one block.
 
-    @property
-    def label(self) -> npt.NDArray[np.int32]:
-        """int32 (n,): position of the label in the classes, -1 where it abstained."""
+    Parameters
+    ----------
+    codes
+        int32 (n,): position of the label in the classes, -1 where it abstained.
+    probability
+        float32 (n,): chance that the label is right; NaN is written as null.
+    source
+        uint8 (n,): position in `OutputSchema.source_names`.
+    reason
+        uint8 (n,): position in `OutputSchema.reason_names`.
+    margin
+        float32 (n,): best score less second best; NaN is written as null.
+    p
+        float32 (n, C): chance of each class, or None when the schema has no such columns.
+    """
 
-    @property
-    def probability(self) -> npt.NDArray[np.float32]:
-        """float32 (n,): chance that the label is right; NaN is written as null."""
-
-    @property
-    def margin(self) -> npt.NDArray[np.float32]:
-        """float32 (n,): best class's probability less the second's; NaN is written as null."""
-
-    @property
-    def source(self) -> npt.NDArray[np.uint8]:
-        """uint8 (n,): position in `OutputSchema.source_names`."""
-
-    @property
-    def reason(self) -> npt.NDArray[np.uint8]:
-        """uint8 (n,): position in `OutputSchema.reason_names`."""
-
-    @property
-    def probabilities(self) -> npt.NDArray[np.float32] | None:
-        """float32 (n, C): chance of each class, or None if the schema has no such columns."""
+    codes: npt.NDArray[np.int32]
+    probability: npt.NDArray[np.float32]
+    source: npt.NDArray[np.uint8]
+    reason: npt.NDArray[np.uint8]
+    margin: npt.NDArray[np.float32]
+    p: npt.NDArray[np.float32] | None = None
 
 
-class ReviewColumns(Protocol):
-    """Rows that a person should label next, best first; columns as in `LabelColumns`."""
+@dataclass(frozen=True)
+class ReviewColumns:
+    """Rows that a person should label next, best first.
 
-    @property
-    def row(self) -> npt.NDArray[np.int64]:
-        """int64 (n,): row numbers in the input."""
+    Parameters
+    ----------
+    rows
+        int64 (n,): row numbers in the input.
+    codes
+        int32 (n,): what would be answered now, -1 where it abstained.
+    probability, margin
+        float32 (n,): as in `LabelColumns`.
+    rank
+        int64 (n,): from 1.
+    """
 
-    @property
-    def label(self) -> npt.NDArray[np.int32]:
-        """int32 (n,): what was decided, -1 where it abstained."""
-
-    @property
-    def probability(self) -> npt.NDArray[np.float32]:
-        """float32 (n,)."""
-
-    @property
-    def margin(self) -> npt.NDArray[np.float32]:
-        """float32 (n,)."""
-
-    @property
-    def reason(self) -> npt.NDArray[np.uint8]:
-        """uint8 (n,)."""
+    rows: npt.NDArray[np.int64]
+    codes: npt.NDArray[np.int32]
+    probability: npt.NDArray[np.float32]
+    margin: npt.NDArray[np.float32]
+    rank: npt.NDArray[np.int64]
 
 
 def write_label_part(
@@ -101,7 +101,7 @@ def write_label_part(
     table
         The id and the kept columns of the block, n rows.
     columns
-        What was decided about these rows: any object with these attributes.
+        What was decided about these rows.
     schema
         What the part looks like.
 
@@ -119,14 +119,14 @@ def write_label_part(
     """
     _check_columns(table.num_rows, columns, schema)
     added: list[pa.Array] = [
-        schema.label_array(columns.label),
+        schema.label_array(columns.codes),
         _numbers(columns.probability),
         _names(columns.source, schema.source_names),
         _names(columns.reason, schema.reason_names),
         _numbers(columns.margin),
     ]
-    if schema.probabilities and columns.probabilities is not None:
-        added += [_numbers(column) for column in columns.probabilities.T]
+    if schema.probabilities and columns.p is not None:
+        added += [_numbers(column) for column in columns.p.T]
     layout = schema.labels(run_id)
     whole = _join(table, schema.carried, added, layout, block)
     return _write_part(stage, LABELS_FOLDER, run_id, block, whole)
@@ -139,28 +139,20 @@ def write_review_part(
     table: pa.Table,
     columns: ReviewColumns,
     schema: OutputSchema,
-    *,
-    first_rank: int = 1,
 ) -> PartRecord:
     """Write rows that a person should label next; parameters and errors as `write_label_part`.
 
-    Parameters
-    ----------
-    table
-        The ids of the rows, in the order of `columns`.
-    first_rank
-        Rank of the first of these rows: 1 in the first part, then 1 + the rows of earlier parts.
+    `table` holds the ids of the rows, in the order of `columns`.
     """
     n_rows = table.num_rows
-    for name in ("row", "label", "probability", "margin", "reason"):
+    for name in ("rows", "codes", "probability", "margin", "rank"):
         _check_shape(name, getattr(columns, name), (n_rows,))
     values = {
-        "row": pa.array(columns.row, pa.int64()),
-        "label": schema.label_array(columns.label),
+        "row": pa.array(columns.rows, pa.int64()),
+        "label": schema.label_array(columns.codes),
         "probability": _numbers(columns.probability),
         "margin": _numbers(columns.margin),
-        "reason": _names(columns.reason, schema.reason_names),
-        "rank": pa.array(np.arange(first_rank, first_rank + n_rows, dtype=np.int64)),
+        "rank": pa.array(columns.rank, pa.int64()),
     }
     layout = schema.review(run_id)
     added = [values[name] for name in layout.names[1:]]
@@ -170,12 +162,12 @@ def write_review_part(
 
 def _check_columns(n_rows: int, columns: LabelColumns, schema: OutputSchema) -> None:
     n_classes = len(schema.label_values)
-    for name in ("label", "probability", "margin", "source", "reason"):
+    for name in ("codes", "probability", "source", "reason", "margin"):
         _check_shape(name, getattr(columns, name), (n_rows,))
     if schema.probabilities:
-        _check_shape("probabilities", columns.probabilities, (n_rows, n_classes))
-    if n_rows and not -1 <= int(columns.label.min()) <= int(columns.label.max()) < n_classes:
-        raise ValueError(f"label holds codes that are not -1 to {n_classes - 1}")
+        _check_shape("p", columns.p, (n_rows, n_classes))
+    if n_rows and not -1 <= int(columns.codes.min()) <= int(columns.codes.max()) < n_classes:
+        raise ValueError(f"codes are not all between -1 and {n_classes - 1}")
 
 
 def _check_shape(name: str, values: npt.NDArray[Any] | None, shape: tuple[int, ...]) -> None:

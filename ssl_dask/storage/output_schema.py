@@ -69,7 +69,6 @@ REVIEW_COLUMNS = (
     ResultColumn("label", None, "What would be answered now; null where it abstained."),
     ResultColumn("probability", pa.float32(), PROBABILITY_MEANING),
     ResultColumn("margin", pa.float32(), MARGIN_MEANING),
-    ResultColumn("reason", pa.string(), REASON_MEANING),
     ResultColumn("rank", pa.int64(), "From 1: the rows whose labels would help most come first."),
 )
 P_MEANING = "Calibrated chance that the row is of this class, 0 to 1."

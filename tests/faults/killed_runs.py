@@ -27,7 +27,7 @@ from ssl_dask.storage.label_parts import write_label_part
 from ssl_dask.storage.manifest import fingerprint
 from ssl_dask.storage.output_schema import OutputSchema
 from ssl_dask.storage.run_folder import OutputFolder
-from tests.oracles.decided_rows import all_of_class
+from tests.faults.made_rows import all_of_class
 
 CHANGES = {"os.rename", "os.symlink", "os.mkdir", "os.remove", "os.rmdir"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
