@@ -1,0 +1,270 @@
+"""The exact k-nearest-neighbour graph: every row is compared with every other, on all workers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask
+import numpy as np
+import scipy.sparse as sp
+from dask.delayed import Delayed
+from distributed import Client
+
+from ssl_dask.errors import GraphError
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block_graph import BlockGraph, row_starts
+from ssl_dask.graph.knn_plan import strips_per_link
+from ssl_dask.graph.row_strips import RowStrips, row_strips
+from ssl_dask.kernels.edge_weights import (
+    MEDIAN_ROWS,
+    SYMMETRIZE,
+    WEIGHTS,
+    Edges,
+    distance_floor,
+    edge_weights,
+    edges_by_strip,
+    last_distances,
+    symmetric_strip,
+)
+from ssl_dask.kernels.nearest_neighbours import update_nearest
+from ssl_dask.kernels.neighbour_lists import METRICS, Distances, RowIds, empty_lists
+from ssl_dask.kernels.sparse_neighbours import update_nearest_sparse
+
+Lists = tuple[Distances, RowIds]
+
+
+def knn_graph(
+    X: Any,
+    n_neighbors: int = 15,
+    *,
+    metric: str = "euclidean",
+    weights: str = "gaussian",
+    symmetrize: str = "average",
+    client: Client | None = None,
+    execution: Execution | None = None,
+) -> BlockGraph:
+    """Return the graph that joins every row with its `n_neighbors` nearest other rows.
+
+    Exact over all pairs; equal distances are decided by the smaller row number. The same bits
+    for any chunks of X, workers and threads.
+
+    Parameters
+    ----------
+    X
+        (N, d): NumPy array, SciPy sparse array or matrix, or Dask array chunked by rows with
+        dense or CSR chunks. Taken as float32.
+    n_neighbors
+        k >= 1. With k >= N - 1 every row is joined with every other, and `settings` says so.
+    metric
+        "euclidean", or "cosine": distance 1 - cos; rows of zeros are isolated.
+    weights
+        "gaussian": exp(-4 d^2 / d_k^2), d_k the distance to the row's last neighbour, at least
+        1e-3 of the median d_k; for cosine d^2 is 2 (1 - cos). "uniform": 1.
+    symmetrize
+        "average": (W + W^T) / 2. "union": the larger of w_ij and w_ji.
+    client
+        Runs on its cluster; default: in this process.
+    execution
+        Where to run instead of `client`.
+
+    Raises
+    ------
+    GraphError
+        X or a parameter is not usable, or a task would not fit `execution.memory_per_task`.
+    ComputeError
+        Workers were lost or ran out of memory.
+
+    Notes
+    -----
+    2 N^2 d flops in float32 for dense rows, a multiplication for each pair of rows and column they
+    share for sparse ones. `knn_plan.estimate` gives tasks, bytes moved and memory.
+    """
+    execution = chosen_execution(client, execution)
+    check_choice("metric", metric, METRICS)
+    check_choice("weights", weights, WEIGHTS)
+    check_choice("symmetrize", symmetrize, SYMMETRIZE)
+    check_n_neighbors(n_neighbors)
+    n_rows = np.shape(X)[0] if np.ndim(X) == 2 else 0
+    places = max(min(int(n_neighbors), n_rows - 1), 1) if n_rows == n_rows else int(n_neighbors)
+    rows = row_strips(X, places, execution)
+    lists = nearest_lists(rows, rows, places, metric, execution, same_rows=True)
+    alone = execution.compute([dask.delayed(_n_alone)(part) for part in lists])
+    settings: dict[str, Any] = {
+        "kind": "knn",
+        "n_neighbors": int(n_neighbors),
+        "metric": metric,
+        "weights": weights,
+        "symmetrize": symmetrize,
+        "search": "exact",
+        "n_without_neighbours": sum(alone),
+        "notes": [],
+    }
+    if n_neighbors >= rows.n_rows:
+        settings["notes"].append(
+            f"n_neighbors is {n_neighbors} and there are {rows.n_rows} rows: every row is joined"
+            " with every other"
+        )
+    if metric == "cosine" and sum(alone) and rows.n_rows > 1:
+        settings["notes"].append(f"{sum(alone)} rows hold only zeros and have no neighbours")
+    return _symmetric_graph(lists, rows.row_chunks, weights, symmetrize, settings, execution)
+
+
+def nearest_lists(
+    queries: RowStrips,
+    points: RowStrips,
+    n_neighbors: int,
+    metric: str,
+    execution: Execution,
+    *,
+    same_rows: bool,
+) -> list[Delayed]:
+    """Return the nearest points of each query, on workers: one pair of lists a query strip.
+
+    Parameters
+    ----------
+    same_rows
+        Queries and points are the same rows: a row is no neighbour of itself.
+
+    Returns
+    -------
+    Handles to (distances, indices), as `kernels.neighbour_lists` describes them.
+
+    Notes
+    -----
+    For each query strip a chain of tasks; each brings the lists up to date with as many strips of
+    points as memory allows, and hands them on.
+    """
+    starts = row_starts(points.row_chunks)
+    per_link = strips_per_link(
+        max(queries.row_chunks), max(points.row_chunks), queries.cost, execution
+    )
+    panels = range(0, len(points.strips), per_link)
+    ends = []
+    for strip, start in zip(queries.strips, row_starts(queries.row_chunks), strict=True):
+        lists: Delayed | None = None
+        for first in panels:
+            lists = dask.delayed(_link)(
+                lists,
+                strip,
+                start if same_rows else None,
+                n_neighbors,
+                metric,
+                starts[first : first + per_link],
+                *points.strips[first : first + per_link],
+            )
+        ends.append(lists)
+    return execution.persist(ends, "neighbours")
+
+
+def chosen_execution(client: Client | None, execution: Execution | None) -> Execution:
+    """Return where to run, given one of the two at most."""
+    if client is not None and execution is not None:
+        raise GraphError("give client or execution, not both")
+    return execution or Execution(client)
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise GraphError if `value` is none of `choices`."""
+    if value not in choices:
+        raise GraphError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, choices))}")
+
+
+def check_n_neighbors(n_neighbors: Any) -> None:
+    """Raise GraphError if `n_neighbors` is no whole number >= 1."""
+    if isinstance(n_neighbors, bool) or not isinstance(n_neighbors, (int, np.integer)):
+        raise GraphError(f"n_neighbors is {n_neighbors!r}; it must be a whole number")
+    if n_neighbors < 1:
+        raise GraphError(f"n_neighbors is {n_neighbors}; it must be at least 1")
+
+
+def _link(
+    lists: Lists | None,
+    queries: Any,
+    first_query: int | None,
+    n_neighbors: int,
+    metric: str,
+    starts: tuple[int, ...],
+    *panel: Any,
+) -> Lists:
+    """Return the lists brought up to date with the strips of `panel`."""
+    n = queries.shape[0]
+    q_ids = np.full(n, -1) if first_query is None else np.arange(first_query, first_query + n)
+    if lists is None:
+        distances, indices = empty_lists(n, n_neighbors)
+    else:
+        distances, indices = lists[0].copy(), lists[1].copy()
+    update = update_nearest_sparse if sp.issparse(queries) else update_nearest
+    for start, points in zip(starts, panel, strict=True):
+        p_ids = np.arange(start, start + points.shape[0])
+        update(queries, q_ids, points, p_ids, distances, indices, metric)
+    return distances, indices
+
+
+def _symmetric_graph(
+    lists: list[Delayed],
+    row_chunks: tuple[int, ...],
+    weights: str,
+    symmetrize: str,
+    settings: dict[str, Any],
+    execution: Execution,
+) -> BlockGraph:
+    """Return the graph of neighbour lists: weighed, turned round, exchanged between strips.
+
+    One task a pair of strips; about 12 bytes move a neighbour. Every 2**20-th part of the rows at
+    most sends its last distance to one worker for the median.
+    """
+    n_rows, starts = sum(row_chunks), row_starts(row_chunks)
+    n_strips = len(row_chunks)
+    floor: Any = 0.0
+    if weights == "gaussian":
+        every = -(-n_rows // MEDIAN_ROWS)
+        last = [
+            dask.delayed(_last)(part, start, every)
+            for part, start in zip(lists, starts, strict=True)
+        ]
+        floor = dask.delayed(distance_floor)(last)
+    weighed = [dask.delayed(_weighed)(part, weights, floor) for part in lists]
+    pieces = [
+        dask.delayed(_turned, nout=n_strips)(part, start, np.array(starts), n_rows)
+        for part, start in zip(weighed, starts, strict=True)
+    ]
+    strips = execution.persist(
+        [
+            dask.delayed(_strip)(
+                part, n_rows, symmetrize, *(pieces[i][number] for i in range(n_strips))
+            )
+            for number, part in enumerate(weighed)
+        ],
+        "edges",
+    )
+    n_edges = sum(execution.compute([dask.delayed(_n_entries)(strip) for strip in strips]))
+    return BlockGraph(tuple(strips), row_chunks, n_edges, settings)
+
+
+def _n_alone(lists: Lists) -> int:
+    return int(np.count_nonzero(lists[1][:, 0] < 0))
+
+
+def _last(lists: Lists, first_row: int, every: int) -> Distances:
+    return last_distances(lists[0], first_row, every)
+
+
+def _weighed(lists: Lists, weights: str, floor: float) -> tuple[RowIds, Any]:
+    distances, indices = lists
+    return indices, edge_weights(distances, indices, weights, floor)
+
+
+def _turned(
+    weighed: tuple[RowIds, Any], first_row: int, starts: Any, n_rows: int
+) -> tuple[Edges, ...]:
+    return edges_by_strip(*weighed, first_row, starts, n_rows)
+
+
+def _strip(
+    weighed: tuple[RowIds, Any], n_rows: int, symmetrize: str, *incoming: Edges
+) -> sp.csr_array:
+    return symmetric_strip(*weighed, list(incoming), n_rows, symmetrize)
+
+
+def _n_entries(strip: sp.csr_array) -> int:
+    return int(strip.nnz)
