@@ -163,6 +163,20 @@ def test_a_file_says_what_its_columns_mean_and_of_which_run_it_is(stage: Path) -
     assert "abstained" in found.field("label").metadata[b"description"].decode()
 
 
+def test_a_bit_that_flips_on_the_disk_is_noticed_by_readers_that_check(stage: Path) -> None:
+    n_rows = 2000
+    ids = np.random.default_rng(0).integers(0, 2**62, n_rows)
+    rows = all_of_class(0, n_rows)
+    record = write_label_part(stage, RUN, 0, pa.table({"id": ids}), rows, schema_of([0, 7]))
+    path = stage / "labels" / record.attempt
+    start = pq.read_metadata(path).row_group(0).column(0).dictionary_page_offset or 4
+    content = bytearray(path.read_bytes())
+    content[start + 5000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(OSError, match=r"(?i)crc|checksum"):
+        read(stage, record)
+
+
 def test_a_review_part_ranks_the_rows(stage: Path) -> None:
     queue = ReviewColumns(
         rows=np.array([9, 5]),

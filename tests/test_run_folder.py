@@ -207,6 +207,31 @@ def test_names_never_lead_out_of_the_run(out: Path) -> None:
     assert not list(out.parent.rglob("escaped"))
 
 
+def test_everything_reaches_the_disk_before_the_pointer_moves(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync, replace = os.fsync, os.replace
+    synced: set[int] = set()
+    at_the_swap: set[int] = set()
+
+    def note(handle: int) -> None:
+        synced.add(os.fstat(handle).st_ino)
+        fsync(handle)
+
+    def swap(source: Any, target: Any) -> None:
+        if Path(target).name == "latest":
+            at_the_swap.update(synced)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr(os, "replace", swap)
+    run = run_once(out, "a")
+    needed = [run.path, *run.path.rglob("*"), out / "runs"]
+    assert len(needed) == 8
+    assert [path for path in needed if path.stat().st_ino not in at_the_swap] == []
+    assert out.stat().st_ino in synced
+
+
 # Kills
 
 
