@@ -1,0 +1,43 @@
+"""BlockGraph and seeds -> F: one loop, one file for each method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ssl_dask.propagation.engine import Propagated
+from ssl_dask.propagation.label_propagation import LabelPropagationSpec, label_propagation
+from ssl_dask.propagation.label_spreading import LabelSpreadingSpec, label_spreading
+from ssl_dask.spec_model import SpecModel
+
+
+@dataclass(frozen=True)
+class Method:
+    """A propagation method as the job file knows it.
+
+    Parameters
+    ----------
+    spec
+        Its parameters. All fields but `name` are keyword arguments of `run`.
+    run
+        Called as `run(graph, labels, **parameters, hidden=..., execution=..., ...)`.
+    """
+
+    spec: type[SpecModel]
+    run: Callable[..., Propagated]
+
+
+METHODS: Mapping[str, Method] = {
+    "label_spreading": Method(LabelSpreadingSpec, label_spreading),
+    "label_propagation": Method(LabelPropagationSpec, label_propagation),
+}
+
+__all__ = [
+    "METHODS",
+    "LabelPropagationSpec",
+    "LabelSpreadingSpec",
+    "Method",
+    "Propagated",
+    "label_propagation",
+    "label_spreading",
+]

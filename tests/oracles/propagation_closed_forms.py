@@ -1,0 +1,54 @@
+"""Dense closed forms of label spreading and label propagation, in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+
+def one_hot(codes: npt.NDArray[np.integer], n_classes: int) -> Array:
+    """Return (N, C): one at each seed's class; rows of code -1 are zero."""
+    Y = np.zeros((len(codes), n_classes))
+    seeds = np.flatnonzero(codes >= 0)
+    Y[seeds, codes[seeds]] = 1.0
+    return Y
+
+
+def spread(W: Array, codes: npt.NDArray[np.integer], n_classes: int, alpha: float) -> Array:
+    """Return (1 - alpha) (I - alpha D^-1/2 W D^-1/2)^-1 Y, not normalised."""
+    degree = W.sum(axis=1)
+    root = np.sqrt(np.where(degree > 0, degree, 1.0))
+    S = W / np.outer(root, root)
+    Y = one_hot(codes, n_classes)
+    return np.linalg.solve(np.eye(len(W)) - alpha * S, (1.0 - alpha) * Y)
+
+
+def harmonic(W: Array, codes: npt.NDArray[np.integer], n_classes: int) -> Array:
+    """Return the harmonic function that is Y on the seeds; zero where no seed can be reached."""
+    F = one_hot(codes, n_classes)
+    seeded = _reach(W)[:, codes >= 0].any(axis=1)
+    free = np.flatnonzero(seeded & (codes < 0))
+    held = np.flatnonzero(codes >= 0)
+    laplacian = np.diag(W.sum(axis=1)) - W
+    if len(free):
+        right = W[np.ix_(free, held)] @ F[held]
+        F[free] = np.linalg.solve(laplacian[np.ix_(free, free)], right)
+    return F
+
+
+def _reach(W: Array) -> npt.NDArray[np.bool_]:
+    """Return which rows a path of edges joins, by squaring the adjacency until nothing changes."""
+    reach = (W > 0) | np.eye(len(W), dtype=bool)
+    while True:
+        further = (reach.astype(np.int64) @ reach.astype(np.int64)) > 0
+        if np.array_equal(further, reach):
+            return reach
+        reach = further
+
+
+def normalised(F: Array) -> Array:
+    """Return each row divided by its sum; zero rows stay."""
+    total = F.sum(axis=1, keepdims=True)
+    return np.divide(F, total, where=total > 0, out=np.zeros_like(F))
