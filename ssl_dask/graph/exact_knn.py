@@ -13,8 +13,8 @@ from distributed import Client
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph, row_starts
-from ssl_dask.graph.knn_plan import strips_per_link
-from ssl_dask.graph.row_strips import RowStrips, row_strips
+from ssl_dask.graph.knn_plan import strip_count, strips_per_link
+from ssl_dask.graph.row_strips import RowStrips, checked_rows, checked_shape, cut_rows
 from ssl_dask.kernels.edge_weights import (
     MEDIAN_ROWS,
     SYMMETRIZE,
@@ -77,16 +77,15 @@ def knn_graph(
     Notes
     -----
     2 N^2 d flops in float32 for dense rows, a multiplication for each pair of rows and column they
-    share for sparse ones. `knn_plan.estimate` gives tasks, bytes moved and memory.
+    share for sparse ones. `graph_estimate.estimate_graph` gives tasks, bytes moved and memory.
     """
     execution = chosen_execution(client, execution)
     check_choice("metric", metric, METRICS)
     check_choice("weights", weights, WEIGHTS)
     check_choice("symmetrize", symmetrize, SYMMETRIZE)
     check_n_neighbors(n_neighbors)
-    n_rows = np.shape(X)[0] if np.ndim(X) == 2 else 0
-    places = max(min(int(n_neighbors), n_rows - 1), 1) if n_rows == n_rows else int(n_neighbors)
-    rows = row_strips(X, places, execution)
+    places = max(min(int(n_neighbors), checked_shape(X)[0] - 1), 1)
+    rows = search_strips(checked_rows(X, execution), places, execution)
     lists = nearest_lists(rows, rows, places, metric, execution, same_rows=True)
     alone = execution.compute([dask.delayed(_n_alone)(part) for part in lists])
     settings: dict[str, Any] = {
@@ -136,7 +135,10 @@ def nearest_lists(
     """
     starts = row_starts(points.row_chunks)
     per_link = strips_per_link(
-        max(queries.row_chunks), max(points.row_chunks), queries.cost, execution
+        max(queries.row_chunks),
+        max(points.row_chunks),
+        queries.cost(n_neighbors),
+        execution.memory_per_task,
     )
     panels = range(0, len(points.strips), per_link)
     ends = []
@@ -154,6 +156,19 @@ def nearest_lists(
             )
         ends.append(lists)
     return execution.persist(ends, "neighbours")
+
+
+def search_strips(rows: RowStrips, n_neighbors: int, execution: Execution) -> RowStrips:
+    """Return `rows` in strips that a search task can hold.
+
+    Raises
+    ------
+    GraphError
+        The rows are too many for `execution.memory_per_task`.
+    """
+    cost = rows.cost(n_neighbors)
+    count = strip_count(rows.n_rows, cost, execution.n_slots, execution.memory_per_task)
+    return cut_rows(rows, count, execution)
 
 
 def chosen_execution(client: Client | None, execution: Execution | None) -> Execution:

@@ -1,4 +1,4 @@
-"""How the exact neighbour search is cut into tasks that fit a worker, and what it costs."""
+"""How the exact neighbour search is cut into tasks that fit a worker."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from math import ceil
 
 from ssl_dask.errors import GraphError
-from ssl_dask.execution import Execution
 from ssl_dask.kernels import nearest_neighbours, sparse_neighbours
 
 MAX_STRIPS = 64
@@ -21,31 +20,6 @@ SHARED_COLUMNS = 0.05
 """Share of the rows that have one of a sparse row's columns: measured on n-grams of short texts."""
 EDGE_BYTES = 120
 """Working memory a neighbour during the exchange: lists, edges both ways round, two matrices."""
-
-
-@dataclass(frozen=True)
-class GraphEstimate:
-    """What an exact k-nearest-neighbour graph costs; computing none of it.
-
-    Parameters
-    ----------
-    tasks
-        Number of tasks.
-    bytes_moved
-        Between workers, at most.
-    memory_per_task
-        Bytes of the largest task.
-    flops
-        Floating point operations of the search, which grow with the square of the rows.
-    strips
-        Strips of rows of the graph.
-    """
-
-    tasks: int
-    bytes_moved: int
-    memory_per_task: int
-    flops: float
-    strips: int
 
 
 @dataclass(frozen=True)
@@ -103,33 +77,36 @@ class RowCost:
         return 2.0 * self.nonzeros_per_row * SHARED_COLUMNS + 1.0
 
 
-def strip_count(n_rows: int, cost: RowCost, execution: Execution) -> int:
+def strip_count(n_rows: int, cost: RowCost, n_slots: int, memory_per_task: int) -> int:
     """Return into how many strips `n_rows` rows are cut: enough for all slots and for memory.
 
     Raises
     ------
     GraphError
-        Even 64 strips are too large for `execution.memory_per_task`; says what would do.
+        Even 64 strips are too large for `memory_per_task`; says what would do.
     """
-    room = execution.memory_per_task * TASK_SHARE - cost.fixed
+    room = memory_per_task * TASK_SHARE - cost.fixed
     per_row = cost.query + cost.stored + cost.working
     by_memory = ceil(n_rows * per_row / room) if room > 0 else MAX_STRIPS + 1
     if by_memory > MAX_STRIPS:
         needed = (cost.fixed + ceil(n_rows / MAX_STRIPS) * per_row) / TASK_SHARE
         raise GraphError(
             f"the exact neighbour graph of {n_rows} rows needs {needed / 2**20:.0f} MiB a task;"
-            f" there are {execution.memory_per_task / 2**20:.0f} MiB",
+            f" there are {memory_per_task / 2**20:.0f} MiB",
             hint="raise cluster.memory, use fewer threads a worker, or fewer feature columns",
         )
-    by_rows = max(n_rows // MIN_STRIP_ROWS, 1)
-    wanted = min(STRIPS_PER_SLOT * execution.n_slots, by_rows, MAX_STRIPS)
-    return max(wanted, by_memory)
+    return max(usual_strips(n_rows, n_slots), by_memory)
 
 
-def strips_per_link(query_rows: int, point_rows: int, cost: RowCost, execution: Execution) -> int:
+def usual_strips(n_rows: int, n_slots: int) -> int:
+    """Return into how many strips rows are cut where memory is no question."""
+    return min(STRIPS_PER_SLOT * n_slots, max(n_rows // MIN_STRIP_ROWS, 1), MAX_STRIPS)
+
+
+def strips_per_link(query_rows: int, point_rows: int, cost: RowCost, memory_per_task: int) -> int:
     """Return how many strips of `point_rows` points one task searches for `query_rows` rows."""
     room = (
-        execution.memory_per_task * TASK_SHARE
+        memory_per_task * TASK_SHARE
         - cost.fixed
         - query_rows * cost.query
         - point_rows * cost.working
@@ -137,44 +114,3 @@ def strips_per_link(query_rows: int, point_rows: int, cost: RowCost, execution: 
     by_memory = int(room // (point_rows * cost.stored))
     by_work = int(LINK_FLOPS // (query_rows * point_rows * cost.flops_per_pair))
     return max(min(by_memory, by_work), 1)
-
-
-def estimate(
-    n_rows: int,
-    n_features: int,
-    n_neighbors: int,
-    execution: Execution,
-    *,
-    nonzeros_per_row: float | None = None,
-) -> GraphEstimate:
-    """Return what `knn_graph` costs for N rows of d columns on `execution`.
-
-    Parameters
-    ----------
-    n_rows, n_features, n_neighbors
-        N, d and k.
-    nonzeros_per_row
-        Mean number of stored entries of sparse rows; None for dense rows.
-
-    Raises
-    ------
-    GraphError
-        A task would not fit `execution.memory_per_task`.
-    """
-    cost = RowCost(n_features, nonzeros_per_row, n_neighbors)
-    strips = strip_count(n_rows, cost, execution)
-    rows = ceil(n_rows / strips)
-    per_link = strips_per_link(rows, rows, cost, execution)
-    links = ceil(strips / per_link)
-    away = 1.0 - 1.0 / execution.n_workers
-    moved = away * n_rows * (strips * cost.stored + links * cost.lists / 2 + 12.0 * n_neighbors)
-    memory = (
-        cost.fixed + rows * (cost.query + cost.working) + min(per_link, strips) * rows * cost.stored
-    )
-    return GraphEstimate(
-        tasks=strips * (links + 5) + 2 * strips**2,
-        bytes_moved=int(moved),
-        memory_per_task=int(memory),
-        flops=cost.flops_per_pair * float(n_rows) ** 2,
-        strips=strips,
-    )

@@ -14,7 +14,7 @@ from dask.delayed import Delayed
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import even_chunks, row_starts
-from ssl_dask.graph.knn_plan import MAX_STRIPS, MIN_STRIP_ROWS, RowCost, strip_count
+from ssl_dask.graph.knn_plan import MAX_STRIPS, RowCost, usual_strips
 from ssl_dask.kernels.nearest_neighbours import MAX_COLUMNS
 
 
@@ -27,19 +27,26 @@ class RowStrips:
     strips
         float32 arrays (n_i, d), C-contiguous, or csr_arrays with sorted columns; all finite.
     row_chunks
-        Rows n_i of each.
-    cost
-        Bytes and work of a row.
+        Rows n_i of each, none 0.
+    n_columns
+        Columns d.
+    nonzeros_per_row
+        Mean number of stored entries of sparse rows; None for dense rows.
     """
 
     strips: tuple[Delayed, ...]
     row_chunks: tuple[int, ...]
-    cost: RowCost
+    n_columns: int
+    nonzeros_per_row: float | None
 
     @property
     def n_rows(self) -> int:
         """Number of rows N."""
         return sum(self.row_chunks)
+
+    def cost(self, n_neighbors: int) -> RowCost:
+        """Return bytes and work of a row in a search for `n_neighbors` neighbours."""
+        return RowCost(self.n_columns, self.nonzeros_per_row, n_neighbors)
 
 
 @dataclass(frozen=True)
@@ -53,44 +60,50 @@ class ChunkFacts:
     first_bad: tuple[int, int] | None
 
 
-def row_strips(X: Any, n_neighbors: int, execution: Execution) -> RowStrips:
-    """Return the rows of `X` in strips, float32, checked to be finite.
+def checked_rows(X: Any, execution: Execution) -> RowStrips:
+    """Return the rows of `X` in its own chunks, as float32, checked to be finite.
 
     Parameters
     ----------
     X
         (N, d): NumPy array, SciPy sparse array or matrix, or Dask array chunked by rows with
         dense or CSR chunks.
-    n_neighbors
-        Places of a list, for the memory of a task.
 
     Raises
     ------
     GraphError
-        X is not two-dimensional, has no rows or columns, is no array of numbers, holds NaN,
-        infinite or too large values, or its strips do not fit a task.
+        X is not two-dimensional, has no rows or columns, is no array of numbers, or holds NaN,
+        infinite or too large values.
 
     Notes
     -----
-    Once through X: a task a chunk, and one a piece where chunks are cut or joined. The workers
-    hold X once more as float32 (not those chunks that are used as they are).
+    Two tasks a chunk. The workers hold X as float32 from here on.
     """
-    n_rows, n_columns = _checked_shape(X)
+    n_rows, n_columns = checked_shape(X)
     chunks, row_chunks = _chunks(X, n_rows, execution)
     kept = execution.persist([dask.delayed(_clean)(chunk) for chunk in chunks], "features")
     facts = execution.compute([dask.delayed(_facts)(chunk) for chunk in kept], "features")
     _refuse_bad(facts, row_starts(row_chunks), n_columns)
     nonzeros = sum(fact.n_entries for fact in facts) / n_rows if facts[0].sparse else None
-    cost = RowCost(n_columns, nonzeros, n_neighbors)
-    n_strips = strip_count(n_rows, cost, execution)
-    even = even_chunks(n_rows, n_strips)
-    if _good_as_they_are(row_chunks, even):
-        return RowStrips(tuple(kept), row_chunks, cost)
-    strips = execution.persist(_regrouped(kept, row_chunks, even), "features")
-    return RowStrips(tuple(strips), even, cost)
+    return RowStrips(tuple(kept), row_chunks, n_columns, nonzeros)
 
 
-def _checked_shape(X: Any) -> tuple[int, int]:
+def cut_rows(rows: RowStrips, n_strips: int, execution: Execution) -> RowStrips:
+    """Return `rows` in `n_strips` strips of nearly equal size, or as they are if that serves.
+
+    One task a strip and one a piece of a chunk that is cut; the workers hold the rows twice until
+    `rows` is let go.
+    """
+    even = even_chunks(rows.n_rows, n_strips)
+    enough = len(even) <= len(rows.row_chunks) <= min(2 * len(even), MAX_STRIPS)
+    if enough and max(rows.row_chunks) <= max(even):
+        return rows
+    strips = execution.persist(_regrouped(rows.strips, rows.row_chunks, even), "features")
+    return RowStrips(tuple(strips), even, rows.n_columns, rows.nonzeros_per_row)
+
+
+def checked_shape(X: Any) -> tuple[int, int]:
+    """Return (N, d) of `X`; raise GraphError if it has no rows, no columns, or unknown ones."""
     shape = np.shape(X)
     if len(shape) != 2:
         raise GraphError(
@@ -122,8 +135,7 @@ def _chunks(
         chunks = X.to_delayed().ravel()
         pairs = [(chunk, n) for chunk, n in zip(chunks, sizes, strict=True) if n > 0]
         return [chunk for chunk, _ in pairs], tuple(n for _, n in pairs)
-    wanted = min(max(n_rows // MIN_STRIP_ROWS, 1), MAX_STRIPS, 3 * execution.n_slots)
-    row_chunks = even_chunks(n_rows, wanted)
+    row_chunks = even_chunks(n_rows, usual_strips(n_rows, execution.n_slots))
     matrix = sp.csr_array(X) if sp.issparse(X) else np.asarray(X)
     _refuse_non_numbers(matrix.dtype)
     parts = [
@@ -204,14 +216,8 @@ def _refuse_bad(facts: list[ChunkFacts], starts: tuple[int, ...], n_columns: int
         )
 
 
-def _good_as_they_are(row_chunks: tuple[int, ...], even: tuple[int, ...]) -> bool:
-    """Return whether chunks may serve as strips: not too many, about as even as strips would be."""
-    enough = len(even) <= len(row_chunks) <= min(2 * len(even), MAX_STRIPS)
-    return enough and max(row_chunks) <= max(even)
-
-
 def _regrouped(
-    chunks: list[Delayed], row_chunks: tuple[int, ...], wanted: tuple[int, ...]
+    chunks: tuple[Delayed, ...], row_chunks: tuple[int, ...], wanted: tuple[int, ...]
 ) -> list[Delayed]:
     """Return the rows of `chunks` in runs of `wanted` rows."""
     starts = row_starts(row_chunks)

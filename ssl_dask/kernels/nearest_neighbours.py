@@ -207,7 +207,8 @@ def _unit_rows(X: Any, squares: Any) -> Any:
 # Eight sums in a fixed pattern: eight additions under way at a time, and the result depends on the
 # two rows alone. (x - y)^2 and x y are the same both ways round, bit for bit. No fastmath here.
 @numba.njit(nogil=True, cache=True)
-def _squared_distance(x: Any, y: Any) -> float:
+def squared_distance(x: Any, y: Any) -> float:
+    """Return |x - y|^2 of two float32 rows in float64, in a fixed order of operations."""
     d = x.shape[0]
     whole = d - d % 8
     a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = 0.0
@@ -324,7 +325,7 @@ def _scan_tile(
                     product = _inner_product(Q[row], P[point])
                     distance = cosine_distance(product, q_squares[row], p_squares[point])
                 else:
-                    distance = _squared_distance(Q[row], P[point])
+                    distance = squared_distance(Q[row], P[point])
                 if distance < kth or (distance == kth and number < indices[row, last]):
                     insert(distances, indices, row, distance, number)
                     kth = distances[row, last]
