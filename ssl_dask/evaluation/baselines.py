@@ -13,6 +13,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
@@ -27,36 +28,86 @@ Rows: TypeAlias = "npt.NDArray[np.float32] | sparse.csr_array"
 """Features of n rows: dense (n, d) or CSR."""
 
 
-@dataclass(frozen=True)
-class SupervisedModel:
-    """A fitted linear classifier over the features as they come.
+class SupervisedModel(ClassifierMixin, BaseEstimator):
+    """Multinomial logistic regression over features as they come, as a scikit-learn classifier.
 
     Parameters
     ----------
-    n_features
-        Number of features d.
-    features
-        int64 (m,): the features that have coefficients, ascending; the others were constant among
-        the seeds (absent from all, if sparse).
-    coef
-        float64 (m, K) for the K classes that had seeds, standardisation folded in.
-    intercept
-        float64 (K,).
-    seen
-        int64 (K,): codes of those classes.
     n_classes
         All classes C; those without seeds get probability 0.
-    converged
+    C
+        Inverse strength of the L2 penalty.
+    max_iter
+        Most iterations of the solver.
+
+    Attributes
+    ----------
+    classes_
+        int64 (C,): 0 to C - 1.
+    n_features_in_
+        Number of features d.
+    features_
+        int64 (m,): the features that have coefficients, ascending; the others were constant among
+        the seeds (absent from all, if sparse).
+    seen_
+        int64 (K,): codes of the classes that had seeds.
+    coef_, intercept_
+        float64 (m, K) and (K,), with the standardisation folded in.
+    converged_
         False: the solver stopped at max_iter.
     """
 
-    n_features: int
-    features: npt.NDArray[np.int64]
-    coef: npt.NDArray[np.float64]
-    intercept: npt.NDArray[np.float64]
-    seen: npt.NDArray[np.int64]
-    n_classes: int
-    converged: bool
+    def __init__(self, n_classes: int, C: float = 1.0, max_iter: int = 1000) -> None:
+        self.n_classes = n_classes
+        self.C = C
+        self.max_iter = max_iter
+
+    def fit(self, X: Rows, y: npt.NDArray[np.int32]) -> SupervisedModel:
+        """Fit to the features (S, d) of seeds and their codes int32 (S,), S at least 1.
+
+        With one class only, every row is given that class. Runs in one BLAS thread, hence the same
+        bits on any number of cores. Memory 16 S m bytes.
+        """
+        self.classes_ = np.arange(self.n_classes)
+        self.n_features_in_ = X.shape[1]
+        self.seen_ = np.unique(y).astype(np.int64)
+        rows, self.features_ = _varying(X)
+        if len(self.seen_) == 1 or len(self.features_) == 0:
+            shares = np.bincount(y, minlength=self.n_classes)[self.seen_] / len(y)
+            self.features_ = self.features_[:0]
+            self.coef_, self.intercept_ = np.empty((0, len(self.seen_))), np.log(shares)
+            self.converged_ = True
+            return self
+        self._fit_rows(rows, y)
+        return self
+
+    def _fit_rows(
+        self, rows: npt.NDArray[np.float64] | sparse.csr_array, y: npt.NDArray[np.int32]
+    ) -> None:
+        m = len(self.features_)
+        if sparse.issparse(rows):
+            mean, scale, standardised = np.zeros(m), np.ones(m), rows
+        else:
+            mean, scale = rows.mean(axis=0), rows.std(axis=0)
+            standardised = (rows - mean) / scale
+        model = LogisticRegression(C=self.C, max_iter=self.max_iter)
+        with threadpool_limits(1), warnings.catch_warnings():
+            # Told by `converged_` instead.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(standardised, y)
+        coef, intercept = model.coef_ / scale, model.intercept_
+        if len(self.seen_) == 2:
+            # scikit-learn keeps one row for two classes: the second against the first.
+            coef = np.vstack([np.zeros_like(coef), coef])
+            intercept = np.concatenate([[0.0], intercept])
+        self.coef_ = np.ascontiguousarray(coef.T)
+        self.intercept_ = np.asarray(intercept - coef @ mean, dtype=np.float64)
+        self.converged_ = bool(np.max(model.n_iter_) < self.max_iter)
+
+    @property
+    def converged(self) -> bool:
+        """Whether the solver settled before `max_iter`."""
+        return self.converged_
 
     def predict_proba(self, X: Rows) -> npt.NDArray[np.float32]:
         """Return class probabilities float32 (n, C) of a block; a row's bits depend on it alone.
@@ -64,79 +115,43 @@ class SupervisedModel:
         Costs 16 n C bytes besides the block, and n m K multiplications.
         """
         probabilities = np.zeros((X.shape[0], self.n_classes), dtype=np.float32)
-        probabilities[:, self.seen] = softmax_rows(self._scores(X))
+        probabilities[:, self.seen_] = softmax_rows(self._scores(X))
         return probabilities
+
+    def predict(self, X: Rows) -> npt.NDArray[np.int64]:
+        """Return the most likely code of each row, int64 (n,), the first of equals."""
+        return self.predict_proba(X).argmax(axis=1)
 
     def _scores(self, X: Rows) -> npt.NDArray[np.float64]:
         if not sparse.issparse(X):
-            dense = np.ascontiguousarray(X[:, self.features], dtype=np.float32)
-            return dense_scores(dense, self.coef, self.intercept)
+            dense = np.ascontiguousarray(X[:, self.features_], dtype=np.float32)
+            return dense_scores(dense, self.coef_, self.intercept_)
         # Products must be added in the order of features.
         rows = _canonical(X)
-        position = np.full(self.n_features, -1, dtype=np.int32)
-        position[self.features] = np.arange(len(self.features), dtype=np.int32)
+        position = np.full(self.n_features_in_, -1, dtype=np.int32)
+        position[self.features_] = np.arange(len(self.features_), dtype=np.int32)
         return sparse_scores(
-            rows.data, rows.indices, rows.indptr, position, self.coef, self.intercept
+            rows.data, rows.indices, rows.indptr, position, self.coef_, self.intercept_
         )
 
 
 def fit_supervised(
     X_seeds: Rows, codes: npt.NDArray[np.int32], n_classes: int, spec: SupervisedSpec
 ) -> SupervisedModel:
-    """Fit logistic regression on the seeds' features.
+    """Return logistic regression fitted to the seeds' features.
 
     Parameters
     ----------
     X_seeds
         Features of the seeds, (S, d), in the order of `codes`; at least one row.
     codes
-        int32 (S,): their classes. With one class only, every row is given that class.
+        int32 (S,): their classes.
     n_classes
         All classes C, with or without seeds.
     spec
         Penalty and iterations.
-
-    Notes
-    -----
-    Runs in one BLAS thread, hence the same bits on any number of cores. Memory 8 S m, where m is
-    the number of features that vary among the seeds.
     """
-    X, features = _varying(X_seeds)
-    seen = np.unique(codes).astype(np.int64)
-    if len(seen) == 1 or len(features) == 0:
-        shares = np.bincount(codes, minlength=n_classes)[seen] / len(codes)
-        return SupervisedModel(
-            X_seeds.shape[1],
-            np.empty(0, dtype=np.int64),
-            np.empty((0, len(seen))),
-            np.log(shares),
-            seen,
-            n_classes,
-            converged=True,
-        )
-    is_sparse = sparse.issparse(X)
-    mean = np.zeros(X.shape[1]) if is_sparse else X.mean(axis=0)
-    scale = np.ones(X.shape[1]) if is_sparse else X.std(axis=0)
-    model = LogisticRegression(C=spec.C, max_iter=spec.max_iter)
-    with threadpool_limits(1), warnings.catch_warnings():
-        # Told by `converged` instead.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(X if is_sparse else (X - mean) / scale, codes)
-    coef, intercept = model.coef_ / scale, model.intercept_
-    if len(seen) == 2:
-        # scikit-learn keeps one row for two classes: the second against the first.
-        coef = np.vstack([np.zeros_like(coef), coef])
-        intercept = np.concatenate([[0.0], intercept])
-    intercept = intercept - coef @ mean
-    return SupervisedModel(
-        X_seeds.shape[1],
-        features,
-        np.ascontiguousarray(coef.T),
-        np.asarray(intercept, dtype=np.float64),
-        seen,
-        n_classes,
-        converged=bool(np.max(model.n_iter_) < spec.max_iter),
-    )
+    return SupervisedModel(n_classes, spec.C, spec.max_iter).fit(X_seeds, codes)
 
 
 @dataclass(frozen=True)

@@ -142,15 +142,16 @@ def _scatter(
         _dots(axes, points[none], size - 1.8, SURFACE)
     for code, colour in enumerate(colours):
         _dots(axes, points[(codes == code) & ~seeds], size, colour, alpha=0.8)
-    _dots(axes, points[seeds], size + 7.0, INK)
-    _dots(axes, points[seeds], size + 4.6, SURFACE)
+    ring = 2.4 if seeds.sum() <= 150 else 1.0
+    _dots(axes, points[seeds], size + 3 * ring, INK)
+    _dots(axes, points[seeds], size + 2 * ring, SURFACE)
     for code, colour in enumerate(colours):
-        _dots(axes, points[(codes == code) & seeds], size + 2.4, colour)
+        _dots(axes, points[(codes == code) & seeds], size + ring, colour)
     if hollow and len(class_names) <= MOST_CLASSES_DRAWN:
         for code, name in enumerate(class_names):
             mine = points[codes == code]
             if len(mine):
-                _name_at(axes, _central(mine), short_name(name, 16))
+                _name_at(axes, _central(mine), short_name(name, 16), f"rim{code}")
     return figure
 
 
@@ -179,11 +180,11 @@ def _central(points: Points) -> Points:
     return points[gaps.argmin()]
 
 
-def _name_at(axes: Axes, point: Points, name: str) -> None:
+def _name_at(axes: Axes, point: Points, name: str, group: str) -> None:
     x, y = point
-    text = axes.text(x, y, name, fontsize=12, fontweight="bold", ha="center", va="center")
-    # The page draws a rim around text in groups of this name, so that it reads on any dots.
-    text.set_gid("rim")
+    text = axes.text(x, y, name, fontsize=14, fontweight="bold", ha="center", va="center")
+    # The page draws a rim around text in groups named so, that it reads on any dots.
+    text.set_gid(group)
 
 
 def class_counts_chart(
@@ -210,6 +211,7 @@ def class_counts_chart(
             ):
                 axes.text(share + reach * 0.012, at + shift, f"{rows:,}", va="center", fontsize=8.5)
         axes.set_xlim(0, reach * 1.15)
+        axes.margins(y=0.02)
         axes.set_yticks(y, [short_name(class_names[code]) for code in shown])
         axes.invert_yaxis()
         _horizontal_bars(axes, "share, %")

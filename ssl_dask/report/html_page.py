@@ -65,11 +65,9 @@ def _template() -> Template:
     )
     environment.filters |= {
         "count": lambda n: f"{n:,}",
-        "percent": percent,
-        "interval": interval_text,
+        "plural": plural,
         "seconds": duration,
         "size": byte_size,
-        "short": short_name,
     }
     text = files("ssl_dask.report").joinpath("report.html.jinja").read_text(encoding="utf-8")
     return environment.from_string(text)
@@ -121,11 +119,17 @@ def _baseline_tile(report: RunReport) -> Tile:
         return Tile(heading, "not compared", ("there are no two answers on the same hidden seeds",))
     points = f"{comparison.difference * 100:+.1f} points"
     bounds = f"{comparison.low * 100:+.1f} to {comparison.high * 100:+.1f} points"
-    lines = (
+    lines: tuple[str, ...] = (
         comparison.verdict(report.method.name.replace("_", " "), BASELINE),
         f"{comparison.confidence * 100:.0f} % interval {bounds}",
     )
-    tone = "good" if comparison.low > 0 else "bad" if comparison.difference < 0 else "plain"
+    ahead = comparison.difference < 0
+    truth, baseline = report.evaluation.truth, report.evaluation.baseline_truth
+    if truth is not None and baseline is not None:
+        ours, theirs = truth.unlabelled.accuracy_all.value, baseline.unlabelled.accuracy_all.value
+        lines += (f"by the truth column {percent(ours)} against {percent(theirs)}",)
+        ahead = ahead or (ours or 0.0) < (theirs or 0.0)
+    tone = "bad" if ahead else "good" if comparison.low > 0 else "plain"
     return Tile(heading, points, lines, tone)
 
 
@@ -286,6 +290,11 @@ def _plain(value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(_plain(inner) for inner in value)
     return str(value)
+
+
+def plural(n: int, thing: str) -> str:
+    """Return a number and what it counts, such as `1 file` or `2,000 files`."""
+    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
 
 
 def percent(share: float | None) -> str:

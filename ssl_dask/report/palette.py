@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import math
 
-FEW = ("#0072b2", "#e08a00", "#009e73", "#c15f9a", "#4aa8dd", "#d14b1f", "#7a5bb5", "#8a7a00")
-"""Up to eight classes: the hues of M. Okabe and K. Ito's set, moved away from black, white and pale
-yellow so that each shows on a white and on a dark page."""
+FEW = (
+    "#0072b2",
+    "#e08a00",
+    "#009e73",
+    "#d977b0",
+    "#4aa8dd",
+    "#d14b1f",
+    "#6a4fb3",
+    "#8a8a00",
+    "#7a4a2b",
+    "#7ccb4f",
+)
+"""Up to ten classes: the hues of M. Okabe and K. Ito's set and three more, moved away from black,
+white and pale yellow so that each shows on a white and on a dark page."""
 
-GOLDEN_ANGLE = math.pi * (3.0 - math.sqrt(5.0))
+LIGHTNESS = (0.50, 0.63, 0.76)
 
 
 def class_colours(n_classes: int) -> list[str]:
-    """Return `n_classes` colours as #rrggbb; beyond eight, names beside the points must help."""
+    """Return `n_classes` colours as #rrggbb; beyond ten, names beside the points must help."""
     if n_classes <= len(FEW):
         return list(FEW[:n_classes])
-    # Steps of the golden angle keep neighbours far apart; three lightnesses add a second cue.
-    return [
-        _oklch((0.52, 0.64, 0.74)[c % 3], 0.14, 0.5 + c * GOLDEN_ANGLE) for c in range(n_classes)
-    ]
+    # Evenly around the circle of hues; neighbours there differ in lightness, and a stride that
+    # visits every place once keeps neighbouring classes far apart.
+    strides = range(round(0.38 * n_classes), n_classes)
+    stride = next(step for step in strides if math.gcd(step, n_classes) == 1)
+    places = [code * stride % n_classes for code in range(n_classes)]
+    return [_oklch(LIGHTNESS[at % 3], 0.14, 0.5 + 2 * math.pi * at / n_classes) for at in places]
 
 
 def _oklch(lightness: float, chroma: float, hue: float) -> str:

@@ -1,0 +1,138 @@
+"""Counts of blocks add up to the counts of the whole."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ssl_dask.decision.labelling import REASONS, SOURCES, Decided
+from ssl_dask.evaluation.block_scores import (
+    N_BINS,
+    BlockScore,
+    merge_scores,
+    score_block,
+    truth_scores,
+)
+
+C = 3
+
+
+def some_rows(n: int, seed: int) -> tuple[Decided, np.ndarray, np.ndarray]:
+    """Return decided rows, the seeds' rows, and a truth with gaps."""
+    random = np.random.default_rng(seed)
+    label = random.integers(-1, C, n).astype(np.int32)
+    probability = np.where(label < 0, 0.0, random.random(n)).astype(np.float32)
+    source = np.where(label < 0, 0, 2).astype(np.uint8)
+    reason = np.where(label < 0, random.integers(1, len(REASONS), n), 0).astype(np.uint8)
+    seeds = np.flatnonzero((random.random(n) < 0.15) & (label >= 0))
+    source[seeds], probability[seeds] = 1, 1.0
+    truth = np.where(random.random(n) < 0.5, label, random.integers(-1, C, n)).astype(np.int32)
+    return Decided(label, probability, probability, source, reason), seeds, truth
+
+
+def scored(
+    rows: Decided, seeds: np.ndarray, truth: np.ndarray | None, a: int, b: int
+) -> BlockScore:
+    part = Decided(*(getattr(rows, f)[a:b] for f in list(Decided.__dataclass_fields__)[:5]))
+    mine = seeds[(seeds >= a) & (seeds < b)] - a
+    return score_block(
+        part,
+        mine,
+        n_classes=C,
+        n_sources=len(SOURCES),
+        n_reasons=len(REASONS),
+        truth=None if truth is None else truth[a:b],
+    )
+
+
+def flat(score: BlockScore) -> list[np.ndarray]:
+    assert score.truth is not None
+    assert score.reliability is not None
+    parts = [score.n_rows, score.n_abstained, score.labels, score.sources, score.reasons]
+    parts += [score.probability, *vars(score.reliability).values(), *vars(score.truth).values()]
+    return [np.asarray(part) for part in parts]
+
+
+@settings(max_examples=60, deadline=None)
+@given(cuts=st.lists(st.integers(0, 200), max_size=6), seed=st.integers(0, 200))
+def test_merged_blocks_equal_the_whole(cuts: list[int], seed: int) -> None:
+    rows, seeds, truth = some_rows(200, seed)
+    whole = scored(rows, seeds, truth, 0, 200)
+    blocks = [scored(rows, seeds, truth, a, b) for a, b in pairwise([0, *sorted(cuts), 200])]
+    np.random.default_rng(seed).shuffle(blocks)  # type: ignore[arg-type]
+    for merged, wanted in zip(flat(merge_scores(blocks)), flat(whole), strict=True):
+        np.testing.assert_array_equal(merged, wanted)
+        assert merged.dtype.kind == "i"
+    assert merge_scores(blocks).n_rows == 200
+
+
+def test_counts_equal_a_count_row_by_row() -> None:
+    rows, seeds, truth = some_rows(500, 4)
+    score = scored(rows, seeds, truth, 0, 500)
+    assert score.truth is not None
+    assert score.reliability is not None
+    seed = np.isin(np.arange(500), seeds)
+    assert seed.sum() > 20
+    for c in range(C):
+        assert score.labels[c] == sum(rows.label == c)
+        for given_code in range(C):
+            both = (truth == c) & (rows.label == given_code)
+            assert score.truth.seeds[c, given_code] == (both & seed).sum()
+            assert score.truth.unlabelled[c, given_code] == (both & ~seed).sum()
+        refused = (truth == c) & (rows.label < 0) & ~seed
+        assert score.truth.unlabelled[c, C] == refused.sum()
+        for reason in range(len(REASONS)):
+            assert score.truth.abstained[c, reason] == (refused & (rows.reason == reason)).sum()
+    assert score.truth.unlabelled_unknown == ((truth < 0) & ~seed).sum() > 0
+    assert score.truth.seeds_unknown == ((truth < 0) & seed).sum() > 0
+    judged = (rows.label >= 0) & ~seed & (truth >= 0)
+    assert score.reliability.count.sum() == judged.sum()
+    assert score.reliability.right.sum() == (judged & (rows.label == truth)).sum()
+    stated = (rows.probability >= 0.3) & (rows.probability < 0.35) & judged
+    at = int(0.3 * N_BINS)
+    assert score.reliability.stated()[at] == pytest.approx(rows.probability[stated].mean())
+    wanted = (rows.label == truth)[stated].mean()
+    assert score.reliability.observed()[at] == pytest.approx(wanted)
+    given_rows = (rows.label >= 0) & ~seed
+    histogram, _ = np.histogram(rows.probability[given_rows], bins=N_BINS, range=(0, 1))
+    np.testing.assert_array_equal(score.probability, histogram)
+
+
+def test_seeds_never_mix_with_the_unlabelled() -> None:
+    rows, seeds, truth = some_rows(400, 9)
+    score = scored(rows, seeds, truth, 0, 400)
+    assert score.truth is not None
+    names = ["a", "b", "c"]
+    three = truth_scores(score.truth, names)
+    assert three.overall.n == three.seeds.n + three.unlabelled.n
+    assert three.overall.n + three.unknown == 400
+    assert three.seeds.n <= len(seeds)
+    right = three.seeds.accuracy_all.right + three.unlabelled.accuracy_all.right
+    assert three.overall.accuracy_all.right == right == (rows.label == truth)[truth >= 0].sum()
+
+
+def test_calibration_error_is_that_of_the_bins() -> None:
+    rows, seeds, truth = some_rows(300, 2)
+    reliability = scored(rows, seeds, truth, 0, 300).reliability
+    assert reliability is not None
+    gaps = np.abs(reliability.stated() - reliability.observed())
+    wanted = np.nansum(gaps * reliability.count) / reliability.count.sum()
+    assert reliability.expected_calibration_error() == pytest.approx(wanted)
+    assert wanted > 0.1
+    empty = scored(rows, seeds, truth, 0, 0).reliability
+    assert empty is not None
+    assert empty.expected_calibration_error() is None
+    assert np.isnan(empty.stated()).all()
+
+
+def test_with_and_without_truth_do_not_add() -> None:
+    rows, seeds, truth = some_rows(20, 1)
+    without = scored(rows, seeds, None, 0, 10)
+    assert without.truth is None
+    assert (without + without).n_rows == 20
+    with pytest.raises(ValueError, match="truth"):
+        without + scored(rows, seeds, truth, 10, 20)

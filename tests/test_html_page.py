@@ -1,0 +1,219 @@
+"""The page: self-contained, escaped, and opened by a real browser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections import Counter
+from functools import cache
+from html.parser import HTMLParser
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from ssl_dask.decision.calibration import not_calibrated
+from ssl_dask.report.html_page import (
+    byte_size,
+    duration,
+    first_screen,
+    interval_text,
+    percent,
+    plural,
+    render_page,
+)
+from ssl_dask.report.run_report import EvaluationSummary, RunReport, SeedSummary
+from tests.example_report import digits_report
+
+NASTY = "<script>alert('x')</script>"
+VOID = {"meta", "br", "link", "img", "hr", "input"}
+
+
+class Balanced(HTMLParser):
+    """Checks that tags close in order, and gathers ids, tags and attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: Counter[str] = Counter()
+        self.ids: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += [(name, value or "") for name, value in attrs]
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def checked(page: str) -> Balanced:
+    parser = Balanced()
+    parser.feed(page)
+    parser.close()
+    assert parser.open == []
+    assert not {"script", "link", "iframe", "object", "embed", "img"} & set(parser.tags)
+    assert len(parser.ids) == len(set(parser.ids))
+    names = {name for name, _ in parser.attributes}
+    assert not {name for name in names if name.startswith("on")}
+    references = [v for name, v in parser.attributes if name in ("href", "xlink:href", "src")]
+    assert all(reference.startswith("#") for reference in references)
+    assert not re.search(r"(?:https?:)?//\w", re.sub(r'xmlns="[^"]*"', "", page))
+    assert "@import" not in page
+    return parser
+
+
+@cache
+def page() -> str:
+    return render_page(digits_report())
+
+
+def nasty_report() -> RunReport:
+    report = digits_report(with_truth=False)
+    names = (NASTY, "&lt;", "$\\frac", "x" * 300, *report.seeds.classes[4:])
+    return report.model_copy(
+        update={
+            "job_name": NASTY,
+            "seeds": SeedSummary(classes=names, counts=report.seeds.counts, notes=(NASTY,)),
+            "warnings": (f"One seed only for class {NASTY}",),
+            "job": {"name": NASTY},
+            "calibration": not_calibrated("no seed was hidden"),
+        }
+    )
+
+
+def test_the_page_is_whole_and_self_contained() -> None:
+    parser = checked(page())
+    assert parser.tags["svg"] == 8
+    assert parser.tags["section"] == 5
+    assert len(page()) < 500_000
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    assert ("content", policy) in parser.attributes
+
+
+def test_names_and_warnings_are_escaped() -> None:
+    text = render_page(nasty_report())
+    checked(text)
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(" in text
+    assert "&amp;lt;" in text
+    assert "score (not calibrated)" in text
+
+
+def test_the_first_screen_answers() -> None:
+    report = digits_report(with_truth=False)
+    labelled, right, baseline, refused, probabilities = first_screen(report)
+    assert labelled.figure == f"{sum(report.decision.labels):,}"
+    assert report.evaluation.hidden is not None
+    accuracy = report.evaluation.hidden.accuracy
+    assert right.figure == percent(accuracy.value)
+    assert right.lines[0] == f"{accuracy.right} of {accuracy.n} hidden seeds"
+    assert percent(accuracy.low) in right.lines[1]
+    assert baseline.tone == "good"
+    assert baseline.lines[0].startswith("Label spreading is ahead of the supervised baseline")
+    assert refused.figure == str(report.decision.n_abstained)
+    assert any("no path to a seed" in line for line in refused.lines)
+    assert probabilities.figure == "calibrated"
+    assert page().index("Rows labelled") < page().index("Before and after")
+
+
+def test_a_baseline_that_is_ahead_by_the_truth_is_shown_as_bad() -> None:
+    report = digits_report()
+    real = report.evaluation
+    turned = real.model_copy(update={"truth": real.baseline_truth, "baseline_truth": real.truth})
+    tile = first_screen(report.model_copy(update={"evaluation": turned}))[2]
+    assert tile.tone == "bad"
+    assert first_screen(report)[2].tone == "good"
+
+
+def test_nothing_known_is_said() -> None:
+    report = digits_report().model_copy(
+        update={
+            "evaluation": EvaluationSummary(),
+            "picture": None,
+            "graph": None,
+            "calibration": not_calibrated("evaluation.folds is 0"),
+        }
+    )
+    text = render_page(report)
+    checked(text)
+    _, right, baseline, _, probabilities = first_screen(report)
+    assert (right.figure, right.tone) == ("not known", "bad")
+    assert baseline.figure == "not compared"
+    assert probabilities.lines == ("evaluation.folds is 0",)
+    assert "how good the labels are is not known" in text
+    assert "Before and after" not in text
+
+
+def test_the_page_is_rebuilt_from_json() -> None:
+    report = digits_report()
+    assert render_page(RunReport.from_json(report.to_json())) == page()
+
+
+def test_the_template_lies_in_the_package() -> None:
+    assert files("ssl_dask.report").joinpath("report.html.jinja").is_file()
+
+
+def test_numbers_read_well() -> None:
+    assert percent(0.99996) == "> 99.9 %"
+    assert percent(1.0) == "100.0 %"
+    assert percent(0.0001) == "< 0.1 %"
+    assert percent(0.0) == "0.0 %"
+    assert percent(None) == "–"
+    assert [duration(s) for s in (0.012, 5.25, 64.2, 7300)] == [
+        "12 ms",
+        "5.2 s",
+        "1 min 4 s",
+        "2 h 1 min",
+    ]
+    assert [byte_size(n) for n in (12, 931_000, 3 * 2**40)] == ["12 bytes", "909.2 KiB", "3.0 TiB"]
+    assert [plural(n, "file") for n in (1, 2000)] == ["1 file", "2,000 files"]
+    hidden = digits_report().evaluation.hidden
+    assert hidden is not None
+    assert re.fullmatch(
+        r"\d+\.\d % \(\d+\.\d to \d+\.\d\), 48 of 49", interval_text(hidden.accuracy)
+    )
+
+
+def test_a_real_browser_opens_it(tmp_path: Path) -> None:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    report = digits_report(with_truth=False)
+    path = tmp_path / "report.html"
+    path.write_text(render_page(report), encoding="utf-8")
+    done = subprocess.run(
+        [
+            chromium,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--enable-logging=stderr",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--dump-dom",
+            path.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert f">{sum(report.decision.labels):,}</div>" in done.stdout
+    assert "48 of 49 hidden seeds" in done.stdout
+    assert done.stdout.count("<svg") == 8
+    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    assert console == []
