@@ -97,7 +97,7 @@ def test_deviation_of_huge_and_tiny_values() -> None:
 
 
 def test_missing_infinite_and_signed_zero() -> None:
-    X = np.array([[np.nan, np.inf, -0.0], [2.0, -np.inf, 0.0], [np.nan, 5.0, -0.0]])
+    X = np.array([[np.nan, np.inf, -0.0], [2.0, -np.inf, -0.0], [np.nan, 5.0, 0.0]])
     sums = ColumnSums.of(X)
     assert sums.missing.tolist() == [2, 0, 0]
     assert sums.infinite.tolist() == [0, 2, 0]

@@ -73,6 +73,12 @@ def test_same_bits_on_a_cluster(cluster_client: Client) -> None:
     assert joined.row_chunks == (5, 1, 24, 18)
 
 
+def test_one_column_in_two_forms() -> None:
+    names = WHOLE["lengths"].feature_names or ()
+    assert "length=3" in names
+    assert dense(WHOLE["shape"])[:, 1].std() == pytest.approx(1.0, abs=1e-5)
+
+
 def test_errors_of_workers_arrive(cluster_client: Client) -> None:
     reader = MemoryReader({**COLUMNS, "amount": np.full(N_ROWS, np.nan)}, [20])
     with pytest.raises(InputDataError, match="48 missing values"):

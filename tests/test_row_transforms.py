@@ -42,6 +42,21 @@ def test_same_bits_for_any_block(name: str) -> None:
     assert kernel(X[:0]).shape == (0, whole.shape[1])
 
 
+def test_sums_that_cancel_have_the_same_bits_too() -> None:
+    # Here another order of the terms shows in float32, as it does with BLAS.
+    rows = np.ones((9, 256), dtype=np.float32)
+    components = RNG.normal(size=(256, 8)) * 10.0 ** RNG.integers(0, 12, (256, 8))
+    components[128:] = -components[:128] * (1 + 1e-14 * RNG.normal(size=(128, 8)))
+    centre = np.zeros(256)
+    whole = project_rows(rows, centre, components)
+    in_order = np.zeros(8)
+    for term in components:
+        in_order += term
+    assert (whole == in_order.astype(np.float32)).all()
+    backwards = project_rows(rows, centre, components[::-1])
+    assert (backwards != whole).any()
+
+
 def test_values_are_those_of_numpy() -> None:
     assert scale_rows(X, MEAN, FACTOR) == pytest.approx((X - MEAN) * FACTOR, rel=1e-6, abs=1e-6)
     expected = (X - MEAN) @ COMPONENTS
