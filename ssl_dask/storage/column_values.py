@@ -150,7 +150,7 @@ def id_values(array: pa.Array) -> npt.NDArray[Any]:
         Null ids, or text that is not valid UTF-8.
     """
     if array.null_count:
-        raise ColumnValueError(f"has {array.null_count} null ids")
+        raise ColumnValueError(f"has rows without an id: {array.null_count:,}")
     if pt.is_integer(array.type):
         return array.to_numpy()
     try:

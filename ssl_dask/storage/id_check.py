@@ -255,8 +255,9 @@ def _as_problem(
         shown.append(" and ".join(names) if names[0] != names[1] else f"twice in {names[0]}")
     more = ", ..." if n > MAX_SHOWN else ""
     what = "1 id occurs" if n == 1 else f"{n:,} ids occur"
+    extra = "1 row" if n_extra == 1 else f"{n_extra:,} rows"
     return Problem(
-        f"{what} more than once ({n_extra:,} rows too many): {', '.join(shown)}{more}",
+        f"{what} more than once ({extra} too many): {', '.join(shown)}{more}",
         column=column,
         rows=n_extra,
         hint="make the ids unique, or name another column as the id",

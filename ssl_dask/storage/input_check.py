@@ -195,7 +195,7 @@ def _as_problem(
         where += f", among them all of row group {', '.join(map(str, full[:5]))}"
         where += ", ..." if len(full) > 5 else ""
     group = next(iter(rows)) if len(rows) == 1 else None
-    return Problem(f"{n:,} {text}{where}", reader.dataset.shown_path(file), group, column, n, hint)
+    return Problem(f"{text}: {n:,}{where}", reader.dataset.shown_path(file), group, column, n, hint)
 
 
 def _vector_lengths(

@@ -44,7 +44,7 @@ def parse_ids(
         raise InputDataError(text, file=shown, column=column, hint="keep the labels in Parquet")
     values, kept = _turn_cells(cells, turn)
     if wrong := kept.count(False):
-        problems.append(Problem(f"{wrong:,} ids are no {kind}", shown, None, column, wrong))
+        problems.append(Problem(f"ids that are no {kind}: {wrong:,}", shown, None, column, wrong))
     return pa.array([value for value, keep in zip(values, kept, strict=True) if keep], kind), kept
 
 
@@ -78,7 +78,7 @@ def parse_labels(
     arrow = {"integer": pa.int64(), "boolean": pa.bool_(), "string": pa.string()}[kind]
     values, kept = _turn_cells(cells, turn[kind])
     if wrong := kept.count(False):
-        text = f"{wrong:,} labels are not of kind {kind}, as input.classes is"
+        text = f"labels that are not of kind {kind}, as input.classes is: {wrong:,}"
         problems.append(Problem(text, shown, None, column, wrong))
     return pa.array(values, arrow), kind
 

@@ -151,12 +151,12 @@ def read_label_file(
     labelled = read.labels.is_valid()
     notes = []
     if unlabelled := len(read.labels) - labelled.true_count:
-        notes.append(f"{read.shown}: {unlabelled:,} rows without a label")
+        notes.append(f"{read.shown}: rows without a label: {unlabelled:,}")
     ids, labels = read.ids.filter(labelled), read.labels.filter(labelled)
     if ids.null_count:
         problems.append(
             Problem(
-                "rows with a label but no id",
+                f"rows with a label but no id: {ids.null_count:,}",
                 file=read.shown,
                 column=id_column,
                 rows=ids.null_count,
@@ -196,7 +196,7 @@ def _refused(
         if (why := refusal(value, classes)) is not None:
             rows[why] += n
     return [
-        Problem(f"{n:,} {REFUSALS[why][0]}", shown, None, column, n, REFUSALS[why][1])
+        Problem(f"{REFUSALS[why][0]}: {n:,}", shown, None, column, n, REFUSALS[why][1])
         for why, n in sorted(rows.items())
     ]
 
@@ -306,7 +306,7 @@ def _read_csv(
     rows = [row for row in rows if row]
     uneven = sum(len(row) != len(header) for row in rows)
     if uneven:
-        text = f"{uneven:,} lines have not the {len(header)} cells of the header"
+        text = f"lines without the {len(header)} cells of the header: {uneven:,}"
         raise InputDataError(text, file=shown, rows=uneven, hint="quote cells that hold a comma")
     problems: list[Problem] = []
     ids, kept = parse_ids([row[id_place] for row in rows], id_type, shown, wanted[0], problems)

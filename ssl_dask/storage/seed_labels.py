@@ -146,7 +146,7 @@ def seeds_from_column(
     labels = Labels(reader.layout.n_rows, np.concatenate(rows), np.concatenate(codes), found)
     problems = tuple(
         Problem(
-            f"{n:,} {REFUSALS[why][0]}",
+            f"{REFUSALS[why][0]}: {n:,}",
             reader.dataset.shown_path(file),
             group,
             column,
