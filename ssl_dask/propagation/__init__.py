@@ -6,8 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ssl_dask.propagation.engine import Propagated
-from ssl_dask.propagation.label_propagation import LabelPropagationSpec, label_propagation
-from ssl_dask.propagation.label_spreading import LabelSpreadingSpec, label_spreading
+from ssl_dask.propagation.label_propagation import (
+    LabelPropagation,
+    LabelPropagationSpec,
+    label_propagation,
+)
+from ssl_dask.propagation.label_spreading import (
+    LabelSpreading,
+    LabelSpreadingSpec,
+    label_spreading,
+)
 from ssl_dask.spec_model import SpecModel
 
 
@@ -34,7 +42,9 @@ METHODS: Mapping[str, Method] = {
 
 __all__ = [
     "METHODS",
+    "LabelPropagation",
     "LabelPropagationSpec",
+    "LabelSpreading",
     "LabelSpreadingSpec",
     "Method",
     "Propagated",

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
+from distributed import Client
 from pydantic import Field
 
 from ssl_dask.execution import Execution
@@ -21,6 +22,7 @@ from ssl_dask.propagation.engine import (
     Resume,
     propagate,
 )
+from ssl_dask.propagation.graph_classifier import GraphClassifier
 from ssl_dask.propagation.seed_sources import SeedSources
 from ssl_dask.spec_model import SpecModel
 
@@ -100,3 +102,81 @@ def label_propagation(
 
 def _power_step(iteration: int) -> tuple[float, float, float, float]:
     return 1.0, 0.0, 0.0, 0.0
+
+
+class LabelPropagation(GraphClassifier):
+    """Label propagation (Zhu and Ghahramani 2002) as a scikit-learn classifier.
+
+    Parameters
+    ----------
+    kernel
+        "knn": each row is joined with its `n_neighbors` nearest rows, over all rows. "rbf":
+        every row with every other, for few rows. For another graph fit on a `BlockGraph`.
+    n_neighbors, metric, weights, symmetrize
+        With kernel "knn"; see `graph.knn_graph`. 15 is where accuracy is flat (10 to 25 differ
+        by less than a point on eight data sets with 1 to 50 labels a class), and it leaves
+        fewer rows apart than scikit-learn's 7.
+    gamma
+        With kernel "rbf": weight exp(-gamma d^2), 20 as in scikit-learn.
+    max_iter
+        Most sweeps over the graph.
+    tol
+        Largest error of a probability when it stops, as estimated from the rate of convergence.
+    client
+        A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
+
+    Attributes
+    ----------
+    classes_
+        Array (C,) of the distinct class labels, sorted.
+    transduction_
+        Array (N,): class label of each row; -1 (None in an array of objects) where it abstained.
+    abstained_
+        bool (N,): no path of edges leads to a seed, or the best two classes are tied.
+    label_distributions_
+        float32 (N, C): rows sum to 1, or to 0 without evidence. A Dask array if X is one; so
+        are the two above.
+    n_iter_
+        Sweeps done.
+    graph_
+        The `BlockGraph`.
+    n_features_in_, feature_names_in_
+        As in scikit-learn; not when fitted on a graph.
+
+    Notes
+    -----
+    A parameter that the kernel does not use must stay at its default: nothing is ignored in
+    silence. Fitted on a graph there are no features, and `predict` raises ValueError.
+    """
+
+    method_parameters = ("max_iter", "tol")
+    method_spec = LabelPropagationSpec
+
+    def __init__(
+        self,
+        kernel: str = "knn",
+        *,
+        n_neighbors: int = 15,
+        metric: str = "euclidean",
+        weights: str = "gaussian",
+        symmetrize: str = "average",
+        gamma: float = 20.0,
+        max_iter: int = 1000,
+        tol: float = 1e-3,
+        client: Client | None = None,
+    ) -> None:
+        self.kernel = kernel
+        self.n_neighbors = n_neighbors
+        self.metric = metric
+        self.weights = weights
+        self.symmetrize = symmetrize
+        self.gamma = gamma
+        self.max_iter = max_iter
+        self.tol = tol
+        self.client = client
+
+    def _propagate(
+        self, graph: BlockGraph, labels: Labels, spec: SpecModel, execution: Execution
+    ) -> Propagated:
+        parameters = spec.model_dump(exclude={"name"})
+        return label_propagation(graph, labels, **parameters, execution=execution)

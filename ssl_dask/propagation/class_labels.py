@@ -1,0 +1,151 @@
+"""From `y` as scikit-learn's users write it to `Labels`, and back from codes to class labels.
+
+Unlabelled rows are -1 where `y` holds numbers, and None (or NaN, or the number -1) where it holds
+objects. A boolean or plain string array has no way to say "unlabelled": all its rows are labelled.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+from dask import delayed
+from sklearn.utils import assert_all_finite, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+
+from ssl_dask.execution import Execution
+from ssl_dask.labels import UNLABELLED, Labels
+
+Part = tuple[npt.NDArray[np.int64], npt.NDArray[Any]]
+
+
+def encode_targets(y: Any, n_rows: int, execution: Execution) -> Labels:
+    """Return the labelled rows of `y` as codes of its classes, sorted.
+
+    Parameters
+    ----------
+    y
+        Array-like (N,), or Dask array of which only labelled rows come to this process.
+    n_rows
+        Rows N there must be.
+
+    Raises
+    ------
+    ValueError
+        `y` has another length, holds no label, holds continuous numbers, NaN, labels of
+        different types, or the string "-1".
+    """
+    if isinstance(y, da.Array):
+        rows, values, length = _labelled_of_dask(y, execution)
+    else:
+        array = column_or_1d(_as_array(y), warn=True)
+        rows, values = _labelled(array)
+        length = len(array)
+    if length != n_rows:
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: X has {n_rows}, y has"
+            f" {length}"
+        )
+    if len(rows) == 0:
+        raise ValueError(
+            "y holds no labelled rows: all are -1 or None; label a few rows of each class"
+        )
+    check_classification_targets(values)
+    classes, codes = np.unique(values, return_inverse=True)
+    if classes.dtype.kind in "OU" and "-1" in classes:
+        raise ValueError(
+            'y holds the string "-1", which would be a class of its own; write None for'
+            " unlabelled rows, in an array of dtype object"
+        )
+    return Labels(n_rows, rows, codes.astype(np.int32), classes)
+
+
+def decoded_dtype(classes: npt.NDArray[Any], *, abstained: bool) -> np.dtype[Any]:
+    """Return the dtype in which `decode_labels` can write these classes, and -1 or None."""
+    if not abstained or classes.dtype.kind in "if":
+        return classes.dtype
+    return np.dtype(np.int64) if classes.dtype.kind == "u" else np.dtype(object)
+
+
+def decode_labels(
+    codes: npt.NDArray[np.integer], classes: npt.NDArray[Any], dtype: np.dtype[Any] | None = None
+) -> npt.NDArray[Any]:
+    """Return the class label of each code; -1 or None where the code is -1.
+
+    Parameters
+    ----------
+    codes
+        Integers (n,).
+    classes
+        Array (C,) of class labels.
+    dtype
+        As `decoded_dtype` gives it; default: the narrowest that holds these codes.
+    """
+    abstained = codes == UNLABELLED
+    dtype = dtype or decoded_dtype(classes, abstained=bool(abstained.any()))
+    labels = classes[np.where(abstained, 0, codes)].astype(dtype)
+    if abstained.any():
+        labels[abstained] = None if dtype.kind == "O" else UNLABELLED
+    return labels
+
+
+def _as_array(y: Any) -> npt.NDArray[Any]:
+    if isinstance(getattr(y, "dtype", None), np.dtype | None):
+        array = np.asarray(y)
+        if array.dtype.kind in "biufOU":
+            return array
+    # Strings, categories and nullable numbers of pandas, among others.
+    return np.asarray(y, dtype=object)
+
+
+def _labelled(y: npt.NDArray[Any], first_row: int = 0) -> Part:
+    """Return (row numbers, labels) of the labelled rows."""
+    if y.dtype.kind == "O":
+        labelled = ~np.fromiter((_is_missing(value) for value in y), dtype=np.bool_, count=len(y))
+        values = _plain(y[labelled])
+    else:
+        if y.dtype.kind == "f":
+            assert_all_finite(y, input_name="y")
+        labelled = y != UNLABELLED if y.dtype.kind in "if" else np.ones(len(y), dtype=np.bool_)
+        values = y[labelled]
+    return np.flatnonzero(labelled).astype(np.int64) + first_row, values
+
+
+def _is_missing(value: Any) -> bool:
+    if value is None or type(value).__name__ == "NAType":
+        return True
+    if isinstance(value, (bool, np.bool_, str)):
+        return False
+    return bool(value == UNLABELLED or value != value)
+
+
+def _plain(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return labels that came as objects in a dtype of their own."""
+    kinds = {np.asarray(value).dtype.kind for value in values}
+    if len(kinds) > 1:
+        names = sorted({type(value).__name__ for value in values})
+        raise ValueError(f"Unknown label type: y mixes {', '.join(names)}; use one type")
+    # Strings stay objects: a fixed-width dtype would cut longer ones that come later.
+    return values if kinds <= {"U"} else np.array(values.tolist())
+
+
+def _labelled_of_dask(
+    y: da.Array, execution: Execution
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any], int]:
+    if y.ndim != 1:
+        raise ValueError(f"y should be a 1d array, got an array of shape {y.shape} instead")
+    if any(n != n for n in y.chunks[0]):
+        raise ValueError("the lengths of y's chunks are not known: call y.compute_chunk_sizes()")
+    starts = np.cumsum([0, *y.chunks[0]])
+    parts: list[Part] = execution.compute(
+        [
+            delayed(_labelled, pure=False)(block, int(start))
+            for block, start in zip(y.to_delayed().ravel(), starts[:-1], strict=True)
+        ],
+        "labels",
+    )
+    filled = [part for part in parts if len(part[0])] or parts[:1]
+    rows = np.concatenate([part[0] for part in filled])
+    return rows, np.concatenate([part[1] for part in filled]), int(starts[-1])

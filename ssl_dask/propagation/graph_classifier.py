@@ -1,0 +1,292 @@
+"""The scikit-learn skin that all propagation methods share."""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from typing import Any, ClassVar, Self
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+from distributed import Client
+from pydantic import ValidationError
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block_graph import BlockGraph
+from ssl_dask.graph.exact_knn import knn_graph
+from ssl_dask.graph.graph_spec import GraphSpec
+from ssl_dask.graph.rbf_graph import rbf_graph
+from ssl_dask.kernels.label_distributions import summarise_rows
+from ssl_dask.labels import UNLABELLED, Labels
+from ssl_dask.propagation.class_labels import decode_labels, decoded_dtype, encode_targets
+from ssl_dask.propagation.engine import Propagated
+from ssl_dask.propagation.out_of_sample import nearest_distributions, radial_distributions
+from ssl_dask.spec_model import SpecModel
+
+GRAPH_PARAMETERS = {
+    "knn": ("n_neighbors", "metric", "weights", "symmetrize"),
+    "rbf": ("gamma",),
+}
+
+
+class GraphClassifier(ClassifierMixin, BaseEstimator):
+    """Builds a graph of the rows, propagates labels over it, and refuses what is unclear.
+
+    A subclass names its parameters in `__init__`, `method_parameters` among them, and propagates.
+    """
+
+    method_parameters: ClassVar[tuple[str, ...]]
+    method_spec: ClassVar[type[SpecModel]]
+
+    kernel: str
+    n_neighbors: int
+    metric: str
+    weights: str
+    symmetrize: str
+    gamma: float
+    client: Client | None
+
+    @abstractmethod
+    def _propagate(
+        self, graph: BlockGraph, labels: Labels, spec: SpecModel, execution: Execution
+    ) -> Propagated:
+        """Run the method with the parameters in `spec`."""
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Label all rows of `X` from those that are labelled in `y`.
+
+        Parameters
+        ----------
+        X
+            (N, d): NumPy array, data frame, SciPy sparse matrix, or Dask array chunked by rows
+            (dense or CSR chunks); or a `BlockGraph` of N rows.
+        y
+            (N,), array or Dask array: class labels; -1 for unlabelled rows, or None in an array of
+            objects (strings).
+
+        Raises
+        ------
+        ValueError
+            A parameter, `X` or `y` is not usable; no row is labelled. With a single class all
+            connected rows get it, as in scikit-learn.
+        GraphError
+            The graph does not fit into memory.
+
+        Warns
+        -----
+        ConvergenceWarning
+            `max_iter` sweeps were not enough, or float32 cannot reach `tol`.
+        """
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y is"
+                " None."
+            )
+        spec = self._checked_method()
+        if isinstance(X, BlockGraph):
+            self._refuse_unused(tuple(p for names in GRAPH_PARAMETERS.values() for p in names))
+            self._forget_features()
+            graph, n_rows, rows = X, X.n_rows, None
+        else:
+            self._checked_graph()
+            rows = self._checked_rows(X, reset=True)
+            n_rows = rows.shape[0]
+        execution = Execution(self.client)
+        labels = encode_targets(y, n_rows, execution)
+        if rows is not None:
+            graph = self._build_graph(rows, execution)
+            self.X_ = rows
+        found = self._propagate(graph, labels, spec, execution)
+        self._warn_unless_converged(found)
+        self.classes_ = labels.classes
+        self.graph_ = graph
+        self.n_iter_ = found.n_iter
+        self._keep_answers(found, X, execution)
+        return self
+
+    def predict_proba(self, X: Any) -> Any:
+        """Return the class distribution of new rows, by their nearest training rows.
+
+        Parameters
+        ----------
+        X
+            (m, d), of a kind that `fit` takes.
+
+        Returns
+        -------
+        float32 (m, C), columns as `classes_`: rows sum to 1, or to 0 where the training rows nearby
+        have no evidence. A Dask array if `X` is one.
+
+        Raises
+        ------
+        ValueError
+            The model was fitted on a graph, so nothing is known about features.
+        """
+        check_is_fitted(self)
+        if not hasattr(self, "X_"):
+            raise ValueError(
+                f"this {type(self).__name__} was fitted on a graph, which says nothing about new"
+                " rows; the labels of its own rows are in transduction_"
+            )
+        rows = self._checked_rows(X, reset=False)
+        execution = Execution(self.client)
+        F = self.label_distributions_
+        if self.kernel == "rbf":
+            return radial_distributions(rows, self.X_, F, gamma=self.gamma, execution=execution)
+        return nearest_distributions(
+            rows,
+            self.X_,
+            F,
+            n_neighbors=self.n_neighbors,
+            metric=self.metric,
+            weights=self.weights,
+            execution=execution,
+        )
+
+    def predict(self, X: Any) -> Any:
+        """Return the most likely class of new rows; -1 or None where there is none or a tie.
+
+        Parameters
+        ----------
+        X
+            (m, d), of a kind that `fit` takes.
+
+        Returns
+        -------
+        Array (m,) of class labels; a Dask array if `X` is one.
+        """
+        return self._decide(self.predict_proba(X))[0]
+
+    def _decide(self, F: Any) -> tuple[Any, Any]:
+        """Return (labels, abstained) of distributions, as Dask arrays if `F` is one."""
+        if not isinstance(F, da.Array):
+            codes = _decided_codes(F)
+            return decode_labels(codes, self.classes_), codes == UNLABELLED
+        dtype = decoded_dtype(self.classes_, abstained=True)
+        codes = F.map_blocks(_decided_codes, drop_axis=1, dtype=np.int32)
+        labels = codes.map_blocks(decode_labels, self.classes_, dtype, dtype=dtype)
+        return labels, codes == UNLABELLED
+
+    def _keep_answers(self, found: Propagated, X: Any, execution: Execution) -> None:
+        if isinstance(X, da.Array):
+            # Chunked as X, not as the strips of the graph.
+            self.label_distributions_ = found.F.rechunk({0: X.chunks[0]})
+        else:
+            blocks = list(found.F.to_delayed().ravel())
+            self.label_distributions_ = np.concatenate(execution.compute(blocks))
+        self.transduction_, self.abstained_ = self._decide(self.label_distributions_)
+
+    def _build_graph(self, rows: Any, execution: Execution) -> BlockGraph:
+        if self.kernel == "rbf":
+            return rbf_graph(rows, _plain(self.gamma), execution=execution)
+        return knn_graph(
+            rows,
+            _plain(self.n_neighbors),
+            metric=self.metric,
+            weights=self.weights,
+            symmetrize=self.symmetrize,
+            execution=execution,
+        )
+
+    def _checked_rows(self, X: Any, *, reset: bool) -> Any:
+        if not isinstance(X, da.Array):
+            return validate_data(
+                self, X, reset=reset, accept_sparse="csr", dtype=[np.float64, np.float32]
+            )
+        if X.ndim != 2:
+            raise ValueError(f"Expected 2D array, got an array of shape {X.shape} instead")
+        if reset:
+            self._forget_features()
+            self.n_features_in_ = int(X.shape[1])
+        elif X.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting"
+                f" {self.n_features_in_} features as input"
+            )
+        return X
+
+    def _forget_features(self) -> None:
+        for name in ("X_", "n_features_in_", "feature_names_in_"):
+            if hasattr(self, name):
+                delattr(self, name)
+
+    def _checked_method(self) -> SpecModel:
+        values = {name: _plain(getattr(self, name)) for name in self.method_parameters}
+        return _checked(self.method_spec, values)
+
+    def _checked_graph(self) -> None:
+        if self.kernel not in GRAPH_PARAMETERS:
+            raise ValueError(
+                f"kernel is {self.kernel!r}; it must be 'knn' or 'rbf'; for another, fit on"
+                " BlockGraph.from_scipy(W)"
+            )
+        values = {name: _plain(getattr(self, name)) for name in GRAPH_PARAMETERS[self.kernel]}
+        _checked(GraphSpec, {"kind": self.kernel, **values})
+        for kernel, names in GRAPH_PARAMETERS.items():
+            if kernel != self.kernel:
+                self._refuse_unused(names)
+
+    def _refuse_unused(self, names: tuple[str, ...]) -> None:
+        defaults = type(self)().get_params(deep=False)
+        for name in names:
+            value = getattr(self, name)
+            if value != defaults[name]:
+                raise ValueError(
+                    f"{name}={value!r} is not used here (kernel={self.kernel!r}, or X is a graph);"
+                    " leave it at its default"
+                )
+
+    def _warn_unless_converged(self, found: Propagated) -> None:
+        if found.converged:
+            return
+        cure = (
+            "raise max_iter or tol"
+            if found.reason == "max_iter"
+            else "float32 allows no smaller error: raise tol"
+        )
+        warnings.warn(
+            f"{type(self).__name__} did not converge: after {found.n_iter} iterations the error is"
+            f" {found.records[-1].residual:.2g}, tol is {_plain(self.tol):g}; {cure}",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+
+    def __sklearn_clone__(self) -> Self:
+        # A client is a connection: copies share it.
+        params = self.get_params(deep=False)
+        client = params.pop("client")
+        copies = {name: clone(value, safe=False) for name, value in params.items()}
+        return type(self)(**copies, client=client)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _decided_codes(F: npt.NDArray[np.floating]) -> npt.NDArray[np.int32]:
+    """Return the code of each row's class, -1 where there is no evidence or a tie."""
+    codes, _, tied = summarise_rows(F)
+    return np.where(tied, np.int32(UNLABELLED), codes)
+
+
+def _plain(value: Any) -> Any:
+    """Return NumPy's numbers as Python's."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _checked(model: type[SpecModel], values: dict[str, Any]) -> SpecModel:
+    """Return the parameters as a spec; a ValueError names each that is wrong."""
+    try:
+        return model.model_validate(values, strict=True)
+    except ValidationError as error:
+        wrong = [
+            f"{'.'.join(map(str, item['loc']))}={item['input']!r}: {item['msg']}"
+            for item in error.errors()
+        ]
+        raise ValueError("; ".join(wrong)) from None
