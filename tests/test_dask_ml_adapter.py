@@ -43,24 +43,6 @@ def test_probabilities_of_every_row(sparse: bool) -> None:
     assert len(np.unique(expected.argmax(axis=1))) == 3
 
 
-class FittedModel:
-    """A model that is no scikit-learn estimator: it has nothing to fit."""
-
-    n_classes = 2
-
-    def predict_proba(self, X: np.ndarray | sp.csr_array) -> np.ndarray:
-        share = np.asarray(X.sum(axis=1)).ravel() / X.shape[1]
-        return np.stack([share, 1 - share], axis=1).astype(np.float32)
-
-
-@pytest.mark.parametrize("sparse", [False, True])
-def test_a_model_of_another_kind(sparse: bool) -> None:
-    P = predict_proba_blocks(FittedModel(), blocks_of(sparse))
-    assert P.chunks == ((1, 19, 30), (2,))
-    expected = FittedModel().predict_proba(DENSE)
-    assert P.compute(scheduler="sync") == pytest.approx(expected, abs=1e-6)
-
-
 def test_refusals() -> None:
     with pytest.raises(NotFittedError):
         predict_proba_blocks(LogisticRegression(), blocks_of(False))

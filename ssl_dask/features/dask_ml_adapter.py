@@ -17,28 +17,12 @@ Not used, each for a reason:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
 from dask_ml.wrappers import ParallelPostFit
 from sklearn.utils.validation import check_is_fitted
-
-
-@dataclass(frozen=True)
-class _WithClasses:
-    """Gives a model that knows its number of classes the attribute that dask-ml asks for."""
-
-    model: Any
-
-    @property
-    def classes_(self) -> npt.NDArray[np.int64]:
-        return np.arange(self.model.n_classes)
-
-    def predict_proba(self, X: Any) -> npt.NDArray[Any]:
-        return self.model.predict_proba(X)
 
 
 def predict_proba_blocks(estimator: Any, X: da.Array) -> da.Array:
@@ -49,7 +33,7 @@ def predict_proba_blocks(estimator: Any, X: da.Array) -> da.Array:
     Parameters
     ----------
     estimator
-        Fitted: a scikit-learn classifier, or a model with `predict_proba` and `n_classes`.
+        Fitted scikit-learn classifier with `predict_proba`.
     X
         Dask array (N, d) in blocks of rows, dense or CSR.
 
@@ -65,12 +49,9 @@ def predict_proba_blocks(estimator: Any, X: da.Array) -> da.Array:
     ValueError
         X is chunked by columns.
     """
-    if hasattr(estimator, "fit"):
-        check_is_fitted(estimator)
+    check_is_fitted(estimator)
     if X.numblocks[1] != 1:
         raise ValueError(f"X is cut into {X.numblocks[1]} blocks of columns; rechunk to rows only")
-    if not hasattr(estimator, "classes_"):
-        estimator = _WithClasses(estimator)
     n_classes = len(estimator.classes_)
     # The shape of one row of the answer cannot be found out with an empty block, so it is told.
     meta = np.empty((0, n_classes), dtype=np.float32)
