@@ -1,7 +1,7 @@
 """Make the small data sets that ship with the jobs from the public copies they come from.
 
-Usage: python jobs/make_job_data.py FOLDER   (FOLDER holds mnist/, http_params/ and letter/, each with
-data.parquet). The result is the same, byte for byte, each time: the seeds are drawn from fixed generators.
+Usage: python jobs/make_job_data.py FOLDER   (FOLDER holds mnist/, http_params/ and letter/, each
+with data.parquet). The result is the same each time: the seeds are drawn from fixed generators.
 """
 
 from __future__ import annotations
@@ -93,10 +93,10 @@ def letter(folder: Path) -> None:
 
 
 def iris() -> None:
-    """Write scikit-learn's iris with a column of seed labels: about one row in ten keeps its label."""
+    """Write scikit-learn's iris and a column of seed labels: about one row in ten keeps its own."""
     data = load_iris()
     species = data.target_names[data.target].astype(object)
-    hidden = np.random.RandomState(42).rand(len(species)) > 0.1  # noqa: NPY002 (as in the tutorials)
+    hidden = np.random.RandomState(42).rand(len(species)) > 0.1
     columns = {
         name.removesuffix(" (cm)").replace(" ", "_"): data.data[:, j]
         for j, name in enumerate(data.feature_names)
@@ -104,7 +104,14 @@ def iris() -> None:
     seeds = np.where(hidden, None, species)
     flowers = np.arange(len(species))
     write(
-        pa.table({"flower": flowers, **columns, "species": species, "seed_species": pa.array(seeds, pa.string())}),
+        pa.table(
+            {
+                "flower": flowers,
+                **columns,
+                "species": species,
+                "seed_species": pa.array(seeds, pa.string()),
+            }
+        ),
         "iris.parquet",
     )
     print("iris:", int((~hidden).sum()), "seeds")

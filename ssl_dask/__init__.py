@@ -1,1 +1,47 @@
+"""Semi-supervised labelling of Parquet data that does not fit one machine, on Dask.
+
+`ssl-dask run job.yaml` is the command; the names below are the same from Python. Importing the
+package starts nothing; the names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from ssl_dask.graph.block_graph import BlockGraph as BlockGraph
+    from ssl_dask.graph.exact_knn import knn_graph as knn_graph
+    from ssl_dask.graph.rbf_graph import rbf_graph as rbf_graph
+    from ssl_dask.job_spec import load_job as load_job
+    from ssl_dask.labels import Labels as Labels
+    from ssl_dask.pipeline.run import RunResult as RunResult
+    from ssl_dask.pipeline.run import run_job as run_job
+    from ssl_dask.propagation.label_propagation import LabelPropagation as LabelPropagation
+    from ssl_dask.propagation.label_spreading import LabelSpreading as LabelSpreading
+
+_HOMES = {
+    "BlockGraph": "ssl_dask.graph.block_graph",
+    "LabelPropagation": "ssl_dask.propagation.label_propagation",
+    "LabelSpreading": "ssl_dask.propagation.label_spreading",
+    "Labels": "ssl_dask.labels",
+    "RunResult": "ssl_dask.pipeline.run",
+    "knn_graph": "ssl_dask.graph.exact_knn",
+    "load_job": "ssl_dask.job_spec",
+    "rbf_graph": "ssl_dask.graph.rbf_graph",
+    "run_job": "ssl_dask.pipeline.run",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -36,7 +36,9 @@ _DASK_SETTINGS = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.large-graph-warning-threshold": "64 MiB",
 }
-_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")}
+# Scheduler and workers always listen for HTTP; without a dashboard there is nothing to be had there.
+_NO_PAGES = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+_ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
 
 
 class OneThreadPerTask(WorkerPlugin):  # type: ignore[misc]
@@ -93,14 +95,15 @@ def _local(spec: ClusterSpec, dashboard: bool) -> Iterator[Client]:
     try:
         with (
             dask.config.set({"distributed.nanny.pre-spawn-environ": _ONE_THREAD}),
+            dask.config.set({} if dashboard else _NO_PAGES),
             LocalCluster(
                 n_workers=workers,
                 threads_per_worker=threads,
                 memory_limit=memory,
                 processes=True,
                 host="127.0.0.1",
-                dashboard_address="127.0.0.1:0" if dashboard else None,
-                worker_dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": dashboard},
                 local_directory=scratch,
                 silence_logs="ERROR",
             ) as cluster,
@@ -117,19 +120,26 @@ def _remote(spec: ClusterSpec) -> Iterator[Client]:
     parts = urlsplit(spec.address)
     if parts.scheme == "tcp" and not spec.insecure and not _is_loopback(parts.hostname or ""):
         raise JobSpecError(
-            f"{spec.address} is another machine and tcp:// is neither encrypted nor asks who you are",
+            f"{spec.address} is another machine, and tcp:// neither encrypts nor asks who you are",
             hint="use tls://, or set cluster.insecure: true where the network is trusted",
         )
     security = None
     if parts.scheme == "tls":
-        own = {"tls_ca_file": spec.tls_ca_file, "tls_client_cert": spec.tls_cert, "tls_client_key": spec.tls_key}
+        own = {
+            "tls_ca_file": spec.tls_ca_file,
+            "tls_client_cert": spec.tls_cert,
+            "tls_client_key": spec.tls_key,
+        }
         given = {key: value for key, value in own.items() if value is not None}
         security = Security(require_encryption=True, **given)
     try:
-        client = Client(spec.address, security=security, timeout=CONNECT_SECONDS, set_as_default=False)
+        client = Client(
+            spec.address, security=security, timeout=CONNECT_SECONDS, set_as_default=False
+        )
     except (OSError, TimeoutError) as error:
         raise ComputeError(
-            f"no scheduler answers at {spec.address} within {CONNECT_SECONDS:.0f} s ({type(error).__name__})",
+            f"no scheduler answers at {spec.address} within {CONNECT_SECONDS:.0f} s"
+            f" ({type(error).__name__})",
             hint="start it with `dask scheduler`, or correct cluster.address",
         ) from None
     with client:
@@ -150,7 +160,11 @@ def _check_workers(client: Client) -> None:
     problems = []
     for address, there in client.run(versions, on_error="return").items():
         if isinstance(there, BaseException):
-            problems.append(Problem(f"worker {address} cannot import ssl_dask: {there}", hint="install it there"))
+            problems.append(
+                Problem(
+                    f"worker {address} cannot import ssl_dask: {there}", hint="install it there"
+                )
+            )
             continue
         problems += [
             Problem(f"worker {address} has {name} {there.get(name)}, this process has {version}")

@@ -1,4 +1,4 @@
-"""What a person or a log collector sees of a run, on stderr: a live line, or one JSON object a line."""
+"""What is seen of a run on stderr: a live line for people, or one JSON object a line."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RunListener(Protocol):
     def round(self, record: RoundRecord) -> None:
         """Call after each iteration of a solver."""
 
-    def event(self, name: str, *, level: str = "info", **fields: Any) -> None:
+    def event(self, name: str, /, *, level: str = "info", **fields: Any) -> None:
         """Call for anything else worth a line: a note, a warning, a checkpoint."""
 
 
@@ -61,12 +61,12 @@ class Silent:
     def round(self, record: RoundRecord) -> None:
         """Ignore the iteration."""
 
-    def event(self, name: str, *, level: str = "info", **fields: Any) -> None:
+    def event(self, name: str, /, *, level: str = "info", **fields: Any) -> None:
         """Ignore the event."""
 
 
 class JsonLines:
-    """Writes one JSON object a line: ts, level, event, run_id, stage, and the event's own fields."""
+    """Writes one JSON object a line: ts, level, event, run_id, stage, and the event's fields."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
@@ -109,7 +109,7 @@ class JsonLines:
         """Write the iteration's numbers."""
         self.event("iteration", **record.as_dict())
 
-    def event(self, name: str, *, level: str = "info", **fields: Any) -> None:
+    def event(self, name: str, /, *, level: str = "info", **fields: Any) -> None:
         """Write one line."""
         line = {
             "ts": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
@@ -167,7 +167,9 @@ class LiveConsole:
             now = time.monotonic()
             if self._task is not None:
                 self._bars.remove_task(self._task)
-                self._console.print(f"  {self._stage:<12} {now - self._began:6.1f} s", highlight=False)
+                self._console.print(
+                    f"  {self._stage:<12} {now - self._began:6.1f} s", highlight=False
+                )
             self._stage, self._began = name, now
             self._task = self._bars.add_task("", total=None, stage=name)
 
@@ -187,7 +189,7 @@ class LiveConsole:
             if self._task is not None:
                 self._bars.update(self._task, description=text)
 
-    def event(self, name: str, *, level: str = "info", **fields: Any) -> None:
+    def event(self, name: str, /, *, level: str = "info", **fields: Any) -> None:
         """Print warnings; leave the rest to the JSON log."""
         if level == "info":
             return
@@ -196,5 +198,5 @@ class LiveConsole:
 
 
 def make_listener(*, json_logs: bool) -> JsonLines | LiveConsole:
-    """Return a live display when stderr is a terminal and no JSON was asked for, else JSON lines."""
+    """Return a live display where stderr is a terminal and no JSON was asked for."""
     return JsonLines() if json_logs or not sys.stderr.isatty() else LiveConsole()

@@ -1,7 +1,7 @@
 """Where block tasks run: in this process, or on the workers of a Dask cluster.
 
-Rooms of the package describe work as lists of `dask.delayed.Delayed`, one a block, and hand them to an
-`Execution`. The answer does not depend on where they ran.
+Rooms of the package describe work as lists of `dask.delayed.Delayed`, one a block, and hand them
+to an `Execution`. The answer does not depend on where they ran.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ class _StallWatch:
                 hint="start workers, or see their logs for why they ended",
             )
         executing = any(
-            worker.get("metrics", {}).get("executing", 0) and worker.get("status") != "paused"
+            worker.get("metrics", {}).get("task_counts", {}).get("executing", 0)
             for worker in workers.values()
         )
         if done != self._done or executing:

@@ -1,4 +1,4 @@
-"""The job file: YAML in, a frozen and fully resolved `JobSpec` out, every mistake in one message."""
+"""The job file: YAML in, a frozen, resolved `JobSpec` out, every mistake in one message."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -19,13 +19,15 @@ from ssl_dask.errors import JobSpecError, Problem
 from ssl_dask.evaluation import EvaluationSpec, SupervisedSpec
 from ssl_dask.features import FeatureGroup
 from ssl_dask.graph import GraphSpec
-from ssl_dask.propagation import LabelPropagationSpec, LabelSpreadingSpec
+from ssl_dask.propagation import METHODS
 from ssl_dask.spec_model import SpecModel
 
 MAX_FILE_BYTES = 2**20
 
+# A new method is a line in METHODS, and nothing here.
 MethodSpec = Annotated[
-    LabelSpreadingSpec | LabelPropagationSpec | SupervisedSpec, Field(discriminator="name")
+    Union[(*(method.spec for method in METHODS.values()), SupervisedSpec)],  # type: ignore[valid-type]
+    Field(discriminator="name"),
 ]
 
 
@@ -46,7 +48,7 @@ class InputSpec(SpecModel):
     """What is to be labelled, and the labels there are."""
 
     path: str
-    """Parquet file, folder, glob, hive-partitioned folder or fsspec URL, relative to the job file."""
+    """Parquet file, folder, glob, hive-partitioned folder or URL, relative to the job file."""
     id: str | None = None
     """Column that names each row, without nulls or duplicates; null: rows are numbered."""
     label: str | None = None
@@ -94,7 +96,7 @@ class ClusterSpec(SpecModel):
     threads: Annotated[int, Field(ge=1)] | None = None
     """Threads of each local worker; default 1."""
     memory: str | None = None
-    """Memory of each local worker, such as 2GiB; default: an equal share of 60 % of this machine's."""
+    """Memory of each local worker, such as 2GiB; default: equal shares of 60 % of the machine's."""
     address: str | None = None
     """Address of the scheduler, tcp://host:port or tls://host:port, for kind: address."""
     insecure: bool = False
@@ -168,7 +170,7 @@ class JobSpec(SpecModel):
         return self
 
     def fingerprint_fields(self) -> dict[str, Any]:
-        """Return what makes two jobs the same job: everything but the cluster and the output's place."""
+        """Return what makes two jobs the same: all but the cluster and the output's place."""
         dump = self.model_dump(mode="json", exclude={"cluster"})
         for key in ("path", "keep_runs"):
             dump["output"].pop(key)
@@ -185,7 +187,7 @@ class JobSpec(SpecModel):
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain data only: no tags, no anchors, no duplicate keys, booleans and numbers as in YAML 1.2."""
+    """Plain data only: no tags, anchors or duplicate keys; scalars as in YAML 1.2."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
@@ -203,7 +205,9 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
-                raise JobSpecError(f"line {key_node.start_mark.line + 1}: key {key!r} is not a word")
+                raise JobSpecError(
+                    f"line {key_node.start_mark.line + 1}: key {key!r} is not a word"
+                )
             if key in seen:
                 raise JobSpecError(
                     f"line {key_node.start_mark.line + 1}: key {key!r} stands twice",
@@ -213,9 +217,15 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|false)$", re.I), list("tTfF"))
-_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(~|null|)$", re.I), ["~", "n", "N", ""])
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(true|false)$", re.I), list("tTfF")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:null", re.compile(r"^(~|null|)$", re.I), ["~", "n", "N", ""]
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789")
+)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)([eE][-+]?[0-9]+)?$"),
@@ -248,7 +258,9 @@ def parse_yaml(text: str, source: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 (a subclass of SafeLoader)
     except JobSpecError as error:
-        raise JobSpecError(str(error.problems[0].message), file=source, hint=error.problems[0].hint) from None
+        raise JobSpecError(
+            str(error.problems[0].message), file=source, hint=error.problems[0].hint
+        ) from None
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
@@ -291,7 +303,9 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
     return resolve_job(data, base=path.resolve().parent, source=str(path))
 
 
-def resolve_job(data: Mapping[str, Any], *, base: Path | None = None, source: str = "job") -> JobSpec:
+def resolve_job(
+    data: Mapping[str, Any], *, base: Path | None = None, source: str = "job"
+) -> JobSpec:
     """Check a job given as plain data, and return it resolved: defaults filled in, paths absolute.
 
     Parameters
@@ -338,7 +352,9 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
-        raise JobSpecError(f"--set {override!r}: expected key.path=value", hint="such as --set method.alpha=0.99")
+        raise JobSpecError(
+            f"--set {override!r}: expected key.path=value", hint="such as --set method.alpha=0.99"
+        )
     place = data
     for part in parts[:-1]:
         inner = place.setdefault(part, {})
@@ -351,21 +367,26 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
 
 
 def _as_problem(item: Any, source: str) -> Problem:
-    """Turn one of pydantic's errors into a sentence with the key and, for a typo, the nearest key."""
-    known = _schema_keys(item["loc"][:-1])
-    # pydantic puts the name of the chosen variant of a union into the path; users never wrote it.
-    path = [str(part) for part in item["loc"] if not _is_variant(str(part))]
+    """Turn one of pydantic's errors into a sentence with the key, and the nearest key of a typo."""
+    known = _schema_keys(_user_path(item["loc"])[:-1])
+    path = _user_path(item["loc"])
     key = ".".join(path)
     kind, hint = item["type"], None
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"valid keys here: {', '.join(sorted(known))}"
+        hint = (
+            f"did you mean {near[0]!r}?" if near else f"valid keys here: {', '.join(sorted(known))}"
+        )
         message = f"unknown key {key!r}"
     elif kind == "missing":
         message = f"key {key!r} is missing"
     elif kind in ("union_tag_invalid", "union_tag_not_found"):
         expected = item["ctx"].get("expected_tags", "")
-        message = f"{key}.name: not one of the methods" if kind == "union_tag_invalid" else f"{key}: name is missing"
+        message = (
+            f"{key}.name: not one of the methods"
+            if kind == "union_tag_invalid"
+            else f"{key}: name is missing"
+        )
         hint = f"methods: {expected}" if expected else "give method.name"
     else:
         given = item.get("input")
@@ -374,11 +395,14 @@ def _as_problem(item: Any, source: str) -> Problem:
     return Problem(message, file=source, hint=hint)
 
 
-_VARIANTS = ("label_spreading", "label_propagation", "supervised", "numeric_group", "categorical_group", "text_group", "vector_group")
-
-
-def _is_variant(part: str) -> bool:
-    return part in _VARIANTS or part.startswith("function-") or part.endswith("Group")
+def _user_path(loc: Sequence[Any]) -> list[str]:
+    """Return the keys that a user wrote: pydantic also names the variant that it chose."""
+    parts = [str(part) for part in loc if not str(part).startswith("function-")]
+    if parts[:1] == ["features"] and len(parts) > 2:
+        del parts[2]
+    if parts[:1] == ["method"] and len(parts) > 1 and parts[1] in {*METHODS, "supervised"}:
+        del parts[1]
+    return parts
 
 
 def _schema_keys(loc: Iterable[Any]) -> list[str]:

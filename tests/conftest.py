@@ -6,6 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 from distributed import Client, LocalCluster
+from hypothesis import settings
+
+# The first call of a kernel compiles it, which no deadline should count.
+settings.register_profile("ssl_dask", deadline=None)
+settings.load_profile("ssl_dask")
 
 
 @pytest.fixture(scope="session")
@@ -17,9 +22,9 @@ def cluster_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             local_directory=str(tmp_path_factory.mktemp("workers")),
         ) as cluster,
-        Client(cluster) as client,
+        Client(cluster, set_as_default=False) as client,
     ):
         yield client

@@ -129,7 +129,8 @@ def test_unsorted_rows_give_the_same_bits() -> None:
         turned.data[a:b] = turned.data[a:b][::-1].copy()
     turned = sparse.csr_array((turned.data, turned.indices, turned.indptr), shape=turned.shape)
     before = turned.indices.copy()
-    np.testing.assert_array_equal(model.predict_proba(turned), model.predict_proba(X))
+    # In float64: rounding to float32 would hide another order of adding.
+    np.testing.assert_array_equal(model._scores(turned), model._scores(X))
     np.testing.assert_array_equal(turned.indices, before)
 
 

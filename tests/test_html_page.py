@@ -11,9 +11,11 @@ from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ssl_dask.decision.calibration import not_calibrated
+from ssl_dask.evaluation.metrics import compare_paired
 from ssl_dask.report.html_page import (
     byte_size,
     duration,
@@ -133,6 +135,17 @@ def test_a_baseline_that_is_ahead_by_the_truth_is_shown_as_bad() -> None:
     tile = first_screen(report.model_copy(update={"evaluation": turned}))[2]
     assert tile.tone == "bad"
     assert first_screen(report)[2].tone == "good"
+
+
+def test_a_baseline_that_is_ahead_on_hidden_seeds_is_shown_as_bad() -> None:
+    report = digits_report(with_truth=False)
+    right, wrong = np.zeros(40, np.int32), np.repeat(np.array([0, 1], np.int32), [35, 5])
+    for first, second, tone in ((wrong, right, "bad"), (right, right, "plain")):
+        comparison = compare_paired(right, first, second)
+        evaluation = report.evaluation.model_copy(update={"comparison": comparison})
+        tile = first_screen(report.model_copy(update={"evaluation": evaluation}))[2]
+        assert tile.tone == tone
+    assert tile.figure == "+0.0 points"
 
 
 def test_nothing_known_is_said() -> None:

@@ -252,7 +252,7 @@ def _against_truth(
     n_reasons: int,
 ) -> TruthCounts:
     known = truth != UNLABELLED
-    refused = known & ~seed & (decided.label == UNLABELLED)
+    refused = known & (decided.label == UNLABELLED)
     cell = truth[refused].astype(np.int64) * n_reasons + decided.reason[refused]
     return TruthCounts(
         unlabelled=confusion_counts(truth[~seed], decided.label[~seed], n_classes),

@@ -67,6 +67,8 @@ def symmetric_matrix_from_edges(
     kept = ~(unknown | loops)
     low, high = np.minimum(u, v)[kept], np.maximum(u, v)[kept]
     low, high, w = _merged(low, high, w[kept], n_rows, duplicates)
+    if len(w) and w.max() > np.finfo(np.float32).max:
+        raise GraphError("weights of duplicate edges add up to more than a float32 can hold")
     upper = sp.coo_array((w, (low, high)), shape=(n_rows, n_rows))
     notes = {
         "edges_given": len(u),

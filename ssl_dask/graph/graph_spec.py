@@ -35,8 +35,10 @@ class GraphSpec(SpecModel):
         for kind, keys in _ONLY_FOR.items():
             given = [key for key in keys if key in self.model_fields_set]
             if kind != self.kind and given:
+                goes = "go" if len(given) > 1 else "goes"
                 raise ValueError(
-                    f"{', '.join(given)} only go with kind: {kind}; leave out, or set kind: {kind}"
+                    f"{', '.join(given)} only {goes} with kind: {kind}; leave out, or set"
+                    f" kind: {kind}"
                 )
         return self
 

@@ -7,17 +7,16 @@ import numpy as np
 
 def squared_distances(X, Y):
     X, Y = np.asarray(X, dtype=np.float64), np.asarray(Y, dtype=np.float64)
-    return np.array([[float(np.sum((x - y) ** 2)) for y in Y] for x in X]).reshape(len(X), len(Y))
+    return np.stack([((x - Y) ** 2).sum(axis=1) for x in X])
 
 
 def cosine_distances(X, Y):
+    """Return 1 - cos, inf where a row is zero."""
     X, Y = np.asarray(X, dtype=np.float64), np.asarray(Y, dtype=np.float64)
-    out = np.full((len(X), len(Y)), np.inf)
-    for i, x in enumerate(X):
-        for j, y in enumerate(Y):
-            scale = np.sqrt(np.sum(x * x) * np.sum(y * y))
-            if scale > 0:
-                out[i, j] = max(0.0, 1.0 - float(np.sum(x * y)) / scale)
+    scale = np.sqrt((X * X).sum(axis=1)[:, None] * (Y * Y).sum(axis=1)[None, :])
+    products = np.stack([(x * Y).sum(axis=1) for x in X])
+    out = np.full(scale.shape, np.inf)
+    out[scale > 0] = np.maximum(1.0 - products[scale > 0] / scale[scale > 0], 0.0)
     return out
 
 

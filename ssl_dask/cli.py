@@ -1,0 +1,340 @@
+"""The command line: `ssl-dask init | validate | plan | run | report | schema | demo`.
+
+Stdout carries only results; everything else goes to stderr. The exit codes are those of
+`ssl_dask.errors`, 128 + n for signal n, and 70 for a defect of ssl_dask itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import click
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ssl_dask import __version__
+from ssl_dask.errors import JobSpecError, SslDaskError
+
+EXIT_DEFECT = 70
+
+app = typer.Typer(
+    name="ssl-dask",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "Label data that does not fit one machine from a few hundred labels, on Dask. Parquet in,"
+        " Parquet out: for each row a label or an honest refusal, a calibrated probability, and a"
+        " report that says how good the labels are."
+    ),
+    epilog=(
+        "Exit codes: 0 done, 2 job file or usage, 3 bad input data, 4 resume does not match,"
+        " 5 compute failed, 6 storage, 7 commit state unknown, 8 quality gate, 70 defect,"
+        " 75 another run holds the output, 129/130/143 signals."
+    ),
+)
+
+JobFile = Annotated[
+    Path, typer.Argument(metavar="JOB.yaml", help="The job file.", show_default=False)
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a key of the job, such as method.alpha=0.99. May be given again. Relative"
+        " paths start from the job file's folder.",
+    ),
+]
+JsonLogs = Annotated[
+    bool,
+    typer.Option("--json-logs", help="One JSON object a line on stderr, also on a terminal."),
+]
+
+
+class SignalReceived(BaseException):
+    """A signal asked this process to end; carries its number up through the cleanup."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def init(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Parquet file, folder, glob or URL.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write here; default: to stdout.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+) -> None:
+    """Write a commented job file from the columns that are found."""
+    from ssl_dask.pipeline import draft_job
+
+    target = output.resolve().parent if output else Path.cwd()
+    text = draft_job(data, relative_to=target)
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    if output.exists() and not force:
+        raise JobSpecError(
+            "exists already", file=str(output), hint="choose another name, or --force"
+        )
+    output.write_text(text, encoding="utf-8")
+    typer.echo(output)
+
+
+@app.command()
+def validate(
+    job: JobFile,
+    overrides: Overrides = None,
+    schema_only: Annotated[
+        bool,
+        typer.Option(
+            "--schema-only", help="Read the files' footers only, not the rows: quick on any size."
+        ),
+    ] = False,
+) -> None:
+    """List every mistake in the job and its input; compute nothing, write nothing."""
+    from ssl_dask.job_spec import load_job
+    from ssl_dask.pipeline import validate_job
+
+    summary = validate_job(load_job(job, overrides or ()), schema_only=schema_only)
+    _print_table(f"{job}: no mistakes found", summary)
+
+
+@app.command()
+def plan(job: JobFile, overrides: Overrides = None) -> None:
+    """Print rows, blocks, tasks, bytes moved, memory and expected time; compute nothing."""
+    from ssl_dask.job_spec import load_job
+    from ssl_dask.pipeline import plan_job
+
+    _print_table(f"plan of {job}", plan_job(load_job(job, overrides or ())))
+
+
+@app.command()
+def run(
+    job: JobFile,
+    overrides: Overrides = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster",
+            metavar="SPEC",
+            help="Where to run: 'local', 'local:WORKERS', or the address of a scheduler,"
+            " tcp://host:port or tls://host:port. Default: the job's cluster part.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoints of a run that was killed.")
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Run again although the same job on the same input is already done."
+        ),
+    ] = False,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Serve Dask's dashboard on loopback.")
+    ] = False,
+    json_logs: JsonLogs = False,
+) -> None:
+    """Label the rows, and write Parquet and a report."""
+    from ssl_dask.job_spec import load_job
+
+    settings = [*(overrides or ()), *_cluster_overrides(cluster)]
+    if cluster is not None:
+        # The place to run is replaced as a whole, so that keys of another kind do not clash.
+        settings.insert(0, "cluster={}")
+    _run(
+        load_job(job, settings),
+        resume=resume,
+        force=force,
+        dashboard=dashboard,
+        json_logs=json_logs,
+    )
+
+
+@app.command()
+def report(
+    run_folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", help="A run's folder, or the output folder for its latest run."
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write here; default: RUN/report.html.")
+    ] = None,
+) -> None:
+    """Build the HTML page of a finished run again."""
+    from ssl_dask.pipeline import rebuild_report
+
+    typer.echo(rebuild_report(run_folder, output))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the job file, for editors."""
+    from ssl_dask.job_spec import job_schema
+
+    typer.echo(json.dumps(job_schema(), indent=2))
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the result.")] = Path(
+        "ssl-dask-demo"
+    ),
+    force: Annotated[
+        bool, typer.Option("--force", help="Run again although it is already done.")
+    ] = False,
+    json_logs: JsonLogs = False,
+) -> None:
+    """Label 70,000 handwritten digits from 50 labels: real data that ships with the package."""
+    from ssl_dask.job_spec import load_job
+    from ssl_dask.pipeline import shipped_job
+
+    job = shipped_job("mnist")
+    spec = load_job(job, [f"output.path={json.dumps(str(output.resolve()))}"])
+    _run(spec, resume=False, force=force, dashboard=False, json_logs=json_logs)
+
+
+def _run(spec: Any, *, resume: bool, force: bool, dashboard: bool, json_logs: bool) -> None:
+    from ssl_dask.console import make_listener
+    from ssl_dask.pipeline import run_job, summary_rows
+
+    with make_listener(json_logs=json_logs) as listener:
+        result = run_job(spec, listener=listener, resume=resume, force=force, dashboard=dashboard)
+    typer.echo(result.path)
+    title = "already done, nothing computed" if result.already_done else spec.name
+    _print_table(title, summary_rows(result))
+
+
+def _cluster_overrides(text: str | None) -> list[str]:
+    if text is None:
+        return []
+    if text.startswith(("tcp://", "tls://")):
+        return ["cluster.kind=address", f"cluster.address={text}"]
+    kind, _, workers = text.partition(":")
+    if kind != "local" or (workers and not workers.isdigit()):
+        raise JobSpecError(
+            f"--cluster {text!r} is not known",
+            hint="local, local:WORKERS, tcp://host:port or tls://host:port",
+        )
+    return ["cluster.kind=local", *([f"cluster.workers={workers}"] if workers else [])]
+
+
+def _print_table(title: str, rows: list[tuple[str, str]]) -> None:
+    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column()
+    for name, value in rows:
+        table.add_row(name, value)
+    # A file or a pipe has no width of its own: never fold the lines there.
+    width = None if sys.stdout.isatty() else 200
+    Console(width=width, highlight=False, markup=False).print(table)
+
+
+@contextmanager
+def _signals_as_exceptions() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP unwind the stack as SIGINT does: workers and scratch are removed."""
+
+    def receive(number: int, frame: FrameType | None) -> NoReturn:
+        # A second signal must not interrupt the cleanup of the first.
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(each, signal.SIG_IGN)
+        raise SignalReceived(number)
+
+    before = {
+        number: signal.signal(number, receive)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _fail(code: int, text: str, error: BaseException, **fields: Any) -> int:
+    """Print the text for people, and the last line of stderr for programs."""
+    run_id, stage = getattr(error, "run_place", (None, None))
+    if text:
+        print(text, file=sys.stderr)
+    line = {
+        "code": code,
+        "run_id": run_id,
+        "stage": stage,
+        "file": None,
+        "row_group": None,
+        "column": None,
+        "rows": None,
+        "hint": None,
+        **fields,
+    }
+    print(json.dumps(line), file=sys.stderr, flush=True)
+    return code
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and end the process with the exit code of what happened."""
+    sys.exit(_exit_code(arguments))
+
+
+def _exit_code(arguments: list[str] | None) -> int:
+    try:
+        with _signals_as_exceptions():
+            code = app(args=arguments, prog_name="ssl-dask", standalone_mode=False)
+        return int(code or 0)
+    except SslDaskError as error:
+        fields = error.as_dict()
+        return _fail(fields.pop("code"), f"ssl-dask: {error}", error, **fields)
+    except SignalReceived as received:
+        name = signal.Signals(received.number).name
+        hint = "run again with --resume"
+        return _fail(128 + received.number, f"ssl-dask: ended by {name}", received, hint=hint)
+    except click.exceptions.ClickException as error:
+        error.show(sys.stderr)
+        return _fail(error.exit_code, "", error, message=error.format_message())
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        return _fail(130, "ssl-dask: interrupted", error)
+    except BrokenPipeError:
+        # The reader of stdout went away, as `ssl-dask schema | head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        traceback.print_exc()
+        command = shlex.join(["ssl-dask", *(arguments or sys.argv[1:])])
+        text = f"ssl-dask: a defect of ssl_dask {__version__}; please report it with the lines above"
+        return _fail(EXIT_DEFECT, text, error, message=f"{type(error).__name__}: {command}")
+
+
+if __name__ == "__main__":
+    main()

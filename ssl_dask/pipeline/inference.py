@@ -1,0 +1,270 @@
+"""Steps 3 and 4: features -> graph -> class distributions, with checkpoints on the way."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+from dask import delayed
+from dask.delayed import Delayed
+
+from ssl_dask.console import RunListener
+from ssl_dask.errors import QualityError
+from ssl_dask.evaluation import SupervisedSpec
+from ssl_dask.evaluation.baselines import fit_supervised
+from ssl_dask.evaluation.hidden_seeds import HiddenSeeds
+from ssl_dask.execution import Execution
+from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
+from ssl_dask.graph import GraphSpec
+from ssl_dask.graph.block_graph import BlockGraph
+from ssl_dask.graph.exact_knn import knn_graph
+from ssl_dask.graph.graph_diagnostics import graph_summary
+from ssl_dask.graph.rbf_graph import rbf_graph
+from ssl_dask.job_spec import JobSpec
+from ssl_dask.labels import Labels
+from ssl_dask.propagation import METHODS
+from ssl_dask.round_record import RoundRecord
+from ssl_dask.storage.checkpoint import Checkpoints, load_block, save_block
+
+GRAPH_CHECKPOINT = "graph"
+STATE_CHECKPOINT = "propagation"
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """What step 4 found.
+
+    Parameters
+    ----------
+    F
+        Dask array float32 (N, C), chunked as the row layout: rows sum to 1, or to 0.
+    has_seed
+        Per block of the layout, bool (n_i,): whether a path leads to a seed; None without a graph.
+    hidden_F
+        float32 (S, C): each seed's row of F while it was hidden; zeros for seeds never hidden.
+    records
+        One for each iteration.
+    converged, stop_reason
+        Whether the method's stop rule was met, and in words why it ended.
+    graph
+        What the report says of the graph; empty without one.
+    islands
+        First row of a component without seeds -> its number of rows, the largest ones.
+    seconds
+        Wall time of building the graph and of propagating.
+    """
+
+    F: da.Array
+    has_seed: list[Delayed] | None
+    hidden_F: npt.NDArray[np.float32]
+    records: list[RoundRecord]
+    converged: bool
+    stop_reason: str
+    graph: Mapping[str, Any]
+    islands: Mapping[int, int]
+    seconds: Mapping[str, float]
+
+
+def build_graph(
+    spec: GraphSpec,
+    X: da.Array,
+    execution: Execution,
+    checkpoints: Checkpoints,
+    listener: RunListener,
+) -> BlockGraph:
+    """Return the job's graph: from the checkpoint of a killed run, or built and checkpointed."""
+    found = checkpoints.find(GRAPH_CHECKPOINT)
+    if found is not None:
+        listener.event("checkpoint_used", name=GRAPH_CHECKPOINT)
+        graph = BlockGraph.load(found.folder)
+        strips = execution.persist(graph.strips, "load graph")
+        return BlockGraph(tuple(strips), graph.row_chunks, graph.n_edges, graph.settings)
+    if spec.kind == "rbf":
+        graph = rbf_graph(X, gamma=spec.gamma, execution=execution)
+    else:
+        graph = knn_graph(
+            X,
+            n_neighbors=spec.n_neighbors,
+            metric=spec.metric,
+            weights=spec.weights,
+            symmetrize=spec.symmetrize,
+            execution=execution,
+        )
+    folder = checkpoints.new(GRAPH_CHECKPOINT)
+    graph.save(folder, execution)
+    checkpoints.commit(GRAPH_CHECKPOINT, folder, {})
+    listener.event("checkpoint_written", name=GRAPH_CHECKPOINT)
+    return graph
+
+
+def infer_on_graph(
+    spec: JobSpec,
+    graph: BlockGraph,
+    labels: Labels,
+    folds: HiddenSeeds,
+    row_chunks: Sequence[int],
+    execution: Execution,
+    checkpoints: Checkpoints,
+    listener: RunListener,
+) -> Inferred:
+    """Propagate the seeds over the graph, with each fold's seeds hidden in columns of its own.
+
+    Raises
+    ------
+    ComputeError
+        Workers were lost or ran out of memory.
+    """
+    listener.stage("graph")
+    began = time.perf_counter()
+    components = graph.components(execution)
+    summary = {**graph.settings, **graph_summary(graph, execution)}
+    diagnosed = time.perf_counter()
+    listener.stage("propagation")
+    method = METHODS[spec.method.name]
+    hidden = [folds.hidden(fold) for fold in range(folds.n_folds)]
+    found = method.run(
+        graph,
+        labels,
+        **spec.method.model_dump(exclude={"name"}),
+        hidden=hidden,
+        execution=execution,
+        on_round=listener.round,
+        checkpoint=partial(_save_state, checkpoints, execution, listener),
+        resume=_load_state(checkpoints, graph, execution, listener),
+    )
+    hidden_F = np.zeros((labels.n_seeds, labels.n_classes), dtype=np.float32)
+    for mask, rows in zip(hidden, found.fold_F, strict=True):
+        hidden_F[mask] = rows
+    reached, islands = _seed_components(components, labels, row_chunks, execution)
+    summary["rows_without_path_to_seed"] = sum(islands.values())
+    return Inferred(
+        F=found.F.rechunk((tuple(row_chunks), -1)),
+        has_seed=reached,
+        hidden_F=hidden_F,
+        records=found.records,
+        converged=found.converged,
+        stop_reason=found.reason,
+        graph=summary,
+        islands=dict(sorted(islands.items(), key=lambda item: (-item[1], item[0]))[:100]),
+        seconds={"diagnose": diagnosed - began, "propagate": time.perf_counter() - diagnosed},
+    )
+
+
+def infer_supervised(
+    spec: SupervisedSpec,
+    X: da.Array,
+    X_seeds: Any,
+    labels: Labels,
+    folds: HiddenSeeds,
+) -> Inferred:
+    """Fit logistic regression on the seeds; the rows are scored when they are written.
+
+    Raises
+    ------
+    QualityError
+        The solver did not converge.
+    """
+    hidden_F = np.zeros((labels.n_seeds, labels.n_classes), dtype=np.float32)
+    for fold in range(folds.n_folds):
+        mask = folds.hidden(fold)
+        model = fit_supervised(X_seeds[~mask], labels.codes[~mask], labels.n_classes, spec)
+        hidden_F[mask] = model.predict_proba(X_seeds[mask])
+    model = fit_supervised(X_seeds, labels.codes, labels.n_classes, spec)
+    if not model.converged:
+        raise QualityError(
+            f"logistic regression did not converge within {spec.max_iter} iterations",
+            hint="raise method.max_iter",
+        )
+    return Inferred(
+        F=predict_proba_blocks(model, X),
+        has_seed=None,
+        hidden_F=hidden_F,
+        records=[],
+        converged=True,
+        stop_reason="converged",
+        graph={},
+        islands={},
+        seconds={},
+    )
+
+
+def _save_state(
+    checkpoints: Checkpoints,
+    execution: Execution,
+    listener: RunListener,
+    iteration: int,
+    state: list[list[Delayed]],
+    meta: dict[str, Any],
+) -> None:
+    folder = checkpoints.new(STATE_CHECKPOINT)
+    save = delayed(save_block, pure=False)
+    tasks = [
+        save(folder, index, block, kind=f"state{part}")
+        for part, blocks in enumerate(state)
+        for index, block in enumerate(blocks)
+    ]
+    execution.compute(tasks, "checkpoint")
+    shape = {"iteration": iteration, "parts": [len(blocks) for blocks in state], "solver": meta}
+    checkpoints.commit(STATE_CHECKPOINT, folder, shape)
+    listener.event("checkpoint_written", name=STATE_CHECKPOINT, iteration=iteration)
+
+
+def _load_state(
+    checkpoints: Checkpoints, graph: BlockGraph, execution: Execution, listener: RunListener
+) -> tuple[int, list[list[Delayed]], Mapping[str, Any]] | None:
+    found = checkpoints.find(STATE_CHECKPOINT)
+    if found is None:
+        return None
+    load = delayed(load_block, pure=False)
+    state = [
+        execution.persist(
+            [load(found.folder, index, kind=f"state{part}") for index in range(count)], "resume"
+        )
+        for part, count in enumerate(found.meta["parts"])
+    ]
+    iteration = found.meta["iteration"]
+    listener.event("checkpoint_used", name=STATE_CHECKPOINT, iteration=iteration)
+    return iteration, state, found.meta["solver"]
+
+
+def _seed_components(
+    components: Any, labels: Labels, row_chunks: Sequence[int], execution: Execution
+) -> tuple[list[Delayed], dict[int, int]]:
+    """Return per block whether a path leads to a seed, and the sizes of components without one."""
+    starts = np.concatenate([[0], np.cumsum(row_chunks)])
+    with_seed = delayed(_components_of, pure=False)(components.labels, labels.rows)
+    per_block = [
+        delayed(_in_components, pure=False)(components.labels, with_seed, start, stop)
+        for start, stop in itertools.pairwise(starts.tolist())
+    ]
+    reached = execution.persist(per_block, "reach")
+    (islands,) = execution.compute(
+        [delayed(_sizes_without, pure=False)(components.labels, with_seed)], "islands"
+    )
+    return reached, islands
+
+
+def _components_of(
+    component: npt.NDArray[np.int32], rows: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int32]:
+    return np.unique(component[rows])
+
+
+def _in_components(
+    component: npt.NDArray[np.int32], wanted: npt.NDArray[np.int32], start: int, stop: int
+) -> npt.NDArray[np.bool_]:
+    return np.isin(component[start:stop], wanted)
+
+
+def _sizes_without(
+    component: npt.NDArray[np.int32], with_seed: npt.NDArray[np.int32]
+) -> dict[int, int]:
+    first, counts = np.unique(component[~np.isin(component, with_seed)], return_counts=True)
+    return dict(zip(first.tolist(), counts.tolist(), strict=True))

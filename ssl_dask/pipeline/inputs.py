@@ -1,0 +1,224 @@
+"""Step 1: the files, what the job needs of them, and the seeds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ssl_dask.decision.labelling import REASONS, SOURCES
+from ssl_dask.errors import InputDataError, Problem
+from ssl_dask.execution import Execution
+from ssl_dask.job_spec import JobSpec
+from ssl_dask.labels import Labels
+from ssl_dask.storage.column_check import ColumnNeeds, check_columns
+from ssl_dask.storage.column_reader import ColumnReader
+from ssl_dask.storage.dataset import Dataset
+from ssl_dask.storage.dataset_output import labels_file_id_type, output_schema
+from ssl_dask.storage.input_check import InputScan, scan_input
+from ssl_dask.storage.label_file import SeedFile, read_label_file
+from ssl_dask.storage.output_schema import ROW_COLUMN, OutputSchema, check_names
+from ssl_dask.storage.row_layout import RowLayout, plan_layout
+
+# A task holds a block a few times over: as read, as features in float64 and float32, as output.
+BLOCKS_PER_TASK_MEMORY = 64
+MIN_BLOCK_BYTES, MAX_BLOCK_BYTES = 2**20, 2**28
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The job's files, checked by their footers; no row was read.
+
+    Parameters
+    ----------
+    dataset
+        The input.
+    needs
+        What the job needs of its columns.
+    labels_path
+        The labels file, if there is one.
+    """
+
+    dataset: Dataset
+    needs: ColumnNeeds
+    labels_path: str | None
+
+    @classmethod
+    def open(cls, spec: JobSpec) -> Inputs:
+        """Find the files, read their footers, and check names and types of columns.
+
+        Raises
+        ------
+        InputDataError
+            With every problem that footers show.
+        JobSpecError
+            Names of the result clash.
+        """
+        dataset = Dataset.open(spec.input.path, base=Path.cwd())
+        needs = column_needs(spec)
+        problems = check_columns(dataset, needs)
+        if problems:
+            raise InputDataError(problems)
+        check_names(
+            spec.input.id or ROW_COLUMN,
+            spec.output.columns,
+            id_is_row=spec.input.id is None,
+        )
+        labels = spec.input.labels
+        return cls(dataset, needs, None if labels is None else labels.path)
+
+    @property
+    def local_paths(self) -> list[Path]:
+        """Files and folders of this machine that are read."""
+        paths = list(self.dataset.local_paths)
+        if self.labels_path is not None and "://" not in self.labels_path:
+            paths.append(Path(self.labels_path))
+        return paths
+
+    def identity(self) -> dict[str, Any]:
+        """Return what makes the input the same: footers of the data, content of the labels file."""
+        identity: dict[str, Any] = {"files": self.dataset.identity()}
+        if self.labels_path is not None:
+            identity["labels"] = _content_hash(self.labels_path)
+        return identity
+
+
+@dataclass(frozen=True)
+class ReadData:
+    """What reading found.
+
+    Parameters
+    ----------
+    reader
+        Reads blocks on the workers.
+    labels
+        The seeds.
+    carried
+        Columns of the input that go to the output, the id first.
+    row_numbers
+        Name of the row number column where the job names no id.
+    notes, seed_notes
+        Sentences for the report.
+    """
+
+    reader: ColumnReader
+    labels: Labels
+    carried: tuple[str, ...]
+    row_numbers: str | None
+    notes: Sequence[str]
+    seed_notes: tuple[str, ...]
+
+    @property
+    def layout(self) -> RowLayout:
+        """The blocks."""
+        return self.reader.layout
+
+
+def column_needs(spec: JobSpec) -> ColumnNeeds:
+    """Return what the job needs of which column."""
+    kinds: dict[str, dict[str, bool]] = {"numeric": {}, "string": {}, "vector": {}}
+    for group in spec.features.values():
+        for column, need in group.needs().items():
+            before = kinds[need.kind].get(column, True)
+            # Two groups may use a column; the stricter of them counts.
+            kinds[need.kind][column] = before and need.missing_allowed
+    return ColumnNeeds(
+        id=spec.input.id,
+        label=spec.input.label,
+        truth=spec.input.truth,
+        classes=spec.input.classes,
+        numeric=kinds["numeric"],
+        string=kinds["string"],
+        vector=kinds["vector"],
+        keep=spec.output.columns,
+    )
+
+
+def plan_blocks(spec: JobSpec, dataset: Dataset, memory_per_task: int) -> RowLayout:
+    """Cut the rows into blocks that a task can hold several times over."""
+    size = min(max(memory_per_task // BLOCKS_PER_TASK_MEMORY, MIN_BLOCK_BYTES), MAX_BLOCK_BYTES)
+    columns = [name for group in spec.features.values() for name in group.columns()]
+    columns += [name for name in (spec.input.id, spec.input.label, spec.input.truth) if name]
+    used = list(dict.fromkeys([*columns, *spec.output.columns]))
+    return plan_layout(dataset, used, block_bytes=size, block_rows=spec.input.block_rows)
+
+
+def read_inputs(spec: JobSpec, inputs: Inputs, execution: Execution) -> ReadData:
+    """Read every block once: check values and ids, find the seeds.
+
+    Raises
+    ------
+    InputDataError
+        With every problem found in rows, ids and labels.
+    QualityError
+        No seeds, or seeds of one class only.
+    """
+    layout = plan_blocks(spec, inputs.dataset, execution.memory_per_task)
+    reader = ColumnReader(inputs.dataset, layout)
+    scan = scan_input(reader, inputs.needs, execution, seed_file=read_labels_file(spec, inputs))
+    if scan.problems:
+        raise InputDataError([*scan.problems, *_not_shown(scan)])
+    assert scan.seeds is not None
+    scan.seeds.require_classes()
+    notes = [*inputs.dataset.notes, *scan.notes]
+    if inputs.dataset.ignored:
+        notes.append(f"left out, no Parquet: {', '.join(inputs.dataset.ignored[:10])}")
+    return ReadData(
+        reader=reader,
+        labels=scan.seeds.labels,
+        carried=(*((spec.input.id,) if spec.input.id else ()), *spec.output.columns),
+        row_numbers=ROW_COLUMN if spec.input.id is None else None,
+        notes=[note for note in notes if note not in scan.seeds.notes],
+        seed_notes=scan.seeds.notes,
+    )
+
+
+def read_labels_file(spec: JobSpec, inputs: Inputs) -> SeedFile | None:
+    """Read the labels file of a job that has one.
+
+    Raises
+    ------
+    InputDataError
+        It is not there, cannot be read, or lacks a column.
+    """
+    labels = spec.input.labels
+    if labels is None:
+        return None
+    return read_label_file(
+        labels.path,
+        id_column=labels.id,
+        label_column=labels.label,
+        base=Path.cwd(),
+        id_type=labels_file_id_type(inputs.dataset, spec.input.id),
+        classes=spec.input.classes,
+        allow_unmatched=labels.allow_unmatched,
+    )
+
+
+def result_schema(spec: JobSpec, inputs: Inputs, data: ReadData) -> OutputSchema:
+    """Return what the parts of the result look like."""
+    return output_schema(
+        inputs.dataset,
+        data.labels,
+        id_column=spec.input.id,
+        kept=spec.output.columns,
+        label_column=spec.input.label,
+        source_names=SOURCES,
+        reason_names=REASONS,
+        probabilities=spec.output.probabilities,
+    )
+
+
+def _not_shown(scan: InputScan) -> list[Problem]:
+    hidden = scan.n_problems - len(scan.problems)
+    return [Problem(f"{hidden:,} more problems of this kind")] if hidden > 0 else []
+
+
+def _content_hash(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputDataError(f"cannot be read: {error.strerror}", file=path) from None

@@ -1,0 +1,213 @@
+"""What a job will cost, and whether it is sound, without running it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ssl_dask.cluster import local_workers
+from ssl_dask.errors import InputDataError
+from ssl_dask.execution import Execution
+from ssl_dask.features.feature_groups import CategoricalGroup, NumericGroup, TextGroup, VectorGroup
+from ssl_dask.graph.graph_estimate import estimate_graph
+from ssl_dask.job_spec import JobSpec
+from ssl_dask.pipeline.inputs import Inputs, plan_blocks, read_inputs, read_labels_file
+from ssl_dask.storage.dataset import Dataset
+from ssl_dask.storage.output_path import check_output_path
+from ssl_dask.storage.row_layout import RowLayout
+
+MIB = 2**20
+
+# Rates seen on one core of a current x86-64 server. They only turn counts into a rough time.
+READ_BYTES_PER_SECOND = 80e6
+GRAPH_FLOPS_PER_SECOND = 40e9
+SWEEP_PRODUCTS_PER_SECOND = 700e6
+START_SECONDS = 6.0
+# What footers do not tell.
+NONZEROS_PER_TEXT = 100
+SWEEPS = 60
+CLASSES_GUESSED = 10
+
+Rows = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Width:
+    """How many features a job has, as far as footers tell.
+
+    Parameters
+    ----------
+    columns
+        Features of a row.
+    sparse
+        Whether rows are sparse.
+    exact
+        False: a bound, since the number of categories is only known after reading.
+    """
+
+    columns: int
+    sparse: bool
+    exact: bool
+
+
+def validate_job(spec: JobSpec, *, schema_only: bool = False) -> Rows:
+    """Check a job and its input; write nothing.
+
+    Parameters
+    ----------
+    schema_only
+        Look at the files' footers only.
+
+    Returns
+    -------
+    list of (name, value)
+        What was found, for printing.
+
+    Raises
+    ------
+    SslDaskError
+        With every mistake found.
+    """
+    inputs = Inputs.open(spec)
+    check_output_path(spec.output.path, inputs.local_paths)
+    dataset = inputs.dataset
+    summary = [
+        ("input", dataset.path),
+        ("rows", f"{dataset.n_rows:,} in {len(dataset.files):,} file(s)"),
+    ]
+    if schema_only:
+        labels = read_labels_file(spec, inputs)
+        if labels is not None and labels.problems:
+            raise InputDataError(labels.problems)
+        notes = list(dataset.notes)
+        summary.append(("checked", "names and types; the rows were not read"))
+    else:
+        data = read_inputs(spec, inputs, Execution())
+        counts = data.labels.class_counts()
+        names = [str(value) for value in data.labels.classes.tolist()]
+        shown = [f"{name}: {n:,}" for name, n in zip(names, counts, strict=True)]
+        summary.append(("seeds", f"{data.labels.n_seeds:,} ({', '.join(shown[:30])})"))
+        notes = [*data.notes, *data.seed_notes]
+    return [*summary, *(("note", note) for note in notes)]
+
+
+def plan_job(spec: JobSpec) -> Rows:
+    """Say what a job will cost; read footers only, start nothing.
+
+    Returns
+    -------
+    list of (name, value)
+        Rows, blocks, tasks, bytes moved, memory and expected time, for printing.
+
+    Raises
+    ------
+    SslDaskError
+        The input cannot be used, or the workers' memory is too small; the message says what is
+        needed.
+    """
+    inputs = Inputs.open(spec)
+    dataset = inputs.dataset
+    workers, threads, memory = local_workers(spec.cluster)
+    per_task = memory // threads
+    layout = plan_blocks(spec, dataset, per_task)
+    width = feature_width(spec, dataset)
+    size = sum(file.size for file in dataset.files)
+    slots = workers * threads
+    largest = max(layout.row_chunks)
+    passes = (
+        3 if any(getattr(group, "n_components", None) for group in spec.features.values()) else 2
+    )
+    rows = [
+        ("rows", f"{layout.n_rows:,} in {len(dataset.files):,} file(s), {_size(size)}"),
+        ("blocks", f"{len(layout.blocks):,}, the largest {largest:,} rows"),
+        ("features", _features(width)),
+        ("cluster", _cluster(spec, workers, threads, memory)),
+    ]
+    tasks = (passes + 2) * len(layout.blocks)
+    needed = _block_bytes(layout, width)
+    seconds = START_SECONDS + (passes + 1) * size / READ_BYTES_PER_SECOND / slots
+    moved = 0
+    if spec.graph is not None:
+        graph = estimate_graph(
+            spec.graph,
+            n_rows=layout.n_rows,
+            n_columns=width.columns,
+            sparse=width.sparse,
+            n_slots=slots,
+            memory_per_task=per_task,
+            n_workers=workers,
+        )
+        kind = (
+            f"dense gaussian, gamma {spec.graph.gamma:g}"
+            if spec.graph.kind == "rbf"
+            else f"exact {spec.graph.n_neighbors} nearest over all pairs of rows"
+        )
+        rows.append(("graph", f"{kind}; {graph.strips:,} strips, {_size(graph.graph_bytes)}"))
+        columns = CLASSES_GUESSED * (1 + spec.evaluation.folds)
+        tasks += graph.tasks + SWEEPS * (graph.strips + 1)
+        moved += graph.bytes_moved + SWEEPS * layout.n_rows * 4 * columns * (workers - 1)
+        needed = max(needed, graph.memory_per_task)
+        products = SWEEPS * columns * graph.graph_bytes / 8
+        seconds += graph.flops / GRAPH_FLOPS_PER_SECOND / slots
+        seconds += products / SWEEP_PRODUCTS_PER_SECOND / slots
+    rows += [
+        ("tasks", f"about {tasks:,}"),
+        ("bytes moved", f"about {_size(moved)} between workers"),
+        ("memory", f"about {_size(needed)} for each task, of {_size(per_task)}"),
+        ("expected time", _duration(seconds)),
+        ("output", f"{len(layout.blocks):,} parts in {spec.output.path}"),
+    ]
+    return rows
+
+
+def feature_width(spec: JobSpec, dataset: Dataset) -> Width:
+    """Return how many features a row has, from the job and the columns' types."""
+    total, sparse, exact = 0, False, True
+    for group in spec.features.values():
+        match group:
+            case NumericGroup():
+                doubled = 2 if group.missing == "indicator" else 1
+                total += group.n_components or doubled * len(group.numeric)
+                exact = exact and doubled == 1
+            case VectorGroup():
+                length = re.search(r"\[(\d+)\]$", dataset.columns[group.vector])
+                known = group.n_components or (int(length.group(1)) if length else 0)
+                total, exact = total + known, exact and known > 0
+            case TextGroup():
+                total, sparse = total + group.n_features, True
+            case CategoricalGroup():
+                sparse = True
+                hashed = group.encoding == "hash"
+                total += group.n_features if hashed else group.max_categories * len(group.columns())
+                exact = exact and hashed
+    return Width(total, sparse, exact)
+
+
+def _features(width: Width) -> str:
+    kind = "sparse" if width.sparse else "dense float32"
+    return f"{'' if width.exact else 'at most '}{width.columns:,}, {kind}"
+
+
+def _cluster(spec: JobSpec, workers: int, threads: int, memory: int) -> str:
+    if spec.cluster.kind == "address":
+        return f"{spec.cluster.address}; the figures below are for a local cluster of this machine"
+    return f"local, {workers} workers x {threads} threads, {_size(memory)} each"
+
+
+def _block_bytes(layout: RowLayout, width: Width) -> int:
+    per_row = NONZEROS_PER_TEXT * 8 if width.sparse else width.columns * 4
+    return max(layout.row_chunks) * (3 * per_row + 64)
+
+
+def _size(count: float) -> str:
+    if count < MIB:
+        return f"{count / 1024:,.0f} KiB"
+    return f"{count / MIB:,.0f} MiB" if count < 1024 * MIB else f"{count / MIB / 1024:,.1f} GiB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"about {max(round(seconds / 5) * 5, 5)} s"
+    if seconds < 5400:
+        return f"about {seconds / 60:.0f} min"
+    return f"about {seconds / 3600:.1f} h"

@@ -1,0 +1,209 @@
+"""Puts the run report together from what the steps found."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssl_dask.decision.calibration import Calibration
+from ssl_dask.evaluation.block_scores import BlockScore, merge_scores, truth_scores
+from ssl_dask.evaluation.hidden_seeds import HiddenSeeds
+from ssl_dask.features.views import FeatureView
+from ssl_dask.job_spec import JobSpec
+from ssl_dask.labels import Labels
+from ssl_dask.pipeline.block_output import BlockResult
+from ssl_dask.pipeline.inference import Inferred
+from ssl_dask.pipeline.inputs import Inputs, ReadData
+from ssl_dask.pipeline.judging import Judged, class_names
+from ssl_dask.pipeline.row_picks import RowPicks
+from ssl_dask.report.charts import project_2d
+from ssl_dask.report.run_report import (
+    DecisionSummary,
+    EvaluationSummary,
+    FeatureSummary,
+    InputSummary,
+    MethodSummary,
+    OutputSummary,
+    Picture,
+    RunReport,
+    SeedSummary,
+    StageTime,
+    quality_warnings,
+    reliability_bins,
+)
+
+STOP_WORDS = {
+    "converged": "the stop rule was met",
+    "max_iter": "the limit of iterations was reached",
+    "rounding": "float32 allows no smaller residual",
+}
+
+
+def build_report(
+    *,
+    spec: JobSpec,
+    run_id: str,
+    started: datetime.datetime,
+    seconds: float,
+    stages: Mapping[str, float],
+    versions: Mapping[str, str],
+    inputs: Inputs,
+    data: ReadData,
+    views: Mapping[str, FeatureView],
+    inferred: Inferred,
+    folds: HiddenSeeds,
+    calibration: Calibration,
+    judged: Judged,
+    results: Sequence[BlockResult],
+    picks: RowPicks,
+    review_rows: int,
+    path: Path,
+) -> RunReport:
+    """Return the report of a run whose parts are written and not yet committed."""
+    labels = data.labels
+    names = class_names(labels)
+    score = merge_scores(result.score for result in results)
+    method = MethodSummary(
+        name=spec.method.name,
+        parameters=spec.method.model_dump(exclude={"name"}),
+        converged=inferred.converged if inferred.records else None,
+        stopped=STOP_WORDS[inferred.stop_reason],
+        rounds=tuple(inferred.records),
+    )
+    seeds = SeedSummary(
+        classes=tuple(names), counts=tuple(labels.class_counts().tolist()), notes=data.seed_notes
+    )
+    decision = DecisionSummary.from_score(
+        score, min_probability=spec.decision.min_probability, review_rows=review_rows
+    )
+    evaluation = _evaluation(spec, judged, folds, score, results, names)
+    return RunReport(
+        job_name=spec.name,
+        run_id=run_id,
+        started=started,
+        seconds=seconds,
+        stages=tuple(StageTime(name=name, seconds=value) for name, value in stages.items()),
+        job=spec.model_dump(mode="json", exclude_none=True),
+        versions=dict(versions),
+        input=InputSummary(
+            path=inputs.dataset.path,
+            files=len(inputs.dataset.files),
+            rows=data.layout.n_rows,
+            columns=len(inputs.dataset.columns),
+            size=sum(file.size for file in inputs.dataset.files),
+            notes=tuple(data.notes),
+        ),
+        seeds=seeds,
+        features=tuple(_feature(view, spec) for view in views.values()),
+        graph=dict(inferred.graph) or None,
+        method=method,
+        calibration=calibration,
+        decision=decision,
+        evaluation=evaluation,
+        picture=_picture(picks, labels, results),
+        warnings=quality_warnings(method, calibration, seeds, decision, evaluation),
+        output=OutputSummary(path=str(path), parts=len(results), rows=score.n_rows),
+    )
+
+
+def _feature(view: FeatureView, spec: JobSpec) -> FeatureSummary:
+    group = spec.features[view.name]
+    kind = next(
+        kind for kind in ("numeric", "categorical", "text", "vector") if hasattr(group, kind)
+    )
+    return FeatureSummary(
+        name=view.name,
+        kind=kind,
+        n_features=view.X.shape[1],
+        sparse=view.sparse,
+        notes=tuple(view.notes),
+    )
+
+
+def _evaluation(
+    spec: JobSpec,
+    judged: Judged,
+    folds: HiddenSeeds,
+    score: BlockScore,
+    results: Sequence[BlockResult],
+    names: Sequence[str],
+) -> EvaluationSummary:
+    confidence = spec.evaluation.confidence
+    baseline = [result.baseline for result in results if result.baseline is not None]
+    baseline_truth = merge_scores(baseline).truth if baseline else None
+    return EvaluationSummary(
+        n_folds=folds.n_folds,
+        never_hidden=tuple(names[code] for code in folds.never_hidden),
+        hidden=judged.hidden,
+        baseline_hidden=judged.baseline_hidden,
+        comparison=judged.comparison,
+        truth=None if score.truth is None else truth_scores(score.truth, names, confidence),
+        baseline_truth=None
+        if baseline_truth is None
+        else truth_scores(baseline_truth, names, confidence),
+        reliability=() if score.reliability is None else reliability_bins(score.reliability),
+    )
+
+
+def _picture(picks: RowPicks, labels: Labels, results: Sequence[BlockResult]) -> Picture | None:
+    if len(picks.sampled) < 3:
+        return None
+    points = project_2d(picks.sample)
+    codes = np.concatenate([result.sampled_codes for result in results])
+    return Picture(
+        points=tuple((float(x), float(y)) for x, y in points),
+        labels=tuple(codes.tolist()),
+        seeds=tuple(np.isin(picks.sampled, labels.rows).tolist()),
+    )
+
+
+def summary_rows(result: Any) -> list[tuple[str, str]]:
+    """Return what the command prints about a finished run: (name, value) pairs."""
+    report: RunReport = result.report
+    decision, evaluation = report.decision, report.evaluation
+    total = report.output.rows
+    labelled = total - decision.n_abstained
+    rows = [
+        ("rows", f"{total:,}"),
+        ("seeds", f"{sum(report.seeds.counts):,} of {len(report.seeds.classes)} classes"),
+        ("labelled", f"{labelled:,} ({labelled / total:.1%})"),
+        ("refused", _refused(decision)),
+    ]
+    if evaluation.hidden is not None:
+        rows.append(("accuracy, hidden seeds", _share(evaluation.hidden.accuracy_all)))
+    if evaluation.baseline_hidden is not None:
+        rows.append(("supervised baseline", _share(evaluation.baseline_hidden.accuracy_all)))
+    if evaluation.truth is not None:
+        rows.append(("truth, unlabelled rows", _share(evaluation.truth.unlabelled.accuracy_all)))
+        rows.append(("truth, seeds", _share(evaluation.truth.seeds.accuracy_all)))
+        rows.append(("truth, overall", _share(evaluation.truth.overall.accuracy_all)))
+    if evaluation.baseline_truth is not None:
+        baseline = evaluation.baseline_truth.unlabelled.accuracy_all
+        rows.append(("baseline, unlabelled rows", _share(baseline)))
+    rows += [("warning", text) for text in report.warnings]
+    rows += [
+        ("time", f"{report.seconds:.1f} s"),
+        ("labels", str(result.path / "labels")),
+        ("report", str(result.path / "report.html")),
+    ]
+    return rows
+
+
+def _refused(decision: DecisionSummary) -> str:
+    if not decision.n_abstained:
+        return "0"
+    reasons = ", ".join(f"{name} {count:,}" for name, count in decision.reasons.items())
+    return f"{decision.n_abstained:,} ({reasons})"
+
+
+def _share(interval: Any) -> str:
+    if interval.value is None:
+        return "unknown"
+    return (
+        f"{interval.value:.4f}  [{interval.low:.3f}, {interval.high:.3f}]"
+        f" at {interval.confidence:.0%}, {interval.n:,} rows"
+    )

@@ -1,0 +1,411 @@
+"""`run_job`: the six steps in their order, from a resolved job to a committed run."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from dask import delayed
+from distributed import Client
+
+from ssl_dask.cluster import open_client, versions
+from ssl_dask.console import RunListener, Silent
+from ssl_dask.decision.calibration import fit_calibration
+from ssl_dask.decision.review_queue import ReviewQueue, merge_review
+from ssl_dask.errors import StorageError
+from ssl_dask.evaluation.hidden_seeds import HiddenSeeds, hide_seeds
+from ssl_dask.execution import Execution
+from ssl_dask.features.views import FeatureView, describe, join
+from ssl_dask.job_spec import JobSpec, load_job, resolve_job
+from ssl_dask.pipeline.block_output import BlockOutput, BlockResult, write_block
+from ssl_dask.pipeline.inference import Inferred, build_graph, infer_on_graph, infer_supervised
+from ssl_dask.pipeline.inputs import Inputs, ReadData, read_inputs, result_schema
+from ssl_dask.pipeline.judging import Judged, judge
+from ssl_dask.pipeline.reporting import build_report
+from ssl_dask.pipeline.row_picks import RowPicks, pick
+from ssl_dask.report.html_page import render_page
+from ssl_dask.report.run_report import RunReport
+from ssl_dask.storage.checkpoint import Checkpoints
+from ssl_dask.storage.label_parts import ReviewColumns, write_review_part
+from ssl_dask.storage.manifest import Fingerprint, PartRecord, fingerprint
+from ssl_dask.storage.row_lookup import fetch_rows
+from ssl_dask.storage.run_folder import OutputFolder
+
+REPORT_JSON, REPORT_HTML = "report.json", "report.html"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run.
+
+    Parameters
+    ----------
+    path
+        Its folder, which `OUT/latest` points to.
+    run_id
+        Its name.
+    report
+        Everything the page says.
+    already_done
+        The latest run had the same job, input and versions and is intact: nothing was computed.
+    """
+
+    path: Path
+    run_id: str
+    report: RunReport
+    already_done: bool
+
+
+class _Clock:
+    """Passes stages on to the listener and keeps how long each took."""
+
+    def __init__(self, listener: RunListener) -> None:
+        self.listener = listener
+        self.name = "validate"
+        self.run_id: str | None = None
+        self.started = datetime.datetime.now(datetime.UTC)
+        self._began = self._stage_began = time.perf_counter()
+        self._seconds: dict[str, float] = {}
+        listener.stage(self.name)
+
+    def stage(self, name: str) -> None:
+        self._close()
+        self.name = name
+        self.listener.stage(name)
+
+    def begin(self, run_id: str) -> None:
+        self.run_id = run_id
+        self.listener.begin(run_id)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        self.listener.progress(what, done, total)
+
+    def round(self, record: Any) -> None:
+        self.listener.round(record)
+
+    def event(self, name: str, /, *, level: str = "info", **fields: Any) -> None:
+        self.listener.event(name, level=level, **fields)
+
+    def warn(self, message: str) -> None:
+        self.event("warning", level="warning", message=message)
+
+    def _close(self) -> None:
+        now = time.perf_counter()
+        self._seconds[self.name] = self._seconds.get(self.name, 0.0) + now - self._stage_began
+        self._stage_began = now
+
+    def seconds(self) -> dict[str, float]:
+        self._close()
+        return dict(self._seconds)
+
+    def total(self) -> float:
+        return time.perf_counter() - self._began
+
+
+def run_job(
+    job: JobSpec | Mapping[str, Any] | str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    client: Client | None = None,
+    listener: RunListener | None = None,
+    resume: bool = False,
+    force: bool = False,
+    dashboard: bool = False,
+) -> RunResult:
+    """Run a job: what `ssl-dask run` does.
+
+    Parameters
+    ----------
+    job
+        A job file's path, its content as plain data, or a `JobSpec`.
+    overrides
+        `key.path=value`, as `--set`; only with a job file.
+    client
+        Run on this client's cluster, whatever the job says of its cluster.
+    listener
+        Told what happens; default: silence.
+    resume
+        Go on from the checkpoints of a run that was killed.
+    force
+        Run although the latest run has the same job, input and versions.
+    dashboard
+        Serve Dask's dashboard on loopback, with a local cluster.
+
+    Returns
+    -------
+    RunResult
+
+    Raises
+    ------
+    SslDaskError
+        By kind, see `ssl_dask.errors`; the attributes `run_id` and `stage` say where. The output's
+        earlier runs are untouched.
+    """
+    clock = _Clock(listener or Silent())
+    try:
+        spec = _as_spec(job, overrides)
+        return _run(spec, clock, client, resume=resume, force=force, dashboard=dashboard)
+    except BaseException as error:
+        # The command line's last words name the run and the stage, also after a signal.
+        error.run_place = (clock.run_id, clock.name)  # type: ignore[attr-defined]
+        raise
+
+
+def _as_spec(job: JobSpec | Mapping[str, Any] | str | Path, overrides: Sequence[str]) -> JobSpec:
+    if isinstance(job, str | Path):
+        return load_job(job, overrides)
+    if overrides:
+        raise ValueError("overrides go with a job file")
+    return job if isinstance(job, JobSpec) else resolve_job(job)
+
+
+def _run(
+    spec: JobSpec,
+    clock: _Clock,
+    client: Client | None,
+    *,
+    resume: bool,
+    force: bool,
+    dashboard: bool,
+) -> RunResult:
+    inputs = Inputs.open(spec)
+    with OutputFolder.open(
+        spec.output.path,
+        inputs=inputs.local_paths,
+        keep_runs=spec.output.keep_runs,
+        resume=resume,
+    ) as output:
+        mark = fingerprint(
+            {
+                "config": spec.fingerprint_fields(),
+                "input": inputs.identity(),
+                "versions": versions(),
+            }
+        )
+        done = None if force else _already_done(output, mark)
+        if done is not None:
+            return done
+        _adopt(output, mark, clock, resume=resume)
+        clock.begin(output.run_id)
+        for note in output.notes:
+            clock.event("output_note", message=note)
+        with _client(spec, client, dashboard, clock) as opened:
+            execution = Execution(opened, progress=clock.progress)
+            _check_shared_folder(opened, output.stage)
+            return _six_steps(spec, inputs, output, mark, execution, clock)
+
+
+def _already_done(output: OutputFolder, mark: Fingerprint) -> RunResult | None:
+    latest = output.latest()
+    if latest is None or latest.fingerprint != mark or latest.verify():
+        return None
+    report = RunReport.from_json((latest.path / REPORT_JSON).read_text(encoding="utf-8"))
+    return RunResult(latest.path, latest.run_id, report, already_done=True)
+
+
+def _adopt(output: OutputFolder, mark: Fingerprint, clock: _Clock, *, resume: bool) -> None:
+    if not resume:
+        return
+    dead = output.resumable(mark)
+    if dead is None:
+        clock.event("nothing_to_resume", message="no checkpoints of a killed run: from the start")
+    else:
+        output.adopt(dead)
+        clock.event("resumes", run=dead)
+
+
+@contextlib.contextmanager
+def _client(
+    spec: JobSpec, client: Client | None, dashboard: bool, clock: _Clock
+) -> Iterator[Client]:
+    if client is not None:
+        yield client
+        return
+    with open_client(spec.cluster, dashboard=dashboard) as opened:
+        if dashboard:
+            clock.event("dashboard", level="note", message=f"dashboard at {opened.dashboard_link}")
+        yield opened
+
+
+def _check_shared_folder(client: Client, stage: Path) -> None:
+    """Find out now, not after hours, that a worker cannot reach the output."""
+    seen = client.run(os.path.isdir, str(stage))
+    blind = sorted(address for address, there in seen.items() if not there)
+    if blind:
+        raise StorageError(
+            f"{len(blind)} workers do not see the output folder, {blind[0]} first",
+            file=str(stage.parent),
+            hint="output.path must be on a file system that the client and all workers share",
+        )
+
+
+def _six_steps(
+    spec: JobSpec,
+    inputs: Inputs,
+    output: OutputFolder,
+    mark: Fingerprint,
+    execution: Execution,
+    clock: _Clock,
+) -> RunResult:
+    clock.stage("read")
+    data = read_inputs(spec, inputs, execution)
+    for note in data.notes:
+        clock.event("input_note", message=note)
+    labels = data.labels
+    folds = hide_seeds(labels, spec.evaluation.folds, spec.evaluation.random_state)
+
+    clock.stage("features")
+    views = describe(data.reader, spec.features, execution)
+    view = join(views, {name: group.weight for name, group in spec.features.items()})
+    checkpoints = Checkpoints(output.checkpoints, mark, report=clock.warn, execution=execution)
+    inferred, picks = _infer(spec, view, data, folds, execution, checkpoints, clock)
+
+    clock.stage("evaluation")
+    judged = judge(spec, labels, folds, inferred.hidden_F, picks.seeds)
+    calibration = fit_calibration(
+        inferred.hidden_F[folds.fold >= 0],
+        labels.codes[folds.fold >= 0],
+        folds.fold[folds.fold >= 0],
+    )
+
+    clock.stage("decision")
+    block_output = BlockOutput(
+        reader=data.reader,
+        columns=data.carried,
+        row_numbers=data.row_numbers,
+        stage=output.stage,
+        run_id=output.run_id,
+        schema=result_schema(spec, inputs, data),
+        labels=labels,
+        calibration=calibration,
+        decision=spec.decision,
+        source="supervised" if spec.method.name == "supervised" else "propagated",
+        islands=inferred.islands,
+        truth=spec.input.truth,
+        sampled=picks.sampled,
+    )
+    results = _write_blocks(block_output, inferred, judged, picks, data, execution)
+    review = _review(spec, results)
+    parts = [result.part for result in results]
+    if review is not None and len(review):
+        parts.append(_write_review(review, block_output, data, execution))
+
+    clock.stage("report")
+    report = build_report(
+        spec=spec,
+        run_id=output.run_id,
+        started=clock.started,
+        seconds=clock.total(),
+        stages=clock.seconds(),
+        versions=versions(),
+        inputs=inputs,
+        data=data,
+        views=views,
+        inferred=inferred,
+        folds=folds,
+        calibration=calibration,
+        judged=judged,
+        results=results,
+        picks=picks,
+        review_rows=0 if review is None else len(review),
+        path=output.root / "runs" / output.run_id,
+    )
+    for warning in report.warnings:
+        clock.warn(warning)
+    files = {
+        REPORT_JSON: report.to_json().encode(),
+        REPORT_HTML: render_page(report).encode(),
+    }
+
+    clock.stage("commit")
+    run = output.commit(
+        parts,
+        files,
+        expected_rows=data.layout.n_rows,
+        fingerprint=mark,
+        versions=versions(),
+    )
+    return RunResult(run.path, run.run_id, report, already_done=False)
+
+
+def _infer(
+    spec: JobSpec,
+    view: FeatureView,
+    data: ReadData,
+    folds: HiddenSeeds,
+    execution: Execution,
+    checkpoints: Checkpoints,
+    clock: _Clock,
+) -> tuple[Inferred, RowPicks]:
+    """Run the job's method; without a graph rows are not kept, only read when needed."""
+    if spec.method.name == "supervised":
+        clock.stage("supervised")
+        picks = pick(view.X, data.labels, spec.evaluation.random_state, execution)
+        return infer_supervised(spec.method, view.X, picks.seeds, data.labels, folds), picks
+    X = view.persist(execution, "describe").X
+    clock.stage("graph")
+    picks = pick(X, data.labels, spec.evaluation.random_state, execution)
+    assert spec.graph is not None
+    graph = build_graph(spec.graph, X, execution, checkpoints, clock)
+    inferred = infer_on_graph(
+        spec, graph, data.labels, folds, data.layout.row_chunks, execution, checkpoints, clock
+    )
+    return inferred, picks.with_features(X)
+
+
+def _write_blocks(
+    output: BlockOutput,
+    inferred: Inferred,
+    judged: Judged,
+    picks: RowPicks,
+    data: ReadData,
+    execution: Execution,
+) -> list[BlockResult]:
+    F = inferred.F.to_delayed().ravel()
+    n_blocks = len(F)
+    has_seed = inferred.has_seed or [None] * n_blocks
+    baseline_F: Sequence[Any] = [None] * n_blocks
+    if output.truth is not None and judged.baseline is not None and picks.X is not None:
+        baseline_F = judged.score_rows(picks.X).to_delayed().ravel()
+    shared = delayed(output, pure=False, traverse=False)
+    write = delayed(write_block, pure=False)
+    starts = data.layout.starts
+    tasks = [
+        write(shared, block, int(starts[block]), F[block], has_seed[block], baseline_F[block])
+        for block in range(n_blocks)
+    ]
+    return execution.compute(tasks, "write")
+
+
+def _review(spec: JobSpec, results: Sequence[BlockResult]) -> ReviewQueue | None:
+    budget = spec.decision.review_budget
+    if budget is None:
+        return None
+    return merge_review([one.review for one in results if one.review is not None], budget)
+
+
+def _write_review(
+    review: ReviewQueue, output: BlockOutput, data: ReadData, execution: Execution
+) -> PartRecord:
+    table = fetch_rows(
+        data.reader,
+        review.row,
+        () if output.row_numbers else output.columns[:1],
+        execution,
+        row_numbers=output.row_numbers,
+    )
+    columns = ReviewColumns(
+        rows=review.row,
+        codes=review.label,
+        probability=review.probability,
+        margin=review.margin,
+        rank=np.arange(1, len(review) + 1, dtype=np.int64),
+    )
+    return write_review_part(output.stage, output.run_id, 0, table, columns, output.schema)

@@ -1,0 +1,69 @@
+"""What is there already: finished runs, and the jobs that ship with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ssl_dask
+from ssl_dask.errors import StorageError
+from ssl_dask.report.html_page import render_page
+from ssl_dask.report.run_report import RunReport
+from ssl_dask.storage.durable_files import replace_file, storage_errors
+
+REPORT_JSON, REPORT_HTML = "report.json", "report.html"
+
+
+def rebuild_report(run: Path, output: Path | None = None) -> Path:
+    """Build the HTML page of a finished run again, from its report.json.
+
+    Parameters
+    ----------
+    run
+        Folder of a run, or the output folder for its latest run.
+    output
+        Where the page goes; default: report.html beside report.json.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    StorageError
+        There is no report, it is damaged, or the page cannot be written.
+    """
+    folder = run / "latest" if (run / "latest").exists() else run
+    source = folder / REPORT_JSON
+    try:
+        report = RunReport.from_json(source.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StorageError(
+            f"no finished run: {error.strerror}",
+            file=str(source),
+            hint="name a folder under OUT/runs, or OUT itself",
+        ) from None
+    except ValueError:
+        raise StorageError(
+            "is not a report of this version of ssl_dask", file=str(source)
+        ) from None
+    target = output or folder / REPORT_HTML
+    with storage_errors("write the report", target):
+        replace_file(target, render_page(report).encode())
+    return target
+
+
+def shipped_job(name: str) -> Path:
+    """Return the file of a job that ships with the package.
+
+    Raises
+    ------
+    StorageError
+        It is not there.
+    """
+    package = Path(ssl_dask.__file__).parent
+    # In an installed wheel the jobs lie in the package; in a checkout they stand beside it.
+    for folder in (package / "shipped_jobs", package.parent / "jobs"):
+        if (folder / f"{name}.yaml").is_file():
+            return folder / f"{name}.yaml"
+    raise StorageError(f"the job {name!r} does not ship with this installation", file=str(package))

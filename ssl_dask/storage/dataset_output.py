@@ -1,0 +1,62 @@
+"""The result's schema for a data set: its id and kept columns as they are, then what is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from ssl_dask.labels import Labels
+from ssl_dask.storage.dataset import Dataset
+from ssl_dask.storage.output_schema import ROW_COLUMN, OutputSchema
+
+
+def output_schema(
+    dataset: Dataset,
+    labels: Labels,
+    *,
+    id_column: str | None,
+    kept: Sequence[str],
+    label_column: str | None,
+    source_names: Sequence[str],
+    reason_names: Sequence[str],
+    probabilities: bool,
+) -> OutputSchema:
+    """Return what the parts of a run over `dataset` look like.
+
+    Parameters
+    ----------
+    dataset
+        The input.
+    labels
+        The seeds: their classes are the values of the column `label`.
+    id_column
+        None: the id is the row number.
+    kept
+        Columns to carry over.
+    label_column
+        Column whose type the labels take; None: the plain type of the classes.
+    source_names, reason_names, probabilities
+        See `OutputSchema.of`.
+
+    Raises
+    ------
+    JobSpecError
+        Names clash.
+    """
+    row_id = pa.field(ROW_COLUMN, pa.int64())
+    return OutputSchema.of(
+        row_id if id_column is None else dataset.schema.field(id_column),
+        [dataset.schema.field(name) for name in kept],
+        labels.classes,
+        label_type=None if label_column is None else dataset.schema.field(label_column).type,
+        source_names=source_names,
+        reason_names=reason_names,
+        probabilities=probabilities,
+        id_is_row=id_column is None,
+    )
+
+
+def labels_file_id_type(dataset: Dataset, id_column: str | None) -> pa.DataType:
+    """Return the type that the ids of a labels file are read in: that of the data's ids."""
+    return pa.int64() if id_column is None else dataset.schema.field(id_column).type

@@ -1,0 +1,206 @@
+"""Graphs that are given, not searched: checks, cutting, saving."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from ssl_dask.errors import GraphError
+from ssl_dask.execution import Execution
+from ssl_dask.graph import BlockGraph, GraphSpec
+
+
+def symmetric(n=40, density=0.1, seed=0):
+    W = sp.random_array((n, n), density=density, rng=np.random.default_rng(seed), format="csr")
+    W = sp.csr_array(W + W.T)
+    W.setdiag(0)
+    W.eliminate_zeros()
+    return W.astype(np.float32)
+
+
+@pytest.mark.parametrize("n_strips", [1, 3, 8, 40])
+def test_round_trip_for_any_strips(n_strips):
+    W = symmetric()
+    graph = BlockGraph.from_scipy(W, n_strips=n_strips)
+    back = graph.to_scipy()
+    np.testing.assert_array_equal(back.toarray(), W.toarray())
+    assert graph.n_edges == W.nnz == back.nnz > 100
+    assert graph.n_rows == sum(graph.row_chunks) == 40
+    assert len(graph.strips) == n_strips
+    assert graph.row_starts == tuple(np.cumsum((0, *graph.row_chunks))[:-1])
+    for strip, n in zip(Execution().compute(graph.strips), graph.row_chunks, strict=True):
+        assert strip.shape == (n, 40)
+        assert strip.dtype == np.float32
+        assert strip.indices.dtype == strip.indptr.dtype == np.int32
+        assert strip.has_sorted_indices
+
+
+def test_degrees_do_not_depend_on_strips(cluster_client):
+    W = symmetric(60, 0.4, 1)
+    parts = {}
+    for n_strips, execution in [(1, Execution()), (7, Execution()), (4, Execution(cluster_client))]:
+        degrees = BlockGraph.from_scipy(W, n_strips=n_strips).degrees(execution)
+        assert len(degrees) == n_strips
+        parts[n_strips] = np.concatenate(execution.compute(degrees))
+    assert parts[1].dtype == np.float32
+    np.testing.assert_allclose(parts[1], W.toarray().sum(axis=1), rtol=1e-6)
+    assert parts[7].tobytes() == parts[4].tobytes() == parts[1].tobytes()
+
+
+def test_self_edges_and_stored_zeros_are_removed_and_counted():
+    W = sp.coo_array(([2.0, 1, 1, 0, 0], ([0, 0, 1, 1, 2], [0, 1, 0, 2, 1])), shape=(3, 3))
+    graph = BlockGraph.from_scipy(W)
+    assert graph.n_edges == 2
+    assert graph.settings["self_edges_removed"] == 1
+    assert not graph.settings["rounded_to_symmetric"]
+
+
+def test_rounding_is_evened_out_and_a_directed_graph_refused():
+    W = symmetric(seed=2).astype(np.float64)
+    W.data *= 1 + 4e-7 * np.random.default_rng(0).random(W.nnz)
+    graph = BlockGraph.from_scipy(W)
+    back = graph.to_scipy().toarray()
+    np.testing.assert_array_equal(back, back.T)
+    assert graph.settings["rounded_to_symmetric"]
+    directed = symmetric(seed=2)
+    directed.data[0] *= 1.01
+    with pytest.raises(GraphError, match=r"not symmetric.*\(W \+ W\.T\) / 2"):
+        BlockGraph.from_scipy(directed)
+    with pytest.raises(GraphError, match="not symmetric"):
+        BlockGraph.from_scipy(sp.triu(symmetric()))
+
+
+@pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf, 1e39])
+def test_weights_that_are_no_weights_are_refused(bad):
+    W = symmetric().astype(np.float64)
+    W.data[3] = bad
+    with pytest.raises(GraphError, match="1 weights are not numbers"):
+        BlockGraph.from_scipy(W)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (0, 0)])
+def test_matrices_that_are_not_square_are_refused(shape):
+    with pytest.raises(GraphError, match="square"):
+        BlockGraph.from_scipy(sp.csr_array(shape))
+
+
+@pytest.mark.parametrize("n_strips", [0, 41])
+def test_number_of_strips_is_checked(n_strips):
+    with pytest.raises(GraphError, match="n_strips"):
+        BlockGraph.from_scipy(symmetric(), n_strips=n_strips)
+
+
+def test_argument_is_not_changed():
+    W = symmetric()
+    W.setdiag(1)
+    before = W.copy()
+    BlockGraph.from_scipy(W)
+    assert (before != W).nnz == 0
+    assert W.nnz == before.nnz
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_edges_equal_a_plain_loop(data):
+    n = data.draw(st.integers(1, 12))
+    ends = st.integers(0, n - 1)
+    edges = data.draw(
+        st.lists(st.tuples(ends, ends, st.sampled_from([0.0, 0.5, 1.0, 4.0])), max_size=40)
+    )
+    duplicates = data.draw(st.sampled_from(["sum", "max"]))
+    want = np.zeros((n, n))
+    for u, v, w in edges:
+        if u != v:
+            want[u, v] = want[v, u] = want[u, v] + w if duplicates == "sum" else max(want[u, v], w)
+    u, v, w = (np.array([edge[i] for edge in edges], dtype=t) for i, t in enumerate("iif"))
+    graph = BlockGraph.from_edges(u, v, w, n_rows=n, duplicates=duplicates)
+    np.testing.assert_array_equal(graph.to_scipy().toarray(), want)
+    assert graph.settings["self_edges_dropped"] == sum(a == b for a, b, _ in edges)
+
+
+def test_edges_by_id_drop_and_count_unknown_ids():
+    graph = BlockGraph.from_edges(
+        ["b", "x", "a", "c"], ["a", "a", "y", "b"], [1.0, 2.0, 3.0, 4.0], ids=["a", "b", "c"]
+    )
+    want = [[0, 1, 0], [1, 0, 4], [0, 4, 0]]
+    assert graph.to_scipy().toarray().tolist() == want
+    assert graph.settings["edges_with_unknown_ends_dropped"] == 2
+    assert graph.settings["edges_given"] == 4
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "arguments", "message"),
+    [
+        ([0, 5], [1, 1], {"n_rows": 5}, "row 5; rows are 0 to 4"),
+        ([0, -1], [1, 1], {"n_rows": 5}, "row -1"),
+        ([0.5], [1], {"n_rows": 5}, "integers"),
+        ([0, 1], [1], {"n_rows": 5}, "2 entries and target 1"),
+        ([0], [1], {"n_rows": 5, "weight": [1.0, 2.0]}, r"\(1,\)"),
+        ([0], [1], {"n_rows": 5, "weight": [-1.0]}, "1 weights"),
+        ([0], [1], {"n_rows": 5, "weight": [np.nan]}, "1 weights"),
+        ([0], [1], {"n_rows": 5, "duplicates": "mean"}, "'sum' or 'max'"),
+        ([0], [1], {}, "either n_rows"),
+        ([0], [1], {"n_rows": 2, "ids": [0, 1]}, "either n_rows"),
+        ([0], [1], {"ids": [0, 1, 1]}, "distinct"),
+        ([], [], {"n_rows": 0}, "at least one row"),
+        ([0, 0], [1, 1], {"n_rows": 2, "weight": [3e38, 3e38]}, "float32 can hold"),
+    ],
+)
+def test_edges_that_do_not_fit_are_refused(source, target, arguments, message):
+    with pytest.raises(GraphError, match=message):
+        BlockGraph.from_edges(source, target, **arguments)
+
+
+def test_saved_graph_is_loaded_bit_for_bit(tmp_path, cluster_client):
+    graph = BlockGraph.from_scipy(symmetric(50, 0.2, 3), n_strips=4)
+    execution = Execution(cluster_client)
+    graph.save(tmp_path, execution)
+    loaded = BlockGraph.load(tmp_path)
+    assert loaded.row_chunks == graph.row_chunks
+    assert loaded.n_edges == graph.n_edges
+    assert loaded.settings == graph.settings
+    left, right = loaded.to_scipy(execution), graph.to_scipy()
+    assert left.data.tobytes() == right.data.tobytes()
+    assert left.indices.tolist() == right.indices.tolist()
+    assert left.indices.dtype == np.int32
+
+
+def test_folders_that_hold_no_whole_graph_are_refused(tmp_path):
+    with pytest.raises(GraphError, match=r"graph\.json is missing"):
+        BlockGraph.load(tmp_path)
+    BlockGraph.from_scipy(symmetric(), n_strips=2).save(tmp_path)
+    torn = tmp_path / "strip-00001.npz"
+    content = torn.read_bytes()
+    torn.write_bytes(content[: len(content) // 2])
+    with pytest.raises(GraphError, match="cannot be read"):
+        BlockGraph.load(tmp_path).to_scipy()
+    torn.unlink()
+    with pytest.raises(GraphError, match="missing"):
+        BlockGraph.load(tmp_path)
+    about = json.loads((tmp_path / "graph.json").read_text())
+    (tmp_path / "graph.json").write_text(json.dumps({**about, "format": 99}))
+    with pytest.raises(GraphError, match="format 99"):
+        BlockGraph.load(tmp_path)
+
+
+def test_spec_refuses_what_its_kind_ignores_and_reads_back_what_it_writes():
+    assert GraphSpec().n_neighbors == 15
+    assert "gamma" not in GraphSpec().model_dump()
+    assert GraphSpec(kind="rbf", gamma=3).model_dump() == {"kind": "rbf", "gamma": 3.0}
+    for spec in (GraphSpec(), GraphSpec(metric="cosine"), GraphSpec(kind="rbf")):
+        assert GraphSpec.model_validate(json.loads(spec.model_dump_json())) == spec
+    for given_keys, message in [
+        ({"gamma": 20}, "gamma only goes with kind: rbf"),
+        ({"kind": "rbf", "n_neighbors": 15, "metric": "cosine"}, "n_neighbors, metric only go"),
+        ({"n_neighbors": 0}, "greater than or equal to 1"),
+        ({"kind": "rbf", "gamma": 0}, "greater than 0"),
+        ({"recall": 1}, "recall"),
+    ]:
+        with pytest.raises(ValidationError, match=message):
+            GraphSpec(**given_keys)

@@ -1,0 +1,162 @@
+"""The job file: what is refused, and in which words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ssl_dask.errors import JobSpecError
+from ssl_dask.job_spec import job_schema, load_job, parse_yaml, resolve_job
+
+MINIMAL = """
+name: small
+input: {path: data.parquet, id: id, label: y}
+features: {numbers: {numeric: [a, b]}}
+method: {name: label_spreading}
+output: {path: out}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "job.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def messages(error: pytest.ExceptionInfo[JobSpecError]) -> str:
+    return str(error.value)
+
+
+def test_defaults_are_filled_in_and_paths_start_from_the_job_file(tmp_path: Path) -> None:
+    spec = load_job(write(tmp_path, MINIMAL))
+    assert spec.graph is not None
+    assert spec.graph.n_neighbors == 15
+    assert spec.input.path == str(tmp_path / "data.parquet")
+    assert spec.output.path == str(tmp_path / "out")
+    assert spec.cluster.kind == "local"
+
+
+def test_urls_are_left_as_they_are(tmp_path: Path) -> None:
+    text = MINIMAL.replace("path: data.parquet", "path: 's3://bucket/data'")
+    assert load_job(write(tmp_path, text)).input.path == "s3://bucket/data"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("method: {name: label_spreading}", "methud: {name: label_spreading}", "did you mean 'method'"),
+        ("name: label_spreading", "name: label_spreading, alhpa: 0.5", "did you mean 'alpha'"),
+        ("name: label_spreading", "name: label_spreadin", "label_spreading"),
+        ("name: label_spreading", "name: label_spreading, alpha: 1.5", "method.alpha"),
+        ("numeric: [a, b]", "numerik: [a, b]", "features.numbers"),
+        ("numeric: [a, b]", "numeric: [a, b], scael: none", "did you mean 'scale'"),
+        ("label: y}", "label: y, labels: {path: l.csv, id: id, label: l}}", "either label"),
+        ("id: id, label: y", "id: id", "either label"),
+        ("numeric: [a, b]", "numeric: [a, y]", "holds the labels"),
+        ("name: small", "name: ../../etc", "name"),
+        ("output: {path: out}", "output: {path: out, keep_runs: 0}", "output.keep_runs"),
+        ("output: {path: out}", "output: {path: out}\ncluster: {memory: 2}", "cluster.memory"),
+        ("output: {path: out}", "output: {path: out}\ncluster: {kind: address}", "needs address"),
+        (
+            "output: {path: out}",
+            "output: {path: out}\ncluster: {address: 'tcp://h:1'}",
+            "only go with kind: address",
+        ),
+        (
+            "method: {name: label_spreading}",
+            "method: {name: supervised}\ngraph: {n_neighbors: 5}",
+            "uses no graph",
+        ),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    assert old in MINIMAL
+    with pytest.raises(JobSpecError) as error:
+        load_job(write(tmp_path, MINIMAL.replace(old, new)))
+    assert expected in messages(error)
+    assert error.value.exit_code == 2
+
+
+def test_all_mistakes_come_in_one_message(tmp_path: Path) -> None:
+    text = MINIMAL.replace("numeric: [a, b]", "numeric: []").replace("path: out", "pth: out")
+    with pytest.raises(JobSpecError) as error:
+        load_job(write(tmp_path, text.replace("name: small", "nam: small")))
+    assert len(error.value.problems) >= 4
+    for word in ("'nam'", "'name' is missing", "features.numbers", "'output.pth'"):
+        assert word in messages(error), messages(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: 1\na: 2", "line 2: key 'a' stands twice"),
+        ("a: &x [1]\nb: *x", "anchors"),
+        ("a: !!python/object/apply:os.system [echo]", "not readable as YAML"),
+        ("a: [1", "not readable as YAML"),
+        ("1: a", "is not a word"),
+        ("a: '" + "x" * 2**20 + "'", "larger than"),
+        ("[" * 5000, "not readable as YAML"),
+    ],
+)
+def test_yaml_that_is_more_than_plain_data_is_refused(text: str, expected: str) -> None:
+    with pytest.raises(JobSpecError, match="job") as error:
+        parse_yaml(text, "job")
+    assert expected in messages(error)
+
+
+def test_scalars_are_those_of_yaml_1_2() -> None:
+    text = "[NO, yes, on, true, 1e-3, 1.5, 017, 12:30, 2020-01-01, null, ~, -4, '5']"
+    expected: list[Any] = ["NO", "yes", "on", True, 0.001, 1.5, 17, "12:30", "2020-01-01"]
+    assert parse_yaml(text, "job") == [*expected, None, None, -4, "5"]
+
+
+def test_overrides_are_yaml_and_checked(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL)
+    spec = load_job(path, ["method.alpha=0.5", "features.numbers.numeric=[a]", "evaluation.folds=3"])
+    assert spec.method.alpha == 0.5
+    assert spec.features["numbers"].columns() == ("a",)
+    assert spec.evaluation.folds == 3
+    for wrong in ("method.alpha", "=1", "name.x=1", "method.alpah=1"):
+        with pytest.raises(JobSpecError):
+            load_job(path, [wrong])
+
+
+def test_the_cluster_and_the_places_are_not_part_of_the_fingerprint(tmp_path: Path) -> None:
+    plain = load_job(write(tmp_path, MINIMAL)).digest()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    moved = load_job(write(elsewhere, MINIMAL), ["cluster.workers=7", "output.keep_runs=2"])
+    assert moved.digest() == plain
+    assert load_job(write(tmp_path, MINIMAL), ["method.alpha=0.5"]).digest() != plain
+
+
+def test_missing_and_unreadable_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(JobSpecError, match="nowhere.yaml"):
+        load_job(tmp_path / "nowhere.yaml")
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(JobSpecError, match="UTF-8"):
+        load_job(tmp_path / "bytes.yaml")
+    with pytest.raises(JobSpecError, match="is not a job"):
+        load_job(write(tmp_path, "[1, 2]"))
+
+
+def test_the_schema_describes_every_key() -> None:
+    schema = job_schema()
+    json.dumps(schema)
+    assert schema["properties"]["name"]["description"]
+    undescribed = [
+        f"{name}.{key}"
+        for name, model in schema["$defs"].items()
+        for key, value in model.get("properties", {}).items()
+        if "description" not in value and "$ref" not in value and key != "name"
+    ]
+    assert undescribed == []
+
+
+def test_a_resolved_job_resolves_to_itself(tmp_path: Path) -> None:
+    spec = load_job(write(tmp_path, MINIMAL))
+    again = resolve_job(spec.model_dump(mode="json"))
+    assert again == spec
