@@ -102,6 +102,8 @@ def test_each_trouble_is_named() -> None:
     assert "no seed was hidden" in line
     (line,) = warned(evaluation=EvaluationSummary(never_hidden=tuple("ABCDEFG")))
     assert "class E and 2 more" in line
+    (line,) = warned(evaluation=EvaluationSummary(baseline_converged=False))
+    assert "baseline did not converge" in line
     (line,) = warned(seeds=SeedSummary(classes=("a", "b"), counts=(5, 0)))
     assert line == "No seed shows class b, so no row can be given it."
     refused = DECISION.model_copy(update={"n_abstained": 101, "reasons": {"tie": 101}})

@@ -117,13 +117,14 @@ class EvaluationSummary(ReportPart):
     how many turns. `never_hidden`: classes with one seed only. `comparison`: method against
     baseline on the same hidden seeds. `truth`, `baseline_truth`: against the truth column, where
     the job names one. `reliability`: stated probability against share right on unlabelled rows, by
-    the truth.
+    the truth. `baseline_converged`: False if its solver ran out of iterations; None without one.
     """
 
     n_folds: int = 0
     never_hidden: tuple[str, ...] = ()
     hidden: Scores | None = None
     baseline_hidden: Scores | None = None
+    baseline_converged: bool | None = None
     comparison: PairedComparison | None = None
     truth: TruthScores | None = None
     baseline_truth: TruthScores | None = None
@@ -212,6 +213,8 @@ def quality_warnings(
     if comparison is not None and comparison.difference < 0:
         found.append(comparison.verdict(name, "the supervised baseline"))
     found += _truth_warning(method, evaluation)
+    if evaluation.baseline_converged is False:
+        found.append("The supervised baseline did not converge, so it may look worse than it is.")
     if not calibration.calibrated:
         found.append(
             "Probabilities are not calibrated: they are scores, not chances of being right"
