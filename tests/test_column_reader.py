@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from dask.delayed import delayed
 from distributed import Client
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -310,6 +311,52 @@ def test_only_the_columns_that_are_asked_for_are_read(tmp_path: Path) -> None:
     reader = open_reader(tmp_path)
     assert list(reader.read(0, {"c": "numeric"})) == ["c"]
     assert reader.read_table(0, ["other"]).column_names == ["other"]
+
+
+def test_row_groups_without_rows(tmp_path: Path) -> None:
+    table = pa.table({"x": [1.0, 2.0]})
+    with pq.ParquetWriter(tmp_path / "a.parquet", table.schema) as writer:
+        for part in (table.slice(0, 0), table, table.slice(0, 0), table):
+            writer.write_table(part)
+    assert pq.read_metadata(tmp_path / "a.parquet").num_row_groups == 4
+    for block_rows in (1, 3, None):
+        reader = open_reader(tmp_path, block_rows=block_rows)
+        assert everything(reader, "x", "numeric").tolist() == [1.0, 2.0, 1.0, 2.0]
+
+
+class Unreliable(MemoryFileSystem):
+    """Fails as back ends of fsspec do, with an error of its own that holds a secret."""
+
+    protocol = "unreliable"
+    down = False
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return super()._strip_protocol(path.replace("unreliable://", "memory://"))
+
+    def cat_file(self, *args: Any, **kwargs: Any) -> bytes:
+        if Unreliable.down:
+            raise RuntimeError("403 for key wJalrXUtnFEMI")
+        return super().cat_file(*args, **kwargs)
+
+
+def test_errors_of_remote_stores_are_told_without_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsspec.register_implementation("unreliable", Unreliable, clobber=True)
+    options = {"secret": "wJalrXUtnFEMI"}
+    path = write(tmp_path / "a.parquet", {"x": [1.0]})
+    fsspec.filesystem("unreliable", **options).pipe_file("/there/a.parquet", path.read_bytes())
+    dataset = Dataset.open("unreliable://there", base=tmp_path, storage_options=options)
+    reader = ColumnReader(dataset, plan_layout(dataset, ["x"], block_bytes=100))
+    assert reader.read(0, {"x": "numeric"})["x"].tolist() == [1.0]
+    monkeypatch.setattr(Unreliable, "down", True)
+    with pytest.raises(InputDataError, match="RuntimeError: 403") as caught:
+        reader.read(0, {"x": "numeric"})
+    assert "wJalr" not in str(caught.value)
+    with pytest.raises(InputDataError, match="RuntimeError: 403") as caught:
+        Dataset.open("unreliable://there", base=tmp_path, storage_options=options)
+    assert "wJalr" not in str(caught.value)
 
 
 def test_reading_a_url(tmp_path: Path) -> None:

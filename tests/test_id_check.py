@@ -178,6 +178,43 @@ def test_no_more_pieces_than_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert sum(made) <= 6
 
 
+def test_places_count_rows_without_an_id(tmp_path: Path) -> None:
+    ids = pa.array([*range(3), *[None] * 97, 0])
+    (problem,) = check(files(tmp_path, ids, group_rows=50)).problems
+    assert "0.parquet row group 0 and " in str(problem)
+    assert "0.parquet row group 2" in str(problem)
+
+
+def test_hashes_held_at_a_time_keep_to_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+    repeated: list[int] = []
+    split, count = id_check._split_hashes, id_check._repeated_hashes
+
+    def splitting(*args: Any) -> Any:
+        pieces = split(*args)
+        held.append(sum(piece.nbytes for piece in pieces))
+        return pieces
+
+    def counting(pieces: Any) -> Any:
+        repeated.append(sum(piece.nbytes for piece in pieces))
+        return count(pieces)
+
+    monkeypatch.setattr(id_check, "_split_hashes", splitting)
+    monkeypatch.setattr(id_check, "_repeated_hashes", counting)
+    n = 20_000
+    reader = files(tmp_path, np.arange(0, n, 2), np.arange(n - 1, 0, -2), group_rows=n)
+    memory = 160_000
+    assert check(reader, Execution(threads=1, memory_per_task=memory)).n_duplicated == 0
+    n_rounds = len(held) / 2
+    assert n_rounds == 8  # 16 bytes a hash in a quarter of the memory
+    assert sum(held) == 8 * n
+    # A range takes four times its hashes while it is sorted; hashes fill ranges unevenly.
+    assert max(repeated) * 4 < 1.3 * memory / 4
+    assert sum(held) / n_rounds < memory / 4
+
+
 def test_the_cluster_counts_the_same(tmp_path: Path, cluster_client: Client) -> None:
     rng = np.random.default_rng(1)
     parts = [[f"user-{i}" for i in rng.integers(0, 2000, 400)] for _ in range(3)]

@@ -252,6 +252,13 @@ def test_nulls_and_empty_row_groups(tmp_path: Path, block_rows: int | None) -> N
     assert found.problems == ()
     assert sum("row group 1: column 'f0' has no value" in note for note in found.notes) == 1
     assert sum("row group 1: column 's' has no value" in note for note in found.notes) == 1
+    assert not any("row group 2" in note for note in found.notes)
+
+
+def test_a_column_that_serves_twice_is_counted_once_and_strictly(tmp_path: Path) -> None:
+    needs = ColumnNeeds(numeric={"c": False}, string={"c": True})
+    found = scan(tmp_path, needs, {"c": [1, None, 2]})
+    assert [(p.column, p.rows) for p in found.problems] == [("c", 1)]
 
 
 def test_a_column_that_is_null_in_one_file(tmp_path: Path) -> None:

@@ -285,11 +285,12 @@ def test_row_numbers_are_the_ids_of_data_without_ids(tmp_path: Path) -> None:
 
 def test_ids_that_come_twice(tmp_path: Path) -> None:
     reader = data(tmp_path, pa.array(range(10)))
-    (tmp_path / "same.csv").write_text("id,y\n1,a\n2,b\n1,a\n")
+    (tmp_path / "same.csv").write_text("id,y\n1,a\n1,a\n2,b\n")
     seeds = from_file(tmp_path, "same.csv", reader)
     assert seeds.problems == ()
     assert "1 id comes more than once with the same label" in seeds.notes[0]
-    assert joined(reader, seeds).labels.rows.tolist() == [1, 2]
+    labels = joined(reader, seeds).labels
+    assert (labels.rows.tolist(), labels.codes.tolist()) == ([1, 2], [0, 1])
     (tmp_path / "other.csv").write_text("id,y\n1,a\n2,b\n1,b\n3,a\n3,a\n3,b\n")
     seeds = from_file(tmp_path, "other.csv", reader)
     assert "2 ids come with different labels" in told(seeds)

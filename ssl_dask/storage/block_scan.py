@@ -122,8 +122,8 @@ class _Scanner:
             return
         for group, first, stop in self._segments:
             if n := int(mask[first:stop].sum()):
-                key = (column, what, group)
-                self._scan.counts[key] = self._scan.counts.get(key, 0) + n
+                # Set, not added: a column that serves twice is counted once.
+                self._scan.counts[column, what, group] = n
 
     def _numeric(self, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> None:
         values = decoded(values)

@@ -200,6 +200,11 @@ def read_rows(dataset: Dataset, block: Block, columns: Sequence[str]) -> pa.Tabl
         raise
     except _REFUSALS as error:
         raise _as_input_error(error, dataset, block, stored, shown) from None
+    except Exception as error:
+        if dataset.source.is_local:
+            raise
+        # Back ends of fsspec raise their own kinds.
+        raise InputDataError(dataset.source.tell(error), file=shown) from None
     arrays = {}
     for name in columns:
         if name in folders:
@@ -228,24 +233,28 @@ def _read_stored(dataset: Dataset, block: Block, columns: list[str]) -> pa.Table
     if footer_sha256(footer) != file.footer_sha256:
         raise _ChangedError
     metadata = parse_footer(footer)
-    with source.open(file.name) as handle:
-        if source.is_local and handle.seek(0, 2) != file.size:
-            raise _ChangedError
-        # Locally the rows are streamed through a small buffer; remotely, few large requests.
-        streaming = {"buffer_size": STREAM_BUFFER_BYTES} if source.is_local else {}
-        with pq.ParquetFile(
-            pa.OSFile(source.path_of(file.name)) if source.is_local else handle,
+    if source.is_local and source.size(file.name) != file.size:
+        raise _ChangedError
+    # Locally the rows are streamed through a small buffer; remotely, few large requests.
+    streaming = {"buffer_size": STREAM_BUFFER_BYTES} if source.is_local else {}
+    opened = (
+        pa.OSFile(source.path_of(file.name)) if source.is_local else source.open_remote(file.name)
+    )
+    with (
+        opened as handle,
+        pq.ParquetFile(
+            handle,
             metadata=metadata,
             pre_buffer=not source.is_local,
             page_checksum_verification=True,
             **streaming,
-        ) as parquet:
-            if block.is_whole:
-                table = parquet.read_row_groups(
-                    list(block.row_groups), columns=columns, use_threads=False
-                )
-            else:
-                table = _read_part(parquet, block, columns)
+        ) as parquet,
+    ):
+        if block.is_whole:
+            groups = list(block.row_groups)
+            table = parquet.read_row_groups(groups, columns=columns, use_threads=False)
+        else:
+            table = _read_part(parquet, block, columns)
     if table.num_rows != block.n_rows:
         raise _ChangedError
     return table

@@ -10,7 +10,7 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -65,15 +65,14 @@ class FileSource:
             return self.shown
         return name if self.shown == "." else f"{self.shown.rstrip('/')}/{name}"
 
-    @contextmanager
-    def open(self, name: str) -> Iterator[BinaryIO]:
-        """Open the file `name` for reading."""
-        if self.is_local:
-            with open(self.path_of(name), "rb") as handle:
-                yield handle
-        else:
-            with self._filesystem().open(self.path_of(name), "rb") as handle:
-                yield handle
+    def size(self, name: str) -> int:
+        """Return the bytes of the file `name` as it is now; local files only."""
+        return os.path.getsize(self.path_of(name))
+
+    def open_remote(self, name: str) -> AbstractContextManager[BinaryIO]:
+        """Open the remote file `name` for reading."""
+        handle: AbstractContextManager[BinaryIO] = self._filesystem().open(self.path_of(name), "rb")
+        return handle
 
     def read_range(self, name: str, start: int, stop: int) -> bytes:
         """Return the bytes from `start` to `stop` of the file `name`; one request if remote."""
@@ -90,6 +89,10 @@ class FileSource:
             if len(secret) > 3:
                 text = text.replace(secret, "***")
         return redact_url(text)
+
+    def tell(self, error: Exception) -> str:
+        """Return what a back end of fsspec could not do, without credentials."""
+        return f"cannot be read: {self.redact(f'{type(error).__name__}: {error}')[:300]}"
 
     def _filesystem(self) -> Any:
         return fsspec.core.url_to_fs(self.url, **dict(self.storage_options))[0]

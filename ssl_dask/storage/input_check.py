@@ -166,7 +166,10 @@ def _value_problems(
     for place, scan in zip(reader.layout.blocks, scans, strict=True):
         for (column, what, group), n in scan.counts.items():
             counts[place.file, group, column, what] += n
-    allowed = {**needs.numeric, **needs.string, **needs.vector}
+    uses = (needs.numeric, needs.string, needs.vector)
+    allowed = {
+        column: all(use.get(column, True) for use in uses) for column in needs.feature_columns
+    }
     groups: dict[tuple[int, str, str], dict[int, int]] = {}
     notes = []
     for (file, group, column, what), n in sorted(counts.items()):

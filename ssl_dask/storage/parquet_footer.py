@@ -91,6 +91,11 @@ def read_footer(source: FileSource, name: str, size: int) -> Footer | list[Probl
         else:
             text = f"the footer is damaged ({type(error).__name__})"
         return [Problem(f"cannot be read: {text}", file=shown)]
+    except Exception as error:
+        if source.is_local:
+            raise
+        # Back ends of fsspec raise their own kinds.
+        return [Problem(source.tell(error), file=shown)]
     twice = sorted({column for column in schema.names if schema.names.count(column) > 1})
     if twice:
         hint = "give each column a name of its own"
