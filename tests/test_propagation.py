@@ -140,18 +140,14 @@ def test_the_cluster_gives_the_same_bits(
     )
     F = here.F.compute()
     assert (F > 0).any(axis=1).all()
-    for other, F_other in ((threaded, threaded.F.compute()), (there, fetch(there.F))):
+    fetched = cluster_client.compute(there.F).result()
+    for other, F_other in ((threaded, threaded.F.compute()), (there, fetched)):
         assert F_other.tobytes() == F.tobytes()
         assert other.n_iter == here.n_iter
         for ours, theirs in zip(here.fold_F, other.fold_F, strict=True):
             assert ours.tobytes() == theirs.tobytes()
         for ours, theirs in zip(here.records, other.records, strict=True):
             assert {**ours.as_dict(), "seconds": 0} == {**theirs.as_dict(), "seconds": 0}
-
-
-def fetch(array: Any) -> np.ndarray:
-    """Compute with the client that holds the blocks."""
-    return array.compute()
 
 
 def test_the_client_holds_no_growing_graph(
@@ -168,13 +164,14 @@ def test_the_client_holds_no_growing_graph(
         graph,
         labels_of(codes),
         alpha=0.99,
-        max_iter=12,
+        max_iter=25,
         tol=0,
         execution=Execution(cluster_client),
         on_round=look,
     )
-    assert len(sizes) == 12
-    assert max(sizes[4:]) <= max(sizes[:4]) + 2
+    assert len(sizes) == 25
+    # Four results a sweep; strips, setups and three sweeps or so are held at a time.
+    assert 6 < max(sizes) < 40
 
 
 @pytest.mark.parametrize("method", list(METHODS))
@@ -238,9 +235,13 @@ def test_resume_gives_the_same_bits(
             **parameters,
         )
         assert again.n_iter == whole.n_iter
-        assert again.F.compute().tobytes() == whole.F.compute().tobytes()
+        assert fetch(again.F, execution).tobytes() == fetch(whole.F, execution).tobytes()
         assert again.fold_F[0].tobytes() == whole.fold_F[0].tobytes()
         assert [r.residual for r in again.records] == [r.residual for r in whole.records]
+
+
+def fetch(array: Any, execution: Execution) -> np.ndarray:
+    return np.concatenate(execution.compute(list(array.to_delayed().ravel())))
 
 
 def delay(block: np.ndarray) -> Any:

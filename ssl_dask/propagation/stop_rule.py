@@ -62,12 +62,15 @@ class StopRule:
         """Take note of a sweep; return its relative error."""
         step = float(counts.step.max())
         rounding = ROUNDING * float(counts.largest.max())
+        still_growing = bool(counts.reached.any())
+        if still_growing:
+            # The step of a row that gets its first scores is no sign of the rate.
+            self._rate, self._steps = 0.5, []
         if self.measure == "residual":
             error = float(counts.residual.max()) / self.scale
         else:
             error = self._extrapolate(step, rounding) / self.scale
         restless = int(counts.changed.max()) >= CHANGED_SHARE * self.n_rows
-        still_growing = bool(counts.reached.any())
         self._quiet = 0 if restless or still_growing else self._quiet + 1
         self._still = self._still + 1 if step <= rounding else 0
         if self._quiet >= QUIET_SWEEPS:
