@@ -332,7 +332,9 @@ def _exit_code(arguments: list[str] | None) -> int:
     except Exception as error:
         traceback.print_exc()
         command = shlex.join(["ssl-dask", *(arguments or sys.argv[1:])])
-        text = f"ssl-dask: a defect of ssl_dask {__version__}; please report it with the lines above"
+        text = (
+            f"ssl-dask: a defect of ssl_dask {__version__}; please report it with the lines above"
+        )
         return _fail(EXIT_DEFECT, text, error, message=f"{type(error).__name__}: {command}")
 
 

@@ -37,11 +37,14 @@ _DASK_SETTINGS = {
     "distributed.admin.large-graph-warning-threshold": "64 MiB",
 }
 # Scheduler and workers always listen for HTTP; without a dashboard there is nothing to be had there.
-_NO_PAGES = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+_NO_PAGES: dict[str, list[str]] = {
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
 _ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
 
 
-class OneThreadPerTask(WorkerPlugin):  # type: ignore[misc]
+class OneThreadPerTask(WorkerPlugin):
     """Keeps BLAS to one thread a task on workers that somebody else started."""
 
     name = "ssl_dask-one-thread-per-task"

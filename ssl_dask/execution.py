@@ -147,7 +147,7 @@ class Execution:
             watch.check(done, what)
 
 
-class _LocalProgress(Callback):  # type: ignore[misc]
+class _LocalProgress(Callback):
     """Counts finished tasks of Dask's threaded scheduler."""
 
     def __init__(self, progress: Progress, what: str) -> None:

@@ -15,7 +15,6 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
@@ -47,12 +46,16 @@ def words(n: int = 400, d: int = 5000) -> tuple[sparse.csr_array, np.ndarray]:
     return X.astype(np.float32), y
 
 
-def test_dense_equals_a_standardised_logistic_regression() -> None:
+def test_dense_equals_a_logistic_regression_on_rows_of_mean_variance_one() -> None:
     X, y, seeds = digits()
     mine = fit_supervised(X[seeds], y[seeds], 10, SPEC).predict_proba(X)
-    reference = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    reference.fit(X[seeds].astype(np.float64), y[seeds])
-    np.testing.assert_allclose(mine, reference.predict_proba(X.astype(np.float64)), atol=2e-4)
+    centring = StandardScaler(with_std=False).fit(X[seeds].astype(np.float64))
+    varying = X[seeds].std(axis=0) > 0
+    unit = np.sqrt(X[seeds].astype(np.float64).var(axis=0)[varying].mean())
+    reference = LogisticRegression(max_iter=1000)
+    reference.fit(centring.transform(X[seeds])[:, varying] / unit, y[seeds])
+    wanted = reference.predict_proba(centring.transform(X)[:, varying] / unit)
+    np.testing.assert_allclose(mine, wanted, atol=2e-4)
     assert mine.dtype == np.float32
     assert (mine.argmax(axis=1) == y).mean() > 0.8
 

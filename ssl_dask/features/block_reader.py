@@ -26,8 +26,10 @@ Statistics = TypeVar("Statistics")
 class BlockReader(Protocol):
     """Gives columns of one block of rows; picklable, `read` runs on a worker."""
 
-    row_counts: tuple[int, ...]
-    """Rows of each block."""
+    @property
+    def row_counts(self) -> tuple[int, ...]:
+        """Rows of each block."""
+        ...
 
     def read(self, block: int, kinds: Mapping[str, str]) -> dict[str, npt.NDArray[Any]]:
         """Return the columns named by `kinds` of block number `block`.

@@ -50,7 +50,7 @@ def draft_job(data: str, *, relative_to: Path) -> str:
         *_label_lines(label),
         "  # truth: COLUMN            # true classes: score a benchmark, never learned from",
         "features:                     # each group is one view of the rows; all are joined",
-        *_feature_lines(profiles, {row_id, label} - {None}),
+        *_feature_lines(profiles, {name for name in (row_id, label) if name}),
         "graph: {n_neighbors: 15}      # metric: cosine for texts and embeddings",
         "method: {name: label_spreading, alpha: 0.9}   # alpha 0.99 for one to five labels a class",
         "# decision: {min_probability: 0.8}            # refuse below it",
@@ -136,8 +136,8 @@ def _feature_lines(profiles: Sequence[ColumnProfile], left_out: set[str]) -> lis
 
 def _is_text(one: ColumnProfile) -> bool:
     return (
-        one.mean_length is not None
-        and one.mean_length >= TEXT_LENGTH
+        one.mean_text_length is not None
+        and one.mean_text_length >= TEXT_LENGTH
         and one.n_distinct > FEW_CATEGORIES
     )
 

@@ -141,6 +141,7 @@ def _evaluation(
         hidden=judged.hidden,
         baseline_hidden=judged.baseline_hidden,
         comparison=judged.comparison,
+        baseline_converged=None if judged.baseline is None else judged.baseline.model.converged,
         truth=None if score.truth is None else truth_scores(score.truth, names, confidence),
         baseline_truth=None
         if baseline_truth is None
