@@ -225,8 +225,8 @@ def _symmetric_graph(
 ) -> BlockGraph:
     """Return the graph of neighbour lists: weighed, turned round, exchanged between strips.
 
-    One task a pair of strips; about 12 bytes move a neighbour. Every 2**20-th part of the rows at
-    most sends its last distance to one worker for the median.
+    One task a pair of strips; about 12 bytes move a neighbour. For the median d_k, the last
+    distances of 2**20 rows at most (8 MiB) come together on one worker.
     """
     n_rows, starts = sum(row_chunks), row_starts(row_chunks)
     n_strips = len(row_chunks)
