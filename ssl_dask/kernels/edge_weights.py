@@ -65,7 +65,8 @@ def edge_weights(
     """Return the weight of each place of the lists, float32 (n, k); 0 where there is nobody.
 
     "gaussian" is exp(-4 d^2 / d_k^2) with d_k the distance to the row's last neighbour, at least
-    the square root of `floor` (Calder, Cook, Thorpe and Slepcev, Poisson Learning, ICML 2020); 1 at distance 0. "uniform" is 1.
+    the square root of `floor` (Calder, Cook, Thorpe and Slepcev, Poisson Learning, ICML 2020); it
+    is 1 at distance 0. "uniform" is 1.
 
     Parameters
     ----------
