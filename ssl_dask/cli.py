@@ -283,7 +283,7 @@ def _signals_as_exceptions() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _fail(code: int, text: str, error: BaseException, **fields: Any) -> int:
+def _fail(code: int, text: str, error: BaseException, /, **fields: Any) -> int:
     """Print the text for people, and the last line of stderr for programs."""
     run_id, stage = getattr(error, "run_place", (None, None))
     if text:
