@@ -1,0 +1,131 @@
+"""Processes that a test starts on loopback, and that it ends by their own process ids."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+
+
+def free_ports(number: int) -> list[int]:
+    """Return ports of loopback that nobody listens on now, all different."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def environment(
+    extra: Mapping[str, str] | None = None, *, import_first: Path | None = None
+) -> dict[str, str]:
+    """Return this process's environment, with the project's code first on the import path."""
+    paths = [str(PROJECT)] if import_first is None else [str(import_first), str(PROJECT)]
+    settings = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, **settings, **(extra or {})}
+
+
+@contextmanager
+def running(
+    command: Sequence[str],
+    log: Path,
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    patience: float = 10.0,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process with both of its outputs in `log`; end it and its children, whatever happens.
+
+    It leads a process group of its own, so that children can be ended with it. It has `patience`
+    seconds to end by itself.
+    """
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            command, stdout=stream, stderr=subprocess.STDOUT, env=env, cwd=cwd, process_group=0
+        )
+    try:
+        yield process
+    finally:
+        end_group(process, patience=patience)
+
+
+def end_group(process: subprocess.Popen[Any], *, patience: float = 10.0) -> None:
+    """Ask the process to end, then kill what is left of its group."""
+    if process.poll() is None and patience:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def wait_for_port(port: int, process: subprocess.Popen[Any], log: Path, seconds: float) -> None:
+    """Wait until something listens on a port of loopback; fail with the log if it never does."""
+    stop = time.monotonic() + seconds
+    while time.monotonic() < stop:
+        assert process.poll() is None, f"it ended early: {log.read_text()[-3000:]}"
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"nothing listens on port {port}: {log.read_text()[-3000:]}")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: exit code, both outputs, wall time in seconds."""
+
+    code: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+    @property
+    def last_words(self) -> dict[str, Any]:
+        """The last line of stderr, which is JSON after a failure."""
+        words: dict[str, Any] = json.loads(self.stderr.splitlines()[-1])
+        return words
+
+    @property
+    def path(self) -> Path:
+        """The run's folder, the first line of stdout."""
+        return Path(self.stdout.splitlines()[0])
+
+
+def ssl_dask(
+    *arguments: str | Path,
+    cwd: Path,
+    extra: Mapping[str, str] | None = None,
+    seconds: float = 240.0,
+) -> Ended:
+    """Run `ssl-dask` to its end in a process of its own."""
+    command = [sys.executable, "-m", "ssl_dask", *map(str, arguments)]
+    began = time.monotonic()
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(extra),
+        cwd=cwd,
+        process_group=0,
+    )
+    try:
+        stdout, stderr = process.communicate(timeout=seconds)
+    finally:
+        end_group(process)
+    return Ended(process.returncode, stdout, stderr, time.monotonic() - began)
