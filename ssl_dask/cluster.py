@@ -36,7 +36,7 @@ _DASK_SETTINGS = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.large-graph-warning-threshold": "64 MiB",
 }
-# Scheduler and workers always listen for HTTP; without a dashboard there is nothing to be had there.
+# Scheduler and workers always listen for HTTP; without a dashboard they have no pages.
 _NO_PAGES: dict[str, list[str]] = {
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],

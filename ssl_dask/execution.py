@@ -124,10 +124,13 @@ class Execution:
 
     def _wait(self, futures: list[Future], what: str) -> None:
         """Wait until all futures are done; never a bare wait, which hangs when workers are gone."""
+        assert self.client is not None
         watch = _StallWatch(self.client, self._stall_seconds, self._no_workers_seconds)
         while True:
             try:
-                wait_for_futures(futures, timeout=TICK_SECONDS)
+                # `wait` asks for the ambient client, which may be another one, or none.
+                with self.client.as_current():
+                    wait_for_futures(futures, timeout=TICK_SECONDS)
                 finished = True
             except TimeoutError:
                 finished = False

@@ -13,6 +13,7 @@ the same most likely class.
 
 from __future__ import annotations
 
+import itertools
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ import numpy.typing as npt
 from scipy import sparse
 
 from ssl_dask.kernels.label_distributions import TIE_MARGIN
+
+Scores = npt.NDArray[np.floating]
 
 SMALLEST = float(np.finfo(np.float32).smallest_normal)
 """Smaller scores become 0. Numbers below have few digits left, down to a last one that rounding
@@ -128,10 +131,14 @@ def strip_scaling(strip: sparse.csr_array, *, symmetric: bool) -> StripScaling:
 
 
 def initial_values(
-    n_rows: int, seeds: StripSeeds, scaling: StripScaling, factor: float
-) -> npt.NDArray[np.float32]:
-    """Return Z_0, float32 (n, G * C): `factor` times B, or B itself where a row is clamped."""
-    Z = np.zeros((n_rows, seeds.values.shape[1]), dtype=np.float32)
+    n_rows: int,
+    seeds: StripSeeds,
+    scaling: StripScaling,
+    factor: float,
+    dtype: npt.DTypeLike = np.float32,
+) -> Scores:
+    """Return Z_0, `dtype` (n, G * C): `factor` times B, or B itself where a row is clamped."""
+    Z = np.zeros((n_rows, seeds.values.shape[1]), dtype=dtype)
     if len(seeds.positions):
         n_classes = seeds.values.shape[1] // seeds.clamped.shape[1]
         clamped = np.repeat(seeds.clamped, n_classes, axis=1)
@@ -142,37 +149,33 @@ def initial_values(
 
 def sweep_strip(
     strip: sparse.csr_array,
-    Z: npt.NDArray[np.float32],
+    Z: Scores,
     first_row: int,
-    Z_before: npt.NDArray[np.float32],
+    Z_before: Scores,
     seeds: StripSeeds,
     scaling: StripScaling,
     coefficients: Coefficients,
-    *,
-    normalise: bool,
-) -> tuple[npt.NDArray[np.float32], SweepCounts]:
+) -> tuple[Scores, SweepCounts]:
     """Return the strip's rows of Z_{t+1}, and what changed.
 
-    Each row is a sum over its neighbours in the order of their numbers, in float32, then one
-    line of float64 arithmetic: the bits of a row depend neither on the strip it lies in nor on
-    the number of columns.
+    Each row is a sum over its neighbours in the order of their numbers, in float64, rounded once
+    to the type of Z: the bits of a row depend neither on the strip it lies in nor on the number of
+    columns.
 
     Parameters
     ----------
     strip
         Weights (n, N), float32: rows `first_row` to `first_row + n` of W.
     Z
-        float32 (N, G * C): Z_t of all rows.
+        float32 or float64 (N, G * C): Z_t of all rows.
     Z_before
-        float32 (n, G * C): Z_{t-1} of the strip's rows.
-    normalise
-        Divide each row by its sum, group by group, before seeds are clamped.
+        (n, G * C), of the same type: Z_{t-1} of the strip's rows.
 
     Notes
     -----
-    Memory: 4 (N + 3 n) G C bytes. Time: one multiplication and addition for each edge and column.
+    Memory: (N + 2 n) G C numbers. Time: one multiplication and addition for each edge and column.
     """
-    product = strip @ Z
+    new = np.empty((strip.shape[0], Z.shape[1]), dtype=Z.dtype)
     own = Z[first_row : first_row + strip.shape[0]]
     n_groups = seeds.clamped.shape[1]
     n_classes = Z.shape[1] // n_groups
@@ -184,8 +187,12 @@ def sweep_strip(
         np.zeros(n_groups),
         np.zeros(n_classes, dtype=np.int64),
     )
-    _compiled_finish()(
-        product,
+    _compiled_sweep()(
+        new,
+        strip.indptr.astype(np.int64),
+        strip.indices,
+        strip.data,
+        Z,
         own,
         Z_before,
         scaling.inverse_degree,
@@ -194,10 +201,9 @@ def sweep_strip(
         seeds.values,
         seeds.clamped,
         np.array(coefficients, dtype=np.float64),
-        normalise,
         *counts,
     )
-    return product, counts
+    return new, counts
 
 
 @lru_cache(maxsize=1)
@@ -215,34 +221,51 @@ def _add_rows(indptr, data, sums):  # type: ignore[no-untyped-def]
 
 
 @lru_cache(maxsize=1)
-def _compiled_finish() -> Any:
+def _compiled_sweep() -> Any:
     """Compile `_finish_rows` once, at its first use, for arrays that may be read-only."""
     f32_2d = numba.types.Array(numba.float32, 2, "C", readonly=True)
     f64_1d = numba.types.Array(numba.float64, 1, "C", readonly=True)
     i64_1d = numba.types.Array(numba.int64, 1, "C", readonly=True)
     bool_2d = numba.types.Array(numba.boolean, 2, "C", readonly=True)
     counts = (numba.int64[::1], numba.int64[::1], *(numba.float64[::1],) * 3)
-    signature = numba.void(
-        numba.float32[:, ::1],
-        *(f32_2d, f32_2d, f64_1d, f64_1d, i64_1d, f32_2d, bool_2d, f64_1d, numba.boolean),
-        *counts,
-        numba.int64[::1],
-    )
-    return numba.njit([signature], nogil=True, cache=True)(_finish_rows)
+    f32_1d = numba.types.Array(numba.float32, 1, "C", readonly=True)
+    signatures = []
+    for index, number in itertools.product(
+        (numba.int32, numba.int64), (numba.float32, numba.float64)
+    ):
+        indices = numba.types.Array(index, 1, "C", readonly=True)
+        scores = numba.types.Array(number, 2, "C", readonly=True)
+        signatures.append(
+            numba.void(
+                number[:, ::1],
+                *(i64_1d, indices, f32_1d, scores, scores, scores),
+                *(f64_1d, f64_1d, i64_1d, f32_2d, bool_2d, f64_1d),
+                *counts,
+                numba.int64[::1],
+            )
+        )
+    return numba.njit(signatures, nogil=True, cache=True)(_sweep_rows)
 
 
-def _finish_rows(  # type: ignore[no-untyped-def]
-    product, own, before, inverse_degree, row_scale, seed_rows, seed_values, clamped, coefficients,
-    normalise, changed, reached, steps, residuals, largest,
+def _sweep_rows(  # type: ignore[no-untyped-def]
+    new_rows, indptr, indices, data, Z, own, before, inverse_degree, row_scale, seed_rows,
+    seed_values, clamped, coefficients, changed, reached, steps, residuals, largest,
     class_rows,
 ):  # fmt: skip
-    """Turn W Z_t in `product` into Z_{t+1}, in place, and count what changed."""
+    """Write the rows of Z_{t+1} to `new_rows`, and count what changed."""
     a, b, c = coefficients[0], coefficients[1], coefficients[2]
     d, p, q = coefficients[3], coefficients[4], coefficients[5]
     n_groups = len(changed)
     n_classes = len(class_rows)
     next_seed = 0
-    for i in range(product.shape[0]):
+    walk_sums = np.zeros(Z.shape[1])
+    for i in range(new_rows.shape[0]):
+        walk_sums[:] = 0.0
+        for entry in range(indptr[i], indptr[i + 1]):
+            weight = np.float64(data[entry])
+            neighbour = Z[indices[entry]]
+            for k in range(len(walk_sums)):
+                walk_sums[k] += weight * np.float64(neighbour[k])
         seed = -1
         if next_seed < len(seed_rows) and seed_rows[next_seed] == i:
             seed = next_seed
@@ -251,9 +274,8 @@ def _finish_rows(  # type: ignore[no-untyped-def]
         for g in range(n_groups):
             first = g * n_classes
             held = seed >= 0 and clamped[seed, g]
-            total = 0.0
             for k in range(first, first + n_classes):
-                walk = np.float64(product[i, k]) * inverse_degree[i]
+                walk = walk_sums[k] * inverse_degree[i]
                 source = np.float64(0.0)
                 if seed >= 0:
                     source = seed_values[seed, k] / scale
@@ -266,11 +288,7 @@ def _finish_rows(  # type: ignore[no-untyped-def]
                 else:
                     residual = abs(p * walk + q * source - old) * scale
                     residuals[g] = max(residuals[g], residual)
-                product[i, k] = new
-                total += max(new, 0.0)
-            if normalise and not held and total > 0.0:
-                for k in range(first, first + n_classes):
-                    product[i, k] = product[i, k] / total
+                new_rows[i, k] = new
             old_best = first
             new_best = first
             was_empty = True
@@ -278,23 +296,23 @@ def _finish_rows(  # type: ignore[no-untyped-def]
             for k in range(first, first + n_classes):
                 if own[i, k] > own[i, old_best]:
                     old_best = k
-                if product[i, k] > product[i, new_best]:
+                if new_rows[i, k] > new_rows[i, new_best]:
                     new_best = k
                 was_empty = was_empty and own[i, k] == 0.0
-                is_empty = is_empty and product[i, k] == 0.0
-                step = abs(np.float64(product[i, k]) - np.float64(own[i, k])) * scale
+                is_empty = is_empty and new_rows[i, k] == 0.0
+                step = abs(np.float64(new_rows[i, k]) - np.float64(own[i, k])) * scale
                 steps[g] = max(steps[g], step)
-                largest[g] = max(largest[g], abs(product[i, k]) * scale)
+                largest[g] = max(largest[g], abs(new_rows[i, k]) * scale)
             had_label = own[i, old_best] > 0.0
-            has_label = product[i, new_best] > 0.0
+            has_label = new_rows[i, new_best] > 0.0
             if was_empty and not is_empty:
                 reached[g] += 1
             if had_label != has_label:
                 changed[g] += 1
             elif has_label and new_best != old_best:
                 # Two classes that rounding alone sets in order do not make a row restless.
-                lead = np.float64(product[i, new_best]) - np.float64(product[i, old_best])
-                if lead > TIE_MARGIN * product[i, new_best]:
+                lead = np.float64(new_rows[i, new_best]) - np.float64(new_rows[i, old_best])
+                if lead > TIE_MARGIN * new_rows[i, new_best]:
                     changed[g] += 1
             if g == 0 and has_label:
                 class_rows[new_best] += 1

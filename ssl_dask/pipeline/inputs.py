@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,13 +36,13 @@ class Inputs:
         The input.
     needs
         What the job needs of its columns.
-    labels_path
-        The labels file, if there is one.
+    seed_file
+        The labels file, read, if there is one.
     """
 
     dataset: Dataset
     needs: ColumnNeeds
-    labels_path: str | None
+    seed_file: SeedFile | None
 
     @classmethod
     def open(cls, spec: JobSpec) -> Inputs:
@@ -66,23 +65,18 @@ class Inputs:
             spec.output.columns,
             id_is_row=spec.input.id is None,
         )
-        labels = spec.input.labels
-        return cls(dataset, needs, None if labels is None else labels.path)
+        return cls(dataset, needs, _read_labels_file(spec, dataset))
 
     @property
     def local_paths(self) -> list[Path]:
         """Files and folders of this machine that are read."""
-        paths = list(self.dataset.local_paths)
-        if self.labels_path is not None and "://" not in self.labels_path:
-            paths.append(Path(self.labels_path))
-        return paths
+        labels = [] if self.seed_file is None else self.seed_file.local_paths
+        return [*self.dataset.local_paths, *labels]
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes the input the same: footers of the data, content of the labels file."""
-        identity: dict[str, Any] = {"files": self.dataset.identity()}
-        if self.labels_path is not None:
-            identity["labels"] = _content_hash(self.labels_path)
-        return identity
+        """Return what makes the input the same: footers of the data, and the labels file's."""
+        labels = [] if self.seed_file is None else [dict(one) for one in self.seed_file.identity]
+        return {"files": self.dataset.identity(), "labels": labels}
 
 
 @dataclass(frozen=True)
@@ -157,7 +151,7 @@ def read_inputs(spec: JobSpec, inputs: Inputs, execution: Execution) -> ReadData
     """
     layout = plan_blocks(spec, inputs.dataset, execution.memory_per_task)
     reader = ColumnReader(inputs.dataset, layout)
-    scan = scan_input(reader, inputs.needs, execution, seed_file=read_labels_file(spec, inputs))
+    scan = scan_input(reader, inputs.needs, execution, seed_file=inputs.seed_file)
     if scan.problems:
         raise InputDataError([*scan.problems, *_not_shown(scan)])
     assert scan.seeds is not None
@@ -175,14 +169,7 @@ def read_inputs(spec: JobSpec, inputs: Inputs, execution: Execution) -> ReadData
     )
 
 
-def read_labels_file(spec: JobSpec, inputs: Inputs) -> SeedFile | None:
-    """Read the labels file of a job that has one.
-
-    Raises
-    ------
-    InputDataError
-        It is not there, cannot be read, or lacks a column.
-    """
+def _read_labels_file(spec: JobSpec, dataset: Dataset) -> SeedFile | None:
     labels = spec.input.labels
     if labels is None:
         return None
@@ -191,7 +178,7 @@ def read_labels_file(spec: JobSpec, inputs: Inputs) -> SeedFile | None:
         id_column=labels.id,
         label_column=labels.label,
         base=Path.cwd(),
-        id_type=labels_file_id_type(inputs.dataset, spec.input.id),
+        id_type=labels_file_id_type(dataset, spec.input.id),
         classes=spec.input.classes,
         allow_unmatched=labels.allow_unmatched,
     )
@@ -214,11 +201,3 @@ def result_schema(spec: JobSpec, inputs: Inputs, data: ReadData) -> OutputSchema
 def _not_shown(scan: InputScan) -> list[Problem]:
     hidden = scan.n_problems - len(scan.problems)
     return [Problem(f"{hidden:,} more problems of this kind")] if hidden > 0 else []
-
-
-def _content_hash(path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputDataError(f"cannot be read: {error.strerror}", file=path) from None

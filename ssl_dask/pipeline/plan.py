@@ -11,7 +11,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.features.feature_groups import CategoricalGroup, NumericGroup, TextGroup, VectorGroup
 from ssl_dask.graph.graph_estimate import estimate_graph
 from ssl_dask.job_spec import JobSpec
-from ssl_dask.pipeline.inputs import Inputs, plan_blocks, read_inputs, read_labels_file
+from ssl_dask.pipeline.inputs import Inputs, plan_blocks, read_inputs
 from ssl_dask.storage.dataset import Dataset
 from ssl_dask.storage.output_path import check_output_path
 from ssl_dask.storage.row_layout import RowLayout
@@ -76,9 +76,8 @@ def validate_job(spec: JobSpec, *, schema_only: bool = False) -> Rows:
         ("rows", f"{dataset.n_rows:,} in {len(dataset.files):,} file(s)"),
     ]
     if schema_only:
-        labels = read_labels_file(spec, inputs)
-        if labels is not None and labels.problems:
-            raise InputDataError(labels.problems)
+        if inputs.seed_file is not None and inputs.seed_file.problems:
+            raise InputDataError(inputs.seed_file.problems)
         notes = list(dataset.notes)
         summary.append(("checked", "names and types; the rows were not read"))
     else:

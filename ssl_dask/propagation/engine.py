@@ -20,12 +20,16 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.kernels.label_distributions import normalise_rows, row_mass
 from ssl_dask.kernels.propagation_step import Coefficients
+from ssl_dask.propagation.chebyshev import StagedChebyshev
 from ssl_dask.propagation.seed_sources import SeedSources
-from ssl_dask.propagation.stop_rule import ErrorMeasure, StopRule
+from ssl_dask.propagation.stop_rule import StopRule
 from ssl_dask.propagation.sweeps import WHAT, StripSetup, Sweeps, Values, make_sweeps
 from ssl_dask.round_record import RoundRecord
 
 CHECKPOINT_SECONDS = 300.0
+SEED_VALUE = 2.0**48
+"""What B holds at a seed, in the column of its class. Scores decay with the distance from seeds:
+a large power of two doubles the distance that float32 can bridge, and changes no other bit."""
 
 OnRound = Callable[[RoundRecord], None]
 State = Sequence[Sequence[Delayed]]
@@ -58,16 +62,13 @@ class Recurrence:
         F_t = a S F_{t-1} + b F_{t-1} + c F_{t-2} + d B.
     clamp_seeds
         Seeds keep their label.
-    normalise
-        Each row is divided by its sum after each sweep, before seeds are clamped.
-    seed_value
-        What B holds at a seed, in the column of its class. A method without normalisation takes
-        a large power of two: scores decay with the distance from the seeds, and this doubles
-        the distance that float32 can bridge, without changing another bit.
-    error
-        How the stop rule measures the error.
     settings
         The parameters of the method, in JSON types: a checkpoint fits only the same.
+    dtype
+        Type that scores are kept in.
+    stages
+        The schedule of steps for a bound that is not known, which the stop rule asks; None where
+        the residual bounds the error by itself.
     """
 
     name: str
@@ -75,10 +76,9 @@ class Recurrence:
     target: tuple[float, float]
     steps: Callable[[int], tuple[float, float, float, float]]
     clamp_seeds: bool
-    normalise: bool
-    seed_value: float
-    error: ErrorMeasure
     settings: Mapping[str, Any]
+    dtype: Literal["float32", "float64"] = "float32"
+    stages: StagedChebyshev | None = None
 
     def coefficients(self, iteration: int) -> Coefficients:
         """Return all numbers of sweep `iteration`, counted from 1."""
@@ -87,7 +87,7 @@ class Recurrence:
     @property
     def error_scale(self) -> float:
         """Largest entry of q B, or of B where seeds are clamped."""
-        return self.seed_value if self.clamp_seeds else self.seed_value * self.target[1]
+        return SEED_VALUE if self.clamp_seeds else SEED_VALUE * self.target[1]
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Propagated:
     n_iter
         Number of sweeps, over all resumed runs.
     reason
-        "converged"; "max_iter"; "rounding": float32 allows no smaller error.
+        "converged"; "max_iter"; "rounding": the type of the scores allows no smaller error.
     n_without_evidence
         Rows of F that are zero: in a component without a seed, or too far from one.
     """
@@ -180,7 +180,9 @@ def propagate(
     identity = _identity(graph, sources, recurrence)
     if resume is not None:
         _check_identity(resume[2], identity)
-    rule = StopRule(graph.n_rows, tol, recurrence.error, recurrence.error_scale)
+    rule = StopRule(
+        graph.n_rows, tol, recurrence.error_scale, np.dtype(recurrence.dtype), recurrence.stages
+    )
     with closing(_make_sweeps(graph, sources, recurrence, execution)) as sweeps:
         records: list[RoundRecord] = []
         if resume is None:
@@ -208,14 +210,14 @@ def _make_sweeps(
     graph: BlockGraph, sources: SeedSources, recurrence: Recurrence, execution: Execution
 ) -> Sweeps:
     seeds = [
-        sources.in_rows(first, first + n, value=recurrence.seed_value, clamp=recurrence.clamp_seeds)
+        sources.in_rows(first, first + n, value=SEED_VALUE, clamp=recurrence.clamp_seeds)
         for first, n in zip(graph.row_starts, graph.row_chunks, strict=True)
     ]
     return make_sweeps(
         graph,
         seeds,
         symmetric=recurrence.symmetric,
-        normalise=recurrence.normalise,
+        dtype=recurrence.dtype,
         execution=execution,
     )
 
@@ -226,7 +228,7 @@ def _sweep(sweeps: Sweeps, recurrence: Recurrence, rule: StopRule, iteration: in
     return RoundRecord(
         iteration=iteration,
         labels_changed=int(counts.changed[0]),
-        residual=rule.observe(counts),
+        residual=rule.observe(counts, iteration),
         class_mass=tuple((counts.class_rows / sweeps.graph.n_rows).tolist()),
         seconds=time.monotonic() - began,
     )
@@ -248,9 +250,7 @@ def _finish(
     ]
     finished = execution.persist(
         [
-            delayed(_finish_block, pure=False)(
-                block, setup, place, n_classes, recurrence.seed_value
-            )
+            delayed(_finish_block, pure=False)(block, setup, place, n_classes, SEED_VALUE)
             for block, setup, place in zip(blocks, sweeps.setups, places, strict=True)
         ],
         WHAT,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from pydantic import Field
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.labels import Labels
+from ssl_dask.propagation.chebyshev import ChebyshevSteps
 from ssl_dask.propagation.engine import (
     CHECKPOINT_SECONDS,
     Checkpoint,
@@ -25,8 +26,6 @@ from ssl_dask.propagation.engine import (
 from ssl_dask.propagation.graph_classifier import GraphClassifier
 from ssl_dask.propagation.seed_sources import SeedSources
 from ssl_dask.spec_model import SpecModel
-
-SEED_VALUE = 2.0**48
 
 
 class LabelSpreadingSpec(SpecModel):
@@ -42,23 +41,19 @@ class LabelSpreadingSpec(SpecModel):
     """Largest residual when it stops, relative to the largest source."""
 
 
-class ChebyshevSteps:
-    """Coefficients (a, b, c, d) of Chebyshev semi-iteration on the spectrum [1 - alpha, 1 + alpha].
+def chebyshev_steps(alpha: float) -> Callable[[int], tuple[float, float, float, float]]:
+    """Return the coefficients (a, b, c, d) of each sweep for F = alpha S F + (1 - alpha) B.
 
-    The eigenvalues of a symmetrically scaled S lie in [-1, 1], so those of I - alpha S lie
-    there: no eigenvalue needs to be estimated (Golub and Varga 1961; Saad 2003, section 12.3).
+    The eigenvalues of a symmetrically scaled S lie in [-1, 1], so alpha bounds those of alpha S:
+    none needs to be estimated.
     """
+    chebyshev = ChebyshevSteps(alpha)
 
-    def __init__(self, alpha: float) -> None:
-        self.alpha = alpha
-        self._omegas = [1.0, 2.0 / (2.0 - alpha**2)]
+    def steps(iteration: int) -> tuple[float, float, float, float]:
+        omega = chebyshev.omega(iteration)
+        return omega * alpha, 0.0, 1.0 - omega, omega * (1.0 - alpha)
 
-    def __call__(self, iteration: int) -> tuple[float, float, float, float]:
-        """Return the coefficients of sweep `iteration`, counted from 1."""
-        while len(self._omegas) < iteration:
-            self._omegas.append(1.0 / (1.0 - self.alpha**2 * self._omegas[-1] / 4.0))
-        omega = self._omegas[iteration - 1]
-        return omega * self.alpha, 0.0, 1.0 - omega, omega * (1.0 - self.alpha)
+    return steps
 
 
 def label_spreading(
@@ -101,11 +96,8 @@ def label_spreading(
         name="label_spreading",
         symmetric=True,
         target=(alpha, 1.0 - alpha),
-        steps=ChebyshevSteps(alpha),
+        steps=chebyshev_steps(alpha),
         clamp_seeds=False,
-        normalise=False,
-        seed_value=SEED_VALUE,
-        error="residual",
         settings={"alpha": alpha, "tol": tol},
     )
     return propagate(

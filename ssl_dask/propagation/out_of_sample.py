@@ -95,7 +95,10 @@ def _whole(F: Values | da.Array) -> Delayed:
 
 
 def _blocks(X: Any) -> list[Any]:
-    return list(X.to_delayed().ravel()) if isinstance(X, da.Array) else [X]
+    if not isinstance(X, da.Array):
+        return [X]
+    # Optimising puts names in the place of futures; once `X` is gone their results would be too.
+    return list(X.to_delayed(optimize_graph=False).ravel())
 
 
 def _joined(

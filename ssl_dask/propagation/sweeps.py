@@ -20,6 +20,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.kernels.propagation_step import (
     Coefficients,
+    Scores,
     StripScaling,
     StripSeeds,
     SweepCounts,
@@ -30,7 +31,7 @@ from ssl_dask.kernels.propagation_step import (
 
 WHAT = "propagation"
 
-Values = npt.NDArray[np.float32]
+Values = Scores
 
 
 class StripSetup(NamedTuple):
@@ -49,7 +50,7 @@ class Sweeps(ABC):
         The graph.
     seeds
         The seeds of each strip.
-    symmetric, normalise
+    symmetric
         As in the recurrence.
     execution
         Where the tasks run.
@@ -61,12 +62,12 @@ class Sweeps(ABC):
         seeds: Sequence[StripSeeds],
         *,
         symmetric: bool,
-        normalise: bool,
+        dtype: npt.DTypeLike,
         execution: Execution,
     ) -> None:
         self.graph = graph
-        self.normalise = normalise
         self.execution = execution
+        self.dtype = np.dtype(dtype)
         self.n_columns = seeds[0].values.shape[1]
         self.strips = execution.persist(graph.strips, "graph")
         self.setups = execution.persist(
@@ -83,7 +84,7 @@ class Sweeps(ABC):
 
     @abstractmethod
     def restore(self, state: Sequence[Sequence[Delayed]]) -> None:
-        """Set Z_t and Z_{t-1} from blocks of any sizes, float32 (n, G * C) each, in row order."""
+        """Set Z_t and Z_{t-1} from blocks of any sizes, (n, G * C) each, in row order."""
 
     @abstractmethod
     def advance(self, coefficients: Coefficients) -> SweepCounts:
@@ -91,7 +92,7 @@ class Sweeps(ABC):
 
     @abstractmethod
     def state(self) -> list[list[Delayed]]:
-        """Return the blocks of Z_t and of Z_{t-1}, float32 (n_i, G * C) each."""
+        """Return the blocks of Z_t and of Z_{t-1}, (n_i, G * C) each."""
 
     def close(self) -> None:  # noqa: B027 (nothing to give back unless a subclass says so)
         """Give back what the sweeps held; blocks that were returned stay good."""
@@ -106,12 +107,12 @@ def make_sweeps(
     seeds: Sequence[StripSeeds],
     *,
     symmetric: bool,
-    normalise: bool,
+    dtype: npt.DTypeLike,
     execution: Execution,
 ) -> Sweeps:
     """Return the sweeps that fit `execution`: tasks on its cluster, or arrays of this process."""
     kind = SweepsInProcess if execution.client is None else SweepsOnCluster
-    return kind(graph, seeds, symmetric=symmetric, normalise=normalise, execution=execution)
+    return kind(graph, seeds, symmetric=symmetric, dtype=dtype, execution=execution)
 
 
 class SweepsInProcess(Sweeps):
@@ -124,7 +125,7 @@ class SweepsInProcess(Sweeps):
         """Set Z_0 and Z_{-1}."""
         self._fetch_parts()
         blocks = [
-            initial_values(n, setup.seeds, setup.scaling, factor)
+            initial_values(n, setup.seeds, setup.scaling, factor, self.dtype)
             for n, (_, _, setup) in zip(self.graph.row_chunks, self._parts, strict=True)
         ]
         self.Z = np.concatenate(blocks)
@@ -151,7 +152,6 @@ class SweepsInProcess(Sweeps):
                 setup.seeds,
                 setup.scaling,
                 coefficients,
-                normalise=self.normalise,
             )
             # No other strip looks at these rows of Z_{t-1}: Z_{t+1} takes their place.
             self.Z_before[rows] = values
@@ -193,7 +193,7 @@ class SweepsOnCluster(Sweeps):
     Notes
     -----
     Tasks of a sweep: strips + 2. Bytes moved: 4 N G C to each worker but one. Memory of a
-    worker: its strips, and 4 N G C bytes for Z_t. This process sees counts and maxima only.
+    worker: its strips, and N G C numbers for Z_t. This process sees counts and maxima only.
     """
 
     # Each block is the pair (values, counts) that a sweep returns.
@@ -204,7 +204,7 @@ class SweepsOnCluster(Sweeps):
         """Set Z_0 and Z_{-1}."""
         self.blocks = self.execution.persist(
             [
-                delayed(_initial_block, pure=False)(n, setup, factor)
+                delayed(_initial_block, pure=False)(n, setup, factor, self.dtype)
                 for n, setup in zip(self.graph.row_chunks, self.setups, strict=True)
             ],
             WHAT,
@@ -231,7 +231,7 @@ class SweepsOnCluster(Sweeps):
         whole = delayed(_join_values, pure=False)(self.blocks)
         task = delayed(_sweep_block, pure=False)
         swept = [
-            task(strip, whole, first, before, setup, tuple(coefficients), self.normalise)
+            task(strip, whole, first, before, setup, tuple(coefficients))
             for strip, first, before, setup in zip(
                 self.strips, self.graph.row_starts, self.blocks_before, self.setups, strict=True
             )
@@ -260,8 +260,8 @@ def _strip_setup(strip: sp.csr_array, seeds: StripSeeds, symmetric: bool) -> Str
     return StripSetup(strip_scaling(strip, symmetric=symmetric), seeds)
 
 
-def _initial_block(n_rows: int, setup: StripSetup, factor: float) -> Block:
-    return initial_values(n_rows, setup.seeds, setup.scaling, factor), None
+def _initial_block(n_rows: int, setup: StripSetup, factor: float, dtype: npt.DTypeLike) -> Block:
+    return initial_values(n_rows, setup.seeds, setup.scaling, factor, dtype), None
 
 
 def _sweep_block(
@@ -271,7 +271,6 @@ def _sweep_block(
     before: Block,
     setup: StripSetup,
     coefficients: tuple[float, ...],
-    normalise: bool,
 ) -> Block:
     return sweep_strip(
         strip,
@@ -281,7 +280,6 @@ def _sweep_block(
         setup.seeds,
         setup.scaling,
         Coefficients(*coefficients),
-        normalise=normalise,
     )
 
 
