@@ -22,7 +22,7 @@ from ssl_dask.storage.output_schema import ROW_COLUMN, OutputSchema, check_names
 from ssl_dask.storage.row_layout import RowLayout, plan_layout
 
 # A task holds a block a few times over: as read, as features in float64 and float32, as output.
-BLOCKS_PER_TASK_MEMORY = 64
+BLOCKS_PER_TASK_MEMORY = 16
 MIN_BLOCK_BYTES, MAX_BLOCK_BYTES = 2**20, 2**28
 
 
