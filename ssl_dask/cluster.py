@@ -69,7 +69,8 @@ def open_client(spec: ClusterSpec, *, dashboard: bool = False) -> Iterator[Clien
     Raises
     ------
     JobSpecError
-        An unencrypted address of another machine, or workers of other versions.
+        An unencrypted address of another machine, TLS without usable files, or workers of other
+        versions.
     ComputeError
         The scheduler does not answer.
     """
@@ -135,6 +136,7 @@ def _remote(spec: ClusterSpec) -> Iterator[Client]:
         }
         given = {key: value for key, value in own.items() if value is not None}
         security = Security(require_encryption=True, **given)
+        _check_tls_files(security)
     try:
         client = Client(
             spec.address, security=security, timeout=CONNECT_SECONDS, set_as_default=False
@@ -149,6 +151,24 @@ def _remote(spec: ClusterSpec) -> Iterator[Client]:
         _check_workers(client)
         client.register_plugin(OneThreadPerTask())
         yield client
+
+
+def _check_tls_files(security: Security) -> None:
+    """Refuse TLS files that are missing or unusable: Dask would call the first a TypeError."""
+    try:
+        context = security.get_connection_args("client")["ssl_context"]
+    except OSError as error:
+        # ssl's errors are OSErrors too, and do not name the file.
+        where = f" {error.filename}" if error.filename else ""
+        raise JobSpecError(
+            f"the files for TLS cannot be used:{where} {error.strerror or error}",
+            hint="look at cluster.tls_ca_file, cluster.tls_cert and cluster.tls_key",
+        ) from None
+    if context is None:
+        raise JobSpecError(
+            "tls:// needs the authority's certificate, a certificate of this client, and its key",
+            hint="set cluster.tls_ca_file, tls_cert and tls_key, or Dask's own configuration",
+        )
 
 
 def _check_workers(client: Client) -> None:
