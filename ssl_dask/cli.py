@@ -6,14 +6,17 @@ Stdout carries only results; everything else goes to stderr. The exit codes are 
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import shlex
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -24,9 +27,11 @@ from rich.console import Console
 from rich.table import Table
 
 from ssl_dask import __version__
-from ssl_dask.errors import JobSpecError, SslDaskError
+from ssl_dask.errors import MAX_PROBLEMS_SHOWN, JobSpecError, SslDaskError
 
 EXIT_DEFECT = 70
+CLEANUP_SECONDS = 10.0
+"""A signal that comes sooner after the first does not interrupt the cleanup."""
 
 app = typer.Typer(
     name="ssl-dask",
@@ -95,18 +100,14 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write a commented job file from the columns that are found."""
-    from ssl_dask.pipeline import draft_job
+    from ssl_dask.pipeline import draft_job, write_draft
 
     target = output.resolve().parent if output else Path.cwd()
     text = draft_job(data, relative_to=target)
     if output is None:
         typer.echo(text, nl=False)
         return
-    if output.exists() and not force:
-        raise JobSpecError(
-            "exists already", file=str(output), hint="choose another name, or --force"
-        )
-    output.write_text(text, encoding="utf-8")
+    write_draft(text, output, force=force)
     typer.echo(output)
 
 
@@ -168,17 +169,18 @@ def run(
     """Label the rows, and write Parquet and a report."""
     from ssl_dask.job_spec import load_job
 
-    settings = [*(overrides or ()), *_cluster_overrides(cluster)]
-    if cluster is not None:
-        # The place to run is replaced as a whole, so that keys of another kind do not clash.
-        settings.insert(0, "cluster={}")
-    _run(
-        load_job(job, settings),
-        resume=resume,
-        force=force,
-        dashboard=dashboard,
-        json_logs=json_logs,
-    )
+    with _last_words_as_json(json_logs):
+        settings = [*(overrides or ()), *_cluster_overrides(cluster)]
+        if cluster is not None:
+            # The place to run is replaced as a whole, so that keys of another kind do not clash.
+            settings.insert(0, "cluster={}")
+        _run(
+            load_job(job, settings),
+            resume=resume,
+            force=force,
+            dashboard=dashboard,
+            json_logs=json_logs,
+        )
 
 
 @app.command()
@@ -221,9 +223,10 @@ def demo(
     from ssl_dask.job_spec import load_job
     from ssl_dask.pipeline import shipped_job
 
-    job = shipped_job("mnist")
-    spec = load_job(job, [f"output.path={json.dumps(str(output.resolve()))}"])
-    _run(spec, resume=False, force=force, dashboard=False, json_logs=json_logs)
+    with _last_words_as_json(json_logs):
+        job = shipped_job("mnist")
+        spec = load_job(job, [f"output.path={json.dumps(str(output.resolve()))}"])
+        _run(spec, resume=False, force=force, dashboard=False, json_logs=json_logs)
 
 
 def _run(spec: Any, *, resume: bool, force: bool, dashboard: bool, json_logs: bool) -> None:
@@ -235,6 +238,16 @@ def _run(spec: Any, *, resume: bool, force: bool, dashboard: bool, json_logs: bo
     typer.echo(result.path)
     title = "already done, nothing computed" if result.already_done else spec.name
     _print_table(title, summary_rows(result))
+
+
+@contextmanager
+def _last_words_as_json(json_logs: bool) -> Iterator[None]:
+    """Where the log is JSON, let an error be told in JSON alone."""
+    try:
+        yield
+    except BaseException as error:
+        error.json_only = json_logs or not sys.stderr.isatty()  # type: ignore[attr-defined]
+        raise
 
 
 def _cluster_overrides(text: str | None) -> list[str]:
@@ -265,16 +278,20 @@ def _print_table(title: str, rows: list[tuple[str, str]]) -> None:
 @contextmanager
 def _signals_as_exceptions() -> Iterator[None]:
     """Let SIGTERM and SIGHUP unwind the stack as SIGINT does: workers and scratch are removed."""
+    first: list[float] = []
 
-    def receive(number: int, frame: FrameType | None) -> NoReturn:
-        # A second signal must not interrupt the cleanup of the first.
-        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(each, signal.SIG_IGN)
-        raise SignalReceived(number)
+    def receive(number: int, frame: FrameType | None) -> None:
+        # A second signal must not interrupt the cleanup of the first, unless that hangs.
+        now = time.monotonic()
+        if not first or now - first[0] > CLEANUP_SECONDS:
+            first[:] = [now]
+            raise SignalReceived(number)
 
+    # A signal that is ignored from the start stays so: that is how nohup works.
     before = {
         number: signal.signal(number, receive)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) != signal.SIG_IGN
     }
     try:
         yield
@@ -286,9 +303,12 @@ def _signals_as_exceptions() -> Iterator[None]:
 def _fail(code: int, text: str, error: BaseException, /, **fields: Any) -> int:
     """Print the text for people, and the last line of stderr for programs."""
     run_id, stage = getattr(error, "run_place", (None, None))
-    if text:
+    if text and not getattr(error, "json_only", False):
         print(text, file=sys.stderr)
     line = {
+        "ts": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+        "level": "error",
+        "event": "failed",
         "code": code,
         "run_id": run_id,
         "stage": stage,
@@ -315,11 +335,14 @@ def _exit_code(arguments: list[str] | None) -> int:
         return int(code or 0)
     except SslDaskError as error:
         fields = error.as_dict()
-        return _fail(fields.pop("code"), f"ssl-dask: {error}", error, **fields)
+        problems = [asdict(one) for one in error.problems[:MAX_PROBLEMS_SHOWN]]
+        code = fields.pop("code")
+        return _fail(code, f"ssl-dask: {error}", error, **fields, problems=problems)
     except SignalReceived as received:
         name = signal.Signals(received.number).name
         hint = "run again with --resume"
-        return _fail(128 + received.number, f"ssl-dask: ended by {name}", received, hint=hint)
+        text = f"ssl-dask: ended by {name}"
+        return _fail(128 + received.number, text, received, message=f"ended by {name}", hint=hint)
     except click.exceptions.ClickException as error:
         error.show(sys.stderr)
         return _fail(error.exit_code, "", error, message=error.format_message())
@@ -330,12 +353,17 @@ def _exit_code(arguments: list[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except Exception as error:
-        traceback.print_exc()
-        command = shlex.join(["ssl-dask", *(arguments or sys.argv[1:])])
-        text = (
-            f"ssl-dask: a defect of ssl_dask {__version__}; please report it with the lines above"
+        lines = traceback.format_exc()
+        command = shlex.join(["ssl-dask", *(sys.argv[1:] if arguments is None else arguments)])
+        hint = f"a defect of ssl_dask {__version__}; please report it with the traceback"
+        return _fail(
+            EXIT_DEFECT,
+            f"{lines}ssl-dask: {hint}",
+            error,
+            message=f"{type(error).__name__}: {command}",
+            hint=hint,
+            traceback=lines,
         )
-        return _fail(EXIT_DEFECT, text, error, message=f"{type(error).__name__}: {command}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging
 import sys
 import threading
 import time
@@ -13,7 +14,6 @@ from typing import Any, Protocol, Self, TextIO
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TaskID,
@@ -25,6 +25,7 @@ from rich.progress import (
 from ssl_dask.round_record import RoundRecord
 
 PROGRESS_LOG_SECONDS = 5.0
+ITERATION_LOG_SECONDS = 1.0
 
 
 class RunListener(Protocol):
@@ -74,8 +75,18 @@ class JsonLines:
         self._stage = "validate"
         self._lock = threading.Lock()
         self._last_progress = (0.0, "")
+        self._last_round = -ITERATION_LOG_SECONDS
+        self._held_round: RoundRecord | None = None
+        self._handlers: list[tuple[logging.Logger, list[logging.Handler]]] = []
 
     def __enter__(self) -> Self:
+        # Whatever libraries say, and Python's warnings, become lines like all others.
+        logging.captureWarnings(True)
+        known = [logging.getLogger(name) for name in list(logging.root.manager.loggerDict)]
+        for logger in [logging.root, logging.getLogger("py.warnings"), *known]:
+            if logger.handlers or logger is logging.root:
+                self._handlers.append((logger, logger.handlers))
+                logger.handlers = [_AsEvents(self)]
         return self
 
     def __exit__(
@@ -84,6 +95,11 @@ class JsonLines:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._write_held_round()
+        for logger, handlers in self._handlers:
+            logger.handlers = handlers
+        self._handlers = []
+        logging.captureWarnings(False)
         self._stream.flush()
 
     def begin(self, run_id: str) -> None:
@@ -93,6 +109,7 @@ class JsonLines:
 
     def stage(self, name: str) -> None:
         """Write a line, and give all further lines the stage."""
+        self._write_held_round()
         self._stage = name
         self.event("stage_begins")
 
@@ -106,8 +123,18 @@ class JsonLines:
         self.event("progress", what=what, done=done, total=total)
 
     def round(self, record: RoundRecord) -> None:
-        """Write the iteration's numbers."""
+        """Write the numbers of the first and the last iteration, and of one a second between."""
+        now = time.monotonic()
+        if now - self._last_round < ITERATION_LOG_SECONDS:
+            self._held_round = record
+            return
+        self._held_round, self._last_round = None, now
         self.event("iteration", **record.as_dict())
+
+    def _write_held_round(self) -> None:
+        if self._held_round is not None:
+            self.event("iteration", **self._held_round.as_dict())
+        self._held_round, self._last_round = None, -ITERATION_LOG_SECONDS
 
     def event(self, name: str, /, *, level: str = "info", **fields: Any) -> None:
         """Write one line."""
@@ -124,6 +151,23 @@ class JsonLines:
             self._stream.flush()
 
 
+class _AsEvents(logging.Handler):
+    """Turns the records of Python's logging into events."""
+
+    def __init__(self, lines: JsonLines) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        self._lines.event(
+            "library_log",
+            level=record.levelname.lower(),
+            logger=record.name,
+            message=self.format(record),
+        )
+
+
 class LiveConsole:
     """Draws the running stage on a terminal: what, how far, how long, how long still."""
 
@@ -134,7 +178,7 @@ class LiveConsole:
             TextColumn("[bold]{task.fields[stage]:<12}"),
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[count]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=self._console,
@@ -155,6 +199,8 @@ class LiveConsole:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        with self._lock:
+            self._end_stage()
         self._bars.stop()
 
     def begin(self, run_id: str) -> None:
@@ -164,20 +210,31 @@ class LiveConsole:
     def stage(self, name: str) -> None:
         """Print how long the last stage took, and begin a new line."""
         with self._lock:
-            now = time.monotonic()
-            if self._task is not None:
-                self._bars.remove_task(self._task)
-                self._console.print(
-                    f"  {self._stage:<12} {now - self._began:6.1f} s", highlight=False
-                )
-            self._stage, self._began = name, now
-            self._task = self._bars.add_task("", total=None, stage=name)
+            self._end_stage()
+            self._stage, self._began = name, time.monotonic()
+            self._task = self._bars.add_task("", total=None, stage=name, count="")
+
+    def _end_stage(self) -> None:
+        if self._task is None:
+            return
+        self._bars.remove_task(self._task)
+        self._task = None
+        seconds = time.monotonic() - self._began
+        self._console.print(f"  {self._stage:<12} {seconds:6.1f} s", highlight=False)
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Move the bar."""
         with self._lock:
             if self._task is not None:
-                self._bars.update(self._task, description=what, completed=done, total=total)
+                # A complete step is not the end of its stage: no full bar, no time left of 0.
+                more = done < total
+                self._bars.update(
+                    self._task,
+                    description=what,
+                    completed=done if more else 0,
+                    count=f"{done:,}/{total:,}" if more else "",
+                )
+                self._total(total if more else None)
 
     def round(self, record: RoundRecord) -> None:
         """Show the iteration, the labels that changed and the residual."""
@@ -187,11 +244,20 @@ class LiveConsole:
         )
         with self._lock:
             if self._task is not None:
-                self._bars.update(self._task, description=text)
+                self._bars.update(self._task, description=text, completed=0, count="")
+                self._total(None)
+
+    def _total(self, total: int | None) -> None:
+        # `Progress.update` takes None for "leave it as it is".
+        assert self._task is not None
+        self._bars.tasks[self._bars.task_ids.index(self._task)].total = total
 
     def event(self, name: str, /, *, level: str = "info", **fields: Any) -> None:
         """Print warnings; leave the rest to the JSON log."""
         if level == "info":
+            return
+        if name == "quality_warning" and sys.stdout.isatty():
+            # The table of the result, on the same terminal, says it too.
             return
         text = fields.pop("message", None) or ", ".join(f"{k}={v}" for k, v in fields.items())
         self._console.print(f"{level}: {text}", style="yellow", highlight=False, markup=False)

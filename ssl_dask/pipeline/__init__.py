@@ -1,18 +1,41 @@
-"""From a resolved job to a committed run: the only place that composes the rooms of the package."""
+"""From a resolved job to a committed run: the only place that composes the rooms of the package.
 
-from ssl_dask.pipeline.draft import draft_job
-from ssl_dask.pipeline.plan import plan_job, validate_job
-from ssl_dask.pipeline.reporting import summary_rows
-from ssl_dask.pipeline.run import RunResult, run_job
-from ssl_dask.pipeline.saved_runs import rebuild_report, shipped_job
+The names below are loaded when they are first used: a worker that unpickles a task of one module
+need not import the drawing of reports, nor `ssl-dask plan` what only a run needs.
+"""
 
-__all__ = [
-    "RunResult",
-    "draft_job",
-    "plan_job",
-    "rebuild_report",
-    "run_job",
-    "shipped_job",
-    "summary_rows",
-    "validate_job",
-]
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ssl_dask.pipeline.draft import draft_job as draft_job
+    from ssl_dask.pipeline.draft import write_draft as write_draft
+    from ssl_dask.pipeline.plan import plan_job as plan_job
+    from ssl_dask.pipeline.plan import validate_job as validate_job
+    from ssl_dask.pipeline.reporting import summary_rows as summary_rows
+    from ssl_dask.pipeline.run import RunResult as RunResult
+    from ssl_dask.pipeline.run import run_job as run_job
+    from ssl_dask.pipeline.saved_runs import rebuild_report as rebuild_report
+    from ssl_dask.pipeline.saved_runs import shipped_job as shipped_job
+
+_HOMES = {
+    "RunResult": "run",
+    "draft_job": "draft",
+    "plan_job": "plan",
+    "rebuild_report": "saved_runs",
+    "run_job": "run",
+    "shipped_job": "saved_runs",
+    "summary_rows": "reporting",
+    "validate_job": "plan",
+    "write_draft": "draft",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -8,8 +8,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ssl_dask.errors import JobSpecError
 from ssl_dask.storage.column_profile import ColumnProfile, profile_columns
 from ssl_dask.storage.dataset import Dataset
+from ssl_dask.storage.durable_files import storage_errors
 
 LABEL_NAME = re.compile(r"(^|_)(label|labels|class|target|y|is_fraud|fraud|spam)($|_)", re.I)
 ID_NAME = re.compile(r"(^|_)(id|key|uuid|guid)$|^(id|key|uuid)(_|$)", re.I)
@@ -58,6 +60,24 @@ def draft_job(data: str, *, relative_to: Path) -> str:
         "cluster: {kind: local}        # workers: 2, memory: 2GiB; or kind: address, address: tcp://...",
     ]
     return "\n".join(lines) + "\n"
+
+
+def write_draft(text: str, path: Path, *, force: bool) -> None:
+    """Write a job file; an existing one is kept, unless `force` is given.
+
+    Raises
+    ------
+    JobSpecError
+        The file exists.
+    StorageError
+        It cannot be written.
+    """
+    with storage_errors("write the job file", path):
+        if path.exists() and not force:
+            raise JobSpecError(
+                "exists already", file=str(path), hint="choose another name, or --force"
+            )
+        path.write_text(text, encoding="utf-8")
 
 
 def _guess_label(profiles: Sequence[ColumnProfile]) -> str | None:

@@ -123,7 +123,6 @@ def infer_on_graph(
     ComputeError
         Workers were lost or ran out of memory.
     """
-    listener.stage("graph")
     began = time.perf_counter()
     components = graph.components(execution)
     summary = {**graph.settings, **graph_summary(graph, execution)}

@@ -13,7 +13,6 @@ from dask import delayed
 
 from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
-from ssl_dask.report.charts import picture_rows
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,14 @@ class RowPicks:
         return replace(self, X=X)
 
 
-def pick(X: da.Array, labels: Labels, random_state: int, execution: Execution) -> RowPicks:
-    """Fetch the seeds' rows and a random sample; which rows does not depend on the blocks.
+def pick(
+    X: da.Array, labels: Labels, sampled: npt.NDArray[np.int64], execution: Execution
+) -> RowPicks:
+    """Fetch the rows of the seeds and of a sample.
 
     Costs one task for each chunk that holds such a row, and (S + 2,000) d values on the
     client.
     """
-    sampled = picture_rows(labels.n_rows, labels.rows, random_state=random_state)
     wanted = np.union1d(sampled, labels.rows)
     rows = fetch_rows(X, wanted, execution)
     return RowPicks(

@@ -30,6 +30,7 @@ from ssl_dask.pipeline.inputs import Inputs, ReadData, read_inputs, result_schem
 from ssl_dask.pipeline.judging import Judged, judge
 from ssl_dask.pipeline.reporting import build_report
 from ssl_dask.pipeline.row_picks import RowPicks, pick
+from ssl_dask.report.charts import picture_rows
 from ssl_dask.report.html_page import render_page
 from ssl_dask.report.run_report import RunReport
 from ssl_dask.storage.checkpoint import Checkpoints
@@ -228,6 +229,7 @@ def _client(
     if client is not None:
         yield client
         return
+    clock.progress("starting workers" if spec.cluster.kind == "local" else "connecting", 0, 1)
     with open_client(spec.cluster, dashboard=dashboard) as opened:
         if dashboard:
             clock.event("dashboard", level="note", message=f"dashboard at {opened.dashboard_link}")
@@ -318,7 +320,7 @@ def _six_steps(
         path=output.root / "runs" / output.run_id,
     )
     for warning in report.warnings:
-        clock.warn(warning)
+        clock.event("quality_warning", level="warning", message=warning)
     files = {
         REPORT_JSON: report.to_json().encode(),
         REPORT_HTML: render_page(report).encode(),
@@ -345,17 +347,19 @@ def _infer(
     clock: _Clock,
 ) -> tuple[Inferred, RowPicks]:
     """Run the job's method; without a graph rows are not kept, only read when needed."""
+    labels = data.labels
+    sampled = picture_rows(labels.n_rows, labels.rows, random_state=spec.evaluation.random_state)
     if spec.method.name == "supervised":
         clock.stage("supervised")
-        picks = pick(view.X, data.labels, spec.evaluation.random_state, execution)
-        return infer_supervised(spec.method, view.X, picks.seeds, data.labels, folds), picks
+        picks = pick(view.X, labels, sampled, execution)
+        return infer_supervised(spec.method, view.X, picks.seeds, labels, folds), picks
     X = view.persist(execution, "describe").X
     clock.stage("graph")
-    picks = pick(X, data.labels, spec.evaluation.random_state, execution)
+    picks = pick(X, labels, sampled, execution)
     assert spec.graph is not None
     graph = build_graph(spec.graph, X, execution, checkpoints, clock)
     inferred = infer_on_graph(
-        spec, graph, data.labels, folds, data.layout.row_chunks, execution, checkpoints, clock
+        spec, graph, labels, folds, data.layout.row_chunks, execution, checkpoints, clock
     )
     return inferred, picks.with_features(X)
 
