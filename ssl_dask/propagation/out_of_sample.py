@@ -78,7 +78,7 @@ def radial_distributions(
     -----
     m N d flops; a task holds all training rows and F.
     """
-    points = delayed(_stacked, pure=False)(_blocks(X)) if isinstance(X, da.Array) else X
+    points = delayed(_stacked, pure=False)(*_blocks(X)) if isinstance(X, da.Array) else X
     (points,) = execution.persist([delayed(_as_float32, pure=False)(points)], "training rows")
     whole = _whole(F)
     parts = [
@@ -90,14 +90,15 @@ def radial_distributions(
 def _whole(F: Values | da.Array) -> Delayed:
     """Return F as one value on a worker."""
     if isinstance(F, da.Array):
-        return delayed(_stacked, pure=False)(_blocks(F))
+        return delayed(_stacked, pure=False)(*_blocks(F))
     return delayed(F, pure=False, traverse=False)
 
 
 def _blocks(X: Any) -> list[Any]:
     if not isinstance(X, da.Array):
         return [X]
-    # Optimising puts names in the place of futures; once `X` is gone their results would be too.
+    # Optimising puts names in the place of futures, and so does a list as an argument of a task:
+    # the results behind them would be gone as soon as `X` is.
     return list(X.to_delayed(optimize_graph=False).ravel())
 
 
@@ -113,7 +114,7 @@ def _joined(
     return da.concatenate(blocks)
 
 
-def _stacked(blocks: list[Any]) -> Any:
+def _stacked(*blocks: Any) -> Any:
     if sp.issparse(blocks[0]):
         return sp.csr_array(sp.vstack(blocks, format="csr"))
     return np.concatenate(blocks)

@@ -16,6 +16,9 @@ QUIET_SWEEPS = 2
 """So many quiet sweeps in a row are needed."""
 ROUNDING = 2.0
 """A step of fewer units in the last place of the largest score than this is rounding."""
+STAGE_ROUNDING = 2.0**13
+"""A stage that ends with a residual of so many units in the last place, no smaller than the stage
+before, has met rounding, which the steps with a wide bound magnify."""
 SHRUNK = 0.3
 """A stage whose bound holds shrinks the residual tenfold; by less than this, it did not hold."""
 
@@ -89,6 +92,8 @@ class StopRule:
             # The residual is that of the scores before this sweep, where the stage ended.
             last, self._last_residual = self._last_residual, residual
             near = last is not None and residual <= SHRUNK * last
+            if not near and residual <= STAGE_ROUNDING * float(np.finfo(self.dtype).eps):
+                self._still = QUIET_SWEEPS
         return residual / self.stages.gap(before), near
 
     def as_dict(self) -> dict[str, Any]:
