@@ -51,7 +51,7 @@ def draft_job(data: str, *, relative_to: Path) -> str:
         _id_line(row_id),
         *_label_lines(label),
         "  # truth: COLUMN            # true classes: score a benchmark, never learned from",
-        "features:                     # each group is one view of the rows; all are joined",
+        "features:                     # groups of columns; none may hold the answer",
         *_feature_lines(profiles, {name for name in (row_id, label) if name}),
         "graph: {n_neighbors: 15}      # metric: cosine for texts and embeddings",
         "method: {name: label_spreading, alpha: 0.9}   # alpha 0.99 for one to five labels a class",

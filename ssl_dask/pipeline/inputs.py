@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ from ssl_dask.storage.row_layout import RowLayout, plan_layout
 # A task holds a block a few times over: as read, as features in float64 and float32, as output.
 BLOCKS_PER_TASK_MEMORY = 16
 MIN_BLOCK_BYTES, MAX_BLOCK_BYTES = 2**20, 2**28
+BLOCKS_PER_SLOT = 2
+FEW_ROWS = 4_000
+"""Blocks are not made smaller than this only to keep every slot busy."""
 
 
 @dataclass(frozen=True)
@@ -130,13 +134,20 @@ def column_needs(spec: JobSpec) -> ColumnNeeds:
     )
 
 
-def plan_blocks(spec: JobSpec, dataset: Dataset, memory_per_task: int) -> RowLayout:
-    """Cut the rows into blocks that a task can hold several times over."""
+def plan_blocks(
+    spec: JobSpec, dataset: Dataset, *, memory_per_task: int, n_slots: int
+) -> RowLayout:
+    """Cut the rows into blocks that fit a task several times over, and enough for all slots."""
     size = min(max(memory_per_task // BLOCKS_PER_TASK_MEMORY, MIN_BLOCK_BYTES), MAX_BLOCK_BYTES)
     columns = [name for group in spec.features.values() for name in group.columns()]
     columns += [name for name in (spec.input.id, spec.input.label, spec.input.truth) if name]
     used = list(dict.fromkeys([*columns, *spec.output.columns]))
-    return plan_layout(dataset, used, block_bytes=size, block_rows=spec.input.block_rows)
+    layout = plan_layout(dataset, used, block_bytes=size, block_rows=spec.input.block_rows)
+    wanted = BLOCKS_PER_SLOT * n_slots
+    if spec.input.block_rows is None and len(layout.blocks) < wanted:
+        rows = max(math.ceil(dataset.n_rows / wanted), FEW_ROWS)
+        layout = plan_layout(dataset, used, block_bytes=size, block_rows=rows)
+    return layout
 
 
 def read_inputs(spec: JobSpec, inputs: Inputs, execution: Execution) -> ReadData:
@@ -149,7 +160,12 @@ def read_inputs(spec: JobSpec, inputs: Inputs, execution: Execution) -> ReadData
     QualityError
         No seeds, or seeds of one class only.
     """
-    layout = plan_blocks(spec, inputs.dataset, execution.memory_per_task)
+    layout = plan_blocks(
+        spec,
+        inputs.dataset,
+        memory_per_task=execution.memory_per_task,
+        n_slots=execution.n_slots,
+    )
     reader = ColumnReader(inputs.dataset, layout)
     scan = scan_input(reader, inputs.needs, execution, seed_file=inputs.seed_file)
     if scan.problems:

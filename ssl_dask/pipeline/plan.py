@@ -108,10 +108,10 @@ def plan_job(spec: JobSpec) -> Rows:
     dataset = inputs.dataset
     workers, threads, memory = local_workers(spec.cluster)
     per_task = memory // threads
-    layout = plan_blocks(spec, dataset, per_task)
     width = feature_width(spec, dataset)
     size = sum(file.size for file in dataset.files)
     slots = workers * threads
+    layout = plan_blocks(spec, dataset, memory_per_task=per_task, n_slots=slots)
     largest = max(layout.row_chunks)
     passes = (
         3 if any(getattr(group, "n_components", None) for group in spec.features.values()) else 2
