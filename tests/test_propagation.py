@@ -167,15 +167,14 @@ def test_the_client_holds_no_growing_graph(
         graph,
         labels_of(codes),
         alpha=0.99,
-        max_iter=25,
+        max_iter=50,
         tol=0,
         execution=Execution(cluster_client),
         on_round=look,
     )
-    assert len(sizes) == 25
-    # Strips, setups and three sweeps or so are held at a time, however many sweeps were done.
-    assert max(sizes[5:]) <= sizes[5] + 3
-    assert max(sizes) > 6
+    assert len(sizes) == 50
+    # Four results a sweep would be 200; what a sweep left behind goes away a little later.
+    assert 6 < max(sizes) < 100
 
 
 @pytest.mark.parametrize("method", list(METHODS))
