@@ -74,6 +74,11 @@ def open_client(spec: ClusterSpec, *, dashboard: bool = False) -> Iterator[Clien
     ComputeError
         The scheduler does not answer.
     """
+    if dashboard and spec.kind == "address":
+        raise JobSpecError(
+            f"--dashboard serves the pages of a local cluster; {spec.address} has its own, if any",
+            hint="leave --dashboard out",
+        )
     with dask.config.set(_DASK_SETTINGS):
         if spec.kind == "local":
             with _local(spec, dashboard) as client:
@@ -148,8 +153,7 @@ def _remote(spec: ClusterSpec) -> Iterator[Client]:
             hint="start it with `dask scheduler`, or correct cluster.address",
         ) from None
     with client:
-        _check_workers(client)
-        client.register_plugin(OneThreadPerTask())
+        adopt_client(client)
         yield client
 
 
@@ -171,8 +175,18 @@ def _check_tls_files(security: Security) -> None:
         )
 
 
-def _check_workers(client: Client) -> None:
-    """Refuse workers whose libraries differ from ours; wait a little for the first worker."""
+def adopt_client(client: Client) -> None:
+    """Make a cluster that somebody else started ready: equal versions, one BLAS thread a task.
+
+    Waits a little for the first worker.
+
+    Raises
+    ------
+    JobSpecError
+        Workers of other versions.
+    ComputeError
+        There are no workers.
+    """
     try:
         client.wait_for_workers(1, timeout=CONNECT_SECONDS)
     except TimeoutError:
@@ -196,6 +210,7 @@ def _check_workers(client: Client) -> None:
         ]
     if problems:
         raise JobSpecError(problems)
+    client.register_plugin(OneThreadPerTask())
 
 
 def versions() -> dict[str, str]:

@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 UNLABELLED = -1
 
+OTHER_CLASS = -2
+"""Code of a true label that is none of the classes; unlike `UNLABELLED`, the truth is known."""
+
 
 @dataclass(frozen=True)
 class Labels:

@@ -362,6 +362,20 @@ def test_float32_sets_a_limit_that_is_told() -> None:
     assert found.records[-1].residual < 1e-5
 
 
+@pytest.mark.parametrize("alpha", [0.9, 0.99])
+def test_rows_far_from_the_seeds_have_come_to_rest_too(alpha: float) -> None:
+    # Scores fall by orders of magnitude along the path: a residual that is small beside the
+    # seeds' says nothing about the shares of the classes far from them.
+    codes = np.full(400, -1)
+    codes[[0, 200, 399]] = [0, 1, 0]
+    W = path_graph(400)
+    found = run("label_spreading", BlockGraph.from_scipy(W), codes, alpha=alpha)
+    exact = closed_forms.normalised(expected("label_spreading", W, codes, alpha))
+    assert found.converged
+    assert np.abs(found.F.compute() - exact).max() < 0.01
+    assert np.sort(exact, axis=1)[:, -1].min() < 0.6
+
+
 @pytest.mark.parametrize(("tol", "reason"), [(0.0, "rounding"), (1e-3, "converged")])
 def test_a_stage_is_believed_only_if_it_shrank_the_residual(tol: float, reason: str) -> None:
     stages = StagedChebyshev()
@@ -372,7 +386,7 @@ def test_a_stage_is_believed_only_if_it_shrank_the_residual(tol: float, reason: 
         iteration += 1
         # Small from the start, then smaller by little, then quickly down to rounding.
         left = 1e-5 if iteration < 64 else max(1e-5 * 0.8 ** (iteration - 64), 1e-13)
-        counts = SweepCounts(none, none, one * 0.1, one * left, one, np.zeros(2, dtype=np.int64))
+        counts = SweepCounts(none, none, none, one * 0.1, one * left, one, np.zeros(2, dtype=np.int64))
         rule.observe(counts, iteration)
     assert rule.reason == reason
     assert iteration - 1 == {"rounding": 539, "converged": 132}[reason]

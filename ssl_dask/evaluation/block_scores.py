@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ssl_dask.evaluation.metrics import Scores, confusion_counts, score_confusion
-from ssl_dask.labels import UNLABELLED
+from ssl_dask.labels import OTHER_CLASS, UNLABELLED
 
 N_BINS = 20
 """Bins of equal width for probabilities from 0 to 1."""
@@ -51,14 +51,19 @@ class TruthCounts:
     unlabelled, seeds
         int64 (C, C + 1) each: true class x label given, last column no label; rows that are no
         seeds, and seeds. Never added together.
+    unlabelled_other, seeds_other
+        int64 (C + 1,) each: rows whose true class is none of the C, by the label given, last none.
     unlabelled_unknown, seeds_unknown
-        Rows whose truth is missing or no class.
+        Rows whose truth is missing.
     abstained
-        int64 (C, n_reasons): rows without a label by true class and reason.
+        int64 (C, n_reasons): rows without a label by true class and reason; without those of
+        another class.
     """
 
     unlabelled: npt.NDArray[np.int64]
     seeds: npt.NDArray[np.int64]
+    unlabelled_other: npt.NDArray[np.int64]
+    seeds_other: npt.NDArray[np.int64]
     unlabelled_unknown: int
     seeds_unknown: int
     abstained: npt.NDArray[np.int64]
@@ -169,7 +174,8 @@ def score_block(
     n_classes, n_sources, n_reasons
         How many codes there are.
     truth
-        int32 (n,): true classes, -1 where unknown; None without a truth column.
+        int32 (n,): true classes, -1 where unknown, -2 where it is another class than the C, so
+        that no label is right; None without a truth column.
     """
     label = decided.label
     seed = np.zeros(len(label), dtype=bool)
@@ -202,23 +208,32 @@ class TruthScores:
         Both; flattered by the seeds.
     unknown
         Rows without a truth, left out of all three.
+    other_class
+        Rows whose true class is none of the classes (no seed shows it), wrong in all three.
     """
 
     unlabelled: Scores
     seeds: Scores
     overall: Scores
     unknown: int
+    other_class: int = 0
 
 
 def truth_scores(
     truth: TruthCounts, class_names: Sequence[str], confidence: float = 0.95
 ) -> TruthScores:
     """Return the scores of all rows' counts against a truth column."""
+    other = truth.unlabelled_other + truth.seeds_other
     return TruthScores(
-        unlabelled=score_confusion(truth.unlabelled, class_names, confidence),
-        seeds=score_confusion(truth.seeds, class_names, confidence),
-        overall=score_confusion(truth.unlabelled + truth.seeds, class_names, confidence),
+        unlabelled=score_confusion(
+            truth.unlabelled, class_names, confidence, other=truth.unlabelled_other
+        ),
+        seeds=score_confusion(truth.seeds, class_names, confidence, other=truth.seeds_other),
+        overall=score_confusion(
+            truth.unlabelled + truth.seeds, class_names, confidence, other=other
+        ),
         unknown=truth.unlabelled_unknown + truth.seeds_unknown,
+        other_class=int(other.sum()),
     )
 
 
@@ -251,14 +266,17 @@ def _against_truth(
     n_classes: int,
     n_reasons: int,
 ) -> TruthCounts:
-    known = truth != UNLABELLED
-    refused = known & (decided.label == UNLABELLED)
+    unknown, other = truth == UNLABELLED, truth == OTHER_CLASS
+    refused = (truth >= 0) & (decided.label == UNLABELLED)
+    given = np.where(decided.label == UNLABELLED, n_classes, decided.label)
     cell = truth[refused].astype(np.int64) * n_reasons + decided.reason[refused]
     return TruthCounts(
         unlabelled=confusion_counts(truth[~seed], decided.label[~seed], n_classes),
         seeds=confusion_counts(truth[seed], decided.label[seed], n_classes),
-        unlabelled_unknown=int((~known & ~seed).sum()),
-        seeds_unknown=int((~known & seed).sum()),
+        unlabelled_other=_counts(given[other & ~seed], n_classes + 1),
+        seeds_other=_counts(given[other & seed], n_classes + 1),
+        unlabelled_unknown=int((unknown & ~seed).sum()),
+        seeds_unknown=int((unknown & seed).sum()),
         abstained=_counts(cell, n_classes * n_reasons).reshape(n_classes, n_reasons),
     )
 

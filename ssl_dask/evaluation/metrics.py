@@ -86,7 +86,7 @@ class Scores:
     Parameters
     ----------
     n
-        Rows judged.
+        Rows judged, `n_other` of them included.
     accuracy
         Right labels among the rows that got a label.
     accuracy_all
@@ -99,7 +99,9 @@ class Scores:
         One entry a class.
     confusion
         (C, C + 1) counts: true class x given label, last column no label; None for more than
-        `MAX_CONFUSION_CLASSES` classes.
+        `MAX_CONFUSION_CLASSES` classes. Rows of another class are not in it.
+    n_other
+        Rows whose true class is none of the C: whatever label they got is wrong.
     """
 
     n: int
@@ -109,6 +111,7 @@ class Scores:
     macro_f1: float | None
     classes: tuple[ClassScore, ...]
     confusion: tuple[tuple[int, ...], ...] | None
+    n_other: int = 0
 
 
 @dataclass(frozen=True)
@@ -182,11 +185,11 @@ def confusion_counts(
     Parameters
     ----------
     truth
-        int32 (n,): true classes; rows with -1 (truth unknown) are left out.
+        int32 (n,): true classes; rows with -1 (truth unknown) or -2 (another class) are left out.
     label
         int32 (n,): given labels, -1 for none.
     """
-    known = truth != UNLABELLED
+    known = truth >= 0
     column = np.where(label == UNLABELLED, n_classes, label).astype(np.int64)
     cell = truth[known].astype(np.int64) * (n_classes + 1) + column[known]
     counts = np.bincount(cell, minlength=n_classes * (n_classes + 1))
@@ -194,15 +197,35 @@ def confusion_counts(
 
 
 def score_confusion(
-    confusion: npt.NDArray[np.int64], class_names: Sequence[str], confidence: float = 0.95
+    confusion: npt.NDArray[np.int64],
+    class_names: Sequence[str],
+    confidence: float = 0.95,
+    *,
+    other: npt.NDArray[np.int64] | None = None,
 ) -> Scores:
-    """Return everything that a confusion matrix (C, C + 1) says."""
+    """Return everything that a confusion matrix (C, C + 1) says.
+
+    Parameters
+    ----------
+    confusion
+        int64 (C, C + 1), as `confusion_counts`.
+    class_names
+        The C classes as text.
+    confidence
+        Of the intervals.
+    other
+        int64 (C + 1,): rows whose true class is none of the C, by the label given, last none. They
+        count as wrong; None for no such rows.
+    """
     n_classes = len(class_names)
-    n = int(confusion.sum())
-    covered = int(confusion[:, :n_classes].sum())
+    if other is None:
+        other = np.zeros(n_classes + 1, dtype=np.int64)
+    n = int(confusion.sum() + other.sum())
+    covered = int(confusion[:, :n_classes].sum() + other[:n_classes].sum())
     right = int(np.trace(confusion[:, :n_classes]))
     classes = tuple(
-        _class_score(confusion, code, name, confidence) for code, name in enumerate(class_names)
+        _class_score(confusion, other, code, name, confidence)
+        for code, name in enumerate(class_names)
     )
     f1 = [score.f1 for score in classes if score.f1 is not None]
     return Scores(
@@ -215,15 +238,20 @@ def score_confusion(
         confusion=tuple(tuple(row) for row in confusion.tolist())
         if n_classes <= MAX_CONFUSION_CLASSES
         else None,
+        n_other=int(other.sum()),
     )
 
 
 def _class_score(
-    confusion: npt.NDArray[np.int64], code: int, name: str, confidence: float
+    confusion: npt.NDArray[np.int64],
+    other: npt.NDArray[np.int64],
+    code: int,
+    name: str,
+    confidence: float,
 ) -> ClassScore:
     right = int(confusion[code, code])
     support = int(confusion[code].sum())
-    given = int(confusion[:, code].sum())
+    given = int(confusion[:, code].sum() + other[code])
     f1 = 2.0 * right / (support + given) if support + given else None
     return ClassScore(
         name,

@@ -165,19 +165,17 @@ class BlockGraph:
     def save(self, folder: str | Path, execution: Execution | None = None) -> None:
         """Write the graph into `folder`, which must exist: a .npz file a strip and graph.json.
 
-        This process fetches and writes one strip at a time, graph.json last. To have all of it
-        or nothing, write into a staging folder and rename that.
+        One task a strip writes it where it is kept, so `folder` must be visible to all workers;
+        graph.json comes last. To have all of it or nothing, write into a staging folder and
+        rename that.
         """
-        folder, execution = Path(folder), execution or Execution()
-        strips = execution.persist(self.strips, "graph")
-        for number, strip in enumerate(strips):
-            (matrix,) = execution.compute([strip])
-            np.savez(
-                folder / _strip_name(number),
-                data=matrix.data,
-                indices=matrix.indices,
-                indptr=matrix.indptr,
-            )
+        folder, execution = Path(folder).absolute(), execution or Execution()
+        write = dask.delayed(_write_strip, pure=False)
+        tasks = [
+            write(str(folder / _strip_name(number)), strip)
+            for number, strip in enumerate(self.strips)
+        ]
+        execution.compute(tasks, "save graph")
         about = {
             "format": FORMAT_VERSION,
             "row_chunks": self.row_chunks,
@@ -251,6 +249,10 @@ def _checked_weights(W: Any) -> sp.csr_array:
 
 def _strip_name(number: int) -> str:
     return f"strip-{number:05d}.npz"
+
+
+def _write_strip(path: str, strip: sp.csr_array) -> None:
+    np.savez(path, data=strip.data, indices=strip.indices, indptr=strip.indptr)
 
 
 def _read_strip(path: str, n_rows: int, n_columns: int) -> sp.csr_array:

@@ -70,14 +70,17 @@ def connected_components(
     return Components(labels, n_components, tuple(largest), n_isolated)
 
 
-def graph_summary(graph: BlockGraph, execution: Execution) -> dict[str, Any]:
+def graph_summary(
+    graph: BlockGraph, execution: Execution, components: Components | None = None
+) -> dict[str, Any]:
     """Return what a report says about `graph`, in JSON types.
 
     Counts of edges (each undirected edge once), isolated rows, components and the sizes of the
     largest, exact quantiles of the number of neighbours, and the share of edges that join rows
-    of different strips (what a sweep of propagation has to move).
+    of different strips (what a sweep of propagation has to move). `components` spares finding
+    them again.
     """
-    components = graph.components(execution)
+    components = components or graph.components(execution)
     counted = execution.compute(
         [
             dask.delayed(_count_edges)(strip, start)

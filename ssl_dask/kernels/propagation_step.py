@@ -26,6 +26,8 @@ from ssl_dask.kernels.label_distributions import TIE_MARGIN
 
 Scores = npt.NDArray[np.floating]
 
+SHARE_MOVED = 1e-3
+"""A row whose share of a class moves by more in a sweep has not come to rest."""
 SMALLEST = float(np.finfo(np.float32).smallest_normal)
 """Smaller scores become 0. Numbers below have few digits left, down to a last one that rounding
 never lets go of: they would carry a label on and on without any evidence."""
@@ -84,6 +86,9 @@ class SweepCounts(NamedTuple):
         int64 (G,): rows whose most likely class is another than before, or that had none.
     reached
         int64 (G,): rows that had no score at all before this sweep and have one now.
+    unsettled
+        int64 (G,): rows whose share of some class moved by more than `SHARE_MOVED`. Far from the
+        seeds scores are tiny, and a small residual says nothing about their shares.
     step
         float64 (G,): largest |F_{t+1} - F_t|.
     residual
@@ -96,6 +101,7 @@ class SweepCounts(NamedTuple):
 
     changed: npt.NDArray[np.int64]
     reached: npt.NDArray[np.int64]
+    unsettled: npt.NDArray[np.int64]
     step: npt.NDArray[np.float64]
     residual: npt.NDArray[np.float64]
     largest: npt.NDArray[np.float64]
@@ -106,6 +112,7 @@ class SweepCounts(NamedTuple):
         return SweepCounts(
             self.changed + other.changed,
             self.reached + other.reached,
+            self.unsettled + other.unsettled,
             np.maximum(self.step, other.step),
             np.maximum(self.residual, other.residual),
             np.maximum(self.largest, other.largest),
@@ -182,6 +189,7 @@ def sweep_strip(
     counts = SweepCounts(
         np.zeros(n_groups, dtype=np.int64),
         np.zeros(n_groups, dtype=np.int64),
+        np.zeros(n_groups, dtype=np.int64),
         np.zeros(n_groups),
         np.zeros(n_groups),
         np.zeros(n_groups),
@@ -227,7 +235,7 @@ def _compiled_sweep() -> Any:
     f64_1d = numba.types.Array(numba.float64, 1, "C", readonly=True)
     i64_1d = numba.types.Array(numba.int64, 1, "C", readonly=True)
     bool_2d = numba.types.Array(numba.boolean, 2, "C", readonly=True)
-    counts = (numba.int64[::1], numba.int64[::1], *(numba.float64[::1],) * 3)
+    counts = (*(numba.int64[::1],) * 3, *(numba.float64[::1],) * 3)
     f32_1d = numba.types.Array(numba.float32, 1, "C", readonly=True)
     signatures = []
     for index, number in itertools.product(
@@ -249,7 +257,7 @@ def _compiled_sweep() -> Any:
 
 def _sweep_rows(  # type: ignore[no-untyped-def]
     new_rows, indptr, indices, data, Z, own, before, inverse_degree, row_scale, seed_rows,
-    seed_values, clamped, coefficients, changed, reached, steps, residuals, largest,
+    seed_values, clamped, coefficients, changed, reached, unsettled, steps, residuals, largest,
     class_rows,
 ):  # fmt: skip
     """Write the rows of Z_{t+1} to `new_rows`, and count what changed."""
@@ -289,6 +297,19 @@ def _sweep_rows(  # type: ignore[no-untyped-def]
                     residual = abs(p * walk + q * source - old) * scale
                     residuals[g] = max(residuals[g], residual)
                 new_rows[i, k] = new
+            old_total = 0.0
+            new_total = 0.0
+            for k in range(first, first + n_classes):
+                old_total += max(np.float64(own[i, k]), 0.0)
+                new_total += max(np.float64(new_rows[i, k]), 0.0)
+            moved = 0.0
+            if old_total > 0.0 and new_total > 0.0:
+                for k in range(first, first + n_classes):
+                    old_share = max(np.float64(own[i, k]), 0.0) / old_total
+                    new_share = max(np.float64(new_rows[i, k]), 0.0) / new_total
+                    moved = max(moved, abs(new_share - old_share))
+            if moved > SHARE_MOVED:
+                unsettled[g] += 1
             old_best = first
             new_best = first
             was_empty = True

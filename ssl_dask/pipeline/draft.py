@@ -13,7 +13,9 @@ from ssl_dask.storage.column_profile import ColumnProfile, profile_columns
 from ssl_dask.storage.dataset import Dataset
 from ssl_dask.storage.durable_files import storage_errors
 
-LABEL_NAME = re.compile(r"(^|_)(label|labels|class|target|y|is_fraud|fraud|spam)($|_)", re.I)
+LABEL_NAME = re.compile(
+    r"(^|_)(labels?|class|truth|target|outcome|y|fraud|spam|attack|anomaly)($|_)", re.I
+)
 ID_NAME = re.compile(r"(^|_)(id|key|uuid|guid)$|^(id|key|uuid)(_|$)", re.I)
 MAX_CLASSES = 1_000
 FEW_CATEGORIES = 256
@@ -127,31 +129,42 @@ def _label_lines(label: str | None) -> list[str]:
 
 def _feature_lines(profiles: Sequence[ColumnProfile], left_out: set[str]) -> list[str]:
     rest = [one for one in profiles if one.name not in left_out]
-    numeric = [
-        one for one in rest if one.kind in ("numeric", "bool") and not LABEL_NAME.search(one.name)
-    ]
+    answers = [one for one in rest if LABEL_NAME.search(one.name)]
+    rest = [one for one in rest if one not in answers]
+    numeric = [one for one in rest if one.kind in ("numeric", "bool")]
     texts = [one for one in rest if one.kind == "string"]
     long = [one for one in texts if _is_text(one)]
     few = [one for one in texts if not _is_text(one) and one.n_distinct <= FEW_CATEGORIES]
     many = [one for one in texts if not _is_text(one) and one.n_distinct > FEW_CATEGORIES]
     vectors = [one for one in rest if one.kind == "vector"]
-    lines = []
+    groups: list[tuple[str, str]] = []
     if numeric:
         missing = ", missing: mean" if any(one.null_share for one in numeric) else ""
-        lines.append(f"  numbers: {{numeric: {_names(numeric)}{missing}}}")
+        groups.append(("numbers", f"numeric: {_names(numeric)}{missing}"))
     if few:
-        lines.append(f"  kinds: {{categorical: {_names(few)}}}")
+        groups.append(("kinds", f"categorical: {_names(few)}"))
     if many:
-        lines.append(f"  names: {{categorical: {_names(many)}, encoding: hash}}")
+        groups.append(("names", f"categorical: {_names(many)}, encoding: hash"))
     for one in long:
         missing = ", missing: empty" if one.null_share else ""
-        lines.append(f"  {_group_name(one.name)}: {{text: {_yaml(one.name)}{missing}}}")
-    lines += [f"  {_group_name(one.name)}: {{vector: {_yaml(one.name)}}}" for one in vectors]
+        groups.append((_group_name(one.name), f"text: {_yaml(one.name)}{missing}"))
+    groups += [(_group_name(one.name), f"vector: {_yaml(one.name)}") for one in vectors]
+    taken: set[str] = set()
+    lines = []
+    for name, content in groups:
+        free = next(n for n in (name, *(f"{name}_{i}" for i in range(2, 10_000))) if n not in taken)
+        taken.add(free)
+        lines.append(f"  {free}: {{{content}}}")
     known = {one.name for one in [*numeric, *texts, *vectors]}
+    lines += [
+        f"  # {one.name}: looks like labels or the truth, so it is left out" for one in answers
+    ]
     lines += [
         f"  # {one.name}: {one.type}, not usable as it is" for one in rest if one.name not in known
     ]
-    return lines or ["  {}                          # no usable column was found"]
+    return (
+        lines if groups else ["  {}                          # no usable column was found", *lines]
+    )
 
 
 def _is_text(one: ColumnProfile) -> bool:

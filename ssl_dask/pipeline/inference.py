@@ -32,10 +32,12 @@ from ssl_dask.labels import Labels
 from ssl_dask.propagation import METHODS
 from ssl_dask.round_record import RoundRecord
 from ssl_dask.storage.checkpoint import Checkpoints, load_block, save_block
+from ssl_dask.storage.durable_files import storage_errors
 
 GRAPH_CHECKPOINT = "graph"
 STATE_CHECKPOINT = "propagation"
-IN_PROCESS_BYTES = 96 * 2**20
+ISLANDS_TOLD = 100
+IN_PROCESS_BYTES = 160 * 2**20
 """A graph and its class distributions of no more than this are propagated in this process."""
 
 
@@ -100,7 +102,8 @@ def build_graph(
             execution=execution,
         )
     folder = checkpoints.new(GRAPH_CHECKPOINT)
-    graph.save(folder, execution)
+    with storage_errors("write the graph's checkpoint", folder):
+        graph.save(folder, execution)
     checkpoints.commit(GRAPH_CHECKPOINT, folder, {})
     listener.event("checkpoint_written", name=GRAPH_CHECKPOINT)
     return graph
@@ -125,7 +128,7 @@ def infer_on_graph(
     """
     began = time.perf_counter()
     components = graph.components(execution)
-    summary = {**graph.settings, **graph_summary(graph, execution)}
+    summary = {**graph.settings, **graph_summary(graph, execution, components)}
     diagnosed = time.perf_counter()
     listener.stage("propagation")
     method = METHODS[spec.method.name]
@@ -144,8 +147,8 @@ def infer_on_graph(
     hidden_F = np.zeros((labels.n_seeds, labels.n_classes), dtype=np.float32)
     for mask, rows in zip(hidden, found.fold_F, strict=True):
         hidden_F[mask] = rows
-    reached, islands = _seed_components(components, labels, row_chunks, execution)
-    summary["rows_without_path_to_seed"] = sum(islands.values())
+    reached, n_without, islands = _seed_components(components, labels, row_chunks, execution)
+    summary["rows_without_path_to_seed"] = n_without
     return Inferred(
         F=found.F.rechunk((tuple(row_chunks), -1)),
         has_seed=reached,
@@ -154,7 +157,7 @@ def infer_on_graph(
         converged=found.converged,
         stop_reason=found.reason,
         graph=summary,
-        islands=dict(sorted(islands.items(), key=lambda item: (-item[1], item[0]))[:100]),
+        islands=islands,
         seconds={"diagnose": diagnosed - began, "propagate": time.perf_counter() - diagnosed},
     )
 
@@ -204,7 +207,8 @@ def _nearest_place(
 
     The answer has the same bits in both places.
     """
-    size = 8 * graph.n_edges + 3 * 4 * graph.n_rows * n_columns
+    # Two arrays of scores, of 8 bytes at most, and what is cut from them.
+    size = 8 * graph.n_edges + 3 * 8 * graph.n_rows * n_columns
     near = execution.client is None or size <= IN_PROCESS_BYTES
     listener.event("propagates", where="this process" if near else "the workers", bytes=size)
     if execution.client is None or not near:
@@ -255,8 +259,8 @@ def _load_state(
 
 def _seed_components(
     components: Any, labels: Labels, row_chunks: Sequence[int], execution: Execution
-) -> tuple[list[Delayed], dict[int, int]]:
-    """Return per block whether a path leads to a seed, and the sizes of components without one."""
+) -> tuple[list[Delayed], int, dict[int, int]]:
+    """Return per block whether a path leads to a seed; how many rows none does; large islands."""
     starts = np.concatenate([[0], np.cumsum(row_chunks)])
     with_seed = delayed(_components_of, pure=False)(components.labels, labels.rows)
     per_block = [
@@ -264,10 +268,10 @@ def _seed_components(
         for start, stop in itertools.pairwise(starts.tolist())
     ]
     reached = execution.persist(per_block, "reach")
-    (islands,) = execution.compute(
-        [delayed(_sizes_without, pure=False)(components.labels, with_seed)], "islands"
+    ((n_without, islands),) = execution.compute(
+        [delayed(_islands, pure=False)(components.labels, with_seed)], "islands"
     )
-    return reached, islands
+    return reached, n_without, islands
 
 
 def _components_of(
@@ -282,8 +286,12 @@ def _in_components(
     return np.isin(component[start:stop], wanted)
 
 
-def _sizes_without(
+def _islands(
     component: npt.NDArray[np.int32], with_seed: npt.NDArray[np.int32]
-) -> dict[int, int]:
-    first, counts = np.unique(component[~np.isin(component, with_seed)], return_counts=True)
-    return dict(zip(first.tolist(), counts.tolist(), strict=True))
+) -> tuple[int, dict[int, int]]:
+    """Return the rows of components without a seed, and first row -> size of the largest."""
+    first, sizes = np.unique(component[~np.isin(component, with_seed)], return_counts=True)
+    largest = np.lexsort((first, -sizes))[:ISLANDS_TOLD]
+    return int(sizes.sum()), dict(
+        zip(first[largest].tolist(), sizes[largest].tolist(), strict=True)
+    )

@@ -78,9 +78,13 @@ class Inputs:
         return [*self.dataset.local_paths, *labels]
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes the input the same: footers of the data, and the labels file's."""
+        """Return what makes the input the same: footers and times of its files, labels' files."""
         labels = [] if self.seed_file is None else [dict(one) for one in self.seed_file.identity]
-        return {"files": self.dataset.identity(), "labels": labels}
+        return {
+            "files": self.dataset.identity(),
+            "modified": self.dataset.modified(),
+            "labels": labels,
+        }
 
 
 @dataclass(frozen=True)

@@ -182,6 +182,8 @@ def summary_rows(result: Any) -> list[tuple[str, str]]:
         rows.append(("truth, unlabelled rows", _share(evaluation.truth.unlabelled.accuracy_all)))
         rows.append(("truth, seeds", _share(evaluation.truth.seeds.accuracy_all)))
         rows.append(("truth, overall", _share(evaluation.truth.overall.accuracy_all)))
+        if other := evaluation.truth.other_class:
+            rows.append(("truth, other classes", f"{other:,} rows, counted as wrong"))
     if evaluation.baseline_truth is not None:
         baseline = evaluation.baseline_truth.unlabelled.accuracy_all
         rows.append(("baseline, unlabelled rows", _share(baseline)))

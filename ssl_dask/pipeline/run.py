@@ -15,7 +15,7 @@ import numpy as np
 from dask import delayed
 from distributed import Client
 
-from ssl_dask.cluster import open_client, versions
+from ssl_dask.cluster import adopt_client, open_client, versions
 from ssl_dask.console import RunListener, Silent
 from ssl_dask.decision.calibration import fit_calibration
 from ssl_dask.decision.review_queue import ReviewQueue, merge_review
@@ -149,6 +149,8 @@ def run_job(
         By kind, see `ssl_dask.errors`; the attributes `run_id` and `stage` say where. The output's
         earlier runs are untouched.
     """
+    if dashboard and client is not None:
+        raise ValueError("dashboard goes with a cluster of this process; a client brings its own")
     clock = _Clock(listener or Silent())
     try:
         spec = _as_spec(job, overrides)
@@ -183,13 +185,7 @@ def _run(
         keep_runs=spec.output.keep_runs,
         resume=resume,
     ) as output:
-        mark = fingerprint(
-            {
-                "config": spec.fingerprint_fields(),
-                "input": inputs.identity(),
-                "versions": versions(),
-            }
-        )
+        mark = _fingerprint(spec, inputs)
         done = None if force else _already_done(output, mark)
         if done is not None:
             return done
@@ -201,6 +197,17 @@ def _run(
             execution = Execution(opened, progress=clock.progress)
             _check_shared_folder(opened, output.stage)
             return _six_steps(spec, inputs, output, mark, execution, clock)
+
+
+def _fingerprint(spec: JobSpec, inputs: Inputs) -> Fingerprint:
+    """Return what the answer depends on, key by key: a mismatch then names the key."""
+    fields: dict[str, Any] = {"input files": inputs.identity()}
+    for group, value in [*spec.fingerprint_fields().items(), ("versions", versions())]:
+        if isinstance(value, dict):
+            fields |= {f"{group}.{key}": inner for key, inner in value.items()}
+        else:
+            fields[group] = value
+    return fingerprint(fields)
 
 
 def _already_done(output: OutputFolder, mark: Fingerprint) -> RunResult | None:
@@ -227,6 +234,7 @@ def _client(
     spec: JobSpec, client: Client | None, dashboard: bool, clock: _Clock
 ) -> Iterator[Client]:
     if client is not None:
+        adopt_client(client)
         yield client
         return
     clock.progress("starting workers" if spec.cluster.kind == "local" else "connecting", 0, 1)
@@ -327,6 +335,7 @@ def _six_steps(
     }
 
     clock.stage("commit")
+    known = len(output.notes)
     run = output.commit(
         parts,
         files,
@@ -334,6 +343,8 @@ def _six_steps(
         fingerprint=mark,
         versions=versions(),
     )
+    for note in output.notes[known:]:
+        clock.event("output_note", message=note)
     return RunResult(run.path, run.run_id, report, already_done=False)
 
 

@@ -11,7 +11,7 @@ from ssl_dask.kernels.propagation_step import SweepCounts
 from ssl_dask.propagation.chebyshev import StagedChebyshev
 
 CHANGED_SHARE = 1e-3
-"""A sweep is quiet if fewer than this share of the rows changed their most likely class."""
+"""A sweep is quiet if fewer than this share of the rows changed their class or their shares."""
 QUIET_SWEEPS = 2
 """So many quiet sweeps in a row are needed."""
 ROUNDING = 2.0
@@ -69,7 +69,8 @@ class StopRule:
         """Take note of sweep number `iteration`; return the relative error before it."""
         residual, step = float(counts.residual.max()), float(counts.step.max())
         rounding = ROUNDING * float(np.finfo(self.dtype).eps) * float(counts.largest.max())
-        restless = int(counts.changed.max()) >= CHANGED_SHARE * self.n_rows
+        moving = max(int(counts.changed.max()), int(counts.unsettled.max()))
+        restless = moving >= CHANGED_SHARE * self.n_rows
         still_growing = bool(counts.reached.any())
         self._quiet = 0 if restless or still_growing else self._quiet + 1
         self._still = self._still + 1 if min(step, 4.0 * residual) <= rounding else 0

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from ssl_dask.labels import UNLABELLED
+from ssl_dask.labels import OTHER_CLASS, UNLABELLED
 from ssl_dask.storage.column_reader import ColumnReader
 from ssl_dask.storage.column_types import is_text, label_type
 from ssl_dask.storage.column_values import ColumnValueError, label_array
 from ssl_dask.storage.label_file import SeedFile
-from ssl_dask.storage.label_values import LabelValue
+from ssl_dask.storage.label_values import LabelValue, is_stand_in
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def truth_codes(
 
     Returns
     -------
-    int32 (n,): position in `classes`; -1 where null or no class.
+    int32 (n,): as `codes_of_truth`.
 
     Raises
     ------
@@ -130,20 +130,29 @@ def truth_codes(
 def codes_of_truth(
     column: pa.ChunkedArray, kind: pa.DataType, classes: npt.NDArray[Any]
 ) -> npt.NDArray[np.int32]:
-    """Return the place of each value in `classes`, int32 (n,); -1 where null or no class.
+    """Return the place of each value in `classes`, int32 (n,).
+
+    -1 where the truth is not known: null, or a value that stands for none, such as empty text or
+    -1, unless it is a class. -2 (`OTHER_CLASS`) where it is known and none of the classes.
 
     Raises
     ------
     ColumnValueError
         The values are of another kind than the classes.
     """
+    codes = np.full(len(column), UNLABELLED, dtype=np.int32)
     if pt.is_null(kind):
-        return np.full(len(column), UNLABELLED, dtype=np.int32)
+        return codes
     known = pa.array(classes.tolist(), _arrow_type(classes))
     if not known.type.equals(label_type(kind)):
         raise ColumnValueError(f"is {kind}, but the classes are {known.type}")
-    found = pc.index_in(label_array(column, kind), value_set=known, skip_nulls=True)
-    codes: npt.NDArray[np.int32] = pc.fill_null(found, UNLABELLED).to_numpy(zero_copy_only=False)
+    found = labels_of_block(column, kind)
+    places = {value: code for code, value in enumerate(classes.tolist())}
+    table = [
+        places.get(value, UNLABELLED if is_stand_in(value) else OTHER_CLASS)
+        for value in found.values
+    ]
+    codes[found.positions] = np.array(table, dtype=np.int32)[found.codes]
     return codes
 
 

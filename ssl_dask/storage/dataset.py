@@ -169,14 +169,21 @@ class Dataset:
         return self.source.shown_path(self.files[file].name)
 
     def identity(self) -> list[dict[str, Any]]:
-        """Return name, bytes and footer hash of each file: equal lists mean the same data.
+        """Return name, bytes and footer hash of each file: lists that differ mean other data.
 
-        Names are relative to the folder of the data set, so that a moved data set stays the same.
+        Equal lists need not mean the same data: values can change places within a column and leave
+        sizes and footer as they were; `modified` tells such files apart. Names are relative to the
+        folder of the data set, so that a moved data set stays the same.
         """
         return [
             {"path": file.name, "bytes": file.size, "footer_sha256": file.footer_sha256}
             for file in self.files
         ]
+
+    def modified(self) -> list[str]:
+        """Return when each file was last written. Costs a look at each file, in threads."""
+        with ThreadPoolExecutor(min(MAX_FOOTER_THREADS, len(self.files))) as pool:
+            return list(pool.map(lambda file: self.source.modified(file.name), self.files))
 
     def types_of(self, column: str) -> dict[pa.DataType | None, list[int]]:
         """Return which types `column` has in which files; None where a file lacks it.

@@ -69,6 +69,14 @@ class FileSource:
         """Return the bytes of the file `name` as it is now; local files only."""
         return os.path.getsize(self.path_of(name))
 
+    def modified(self, name: str) -> str:
+        """Return when the file `name` was last written, or what the store says in its place."""
+        if self.is_local:
+            return str(os.stat(self.path_of(name)).st_mtime_ns)
+        about = self._filesystem().info(self.path_of(name))
+        marks = ("ETag", "etag", "LastModified", "last_modified", "mtime", "updated", "created")
+        return next((str(about[mark]) for mark in marks if about.get(mark) is not None), "unknown")
+
     def open_remote(self, name: str) -> AbstractContextManager[BinaryIO]:
         """Open the remote file `name` for reading."""
         handle: AbstractContextManager[BinaryIO] = self._filesystem().open(self.path_of(name), "rb")

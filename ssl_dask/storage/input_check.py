@@ -15,6 +15,7 @@ from ssl_dask.storage.column_check import ColumnNeeds, check_columns
 from ssl_dask.storage.column_reader import ColumnReader
 from ssl_dask.storage.id_check import IdCheck, find_duplicate_ids
 from ssl_dask.storage.label_file import SeedFile
+from ssl_dask.storage.label_values import is_stand_in
 from ssl_dask.storage.seed_labels import SeedTable, seeds_from_column, seeds_from_file
 
 __all__ = ["FINDINGS", "ColumnNeeds", "InputScan", "check_columns", "scan_input"]
@@ -253,7 +254,7 @@ def _truth(
     seeds: SeedTable | None,
     notes: list[str],
 ) -> int:
-    """Return how many rows have a true label that is a class; note those that have another."""
+    """Return how many rows have a true label that is a class; note those that have no such."""
     if needs.truth is None:
         return 0
     counts: Counter[object] = Counter()
@@ -264,9 +265,16 @@ def _truth(
     else:
         classes = set(seeds.labels.classes.tolist()) if seeds is not None else set()
     known = sum(n for value, n in counts.items() if value in classes)
-    if (other := sum(counts.values()) - known) and seeds is not None:
+    without = sum(n for value, n in counts.items() if value not in classes and is_stand_in(value))
+    other = sum(counts.values()) - known - without
+    if other and seeds is not None:
         notes.append(
             f"column {needs.truth!r}: {other:,} rows have a truth that is none of the classes;"
-            " they are not scored"
+            " no label can be right there, so they count as wrong"
+        )
+    if without and seeds is not None:
+        notes.append(
+            f"column {needs.truth!r}: {without:,} rows hold empty text, -1 or the like in place of"
+            " a truth; they are not scored"
         )
     return known

@@ -100,6 +100,13 @@ def refusal(value: LabelValue | None, classes: Sequence[LabelValue] | None) -> s
     return "negative" if not isinstance(value, bool) and value < 0 else None
 
 
+def is_stand_in(value: LabelValue | None) -> bool:
+    """Return whether `value` is what programs write for "no label": empty text, "nan", -1."""
+    if isinstance(value, str):
+        return not value.strip() or value in PLACEHOLDERS
+    return not isinstance(value, bool) and value == -1
+
+
 def class_array(
     values: Iterable[LabelValue], kind: LabelKind, classes: Sequence[LabelValue] | None
 ) -> npt.NDArray[Any]:

@@ -70,9 +70,12 @@ def gather_parts(stage: Path, target: Path, parts: Sequence[PartRecord]) -> None
 
 
 def write_reports(target: Path, files: Mapping[str, bytes]) -> list[FileRecord]:
-    """Write the further files of a run into `target` and return their records."""
+    """Write the further files of a run into `target` and return their records.
+
+    Pages get none: they are made from the other files and may be made again, by another version.
+    """
     for name, content in files.items():
         if check_plain_name(name) in (MANIFEST_NAME, *PART_FOLDERS):
             raise ValueError(f"{name} is a name that the run needs for itself")
         write_new(target / name, content)
-    return [record_file(target, name) for name in files]
+    return [record_file(target, name) for name in files if not name.endswith(".html")]
