@@ -1,0 +1,277 @@
+"""What a first user gets wrong: the exit code, every problem in one list, and nothing written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from distributed import Client
+
+from ssl_dask.cli import _exit_code
+from ssl_dask.errors import InputDataError
+from ssl_dask.pipeline import run_job
+from tests.made_job import N_ROWS, made_job, made_rows, write_job, write_rows
+
+Job = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A mistake: how it is made, the exit code, and words that the message must hold."""
+
+    code: int
+    make: Callable[[Path, Job], None]
+    words: tuple[str, ...]
+
+
+def changed(folder: Path, name: str, values: Any) -> None:
+    """Write the rows again with another column."""
+    table = made_rows()
+    column = values(table) if callable(values) else values
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    if name in table.column_names:
+        table = table.set_column(table.schema.get_field_index(name), name, column)
+    else:
+        table = table.append_column(name, column)
+    write_rows(folder, table)
+
+
+def with_value(name: str, rows: tuple[int, ...], value: Any) -> Callable[[Path, Job], None]:
+    def make(folder: Path, job: Job) -> None:
+        def column(table: pa.Table) -> pa.Array:
+            values = table[name].to_pylist()
+            for row in rows:
+                values[row] = value
+            return pa.array(values, table.schema.field(name).type)
+
+        changed(folder, name, column)
+
+    return make
+
+
+def duplicate_ids(folder: Path, job: Job) -> None:
+    # Rows 3 and 300 lie in different files.
+    ids = made_rows()["id"].to_numpy().copy()
+    ids[300] = ids[3]
+    changed(folder, "id", pa.array(ids))
+
+
+def torn_second_file(folder: Path, job: Job) -> None:
+    path = folder / "part-01.parquet"
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def garbled_pages(folder: Path, job: Job) -> None:
+    path = folder / "part-02.parquet"
+    content = bytearray(path.read_bytes())
+    content[4:400] = bytes(396)
+    path.write_bytes(bytes(content))
+
+
+def no_files(folder: Path, job: Job) -> None:
+    for path in folder.iterdir():
+        path.rename(path.with_suffix(".csv"))
+
+
+def no_rows(folder: Path, job: Job) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    write_rows(folder, made_rows().slice(0, 0), files=1)
+
+
+def vectors(lengths: list[int]) -> Callable[[Path, Job], None]:
+    def make(folder: Path, job: Job) -> None:
+        values = [[1.0] * lengths[i % len(lengths)] for i in range(N_ROWS)]
+        changed(folder, "v", pa.array(values, pa.list_(pa.float32())))
+        job["features"] = {"v": {"vector": "v"}}
+
+    return make
+
+
+def key(path: str, value: Any) -> Callable[[Path, Job], None]:
+    def make(folder: Path, job: Job) -> None:
+        place = job
+        *groups, last = path.split(".")
+        for group in groups:
+            place = place[group]
+        place[last] = value
+
+    return make
+
+
+def strings(folder: Path, job: Job) -> None:
+    changed(folder, "a", lambda table: table["a"].cast(pa.string()))
+
+
+def label_file(text: str) -> Callable[[Path, Job], None]:
+    def make(folder: Path, job: Job) -> None:
+        (folder.parent / "labels.csv").write_text(text)
+        del job["input"]["label"]
+        path = str(folder.parent / "labels.csv")
+        job["input"]["labels"] = {"path": path, "id": "id", "label": "label"}
+
+    return make
+
+
+FIRST = 10**15
+CASES: dict[str, Case] = {
+    "missing path": Case(3, key("input.path", "/nowhere/rows"), ("/nowhere/rows", "no such file")),
+    "no parquet files": Case(3, no_files, ("Parquet",)),
+    "no rows": Case(3, no_rows, ("rows",)),
+    "torn file": Case(3, torn_second_file, ("part-01.parquet",)),
+    "garbled pages": Case(3, garbled_pages, ("part-02.parquet",)),
+    "missing column": Case(3, key("input.truth", "trut"), ("'trut'", "truth")),
+    "missing feature": Case(
+        3, key("features.numbers.numeric", ["a", "bb"]), ("'bb'", "no such column")
+    ),
+    "duplicate ids": Case(
+        3, duplicate_ids, ("part-02.parquet", "'id'", "more than once", "part-00.parquet")
+    ),
+    "null id": Case(3, with_value("id", (5, 6), None), ("part-00.parquet", "'id'", ": 2")),
+    "nan": Case(3, with_value("a", (7,), np.nan), ("part-00.parquet", "'a'", "NaN values: 1")),
+    "null": Case(3, with_value("b", (200,), None), ("part-01.parquet", "'b'", "null values: 1")),
+    "inf": Case(3, with_value("a", (319,), np.inf), ("part-02.parquet", "infinite values: 1")),
+    "label outside the classes": Case(3, key("input.classes", ["ant", "bee"]), ("'seed'", "class")),
+    "string numbers": Case(3, strings, ("'a'", "string")),
+    "vectors of two lengths": Case(3, vectors([4, 4, 4, 5]), ("'v'", "another length")),
+    "labels of unknown ids": Case(
+        3, label_file(f"id,label\n{FIRST},ant\n{FIRST + 3},bee\n7,ant\n"), ("labels.csv", "1")
+    ),
+    "labels given twice": Case(
+        3, label_file(f"id,label\n{FIRST},ant\n{FIRST + 3},bee\n{FIRST},bee\n"), ("labels.csv",)
+    ),
+    "no seeds": Case(8, with_value("seed", tuple(range(N_ROWS)), None), ("no labelled row",)),
+    "one class": Case(8, with_value("seed", tuple(range(N_ROWS)), "ant"), ("class",)),
+}
+HINTLESS = {"missing path", "no rows"}
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    rows = write_rows(tmp_path / "rows", made_rows())
+    return made_job(rows, tmp_path / "out", cluster={"kind": "local", "workers": 1})
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """Return the last line of stderr."""
+    words: dict[str, Any] = json.loads(capsys.readouterr().err.splitlines()[-1])
+    return words
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_bad_input_is_named(
+    name: str, job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = CASES[name]
+    case.make(tmp_path / "rows", job)
+    path = write_job(tmp_path / "job.yaml", job)
+    assert _exit_code(["validate", str(path)]) == case.code
+    words = told(capsys)
+    assert words["code"] == case.code
+    for word in case.words:
+        assert word in words["message"], words["message"]
+    assert len(words["problems"]) >= 1
+    assert words["message"].count("Traceback") == 0
+    if name not in HINTLESS:
+        assert words["hint"], words
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["torn file", "duplicate ids", "nan", "garbled pages"])
+def test_a_run_says_the_same_and_leaves_nothing(
+    name: str, job: Job, tmp_path: Path, cluster_client: Client
+) -> None:
+    case = CASES[name]
+    case.make(tmp_path / "rows", job)
+    with pytest.raises(InputDataError) as error:
+        run_job(job, client=cluster_client)
+    for word in case.words:
+        assert word in str(error.value)
+    out = tmp_path / "out"
+    assert not (out / "latest").exists()
+    assert not list(out.glob("runs/*"))
+    assert not list(out.glob(".work/*"))
+
+
+def test_no_cell_is_quoted(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    secret = "4111-1111-1111-1111"
+    strange = pa.array([secret] * N_ROWS)
+    changed(tmp_path / "rows", "a", strange)
+    path = write_job(tmp_path / "job.yaml", job)
+    assert _exit_code(["validate", str(path)]) == 3
+    assert secret not in capsys.readouterr().err
+
+
+def test_many_mistakes_make_one_list(
+    job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "rows"
+    table = made_rows()
+    a, b = table["a"].to_numpy().copy(), table["b"].to_numpy().copy()
+    ids = table["id"].to_numpy().copy()
+    a[3], b[310], ids[9] = np.nan, np.inf, ids[2]
+    for path in rows.iterdir():
+        path.unlink()
+    rows.rmdir()
+    for name, values in (("a", a), ("b", b), ("id", ids)):
+        at = table.schema.get_field_index(name)
+        table = table.set_column(at, name, pa.array(values))
+    write_rows(rows, table)
+    job["input"]["classes"] = ["ant", "bee"]
+    path = write_job(tmp_path / "job.yaml", job)
+    assert _exit_code(["validate", str(path)]) == 3
+    problems = told(capsys)["problems"]
+    assert {problem["column"] for problem in problems} == {"a", "b", "id", "seed"}
+    assert len(problems) >= 4
+
+    # Names and types come first: they are wrong whatever the rows hold.
+    job["input"]["truth"] = "trut"
+    job["features"]["numbers"]["numeric"] = ["a", "bb", "text"]
+    path = write_job(tmp_path / "job.yaml", job)
+    assert _exit_code(["validate", str(path)]) == 3
+    assert {problem["column"] for problem in told(capsys)["problems"]} == {"trut", "bb", "text"}
+
+
+@pytest.mark.parametrize(
+    ("place", "code"),
+    [("rows/out", 2), ("rows", 2), ("", 2), ("nowhere/out", 6), ("file", 6), ("full", 6)],
+)
+@pytest.mark.parametrize("command", ["validate", "run"])
+def test_an_output_that_cannot_be_is_refused(
+    command: str,
+    place: str,
+    code: int,
+    job: Job,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    job["output"]["path"] = str(tmp_path / place)
+    path = write_job(tmp_path / "job.yaml", job)
+    before = sorted(str(one) for one in tmp_path.rglob("*"))
+    assert _exit_code([command, str(path)]) == code
+    words = told(capsys)
+    assert words["code"] == code
+    assert words["file"]
+    assert words["hint"]
+    assert sorted(str(one) for one in tmp_path.rglob("*")) == before
+
+
+def test_classes_may_be_more_than_the_seeds_show(
+    job: Job, tmp_path: Path, cluster_client: Client
+) -> None:
+    job["input"]["classes"] = ["ant", "bee", "cat", "dog"]
+    result = run_job(job, client=cluster_client)
+    assert result.report.seeds.classes == ("ant", "bee", "cat", "dog")
+    assert result.report.seeds.counts[-1] == 0
