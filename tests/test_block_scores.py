@@ -30,7 +30,7 @@ def some_rows(n: int, seed: int) -> tuple[Decided, np.ndarray, np.ndarray]:
     reason = np.where(label < 0, random.integers(1, len(REASONS), n), 0).astype(np.uint8)
     seeds = np.flatnonzero((random.random(n) < 0.15) & (label >= 0))
     source[seeds], probability[seeds] = 1, 1.0
-    truth = np.where(random.random(n) < 0.5, label, random.integers(-1, C, n)).astype(np.int32)
+    truth = np.where(random.random(n) < 0.5, label, random.integers(-2, C, n)).astype(np.int32)
     return Decided(label, probability, probability, source, reason), seeds, truth
 
 
@@ -87,9 +87,14 @@ def test_counts_equal_a_count_row_by_row() -> None:
         assert score.truth.unlabelled[c, C] == refused.sum()
         for reason in range(len(REASONS)):
             assert score.truth.abstained[c, reason] == (refused & (rows.reason == reason)).sum()
-    assert score.truth.unlabelled_unknown == ((truth < 0) & ~seed).sum() > 0
-    assert score.truth.seeds_unknown == ((truth < 0) & seed).sum() > 0
-    judged = (rows.label >= 0) & ~seed & (truth >= 0)
+    for given_code in range(-1, C):
+        both = (truth == -2) & (rows.label == given_code)
+        assert score.truth.seeds_other[given_code] == (both & seed).sum()
+        assert score.truth.unlabelled_other[given_code] == (both & ~seed).sum() > 0
+    assert score.truth.seeds_other.sum() > 0
+    assert score.truth.unlabelled_unknown == ((truth == -1) & ~seed).sum() > 0
+    assert score.truth.seeds_unknown == ((truth == -1) & seed).sum() > 0
+    judged = (rows.label >= 0) & ~seed & (truth != -1)
     assert score.reliability.count.sum() == judged.sum()
     assert score.reliability.right.sum() == (judged & (rows.label == truth)).sum()
     stated = (rows.probability >= 0.3) & (rows.probability < 0.35) & judged
@@ -111,8 +116,41 @@ def test_seeds_never_mix_with_the_unlabelled() -> None:
     assert three.overall.n == three.seeds.n + three.unlabelled.n
     assert three.overall.n + three.unknown == 400
     assert three.seeds.n <= len(seeds)
+    assert three.other_class == (truth == -2).sum() > 0
+    assert three.overall.n_other == three.other_class
+    assert three.seeds.n_other + three.unlabelled.n_other == three.other_class
     right = three.seeds.accuracy_all.right + three.unlabelled.accuracy_all.right
     assert three.overall.accuracy_all.right == right == (rows.label == truth)[truth >= 0].sum()
+
+
+def test_a_class_without_seeds_counts_as_wrong() -> None:
+    # Three equal classes, seeds of two of them: no label of the third's rows can be right.
+    n = 300
+    truth = (np.arange(n) % 3).astype(np.int32)
+    label = np.where(truth == 2, 0, truth).astype(np.int32)
+    label[2:30:3] = -1
+    known = np.where(truth == 2, -2, truth).astype(np.int32)
+    source, reason = np.where(label < 0, 0, 2), np.where(label < 0, 1, 0)
+    probability = np.where(label < 0, 0, 0.99).astype(np.float32)
+    rows = Decided(
+        label, probability, probability, source.astype(np.uint8), reason.astype(np.uint8)
+    )
+    score = score_block(
+        rows,
+        np.array([0, 1]),
+        n_classes=2,
+        n_sources=len(SOURCES),
+        n_reasons=len(REASONS),
+        truth=known,
+    )
+    assert score.truth is not None
+    assert score.reliability is not None
+    found = truth_scores(score.truth, ["a", "b"])
+    assert (found.unknown, found.other_class) == (0, 100)
+    assert found.overall.accuracy_all.value == pytest.approx(2 / 3)
+    assert (found.unlabelled.accuracy.right, found.unlabelled.accuracy.n) == (198, 288)
+    assert found.unlabelled.classes[0].precision.value == pytest.approx(99 / 189)
+    assert (score.reliability.count.sum(), score.reliability.right.sum()) == (288, 198)
 
 
 def test_calibration_error_is_that_of_the_bins() -> None:

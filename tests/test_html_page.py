@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -10,12 +11,14 @@ from functools import cache
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from ssl_dask.decision.calibration import not_calibrated
 from ssl_dask.evaluation.metrics import compare_paired
+from ssl_dask.pipeline.reporting import summary_rows
 from ssl_dask.report.html_page import (
     byte_size,
     duration,
@@ -126,6 +129,25 @@ def test_the_first_screen_answers() -> None:
     assert any("no path to a seed" in line for line in refused.lines)
     assert probabilities.figure == "calibrated"
     assert page().index("Rows labelled") < page().index("Before and after")
+
+
+def test_rows_without_truth_and_of_another_class_are_told_apart() -> None:
+    report = digits_report()
+    real = report.evaluation
+    assert real.truth is not None
+    assert "counted as wrong, since" not in page()
+    assert "without a truth" not in page()
+    truth = dataclasses.replace(real.truth, unknown=1, other_class=1_234)
+    evaluation = real.model_copy(update={"truth": truth})
+    changed = report.model_copy(update={"evaluation": evaluation})
+    text = " ".join(render_page(changed).split())
+    assert "1 row without a truth: not counted here" in text
+    assert "1,234 rows of a true class that is none of the classes" in text
+    lines = dict(summary_rows(SimpleNamespace(report=changed, path=Path("out"))))
+    assert lines["truth, other classes"] == "1,234 rows, counted as wrong"
+    assert "truth, other classes" not in dict(
+        summary_rows(SimpleNamespace(report=report, path=Path("out")))
+    )
 
 
 def test_a_baseline_that_is_ahead_by_the_truth_is_shown_as_bad() -> None:

@@ -209,7 +209,7 @@ def test_a_clean_input(tmp_path: Path) -> None:
         "v": pa.array([[1.0, 2.0]] * 100, LIST),
         "when": [datetime.datetime(2026, 1, 1)] * 100,
         "y": [0, 1, None, None] * 25,
-        "t": [0, 1, 0, 7] * 25,
+        "t": [0, 1, 0, 7] * 24 + [0, -1, None, 7],
     }
     found = scan(tmp_path, needs, first, block_rows=30)
     assert found.problems == ()
@@ -220,8 +220,9 @@ def test_a_clean_input(tmp_path: Path) -> None:
     assert found.ids.n_duplicated == 0
     assert found.seeds is not None
     assert found.seeds.labels.class_counts().tolist() == [25, 25]
-    assert found.n_truth == 75
+    assert found.n_truth == 73
     assert any("25 rows have a truth that is none of the classes" in n for n in found.notes)
+    assert any("'t': 1 rows hold empty text, -1" in note for note in found.notes)
     assert any("flat, one" in note for note in found.notes)
 
 

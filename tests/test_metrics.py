@@ -21,6 +21,7 @@ from ssl_dask.evaluation.metrics import (
     compare_paired,
     confusion_counts,
     predicted_codes,
+    score_confusion,
     score_predictions,
 )
 
@@ -94,6 +95,23 @@ def test_refusals_and_unknown_truth_are_counted_apart() -> None:
     assert (no.recall.right, no.recall.n) == (1, 3)
     assert (no.precision.right, no.precision.n) == (1, 1)
     assert no.f1 == pytest.approx(2 * 1 / (3 + 1))
+
+
+def test_rows_of_another_class_are_wrong() -> None:
+    truth = np.array([0, 0, 1, 1, -2, -2, -2, -1], np.int32)
+    label = np.array([0, 1, 1, -1, 0, 0, -1, 0], np.int32)
+    confusion = confusion_counts(truth, label, 2)
+    np.testing.assert_array_equal(confusion, [[1, 1, 0], [0, 1, 1]])
+    scores = score_confusion(confusion, ["no", "yes"], other=np.array([2, 0, 1]))
+    assert (scores.n, scores.n_other) == (7, 3)
+    assert scores.coverage == pytest.approx(5 / 7)
+    assert (scores.accuracy.right, scores.accuracy.n) == (2, 5)
+    assert (scores.accuracy_all.right, scores.accuracy_all.n) == (2, 7)
+    no = scores.classes[0]
+    assert (no.support, no.given) == (2, 3)
+    assert (no.precision.right, no.precision.n) == (1, 3)
+    assert (no.recall.right, no.recall.n) == (1, 2)
+    assert no.f1 == pytest.approx(2 * 1 / (2 + 3))
 
 
 def test_classes_that_never_occur_do_not_lower_the_mean() -> None:

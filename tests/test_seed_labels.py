@@ -397,8 +397,15 @@ def test_one_source_of_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "classes", "expected"),
     [
-        (pa.array([1, None, 7, 0], pa.int8()), np.array([1, 0]), [0, -1, -1, 1]),
-        (pa.array(["a", None, "z", "b"]), np.array(["b", "a"], object), [1, -1, -1, 0]),
+        (pa.array([1, None, 7, 0], pa.int8()), np.array([1, 0]), [0, -1, -2, 1]),
+        (pa.array(["a", None, "z", "b"]), np.array(["b", "a"], object), [1, -1, -2, 0]),
+        (pa.array(["z", "z"]).dictionary_encode(), np.array(["b", "a"], object), [-2, -2]),
+        (pa.array([-1, -5, 1]), np.array([0, 1]), [-1, -2, 1]),
+        (pa.array([-1, 0, 1]), np.array([-1, 1]), [0, -2, 1]),
+        (pa.array(["", " ", "nan", "a"]), np.array(["a", "b"], object), [-1, -1, -1, 0]),
+        (pa.array(["nan", "-1", "b"]), np.array(["nan", "b"], object), [0, -1, 1]),
+        (pa.array([b"\xff", b"a"]).view(pa.string()), np.array(["a", "b"], object), [-2, 0]),
+        (pa.array([False, None]), np.array([True]), [-2, -1]),
         (pa.array([True, None, False, True]), np.array([False, True]), [1, -1, 0, 1]),
         (pa.nulls(4), np.array(["a"], object), [-1, -1, -1, -1]),
     ],

@@ -15,7 +15,7 @@ from ssl_dask.storage.column_check import ColumnNeeds, check_columns
 from ssl_dask.storage.column_reader import ColumnReader
 from ssl_dask.storage.id_check import IdCheck, find_duplicate_ids
 from ssl_dask.storage.label_file import SeedFile
-from ssl_dask.storage.label_values import is_stand_in
+from ssl_dask.storage.label_values import LabelValue, is_stand_in
 from ssl_dask.storage.seed_labels import SeedTable, seeds_from_column, seeds_from_file
 
 __all__ = ["FINDINGS", "ColumnNeeds", "InputScan", "check_columns", "scan_input"]
@@ -257,7 +257,7 @@ def _truth(
     """Return how many rows have a true label that is a class; note those that have no such."""
     if needs.truth is None:
         return 0
-    counts: Counter[object] = Counter()
+    counts: Counter[LabelValue | None] = Counter()
     for scan in scans:
         counts.update(scan.truth)
     if needs.classes is not None:
