@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +88,18 @@ def wait_for_port(port: int, process: subprocess.Popen[Any], log: Path, seconds:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: exit code, both outputs, wall time in seconds."""
+    """How a command ended: exit code, both outputs, and when."""
 
     code: int
     stdout: str
     stderr: str
-    seconds: float
+    at: datetime
+
+    @property
+    def seconds(self) -> float:
+        """Wall time from the first line of its log, when Python and its imports are there."""
+        began = datetime.fromisoformat(json.loads(self.stderr.splitlines()[0])["ts"])
+        return (self.at - began).total_seconds()
 
     @property
     def last_words(self) -> dict[str, Any]:
@@ -114,7 +121,6 @@ def ssl_dask(
 ) -> Ended:
     """Run `ssl-dask` to its end in a process of its own."""
     command = [sys.executable, "-m", "ssl_dask", *map(str, arguments)]
-    began = time.monotonic()
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -126,6 +132,7 @@ def ssl_dask(
     )
     try:
         stdout, stderr = process.communicate(timeout=seconds)
+        at = datetime.now(UTC)
     finally:
         end_group(process)
-    return Ended(process.returncode, stdout, stderr, time.monotonic() - began)
+    return Ended(process.returncode, stdout, stderr, at)
