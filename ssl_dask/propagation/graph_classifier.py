@@ -13,7 +13,7 @@ from distributed import Client
 from pydantic import ValidationError
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import Tags
+from sklearn.utils import Tags, check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ssl_dask.execution import Execution
@@ -22,7 +22,7 @@ from ssl_dask.graph.exact_knn import knn_graph
 from ssl_dask.graph.graph_spec import GraphSpec
 from ssl_dask.graph.rbf_graph import rbf_graph
 from ssl_dask.kernels.label_distributions import summarise_rows
-from ssl_dask.labels import UNLABELLED, Labels
+from ssl_dask.labels import OTHER_CLASS, UNLABELLED, Labels
 from ssl_dask.propagation.class_labels import decode_labels, decoded_dtype, encode_targets
 from ssl_dask.propagation.engine import Propagated
 from ssl_dask.propagation.out_of_sample import nearest_distributions, radial_distributions
@@ -161,6 +161,51 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):
         Array (m,) of class labels; a Dask array if `X` is one.
         """
         return self._decide(self.predict_proba(X))[0]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the share of labelled rows that `predict` gets right; refusing a row is wrong.
+
+        Parameters
+        ----------
+        X
+            (m, d), of a kind that `fit` takes.
+        y
+            (m,): true class labels, array or Dask array. Rows that are unlabelled, as for `fit`,
+            are left out.
+        sample_weight
+            (m,): weight of each row; None for equal weights.
+
+        Raises
+        ------
+        ValueError
+            Lengths differ, no row is labelled, or the labels are of another kind than the classes.
+
+        Notes
+        -----
+        Brings an int32 of each row to this process.
+        """
+        F = self.predict_proba(X)
+        execution = Execution(self.client)
+        truth = encode_targets(y, F.shape[0], execution)
+        if (truth.classes.dtype.kind in "OU") != (self.classes_.dtype.kind in "OU"):
+            raise ValueError(
+                f"y holds labels of type {truth.classes.dtype}, but the classes are"
+                f" {self.classes_.dtype}"
+            )
+        if isinstance(F, da.Array):
+            blocks = F.map_blocks(_decided_codes, drop_axis=1, dtype=np.int32).to_delayed()
+            codes = np.concatenate(execution.compute(list(blocks), "scores"))
+        else:
+            codes = _decided_codes(F)
+        place = np.minimum(np.searchsorted(self.classes_, truth.classes), len(self.classes_) - 1)
+        # -2 is no code: a class that `fit` has not seen is never right.
+        known = np.where(self.classes_[place] == truth.classes, place, OTHER_CLASS)
+        right = codes[truth.rows] == known[truth.codes]
+        if sample_weight is None:
+            return float(right.mean())
+        weights = column_or_1d(np.asarray(sample_weight, dtype=np.float64))
+        check_consistent_length(weights, F)
+        return float(np.average(right, weights=weights[truth.rows]))
 
     def _decide(self, F: Any) -> tuple[Any, Any]:
         """Return (labels, abstained) of distributions, as Dask arrays if `F` is one."""
