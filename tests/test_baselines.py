@@ -15,7 +15,8 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from ssl_dask.evaluation import SupervisedSpec
@@ -46,18 +47,33 @@ def words(n: int = 400, d: int = 5000) -> tuple[sparse.csr_array, np.ndarray]:
     return X.astype(np.float32), y
 
 
+def reference_model(X_seeds: np.ndarray, codes: np.ndarray) -> Pipeline:
+    """Return scikit-learn's model on centred rows whose mean variance is 1."""
+    varying = np.flatnonzero(X_seeds.max(axis=0) > X_seeds.min(axis=0))
+    unit = np.sqrt(X_seeds[:, varying].astype(np.float64).var(axis=0).mean())
+    model = make_pipeline(
+        FunctionTransformer(lambda X: X[:, varying].astype(np.float64) / unit),
+        StandardScaler(with_std=False),
+        LogisticRegression(max_iter=1000),
+    )
+    return model.fit(X_seeds, codes)
+
+
 def test_dense_equals_a_logistic_regression_on_rows_of_mean_variance_one() -> None:
     X, y, seeds = digits()
     mine = fit_supervised(X[seeds], y[seeds], 10, SPEC).predict_proba(X)
-    centring = StandardScaler(with_std=False).fit(X[seeds].astype(np.float64))
-    varying = X[seeds].std(axis=0) > 0
-    unit = np.sqrt(X[seeds].astype(np.float64).var(axis=0)[varying].mean())
-    reference = LogisticRegression(max_iter=1000)
-    reference.fit(centring.transform(X[seeds])[:, varying] / unit, y[seeds])
-    wanted = reference.predict_proba(centring.transform(X)[:, varying] / unit)
+    wanted = reference_model(X[seeds], y[seeds]).predict_proba(X)
     np.testing.assert_allclose(mine, wanted, atol=2e-4)
     assert mine.dtype == np.float32
     assert (mine.argmax(axis=1) == y).mean() > 0.8
+
+
+def test_the_unit_of_the_features_does_not_matter() -> None:
+    X, y, seeds = digits()
+    mine = fit_supervised(X[seeds], y[seeds], 10, SPEC).predict_proba(X)
+    # A power of two: the same digits in another unit.
+    other = fit_supervised(X[seeds] * 1024, y[seeds], 10, SPEC).predict_proba(X * 1024)
+    np.testing.assert_allclose(mine, other, atol=1e-6)
 
 
 def test_sparse_equals_a_plain_logistic_regression() -> None:
@@ -77,9 +93,7 @@ def test_two_classes_and_a_class_without_seeds() -> None:
     X, two = X[50:].astype(np.float32), (2 * (y[50:] - 1)).astype(np.int32)
     chosen = np.arange(0, 100, 7)
     mine = fit_supervised(X[chosen], two[chosen], 3, SPEC).predict_proba(X)
-    reference = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    reference.fit(X[chosen].astype(np.float64), two[chosen])
-    wanted = reference.predict_proba(X.astype(np.float64))
+    wanted = reference_model(X[chosen], two[chosen]).predict_proba(X)
     np.testing.assert_allclose(mine[:, [0, 2]], wanted, atol=2e-4)
     assert (mine[:, 1] == 0).all()
     assert 0.85 < (mine.argmax(axis=1) == two).mean() <= 1.0
@@ -144,8 +158,7 @@ def test_hidden_seeds_are_scored_by_models_that_did_not_see_them() -> None:
     baseline = SupervisedBaseline.fit(X[seeds], labels.codes, folds, 10)
     for fold in range(5):
         hidden = folds.hidden(fold)
-        reference = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-        reference.fit(X[seeds][~hidden], labels.codes[~hidden])
+        reference = reference_model(X[seeds][~hidden], labels.codes[~hidden])
         assert (baseline.hidden_codes[hidden] == reference.predict(X[seeds][hidden])).mean() > 0.99
     right = (baseline.hidden_codes == labels.codes).mean()
     assert 0.75 < right < 0.97

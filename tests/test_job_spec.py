@@ -47,7 +47,7 @@ def test_urls_are_left_as_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("method: {name: label_spreading}", "methud: {name: label_spreading}", "did you mean 'method'"),
+        ("method: {name: label_spreading}", "methud: {name: supervised}", "did you mean 'method'"),
         ("name: label_spreading", "name: label_spreading, alhpa: 0.5", "did you mean 'alpha'"),
         ("name: label_spreading", "name: label_spreadin", "label_spreading"),
         ("name: label_spreading", "name: label_spreading, alpha: 1.5", "method.alpha"),
@@ -115,7 +115,8 @@ def test_scalars_are_those_of_yaml_1_2() -> None:
 
 def test_overrides_are_yaml_and_checked(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL)
-    spec = load_job(path, ["method.alpha=0.5", "features.numbers.numeric=[a]", "evaluation.folds=3"])
+    changes = ["method.alpha=0.5", "features.numbers.numeric=[a]", "evaluation.folds=3"]
+    spec = load_job(path, changes)
     assert spec.method.alpha == 0.5
     assert spec.features["numbers"].columns() == ("a",)
     assert spec.evaluation.folds == 3
@@ -134,7 +135,7 @@ def test_the_cluster_and_the_places_are_not_part_of_the_fingerprint(tmp_path: Pa
 
 
 def test_missing_and_unreadable_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(JobSpecError, match="nowhere.yaml"):
+    with pytest.raises(JobSpecError, match=r"nowhere\.yaml"):
         load_job(tmp_path / "nowhere.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(JobSpecError, match="UTF-8"):

@@ -21,7 +21,6 @@ from ssl_dask.kernels.propagation_step import SweepCounts
 from ssl_dask.labels import Labels
 from ssl_dask.propagation import METHODS, Propagated, label_propagation, label_spreading
 from ssl_dask.propagation.chebyshev import StagedChebyshev
-from ssl_dask.propagation.seed_sources import rows_with_seed_in_component
 from ssl_dask.propagation.stop_rule import StopRule
 from ssl_dask.round_record import RoundRecord
 from tests.oracles import propagation_closed_forms as closed_forms
@@ -297,9 +296,6 @@ def test_any_mask_of_labels(data: st.DataObject) -> None:
     np.testing.assert_allclose(F.sum(axis=1), seeded, atol=1e-6)
     np.testing.assert_array_equal(F[~seeded], 0.0)
     assert found.n_without_evidence == (~seeded).sum()
-    flags = rows_with_seed_in_component(graph, labels_of(codes), Execution())
-    assert flags.chunks[0] == graph.row_chunks
-    np.testing.assert_array_equal(flags.compute(), seeded)
     if method == "label_propagation":
         seeds = codes >= 0
         np.testing.assert_array_equal(
@@ -386,7 +382,9 @@ def test_a_stage_is_believed_only_if_it_shrank_the_residual(tol: float, reason: 
         iteration += 1
         # Small from the start, then smaller by little, then quickly down to rounding.
         left = 1e-5 if iteration < 64 else max(1e-5 * 0.8 ** (iteration - 64), 1e-13)
-        counts = SweepCounts(none, none, none, one * 0.1, one * left, one, np.zeros(2, dtype=np.int64))
+        counts = SweepCounts(
+            none, none, none, one * 0.1, one * left, one, np.zeros(2, dtype=np.int64)
+        )
         rule.observe(counts, iteration)
     assert rule.reason == reason
     assert iteration - 1 == {"rounding": 539, "converged": 132}[reason]
@@ -441,10 +439,7 @@ def test_scores_reach_far() -> None:
     np.testing.assert_array_equal(mass > 0, np.arange(n) < reached)
     assert (np.diff(mass[1 : reached - 20]) < 0).all()
     # What was not reached is still known to be connected.
-    flags = rows_with_seed_in_component(
-        BlockGraph.from_scipy(path_graph(n)), labels_of(codes), Execution()
-    )
-    assert flags.compute().all()
+    assert BlockGraph.from_scipy(path_graph(n)).components(Execution()).n_components == 1
 
 
 def test_weights_of_any_size_give_the_same_answer() -> None:
