@@ -10,7 +10,6 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from typing import Any
 from urllib.parse import urlsplit
 
 import dask
@@ -105,6 +104,8 @@ def _local(spec: ClusterSpec, dashboard: bool) -> Iterator[Client]:
         with (
             dask.config.set({"distributed.nanny.pre-spawn-environ": _ONE_THREAD}),
             dask.config.set({} if dashboard else _NO_PAGES),
+            # The scheduler keeps a folder of its own, and takes no argument for it.
+            dask.config.set({"temporary-directory": scratch}),
             LocalCluster(
                 n_workers=workers,
                 threads_per_worker=threads,
@@ -218,16 +219,6 @@ def versions() -> dict[str, str]:
     found = {"python": ".".join(platform.python_version_tuple()[:2]), "ssl_dask": __version__}
     found.update({name: importlib.metadata.version(name) for name in HANDSHAKE})
     return found
-
-
-def describe_cluster(client: Client) -> dict[str, Any]:
-    """Return what the report says of the cluster: workers, threads, memory."""
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    return {
-        "workers": len(workers),
-        "threads": sum(worker["nthreads"] for worker in workers),
-        "memory_per_worker": min((worker["memory_limit"] for worker in workers), default=0),
-    }
 
 
 def _is_loopback(host: str) -> bool:

@@ -62,7 +62,7 @@ def digits_report(*, with_truth: bool = True) -> RunReport:
     folds = hide_seeds(labels, 5, 0)
     hidden_F = np.zeros((50, 10), dtype=np.float32)
     for fold in range(folds.n_folds):
-        hidden_F[folds.hidden(fold)] = _spread(X, folds.kept(labels, fold))[
+        hidden_F[folds.hidden(fold)] = _spread(X, labels.subset(~folds.hidden(fold)))[
             seeds[folds.hidden(fold)]
         ]
     calibration = fit_calibration(hidden_F, labels.codes, folds.fold)

@@ -40,7 +40,7 @@ def test_every_class_keeps_a_seed_and_folds_are_even(
     if sizes:
         assert max(sizes) - min(sizes) <= 1
     for fold in range(folds.n_folds):
-        kept = folds.kept(labels, fold)
+        kept = labels.subset(~folds.hidden(fold))
         assert (kept.class_counts() > 0).tolist() == [count > 0 for count in counts]
         of_class = np.bincount(labels.codes[folds.hidden(fold)], minlength=len(counts))
         assert all(

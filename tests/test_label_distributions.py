@@ -1,4 +1,4 @@
-"""Rows of scores: distributions, most likely class, ties, entropy."""
+"""Rows of scores: distributions, most likely class, ties."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from scipy import stats
 
 from ssl_dask.kernels.label_distributions import (
     TIE_MARGIN,
     normalise_rows,
-    row_entropy,
     row_mass,
     summarise_rows,
 )
@@ -45,7 +43,6 @@ def test_a_row_does_not_depend_on_its_block(F: np.ndarray, data: st.DataObject) 
     whole, single = summarise_rows(normal), summarise_rows(alone)
     for in_block, by_itself in zip(whole, single, strict=True):
         assert in_block[row] == by_itself[0]
-    np.testing.assert_array_equal(row_entropy(normal)[row], row_entropy(alone)[0])
 
 
 def test_normalising_survives_the_whole_range_of_float32() -> None:
@@ -71,9 +68,3 @@ def test_one_class_has_no_runner_up() -> None:
     np.testing.assert_array_equal(codes, [0, -1])
     np.testing.assert_array_equal(margin, [1.0, 0.0])
     assert not tied.any()
-
-
-def test_entropy_is_scipys() -> None:
-    F = normalise_rows(np.random.default_rng(3).random((20, 5)) ** 4)
-    np.testing.assert_allclose(row_entropy(F), stats.entropy(F, axis=1), rtol=1e-5)
-    np.testing.assert_array_equal(row_entropy(np.array([[1.0, 0.0], [0.0, 0.0]])), [0.0, np.nan])

@@ -13,11 +13,28 @@ from distributed import Client
 from ssl_dask.errors import InputDataError, JobSpecError, QualityError
 from ssl_dask.execution import Execution
 from ssl_dask.storage.column_reader import ColumnReader
+from ssl_dask.storage.input_check import ColumnNeeds, scan_input
 from ssl_dask.storage.label_file import SeedFile, read_label_file
-from ssl_dask.storage.seed_labels import SeedTable, read_seed_labels, truth_codes
+from ssl_dask.storage.seed_labels import SeedTable, truth_codes
 from tests.parquet_samples import open_reader, travelled, write
 
 HERE = Execution(threads=2)
+
+
+def read_seeds(
+    reader: ColumnReader,
+    execution: Execution = HERE,
+    *,
+    label: str | None = None,
+    seed_file: SeedFile | None = None,
+    id_column: str | None = None,
+    classes: Sequence[Any] | None = None,
+) -> SeedTable:
+    listed = None if classes is None else tuple(classes)
+    needs = ColumnNeeds(id=id_column, label=label, classes=listed)
+    found = scan_input(reader, needs, execution, seed_file=seed_file)
+    assert found.seeds is not None
+    return found.seeds
 
 
 def from_column(
@@ -26,7 +43,7 @@ def from_column(
     for i, part in enumerate(parts):
         write(folder / f"{i}.parquet", {"y": part}, group_rows=4)
     reader = open_reader(folder, block_rows=block_rows)
-    return read_seed_labels(reader, HERE, label="y", classes=classes)
+    return read_seeds(reader, label="y", classes=classes)
 
 
 def told(found: SeedTable | SeedFile) -> str:
@@ -86,7 +103,7 @@ def test_blocks_do_not_matter(tmp_path: Path, cluster_client: Client) -> None:
         labels = from_column(tmp_path, values, block_rows=block_rows).labels
         assert list(zip(labels.rows.tolist(), labels.codes.tolist(), strict=True)) == expected
     reader = open_reader(tmp_path, block_rows=7)
-    labels = read_seed_labels(reader, Execution(cluster_client), label="y").labels
+    labels = read_seeds(reader, Execution(cluster_client), label="y").labels
     assert list(zip(labels.rows.tolist(), labels.codes.tolist(), strict=True)) == expected
 
 
@@ -169,9 +186,12 @@ def test_too_few_classes_are_a_matter_of_quality(tmp_path: Path) -> None:
 
 
 def test_labels_too_large_for_int64_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputDataError, match="do not fit int64") as caught:
-        from_column(tmp_path, pa.array([2**63, 1], pa.uint64()))
-    assert str(2**63) not in str(caught.value)
+    write(tmp_path / "0.parquet", {"y": pa.array([2**63, 1], pa.uint64())})
+    found = scan_input(open_reader(tmp_path), ColumnNeeds(label="y"), HERE)
+    assert found.seeds is None
+    (problem,) = found.problems
+    assert "do not fit int64" in str(problem)
+    assert str(2**63) not in str(problem)
 
 
 # --- a file of labels
@@ -196,7 +216,7 @@ def from_file(folder: Path, name: str, reader: ColumnReader, **options: Any) -> 
 
 
 def joined(reader: ColumnReader, seeds: SeedFile, **options: Any) -> SeedTable:
-    return read_seed_labels(reader, HERE, seed_file=seeds, id_column="id", **options)
+    return read_seeds(reader, seed_file=seeds, id_column="id", **options)
 
 
 BIG = 2**53 + 1
@@ -279,7 +299,7 @@ def test_row_numbers_are_the_ids_of_data_without_ids(tmp_path: Path) -> None:
     seeds = read_label_file(
         "y.csv", id_column="id", label_column="y", base=tmp_path, id_type=pa.int64()
     )
-    found = read_seed_labels(reader, HERE, seed_file=seeds)
+    found = read_seeds(reader, seed_file=seeds)
     assert found.labels.rows.tolist() == [0, 9]
 
 
@@ -387,8 +407,10 @@ def test_parquet_labels_of_the_wrong_type(
 
 def test_one_source_of_labels(tmp_path: Path) -> None:
     reader = data(tmp_path, pa.array(range(10)))
-    with pytest.raises(JobSpecError):
-        read_seed_labels(reader, HERE)
+    (tmp_path / "y.csv").write_text("id,y\n1,a\n2,b\n")
+    seeds = from_file(tmp_path, "y.csv", reader)
+    with pytest.raises(JobSpecError, match="give one of them"):
+        read_seeds(reader, label="id", seed_file=seeds)
 
 
 # --- truth

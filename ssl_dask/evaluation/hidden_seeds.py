@@ -37,10 +37,6 @@ class HiddenSeeds:
         """Return bool (S,): the seeds hidden in `fold`."""
         return self.fold == fold
 
-    def kept(self, labels: Labels, fold: int) -> Labels:
-        """Return the labels without those hidden in `fold`."""
-        return labels.subset(~self.hidden(fold))
-
 
 def hide_seeds(labels: Labels, n_folds: int, random_state: int) -> HiddenSeeds:
     """Deal the seeds of each class to `n_folds` folds.

@@ -86,14 +86,3 @@ def summarise_rows(F: npt.NDArray[np.floating]) -> RowSummary:
     margin = (top - runner_up).astype(np.float32)
     codes = np.where(reached, best, -1).astype(np.int32)
     return RowSummary(codes, margin, reached & (margin < TIE_MARGIN))
-
-
-def row_entropy(F: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """Return the entropy of each row in nats, float32 (n,): 0 to log(C); NaN for a row of zeros."""
-    entropy = np.zeros(len(F))
-    for column in F.T:
-        positive = column > 0.0
-        logs = np.log(column, where=positive, out=np.zeros(len(F), dtype=np.float64))
-        entropy -= column * logs
-    entropy[~np.any(F > 0.0, axis=1)] = np.nan
-    return entropy.astype(np.float32)

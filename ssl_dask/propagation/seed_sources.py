@@ -6,14 +6,10 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import dask.array as da
 import numpy as np
 import numpy.typing as npt
-from dask import delayed
 
 from ssl_dask.errors import QualityError
-from ssl_dask.execution import Execution
-from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.kernels.propagation_step import StripSeeds
 from ssl_dask.labels import Labels
 
@@ -106,39 +102,3 @@ class SeedSources:
     def _slice(self, start: int, stop: int) -> slice:
         first, last = np.searchsorted(self.labels.rows, [start, stop])
         return slice(int(first), int(last))
-
-
-def rows_with_seed_in_component(
-    graph: BlockGraph, labels: Labels, execution: Execution
-) -> da.Array:
-    """Return for each row whether a path of edges leads to a seed.
-
-    The answer is a Dask array bool (N,), chunked as the strips of the graph. Costs the
-    connected components of the graph, and N bytes on one worker.
-    """
-    components = graph.components(execution)
-    flags = delayed(_in_seeded_component, pure=False)(components.labels, labels.rows)
-    blocks = [
-        delayed(_rows, pure=False)(flags, int(start), int(start) + n)
-        for start, n in zip(graph.row_starts, graph.row_chunks, strict=True)
-    ]
-    kept = execution.persist(blocks, "components with seeds")
-    return da.concatenate(
-        [
-            da.from_delayed(block, (n,), dtype=np.bool_)
-            for block, n in zip(kept, graph.row_chunks, strict=True)
-        ]
-    )
-
-
-def _in_seeded_component(
-    components: npt.NDArray[np.int32], seed_rows: npt.NDArray[np.int64]
-) -> npt.NDArray[np.bool_]:
-    seeded = np.zeros(len(components), dtype=np.bool_)
-    # A component is called by the number of one of its rows.
-    seeded[components[seed_rows]] = True
-    return seeded[components]
-
-
-def _rows(flags: npt.NDArray[np.bool_], start: int, stop: int) -> npt.NDArray[np.bool_]:
-    return flags[start:stop].copy()

@@ -12,18 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow.types as pt
-from dask.delayed import delayed
 
-from ssl_dask.errors import JobSpecError, Problem, QualityError
-from ssl_dask.execution import Execution
+from ssl_dask.errors import Problem, QualityError
 from ssl_dask.labels import UNLABELLED, Labels
-from ssl_dask.storage.block_labels import (
-    BlockLabels,
-    block_ids,
-    labels_of_block,
-    matches_of_block,
-    truth_codes,
-)
+from ssl_dask.storage.block_labels import BlockLabels, truth_codes
 from ssl_dask.storage.column_reader import ColumnReader
 from ssl_dask.storage.label_file import SeedFile
 from ssl_dask.storage.label_values import (
@@ -40,7 +32,6 @@ from ssl_dask.storage.label_values import (
 
 __all__ = [
     "SeedTable",
-    "read_seed_labels",
     "seeds_from_column",
     "seeds_from_file",
     "truth_codes",
@@ -224,64 +215,3 @@ def _notes(labels: Labels) -> list[str]:
     if labels.n_seeds == labels.n_rows:
         notes.append("every row has a label already")
     return notes
-
-
-def read_seed_labels(
-    reader: ColumnReader,
-    execution: Execution,
-    *,
-    label: str | None = None,
-    seed_file: SeedFile | None = None,
-    id_column: str | None = None,
-    classes: Sequence[LabelValue] | None = None,
-) -> SeedTable:
-    """Read the labels alone; `scan_input` does it in the same pass as its checks.
-
-    Parameters
-    ----------
-    reader
-        Of the whole data, whose columns `check_columns` has passed.
-    execution
-        Where the tasks run.
-    label
-        Column of labels, null where unlabelled; or
-    seed_file
-        labels of a file, joined by `id_column`; without one, the file's ids are row numbers.
-    classes
-        The classes of the job, where it lists them.
-
-    Raises
-    ------
-    JobSpecError
-        Not exactly one of `label` and `seed_file` is given.
-    InputDataError
-        The data cannot be read. What is wrong with labels is in `SeedTable.problems`.
-
-    Notes
-    -----
-    One task a block, which reads one column. O(S) in this process.
-    """
-    if (label is None) == (seed_file is None):
-        raise JobSpecError("labels come from a column or from a file: give one of them")
-    shared = delayed(reader, pure=False, traverse=False)
-    blocks = range(len(reader.row_counts))
-    if label is not None:
-        column_tasks = [delayed(_read_labels, pure=False)(shared, i, label) for i in blocks]
-        found = execution.compute(column_tasks, "reading labels")
-        return seeds_from_column(reader, label, found, classes)
-    assert seed_file is not None
-    ids = delayed(seed_file, pure=False, traverse=False)
-    tasks = [delayed(_read_matches, pure=False)(shared, i, id_column, ids) for i in blocks]
-    return seeds_from_file(reader, seed_file, execution.compute(tasks, "joining labels"), classes)
-
-
-def _read_labels(reader: ColumnReader, block: int, column: str) -> BlockLabels:
-    values = reader.read_raw(block, [column]).column(column)
-    with reader.telling(block, column):
-        return labels_of_block(values, reader.dataset.schema.field(column).type)
-
-
-def _read_matches(
-    reader: ColumnReader, block: int, id_column: str | None, seeds: SeedFile
-) -> BlockLabels:
-    return matches_of_block(block_ids(reader, block, id_column), seeds)
