@@ -21,7 +21,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
-import click
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -30,6 +29,10 @@ from ssl_dask import __version__
 from ssl_dask.errors import MAX_PROBLEMS_SHOWN, JobSpecError, SslDaskError
 
 EXIT_DEFECT = 70
+# Typer brings a click of its own, or uses the one that is installed: whichever this class is from.
+USAGE_ERRORS: tuple[type[Any], ...] = tuple(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
 CLEANUP_SECONDS = 10.0
 """A signal that comes sooner after the first does not interrupt the cleanup."""
 
@@ -265,14 +268,16 @@ def _cluster_overrides(text: str | None) -> list[str]:
 
 
 def _print_table(title: str, rows: list[tuple[str, str]]) -> None:
-    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
     for name, value in rows:
         table.add_row(name, value)
     # A file or a pipe has no width of its own: never fold the lines there.
     width = None if sys.stdout.isatty() else 200
-    Console(width=width, highlight=False, markup=False).print(table)
+    console = Console(width=width, highlight=False, markup=False)
+    console.print(title, style="bold", soft_wrap=True)
+    console.print(table)
 
 
 @contextmanager
@@ -343,10 +348,10 @@ def _exit_code(arguments: list[str] | None) -> int:
         hint = "run again with --resume"
         text = f"ssl-dask: ended by {name}"
         return _fail(128 + received.number, text, received, message=f"ended by {name}", hint=hint)
-    except click.exceptions.ClickException as error:
+    except USAGE_ERRORS as error:
         error.show(sys.stderr)
         return _fail(error.exit_code, "", error, message=error.format_message())
-    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+    except (typer.Abort, KeyboardInterrupt) as error:
         return _fail(130, "ssl-dask: interrupted", error)
     except BrokenPipeError:
         # The reader of stdout went away, as `ssl-dask schema | head` does.

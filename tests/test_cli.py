@@ -1,0 +1,400 @@
+"""The command line: exit codes, last words, what goes to stdout and what to stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from ssl_dask import cluster
+from ssl_dask.cli import _exit_code, app
+from ssl_dask.execution import Execution
+from ssl_dask.job_spec import load_job
+from tests.faults.run_server import RunServer
+from tests.made_job import (
+    N_ROWS,
+    answer,
+    assert_useful,
+    made_job,
+    made_rows,
+    write_job,
+    write_rows,
+)
+from tests.processes import PROJECT, end_group, environment, ssl_dask
+
+JOBS = PROJECT / "jobs"
+COMMANDS = ("init", "validate", "plan", "run", "report", "schema", "demo")
+LINE_KEYS = {"ts", "level", "event", "run_id", "stage"}
+FAILURE_KEYS = {"code", "run_id", "stage", "file", "row_group", "column", "rows", "hint"}
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    rows = write_rows(tmp_path / "rows", made_rows())
+    return write_job(tmp_path / "job.yaml", made_job(rows, tmp_path / "out"))
+
+
+def last_words(stderr: str) -> dict[str, Any]:
+    words: dict[str, Any] = json.loads(stderr.splitlines()[-1])
+    assert words.keys() >= FAILURE_KEYS
+    return words
+
+
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert {
+        command.callback.__name__ for command in app.registered_commands if command.callback
+    } == set(COMMANDS)
+    for words in ([], *([name] for name in COMMANDS)):
+        assert _exit_code([*words, "--help"]) == 0
+        shown = capsys.readouterr()
+        assert "Usage: ssl-dask" in shown.out
+        assert not shown.err
+    assert _exit_code(["--version"]) == 0
+    assert capsys.readouterr().out.strip().count(".") == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rnu"],
+        ["run"],
+        ["run", "{job}", "--nonsense"],
+        ["run", "{job}", "--cluster", "kubernetes"],
+        ["run", "{job}", "--cluster", "local:many"],
+        ["run", "{job}", "--cluster", "tcp://192.0.2.1:8786"],
+        ["run", "{job}", "--set", "method.alpha"],
+        ["run", "{job}", "--set", "method.alpha=2"],
+        ["run", "{job}", "--set", "name.x=2"],
+        ["run", "{folder}/nowhere.yaml"],
+        ["plan", "{folder}/nowhere.yaml"],
+        ["validate", "{folder}"],
+    ],
+    ids=" ".join,
+)
+def test_mistakes_of_usage_end_with_2(
+    arguments: list[str], job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [word.format(job=job, folder=tmp_path) for word in arguments]
+    assert _exit_code(given) == 2
+    shown = capsys.readouterr()
+    assert not shown.out
+    assert last_words(shown.err)["code"] == 2
+    assert not (tmp_path / "out" / "runs").exists() or not list((tmp_path / "out/runs").iterdir())
+
+
+def test_a_missing_run_and_an_unwritable_draft_end_with_6(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _exit_code(["report", str(tmp_path)]) == 6
+    assert last_words(capsys.readouterr().err)["file"]
+    rows = str(JOBS / "data" / "iris.parquet")
+    assert _exit_code(["init", rows, "-o", str(tmp_path / "no" / "job.yaml")]) == 6
+    assert last_words(capsys.readouterr().err)["file"] == str(tmp_path / "no" / "job.yaml")
+    (tmp_path / "job.yaml").write_text("mine")
+    assert _exit_code(["init", rows, "-o", str(tmp_path / "job.yaml")]) == 2
+    assert (tmp_path / "job.yaml").read_text() == "mine"
+
+
+def test_schema_is_a_json_schema_that_knows_the_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _exit_code(["schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert schema["$schema"].startswith("https://json-schema.org/")
+    assert {"name", "input", "features", "method", "graph", "output"} <= schema["properties"].keys()
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in JOBS.glob("*.yaml")))
+def test_shipped_jobs_are_sound(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = JOBS / f"{name}.yaml"
+    assert _exit_code(["validate", str(path), "--schema-only"]) == 0
+    shown = capsys.readouterr().out
+    assert "no mistakes found" in shown
+    spec = load_job(path)
+    assert Path(spec.output.path).parent.is_dir()
+    assert spec.input.truth
+
+
+def test_validate_reads_the_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _exit_code(["validate", str(JOBS / "letter.yaml")]) == 0
+    shown = capsys.readouterr().out
+    assert "260 (" in shown
+    assert "20,000" in shown
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (JOBS / "data").glob("*.parquet")))
+def test_a_draft_is_a_job(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "job.yaml"
+    assert _exit_code(["init", str(JOBS / "data" / f"{name}.parquet"), "-o", str(path)]) == 0
+    spec = load_job(path)
+    assert spec.features
+    drafted = path.read_text()
+    capsys.readouterr()
+    code = _exit_code(["validate", str(path), "--schema-only"])
+    words = capsys.readouterr().err
+    if code:
+        # Where no column holds labels, their file is all that is missing.
+        assert code == 3
+        problems = last_words(words)["problems"]
+        assert [Path(problem["file"]).name for problem in problems] == ["labels.csv"]
+        assert "labels.csv" in drafted
+
+
+def test_plan_starts_and_reads_nothing(
+    job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*given: Any, **more: Any) -> None:
+        raise AssertionError("plan computes nothing")
+
+    monkeypatch.setattr(cluster, "LocalCluster", refuse)
+    monkeypatch.setattr(cluster, "Client", refuse)
+    monkeypatch.setattr(Execution, "compute", refuse)
+    monkeypatch.setattr(Execution, "persist", refuse)
+    assert _exit_code(["plan", str(job)]) == 0
+    shown = capsys.readouterr().out
+    assert f"{N_ROWS:,} in 3 file(s)" in shown
+    for line in ("blocks", "tasks", "bytes moved", "memory", "expected time", "graph"):
+        assert line in shown
+    assert not (job.parent / "out").exists()
+
+
+def test_a_held_output_ends_with_75(
+    job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunServer() as other:
+        held = other.ask(tmp_path / "out", writer="hold")
+        assert _exit_code(["run", str(job)]) == 75
+        words = last_words(capsys.readouterr().err)
+        assert words["code"] == 75
+        assert held["run_id"] in words["message"]
+        assert str(other.process.pid) in words["message"]
+    assert not list((tmp_path / "out" / "runs").iterdir())
+
+
+def test_a_defect_ends_with_70_and_says_what_to_do(
+    job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*given: Any, **more: Any) -> None:
+        raise ZeroDivisionError("made by a test")
+
+    monkeypatch.setattr("ssl_dask.pipeline.plan.plan_job", fail)
+    assert _exit_code(["plan", str(job)]) == 70
+    stderr = capsys.readouterr().err
+    assert "Traceback" in stderr
+    assert "report it" in last_words(stderr)["hint"]
+    monkeypatch.setattr("ssl_dask.pipeline.run.Inputs.open", fail)
+    assert _exit_code(["run", str(job), "--json-logs"]) == 70
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert "made by a test" in lines[-1]["traceback"]
+    assert lines[-1]["stage"] == "validate"
+
+
+def test_overrides_and_places_to_run(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ["plan", str(job), "--set", "cluster.workers=3", "--set", "graph.n_neighbors=5"]
+    assert _exit_code(common) == 0
+    shown = capsys.readouterr().out
+    assert "3 workers" in shown
+    assert "exact 5 nearest" in shown
+    # Relative paths start from the job's folder, as those in the job do.
+    assert _exit_code(["plan", str(job), "--set", "input.path=rows/part-01.parquet"]) == 0
+    assert "1 file(s)" in capsys.readouterr().out
+
+
+def test_a_run_in_a_process_of_its_own(job: Path, tmp_path: Path) -> None:
+    run = ssl_dask("run", job, "--cluster", "local:1", "--json-logs", cwd=tmp_path)
+    assert run.code == 0, run.stderr
+    assert run.path.parent == tmp_path / "out" / "runs"
+    assert_useful(run.path)
+    lines = [json.loads(line) for line in run.stderr.splitlines()]
+    assert all(line.keys() >= LINE_KEYS for line in lines)
+    stages = [line["stage"] for line in lines if line["event"] == "stage_begins"]
+    assert stages == [
+        "validate",
+        "read",
+        "features",
+        "graph",
+        "propagation",
+        "evaluation",
+        "decision",
+        "report",
+        "commit",
+    ]
+    begun = next(i for i, line in enumerate(lines) if line["event"] == "run_begins")
+    assert {line["run_id"] for line in lines[begun:]} == {run.path.name}
+    iterations = [line for line in lines if line["event"] == "iteration"]
+    report = json.loads((run.path / "report.json").read_text())
+    assert iterations[0]["iteration"] == 1
+    assert iterations[-1]["iteration"] == len(report["method"]["rounds"])
+    # Stdout: the path, then the table.
+    table = run.stdout.splitlines()[1:]
+    assert table[0].split() == ["made"]
+    assert any(line.split() == ["rows", str(N_ROWS)] for line in table)
+    assert not {"{", "}"}.intersection(run.stdout)
+
+    again = ssl_dask("run", job, cwd=tmp_path)
+    assert again.code == 0
+    assert again.path == run.path
+    assert "already done" in again.stdout
+
+
+def start(job: Path, *more: str) -> subprocess.Popen[str]:
+    def plain_signals() -> None:
+        # A test that runs in the background may have been told to ignore some.
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+
+    return subprocess.Popen(
+        [sys.executable, "-m", "ssl_dask", "run", str(job), "--json-logs", *more],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment({"TMPDIR": str(job.parent / "tmp")}),
+        cwd=job.parent,
+        process_group=0,
+        preexec_fn=plain_signals,
+    )
+
+
+def read_until(process: subprocess.Popen[str], wanted: Callable[[dict[str, Any]], bool]) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if wanted(json.loads(line)):
+            return
+    raise AssertionError("the run ended before")
+
+
+def in_stage(name: str) -> Callable[[dict[str, Any]], bool]:
+    return lambda line: line["event"] == "stage_begins" and line["stage"] == name
+
+
+@pytest.mark.parametrize(
+    ("number", "stage"),
+    [
+        (signal.SIGTERM, "features"),
+        pytest.param(signal.SIGINT, "graph", marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, "decision", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, "validate", marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_ends_a_run_cleanly(
+    number: signal.Signals, stage: str, job: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    with RunServer() as earlier:
+        assert earlier.ask(tmp_path / "out", "old")["code"] == 0
+    old = os.readlink(tmp_path / "out" / "latest")
+    process = start(job, "--cluster", "local:2")
+    try:
+        read_until(process, in_stage(stage))
+        # With no worker yet in the first stage, the signal falls into their start.
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert stage == "validate" or len(children) >= 2
+        process.send_signal(number)
+        assert process.stderr is not None
+        stderr = process.stderr.read()
+        process.wait(20)
+        assert process.returncode == 128 + number
+        lines = [json.loads(line) for line in stderr.splitlines()]
+        assert lines[-1]["code"] == 128 + number
+        assert lines[-1]["hint"]
+        stop = time.monotonic() + 10
+        while any(child.is_running() for child in children) and time.monotonic() < stop:
+            time.sleep(0.1)
+        assert not any(child.is_running() for child in children)
+    finally:
+        end_group(process)
+    assert not list((tmp_path / "tmp").iterdir())
+    assert os.readlink(tmp_path / "out" / "latest") == old
+    assert [path.name for path in (tmp_path / "out" / "runs").iterdir()] == [Path(old).name]
+
+
+@pytest.mark.slow
+def test_nohup_is_honoured(job: Path, tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    command = f'trap "" HUP; exec {sys.executable} -m ssl_dask run {job} --json-logs'
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        cwd=tmp_path,
+        process_group=0,
+    )
+    try:
+        read_until(process, in_stage("features"))
+        process.send_signal(signal.SIGHUP)
+        assert process.stderr is not None
+        process.stderr.read()
+        assert process.wait(120) == 0
+    finally:
+        end_group(process)
+    assert_useful(tmp_path / "out" / "latest")
+
+
+@pytest.mark.slow
+def test_only_loopback_listens_and_no_pages_are_served(job: Path, tmp_path: Path) -> None:
+    import urllib.error
+    import urllib.request
+
+    (tmp_path / "tmp").mkdir()
+    process = start(job, "--cluster", "local:2")
+    try:
+        read_until(process, in_stage("features"))
+        family = [psutil.Process(process.pid)]
+        family += family[0].children(recursive=True)
+        listening = [
+            connection.laddr
+            for one in family
+            for connection in one.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert len(listening) >= 3
+        assert {address.ip for address in listening} == {"127.0.0.1"}
+        answers = []
+        for address in listening:
+            for page in ("/status", "/info/main/workers.html", "/json/identity.json", "/metrics"):
+                try:
+                    url = f"http://127.0.0.1:{address.port}{page}"
+                    with urllib.request.urlopen(url, timeout=5) as response:
+                        answers.append(response.status)
+                except urllib.error.HTTPError as error:
+                    answers.append(error.code)
+                except (OSError, ValueError):
+                    continue  # A port of Dask's own protocol, or closed by now.
+        assert answers
+        assert set(answers) == {404}
+    finally:
+        end_group(process)
+
+
+@pytest.mark.slow
+def test_killed_after_a_checkpoint_a_run_goes_on(job: Path, tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    whole = ssl_dask("run", job, "--set", f"output.path={tmp_path / 'whole'}", cwd=tmp_path)
+    assert whole.code == 0, whole.stderr
+    process = start(job)
+    try:
+        read_until(process, lambda line: line["event"] == "checkpoint_written")
+        process.kill()
+        process.wait()
+    finally:
+        end_group(process)
+    assert not (tmp_path / "out" / "latest").exists()
+    other = ssl_dask("run", job, "--resume", "--set", "graph.n_neighbors=9", cwd=tmp_path)
+    assert other.code == 4
+    assert "graph.n_neighbors" in other.last_words["message"]
+    resumed = ssl_dask("run", job, "--resume", "--cluster", "local:2", cwd=tmp_path)
+    assert resumed.code == 0, resumed.stderr
+    events = [json.loads(line)["event"] for line in resumed.stderr.splitlines()]
+    assert "checkpoint_used" in events
+    assert answer(resumed.path) == answer(whole.path)
