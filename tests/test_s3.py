@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -219,10 +220,20 @@ def test_storage_options_are_used_and_never_shown(
 
 
 def test_job_gives_the_labels_of_local_files(store: Store, tmp_path: Path) -> None:
-    near = write_job(tmp_path / "near.yaml", store.local_rows, tmp_path / "near")
-    far = write_job(tmp_path / "far.yaml", "s3://rows/digits", tmp_path / "far")
-
-    runs = [ssl_dask("run", job, cwd=tmp_path, extra=store.env) for job in (near, far)]
+    """Data and a labels file of its own, both here and both there."""
+    rows = pq.read_table(store.local_rows, columns=["image", "seed"])
+    seeds = tmp_path / "seeds.parquet"
+    pq.write_table(rows.filter(pc.is_valid(rows["seed"])), seeds)
+    store.connect().put(str(seeds), "rows/seeds.parquet")
+    runs = []
+    for place, data, labels in (
+        ("near", str(store.local_rows), str(seeds)),
+        ("far", "s3://rows/digits", "s3://rows/seeds.parquet"),
+    ):
+        given = {"path": labels, "id": "image", "label": "seed"}
+        inputs = {"path": data, "id": "image", "labels": given, "truth": "digit"}
+        job = write_job(tmp_path / f"{place}.yaml", data, tmp_path / place, input=inputs)
+        runs.append(ssl_dask("run", job, cwd=tmp_path, extra=store.env))
 
     for run in runs:
         assert run.code == 0, run.stderr
