@@ -180,7 +180,7 @@ def digits(draws: int, scratch: Path, overrides: list[str]) -> dict[str, Any]:
         stages, result = measure(spec)
         truth_scores = result.report.evaluation.truth
         print_table(f"70,000 digits, seeds of draw {draw}", stages)
-        accuracy = truth_scores.unlabelled.accuracy
+        accuracy = truth_scores.unlabelled.accuracy_all.value
         print(f"accuracy on the unlabelled rows: {accuracy:.4f}")
         out["draws"].append({"stages": stages, "accuracy_unlabelled": accuracy})
     values = [one["accuracy_unlabelled"] for one in out["draws"]]
