@@ -1,0 +1,182 @@
+"""Whole jobs under SIGKILL: of the client at random moments, and of workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import Client, LocalCluster
+
+from ssl_dask.pipeline import inference, run_job
+from tests.made_job import Heard, answer, assert_useful, made_job, made_rows, write_job, write_rows
+from tests.processes import end_group, environment, ssl_dask
+
+pytestmark = pytest.mark.slow
+N_KILLS = 20
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    return write_rows(tmp_path / "rows", made_rows())
+
+
+@pytest.fixture
+def losing_client(tmp_path: Path) -> Iterator[Client]:
+    """A cluster of two worker processes that a test may kill; a nanny starts them again."""
+    with (
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            local_directory=str(tmp_path / "workers"),
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def start(job: Path, address: str, log: Path) -> subprocess.Popen[bytes]:
+    """Run a job on a cluster that outlives it."""
+    command = [sys.executable, "-m", "ssl_dask", "run", str(job), "--json-logs", "--cluster"]
+    with log.open("wb") as stream:
+        return subprocess.Popen(
+            [*command, address],
+            stdout=subprocess.DEVNULL,
+            stderr=stream,
+            env=environment(),
+            cwd=job.parent,
+            process_group=0,
+        )
+
+
+def begun(log: Path, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the run holds its output."""
+    while '"run_begins"' not in log.read_text():
+        assert process.poll() is None, log.read_text()[-2000:]
+        time.sleep(0.02)
+
+
+@pytest.mark.timeout(1800)
+def test_the_client_killed_at_any_moment_leaves_old_or_new(
+    rows: Path, tmp_path: Path, cluster_client: Client
+) -> None:
+    address = cluster_client.scheduler.address
+    log, out = tmp_path / "log", tmp_path / "out"
+    job = write_job(tmp_path / "job.yaml", made_job(rows, out))
+    expected: dict[str, Any] = {}
+    for alpha in (0.9, 0.8):
+        other = made_job(rows, tmp_path / f"whole-{alpha}")
+        other["method"]["alpha"] = alpha
+        expected[str(alpha)] = answer(run_job(other, client=cluster_client).path)
+    assert expected["0.9"] != expected["0.8"]
+
+    def command(alpha: str) -> None:
+        plain = made_job(rows, out)
+        plain["method"]["alpha"] = float(alpha)
+        write_job(job, plain)
+
+    # The first result, and how long a run takes from taking its output.
+    command("0.9")
+    process = start(job, address, log)
+    try:
+        begun(log, process)
+        at = time.monotonic()
+        assert process.wait(240) == 0, log.read_text()[-2000:]
+        span = time.monotonic() - at
+    finally:
+        end_group(process, patience=0)
+
+    current, kills, kept, attempts = "0.9", 0, 0, 0
+    dice = random.Random(11)
+    while kills < N_KILLS and attempts < 3 * N_KILLS:
+        attempts += 1
+        wanted = "0.8" if current == "0.9" else "0.9"
+        command(wanted)
+        before = os.readlink(out / "latest")
+        process = start(job, address, log)
+        try:
+            begun(log, process)
+            at = time.monotonic()
+            try:
+                process.wait(dice.uniform(0, span))
+                span = min(span, time.monotonic() - at)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+            process.wait(10)
+        finally:
+            end_group(process, patience=0)
+        after = os.readlink(out / "latest")
+        assert json.loads((out / "latest.json").read_text())["path"] in (before, after)
+        # `answer` checks every hash against the manifest.
+        found = answer(out / "latest")
+        assert found == expected[wanted if after != before else current]
+        if after != before:
+            current = wanted
+        else:
+            kept += 1
+    assert kills == N_KILLS
+    assert kept >= 3, "the kills came too late to try anything"
+
+    command("0.8" if current == "0.9" else "0.9")
+    last = ssl_dask("run", job, "--cluster", address, cwd=tmp_path)
+    assert last.code == 0, last.stderr
+    assert_useful(last.path)
+    assert not list((out / ".work").iterdir())
+
+
+class KillsAWorker(Heard):
+    """Kills one worker process as soon as a step has begun, once."""
+
+    def __init__(self, client: Client, step: str) -> None:
+        super().__init__()
+        self.client, self.step = client, step
+        self.killed: list[int] = []
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        super().progress(what, done, total)
+        self._kill(what)
+
+    def stage(self, name: str) -> None:
+        super().stage(name)
+        self._kill(name)
+
+    def _kill(self, what: str) -> None:
+        if what == self.step and not self.killed:
+            pids = self.client.run(os.getpid)
+            self.killed.append(pids[min(pids)])
+            os.kill(self.killed[0], signal.SIGKILL)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("step", ["features", "graph", "neighbours", "decision", "propagation"])
+def test_a_killed_worker_changes_nothing(
+    step: str,
+    rows: Path,
+    tmp_path: Path,
+    cluster_client: Client,
+    losing_client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    undisturbed = run_job(made_job(rows, tmp_path / "whole"), client=cluster_client)
+    assert_useful(undisturbed.path)
+    if step == "propagation":
+        monkeypatch.setattr(inference, "IN_PROCESS_BYTES", 0)
+    heard = KillsAWorker(losing_client, step)
+    job = made_job(rows, tmp_path / "out")
+    job["input"]["block_rows"] = 40
+    result = run_job(job, client=losing_client, listener=heard)
+    assert len(heard.killed) == 1
+    assert heard.killed[0] not in losing_client.run(os.getpid).values()
+    assert answer(result.path) == answer(undisturbed.path)
