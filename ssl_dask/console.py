@@ -155,7 +155,7 @@ class _AsEvents(logging.Handler):
     """Turns the records of Python's logging into events."""
 
     def __init__(self, lines: JsonLines) -> None:
-        super().__init__()
+        super().__init__(logging.WARNING)
         self._lines = lines
 
     def emit(self, record: logging.LogRecord) -> None:

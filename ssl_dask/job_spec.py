@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union
 
 import yaml
+from dask.utils import parse_bytes
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ssl_dask.decision import DecisionSpec
@@ -23,6 +24,8 @@ from ssl_dask.propagation import METHODS
 from ssl_dask.spec_model import SpecModel
 
 MAX_FILE_BYTES = 2**20
+MIN_WORKER_BYTES = 384 * 2**20
+"""With less a worker is killed for want of memory before it has started."""
 
 if TYPE_CHECKING:
     MethodSpec: TypeAlias = Any
@@ -116,6 +119,11 @@ class ClusterSpec(SpecModel):
     def _memory_is_a_size(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"\d+(\.\d+)?\s*[KMGT]i?B", value.strip()):
             raise ValueError("write a size with its unit, such as 2GiB or 500MB")
+        if value is not None and parse_bytes(value) < MIN_WORKER_BYTES:
+            raise ValueError(
+                f"a worker needs {MIN_WORKER_BYTES >> 20} MiB at least: Python and its libraries"
+                " alone take 300"
+            )
         return value
 
     @model_validator(mode="after")

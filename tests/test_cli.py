@@ -233,6 +233,8 @@ def test_a_run_in_a_process_of_its_own(job: Path, tmp_path: Path) -> None:
     ]
     begun = next(i for i, line in enumerate(lines) if line["event"] == "run_begins")
     assert {line["run_id"] for line in lines[begun:]} == {run.path.name}
+    # No chatter of libraries among them.
+    assert not [line for line in lines if line["event"] == "library_log"]
     iterations = [line for line in lines if line["event"] == "iteration"]
     report = json.loads((run.path / "report.json").read_text())
     assert iterations[0]["iteration"] == 1

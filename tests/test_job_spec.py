@@ -59,6 +59,7 @@ def test_urls_are_left_as_they_are(tmp_path: Path) -> None:
         ("name: small", "name: ../../etc", "name"),
         ("output: {path: out}", "output: {path: out, keep_runs: 0}", "output.keep_runs"),
         ("output: {path: out}", "output: {path: out}\ncluster: {memory: 2}", "cluster.memory"),
+        ("output: {path: out}", "output: {path: out}\ncluster: {memory: 60MiB}", "at least"),
         ("output: {path: out}", "output: {path: out}\ncluster: {kind: address}", "needs address"),
         (
             "output: {path: out}",
