@@ -20,9 +20,10 @@ MIB = 2**20
 
 # Rates seen on one core of a current x86-64 server. They only turn counts into a rough time.
 READ_BYTES_PER_SECOND = 80e6
-GRAPH_FLOPS_PER_SECOND = 40e9
+VALUES_PER_SECOND = 10e6
+GRAPH_FLOPS_PER_SECOND = 30e9
 SWEEP_PRODUCTS_PER_SECOND = 700e6
-START_SECONDS = 6.0
+START_SECONDS = 8.0
 # What footers do not tell.
 NONZEROS_PER_TEXT = 100
 SWEEPS = 60
@@ -124,7 +125,9 @@ def plan_job(spec: JobSpec) -> Rows:
     ]
     tasks = (passes + 2) * len(layout.blocks)
     needed = _block_bytes(layout, width)
+    values = passes * layout.n_rows * _values_per_row(spec, dataset)
     seconds = START_SECONDS + (passes + 1) * size / READ_BYTES_PER_SECOND / slots
+    seconds += values / VALUES_PER_SECOND / slots
     moved = 0
     if spec.graph is not None:
         graph = estimate_graph(
@@ -180,6 +183,21 @@ def feature_width(spec: JobSpec, dataset: Dataset) -> Width:
                 total += group.n_features if hashed else group.max_categories * len(group.columns())
                 exact = exact and hashed
     return Width(total, sparse, exact)
+
+
+def _values_per_row(spec: JobSpec, dataset: Dataset) -> int:
+    """Return how many values of a row are read and described in one pass."""
+    total = 0
+    for group in spec.features.values():
+        match group:
+            case VectorGroup():
+                length = re.search(r"\[(\d+)\]$", dataset.columns[group.vector])
+                total += int(length.group(1)) if length else 1
+            case TextGroup():
+                total += NONZEROS_PER_TEXT * len(group.columns())
+            case _:
+                total += len(group.columns())
+    return total
 
 
 def _features(width: Width) -> str:
