@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ssl_dask import cluster
 from ssl_dask.cli import _exit_code, app
 from ssl_dask.execution import Execution
 from ssl_dask.job_spec import load_job
+from ssl_dask.pipeline import draft_job
 from tests.faults.run_server import RunServer
 from tests.made_job import (
     N_ROWS,
@@ -150,6 +153,38 @@ def test_a_draft_is_a_job(name: str, tmp_path: Path, capsys: pytest.CaptureFixtu
         problems = last_words(words)["problems"]
         assert [Path(problem["file"]).name for problem in problems] == ["labels.csv"]
         assert "labels.csv" in drafted
+
+
+@pytest.mark.parametrize(
+    ("columns", "label", "truth", "features"),
+    [
+        # A complete column is the truth, a mostly empty one of few values the label, by any name.
+        ({"truth": "full", "kind": "sparse"}, "kind", "truth", {"x"}),
+        ({"kind": "sparse", "colour": "full"}, "kind", None, {"x", "colour"}),
+        ({"seed_species": "sparse", "species": "full"}, "seed_species", "species", {"x"}),
+        ({"label": "full"}, None, "label", {"x"}),
+    ],
+)
+def test_a_draft_never_makes_the_answer_a_feature(
+    columns: dict[str, str],
+    label: str | None,
+    truth: str | None,
+    features: set[str],
+    tmp_path: Path,
+) -> None:
+    n = 400
+    classes = [("a", "b")[i % 2] for i in range(n)]
+    data: dict[str, Any] = {"id": list(range(n)), "x": [i / 7 for i in range(n)]}
+    for name, kind in columns.items():
+        data[name] = [c if kind == "full" or i % 20 < 2 else None for i, c in enumerate(classes)]
+    pq.write_table(pa.table(data), tmp_path / "data.parquet")
+    drafted = draft_job(str(tmp_path / "data.parquet"), relative_to=tmp_path)
+    path = tmp_path / "job.yaml"
+    path.write_text(drafted)
+    spec = load_job(path)
+    assert spec.input.label == label
+    assert {c for group in spec.features.values() for c in group.columns()} == features
+    assert f"# truth: {truth or 'COLUMN'} " in drafted
 
 
 def test_plan_starts_and_reads_nothing(

@@ -18,6 +18,8 @@ LABEL_NAME = re.compile(
 )
 ID_NAME = re.compile(r"(^|_)(id|key|uuid|guid)$|^(id|key|uuid)(_|$)", re.I)
 MAX_CLASSES = 1_000
+MOSTLY_EMPTY, FEW_LABELS = 0.8, 100
+FLOATS = ("halffloat", "float", "double")
 FEW_CATEGORIES = 256
 TEXT_LENGTH = 20.0
 
@@ -43,18 +45,20 @@ def draft_job(data: str, *, relative_to: Path) -> str:
     path = data if "://" in data else os.path.relpath(Path.cwd() / data, relative_to)
     label = _guess_label(profiles)
     row_id = _guess_id(profiles, label)
+    truth = [one.name for one in profiles if one.null_share == 0 and _is_answer(one, label)]
     lines = [
         f"# A job for {dataset.n_rows:,} rows in {len(dataset.files):,} file(s), drafted from their"
         " columns. Check each line.",
-        f"# ssl-dask validate {name}.yaml, then plan, then run. `ssl-dask schema` lists every key.",
+        "# Next: ssl-dask validate, plan, run with this file. `ssl-dask schema` lists every key.",
         f"name: {name}",
         "input:",
         f"  path: {_yaml(path)}",
         _id_line(row_id),
         *_label_lines(label),
-        "  # truth: COLUMN            # true classes: score a benchmark, never learned from",
+        f"  # truth: {_yaml(truth[0]) if truth else 'COLUMN'}            # true classes: only to"
+        " score a benchmark, never learned from",
         "features:                     # groups of columns; none may hold the answer",
-        *_feature_lines(profiles, {name for name in (row_id, label) if name}),
+        *_feature_lines(profiles, row_id, label),
         "graph: {n_neighbors: 15}      # metric: cosine for texts and embeddings",
         "method: {name: label_spreading, alpha: 0.9}   # alpha 0.99 for one to five labels a class",
         "# decision: {min_probability: 0.8}            # refuse below it",
@@ -82,18 +86,38 @@ def write_draft(text: str, path: Path, *, force: bool) -> None:
         path.write_text(text, encoding="utf-8")
 
 
+def _may_be_labels(one: ColumnProfile) -> bool:
+    """Return whether a column could hold labels: mostly empty with few values, or named so.
+
+    Such a column is never a feature: better a feature too few than the answer among them.
+    """
+    if one.unique or not 1 <= one.n_distinct <= MAX_CLASSES:
+        return False
+    sparse = one.null_share >= MOSTLY_EMPTY and one.n_distinct <= FEW_LABELS
+    return bool(LABEL_NAME.search(one.name)) or (sparse and one.kind != "vector")
+
+
+def _is_answer(one: ColumnProfile, label: str | None) -> bool:
+    """Return whether a column could tell the label: one itself, or of a name inside the other's."""
+    if one.name == label or one.unique or one.n_distinct > MAX_CLASSES:
+        return False
+    names = (one.name.lower(), (label or "").lower())
+    related = (
+        label is not None and one.n_distinct and (names[0] in names[1] or names[1] in names[0])
+    )
+    return _may_be_labels(one) or bool(related)
+
+
 def _guess_label(profiles: Sequence[ColumnProfile]) -> str | None:
-    """Return the column that looks most like labels: named so, few values, some nulls."""
+    """Return the column that looks most like labels of some rows; a complete one is the truth."""
     possible = [
         one
         for one in profiles
-        if one.kind in ("numeric", "string", "bool")
-        and not one.type.startswith(("float", "double", "halffloat"))
-        and 1 <= one.n_distinct <= MAX_CLASSES
-        and not one.unique
+        if _may_be_labels(one) and one.null_share > 0 and one.type not in FLOATS
     ]
-    named = [one for one in possible if LABEL_NAME.search(one.name)]
-    best = max(named, key=lambda one: one.null_share, default=None)
+    best = max(
+        possible, key=lambda one: (bool(LABEL_NAME.search(one.name)), one.null_share), default=None
+    )
     return None if best is None else best.name
 
 
@@ -127,9 +151,11 @@ def _label_lines(label: str | None) -> list[str]:
     return [f"  label: {_yaml(label)}          # null = unlabelled; or labels: {{path, id, label}}"]
 
 
-def _feature_lines(profiles: Sequence[ColumnProfile], left_out: set[str]) -> list[str]:
-    rest = [one for one in profiles if one.name not in left_out]
-    answers = [one for one in rest if LABEL_NAME.search(one.name)]
+def _feature_lines(
+    profiles: Sequence[ColumnProfile], row_id: str | None, label: str | None
+) -> list[str]:
+    rest = [one for one in profiles if one.name not in (row_id, label)]
+    answers = [one for one in rest if _is_answer(one, label)]
     rest = [one for one in rest if one not in answers]
     numeric = [one for one in rest if one.kind in ("numeric", "bool")]
     texts = [one for one in rest if one.kind == "string"]
@@ -156,15 +182,19 @@ def _feature_lines(profiles: Sequence[ColumnProfile], left_out: set[str]) -> lis
         taken.add(free)
         lines.append(f"  {free}: {{{content}}}")
     known = {one.name for one in [*numeric, *texts, *vectors]}
-    lines += [
-        f"  # {one.name}: looks like labels or the truth, so it is left out" for one in answers
-    ]
+    lines += [f"  # {one.name}: {_why_left_out(one)}" for one in answers]
     lines += [
         f"  # {one.name}: {one.type}, not usable as it is" for one in rest if one.name not in known
     ]
     return (
         lines if groups else ["  {}                          # no usable column was found", *lines]
     )
+
+
+def _why_left_out(one: ColumnProfile) -> str:
+    if one.type in FLOATS and one.null_share > 0:
+        return f"looks like labels, but is {one.type}: cast it to a nullable integer or to text"
+    return "looks like labels or the truth, so it is left out"
 
 
 def _is_text(one: ColumnProfile) -> bool:
