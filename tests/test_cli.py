@@ -163,6 +163,7 @@ def test_a_draft_is_a_job(name: str, tmp_path: Path, capsys: pytest.CaptureFixtu
         ({"kind": "sparse", "colour": "full"}, "kind", None, {"x", "colour"}),
         ({"seed_species": "sparse", "species": "full"}, "seed_species", "species", {"x"}),
         ({"label": "full"}, None, "label", {"x"}),
+        ({"y": "sparse", "country": "full"}, "y", None, {"x", "country"}),
     ],
 )
 def test_a_draft_never_makes_the_answer_a_feature(

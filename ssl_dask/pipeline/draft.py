@@ -98,14 +98,12 @@ def _may_be_labels(one: ColumnProfile) -> bool:
 
 
 def _is_answer(one: ColumnProfile, label: str | None) -> bool:
-    """Return whether a column could tell the label: one itself, or of a name inside the other's."""
+    """Return whether a column could tell the label: one itself, or named with its words."""
     if one.name == label or one.unique or one.n_distinct > MAX_CLASSES:
         return False
-    names = (one.name.lower(), (label or "").lower())
-    related = (
-        label is not None and one.n_distinct and (names[0] in names[1] or names[1] in names[0])
-    )
-    return _may_be_labels(one) or bool(related)
+    mine, its = (set(re.findall(r"[a-z0-9]+", name.lower())) for name in (one.name, label or ""))
+    related = bool(mine and its) and one.n_distinct > 0 and (mine <= its or its <= mine)
+    return _may_be_labels(one) or related
 
 
 def _guess_label(profiles: Sequence[ColumnProfile]) -> str | None:
