@@ -269,8 +269,9 @@ def _cluster_overrides(text: str | None) -> list[str]:
 
 def _print_table(title: str, rows: list[tuple[str, str]]) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="dim")
-    table.add_column()
+    table.add_column(style="dim", no_wrap=True)
+    # Folded, not cut: a path that ends in dots is of no use.
+    table.add_column(overflow="fold")
     for name, value in rows:
         table.add_row(name, value)
     # A file or a pipe has no width of its own: never fold the lines there.

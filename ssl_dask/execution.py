@@ -235,7 +235,11 @@ def as_package_error(error: BaseException, what: str) -> BaseException:
     if isinstance(error, MemoryError):
         return ComputeError(f"out of memory at {what!r}: {error}", hint="raise cluster.memory")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(f"disk full at {what!r}", file=str(error.filename or ""))
+        return StorageError(
+            f"disk full at {what!r}",
+            file=str(error.filename) if error.filename else None,
+            hint="free some space and run again with --resume; the earlier output is untouched",
+        )
     if isinstance(error, (CancelledError, CommClosedError)):
         return _scheduler_lost(what)
     return error

@@ -57,6 +57,11 @@ def with_value(name: str, rows: tuple[int, ...], value: Any) -> Callable[[Path, 
     return make
 
 
+def constant_features(folder: Path, job: Job) -> None:
+    changed(folder, "a", pa.array([1.5] * N_ROWS))
+    job["features"] = {"numbers": {"numeric": ["a"]}}
+
+
 def duplicate_ids(folder: Path, job: Job) -> None:
     # Rows 3 and 300 lie in different files.
     ids = made_rows()["id"].to_numpy().copy()
@@ -143,6 +148,7 @@ CASES: dict[str, Case] = {
     "label outside the classes": Case(3, key("input.classes", ["ant", "bee"]), ("'seed'", "class")),
     "string numbers": Case(3, strings, ("'a'", "string")),
     "vectors of two lengths": Case(3, vectors([4, 4, 4, 5]), ("'v'", "another length")),
+    "constant features": Case(3, constant_features, ("'a'", "nothing tells rows apart")),
     "labels of unknown ids": Case(
         3, label_file(f"id,label\n{FIRST},ant\n{FIRST + 3},bee\n7,ant\n"), ("labels.csv", "1")
     ),

@@ -350,6 +350,27 @@ def test_one_seed_of_each_class_labels_the_rest(tmp_path: Path, cluster_client: 
     assert result.report.evaluation.never_hidden == NAMES
 
 
+def test_crowds_of_identical_rows_are_told(
+    rows: Path, full_run: RunResult, tmp_path: Path, cluster_client: Client
+) -> None:
+    assert not any("identical" in text for text in full_run.report.warnings)
+    table = made_rows()
+    same = table.set_column(
+        table.schema.get_field_index("a"), "a", pa.array(np.round(table["a"].to_numpy()))
+    )
+    job = made_job(write_rows(tmp_path / "rows", same), tmp_path / "out")
+    job["features"] = {"numbers": {"numeric": ["a"]}}
+    result = run_job(job, client=cluster_client)
+    (warning,) = [text for text in result.report.warnings if "identical" in text]
+    counts = np.unique(same["a"].to_numpy(), return_counts=True)[1]
+    n_neighbors = result.report.graph["n_neighbors"]
+    crowded = int(counts[counts > n_neighbors].sum())
+    assert crowded > 100
+    assert warning.startswith(f"{crowded:,} of {N_ROWS:,} rows")
+    # A cell of a notebook that ends with the result shows a line, not the whole report.
+    assert len(repr(result)) < 500
+
+
 @pytest.mark.parametrize(("kept", "message"), [((), "no"), (("ant",), "class")])
 def test_too_few_seeds_end_with_8(
     kept: tuple[str, ...], message: str, tmp_path: Path, cluster_client: Client

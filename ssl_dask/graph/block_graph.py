@@ -252,7 +252,12 @@ def _strip_name(number: int) -> str:
 
 
 def _write_strip(path: str, strip: sp.csr_array) -> None:
-    np.savez(path, data=strip.data, indices=strip.indices, indptr=strip.indptr)
+    try:
+        np.savez(path, data=strip.data, indices=strip.indices, indptr=strip.indptr)
+    except OSError as error:
+        # NumPy's error of a full disk does not name the file.
+        error.filename = error.filename or path
+        raise
 
 
 def _read_strip(path: str, n_rows: int, n_columns: int) -> sp.csr_array:

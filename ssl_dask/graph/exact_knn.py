@@ -87,7 +87,8 @@ def knn_graph(
     places = max(min(int(n_neighbors), checked_shape(X)[0] - 1), 1)
     rows = search_strips(checked_rows(X, execution), places, execution)
     lists = nearest_lists(rows, rows, places, metric, execution, same_rows=True)
-    alone = execution.compute([dask.delayed(_n_alone)(part) for part in lists])
+    counted = execution.compute([dask.delayed(_count_odd_rows)(part) for part in lists])
+    alone, crowded = ([counts[i] for counts in counted] for i in (0, 1))
     settings: dict[str, Any] = {
         "kind": "knn",
         "n_neighbors": int(n_neighbors),
@@ -96,6 +97,7 @@ def knn_graph(
         "symmetrize": symmetrize,
         "search": "exact",
         "n_without_neighbours": sum(alone),
+        "n_among_copies": sum(crowded),
         "notes": [],
     }
     if n_neighbors >= rows.n_rows:
@@ -256,8 +258,14 @@ def _symmetric_graph(
     return BlockGraph(tuple(strips), row_chunks, n_edges, settings)
 
 
-def _n_alone(lists: Lists) -> int:
-    return int(np.count_nonzero(lists[1][:, 0] < 0))
+def _count_odd_rows(lists: Lists) -> tuple[int, int]:
+    """Return how many rows have no neighbours, and how many have only copies of themselves."""
+    distances, indices = lists
+    full = indices[:, -1] >= 0
+    return (
+        int(np.count_nonzero(indices[:, 0] < 0)),
+        int(np.count_nonzero(full & (distances[:, -1] == 0))),
+    )
 
 
 def _last(lists: Lists, first_row: int, every: int) -> Distances:

@@ -148,6 +148,10 @@ def infer_on_graph(
     for mask, rows in zip(hidden, found.fold_F, strict=True):
         hidden_F[mask] = rows
     reached, n_without, islands = _seed_components(components, labels, row_chunks, execution)
+    # They stand beside the counts already.
+    del summary["settings"]
+    if not summary.get("notes"):
+        summary.pop("notes", None)
     summary["rows_without_path_to_seed"] = n_without
     return Inferred(
         F=found.F.rechunk((tuple(row_chunks), -1)),

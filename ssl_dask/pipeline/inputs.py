@@ -174,6 +174,7 @@ def read_inputs(spec: JobSpec, inputs: Inputs, execution: Execution) -> ReadData
     scan = scan_input(reader, inputs.needs, execution, seed_file=inputs.seed_file)
     if scan.problems:
         raise InputDataError([*scan.problems, *_not_shown(scan)])
+    _refuse_constant_features(inputs, scan)
     assert scan.seeds is not None
     scan.seeds.require_classes()
     notes = [*inputs.dataset.notes, *scan.notes]
@@ -216,6 +217,19 @@ def result_schema(spec: JobSpec, inputs: Inputs, data: ReadData) -> OutputSchema
         reason_names=REASONS,
         probabilities=spec.output.probabilities,
     )
+
+
+def _refuse_constant_features(inputs: Inputs, scan: InputScan) -> None:
+    """Refuse rows that no feature tells apart: whatever they were called would be an invention."""
+    columns = inputs.needs.feature_columns
+    if inputs.dataset.n_rows > 1 and set(columns) <= set(scan.constant_columns):
+        raise InputDataError(
+            "every feature column holds one and the same value in all rows: nothing tells rows"
+            " apart",
+            file=inputs.dataset.path,
+            column=", ".join(columns),
+            hint="name other columns under features",
+        )
 
 
 def _not_shown(scan: InputScan) -> list[Problem]:

@@ -105,9 +105,23 @@ def build_report(
         decision=decision,
         evaluation=evaluation,
         picture=_picture(picks, labels, results),
-        warnings=quality_warnings(method, calibration, seeds, decision, evaluation),
+        warnings=(
+            *quality_warnings(method, calibration, seeds, decision, evaluation),
+            *_graph_warnings(inferred.graph, data.layout.n_rows),
+        ),
         output=OutputSummary(path=str(path), parts=len(results), rows=score.n_rows),
     )
+
+
+def _graph_warnings(graph: Mapping[str, Any], n_rows: int) -> list[str]:
+    copies = graph.get("n_among_copies", 0)
+    if not copies:
+        return []
+    return [
+        f"{copies:,} of {n_rows:,} rows have as many identical copies as neighbours, or more: the"
+        " graph joins them with the first copies only, so their labels depend on the order of the"
+        " rows. Keep one row of each kind, or add a feature that tells them apart."
+    ]
 
 
 def _feature(view: FeatureView, spec: JobSpec) -> FeatureSummary:

@@ -7,7 +7,7 @@ import datetime
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ class RunResult:
 
     path: Path
     run_id: str
-    report: RunReport
+    report: RunReport = field(repr=False)
     already_done: bool
 
 
