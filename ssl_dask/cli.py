@@ -33,6 +33,7 @@ EXIT_DEFECT = 70
 USAGE_ERRORS: tuple[type[Any], ...] = tuple(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
 )
+RAISE_AGAIN_SECONDS = 0.05
 CLEANUP_SECONDS = 10.0
 """A signal that comes sooner after the first does not interrupt the cleanup."""
 
@@ -275,7 +276,7 @@ def _print_table(title: str, rows: list[tuple[str, str]]) -> None:
     for name, value in rows:
         table.add_row(name, value)
     # A file or a pipe has no width of its own: never fold the lines there.
-    width = None if sys.stdout.isatty() else 200
+    width = None if sys.stdout.isatty() else 4096
     console = Console(width=width, highlight=False, markup=False)
     console.print(title, style="bold", soft_wrap=True)
     console.print(table)
@@ -293,6 +294,17 @@ def _signals_as_exceptions() -> Iterator[None]:
             first[:] = [now]
             raise SignalReceived(number)
 
+    def again(lost: sys.UnraisableHookArgs) -> None:
+        # Where the signal fell into a finaliser, Python drops its exception: raise it once more.
+        if not isinstance(lost.exc_value, SignalReceived):
+            told_before(lost)
+            return
+        number = lost.exc_value.number
+        first.clear()
+        signal.signal(signal.SIGALRM, lambda alarm, frame: receive(number, frame))
+        signal.setitimer(signal.ITIMER_REAL, RAISE_AGAIN_SECONDS)
+
+    told_before, sys.unraisablehook = sys.unraisablehook, again
     # A signal that is ignored from the start stays so: that is how nohup works.
     before = {
         number: signal.signal(number, receive)
@@ -302,6 +314,8 @@ def _signals_as_exceptions() -> Iterator[None]:
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = told_before
         for number, handler in before.items():
             signal.signal(number, handler)
 

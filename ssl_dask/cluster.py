@@ -115,7 +115,9 @@ def _local(spec: ClusterSpec, dashboard: bool) -> Iterator[Client]:
                 dashboard_address="127.0.0.1:0",
                 scheduler_kwargs={"dashboard": dashboard},
                 local_directory=scratch,
-                silence_logs="ERROR",
+                # Workers share this process's stderr, which may be a log in JSON. What goes wrong
+                # in a task is raised here; the rest is noise of processes that are being ended.
+                silence_logs="CRITICAL",
             ) as cluster,
             Client(cluster) as client,
         ):

@@ -148,6 +148,11 @@ CASES: dict[str, Case] = {
     "label outside the classes": Case(3, key("input.classes", ["ant", "bee"]), ("'seed'", "class")),
     "string numbers": Case(3, strings, ("'a'", "string")),
     "vectors of two lengths": Case(3, vectors([4, 4, 4, 5]), ("'v'", "another length")),
+    "too many categories": Case(
+        3,
+        key("features.kinds", {"categorical": "id"}),
+        ("'id'", "max_categories"),
+    ),
     "constant features": Case(3, constant_features, ("'a'", "nothing tells rows apart")),
     "labels of unknown ids": Case(
         3, label_file(f"id,label\n{FIRST},ant\n{FIRST + 3},bee\n7,ant\n"), ("labels.csv", "1")

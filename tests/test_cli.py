@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ssl_dask import cluster
-from ssl_dask.cli import _exit_code, app
+from ssl_dask.cli import SignalReceived, _exit_code, _signals_as_exceptions, app
 from ssl_dask.execution import Execution
 from ssl_dask.job_spec import load_job
 from ssl_dask.pipeline import draft_job
@@ -315,6 +315,23 @@ def read_until(process: subprocess.Popen[str], wanted: Callable[[dict[str, Any]]
 
 def in_stage(name: str) -> Callable[[dict[str, Any]], bool]:
     return lambda line: line["event"] == "stage_begins" and line["stage"] == name
+
+
+def test_a_signal_that_falls_into_a_finaliser_is_not_lost() -> None:
+    class Finalised:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+
+    def finalise_and_wait() -> None:
+        thing = Finalised()
+        del thing
+        time.sleep(5)
+
+    hook, handler = sys.unraisablehook, signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SignalReceived), _signals_as_exceptions():
+        finalise_and_wait()
+    assert (sys.unraisablehook, signal.getsignal(signal.SIGTERM)) == (hook, handler)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ssl_dask.cluster import local_workers
 from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
+from ssl_dask.features import describe
 from ssl_dask.features.feature_groups import CategoricalGroup, NumericGroup, TextGroup, VectorGroup
 from ssl_dask.graph.graph_estimate import estimate_graph
 from ssl_dask.job_spec import JobSpec
@@ -87,7 +88,15 @@ def validate_job(spec: JobSpec, *, schema_only: bool = False) -> Rows:
         names = [str(value) for value in data.labels.classes.tolist()]
         shown = [f"{name}: {n:,}" for name, n in zip(names, counts, strict=True)]
         summary.append(("seeds", f"{data.labels.n_seeds:,} ({', '.join(shown[:30])})"))
+        # What only the values show: too many categories, more components than columns.
+        describe(data.reader, spec.features, Execution())
         notes = [*data.notes, *data.seed_notes]
+    graph = spec.graph
+    if graph is not None and graph.kind == "knn" and graph.n_neighbors >= dataset.n_rows:
+        notes.append(
+            f"graph.n_neighbors is {graph.n_neighbors:,} and there are {dataset.n_rows:,} rows:"
+            " every row will be joined with every other"
+        )
     return [*summary, *(("note", note) for note in notes)]
 
 
@@ -106,6 +115,7 @@ def plan_job(spec: JobSpec) -> Rows:
         needed.
     """
     inputs = Inputs.open(spec)
+    check_output_path(spec.output.path, inputs.local_paths)
     dataset = inputs.dataset
     workers, threads, memory = local_workers(spec.cluster)
     per_task = memory // threads

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import multiprocessing
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -149,6 +150,12 @@ def run_job(
         By kind, see `ssl_dask.errors`; the attributes `run_id` and `stage` say where. The output's
         earlier runs are untouched.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        # A worker process that is being started runs the script that started it once more.
+        raise RuntimeError(
+            "run_job starts worker processes: in a script put its call under"
+            ' `if __name__ == "__main__":`'
+        )
     if dashboard and client is not None:
         raise ValueError("dashboard goes with a cluster of this process; a client brings its own")
     clock = _Clock(listener or Silent())
