@@ -31,10 +31,10 @@ def test_round_trip_for_any_strips(n_strips):
     back = graph.to_scipy()
     np.testing.assert_array_equal(back.toarray(), W.toarray())
     assert graph.n_edges == W.nnz == back.nnz > 100
-    assert graph.n_rows == sum(graph.row_chunks) == 40
+    assert graph.n_rows == sum(graph.node_chunks) == 40
     assert len(graph.strips) == n_strips
-    assert graph.row_starts == tuple(np.cumsum((0, *graph.row_chunks))[:-1])
-    for strip, n in zip(Execution().compute(graph.strips), graph.row_chunks, strict=True):
+    assert graph.node_starts == tuple(np.cumsum((0, *graph.node_chunks))[:-1])
+    for strip, n in zip(Execution().compute(graph.strips), graph.node_chunks, strict=True):
         assert strip.shape == (n, 40)
         assert strip.dtype == np.float32
         assert strip.indices.dtype == strip.indptr.dtype == np.int32
@@ -162,7 +162,7 @@ def test_saved_graph_is_loaded_bit_for_bit(tmp_path, cluster_client):
     execution = Execution(cluster_client)
     graph.save(tmp_path, execution)
     loaded = BlockGraph.load(tmp_path)
-    assert loaded.row_chunks == graph.row_chunks
+    assert loaded.node_chunks == graph.node_chunks
     assert loaded.n_edges == graph.n_edges
     assert loaded.settings == graph.settings
     left, right = loaded.to_scipy(execution), graph.to_scipy()

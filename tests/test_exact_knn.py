@@ -120,7 +120,7 @@ def test_little_memory_gives_more_tasks_and_the_same_bits():
     tight = knn_graph(X, 10, execution=tight_execution)
     assert len(tight.strips) > len(roomy.strips)
     cost = RowCost(40, None, 10)
-    rows = max(tight.row_chunks)
+    rows = max(tight.node_chunks)
     assert strips_per_link(rows, rows, cost, 12 * 2**20) < len(tight.strips)
     assert_same(tight.to_scipy(), roomy.to_scipy())
 
@@ -150,7 +150,7 @@ def test_few_rows_are_joined_all_with_all(n):
     X = np.arange(n, dtype=np.float64)[:, None] ** 2
     graph = knn_graph(X, 5)
     assert graph.n_edges == n * (n - 1)
-    assert graph.row_chunks == (n,)
+    assert graph.node_chunks == (n,)
     assert "every other" in graph.settings["notes"][0]
     assert graph.settings["n_without_neighbours"] == (n == 1)
 

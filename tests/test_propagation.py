@@ -103,7 +103,7 @@ def test_closed_forms(method: str, parameters: dict[str, float], dense: bool) ->
         assert found.converged
         assert found.reason == "converged"
         assert found.F.dtype == np.float32
-        assert found.F.chunks[0] == graph.row_chunks
+        assert found.F.chunks[0] == graph.node_chunks
         answers.append(found)
     np.testing.assert_allclose(answers[0].F.compute(), closed_forms.normalised(F), atol=1e-5)
     if method == "label_spreading":

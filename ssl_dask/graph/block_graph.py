@@ -19,6 +19,7 @@ from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.edge_list import symmetric_matrix_from_edges
 from ssl_dask.graph.graph_diagnostics import Components, connected_components
+from ssl_dask.graph.node_order import NodeOrder, first_row_numbering
 from ssl_dask.kernels.sparse_rows import (
     as_strip,
     largest_asymmetry,
@@ -27,14 +28,17 @@ from ssl_dask.kernels.sparse_rows import (
     with_index_dtype,
 )
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ROUNDING = 1e-6
 """Relative difference of w_ij and w_ji that is taken for rounding, not for a directed graph."""
 
 
 @dataclass(frozen=True)
 class BlockGraph:
-    """An undirected weighted graph over N rows: W symmetric, no self-edges, weights >= 0, finite.
+    """An undirected weighted graph over M nodes: W symmetric, no self-edges, weights >= 0, finite.
+
+    A node is a row, or rows that are copies of each other. Large graphs number their nodes so that
+    neighbours lie together; `order` says which node each row is.
 
     Make one with `knn_graph`, `rbf_graph`, `from_scipy`, `from_edges` or `load`; the constructor
     trusts its arguments.
@@ -42,46 +46,65 @@ class BlockGraph:
     Parameters
     ----------
     strips
-        One `scipy.sparse.csr_array` float32 (n_i, N) each, rows in input order. Columns are row
-        numbers, sorted within a row, int32 (int64 from 2**31 rows or entries on). Every row is
-        there; isolated rows are empty.
-    row_chunks
-        Rows n_i of each strip; need not equal the chunks of the features.
+        One `scipy.sparse.csr_array` float32 (m_i, M) each. Columns are node numbers, sorted
+        within a row, int32 (int64 from 2**31 nodes or entries on). Every node is there; isolated
+        ones are empty.
+    node_chunks
+        Nodes m_i of each strip; need not equal the chunks of the features.
     n_edges
         Stored entries: each undirected edge counts twice.
     settings
         How the graph was made, in JSON types.
+    order
+        The node of each row; None: node i is row i.
     """
 
     strips: tuple[Delayed, ...]
-    row_chunks: tuple[int, ...]
+    node_chunks: tuple[int, ...]
     n_edges: int
     settings: Mapping[str, Any]
+    order: NodeOrder | None = None
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes M."""
+        return sum(self.node_chunks)
 
     @property
     def n_rows(self) -> int:
         """Number of rows N."""
-        return sum(self.row_chunks)
+        return self.n_nodes if self.order is None else self.order.n_rows
 
     @property
-    def row_starts(self) -> tuple[int, ...]:
-        """Number of the first row of each strip."""
-        return row_starts(self.row_chunks)
+    def node_starts(self) -> tuple[int, ...]:
+        """Number of the first node of each strip."""
+        return row_starts(self.node_chunks)
 
     def degrees(self, execution: Execution) -> list[Delayed]:
-        """Return the sum of the weights of each row, a float32 array (n_i,) a strip, on workers.
+        """Return the sum of the weights of each node, a float32 array (m_i,) a strip, on workers.
 
-        One task a strip. A row is added up in float64 in column order, whatever the strips.
+        One task a strip. A node's is added up in float64 in column order, whatever the strips.
         """
         return execution.persist([dask.delayed(row_sums)(s) for s in self.strips], "degrees")
 
     def to_scipy(self, execution: Execution | None = None) -> sp.csr_array:
-        """Return W as one csr_array float32 (N, N) in this process (8 bytes an entry)."""
-        return stack_strips((execution or Execution()).compute(self.strips, "graph"))
+        """Return W as one csr_array float32 (M, M) in this process (8 bytes an entry).
+
+        Nodes are in the order of their first rows: without copies among the rows this is the
+        order of the rows, and M = N.
+        """
+        execution = execution or Execution()
+        W = stack_strips(execution.compute(self.strips, "graph"))
+        if self.order is None:
+            return W
+        rank = first_row_numbering(self.order.to_array(execution), self.n_nodes)
+        entries = W.tocoo()
+        ends = (rank[entries.row], rank[entries.col])
+        return as_strip(sp.coo_array((entries.data, ends), shape=W.shape))
 
     def components(self, execution: Execution) -> Components:
         """Return the connected components; see `graph_diagnostics.connected_components`."""
-        return connected_components(self.strips, self.row_starts, execution)
+        return connected_components(self.strips, self.node_starts, execution)
 
     @classmethod
     def from_scipy(cls, W: Any, *, n_strips: int = 1) -> BlockGraph:
@@ -176,9 +199,16 @@ class BlockGraph:
             for number, strip in enumerate(self.strips)
         ]
         execution.compute(tasks, "save graph")
+        if self.order is not None:
+            tasks = [
+                dask.delayed(_write_nodes, pure=False)(str(folder / _order_name(number)), block)
+                for number, block in enumerate(self.order.blocks)
+            ]
+            execution.compute(tasks, "save graph")
         about = {
             "format": FORMAT_VERSION,
-            "row_chunks": self.row_chunks,
+            "node_chunks": self.node_chunks,
+            "row_chunks": None if self.order is None else self.order.row_chunks,
             "n_edges": self.n_edges,
             "settings": self.settings,
         }
@@ -209,17 +239,39 @@ class BlockGraph:
                 file=str(folder),
                 hint="build the graph again",
             )
-        chunks = tuple(about["row_chunks"])
+        chunks, row_chunks = tuple(about["node_chunks"]), about["row_chunks"]
         paths = [folder / _strip_name(number) for number in range(len(chunks))]
-        for path in paths:
+        order_paths = [folder / _order_name(number) for number in range(len(row_chunks or ()))]
+        for path in [*paths, *order_paths]:
             if not path.exists():
-                raise GraphError("a strip of the saved graph is missing", file=str(path))
-        n_rows = sum(chunks)
+                raise GraphError("a part of the saved graph is missing", file=str(path))
+        n_nodes = sum(chunks)
         strips = [
-            dask.delayed(_read_strip, pure=False)(str(path), n, n_rows)
+            dask.delayed(_read_strip, pure=False)(str(path), n, n_nodes)
             for path, n in zip(paths, chunks, strict=True)
         ]
-        return cls(tuple(strips), chunks, about["n_edges"], about["settings"])
+        order = None
+        if row_chunks is not None:
+            blocks = [
+                dask.delayed(_read_nodes, pure=False)(str(path), n)
+                for path, n in zip(order_paths, row_chunks, strict=True)
+            ]
+            order = NodeOrder(tuple(blocks), tuple(row_chunks), n_nodes)
+        return cls(tuple(strips), chunks, about["n_edges"], about["settings"], order)
+
+    def with_strips(self, strips: tuple[Delayed, ...], order: NodeOrder | None) -> BlockGraph:
+        """Return the same graph whose parts lie elsewhere."""
+        return BlockGraph(strips, self.node_chunks, self.n_edges, self.settings, order)
+
+    def fetched(self, execution: Execution, what: str = "load graph") -> BlockGraph:
+        """Return the graph with all of its parts held by `execution`."""
+        strips = tuple(execution.persist(self.strips, what))
+        if self.order is None:
+            return self.with_strips(strips, None)
+        blocks = tuple(execution.persist(self.order.blocks, what))
+        return self.with_strips(
+            strips, NodeOrder(blocks, self.order.row_chunks, self.order.n_nodes)
+        )
 
 
 def even_chunks(n_rows: int, n_parts: int) -> tuple[int, ...]:
@@ -249,6 +301,28 @@ def _checked_weights(W: Any) -> sp.csr_array:
 
 def _strip_name(number: int) -> str:
     return f"strip-{number:05d}.npz"
+
+
+def _order_name(number: int) -> str:
+    return f"nodes-{number:05d}.npy"
+
+
+def _write_nodes(path: str, nodes: npt.NDArray[np.int64]) -> None:
+    try:
+        np.save(path, nodes)
+    except OSError as error:
+        error.filename = error.filename or path
+        raise
+
+
+def _read_nodes(path: str, n_rows: int) -> npt.NDArray[np.int64]:
+    try:
+        nodes = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise GraphError("a part of the saved graph cannot be read", file=path) from error
+    if nodes.shape != (n_rows,):
+        raise GraphError(f"holds {len(nodes)} rows, not {n_rows}", file=path)
+    return nodes
 
 
 def _write_strip(path: str, strip: sp.csr_array) -> None:

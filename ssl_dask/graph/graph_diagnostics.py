@@ -46,7 +46,7 @@ class Components:
 
 
 def connected_components(
-    strips: Sequence[Delayed], row_starts: Sequence[int], execution: Execution
+    strips: Sequence[Delayed], node_starts: Sequence[int], execution: Execution
 ) -> Components:
     """Return the connected components of the graph whose rows are in `strips`.
 
@@ -55,7 +55,7 @@ def connected_components(
     """
     forests = [
         dask.delayed(strip_forest)(strip, start)
-        for strip, start in zip(strips, row_starts, strict=True)
+        for strip, start in zip(strips, node_starts, strict=True)
     ]
     while len(forests) > 1:
         joined = [
@@ -84,7 +84,7 @@ def graph_summary(
     counted = execution.compute(
         [
             dask.delayed(_count_edges)(strip, start)
-            for strip, start in zip(graph.strips, graph.row_starts, strict=True)
+            for strip, start in zip(graph.strips, graph.node_starts, strict=True)
         ],
         "graph summary",
     )
@@ -95,11 +95,12 @@ def graph_summary(
             histogram[degree] = histogram.get(degree, 0) + rows
     return {
         "n_rows": graph.n_rows,
+        "n_nodes": graph.n_nodes,
         "n_edges": graph.n_edges // 2,
         "n_isolated": components.n_isolated,
         "n_components": components.n_components,
         "largest_components": list(components.largest_sizes),
-        "neighbours": _quantiles(histogram, graph.n_rows),
+        "neighbours": _quantiles(histogram, graph.n_nodes),
         "n_strips": len(graph.strips),
         "crossing_share": n_crossing / graph.n_edges if graph.n_edges else 0.0,
         "settings": dict(graph.settings),

@@ -88,8 +88,7 @@ def build_graph(
     if found is not None:
         listener.event("checkpoint_used", name=GRAPH_CHECKPOINT)
         graph = BlockGraph.load(found.folder)
-        strips = execution.persist(graph.strips, "load graph")
-        return BlockGraph(tuple(strips), graph.row_chunks, graph.n_edges, graph.settings)
+        return graph.fetched(execution)
     if spec.kind == "rbf":
         graph = rbf_graph(X, gamma=spec.gamma, execution=execution)
     else:
@@ -212,14 +211,14 @@ def _nearest_place(
     The answer has the same bits in both places.
     """
     # Two arrays of scores, of 8 bytes at most, and what is cut from them.
-    size = 8 * graph.n_edges + 3 * 8 * graph.n_rows * n_columns
+    size = 8 * graph.n_edges + 3 * 8 * graph.n_nodes * n_columns
     near = execution.client is None or size <= IN_PROCESS_BYTES
     listener.event("propagates", where="this process" if near else "the workers", bytes=size)
     if execution.client is None or not near:
         return graph, execution
     strips = execution.compute(graph.strips, "fetch graph")
     held = tuple(delayed(strip, pure=False, traverse=False) for strip in strips)
-    return BlockGraph(held, graph.row_chunks, graph.n_edges, graph.settings), Execution()
+    return graph.with_strips(held, graph.order), Execution()
 
 
 def _save_state(

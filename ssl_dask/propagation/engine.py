@@ -211,7 +211,7 @@ def _make_sweeps(
 ) -> Sweeps:
     seeds = [
         sources.in_rows(first, first + n, value=SEED_VALUE, clamp=recurrence.clamp_seeds)
-        for first, n in zip(graph.row_starts, graph.row_chunks, strict=True)
+        for first, n in zip(graph.node_starts, graph.node_chunks, strict=True)
     ]
     return make_sweeps(
         graph,
@@ -229,7 +229,7 @@ def _sweep(sweeps: Sweeps, recurrence: Recurrence, rule: StopRule, iteration: in
         iteration=iteration,
         labels_changed=int(counts.changed[0]),
         residual=rule.observe(counts, iteration),
-        class_mass=tuple((counts.class_rows / sweeps.graph.n_rows).tolist()),
+        class_mass=tuple((counts.class_rows / sweeps.graph.n_nodes).tolist()),
         seconds=time.monotonic() - began,
     )
 
@@ -246,7 +246,7 @@ def _finish(
     blocks = sweeps.current()
     places = [
         sources.hidden_in_rows(first, first + n)
-        for first, n in zip(graph.row_starts, graph.row_chunks, strict=True)
+        for first, n in zip(graph.node_starts, graph.node_chunks, strict=True)
     ]
     finished = execution.persist(
         [
@@ -267,7 +267,7 @@ def _finish(
         return da.concatenate(
             [
                 da.from_delayed(delayed(itemgetter(item))(block), (n, *width), dtype=dtype)
-                for block, n in zip(finished, graph.row_chunks, strict=True)
+                for block, n in zip(finished, graph.node_chunks, strict=True)
             ]
         )
 

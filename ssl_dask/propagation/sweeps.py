@@ -126,7 +126,7 @@ class SweepsInProcess(Sweeps):
         self._fetch_parts()
         blocks = [
             initial_values(n, setup.seeds, setup.scaling, factor, self.dtype)
-            for n, (_, _, setup) in zip(self.graph.row_chunks, self._parts, strict=True)
+            for n, (_, _, setup) in zip(self.graph.node_chunks, self._parts, strict=True)
         ]
         self.Z = np.concatenate(blocks)
         self.Z_before = self.Z.copy()
@@ -173,13 +173,13 @@ class SweepsInProcess(Sweeps):
     def _cut(self, values: Values) -> list[Delayed]:
         return [
             delayed(values[first : first + n], pure=False, traverse=False)
-            for first, n in zip(self.graph.row_starts, self.graph.row_chunks, strict=True)
+            for first, n in zip(self.graph.node_starts, self.graph.node_chunks, strict=True)
         ]
 
     def _fetch_parts(self) -> None:
         strips = self.execution.compute(self.strips)
         setups = self.execution.compute(self.setups)
-        self._parts = list(zip(self.graph.row_starts, strips, setups, strict=True))
+        self._parts = list(zip(self.graph.node_starts, strips, setups, strict=True))
         self._threads = ThreadPoolExecutor(min(self.execution.n_slots, len(strips)))
 
     def close(self) -> None:
@@ -205,7 +205,7 @@ class SweepsOnCluster(Sweeps):
         self.blocks = self.execution.persist(
             [
                 delayed(_initial_block, pure=False)(n, setup, factor, self.dtype)
-                for n, setup in zip(self.graph.row_chunks, self.setups, strict=True)
+                for n, setup in zip(self.graph.node_chunks, self.setups, strict=True)
             ],
             WHAT,
         )
@@ -219,7 +219,7 @@ class SweepsOnCluster(Sweeps):
             return self.execution.persist(
                 [
                     delayed(_cut_block, pure=False)(whole, first, n)
-                    for first, n in zip(self.graph.row_starts, self.graph.row_chunks, strict=True)
+                    for first, n in zip(self.graph.node_starts, self.graph.node_chunks, strict=True)
                 ],
                 "checkpoint",
             )
@@ -233,7 +233,7 @@ class SweepsOnCluster(Sweeps):
         swept = [
             task(strip, whole, first, before, setup, tuple(coefficients))
             for strip, first, before, setup in zip(
-                self.strips, self.graph.row_starts, self.blocks_before, self.setups, strict=True
+                self.strips, self.graph.node_starts, self.blocks_before, self.setups, strict=True
             )
         ]
         counts = delayed(_counts_of_blocks, pure=False)(swept)
