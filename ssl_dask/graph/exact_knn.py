@@ -15,17 +15,8 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph, row_starts
 from ssl_dask.graph.knn_plan import strip_count, strips_per_link
 from ssl_dask.graph.row_strips import RowStrips, checked_rows, checked_shape, cut_rows
-from ssl_dask.kernels.edge_weights import (
-    MEDIAN_ROWS,
-    SYMMETRIZE,
-    WEIGHTS,
-    Edges,
-    distance_floor,
-    edge_weights,
-    edges_by_strip,
-    last_distances,
-    symmetric_strip,
-)
+from ssl_dask.graph.symmetric_graph import symmetric_graph
+from ssl_dask.kernels.edge_weights import SYMMETRIZE, WEIGHTS
 from ssl_dask.kernels.nearest_neighbours import update_nearest
 from ssl_dask.kernels.neighbour_lists import METRICS, Distances, RowIds, empty_lists
 from ssl_dask.kernels.sparse_neighbours import update_nearest_sparse
@@ -107,7 +98,14 @@ def knn_graph(
         )
     if metric == "cosine" and sum(alone) and rows.n_rows > 1:
         settings["notes"].append(f"{sum(alone)} rows hold only zeros and have no neighbours")
-    return _symmetric_graph(lists, rows.row_chunks, weights, symmetrize, settings, execution)
+    return symmetric_graph(
+        lists,
+        rows.row_chunks,
+        weights=weights,
+        symmetrize=symmetrize,
+        settings=settings,
+        execution=execution,
+    )
 
 
 def nearest_lists(
@@ -217,47 +215,6 @@ def _link(
     return distances, indices
 
 
-def _symmetric_graph(
-    lists: list[Delayed],
-    row_chunks: tuple[int, ...],
-    weights: str,
-    symmetrize: str,
-    settings: dict[str, Any],
-    execution: Execution,
-) -> BlockGraph:
-    """Return the graph of neighbour lists: weighed, turned round, exchanged between strips.
-
-    One task a pair of strips; about 12 bytes move a neighbour. For the median d_k, the last
-    distances of 2**20 rows at most (8 MiB) come together on one worker.
-    """
-    n_rows, starts = sum(row_chunks), row_starts(row_chunks)
-    n_strips = len(row_chunks)
-    floor: Any = 0.0
-    if weights == "gaussian":
-        every = -(-n_rows // MEDIAN_ROWS)
-        last = [
-            dask.delayed(_last)(part, start, every)
-            for part, start in zip(lists, starts, strict=True)
-        ]
-        floor = dask.delayed(distance_floor)(last)
-    weighed = [dask.delayed(_weighed)(part, weights, floor) for part in lists]
-    pieces = [
-        dask.delayed(_turned, nout=n_strips)(part, start, np.array(starts), n_rows)
-        for part, start in zip(weighed, starts, strict=True)
-    ]
-    strips = execution.persist(
-        [
-            dask.delayed(_strip)(
-                part, n_rows, symmetrize, *(pieces[i][number] for i in range(n_strips))
-            )
-            for number, part in enumerate(weighed)
-        ],
-        "edges",
-    )
-    n_edges = sum(execution.compute([dask.delayed(_n_entries)(strip) for strip in strips]))
-    return BlockGraph(tuple(strips), row_chunks, n_edges, settings)
-
-
 def _count_odd_rows(lists: Lists) -> tuple[int, int]:
     """Return how many rows have no neighbours, and how many have only copies of themselves."""
     distances, indices = lists
@@ -266,28 +223,3 @@ def _count_odd_rows(lists: Lists) -> tuple[int, int]:
         int(np.count_nonzero(indices[:, 0] < 0)),
         int(np.count_nonzero(full & (distances[:, -1] == 0))),
     )
-
-
-def _last(lists: Lists, first_row: int, every: int) -> Distances:
-    return last_distances(lists[0], first_row, every)
-
-
-def _weighed(lists: Lists, weights: str, floor: float) -> tuple[RowIds, Any]:
-    distances, indices = lists
-    return indices, edge_weights(distances, indices, weights, floor)
-
-
-def _turned(
-    weighed: tuple[RowIds, Any], first_row: int, starts: Any, n_rows: int
-) -> tuple[Edges, ...]:
-    return edges_by_strip(*weighed, first_row, starts, n_rows)
-
-
-def _strip(
-    weighed: tuple[RowIds, Any], n_rows: int, symmetrize: str, *incoming: Edges
-) -> sp.csr_array:
-    return symmetric_strip(*weighed, list(incoming), n_rows, symmetrize)
-
-
-def _n_entries(strip: sp.csr_array) -> int:
-    return int(strip.nnz)
