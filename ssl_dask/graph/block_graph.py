@@ -76,6 +76,11 @@ class BlockGraph:
         return self.n_nodes if self.order is None else self.order.n_rows
 
     @property
+    def recall(self) -> Mapping[str, Any] | None:
+        """Share of the true neighbours found: estimate, low, high, n_sampled; None if all were."""
+        return self.settings.get("recall")
+
+    @property
     def node_starts(self) -> tuple[int, ...]:
         """Number of the first node of each strip."""
         return row_starts(self.node_chunks)

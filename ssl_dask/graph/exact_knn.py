@@ -1,4 +1,4 @@
-"""The exact k-nearest-neighbour graph: every row is compared with every other, on all workers."""
+"""Exact neighbour lists: every row is compared with every other, on all workers."""
 
 from __future__ import annotations
 
@@ -12,100 +12,14 @@ from distributed import Client
 
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
-from ssl_dask.graph.block_graph import BlockGraph, row_starts
+from ssl_dask.graph.block_graph import row_starts
 from ssl_dask.graph.knn_plan import strip_count, strips_per_link
-from ssl_dask.graph.row_strips import RowStrips, checked_rows, checked_shape, cut_rows
-from ssl_dask.graph.symmetric_graph import symmetric_graph
-from ssl_dask.kernels.edge_weights import SYMMETRIZE, WEIGHTS
+from ssl_dask.graph.row_strips import RowStrips, cut_rows
 from ssl_dask.kernels.nearest_neighbours import update_nearest
-from ssl_dask.kernels.neighbour_lists import METRICS, Distances, RowIds, empty_lists
+from ssl_dask.kernels.neighbour_lists import Distances, RowIds, empty_lists
 from ssl_dask.kernels.sparse_neighbours import update_nearest_sparse
 
 Lists = tuple[Distances, RowIds]
-
-
-def knn_graph(
-    X: Any,
-    n_neighbors: int = 15,
-    *,
-    metric: str = "euclidean",
-    weights: str = "gaussian",
-    symmetrize: str = "average",
-    client: Client | None = None,
-    execution: Execution | None = None,
-) -> BlockGraph:
-    """Return the graph that joins every row with its `n_neighbors` nearest other rows.
-
-    Exact over all pairs; equal distances are decided by the smaller row number. The same bits
-    for any chunks of X, workers and threads.
-
-    Parameters
-    ----------
-    X
-        (N, d): NumPy array, SciPy sparse array or matrix, or Dask array chunked by rows with
-        dense or CSR chunks. Taken as float32.
-    n_neighbors
-        k >= 1. With k >= N - 1 every row is joined with every other, and `settings` says so.
-    metric
-        "euclidean", or "cosine": distance 1 - cos; rows of zeros are isolated.
-    weights
-        "gaussian": exp(-4 d^2 / d_k^2), d_k the distance to the row's last neighbour, at least
-        1e-3 of the median d_k; for cosine d^2 is 2 (1 - cos). "uniform": 1.
-    symmetrize
-        "average": (W + W^T) / 2. "union": the larger of w_ij and w_ji.
-    client
-        Runs on its cluster; default: in this process.
-    execution
-        Where to run instead of `client`.
-
-    Raises
-    ------
-    GraphError
-        X or a parameter is not usable, or a task would not fit `execution.memory_per_task`.
-    ComputeError
-        Workers were lost or ran out of memory.
-
-    Notes
-    -----
-    2 N^2 d flops in float32 for dense rows, a multiplication for each pair of rows and column they
-    share for sparse ones. `graph_estimate.estimate_graph` gives tasks, bytes moved and memory.
-    """
-    execution = chosen_execution(client, execution)
-    check_choice("metric", metric, METRICS)
-    check_choice("weights", weights, WEIGHTS)
-    check_choice("symmetrize", symmetrize, SYMMETRIZE)
-    check_n_neighbors(n_neighbors)
-    places = max(min(int(n_neighbors), checked_shape(X)[0] - 1), 1)
-    rows = search_strips(checked_rows(X, execution), places, execution)
-    lists = nearest_lists(rows, rows, places, metric, execution, same_rows=True)
-    counted = execution.compute([dask.delayed(_count_odd_rows)(part) for part in lists])
-    alone, crowded = ([counts[i] for counts in counted] for i in (0, 1))
-    settings: dict[str, Any] = {
-        "kind": "knn",
-        "n_neighbors": int(n_neighbors),
-        "metric": metric,
-        "weights": weights,
-        "symmetrize": symmetrize,
-        "search": "exact",
-        "n_without_neighbours": sum(alone),
-        "n_among_copies": sum(crowded),
-        "notes": [],
-    }
-    if n_neighbors >= rows.n_rows:
-        settings["notes"].append(
-            f"n_neighbors is {n_neighbors} and there are {rows.n_rows} rows: every row is joined"
-            " with every other"
-        )
-    if metric == "cosine" and sum(alone) and rows.n_rows > 1:
-        settings["notes"].append(f"{sum(alone)} rows hold only zeros and have no neighbours")
-    return symmetric_graph(
-        lists,
-        rows.row_chunks,
-        weights=weights,
-        symmetrize=symmetrize,
-        settings=settings,
-        execution=execution,
-    )
 
 
 def nearest_lists(
@@ -213,13 +127,3 @@ def _link(
         p_ids = np.arange(start, start + points.shape[0])
         update(queries, q_ids, points, p_ids, distances, indices, metric)
     return distances, indices
-
-
-def _count_odd_rows(lists: Lists) -> tuple[int, int]:
-    """Return how many rows have no neighbours, and how many have only copies of themselves."""
-    distances, indices = lists
-    full = indices[:, -1] >= 0
-    return (
-        int(np.count_nonzero(indices[:, 0] < 0)),
-        int(np.count_nonzero(full & (distances[:, -1] == 0))),
-    )

@@ -98,7 +98,7 @@ def cut_rows(rows: RowStrips, n_strips: int, execution: Execution) -> RowStrips:
     enough = len(even) <= len(rows.row_chunks) <= min(2 * len(even), MAX_STRIPS)
     if enough and max(rows.row_chunks) <= max(even):
         return rows
-    strips = execution.persist(_regrouped(rows.strips, rows.row_chunks, even), "features")
+    strips = execution.persist(regrouped(rows.strips, rows.row_chunks, even), "features")
     return RowStrips(tuple(strips), even, rows.n_columns, rows.nonzeros_per_row)
 
 
@@ -216,7 +216,7 @@ def _refuse_bad(facts: list[ChunkFacts], starts: tuple[int, ...], n_columns: int
         )
 
 
-def _regrouped(
+def regrouped(
     chunks: tuple[Delayed, ...], row_chunks: tuple[int, ...], wanted: tuple[int, ...]
 ) -> list[Delayed]:
     """Return the rows of `chunks` in runs of `wanted` rows."""

@@ -189,7 +189,7 @@ def squared_lengths(X: Any) -> Any:
     """Return the float64 (n,) squared length of each row, in a fixed order of operations."""
     out = np.empty(X.shape[0], np.float64)
     for i in range(X.shape[0]):
-        out[i] = _inner_product(X[i], X[i])
+        out[i] = inner_product(X[i], X[i])
     return out
 
 
@@ -236,7 +236,8 @@ def squared_distance(x: Any, y: Any) -> float:
 
 
 @numba.njit(nogil=True, cache=True)
-def _inner_product(x: Any, y: Any) -> float:
+def inner_product(x: Any, y: Any) -> float:
+    """Return x y of two float32 rows in float64, in a fixed order of operations."""
     d = x.shape[0]
     whole = d - d % 8
     a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = 0.0
@@ -322,7 +323,7 @@ def _scan_tile(
                 if cosine:
                     if p_squares[point] == 0:
                         continue
-                    product = _inner_product(Q[row], P[point])
+                    product = inner_product(Q[row], P[point])
                     distance = cosine_distance(product, q_squares[row], p_squares[point])
                 else:
                     distance = squared_distance(Q[row], P[point])

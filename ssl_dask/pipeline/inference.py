@@ -24,8 +24,8 @@ from ssl_dask.execution import Execution
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.graph import GraphSpec
 from ssl_dask.graph.block_graph import BlockGraph
-from ssl_dask.graph.exact_knn import knn_graph
 from ssl_dask.graph.graph_diagnostics import graph_summary
+from ssl_dask.graph.neighbour_graph import knn_graph
 from ssl_dask.graph.rbf_graph import rbf_graph
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels

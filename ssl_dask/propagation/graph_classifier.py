@@ -18,8 +18,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
-from ssl_dask.graph.exact_knn import knn_graph
 from ssl_dask.graph.graph_spec import GraphSpec
+from ssl_dask.graph.neighbour_graph import knn_graph
 from ssl_dask.graph.rbf_graph import rbf_graph
 from ssl_dask.kernels.label_distributions import summarise_rows
 from ssl_dask.labels import OTHER_CLASS, UNLABELLED, Labels

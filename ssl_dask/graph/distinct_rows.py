@@ -1,0 +1,126 @@
+"""Rows that are copies of each other, found across all strips by their hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import dask
+import numpy as np
+import numpy.typing as npt
+from dask.delayed import Delayed
+
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block_graph import row_starts
+from ssl_dask.graph.row_strips import RowStrips
+from ssl_dask.kernels.row_hash import RowHashes, copies_among, row_hashes
+
+BUCKET_ROWS = 2**22
+"""Rows whose hashes are compared in one task: 100 MiB."""
+RowIds = npt.NDArray[np.int64]
+Copies = tuple[RowIds, RowIds]
+
+
+@dataclass(frozen=True)
+class DistinctRows:
+    """Which rows are copies.
+
+    Parameters
+    ----------
+    copies
+        For each strip a handle to (positions in the strip, row numbers of the first row that
+        each is a copy of), by position; None if there is no copy at all.
+    per_strip
+        Number of copies in each strip.
+    """
+
+    copies: tuple[Delayed, ...] | None
+    per_strip: tuple[int, ...]
+
+    @property
+    def n_copies(self) -> int:
+        """Number of rows that are a copy of an earlier one."""
+        return sum(self.per_strip)
+
+
+def distinct_rows(rows: RowStrips, execution: Execution) -> DistinctRows:
+    """Return which rows are copies of an earlier row, whatever strips the two lie in.
+
+    Notes
+    -----
+    24 bytes a row move once. A task for each strip, and for each strip and bucket of 4 million
+    rows.
+    """
+    n_strips = len(rows.strips)
+    n_buckets = max(ceil(rows.n_rows / BUCKET_ROWS), 1)
+    starts = row_starts(rows.row_chunks)
+    hashed = [
+        dask.delayed(_hashed, nout=n_buckets, pure=False)(strip, start, n_buckets)
+        for strip, start in zip(rows.strips, starts, strict=True)
+    ]
+    bounds = (*starts, rows.n_rows)
+    found = execution.persist(
+        [
+            dask.delayed(_bucket_copies)([part[b] for part in hashed], bounds)
+            for b in range(n_buckets)
+        ],
+        "copies",
+    )
+    counts = np.sum(execution.compute([dask.delayed(_counts)(part) for part in found]), axis=0)
+    if not counts.any():
+        return DistinctRows(None, (0,) * n_strips)
+    copies = [
+        dask.delayed(_joined)([dask.delayed(_of_strip)(part, number) for part in found])
+        for number in range(n_strips)
+    ]
+    return DistinctRows(tuple(execution.persist(copies, "copies")), tuple(counts.tolist()))
+
+
+def copy_mask(copies: Copies | None, n_rows: int) -> npt.NDArray[np.bool_] | None:
+    """Return bool (n,) whether each row of a strip is a copy; None if there are none at all."""
+    if copies is None:
+        return None
+    mask = np.zeros(n_rows, dtype=bool)
+    mask[copies[0]] = True
+    return mask
+
+
+def _hashed(strip: Any, first_row: int, n_buckets: int) -> tuple[tuple[RowHashes, RowIds], ...]:
+    hashes = row_hashes(strip)
+    numbers = np.arange(first_row, first_row + len(hashes), dtype=np.int64)
+    if n_buckets == 1:
+        return ((hashes, numbers),)
+    bucket = hashes[:, 1] % np.uint64(n_buckets)
+    masks = [bucket == b for b in range(n_buckets)]
+    return tuple((hashes[mask], numbers[mask]) for mask in masks)
+
+
+def _bucket_copies(
+    parts: Sequence[tuple[RowHashes, RowIds]], bounds: tuple[int, ...]
+) -> list[Copies]:
+    """Return for each strip (positions, numbers of the first rows) of the copies of a bucket."""
+    numbers = np.concatenate([part[1] for part in parts])
+    first = copies_among(np.concatenate([part[0] for part in parts]), numbers)
+    is_copy = first != numbers
+    numbers, first = numbers[is_copy], first[is_copy]
+    cuts = np.searchsorted(numbers, bounds)
+    return [
+        (numbers[a:b] - start, first[a:b])
+        for start, a, b in zip(bounds[:-1], cuts[:-1], cuts[1:], strict=True)
+    ]
+
+
+def _counts(parts: Sequence[Copies]) -> list[int]:
+    return [len(positions) for positions, _ in parts]
+
+
+def _of_strip(parts: Sequence[Copies], number: int) -> Copies:
+    return parts[number]
+
+
+def _joined(parts: Sequence[Copies]) -> Copies:
+    positions = np.concatenate([part[0] for part in parts])
+    order = np.argsort(positions)
+    return positions[order], np.concatenate([part[1] for part in parts])[order]

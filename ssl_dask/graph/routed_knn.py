@@ -1,0 +1,529 @@
+"""The k-nearest-neighbour lists of many rows: near rows are brought together, then searched.
+
+Rows are routed to overlapping shards that fit a task; a shard looks for the neighbours of the rows
+it owns among those and the rows that it borrows; what it finds for a borrowed row goes back to its
+owner. Near-linear in the number of rows, and bounded in memory: a task holds a shard, whatever N.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import dask
+import numpy as np
+import numpy.typing as npt
+from dask.delayed import Delayed
+
+from ssl_dask.errors import QualityError
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block_graph import row_starts
+from ssl_dask.graph.distinct_rows import Copies, DistinctRows, copy_mask, distinct_rows
+from ssl_dask.graph.node_order import NodeOrder
+from ssl_dask.graph.recall import SAMPLED_ROWS, Recall, measured_recall
+from ssl_dask.graph.routed_plan import Attempt, RoutedPlan, aligned_chunks, attempts, plan_routed
+from ssl_dask.graph.row_exchange import RowExchange, TaskExchange, open_piece
+from ssl_dask.graph.row_strips import RowStrips, regrouped
+from ssl_dask.kernels.list_merge import add_edges
+from ssl_dask.kernels.nearest_neighbours import squared_lengths
+from ssl_dask.kernels.neighbour_lists import Distances, RowIds, empty_lists
+from ssl_dask.kernels.routing import Routing, RowPlaces, route_rows, train_routing
+from ssl_dask.kernels.shard_search import SearchEffort, search_shard
+
+SEED = 20_000
+
+
+@dataclass(frozen=True)
+class RoutedLists:
+    """Neighbour lists in cell order.
+
+    Parameters
+    ----------
+    lists
+        For each shard a handle to (distances, indices) of the nodes it owns.
+    node_chunks
+        Nodes of each shard.
+    order
+        The node of each row.
+    facts
+        What a report says of the search, in JSON types.
+    """
+
+    lists: list[Delayed]
+    node_chunks: tuple[int, ...]
+    order: NodeOrder
+    facts: dict[str, Any]
+
+
+class FoundLists(NamedTuple):
+    """What the search of a shard found.
+
+    Parameters
+    ----------
+    distances, indices
+        Lists (m, k) of its own nodes, in their order; indices are node numbers.
+    points, rows, values
+        Edges (e,) that lead to nodes of other shards, sorted by the node they lead to.
+    bounds
+        int64 (P + 1,): where the edges to each shard begin.
+    n_shown
+        Rows in the shard.
+    """
+
+    distances: Distances
+    indices: RowIds
+    points: RowIds
+    rows: RowIds
+    values: Distances
+    bounds: npt.NDArray[np.int64]
+    n_shown: int
+
+
+def routed_lists(
+    rows: RowStrips,
+    n_neighbors: int,
+    metric: str,
+    *,
+    target_recall: float,
+    shard_memory: int,
+    exchange: RowExchange | None = None,
+    execution: Execution,
+) -> RoutedLists:
+    """Return the nearest neighbours that a routed search finds, and how many it finds.
+
+    Copies of a row are one node. Distances are exact; which rows are compared is not. The same
+    bits for any chunks, workers and threads of one kind of machine.
+
+    Parameters
+    ----------
+    rows
+        Checked dense rows.
+    n_neighbors
+        k.
+    metric
+        "euclidean" or "cosine".
+    target_recall
+        Share of the true neighbours to be found, measured on `recall.SAMPLED_ROWS` rows.
+    shard_memory
+        Bytes of the task of a shard.
+    exchange
+        How rows move; default: by tasks.
+
+    Raises
+    ------
+    GraphError
+        A shard does not fit a task.
+    QualityError
+        The hardest search finds less than `target_recall`.
+    """
+    stages = _Stages()
+    exchange = exchange or TaskExchange()
+    plan = plan_routed(
+        rows.n_rows,
+        rows.n_columns,
+        n_neighbors,
+        shard_memory=shard_memory,
+        memory_per_task=execution.memory_per_task,
+        n_slots=execution.n_slots,
+    )
+    rows = _aligned(rows, plan, execution)
+    copies = distinct_rows(rows, execution)
+    stages.done("duplicates")
+    routing = _trained(rows, copies, plan, metric, execution)
+    stages.done("train")
+    search = _RoutedSearch(rows, copies, routing, n_neighbors, metric, exchange, execution)
+    sampled = _recall_sample(rows.n_rows)
+    for attempt in attempts(rows.n_columns):
+        search.run(attempt, stages)
+        recall = search.recall(sampled)
+        stages.done("check")
+        if recall.estimate >= target_recall:
+            break
+    else:
+        raise QualityError(
+            f"the hardest search found {recall.estimate:.4f} of the true neighbours of"
+            f" {recall.n_sampled} sampled rows; graph.target_recall is {target_recall:g}",
+            hint="lower graph.target_recall, or use graph.search: exact",
+        )
+    exchange.close()
+    return search.result(recall, stages.seconds)
+
+
+class _Stages:
+    """Wall seconds of each stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._began = time.perf_counter()
+
+    def done(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + now - self._began, 4)
+        self._began = now
+
+
+class _RoutedSearch:
+    """One routing, searched ever harder until enough is found."""
+
+    def __init__(
+        self,
+        rows: RowStrips,
+        copies: DistinctRows,
+        routing: Delayed,
+        n_neighbors: int,
+        metric: str,
+        exchange: RowExchange,
+        execution: Execution,
+    ) -> None:
+        self.rows, self.copies = rows, copies
+        self.routing, self.exchange, self.execution = routing, exchange, execution
+        self.n_neighbors, self.metric = n_neighbors, metric
+        ((shard_of_cell, self._sketched),) = execution.compute(
+            [dask.delayed(_shards_of)(routing)], "route"
+        )
+        self.shard_of_cell = shard_of_cell
+        self.n_shards = int(shard_of_cell[-1]) + 1
+        self._n_routes = 0
+
+    def run(self, attempt: Attempt, stages: _Stages) -> None:
+        """Route, where that is new, and search all shards."""
+        self.attempt = attempt
+        if attempt.n_routes != self._n_routes:
+            self._route(attempt.n_routes)
+            stages.done("route")
+        self._search(attempt.effort)
+        stages.done("search")
+
+    def _route(self, n_routes: int) -> None:
+        self._n_routes = n_routes
+        copies = self.copies.copies or [None] * len(self.rows.strips)
+        task = dask.delayed(_routed, nout=2, pure=False)
+        pairs = [
+            task(self.exchange, number, strip, part, self.routing, n_routes)
+            for number, (strip, part) in enumerate(zip(self.rows.strips, copies, strict=True))
+        ]
+        kept = self.execution.persist([part for pair in pairs for part in pair], "route")
+        self._handles, self._places = kept[0::2], kept[1::2]
+        counts = self.execution.compute([dask.delayed(_cell_counts)(p) for p in self._places])
+        total = np.sum(counts, axis=0)
+        offsets = np.concatenate([[0], np.cumsum(total)])
+        # bases[b][c]: number of the first node of cell c that lies in strip b.
+        self._bases = offsets[:-1] + np.cumsum([np.zeros_like(total), *counts[:-1]], axis=0)
+        self.node_starts = offsets[np.searchsorted(self.shard_of_cell, range(self.n_shards + 1))]
+        self._nodes = self._node_numbers()
+
+    def _node_numbers(self) -> list[Delayed]:
+        """Return for each strip the node of each row, -1 for copies."""
+        return self.execution.persist(
+            [
+                dask.delayed(_numbered)(places, bases)
+                for places, bases in zip(self._places, self._bases, strict=True)
+            ],
+            "route",
+        )
+
+    def _search(self, effort: SearchEffort) -> None:
+        task = dask.delayed(_searched, pure=False)
+        # Tasks that hold all strips' bases would carry them in the graph once a shard.
+        bases = dask.delayed(self._bases, pure=False, traverse=False)
+        found = self.execution.persist(
+            [
+                task(
+                    self.routing,
+                    shard,
+                    self.exchange.pieces(self._handles, shard),
+                    bases,
+                    self.node_starts,
+                    self.n_neighbors,
+                    effort,
+                    self.metric,
+                )
+                for shard in range(self.n_shards)
+            ],
+            "neighbours",
+        )
+        facts = self.execution.compute([dask.delayed(_facts_of)(part) for part in found])
+        self._n_shown = [n_shown for n_shown, _ in facts]
+        lists = []
+        for shard in range(self.n_shards):
+            returned = [
+                dask.delayed(_returned)(found[other], shard)
+                for other, (_, bounds) in enumerate(facts)
+                if other != shard and bounds[shard + 1] > bounds[shard]
+            ]
+            lists.append(
+                dask.delayed(_completed)(found[shard], int(self.node_starts[shard]), returned)
+            )
+        self.lists = self.execution.persist(lists, "merge")
+
+    def recall(self, sampled: RowIds) -> Recall:
+        """Return the share of the true neighbours of sampled rows that were found."""
+        order = self._order()
+        nodes = order.nodes_of(sampled, self.execution)
+        # A sampled row that is a copy stands for its node as well as the first row does.
+        own = self._first_rows(sampled)
+        kept = own == sampled
+        sampled, nodes = sampled[kept], nodes[kept]
+        distances = np.full((len(nodes), self.n_neighbors), np.inf)
+        shard = np.searchsorted(self.node_starts, nodes, side="right") - 1
+        shards = np.unique(shard).tolist()
+        tasks = [
+            dask.delayed(_distances_at)(self.lists[s], nodes[shard == s] - self.node_starts[s])
+            for s in shards
+        ]
+        for s, found in zip(shards, self.execution.compute(tasks, "recall"), strict=True):
+            distances[shard == s] = found
+        return measured_recall(
+            self.rows,
+            sampled,
+            distances,
+            self._nodes,
+            self.n_neighbors,
+            self.metric,
+            self.execution,
+        )
+
+    def _first_rows(self, rows: RowIds) -> RowIds:
+        if self.copies.copies is None:
+            return rows
+        starts = np.array(row_starts(self.rows.row_chunks))
+        strip = np.searchsorted(starts, rows, side="right") - 1
+        held = np.unique(strip).tolist()
+        tasks = [
+            dask.delayed(_first_of)(self.copies.copies[s], rows[strip == s] - starts[s], starts[s])
+            for s in held
+        ]
+        first = rows.copy()
+        for s, found in zip(held, self.execution.compute(tasks), strict=True):
+            first[strip == s] = found
+        return first
+
+    def _order(self) -> NodeOrder:
+        blocks = self._nodes
+        chunks = self.rows.row_chunks
+        if self.copies.copies is not None:
+            blocks = _nodes_of_copies(blocks, self.copies, chunks, self.execution)
+        return NodeOrder(tuple(blocks), chunks, int(self.node_starts[-1]))
+
+    def result(self, recall: Recall, seconds: dict[str, float]) -> RoutedLists:
+        """Return the lists and what is to be said of them."""
+        effort = self.attempt.effort
+        facts = {
+            "search": "routed",
+            "recall": recall.as_dict(),
+            "n_shards": self.n_shards,
+            "replication": round(sum(self._n_shown) / max(int(self.node_starts[-1]), 1), 4),
+            "largest_shard_rows": max(self._n_shown),
+            "n_routing_cells": len(self.shard_of_cell),
+            "n_routes": self._n_routes,
+            "n_probes": effort.n_probes,
+            "n_joined": effort.n_joined,
+            "n_rounds": effort.n_rounds,
+            "sketch": self._sketched,
+            "n_copies": self.copies.n_copies,
+            "seconds": seconds,
+        }
+        chunks = tuple(np.diff(self.node_starts).tolist())
+        return RoutedLists(self.lists, chunks, self._order(), facts)
+
+
+def _aligned(rows: RowStrips, plan: RoutedPlan, execution: Execution) -> RowStrips:
+    chunks = aligned_chunks(rows.n_rows, plan.n_strips)
+    if rows.row_chunks == chunks:
+        return rows
+    strips = execution.persist(regrouped(rows.strips, rows.row_chunks, chunks), "features")
+    return RowStrips(tuple(strips), chunks, rows.n_columns, rows.nonzeros_per_row)
+
+
+def _trained(
+    rows: RowStrips, copies: DistinctRows, plan: RoutedPlan, metric: str, execution: Execution
+) -> Delayed:
+    rng = np.random.default_rng(SEED)
+    # Copies are left out of the sample: draw more of it the more there are.
+    n_kept = rows.n_rows - copies.n_copies
+    n_drawn = min(rows.n_rows, plan.n_sample * -(-rows.n_rows // max(n_kept, 1)))
+    drawn = np.sort(rng.choice(rows.n_rows, n_drawn, replace=False))
+    starts = row_starts(rows.row_chunks)
+    parts = []
+    for number, (strip, start, n) in enumerate(
+        zip(rows.strips, starts, rows.row_chunks, strict=True)
+    ):
+        first, stop = np.searchsorted(drawn, [start, start + n])
+        part = copies.copies[number] if copies.copies is not None else None
+        parts.append(dask.delayed(_sampled)(strip, drawn[first:stop] - start, part))
+    trained = dask.delayed(_train)(parts, metric, plan.n_cells, plan.n_shards)
+    return execution.persist([trained], "train")[0]
+
+
+def _recall_sample(n_rows: int) -> RowIds:
+    rng = np.random.default_rng(SEED + 1)
+    return np.sort(rng.choice(n_rows, min(SAMPLED_ROWS, n_rows), replace=False))
+
+
+def _nodes_of_copies(
+    nodes: Sequence[Delayed],
+    copies: DistinctRows,
+    chunks: tuple[int, ...],
+    execution: Execution,
+) -> list[Delayed]:
+    """Return the nodes of each strip's rows, with those of copies looked up in other strips."""
+    assert copies.copies is not None
+    starts = np.array(row_starts(chunks))
+    asked = execution.compute(
+        [dask.delayed(_strips_asked)(part, starts) for part in copies.copies], "copies"
+    )
+    filled = []
+    for number, part in enumerate(copies.copies):
+        answers = {
+            other: dask.delayed(_first_nodes)(nodes[other], part, starts, other)
+            for other in asked[number]
+        }
+        filled.append(dask.delayed(_filled)(nodes[number], part, starts, answers))
+    return execution.persist(filled, "copies")
+
+
+def _strips_asked(copies: Copies, starts: RowIds) -> list[int]:
+    return np.unique(np.searchsorted(starts, copies[1], side="right") - 1).tolist()
+
+
+def _first_nodes(nodes: RowIds, copies: Copies, starts: RowIds, strip: int) -> RowIds:
+    first = copies[1]
+    wanted = first[np.searchsorted(starts, first, side="right") - 1 == strip]
+    return nodes[wanted - starts[strip]]
+
+
+def _filled(nodes: RowIds, copies: Copies, starts: RowIds, answers: dict[int, RowIds]) -> RowIds:
+    positions, first = copies
+    strip = np.searchsorted(starts, first, side="right") - 1
+    found = nodes.copy()
+    for other, numbers in answers.items():
+        found[positions[strip == other]] = numbers
+    return found
+
+
+def _first_of(copies: Copies, positions: RowIds, start: int) -> RowIds:
+    first = positions + start
+    if len(copies[0]):
+        place = np.minimum(np.searchsorted(copies[0], positions), len(copies[0]) - 1)
+        is_copy = copies[0][place] == positions
+        first[is_copy] = copies[1][place[is_copy]]
+    return first
+
+
+def _sampled(strip: Any, positions: RowIds, copies: Copies | None) -> Any:
+    mask = copy_mask(copies, strip.shape[0])
+    return strip[positions if mask is None else positions[~mask[positions]]]
+
+
+def _train(parts: Sequence[Any], metric: str, n_cells: int, n_shards: int) -> Routing:
+    return train_routing(
+        np.concatenate(parts),
+        cosine=metric == "cosine",
+        n_cells=n_cells,
+        n_shards=n_shards,
+        seed=SEED,
+    )
+
+
+def _shards_of(routing: Routing) -> tuple[npt.NDArray[np.int32], bool]:
+    return routing.shard_of_cell, routing.axes is not None
+
+
+def _routed(
+    exchange: RowExchange,
+    number: int,
+    strip: Any,
+    copies: Copies | None,
+    routing: Routing,
+    n_routes: int,
+) -> tuple[Any, RowPlaces]:
+    routed, places = route_rows(strip, copy_mask(copies, len(strip)), routing, n_routes)
+    return exchange.keep(number, routed), places
+
+
+def _cell_counts(places: RowPlaces) -> npt.NDArray[np.int64]:
+    return places.counts
+
+
+def _numbered(places: RowPlaces, bases: RowIds) -> RowIds:
+    return np.where(places.cell >= 0, bases[places.cell] + places.place, -1)
+
+
+def _searched(
+    routing: Routing,
+    shard: int,
+    pieces: Sequence[Any],
+    bases: RowIds,
+    node_starts: RowIds,
+    n_neighbors: int,
+    effort: SearchEffort,
+    metric: str,
+) -> FoundLists:
+    """Search one shard: the rows in `pieces`, one a strip, of which it owns some."""
+    opened = [open_piece(piece) for piece in pieces]
+    numbers = np.concatenate(
+        [base[cell] + place for base, (_, cell, place) in zip(bases, opened, strict=True)]
+    )
+    X = np.concatenate([rows for rows, _, _ in opened])
+    n_shown = len(X)
+    first, stop = node_starts[shard], node_starts[shard + 1]
+    distances, indices = empty_lists(int(stop - first), n_neighbors)
+    if metric == "cosine":
+        # A row of zeros has no neighbours and is nobody's neighbour.
+        full = squared_lengths(X) > 0
+        if not full.all():
+            X, numbers = X[full], numbers[full]
+    owned = (numbers >= first) & (numbers < stop)
+    if owned.any():
+        found = search_shard(
+            X,
+            routing.searchable(X),
+            owned,
+            numbers,
+            n_neighbors,
+            effort,
+            metric=metric,
+            seed=SEED + 2 + shard,
+        )
+        place = numbers[owned] - first
+        distances[place], indices[place] = found
+    return _with_edges_out(distances, indices, int(first), node_starts, n_shown)
+
+
+def _with_edges_out(
+    distances: Distances, indices: RowIds, first: int, node_starts: RowIds, n_shown: int
+) -> FoundLists:
+    """Return the lists with the edges that leave the shard, turned round, beside them."""
+    stop = first + len(indices)
+    leaves = (indices >= 0) & ((indices < first) | (indices >= stop))
+    rows, _ = np.nonzero(leaves)
+    points, values = indices[leaves], distances[leaves]
+    order = np.lexsort((rows, points))
+    points, values, rows = points[order], values[order], rows[order] + first
+    bounds = np.searchsorted(points, node_starts)
+    return FoundLists(distances, indices, points, rows, values, bounds, n_shown)
+
+
+def _facts_of(found: FoundLists) -> tuple[int, npt.NDArray[np.int64]]:
+    return found.n_shown, found.bounds
+
+
+def _returned(found: FoundLists, shard: int) -> tuple[RowIds, RowIds, Distances]:
+    part = slice(found.bounds[shard], found.bounds[shard + 1])
+    return found.points[part], found.rows[part], found.values[part]
+
+
+def _completed(
+    found: FoundLists, first: int, returned: Sequence[tuple[RowIds, RowIds, Distances]]
+) -> tuple[Distances, RowIds]:
+    """Return the lists of a shard with what other shards found for its rows."""
+    distances, indices = found.distances.copy(), found.indices.copy()
+    for points, rows, values in returned:
+        add_edges(points - first, rows, values, distances, indices)
+    return distances, indices
+
+
+def _distances_at(lists: tuple[Distances, RowIds], positions: RowIds) -> Distances:
+    return lists[0][positions]

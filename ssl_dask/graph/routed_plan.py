@@ -1,0 +1,117 @@
+"""How the routed neighbour search is cut into shards, and how hard it looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+from ssl_dask.errors import GraphError
+from ssl_dask.graph.knn_plan import MAX_STRIPS, TASK_SHARE
+from ssl_dask.kernels.cells import TILE_ROWS
+from ssl_dask.kernels.routing import SKETCH_COLUMNS, WIDE
+from ssl_dask.kernels.shard_search import SearchEffort
+
+SHARD_MEMORY = 384 * 2**20
+"""Bytes of a shard's task unless the job says otherwise. No number of workers or of their bytes
+enters: the same job gives the same graph on any cluster."""
+SHOWN = 2.3
+"""Rows a shard holds for each that it owns; measured 1.5 with 2 shards, 2.3 with 32."""
+TWO_SHARDS_ROWS = 30_000
+CELLS_PER_SHARD = 128
+MAX_CELLS = 2048
+LARGEST_SAMPLE = 64 * 2**20
+EXACT_ROWS = 30_000
+"""Below, all pairs are compared: that takes no longer than routing."""
+
+
+@dataclass(frozen=True)
+class RoutedPlan:
+    """Numbers that say how a routed search runs.
+
+    Parameters
+    ----------
+    n_shards, n_cells
+        Shards and routing cells.
+    n_sample
+        Rows that routing is trained on.
+    n_strips
+        Strips that rows are cut into; each begins at a multiple of `TILE_ROWS`.
+    task_bytes
+        Memory of the largest task.
+    """
+
+    n_shards: int
+    n_cells: int
+    n_sample: int
+    n_strips: int
+    task_bytes: int
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How hard to look: the next one is tried where the recall measured is too small."""
+
+    effort: SearchEffort
+    n_routes: int
+
+
+def attempts(n_columns: int) -> tuple[Attempt, ...]:
+    """Return what is tried, one after the other, for rows of `n_columns` columns."""
+    kept = 2 if n_columns > WIDE else 1
+    return (
+        Attempt(SearchEffort(n_probes=8, n_joined=12, n_candidates=kept), 6),
+        Attempt(SearchEffort(n_probes=12, n_joined=15, n_candidates=kept), 6),
+        Attempt(SearchEffort(n_probes=16, n_joined=15, n_rounds=2, n_candidates=2 * kept), 12),
+        Attempt(SearchEffort(n_probes=48, n_joined=15, n_rounds=2, n_candidates=4 * kept), 16),
+    )
+
+
+def plan_routed(
+    n_rows: int,
+    n_columns: int,
+    n_neighbors: int,
+    *,
+    shard_memory: int,
+    memory_per_task: int,
+    n_slots: int,
+) -> RoutedPlan:
+    """Return how a routed search of dense rows is cut.
+
+    Raises
+    ------
+    GraphError
+        A shard would not fit `memory_per_task`; says what would do.
+    """
+    per_owned = bytes_per_owned_row(n_columns, n_neighbors)
+    wanted = max(ceil(n_rows * per_owned / shard_memory), 2 if n_rows >= TWO_SHARDS_ROWS else 1)
+    # A power of two, or a multiple of 8: shards of equal size also for the workers.
+    n_shards = 1 << (wanted - 1).bit_length() if wanted <= 8 else ceil(wanted / 8) * 8
+    task_bytes = int(n_rows / n_shards * per_owned) + 2**25
+    if task_bytes > memory_per_task * TASK_SHARE:
+        raise GraphError(
+            f"a shard of {ceil(n_rows / n_shards):,} rows needs {task_bytes / 2**20:.0f} MiB of a"
+            f" task's {memory_per_task / 2**20:.0f} MiB, of which half may be used",
+            hint=f"raise cluster.memory to {2 * task_bytes / 2**20:.0f} MiB a thread, or lower"
+            " graph.shard_memory, which makes more and smaller shards",
+        )
+    n_cells = min(CELLS_PER_SHARD * n_shards, MAX_CELLS, max(n_rows // 64, 1))
+    n_sample = min(n_rows, 48 * n_cells, max(LARGEST_SAMPLE // (4 * n_columns), 4096))
+    strip_rows = max(
+        ceil(n_rows / min(3 * n_slots, MAX_STRIPS)),
+        ceil(n_rows / MAX_STRIPS),
+        min(n_rows, 8 * TILE_ROWS),
+    )
+    return RoutedPlan(n_shards, n_cells, n_sample, ceil(n_rows / strip_rows), task_bytes)
+
+
+def bytes_per_owned_row(n_columns: int, n_neighbors: int) -> float:
+    """Return the bytes of a shard's task over the rows that it owns."""
+    searched = 8 * min(n_columns, SKETCH_COLUMNS if n_columns > WIDE else n_columns)
+    shown = SHOWN * (4 * n_columns + searched + 12 * n_neighbors + 64)
+    return shown + 48 * n_neighbors
+
+
+def aligned_chunks(n_rows: int, n_strips: int) -> tuple[int, ...]:
+    """Return sizes of at most `n_strips` strips, all but the last multiples of `TILE_ROWS`."""
+    size = ceil(n_rows / n_strips / TILE_ROWS) * TILE_ROWS
+    return (size,) * (n_rows // size) + ((n_rows % size,) if n_rows % size else ())

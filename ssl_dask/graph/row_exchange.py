@@ -1,0 +1,109 @@
+"""How routed rows get from the task that routes them to the task that searches them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import dask
+import numpy as np
+import numpy.typing as npt
+from dask.delayed import Delayed
+
+from ssl_dask.kernels.routing import RoutedRows
+
+Piece = tuple[Any, npt.NDArray[np.int32], npt.NDArray[np.int32]]
+
+
+class RowExchange(Protocol):
+    """Keeps the rows that each strip sends, and hands every shard its pieces."""
+
+    def keep(self, strip: int, rows: RoutedRows) -> Any:
+        """Keep the rows of a strip, within the task that routed them; return a handle."""
+
+    def pieces(self, handles: Sequence[Delayed], shard: int) -> list[Any]:
+        """Return what `open_piece` turns into the piece of each strip, in the shard's task."""
+
+    def close(self) -> None:
+        """Give back the room that the rows took, once all shards are searched."""
+
+
+class TaskExchange:
+    """Rows stay in the memory of the worker that routed them; Dask moves the pieces."""
+
+    def keep(self, strip: int, rows: RoutedRows) -> RoutedRows:
+        """Return the rows themselves."""
+        return rows
+
+    def pieces(self, handles: Sequence[Delayed], shard: int) -> list[Any]:
+        """Return a task a strip that cuts out the piece."""
+        return [dask.delayed(RoutedRows.piece)(handle, shard) for handle in handles]
+
+    def close(self) -> None:
+        """Do nothing: memory is given back with the handles."""
+
+
+class RoutedFile(NamedTuple):
+    """Where the routed rows of a strip lie."""
+
+    stem: str
+    bounds: npt.NDArray[np.int64]
+
+
+class FilePiece(NamedTuple):
+    """The rows of one strip for one shard, in a file."""
+
+    file: RoutedFile
+    shard: int
+
+
+class FileExchange:
+    """Rows go through files in a folder that all workers see: they need no memory on the way.
+
+    Parameters
+    ----------
+    folder
+        An existing folder for this exchange alone.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = str(Path(folder).absolute())
+
+    def keep(self, strip: int, rows: RoutedRows) -> RoutedFile:
+        """Write the rows; a strip that is routed again writes the same bytes in their place."""
+        stem = os.path.join(self.folder, f"routed-{strip:05d}")
+        for name, values in (("X", rows.X), ("cell", rows.cell), ("place", rows.place)):
+            path = f"{stem}-{name}.npy"
+            staged = f"{path}.{os.getpid()}.tmp"
+            try:
+                with open(staged, "wb") as file:
+                    np.save(file, values)
+                os.replace(staged, path)
+            except OSError as error:
+                error.filename = error.filename or path
+                raise
+        return RoutedFile(stem, rows.bounds)
+
+    def pieces(self, handles: Sequence[Delayed], shard: int) -> list[Any]:
+        """Return where the pieces lie."""
+        return [dask.delayed(FilePiece)(handle, shard) for handle in handles]
+
+    def close(self) -> None:
+        """Remove the files."""
+        for name in os.listdir(self.folder):
+            if name.startswith("routed-"):
+                os.remove(os.path.join(self.folder, name))
+
+
+def open_piece(piece: Piece | FilePiece) -> Piece:
+    """Return (X, cell, place) of a piece; of a file only the pages that are read."""
+    if not isinstance(piece, FilePiece):
+        return piece
+    (stem, bounds), shard = piece
+    part = slice(bounds[shard], bounds[shard + 1])
+    X, cell, place = (
+        np.load(f"{stem}-{name}.npy", mmap_mode="r")[part] for name in ("X", "cell", "place")
+    )
+    return X, cell, place

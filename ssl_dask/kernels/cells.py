@@ -1,0 +1,259 @@
+"""Cells: groups of rows that lie together, found by k-means on a sample.
+
+They only say where to look for neighbours, so k-means need not converge, and float32 products
+decide. Products of a tile of rows depend on the shape of the tile: callers that need the same
+cells whatever the blocks cut their rows at multiples of `TILE_ROWS`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+Rows = npt.NDArray[np.float32]
+CellIds = npt.NDArray[np.int32]
+
+TILE_ROWS = 512
+GROUP = 16
+"""Points whose smallest distance is found without a branch."""
+ROWS_PER_CENTRE = 48
+"""Sampled rows a centre: more makes cells no better at routing."""
+ITERATIONS = 5
+ORDERED_CELLS = 8
+"""So few cells are put in order along one axis."""
+SKEW = 4
+"""A cell of more than so many times the rows aimed at is split."""
+
+
+def k_means(sample: Rows, n_cells: int, seed: int) -> Rows:
+    """Return the centres of at most `n_cells` cells, float32 (n_cells, d), no two of them equal.
+
+    A few of Lloyd's iterations (Lloyd 1982) from sampled rows; a centre without rows takes its
+    place beside that of the fullest cell.
+
+    Parameters
+    ----------
+    sample
+        float32 (m, d), C-contiguous; `ROWS_PER_CENTRE` times `n_cells` rows are enough.
+    n_cells
+        Number of centres; no more than m are made.
+    seed
+        Of the choice of the first centres.
+
+    Notes
+    -----
+    2 m d n_cells flops an iteration.
+    """
+    n_cells = max(min(n_cells, len(sample)), 1)
+    first = np.random.default_rng(seed).choice(len(sample), n_cells, replace=False)
+    centres = sample[np.sort(first)]
+    for _ in range(ITERATIONS):
+        cell = nearest_cells(sample, centres, 1)[:, 0]
+        sums, counts = _cell_sums(sample, cell, n_cells)
+        full = counts > 0
+        centres = centres.copy()
+        centres[full] = sums[full] / counts[full, None]
+        empty = np.flatnonzero(~full)
+        if len(empty):
+            fullest = np.argsort(-counts, kind="stable")[: len(empty)]
+            centres[empty] = centres[fullest] * np.float32(1.0001)
+    return np.unique(centres, axis=0)
+
+
+def nearest_cells(X: Rows, centres: Rows, n_nearest: int) -> CellIds:
+    """Return the cells nearest to each row, int32 (n, p), nearest first.
+
+    Parameters
+    ----------
+    X
+        float32 (n, d), C-contiguous.
+    centres
+        float32 (m, d).
+    n_nearest
+        p <= m.
+
+    Notes
+    -----
+    2 n m d flops and a scan; n p numbers of memory and a tile of 512 m.
+    """
+    n, m = len(X), len(centres)
+    nearest = np.empty((n, n_nearest), dtype=np.int32)
+    half_squares = 0.5 * np.einsum("ij,ij->i", centres, centres)
+    columns = np.ascontiguousarray(centres.T)
+    tile = np.empty((min(n, TILE_ROWS), m), dtype=np.float32)
+    for start in range(0, n, TILE_ROWS):
+        rows = X[start : start + TILE_ROWS]
+        products = tile[: len(rows)]
+        np.matmul(rows, columns, out=products)
+        _scan_cells(products, half_squares, nearest[start : start + TILE_ROWS])
+    return nearest
+
+
+def balanced_groups(
+    centres: Rows, weights: npt.NDArray[np.float64], n_groups: int
+) -> tuple[CellIds, CellIds]:
+    """Return the group of each cell, and the rank of each cell in an order that keeps groups whole.
+
+    Recursive bisection at the weighted median along the axis between two halves: groups of nearly
+    equal weight, and cells that are near to each other near in rank.
+
+    Parameters
+    ----------
+    centres
+        float32 (m, d).
+    weights
+        float64 (m,): rows of each cell.
+    n_groups
+        Number of groups, at most m; each gets at least one cell.
+
+    Returns
+    -------
+    (groups int32 (m,), ranks int32 (m,))
+    """
+    groups = np.zeros(len(centres), dtype=np.int32)
+    order: list[int] = []
+    next_group = 0
+
+    def bisect(cells: npt.NDArray[np.int64], n_parts: int) -> None:
+        nonlocal next_group
+        if n_parts == 1:
+            groups[cells] = next_group
+            next_group += 1
+        if len(cells) > 1:
+            place = _along_axis(centres[cells], weights[cells])
+            cells = cells[np.argsort(place, kind="stable")]
+        if n_parts <= 1 and len(cells) <= ORDERED_CELLS:
+            order.extend(cells.tolist())
+            return
+        left = n_parts // 2
+        share = left / n_parts if n_parts > 1 else 0.5
+        total = np.cumsum(weights[cells])
+        cut = int(np.searchsorted(total, total[-1] * share))
+        cut = min(max(cut, left, 1), len(cells) - max(n_parts - left, 1))
+        bisect(cells[:cut], left if n_parts > 1 else 0)
+        bisect(cells[cut:], n_parts - left if n_parts > 1 else 0)
+
+    bisect(np.arange(len(centres)), n_groups)
+    ranks = np.empty(len(centres), dtype=np.int32)
+    ranks[order] = np.arange(len(centres), dtype=np.int32)
+    return groups, ranks
+
+
+def split_cells(X: Rows, centres: Rows, cell: CellIds, rows_wanted: int, seed: int) -> Rows:
+    """Return the centres with those of crowded cells replaced by several.
+
+    Parameters
+    ----------
+    X
+        float32 (n, d): all rows.
+    centres
+        float32 (m, d).
+    cell
+        int32 (n,): nearest cell of each row.
+    rows_wanted
+        Rows a cell should have; cells of more than `SKEW` times as many are split.
+    """
+    counts = np.bincount(cell, minlength=len(centres))
+    crowded = np.flatnonzero(counts > SKEW * rows_wanted)
+    if len(crowded) == 0:
+        return centres
+    kept = np.ones(len(centres), dtype=bool)
+    kept[crowded] = False
+    parts = [centres[kept]]
+    for number in crowded.tolist():
+        n_parts = -(-int(counts[number]) // rows_wanted)
+        rows = X[cell == number]
+        every = max(len(rows) // (ROWS_PER_CENTRE * n_parts), 1)
+        parts.append(k_means(np.ascontiguousarray(rows[::every]), n_parts, seed))
+    return np.ascontiguousarray(np.concatenate(parts))
+
+
+def _along_axis(Z: Rows, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the place of each centre along the axis between the two halves of their weight."""
+    w = weights + 1e-9
+    centred = Z - np.average(Z, axis=0, weights=w)
+    # The widest column is good enough to begin with: each step turns the axis to the halves.
+    place = centred[:, np.argmax(w @ centred**2)]
+    for _ in range(ITERATIONS):
+        upper = place > np.average(place, weights=w)
+        if upper.all() or not upper.any():
+            break
+        place = centred @ (centred[upper].mean(axis=0) - centred[~upper].mean(axis=0))
+    return place
+
+
+@numba.njit(nogil=True, cache=True)
+def _cell_sums(X: Any, cell: Any, n_cells: int) -> Any:
+    sums = np.zeros((n_cells, X.shape[1]), np.float32)
+    counts = np.zeros(n_cells, np.int64)
+    for i in range(len(cell)):
+        counts[cell[i]] += 1
+        for c in range(X.shape[1]):
+            sums[cell[i], c] += X[i, c]
+    return sums, counts
+
+
+@numba.njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "reassoc", "contract"})
+def group_minima(products: Any, row: int, half_squares: Any, minima: Any) -> None:
+    """Write the smallest |y|^2 / 2 - x y of each `GROUP` of points; the last may have fewer."""
+    n_points = products.shape[1]
+    for g in range(n_points // GROUP):
+        smallest = np.float32(np.inf)
+        for t in range(GROUP):
+            smallest = min(smallest, half_squares[g * GROUP + t] - products[row, g * GROUP + t])
+        minima[g] = smallest
+    whole = n_points - n_points % GROUP
+    if whole < n_points:
+        smallest = np.float32(np.inf)
+        for j in range(whole, n_points):
+            smallest = min(smallest, half_squares[j] - products[row, j])
+        minima[n_points // GROUP] = smallest
+
+
+@numba.njit(nogil=True, cache=True)
+def kth_smallest(values: Any, k: int, best: Any) -> Any:
+    """Return the k-th smallest value, inf if there are fewer; `best` is room for k numbers."""
+    best[:k] = np.inf
+    limit = np.float32(np.inf)
+    for i in range(len(values)):
+        value = values[i]
+        if value < limit:
+            place = k - 1
+            while place > 0 and best[place - 1] > value:
+                best[place] = best[place - 1]
+                place -= 1
+            best[place] = value
+            limit = best[k - 1]
+    return limit
+
+
+@numba.njit(nogil=True, cache=True)
+def _scan_cells(products: Any, half_squares: Any, nearest: Any) -> None:
+    """Write the cells with the smallest |c|^2 / 2 - x c of each row, ties to the first.
+
+    The p-th smallest of the minima of groups bounds the p-th smallest of all.
+    """
+    n, m = products.shape
+    p = nearest.shape[1]
+    best = np.empty(p, np.float32)
+    minima = np.empty(-(-m // GROUP), np.float32)
+    for i in range(n):
+        group_minima(products, i, half_squares, minima)
+        limit = kth_smallest(minima, p, best)
+        best[:] = np.inf
+        for g in range(len(minima)):
+            if minima[g] > limit:
+                continue
+            for j in range(g * GROUP, min(g * GROUP + GROUP, m)):
+                value = half_squares[j] - products[i, j]
+                if value <= limit and value < best[p - 1]:
+                    place = p - 1
+                    while place > 0 and best[place - 1] > value:
+                        best[place] = best[place - 1]
+                        nearest[i, place] = nearest[i, place - 1]
+                        place -= 1
+                    best[place] = value
+                    nearest[i, place] = j

@@ -1,0 +1,103 @@
+"""Cells, groups of cells, hashes of rows and merged lists against plain NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ssl_dask.kernels.cells import balanced_groups, k_means, nearest_cells, split_cells
+from ssl_dask.kernels.list_merge import add_edges, merged_lists
+from ssl_dask.kernels.neighbour_lists import empty_lists
+from ssl_dask.kernels.row_hash import copies_among, row_hashes
+
+
+@given(st.integers(1, 70), st.integers(1, 40), st.integers(1, 5), st.integers(0, 5))
+def test_nearest_cells_are_those_of_brute_force(n, m, d, seed):
+    rng = np.random.default_rng(seed)
+    X = rng.integers(-9, 9, (n, d)).astype(np.float32)
+    centres = rng.integers(-9, 9, (m, d)).astype(np.float32)
+    p = min(m, 4)
+    squares = ((X[:, None] - centres[None]) ** 2).sum(axis=2)
+    want = np.sort(squares, axis=1)[:, :p]
+    found = nearest_cells(X, centres, p)
+    np.testing.assert_array_equal(np.take_along_axis(squares, found, axis=1), want)
+    assert all(len(set(row)) == p for row in found.tolist())
+
+
+def test_k_means_finds_clusters_and_makes_no_two_equal_centres():
+    rng = np.random.default_rng(0)
+    places = 100 * rng.normal(size=(5, 3))
+    X = (places[rng.integers(0, 5, 2000)] + rng.normal(size=(2000, 3))).astype(np.float32)
+    centres = k_means(X, 40, 0)
+    assert len(centres) == len(np.unique(centres, axis=0)) <= 40
+    distance = np.sqrt(((places[:, None] - centres[None]) ** 2).sum(axis=2)).min(axis=1)
+    assert distance.max() < 3
+    assert len(k_means(np.zeros((30, 2), np.float32), 8, 0)) <= 8
+    assert len(k_means(X[:3].copy(), 8, 0)) == 3
+
+
+def test_groups_have_nearly_equal_weight_and_hold_cells_that_follow_each_other():
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(300, 4)).astype(np.float32)
+    weights = rng.integers(50, 150, 300).astype(float)
+    for n_groups in (1, 2, 7, 32):
+        groups, ranks = balanced_groups(centres, weights, n_groups)
+        assert sorted(ranks.tolist()) == list(range(300))
+        assert (np.diff(groups[np.argsort(ranks)]) >= 0).all()
+        held = np.bincount(groups, weights=weights, minlength=n_groups)
+        assert held.min() > 0
+        assert held.max() < 1.25 * held.mean()
+    alone, _ = balanced_groups(centres[:5], weights[:5], 5)
+    assert sorted(alone.tolist()) == [0, 1, 2, 3, 4]
+
+
+def test_crowded_cells_are_split():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(5000, 3)).astype(np.float32)
+    centres = np.array([[0, 0, 0], [50, 50, 50]], np.float32)
+    more = split_cells(X, centres, nearest_cells(X, centres, 1)[:, 0], 200, 0)
+    counts = np.bincount(nearest_cells(X, more, 1)[:, 0])
+    assert len(more) > 20
+    assert counts.max() < 1000
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=30))
+def test_rows_have_equal_hashes_exactly_if_they_are_equal(values):
+    X = np.array(values, dtype=np.float32)
+    negative = np.where(X == 0, np.float32(-0.0), X)
+    hashes = row_hashes(X)
+    np.testing.assert_array_equal(hashes, row_hashes(np.ascontiguousarray(negative)))
+    numbers = np.arange(len(X)) * 3 + 5
+    first = copies_among(hashes, numbers)
+    want = [
+        next(n for n, other in zip(numbers, values, strict=True) if other == row) for row in values
+    ]
+    assert first.tolist() == want
+    stored = sp.csr_array(X)
+    sparse = row_hashes(stored)
+    assert copies_among(sparse, numbers).tolist() == want
+
+
+def test_hashes_of_distinct_rows_differ():
+    X = np.random.default_rng(0).integers(0, 3, (20_000, 12)).astype(np.float32)
+    distinct = np.unique(X, axis=0)
+    hashes = row_hashes(np.ascontiguousarray(distinct))
+    assert len(distinct) > 15_000
+    assert len(np.unique(hashes, axis=0)) == len(distinct)
+
+
+def test_lists_are_merged_by_distance_then_number_and_edges_enter_once():
+    a = (np.array([[1.0, 2.0, np.inf]]), np.array([[7, 3, -1]]))
+    b = (np.array([[1.0, 3.0, 4.0]]), np.array([[2, 9, 8]]))
+    distances, indices = merged_lists([a[0], b[0]], [a[1], b[1]], 3)
+    assert distances.tolist() == [[1.0, 1.0, 2.0]]
+    assert indices.tolist() == [[2, 7, 3]]
+    lists = empty_lists(2, 2)
+    rows = np.array([0, 0, 0, 1])
+    points = np.array([5, 5, 6, 1])
+    add_edges(rows, points, np.array([2.0, 2.0, 1.0, 3.0]), *lists)
+    assert lists[1].tolist() == [[6, 5], [1, -1]]
+    add_edges(np.array([0]), np.array([4]), np.array([2.0]), *lists)
+    assert lists[1][0].tolist() == [6, 4]
