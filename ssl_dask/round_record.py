@@ -15,12 +15,13 @@ class RoundRecord:
     iteration
         Counts from 1.
     labels_changed
-        Rows whose most likely class differs from the round before.
+        Rows whose most likely class differs from the round before. Solvers on a graph count nodes:
+        rows that are copies of each other count once.
     residual
         Relative residual in the maximum norm (see the solver for its definition).
     class_mass
-        Share of rows whose most likely class is c, for each class; rows without evidence are
-        left out, so the sum may be below 1.
+        Share of rows (nodes) whose most likely class is c, for each class; those without evidence
+        are left out, so the sum may be below 1.
     seconds
         Wall time of this round.
     """

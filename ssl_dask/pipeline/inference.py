@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -24,8 +24,9 @@ from ssl_dask.execution import Execution
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.graph import GraphSpec
 from ssl_dask.graph.block_graph import BlockGraph
-from ssl_dask.graph.graph_diagnostics import graph_summary
+from ssl_dask.graph.graph_diagnostics import Components, graph_summary
 from ssl_dask.graph.neighbour_graph import knn_graph
+from ssl_dask.graph.node_order import NodeOrder
 from ssl_dask.graph.rbf_graph import rbf_graph
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
@@ -146,7 +147,9 @@ def infer_on_graph(
     hidden_F = np.zeros((labels.n_seeds, labels.n_classes), dtype=np.float32)
     for mask, rows in zip(hidden, found.fold_F, strict=True):
         hidden_F[mask] = rows
-    reached, n_without, islands = _seed_components(components, labels, row_chunks, execution)
+    reached, n_without, islands = _seed_components(
+        components, graph.order, labels, row_chunks, execution
+    )
     # They stand beside the counts already.
     del summary["settings"]
     if not summary.get("notes"):
@@ -212,13 +215,21 @@ def _nearest_place(
     """
     # Two arrays of scores, of 8 bytes at most, and what is cut from them.
     size = 8 * graph.n_edges + 3 * 8 * graph.n_nodes * n_columns
+    if graph.order is not None:
+        size += 8 * graph.n_rows
     near = execution.client is None or size <= IN_PROCESS_BYTES
     listener.event("propagates", where="this process" if near else "the workers", bytes=size)
     if execution.client is None or not near:
         return graph, execution
-    strips = execution.compute(graph.strips, "fetch graph")
-    held = tuple(delayed(strip, pure=False, traverse=False) for strip in strips)
-    return graph.with_strips(held, graph.order), Execution()
+
+    def held(blocks: Sequence[Delayed]) -> tuple[Delayed, ...]:
+        values = execution.compute(blocks, "fetch graph")
+        return tuple(delayed(value, pure=False, traverse=False) for value in values)
+
+    order = graph.order
+    if order is not None:
+        order = replace(order, blocks=held(order.blocks))
+    return graph.with_strips(held(graph.strips), order), Execution()
 
 
 def _save_state(
@@ -261,39 +272,69 @@ def _load_state(
 
 
 def _seed_components(
-    components: Any, labels: Labels, row_chunks: Sequence[int], execution: Execution
+    components: Components,
+    order: NodeOrder | None,
+    labels: Labels,
+    row_chunks: Sequence[int],
+    execution: Execution,
 ) -> tuple[list[Delayed], int, dict[int, int]]:
-    """Return per block whether a path leads to a seed; how many rows none does; large islands."""
-    starts = np.concatenate([[0], np.cumsum(row_chunks)])
-    with_seed = delayed(_components_of, pure=False)(components.labels, labels.rows)
+    """Return per block whether a path leads to a seed; how many rows none does; large islands.
+
+    A worker holds the node of each row, 8 N bytes, for the islands.
+    """
+    nodes = _nodes_of_blocks(order, row_chunks)
+    seed_nodes = labels.rows if order is None else order.nodes_of(labels.rows, execution)
+    with_seed = delayed(_components_of, pure=False)(components.labels, seed_nodes)
     per_block = [
-        delayed(_in_components, pure=False)(components.labels, with_seed, start, stop)
-        for start, stop in itertools.pairwise(starts.tolist())
+        delayed(_in_components, pure=False)(components.labels, with_seed, block) for block in nodes
     ]
     reached = execution.persist(per_block, "reach")
     ((n_without, islands),) = execution.compute(
-        [delayed(_islands, pure=False)(components.labels, with_seed)], "islands"
+        [delayed(_islands, pure=False)(components.labels, with_seed, *nodes)], "islands"
     )
     return reached, n_without, islands
 
 
+def _nodes_of_blocks(order: NodeOrder | None, row_chunks: Sequence[int]) -> list[Delayed]:
+    """Return the node of each row in blocks of `row_chunks` rows."""
+    if order is None:
+        starts = np.concatenate([[0], np.cumsum(row_chunks)]).tolist()
+        return [
+            delayed(np.arange, pure=False)(start, stop)
+            for start, stop in itertools.pairwise(starts)
+        ]
+    blocks = [
+        da.from_delayed(block, (n,), dtype=np.int64)
+        for block, n in zip(order.blocks, order.row_chunks, strict=True)
+    ]
+    nodes = da.concatenate(blocks).rechunk((tuple(row_chunks),))
+    return list(nodes.to_delayed(optimize_graph=False))
+
+
 def _components_of(
-    component: npt.NDArray[np.int32], rows: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int32]:
-    return np.unique(component[rows])
+    component: npt.NDArray[np.integer], nodes: npt.NDArray[np.int64]
+) -> npt.NDArray[np.integer]:
+    return np.unique(component[nodes])
 
 
 def _in_components(
-    component: npt.NDArray[np.int32], wanted: npt.NDArray[np.int32], start: int, stop: int
+    component: npt.NDArray[np.integer],
+    wanted: npt.NDArray[np.integer],
+    nodes: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.bool_]:
-    return np.isin(component[start:stop], wanted)
+    return np.isin(component[nodes], wanted)
 
 
 def _islands(
-    component: npt.NDArray[np.int32], with_seed: npt.NDArray[np.int32]
+    component: npt.NDArray[np.integer],
+    with_seed: npt.NDArray[np.integer],
+    *nodes: npt.NDArray[np.int64],
 ) -> tuple[int, dict[int, int]]:
     """Return the rows of components without a seed, and first row -> size of the largest."""
-    first, sizes = np.unique(component[~np.isin(component, with_seed)], return_counts=True)
+    of_row = component[np.concatenate(nodes)]
+    rows = np.flatnonzero(~np.isin(of_row, with_seed))
+    _, place, sizes = np.unique(of_row[rows], return_index=True, return_counts=True)
+    first = rows[place]
     largest = np.lexsort((first, -sizes))[:ISLANDS_TOLD]
     return int(sizes.sum()), dict(
         zip(first[largest].tolist(), sizes[largest].tolist(), strict=True)

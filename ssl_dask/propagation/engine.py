@@ -21,7 +21,7 @@ from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.kernels.label_distributions import normalise_rows, row_mass
 from ssl_dask.kernels.propagation_step import Coefficients
 from ssl_dask.propagation.chebyshev import StagedChebyshev
-from ssl_dask.propagation.seed_sources import SeedSources
+from ssl_dask.propagation.seed_sources import NodeSources, SeedSources
 from ssl_dask.propagation.stop_rule import StopRule
 from ssl_dask.propagation.sweeps import WHAT, StripSetup, Sweeps, Values, make_sweeps
 from ssl_dask.round_record import RoundRecord
@@ -97,8 +97,8 @@ class Propagated:
     Parameters
     ----------
     F
-        Dask array float32 (N, C), chunked as the graph's strips: rows sum to 1, or to 0 where
-        no label reaches.
+        Dask array float32 (N, C) in the order of the rows, chunked as `graph.order`, or as the
+        strips if that is None: rows sum to 1, or to 0 where no label reaches.
     mass
         Dask array float64 (N,): sum of the row before it was made a distribution. Small where the
         evidence is far; 0 where there is none.
@@ -181,9 +181,10 @@ def propagate(
     if resume is not None:
         _check_identity(resume[2], identity)
     rule = StopRule(
-        graph.n_rows, tol, recurrence.error_scale, np.dtype(recurrence.dtype), recurrence.stages
+        graph.n_nodes, tol, recurrence.error_scale, np.dtype(recurrence.dtype), recurrence.stages
     )
-    with closing(_make_sweeps(graph, sources, recurrence, execution)) as sweeps:
+    at_nodes = sources.at_nodes(graph, execution)
+    with closing(_make_sweeps(graph, at_nodes, recurrence, execution)) as sweeps:
         records: list[RoundRecord] = []
         if resume is None:
             sweeps.start(recurrence.target[1])
@@ -203,14 +204,14 @@ def propagate(
             records.append(_sweep(sweeps, recurrence, rule, len(records) + 1))
             if on_round is not None:
                 on_round(records[-1])
-        return _finish(sweeps, sources, recurrence, rule, records)
+        return _finish(sweeps, at_nodes, rule, records)
 
 
 def _make_sweeps(
-    graph: BlockGraph, sources: SeedSources, recurrence: Recurrence, execution: Execution
+    graph: BlockGraph, at_nodes: NodeSources, recurrence: Recurrence, execution: Execution
 ) -> Sweeps:
     seeds = [
-        sources.in_rows(first, first + n, value=SEED_VALUE, clamp=recurrence.clamp_seeds)
+        at_nodes.in_nodes(first, first + n, value=SEED_VALUE, clamp=recurrence.clamp_seeds)
         for first, n in zip(graph.node_starts, graph.node_chunks, strict=True)
     ]
     return make_sweeps(
@@ -235,52 +236,62 @@ def _sweep(sweeps: Sweeps, recurrence: Recurrence, rule: StopRule, iteration: in
 
 
 def _finish(
-    sweeps: Sweeps,
-    sources: SeedSources,
-    recurrence: Recurrence,
-    rule: StopRule,
-    records: list[RoundRecord],
+    sweeps: Sweeps, at_nodes: NodeSources, rule: StopRule, records: list[RoundRecord]
 ) -> Propagated:
     """Turn the blocks of Z into distributions, and fetch those of the hidden seeds."""
-    graph, execution, n_classes = sweeps.graph, sweeps.execution, sources.labels.n_classes
-    blocks = sweeps.current()
+    graph, execution = sweeps.graph, sweeps.execution
+    n_classes = at_nodes.sources.labels.n_classes
     places = [
-        sources.hidden_in_rows(first, first + n)
+        at_nodes.hidden_in_nodes(first, first + n)
         for first, n in zip(graph.node_starts, graph.node_chunks, strict=True)
     ]
     finished = execution.persist(
         [
-            delayed(_finish_block, pure=False)(block, setup, place, n_classes, SEED_VALUE)
-            for block, setup, place in zip(blocks, sweeps.setups, places, strict=True)
+            delayed(_finish_block, pure=False)(block, setup, place[:2], n_classes, SEED_VALUE)
+            for block, setup, place in zip(sweeps.current(), sweeps.setups, places, strict=True)
         ],
         WHAT,
     )
-    small = execution.compute([delayed(itemgetter(slice(2, 4)))(block) for block in finished], WHAT)
-    fold_F: list[npt.NDArray[np.float32]] = []
-    for group in range(1, sources.n_groups):
-        parts = [
-            rows[groups == group] for (rows, _), (_, groups) in zip(small, places, strict=True)
-        ]
-        fold_F.append(np.concatenate(parts))
-
-    def joined(item: int, width: tuple[int, ...], dtype: type[np.floating]) -> da.Array:
-        return da.concatenate(
-            [
-                da.from_delayed(delayed(itemgetter(item))(block), (n, *width), dtype=dtype)
-                for block, n in zip(finished, graph.node_chunks, strict=True)
-            ]
-        )
-
+    hidden_rows = execution.compute([_item(block, 2) for block in finished], WHAT)
+    F, mass = ([_item(block, item) for block in finished] for item in (0, 1))
+    row_chunks = graph.node_chunks
+    if graph.order is not None:
+        row_chunks = graph.order.row_chunks
+        F = graph.order.rows_of_nodes(F, graph.node_chunks, execution)
+        mass = graph.order.rows_of_nodes(mass, graph.node_chunks, execution)
+    empty = execution.compute([delayed(_count_empty, pure=False)(block) for block in F], WHAT)
     return Propagated(
-        F=joined(0, (n_classes,), np.float32),
-        mass=joined(1, (), np.float64),
-        fold_F=fold_F,
+        F=_joined(F, row_chunks, (n_classes,), np.float32),
+        mass=_joined(mass, row_chunks, (), np.float64),
+        fold_F=at_nodes.by_fold([place[1:] for place in places], hidden_rows),
         records=records,
         converged=rule.reason == "converged",
         n_iter=len(records),
         reason=rule.reason or "max_iter",
-        n_without_evidence=sum(n_empty for _, n_empty in small),
+        n_without_evidence=sum(empty),
     )
+
+
+def _item(block: Delayed, item: int) -> Delayed:
+    return delayed(itemgetter(item), pure=False)(block)
+
+
+def _joined(
+    blocks: Sequence[Delayed],
+    chunks: Sequence[int],
+    width: tuple[int, ...],
+    dtype: type[np.floating[Any]],
+) -> da.Array:
+    return da.concatenate(
+        [
+            da.from_delayed(block, (n, *width), dtype=dtype)
+            for block, n in zip(blocks, chunks, strict=True)
+        ]
+    )
+
+
+def _count_empty(F: Values) -> int:
+    return int(np.count_nonzero(~F.any(axis=1)))
 
 
 def _finish_block(
@@ -289,15 +300,13 @@ def _finish_block(
     hidden: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
     n_classes: int,
     seed_value: float,
-) -> tuple[Values, npt.NDArray[np.float64], Values, int]:
-    """Return (F, mass, F of the hidden seeds, rows without evidence) of one block."""
+) -> tuple[Values, npt.NDArray[np.float64], Values]:
+    """Return (F, mass, F of the hidden seeds) of one block."""
     first_group = Z[:, :n_classes]
     mass = row_mass(first_group) * (setup.scaling.row_scale / seed_value)
     positions, groups = hidden
     grouped = Z.reshape(len(Z), Z.shape[1] // n_classes, n_classes)
-    F = normalise_rows(first_group)
-    n_empty = int(np.count_nonzero(~F.any(axis=1)))
-    return F, mass, normalise_rows(grouped[positions, groups]), n_empty
+    return normalise_rows(first_group), mass, normalise_rows(grouped[positions, groups])
 
 
 def _identity(graph: BlockGraph, sources: SeedSources, recurrence: Recurrence) -> dict[str, Any]:
@@ -306,6 +315,7 @@ def _identity(graph: BlockGraph, sources: SeedSources, recurrence: Recurrence) -
         "method": recurrence.name,
         "settings": dict(recurrence.settings),
         "n_rows": graph.n_rows,
+        "n_nodes": graph.n_nodes,
         "n_edges": graph.n_edges,
         "n_classes": sources.labels.n_classes,
         "n_groups": sources.n_groups,

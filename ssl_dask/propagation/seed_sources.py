@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ssl_dask.errors import QualityError
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.kernels.propagation_step import StripSeeds
 from ssl_dask.labels import Labels
 
@@ -77,28 +79,81 @@ class SeedSources:
             text.update(np.ascontiguousarray(array).tobytes())
         return text.hexdigest()
 
-    def in_rows(self, start: int, stop: int, *, value: float, clamp: bool) -> StripSeeds:
-        """Return the seeds of rows `start` to `stop`, each with `value` in its class's column."""
-        positions, codes = self.labels.in_rows(start, stop)
-        hidden = self.hidden[:, self._slice(start, stop)].T
-        values = np.zeros((len(positions), self.n_groups, self.labels.n_classes), dtype=np.float32)
-        seed, group = np.nonzero(~hidden)
-        values[seed, group, codes[seed]] = value
-        clamped = ~hidden if clamp else np.zeros_like(hidden)
+    def at_nodes(self, graph: BlockGraph, execution: Execution) -> NodeSources:
+        """Return the same sources at the nodes of `graph`.
+
+        One small task for each block of rows that holds a seed.
+        """
+        rows = self.labels.rows
+        seed_nodes = rows if graph.order is None else graph.order.nodes_of(rows, execution)
+        nodes, place = np.unique(seed_nodes, return_inverse=True)
+        counts = np.zeros((len(nodes), self.n_groups, self.labels.n_classes))
+        seed, group = np.nonzero(~self.hidden.T)
+        np.add.at(counts, (place[seed], group, self.labels.codes[seed]), 1.0)
+        visible = counts.sum(axis=2)
+        shares = counts / np.maximum(visible, 1.0)[:, :, None]
+        return NodeSources(self, nodes, seed_nodes, shares.astype(np.float32), visible > 0.0)
+
+
+@dataclass(frozen=True)
+class NodeSources:
+    """The sources at nodes of a graph. Seeds that share a node, being copies, are averaged there.
+
+    Parameters
+    ----------
+    sources
+        The seeds by row.
+    nodes
+        int64 (U,), increasing: the nodes that hold a seed.
+    seed_nodes
+        int64 (S,): the node of each seed.
+    shares
+        float32 (U, G, C): mean of the one-hot rows of the seeds that the group sees at the node.
+    seen
+        bool (U, G): whether the group sees a seed at the node.
+    """
+
+    sources: SeedSources
+    nodes: npt.NDArray[np.int64]
+    seed_nodes: npt.NDArray[np.int64]
+    shares: npt.NDArray[np.float32]
+    seen: npt.NDArray[np.bool_]
+
+    def in_nodes(self, start: int, stop: int, *, value: float, clamp: bool) -> StripSeeds:
+        """Return the seeds at nodes `start` to `stop`, a share of 1 being `value`."""
+        first, last = np.searchsorted(self.nodes, [start, stop])
+        shares = self.shares[first:last] * np.float32(value)
+        seen = self.seen[first:last]
         return StripSeeds(
-            positions,
-            values.reshape(len(positions), self.n_columns),
-            np.ascontiguousarray(clamped),
+            self.nodes[first:last] - start,
+            shares.reshape(len(shares), self.sources.n_columns),
+            np.ascontiguousarray(seen if clamp else np.zeros_like(seen)),
         )
 
-    def hidden_in_rows(
+    def hidden_in_nodes(
         self, start: int, stop: int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Return (positions from `start`, groups) of hidden seeds, by group, then row."""
-        positions, _ = self.labels.in_rows(start, stop)
-        group, seed = np.nonzero(self.hidden[:, self._slice(start, stop)])
-        return positions[seed], group
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return (positions from `start`, groups, seeds) of hidden seeds, by group, then seed."""
+        inside = (self.seed_nodes >= start) & (self.seed_nodes < stop)
+        group, seed = np.nonzero(self.sources.hidden & inside)
+        return self.seed_nodes[seed] - start, group, seed
 
-    def _slice(self, start: int, stop: int) -> slice:
-        first, last = np.searchsorted(self.labels.rows, [start, stop])
-        return slice(int(first), int(last))
+    def by_fold(
+        self,
+        parts: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]],
+        rows: Sequence[npt.NDArray[np.float32]],
+    ) -> list[npt.NDArray[np.float32]]:
+        """Return for each fold the rows, float32 (n_hidden, C), of its hidden seeds in row order.
+
+        Parameters
+        ----------
+        parts
+            For each strip (groups, seeds) of `hidden_in_nodes`.
+        rows
+            For each strip float32 (h, C), what was found there.
+        """
+        n_groups, n_seeds = self.sources.hidden.shape
+        found = np.zeros((n_groups, n_seeds, self.sources.labels.n_classes), dtype=np.float32)
+        for (groups, seeds), values in zip(parts, rows, strict=True):
+            found[groups, seeds] = values
+        return [found[g, self.sources.hidden[g]] for g in range(1, n_groups)]

@@ -18,19 +18,28 @@ def one_hot(codes: npt.NDArray[np.integer], n_classes: int) -> Array:
 
 def spread(W: Array, codes: npt.NDArray[np.integer], n_classes: int, alpha: float) -> Array:
     """Return (1 - alpha) (I - alpha D^-1/2 W D^-1/2)^-1 Y, not normalised."""
+    return spread_sources(W, one_hot(codes, n_classes), alpha)
+
+
+def spread_sources(W: Array, Y: Array, alpha: float) -> Array:
+    """Return the same for any right-hand side Y (N, C)."""
     degree = W.sum(axis=1)
     root = np.sqrt(np.where(degree > 0, degree, 1.0))
     S = W / np.outer(root, root)
-    Y = one_hot(codes, n_classes)
     return np.linalg.solve(np.eye(len(W)) - alpha * S, (1.0 - alpha) * Y)
 
 
 def harmonic(W: Array, codes: npt.NDArray[np.integer], n_classes: int) -> Array:
     """Return the harmonic function that is Y on the seeds; zero where no seed can be reached."""
-    F = one_hot(codes, n_classes)
-    seeded = _reach(W)[:, codes >= 0].any(axis=1)
-    free = np.flatnonzero(seeded & (codes < 0))
-    held = np.flatnonzero(codes >= 0)
+    return harmonic_sources(W, one_hot(codes, n_classes))
+
+
+def harmonic_sources(W: Array, Y: Array) -> Array:
+    """Return the same where the seeds are the rows of Y (N, C) that are not zero."""
+    F, seeds = Y.copy(), Y.any(axis=1)
+    seeded = _reach(W)[:, seeds].any(axis=1)
+    free = np.flatnonzero(seeded & ~seeds)
+    held = np.flatnonzero(seeds)
     laplacian = np.diag(W.sum(axis=1)) - W
     if len(free):
         right = W[np.ix_(free, held)] @ F[held]
