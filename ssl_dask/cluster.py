@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.metadata
 import ipaddress
 import platform
@@ -10,6 +11,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import dask
@@ -27,6 +29,7 @@ from ssl_dask.job_spec import ClusterSpec
 # Versions that must be the same on both sides: the answer, or the wire format, depends on them.
 HANDSHAKE = ("dask", "distributed", "numpy", "scipy", "scikit-learn", "numba", "pyarrow")
 CONNECT_SECONDS = 20.0
+SCRATCH_PREFIX, SCRATCH_LOCK = "ssl-dask-", ".owner"
 
 _DASK_SETTINGS = {
     "distributed.scheduler.allowed-failures": 3,
@@ -99,31 +102,61 @@ def local_workers(spec: ClusterSpec) -> tuple[int, int, int]:
 @contextlib.contextmanager
 def _local(spec: ClusterSpec, dashboard: bool) -> Iterator[Client]:
     workers, threads, memory = local_workers(spec)
-    scratch = tempfile.mkdtemp(prefix="ssl-dask-")
+    with (
+        _scratch_folder() as scratch,
+        dask.config.set({"distributed.nanny.pre-spawn-environ": _ONE_THREAD}),
+        dask.config.set({} if dashboard else _NO_PAGES),
+        # The scheduler keeps a folder of its own, and takes no argument for it.
+        dask.config.set({"temporary-directory": scratch}),
+        _started(workers, threads, memory, dashboard, scratch) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@contextlib.contextmanager
+def _scratch_folder() -> Iterator[str]:
+    """Make a folder that workers may spill to, after removing those of processes that were killed.
+
+    Its owner holds a lock on a file in it: the kernel lets go of that however the owner ends.
+    """
+    for old in Path(tempfile.gettempdir()).glob(f"{SCRATCH_PREFIX}*/{SCRATCH_LOCK}"):
+        with contextlib.suppress(OSError), old.open("rb+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(old.parent, ignore_errors=True)
+    scratch = tempfile.mkdtemp(prefix=SCRATCH_PREFIX)
     try:
-        with (
-            dask.config.set({"distributed.nanny.pre-spawn-environ": _ONE_THREAD}),
-            dask.config.set({} if dashboard else _NO_PAGES),
-            # The scheduler keeps a folder of its own, and takes no argument for it.
-            dask.config.set({"temporary-directory": scratch}),
-            LocalCluster(
-                n_workers=workers,
-                threads_per_worker=threads,
-                memory_limit=memory,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-                scheduler_kwargs={"dashboard": dashboard},
-                local_directory=scratch,
-                # Workers share this process's stderr, which may be a log in JSON. What goes wrong
-                # in a task is raised here; the rest is noise of processes that are being ended.
-                silence_logs="CRITICAL",
-            ) as cluster,
-            Client(cluster) as client,
-        ):
-            yield client
+        with (Path(scratch) / SCRATCH_LOCK).open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _started(
+    workers: int, threads: int, memory: int, dashboard: bool, scratch: str
+) -> LocalCluster:
+    """Start the worker processes, or say why there are none."""
+    try:
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=threads,
+            memory_limit=memory,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": dashboard},
+            local_directory=scratch,
+            # Workers share this process's stderr, which may be a log in JSON. What goes wrong
+            # in a task is raised here; the rest is noise of processes that are being ended.
+            silence_logs="CRITICAL",
+        )
+    except RuntimeError as error:
+        raise ComputeError(
+            f"the worker processes did not start: {error}",
+            hint='in a script of your own, call run_job under `if __name__ == "__main__":`;'
+            " otherwise see above what a worker said",
+        ) from error
 
 
 @contextlib.contextmanager
