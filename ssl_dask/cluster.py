@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import importlib.metadata
@@ -10,8 +11,9 @@ import platform
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import dask
@@ -29,6 +31,8 @@ from ssl_dask.job_spec import ClusterSpec
 # Versions that must be the same on both sides: the answer, or the wire format, depends on them.
 HANDSHAKE = ("dask", "distributed", "numpy", "scipy", "scikit-learn", "numba", "pyarrow")
 CONNECT_SECONDS = 20.0
+ANSWER_SECONDS = 60.0
+"""The first question makes a worker import this package."""
 SCRATCH_PREFIX, SCRATCH_LOCK = "ssl-dask-", ".owner"
 
 _DASK_SETTINGS = {
@@ -231,7 +235,7 @@ def adopt_client(client: Client) -> None:
         ) from None
     here = versions()
     problems = []
-    for address, there in client.run(versions, on_error="return").items():
+    for address, there in ask_workers(client, versions).items():
         if isinstance(there, BaseException):
             problems.append(
                 Problem(
@@ -247,6 +251,30 @@ def adopt_client(client: Client) -> None:
     if problems:
         raise JobSpecError(problems)
     client.register_plugin(OneThreadPerTask())
+
+
+def ask_workers(
+    client: Client, question: Callable[..., Any], *values: Any, seconds: float = ANSWER_SECONDS
+) -> dict[str, Any]:
+    """Call a function on every worker; return address -> its answer, or the error it raised.
+
+    Raises
+    ------
+    ComputeError
+        Not all workers answered in time: one may be stopped, or its machine gone.
+    """
+    answers = asyncio.run_coroutine_threadsafe(
+        client.run(question, *values, on_error="return", asynchronous=True),
+        client.loop.asyncio_loop,
+    )
+    try:
+        return dict(answers.result(seconds))
+    except TimeoutError:
+        answers.cancel()
+        raise ComputeError(
+            f"not all workers answered within {seconds:.0f} s",
+            hint="look for workers that are stopped or cut off, and end them",
+        ) from None
 
 
 def versions() -> dict[str, str]:
