@@ -127,10 +127,11 @@ def validate(
     ] = False,
 ) -> None:
     """List every mistake in the job and its input; compute nothing, write nothing."""
-    from ssl_dask.job_spec import load_job
+    from ssl_dask.job_spec import read_job
     from ssl_dask.pipeline import validate_job
 
-    summary = validate_job(load_job(job, overrides or ()), schema_only=schema_only)
+    spec, mistakes = read_job(job, overrides or ())
+    summary = validate_job(spec, mistakes=mistakes, schema_only=schema_only)
     _print_table(f"{job}: no mistakes found", summary)
 
 

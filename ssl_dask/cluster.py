@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import fcntl
 import importlib.metadata
 import ipaddress
 import platform
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import dask
@@ -27,6 +31,9 @@ from ssl_dask.job_spec import ClusterSpec
 # Versions that must be the same on both sides: the answer, or the wire format, depends on them.
 HANDSHAKE = ("dask", "distributed", "numpy", "scipy", "scikit-learn", "numba", "pyarrow")
 CONNECT_SECONDS = 20.0
+ANSWER_SECONDS = 60.0
+"""The first question makes a worker import this package."""
+SCRATCH_PREFIX, SCRATCH_LOCK = "ssl-dask-", ".owner"
 
 _DASK_SETTINGS = {
     "distributed.scheduler.allowed-failures": 3,
@@ -99,31 +106,61 @@ def local_workers(spec: ClusterSpec) -> tuple[int, int, int]:
 @contextlib.contextmanager
 def _local(spec: ClusterSpec, dashboard: bool) -> Iterator[Client]:
     workers, threads, memory = local_workers(spec)
-    scratch = tempfile.mkdtemp(prefix="ssl-dask-")
+    with (
+        _scratch_folder() as scratch,
+        dask.config.set({"distributed.nanny.pre-spawn-environ": _ONE_THREAD}),
+        dask.config.set({} if dashboard else _NO_PAGES),
+        # The scheduler keeps a folder of its own, and takes no argument for it.
+        dask.config.set({"temporary-directory": scratch}),
+        _started(workers, threads, memory, dashboard, scratch) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@contextlib.contextmanager
+def _scratch_folder() -> Iterator[str]:
+    """Make a folder that workers may spill to, after removing those of processes that were killed.
+
+    Its owner holds a lock on a file in it: the kernel lets go of that however the owner ends.
+    """
+    for old in Path(tempfile.gettempdir()).glob(f"{SCRATCH_PREFIX}*/{SCRATCH_LOCK}"):
+        with contextlib.suppress(OSError), old.open("rb+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(old.parent, ignore_errors=True)
+    scratch = tempfile.mkdtemp(prefix=SCRATCH_PREFIX)
     try:
-        with (
-            dask.config.set({"distributed.nanny.pre-spawn-environ": _ONE_THREAD}),
-            dask.config.set({} if dashboard else _NO_PAGES),
-            # The scheduler keeps a folder of its own, and takes no argument for it.
-            dask.config.set({"temporary-directory": scratch}),
-            LocalCluster(
-                n_workers=workers,
-                threads_per_worker=threads,
-                memory_limit=memory,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-                scheduler_kwargs={"dashboard": dashboard},
-                local_directory=scratch,
-                # Workers share this process's stderr, which may be a log in JSON. What goes wrong
-                # in a task is raised here; the rest is noise of processes that are being ended.
-                silence_logs="CRITICAL",
-            ) as cluster,
-            Client(cluster) as client,
-        ):
-            yield client
+        with (Path(scratch) / SCRATCH_LOCK).open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _started(
+    workers: int, threads: int, memory: int, dashboard: bool, scratch: str
+) -> LocalCluster:
+    """Start the worker processes, or say why there are none."""
+    try:
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=threads,
+            memory_limit=memory,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": dashboard},
+            local_directory=scratch,
+            # Workers share this process's stderr, which may be a log in JSON. What goes wrong
+            # in a task is raised here; the rest is noise of processes that are being ended.
+            silence_logs="CRITICAL",
+        )
+    except RuntimeError as error:
+        raise ComputeError(
+            f"the worker processes did not start: {error}",
+            hint='in a script of your own, call run_job under `if __name__ == "__main__":`;'
+            " otherwise see above what a worker said",
+        ) from error
 
 
 @contextlib.contextmanager
@@ -198,7 +235,7 @@ def adopt_client(client: Client) -> None:
         ) from None
     here = versions()
     problems = []
-    for address, there in client.run(versions, on_error="return").items():
+    for address, there in ask_workers(client, versions).items():
         if isinstance(there, BaseException):
             problems.append(
                 Problem(
@@ -214,6 +251,30 @@ def adopt_client(client: Client) -> None:
     if problems:
         raise JobSpecError(problems)
     client.register_plugin(OneThreadPerTask())
+
+
+def ask_workers(
+    client: Client, question: Callable[..., Any], *values: Any, seconds: float = ANSWER_SECONDS
+) -> dict[str, Any]:
+    """Call a function on every worker; return address -> its answer, or the error it raised.
+
+    Raises
+    ------
+    ComputeError
+        Not all workers answered in time: one may be stopped, or its machine gone.
+    """
+    answers = asyncio.run_coroutine_threadsafe(
+        client.run(question, *values, on_error="return", asynchronous=True),
+        client.loop.asyncio_loop,
+    )
+    try:
+        return dict(answers.result(seconds))
+    except TimeoutError:
+        answers.cancel()
+        raise ComputeError(
+            f"not all workers answered within {seconds:.0f} s",
+            hint="look for workers that are stopped or cut off, and end them",
+        ) from None
 
 
 def versions() -> dict[str, str]:

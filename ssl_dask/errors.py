@@ -5,7 +5,8 @@ A message names the value, the limit and the cure; it never quotes the content o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -138,3 +139,25 @@ class OutputLockedError(SslDaskError):
 
 class GraphError(InputDataError):
     """A neighbour graph cannot be built from these rows or edges."""
+
+
+@contextmanager
+def kept(errors: list[SslDaskError]) -> Iterator[None]:
+    """Append an error of this package to `errors`, so that what comes after is checked as well."""
+    try:
+        yield
+    except SslDaskError as error:
+        errors.append(error)
+
+
+def raise_all(errors: Sequence[SslDaskError]) -> None:
+    """Raise one error with the problems of all, of the kind with the lowest exit code, if any.
+
+    Raises
+    ------
+    SslDaskError
+        `errors` is not empty.
+    """
+    if errors:
+        kind = type(min(errors, key=lambda error: error.exit_code))
+        raise kind(list(dict.fromkeys(one for error in errors for one in error.problems)))

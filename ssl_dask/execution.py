@@ -6,15 +6,18 @@ to an `Execution`. The answer does not depend on where they ran.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
+from concurrent.futures import wait as wait_for_threads
 from typing import TYPE_CHECKING, Any
 
 import dask
+from dask import delayed
 from dask.callbacks import Callback
 from dask.delayed import Delayed
 from distributed import Client, KilledWorker, futures_of
@@ -115,7 +118,47 @@ class Execution:
                 return list(dask.compute(*tasks, scheduler="threads", num_workers=self.n_slots))
         futures = self.client.compute(tasks, optimize_graph=False)
         self._wait(futures, what)
-        return list(self.client.gather(futures))
+        return self._gathered(futures, what)
+
+    def place(self, values: Sequence[Any], *, everywhere: bool = False) -> list[Delayed]:
+        """Return handles to values of this process, sent to the workers where there are any.
+
+        Parameters
+        ----------
+        values
+            One for each handle; split over the workers.
+        everywhere
+            Send each to every worker: for what all tasks need, and what must survive a worker.
+
+        Notes
+        -----
+        Values go straight to the workers; as a part of the tasks they would pass through the
+        scheduler, and stay there.
+        """
+        if self.client is None:
+            return [delayed(value, pure=False, traverse=False) for value in values]
+        sent = self.client.scatter(list(values), hash=False, broadcast=everywhere)
+        return [delayed(future) for future in sent]
+
+    def _gathered(self, futures: list[Future], what: str) -> list[Any]:
+        """Bring finished results here; watched, since they are gone if their worker is."""
+        assert self.client is not None
+        watch = _StallWatch(self.client, self._stall_seconds, self._no_workers_seconds)
+        coming = asyncio.run_coroutine_threadsafe(
+            self.client.gather(futures, asynchronous=True), self.client.loop.asyncio_loop
+        )
+        try:
+            while not wait_for_threads([coming], timeout=TICK_SECONDS).done:
+                watch.check(sum(future.status == "finished" for future in futures), what)
+        finally:
+            coming.cancel()
+        try:
+            return list(coming.result())
+        except BaseException as error:
+            known = as_package_error(error, what)
+            if known is error:
+                raise
+            raise known from error
 
     def _local_progress(self, what: str) -> Callback:
         if self._progress is None or not what:

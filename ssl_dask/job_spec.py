@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import hashlib
 import json
@@ -11,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union
 
-import yaml
 from dask.utils import parse_bytes
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -20,10 +20,11 @@ from ssl_dask.errors import JobSpecError, Problem
 from ssl_dask.evaluation import EvaluationSpec, SupervisedSpec
 from ssl_dask.features import FeatureGroup
 from ssl_dask.graph import GraphSpec
+from ssl_dask.plain_yaml import MAX_FILE_BYTES, parse_yaml
 from ssl_dask.propagation import METHODS
 from ssl_dask.spec_model import SpecModel
 
-MAX_FILE_BYTES = 2**20
+MAX_REPAIRS = 5
 MIN_WORKER_BYTES = 384 * 2**20
 """With less a worker is killed for want of memory before it has started."""
 
@@ -197,88 +198,6 @@ class JobSpec(SpecModel):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-class _Loader(yaml.SafeLoader):
-    """Plain data only: no tags, anchors or duplicate keys; scalars as in YAML 1.2."""
-
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            raise JobSpecError(
-                f"line {event.start_mark.line + 1}: anchors and aliases (& and *) are not allowed",
-                hint="write the value out",
-            )
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise JobSpecError(
-                    f"line {key_node.start_mark.line + 1}: key {key!r} is not a word"
-                )
-            if key in seen:
-                raise JobSpecError(
-                    f"line {key_node.start_mark.line + 1}: key {key!r} stands twice",
-                    hint="keep one of them",
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(true|false)$", re.I), list("tTfF")
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:null", re.compile(r"^(~|null|)$", re.I), ["~", "n", "N", ""]
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789")
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)([eE][-+]?[0-9]+)?$"),
-    list("-+.0123456789"),
-)
-
-
-def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
-    return int(loader.construct_scalar(node))
-
-
-def _construct_float(loader: _Loader, node: yaml.ScalarNode) -> float:
-    return float(loader.construct_scalar(node))
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
-_Loader.add_constructor("tag:yaml.org,2002:float", _construct_float)
-
-
-def parse_yaml(text: str, source: str) -> Any:
-    """Parse YAML that holds plain data.
-
-    Raises
-    ------
-    JobSpecError
-        Naming `source` and the line: not YAML, a tag, an anchor, a duplicate key, too large.
-    """
-    if len(text.encode()) > MAX_FILE_BYTES:
-        raise JobSpecError(f"larger than {MAX_FILE_BYTES} bytes", file=source)
-    try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a subclass of SafeLoader)
-    except JobSpecError as error:
-        raise JobSpecError(
-            str(error.problems[0].message), file=source, hint=error.problems[0].hint
-        ) from None
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}: " if mark else ""
-        reason = getattr(error, "problem", None) or "nested too deeply"
-        raise JobSpecError(f"{line}not readable as YAML: {reason}", file=source) from None
-
-
 def load_job(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
     """Read a job file, apply `key.path=value` overrides, check everything.
 
@@ -293,6 +212,29 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
     ------
     JobSpecError
         With every mistake found, each with its key and the nearest valid key.
+    """
+    return _sound(*read_job(path, overrides))
+
+
+def read_job(
+    path: str | Path, overrides: Sequence[str] = ()
+) -> tuple[JobSpec | None, list[Problem]]:
+    """Read a job file as far as it is sound, so that its input can be checked along with it.
+
+    Parameters
+    ----------
+    path, overrides
+        As for `load_job`.
+
+    Returns
+    -------
+    (job, mistakes)
+        The job without the keys that are wrong, None if the rest is no job; and every mistake.
+
+    Raises
+    ------
+    JobSpecError
+        The file cannot be read, is no YAML, or an override is none.
     """
     path = Path(path)
     try:
@@ -311,7 +253,7 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
         )
     for override in overrides:
         _apply_override(data, override)
-    return resolve_job(data, base=path.resolve().parent, source=str(path))
+    return _examine(data, base=path.resolve().parent, source=str(path))
 
 
 def resolve_job(
@@ -333,11 +275,53 @@ def resolve_job(
     JobSpecError
         With every mistake found.
     """
+    return _sound(*_examine(data, base=base or Path.cwd(), source=source))
+
+
+def _sound(spec: JobSpec | None, mistakes: list[Problem]) -> JobSpec:
+    if spec is None or mistakes:
+        raise JobSpecError(mistakes)
+    return spec
+
+
+def _examine(
+    data: Mapping[str, Any], *, base: Path, source: str
+) -> tuple[JobSpec | None, list[Problem]]:
     try:
-        spec = JobSpec.model_validate(data)
+        return _with_absolute_paths(JobSpec.model_validate(data), base), []
     except ValidationError as error:
-        raise JobSpecError([_as_problem(item, source) for item in error.errors()]) from None
-    return _with_absolute_paths(spec, base or Path.cwd())
+        mistakes = [_as_problem(item, source) for item in error.errors()]
+        rest = _without_mistakes(data, error)
+        return None if rest is None else _with_absolute_paths(rest, base), mistakes
+
+
+def _without_mistakes(data: Mapping[str, Any], error: ValidationError) -> JobSpec | None:
+    """Return the job without the keys that `error` names; None if what is left is no job."""
+    rest = copy.deepcopy(dict(data))
+    for _ in range(MAX_REPAIRS):
+        if not all(_take_out(rest, item) for item in error.errors()):
+            return None
+        try:
+            return JobSpec.model_validate(rest)
+        except ValidationError as more:
+            error = more
+    return None
+
+
+def _take_out(data: dict[str, Any], item: Any) -> bool:
+    """Remove the key that is wrong, or the group that lacks one; False at the top."""
+    path = _user_path(item["loc"])
+    if item["type"] == "missing":
+        path = path[:-1]
+    place: Any = data
+    for depth, part in enumerate(path, 1):
+        inner = place.get(part)
+        # A list is removed as a whole; what is not there went before, with its group.
+        if depth == len(path) or not isinstance(inner, dict):
+            place.pop(part, None)
+            break
+        place = inner
+    return bool(path)
 
 
 def _with_absolute_paths(spec: JobSpec, base: Path) -> JobSpec:

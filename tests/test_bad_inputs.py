@@ -244,12 +244,40 @@ def test_many_mistakes_make_one_list(
     assert {problem["column"] for problem in problems} == {"a", "b", "id", "seed"}
     assert len(problems) >= 4
 
-    # Names and types come first: they are wrong whatever the rows hold.
+    # Columns that are missing or of a wrong type do not hide what is wrong with the rest.
     job["input"]["truth"] = "trut"
     job["features"]["numbers"]["numeric"] = ["a", "bb", "text"]
+    job["output"]["path"] = str(tmp_path / "nowhere" / "out")
     path = write_job(tmp_path / "job.yaml", job)
     assert _exit_code(["validate", str(path)]) == 3
-    assert {problem["column"] for problem in told(capsys)["problems"]} == {"trut", "bb", "text"}
+    problems = told(capsys)["problems"]
+    assert {one["column"] for one in problems} == {"trut", "bb", "text", "a", "id", "seed", None}
+    assert [one["file"] for one in problems if one["column"] is None] == [str(tmp_path / "nowhere")]
+
+
+def test_mistakes_of_the_job_and_of_its_columns_make_one_list(
+    job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job["method"]["alpha"] = 3
+    job["graph"]["n_neighbours"] = 5
+    job["features"]["kinds"] = {"categorical": ["text"], "encoding": "on_hot"}
+    job["features"]["numbers"]["numeric"] = ["a", "bb"]
+    job["output"]["path"] = str(tmp_path / "nowhere" / "out")
+    path = write_job(tmp_path / "job.yaml", job)
+    assert _exit_code(["validate", str(path)]) == 2
+    words = told(capsys)
+    expected = ["alpha", "n_neighbours", "encoding", "no such column", "is missing"]
+    assert len(words["problems"]) == len(expected)
+    for word in expected:
+        assert sum(word in one["message"] for one in words["problems"]) == 1, word
+    # What is left of the job says nothing of rows: it may lack the policy that they need.
+    assert not any(one["rows"] for one in words["problems"])
+
+    # Without its input there is no job to look at: the mistakes of the file alone.
+    del job["input"]
+    path = write_job(tmp_path / "job.yaml", job)
+    assert _exit_code(["validate", str(path)]) == 2
+    assert "'input' is missing" in told(capsys)["message"]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,12 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from ssl_dask.evaluation import SupervisedSpec
-from ssl_dask.evaluation.baselines import SupervisedBaseline, SupervisedModel, fit_supervised
+from ssl_dask.evaluation.baselines import (
+    SupervisedBaseline,
+    SupervisedModel,
+    fit_folds,
+    fit_supervised,
+)
 from ssl_dask.evaluation.hidden_seeds import hide_seeds
 from ssl_dask.labels import Labels
 
@@ -165,6 +170,20 @@ def test_hidden_seeds_are_scored_by_models_that_did_not_see_them() -> None:
     # The model of all seeds gets its own seeds right: hiding made the difference.
     own = baseline.model.predict_proba(X[seeds]).argmax(axis=1)
     assert (own == labels.codes).mean() == 1.0
+    assert baseline.converged
+
+
+def test_folds_that_run_out_of_iterations_are_counted() -> None:
+    X, y, seeds = digits(100)
+    labels = Labels(len(y), seeds, y[seeds], np.arange(10))
+    folds = hide_seeds(labels, 5, 0)
+    for spec, wanted in ((SPEC, 0), (SupervisedSpec(max_iter=2), 5)):
+        hidden_F, not_converged = fit_folds(X[seeds], labels.codes, folds, 10, spec)
+        assert not_converged == wanted
+        np.testing.assert_allclose(hidden_F.sum(axis=1), folds.fold >= 0, atol=1e-5)
+        assert SupervisedBaseline.fit(X[seeds], labels.codes, folds, 10, spec).converged is (
+            wanted == 0
+        )
 
 
 def test_a_class_with_one_seed_is_not_judged() -> None:

@@ -160,10 +160,12 @@ def test_a_draft_is_a_job(name: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     [
         # A complete column is the truth, a mostly empty one of few values the label, by any name.
         ({"truth": "full", "kind": "sparse"}, "kind", "truth", {"x"}),
-        ({"kind": "sparse", "colour": "full"}, "kind", None, {"x", "colour"}),
+        ({"kind": "sparse", "colour": "other"}, "kind", None, {"x", "colour"}),
         ({"seed_species": "sparse", "species": "full"}, "seed_species", "species", {"x"}),
         ({"label": "full"}, None, "label", {"x"}),
-        ({"y": "sparse", "country": "full"}, "y", None, {"x", "country"}),
+        ({"y": "sparse", "country": "other"}, "y", None, {"x", "country"}),
+        # A copy of the answer under a name of its own.
+        ({"y": "sparse", "country": "full"}, "y", None, {"x"}),
     ],
 )
 def test_a_draft_never_makes_the_answer_a_feature(
@@ -175,9 +177,11 @@ def test_a_draft_never_makes_the_answer_a_feature(
 ) -> None:
     n = 400
     classes = [("a", "b")[i % 2] for i in range(n)]
+    other = [("a", "b")[i % 3 % 2] for i in range(n)]
     data: dict[str, Any] = {"id": list(range(n)), "x": [i / 7 for i in range(n)]}
     for name, kind in columns.items():
-        data[name] = [c if kind == "full" or i % 20 < 2 else None for i, c in enumerate(classes)]
+        values = other if kind == "other" else classes
+        data[name] = [c if kind != "sparse" or i % 20 < 2 else None for i, c in enumerate(values)]
     pq.write_table(pa.table(data), tmp_path / "data.parquet")
     drafted = draft_job(str(tmp_path / "data.parquet"), relative_to=tmp_path)
     path = tmp_path / "job.yaml"
@@ -186,6 +190,50 @@ def test_a_draft_never_makes_the_answer_a_feature(
     assert spec.input.label == label
     assert {c for group in spec.features.values() for c in group.columns()} == features
     assert f"# truth: {truth or 'COLUMN'} " in drafted
+
+
+def test_labels_below_the_rows_looked_at_are_no_feature(tmp_path: Path) -> None:
+    n, looked_at = 30_000, 10_000
+    few = {n - 1 - 50 * i for i in range(40)}
+    assert min(few) > looked_at
+    sparse = [i % 2 if i in few else None for i in range(n)]
+    data = {
+        "id": list(range(n)),
+        "x": [i / 7 for i in range(n)],
+        "kind": pa.array(sparse, pa.int64()),
+        "label": pa.array([None if one is None else "ab"[one] for one in sparse], pa.string()),
+        "score": pa.array(sparse, pa.float64()),
+    }
+    pq.write_table(pa.table(data), tmp_path / "data.parquet")
+    drafted = draft_job(str(tmp_path / "data.parquet"), relative_to=tmp_path)
+    path = tmp_path / "job.yaml"
+    path.write_text(drafted)
+    spec = load_job(path)
+    assert spec.input.label == "label"
+    assert [c for group in spec.features.values() for c in group.columns()] == ["x"]
+    for name in ("kind", "score"):
+        assert f"# {name}: " in drafted
+
+
+def test_a_column_that_tells_the_answer_in_other_words_is_no_feature(tmp_path: Path) -> None:
+    n = 1_000
+    attack = [i % 5 == 0 for i in range(n)]
+    data = {
+        "id": list(range(n)),
+        # Either family goes with one truth; of the tools one is used for both.
+        "family": [("probe", "dos")[i % 2] if bad else "normal" for i, bad in enumerate(attack)],
+        "tool": [("a", "b")[i % 2] if bad else "a" for i, bad in enumerate(attack)],
+        "bytes": [i * 37 % 101 for i in range(n)],
+        "label": attack,
+    }
+    pq.write_table(pa.table(data), tmp_path / "data.parquet")
+    drafted = draft_job(str(tmp_path / "data.parquet"), relative_to=tmp_path)
+    path = tmp_path / "job.yaml"
+    path.write_text(drafted)
+    columns = {c for group in load_job(path).features.values() for c in group.columns()}
+    assert columns == {"tool", "bytes"}
+    assert "# truth: label " in drafted
+    assert "# family: each of its values goes with one value of label" in drafted
 
 
 def test_plan_starts_and_reads_nothing(

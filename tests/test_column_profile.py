@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ssl_dask.storage.column_profile import ColumnProfile, profile_columns
+from ssl_dask.storage.column_profile import ColumnProfile, columns_that_tell, profile_columns
 from ssl_dask.storage.dataset import Dataset
 from tests.parquet_samples import write
 
@@ -83,3 +83,30 @@ def test_a_column_that_one_file_lacks(tmp_path: Path) -> None:
     found = profiles(tmp_path)
     assert found["x"].null_share == 0.5
     assert not found["x"].unique
+
+
+def test_columns_that_tell_another(tmp_path: Path) -> None:
+    n = 400
+    target = ["bad" if i % 4 == 0 else "good" for i in range(n)]
+    columns = {
+        "target": pa.array([None if i % 10 == 9 else one for i, one in enumerate(target)]),
+        # Where the target is null the value may be any.
+        "same": [3 if i % 10 == 9 else int(one == "bad") for i, one in enumerate(target)],
+        "finer": pa.array([f"{one}{i % 3}" for i, one in enumerate(target)]).dictionary_encode(),
+        "nearly": [int(one == "bad" and i != 0) for i, one in enumerate(target)],
+        "many": list(range(n)),
+        "constant": [1] * n,
+        "float": [np.nan if one == "bad" else 1.5 for one in target],
+    }
+    for part in range(2):
+        half = slice(part * n // 2, (part + 1) * n // 2)
+        content = {name: values[half] for name, values in columns.items()}
+        if part:
+            content["late"] = content["same"]
+        write(tmp_path / f"{part}.parquet", content)
+    dataset = Dataset.open(str(tmp_path), base=tmp_path)
+    names = [name for name in dataset.schema.names if name != "target"]
+    assert columns_that_tell(dataset, names, "target") == {"same", "finer", "float", "late"}
+    # One value of the target, or too few rows: that could be chance.
+    assert columns_that_tell(dataset, ["target", "same"], "constant") == set()
+    assert columns_that_tell(dataset, names, "target", rows=30) == set()

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from ssl_dask.errors import JobSpecError
-from ssl_dask.job_spec import job_schema, load_job, parse_yaml, resolve_job
+from ssl_dask.job_spec import job_schema, load_job, read_job, resolve_job
+from ssl_dask.plain_yaml import parse_yaml
 
 MINIMAL = """
 name: small
@@ -162,3 +163,33 @@ def test_a_resolved_job_resolves_to_itself(tmp_path: Path) -> None:
     spec = load_job(write(tmp_path, MINIMAL))
     again = resolve_job(spec.model_dump(mode="json"))
     assert again == spec
+
+
+def test_a_job_with_mistakes_is_read_as_far_as_it_is_sound(tmp_path: Path) -> None:
+    job = {
+        "name": "x",
+        "input": {"path": "rows.parquet", "label": "seed", "clases": [1]},
+        "features": {"a": {"numeric": ["n"], "missing": "men"}, "b": {"text": "t"}, "c": {}},
+        "method": {"name": "label_spreading", "alpha": 7},
+        "output": {"path": "out", "columns": ["k", 5]},
+    }
+    path = tmp_path / "job.yaml"
+    path.write_text(json.dumps(job))
+    spec, mistakes = read_job(path)
+    assert len(mistakes) == 5
+    assert spec is not None
+    assert spec.input.label == "seed"
+    assert spec.input.path == str(tmp_path / "rows.parquet")
+    assert sorted(spec.features) == ["a", "b"]
+    assert spec.output.columns == ()
+    with pytest.raises(JobSpecError) as error:
+        load_job(path)
+    assert error.value.problems == mistakes
+    # A job that is sound comes back whole.
+    sound = {**job, "input": {"path": "rows.parquet", "label": "seed"}, "output": {"path": "out"}}
+    sound |= {"features": {"b": {"text": "t"}}, "method": {"name": "label_spreading"}}
+    path.write_text(json.dumps(sound))
+    assert read_job(path) == (load_job(path), [])
+    del sound["features"]
+    path.write_text(json.dumps(sound))
+    assert read_job(path)[0] is None

@@ -104,6 +104,11 @@ def test_each_trouble_is_named() -> None:
     assert "class E and 2 more" in line
     (line,) = warned(evaluation=EvaluationSummary(baseline_converged=False))
     assert "baseline did not converge" in line
+    (line,) = warned(
+        method=CONVERGED.model_copy(update={"name": "supervised"}),
+        evaluation=EvaluationSummary(n_folds=5, folds_not_converged=2),
+    )
+    assert line.startswith("Supervised did not converge in 2 of the 5 turns")
     (line,) = warned(seeds=SeedSummary(classes=("a", "b"), counts=(5, 0)))
     assert line == "No seed shows class b, so no row can be given it."
     refused = DECISION.model_copy(update={"n_abstained": 101, "reasons": {"tie": 101}})

@@ -158,6 +158,38 @@ def fit_supervised(
     return SupervisedModel(n_classes, spec.C, spec.max_iter).fit(X_seeds, codes)
 
 
+def fit_folds(
+    X_seeds: Rows,
+    codes: npt.NDArray[np.int32],
+    folds: HiddenSeeds,
+    n_classes: int,
+    spec: SupervisedSpec,
+) -> tuple[npt.NDArray[np.float32], int]:
+    """Fit once for each fold on the seeds outside it, and score those in it.
+
+    Parameters
+    ----------
+    X_seeds, codes, n_classes, spec
+        As `fit_supervised`.
+    folds
+        Which seeds are hidden together.
+
+    Returns
+    -------
+    (hidden_F, not_converged)
+        float32 (S, C): each seed's probabilities by the model that had not seen it, zeros for
+        seeds that were never hidden; and in how many folds the solver ran out of iterations.
+    """
+    hidden_F = np.zeros((len(codes), n_classes), dtype=np.float32)
+    not_converged = 0
+    for fold in range(folds.n_folds):
+        hidden = folds.hidden(fold)
+        model = fit_supervised(X_seeds[~hidden], codes[~hidden], n_classes, spec)
+        hidden_F[hidden] = model.predict_proba(X_seeds[hidden])
+        not_converged += not model.converged
+    return hidden_F, not_converged
+
+
 @dataclass(frozen=True)
 class SupervisedBaseline:
     """Logistic regression on the same seeds and the same folds.
@@ -169,10 +201,13 @@ class SupervisedBaseline:
     hidden_codes
         int32 (S,): what each hidden seed was called by the model that had not seen it; -1 for
         seeds that were never hidden.
+    converged
+        Whether the solver settled for `model` and in every fold.
     """
 
     model: SupervisedModel
     hidden_codes: npt.NDArray[np.int32]
+    converged: bool
 
     @classmethod
     def fit(
@@ -195,12 +230,12 @@ class SupervisedBaseline:
             Default: scikit-learn's penalty, C = 1.
         """
         spec = spec or SupervisedSpec()
+        hidden_F, not_converged = fit_folds(X_seeds, codes, folds, n_classes, spec)
+        was_hidden = folds.fold >= 0
         hidden_codes = np.full(len(codes), UNLABELLED, dtype=np.int32)
-        for fold in range(folds.n_folds):
-            hidden = folds.hidden(fold)
-            model = fit_supervised(X_seeds[~hidden], codes[~hidden], n_classes, spec)
-            hidden_codes[hidden] = predicted_codes(model.predict_proba(X_seeds[hidden]))
-        return cls(fit_supervised(X_seeds, codes, n_classes, spec), hidden_codes)
+        hidden_codes[was_hidden] = predicted_codes(hidden_F[was_hidden])
+        model = fit_supervised(X_seeds, codes, n_classes, spec)
+        return cls(model, hidden_codes, model.converged and not not_converged)
 
 
 def _varying(X_seeds: Rows) -> tuple[npt.NDArray[np.float64] | sparse.csr_array, npt.NDArray]:

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from ssl_dask.pipeline.draft import draft_job as draft_job
     from ssl_dask.pipeline.draft import write_draft as write_draft
     from ssl_dask.pipeline.plan import plan_job as plan_job
-    from ssl_dask.pipeline.plan import validate_job as validate_job
     from ssl_dask.pipeline.reporting import summary_rows as summary_rows
     from ssl_dask.pipeline.run import RunResult as RunResult
     from ssl_dask.pipeline.run import run_job as run_job
     from ssl_dask.pipeline.saved_runs import rebuild_report as rebuild_report
     from ssl_dask.pipeline.saved_runs import shipped_job as shipped_job
+    from ssl_dask.pipeline.validation import validate_job as validate_job
 
 _HOMES = {
     "RunResult": "run",
@@ -28,7 +28,7 @@ _HOMES = {
     "run_job": "run",
     "shipped_job": "saved_runs",
     "summary_rows": "reporting",
-    "validate_job": "plan",
+    "validate_job": "validation",
     "write_draft": "draft",
 }
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from ssl_dask.errors import JobSpecError
-from ssl_dask.storage.column_profile import ColumnProfile, profile_columns
+from ssl_dask.storage.column_profile import ColumnProfile, columns_that_tell, profile_columns
 from ssl_dask.storage.dataset import Dataset
 from ssl_dask.storage.durable_files import storage_errors
 
 LABEL_NAME = re.compile(
     r"(^|_)(labels?|class|truth|target|outcome|y|fraud|spam|attack|anomaly)($|_)", re.I
 )
+PLAIN_NAME = re.compile(r"labels?|class|truth|target", re.I)
 ID_NAME = re.compile(r"(^|_)(id|key|uuid|guid)$|^(id|key|uuid)(_|$)", re.I)
 MAX_CLASSES = 1_000
 MOSTLY_EMPTY, FEW_LABELS = 0.8, 100
@@ -45,7 +46,17 @@ def draft_job(data: str, *, relative_to: Path) -> str:
     path = data if "://" in data else os.path.relpath(Path.cwd() / data, relative_to)
     label = _guess_label(profiles)
     row_id = _guess_id(profiles, label)
-    truth = [one.name for one in profiles if one.null_share == 0 and _is_answer(one, label)]
+    answers = {
+        one.name: _why_left_out(one)
+        for one in profiles
+        if one.name not in (row_id, label) and _is_answer(one, label)
+    }
+    truth = min(
+        (one.name for one in profiles if one.null_share == 0 and one.name in answers),
+        key=lambda name: not PLAIN_NAME.fullmatch(name),
+        default=None,
+    )
+    answers |= _telling(dataset, profiles, truth or label, {row_id, label, *answers})
     lines = [
         f"# A job for {dataset.n_rows:,} rows in {len(dataset.files):,} file(s), drafted from their"
         " columns. Check each line.",
@@ -55,10 +66,10 @@ def draft_job(data: str, *, relative_to: Path) -> str:
         f"  path: {_yaml(path)}",
         _id_line(row_id),
         *_label_lines(label),
-        f"  # truth: {_yaml(truth[0]) if truth else 'COLUMN'}            # true classes: only to"
+        f"  # truth: {_yaml(truth) if truth else 'COLUMN'}            # true classes: only to"
         " score a benchmark, never learned from",
         "features:                     # groups of columns; none may hold the answer",
-        *_feature_lines(profiles, row_id, label),
+        *_feature_lines([one for one in profiles if one.name not in (row_id, label)], answers),
         "graph: {n_neighbors: 15}      # metric: cosine for texts and embeddings",
         "method: {name: label_spreading, alpha: 0.9}   # alpha 0.99 for one to five labels a class",
         "# decision: {min_probability: 0.8}            # refuse below it",
@@ -91,7 +102,10 @@ def _may_be_labels(one: ColumnProfile) -> bool:
 
     Such a column is never a feature: better a feature too few than the answer among them.
     """
-    if one.unique or not 1 <= one.n_distinct <= MAX_CLASSES:
+    if one.n_distinct == 0:
+        # The few labels may all stand below the rows that were looked at.
+        return one.null_share == 1 and one.kind in ("numeric", "bool", "string")
+    if one.unique or one.n_distinct > MAX_CLASSES:
         return False
     sparse = one.null_share >= MOSTLY_EMPTY and one.n_distinct <= FEW_LABELS
     return bool(LABEL_NAME.search(one.name)) or (sparse and one.kind != "vector")
@@ -114,7 +128,9 @@ def _guess_label(profiles: Sequence[ColumnProfile]) -> str | None:
         if _may_be_labels(one) and one.null_share > 0 and one.type not in FLOATS
     ]
     best = max(
-        possible, key=lambda one: (bool(LABEL_NAME.search(one.name)), one.null_share), default=None
+        possible,
+        key=lambda one: (bool(LABEL_NAME.search(one.name)), one.n_distinct > 0, one.null_share),
+        default=None,
     )
     return None if best is None else best.name
 
@@ -149,12 +165,9 @@ def _label_lines(label: str | None) -> list[str]:
     return [f"  label: {_yaml(label)}          # null = unlabelled; or labels: {{path, id, label}}"]
 
 
-def _feature_lines(
-    profiles: Sequence[ColumnProfile], row_id: str | None, label: str | None
-) -> list[str]:
-    rest = [one for one in profiles if one.name not in (row_id, label)]
-    answers = [one for one in rest if _is_answer(one, label)]
-    rest = [one for one in rest if one not in answers]
+def _feature_lines(profiles: Sequence[ColumnProfile], answers: Mapping[str, str]) -> list[str]:
+    """Return the groups of features, and in comments what is left out of them and why."""
+    rest = [one for one in profiles if one.name not in answers]
     numeric = [one for one in rest if one.kind in ("numeric", "bool")]
     texts = [one for one in rest if one.kind == "string"]
     long = [one for one in texts if _is_text(one)]
@@ -180,7 +193,7 @@ def _feature_lines(
         taken.add(free)
         lines.append(f"  {free}: {{{content}}}")
     known = {one.name for one in [*numeric, *texts, *vectors]}
-    lines += [f"  # {one.name}: {_why_left_out(one)}" for one in answers]
+    lines += [f"  # {name}: {why}" for name, why in answers.items()]
     lines += [
         f"  # {one.name}: {one.type}, not usable as it is" for one in rest if one.name not in known
     ]
@@ -189,7 +202,28 @@ def _feature_lines(
     )
 
 
+def _telling(
+    dataset: Dataset,
+    profiles: Sequence[ColumnProfile],
+    target: str | None,
+    known: Collection[str | None],
+) -> dict[str, str]:
+    """Return the columns that tell the labels or the truth in other words, and that they do."""
+    if target is None:
+        return {}
+    names = [
+        one.name
+        for one in profiles
+        if one.name not in known and one.kind != "vector" and 1 < one.n_distinct <= MAX_CLASSES
+    ]
+    telling = columns_that_tell(dataset, names, target)
+    why = f"each of its values goes with one value of {target}: it may hold the answer"
+    return {name: why for name in names if name in telling}
+
+
 def _why_left_out(one: ColumnProfile) -> str:
+    if one.n_distinct == 0:
+        return f"{one.type}, empty in the rows that were looked at: labels, if anything"
     if one.type in FLOATS and one.null_share > 0:
         return f"looks like labels, but is {one.type}: cast it to a nullable integer or to text"
     return "looks like labels or the truth, so it is left out"

@@ -18,7 +18,7 @@ from dask.delayed import Delayed
 from ssl_dask.console import RunListener
 from ssl_dask.errors import QualityError
 from ssl_dask.evaluation import SupervisedSpec
-from ssl_dask.evaluation.baselines import fit_supervised
+from ssl_dask.evaluation.baselines import fit_folds, fit_supervised
 from ssl_dask.evaluation.hidden_seeds import HiddenSeeds
 from ssl_dask.execution import Execution
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
@@ -64,6 +64,8 @@ class Inferred:
         First row of a component without seeds -> its number of rows, the largest ones.
     seconds
         Wall time of building the graph and of propagating.
+    folds_not_converged
+        In how many folds a solver of its own did not settle on the seeds that were left.
     """
 
     F: da.Array
@@ -75,6 +77,7 @@ class Inferred:
     graph: Mapping[str, Any]
     islands: Mapping[int, int]
     seconds: Mapping[str, float]
+    folds_not_converged: int = 0
 
 
 def build_graph(
@@ -182,11 +185,7 @@ def infer_supervised(
     QualityError
         The solver did not converge.
     """
-    hidden_F = np.zeros((labels.n_seeds, labels.n_classes), dtype=np.float32)
-    for fold in range(folds.n_folds):
-        mask = folds.hidden(fold)
-        model = fit_supervised(X_seeds[~mask], labels.codes[~mask], labels.n_classes, spec)
-        hidden_F[mask] = model.predict_proba(X_seeds[mask])
+    hidden_F, not_converged = fit_folds(X_seeds, labels.codes, folds, labels.n_classes, spec)
     model = fit_supervised(X_seeds, labels.codes, labels.n_classes, spec)
     if not model.converged:
         raise QualityError(
@@ -203,6 +202,7 @@ def infer_supervised(
         graph={},
         islands={},
         seconds={},
+        folds_not_converged=not_converged,
     )
 
 

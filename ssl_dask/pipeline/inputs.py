@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ssl_dask.decision.labelling import REASONS, SOURCES
-from ssl_dask.errors import InputDataError, Problem
+from ssl_dask.errors import InputDataError, Problem, SslDaskError, kept, raise_all
 from ssl_dask.execution import Execution
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
-from ssl_dask.storage.column_check import ColumnNeeds, check_columns
+from ssl_dask.storage.column_check import ColumnNeeds, check_columns, without_columns
 from ssl_dask.storage.column_reader import ColumnReader
 from ssl_dask.storage.dataset import Dataset
 from ssl_dask.storage.dataset_output import labels_file_id_type, output_schema
@@ -59,17 +59,42 @@ class Inputs:
         JobSpecError
             Names of the result clash.
         """
-        dataset = Dataset.open(spec.input.path, base=Path.cwd())
-        needs = column_needs(spec)
-        problems = check_columns(dataset, needs)
-        if problems:
-            raise InputDataError(problems)
-        check_names(
-            spec.input.id or ROW_COLUMN,
-            spec.output.columns,
-            id_is_row=spec.input.id is None,
-        )
-        return cls(dataset, needs, _read_labels_file(spec, dataset))
+        errors: list[SslDaskError] = []
+        inputs = cls.look(spec, errors)
+        raise_all(errors)
+        assert inputs is not None
+        return inputs
+
+    @classmethod
+    def look(cls, spec: JobSpec, errors: list[SslDaskError]) -> Inputs | None:
+        """Do what `open` does, but append what is wrong to `errors`, and go on with the rest.
+
+        Returns
+        -------
+        Inputs or None
+            `needs` without the columns that cannot be read, no `seed_file` where that is not
+            usable; None if there are no files.
+        """
+        with kept(errors):
+            dataset = Dataset.open(spec.input.path, base=Path.cwd())
+            needs = column_needs(spec)
+            problems = check_columns(dataset, needs)
+            if problems:
+                errors.append(InputDataError(problems))
+            needs = without_columns(needs, {one.column for one in problems if one.column})
+            with kept(errors):
+                check_names(
+                    spec.input.id or ROW_COLUMN,
+                    spec.output.columns,
+                    id_is_row=spec.input.id is None,
+                )
+            seed_file = None
+            # Without usable ids the labels' ids have nothing to be compared with.
+            if needs.id == spec.input.id:
+                with kept(errors):
+                    seed_file = _read_labels_file(spec, dataset)
+            return cls(dataset, needs, seed_file)
+        return None
 
     @property
     def local_paths(self) -> list[Path]:
@@ -164,16 +189,7 @@ def read_inputs(spec: JobSpec, inputs: Inputs, execution: Execution) -> ReadData
     QualityError
         No seeds, or seeds of one class only.
     """
-    layout = plan_blocks(
-        spec,
-        inputs.dataset,
-        memory_per_task=execution.memory_per_task,
-        n_slots=execution.n_slots,
-    )
-    reader = ColumnReader(inputs.dataset, layout)
-    scan = scan_input(reader, inputs.needs, execution, seed_file=inputs.seed_file)
-    if scan.problems:
-        raise InputDataError([*scan.problems, *_not_shown(scan)])
+    reader, scan = scan_rows(spec, inputs, execution)
     _refuse_constant_features(inputs, scan)
     assert scan.seeds is not None
     scan.seeds.require_classes()
@@ -188,6 +204,29 @@ def read_inputs(spec: JobSpec, inputs: Inputs, execution: Execution) -> ReadData
         notes=[note for note in notes if note not in scan.seeds.notes],
         seed_notes=scan.seeds.notes,
     )
+
+
+def scan_rows(
+    spec: JobSpec, inputs: Inputs, execution: Execution
+) -> tuple[ColumnReader, InputScan]:
+    """Read every block once and count what is there.
+
+    Raises
+    ------
+    InputDataError
+        With every problem found in rows, ids and labels.
+    """
+    layout = plan_blocks(
+        spec,
+        inputs.dataset,
+        memory_per_task=execution.memory_per_task,
+        n_slots=execution.n_slots,
+    )
+    reader = ColumnReader(inputs.dataset, layout)
+    scan = scan_input(reader, inputs.needs, execution, seed_file=inputs.seed_file)
+    if scan.problems:
+        raise InputDataError([*scan.problems, *_not_shown(scan)])
+    return reader, scan
 
 
 def _read_labels_file(spec: JobSpec, dataset: Dataset) -> SeedFile | None:

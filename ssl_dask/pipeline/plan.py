@@ -1,4 +1,4 @@
-"""What a job will cost, and whether it is sound, without running it."""
+"""What a job will cost, without running it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import re
 from dataclasses import dataclass
 
 from ssl_dask.cluster import local_workers
-from ssl_dask.errors import InputDataError
-from ssl_dask.execution import Execution
-from ssl_dask.features import describe
 from ssl_dask.features.feature_groups import CategoricalGroup, NumericGroup, TextGroup, VectorGroup
 from ssl_dask.graph.graph_estimate import estimate_graph
 from ssl_dask.job_spec import JobSpec
-from ssl_dask.pipeline.inputs import Inputs, plan_blocks, read_inputs
+from ssl_dask.pipeline.inputs import Inputs, plan_blocks
 from ssl_dask.storage.dataset import Dataset
 from ssl_dask.storage.output_path import check_output_path
 from ssl_dask.storage.row_layout import RowLayout
@@ -50,54 +47,6 @@ class Width:
     columns: int
     sparse: bool
     exact: bool
-
-
-def validate_job(spec: JobSpec, *, schema_only: bool = False) -> Rows:
-    """Check a job and its input; write nothing.
-
-    Parameters
-    ----------
-    schema_only
-        Look at the files' footers only.
-
-    Returns
-    -------
-    list of (name, value)
-        What was found, for printing.
-
-    Raises
-    ------
-    SslDaskError
-        With every mistake found.
-    """
-    inputs = Inputs.open(spec)
-    check_output_path(spec.output.path, inputs.local_paths)
-    dataset = inputs.dataset
-    summary = [
-        ("input", dataset.path),
-        ("rows", f"{dataset.n_rows:,} in {len(dataset.files):,} file(s)"),
-    ]
-    if schema_only:
-        if inputs.seed_file is not None and inputs.seed_file.problems:
-            raise InputDataError(inputs.seed_file.problems)
-        notes = list(dataset.notes)
-        summary.append(("checked", "names and types; the rows were not read"))
-    else:
-        data = read_inputs(spec, inputs, Execution())
-        counts = data.labels.class_counts()
-        names = [str(value) for value in data.labels.classes.tolist()]
-        shown = [f"{name}: {n:,}" for name, n in zip(names, counts, strict=True)]
-        summary.append(("seeds", f"{data.labels.n_seeds:,} ({', '.join(shown[:30])})"))
-        # What only the values show: too many categories, more components than columns.
-        describe(data.reader, spec.features, Execution())
-        notes = [*data.notes, *data.seed_notes]
-    graph = spec.graph
-    if graph is not None and graph.kind == "knn" and graph.n_neighbors >= dataset.n_rows:
-        notes.append(
-            f"graph.n_neighbors is {graph.n_neighbors:,} and there are {dataset.n_rows:,} rows:"
-            " every row will be joined with every other"
-        )
-    return [*summary, *(("note", note) for note in notes)]
 
 
 def plan_job(spec: JobSpec) -> Rows:

@@ -80,7 +80,7 @@ def build_report(
     decision = DecisionSummary.from_score(
         score, min_probability=spec.decision.min_probability, review_rows=review_rows
     )
-    evaluation = _evaluation(spec, judged, folds, score, results, names)
+    evaluation = _evaluation(spec, judged, inferred, folds, score, results, names)
     return RunReport(
         job_name=spec.name,
         run_id=run_id,
@@ -141,6 +141,7 @@ def _feature(view: FeatureView, spec: JobSpec) -> FeatureSummary:
 def _evaluation(
     spec: JobSpec,
     judged: Judged,
+    inferred: Inferred,
     folds: HiddenSeeds,
     score: BlockScore,
     results: Sequence[BlockResult],
@@ -151,11 +152,12 @@ def _evaluation(
     baseline_truth = merge_scores(baseline).truth if baseline else None
     return EvaluationSummary(
         n_folds=folds.n_folds,
+        folds_not_converged=inferred.folds_not_converged,
         never_hidden=tuple(names[code] for code in folds.never_hidden),
         hidden=judged.hidden,
         baseline_hidden=judged.baseline_hidden,
         comparison=judged.comparison,
-        baseline_converged=None if judged.baseline is None else judged.baseline.model.converged,
+        baseline_converged=None if judged.baseline is None else judged.baseline.converged,
         truth=None if score.truth is None else truth_scores(score.truth, names, confidence),
         baseline_truth=None
         if baseline_truth is None

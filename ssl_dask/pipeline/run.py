@@ -16,7 +16,7 @@ import numpy as np
 from dask import delayed
 from distributed import Client
 
-from ssl_dask.cluster import adopt_client, open_client, versions
+from ssl_dask.cluster import adopt_client, ask_workers, open_client, versions
 from ssl_dask.console import RunListener, Silent
 from ssl_dask.decision.calibration import fit_calibration
 from ssl_dask.decision.review_queue import ReviewQueue, merge_review
@@ -253,8 +253,8 @@ def _client(
 
 def _check_shared_folder(client: Client, stage: Path) -> None:
     """Find out now, not after hours, that a worker cannot reach the output."""
-    seen = client.run(os.path.isdir, str(stage))
-    blind = sorted(address for address, there in seen.items() if not there)
+    seen = ask_workers(client, os.path.isdir, str(stage))
+    blind = sorted(address for address, there in seen.items() if there is not True)
     if blind:
         raise StorageError(
             f"{len(blind)} workers do not see the output folder, {blind[0]} first",

@@ -61,10 +61,12 @@ def nearest_distributions(
     2 m N d flops; a task holds F, 4 N C bytes.
     """
     distances, indices = knn_search(X_new, X, n_neighbors, metric=metric, execution=execution)
-    whole = _whole(F)
+    whole = _whole(F, execution)
     parts = [
         delayed(_nearest_means, pure=False)(near, rows, whole, weights, metric)
-        for near, rows in zip(_blocks(distances), _blocks(indices), strict=True)
+        for near, rows in zip(
+            _placed(distances, execution), _placed(indices, execution), strict=True
+        )
     ]
     return _joined(parts, X_new, F.shape[1], execution)
 
@@ -78,25 +80,31 @@ def radial_distributions(
     -----
     m N d flops; a task holds all training rows and F.
     """
-    points = delayed(_stacked, pure=False)(*_blocks(X)) if isinstance(X, da.Array) else X
+    if isinstance(X, da.Array):
+        points = delayed(_stacked, pure=False)(*_blocks(X))
+    else:
+        (points,) = execution.place([X])
     (points,) = execution.persist([delayed(_as_float32, pure=False)(points)], "training rows")
-    whole = _whole(F)
+    whole = _whole(F, execution)
     parts = [
-        delayed(_radial_means, pure=False)(block, points, whole, gamma) for block in _blocks(X_new)
+        delayed(_radial_means, pure=False)(block, points, whole, gamma)
+        for block in _placed(X_new, execution)
     ]
     return _joined(parts, X_new, F.shape[1], execution)
 
 
-def _whole(F: Values | da.Array) -> Delayed:
-    """Return F as one value on a worker."""
+def _whole(F: Values | da.Array, execution: Execution) -> Delayed:
+    """Return F as one value, on the workers where there are any."""
     if isinstance(F, da.Array):
         return delayed(_stacked, pure=False)(*_blocks(F))
-    return delayed(F, pure=False, traverse=False)
+    return execution.place([F], everywhere=True)[0]
 
 
-def _blocks(X: Any) -> list[Any]:
-    if not isinstance(X, da.Array):
-        return [X]
+def _placed(X: Any, execution: Execution) -> list[Any]:
+    return _blocks(X) if isinstance(X, da.Array) else execution.place([X])
+
+
+def _blocks(X: da.Array) -> list[Any]:
     # Optimising puts names in the place of futures, and so does a list as an argument of a task:
     # the results behind them would be gone as soon as `X` is.
     return list(X.to_delayed(optimize_graph=False).ravel())

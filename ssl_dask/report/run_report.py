@@ -117,10 +117,12 @@ class EvaluationSummary(ReportPart):
     how many turns. `never_hidden`: classes with one seed only. `comparison`: method against
     baseline on the same hidden seeds. `truth`, `baseline_truth`: against the truth column, where
     the job names one. `reliability`: stated probability against share right on unlabelled rows, by
-    the truth. `baseline_converged`: False if its solver ran out of iterations; None without one.
+    the truth. `baseline_converged`: False if its solver ran out of iterations, with all seeds or in
+    a fold; None without one. `folds_not_converged`: the same for a method with a solver, in folds.
     """
 
     n_folds: int = 0
+    folds_not_converged: int = 0
     never_hidden: tuple[str, ...] = ()
     hidden: Scores | None = None
     baseline_hidden: Scores | None = None
@@ -209,6 +211,12 @@ def quality_warnings(
     name = method.name.replace("_", " ")
     if method.converged is False:
         found.append(f"The method, {name}, did not converge: {method.stopped}.")
+    if evaluation.folds_not_converged:
+        found.append(
+            f"{name.capitalize()} did not converge in {evaluation.folds_not_converged} of the"
+            f" {evaluation.n_folds} turns in which seeds were hidden: the accuracy on hidden seeds"
+            " may be too low."
+        )
     comparison = evaluation.comparison
     if comparison is not None and comparison.difference < 0:
         found.append(comparison.verdict(name, "the supervised baseline"))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.types as pt
@@ -69,6 +69,24 @@ class ColumnNeeds:
     def feature_columns(self) -> tuple[str, ...]:
         """The columns that features are made of, each once."""
         return tuple(dict.fromkeys([*self.numeric, *self.string, *self.vector]))
+
+
+def without_columns(needs: ColumnNeeds, columns: Collection[str]) -> ColumnNeeds:
+    """Return what is left of `needs` when some columns cannot be read."""
+
+    def others(uses: Mapping[str, bool]) -> dict[str, bool]:
+        return {name: missing for name, missing in uses.items() if name not in columns}
+
+    return replace(
+        needs,
+        id=None if needs.id in columns else needs.id,
+        label=None if needs.label in columns else needs.label,
+        truth=None if needs.truth in columns else needs.truth,
+        numeric=others(needs.numeric),
+        string=others(needs.string),
+        vector=others(needs.vector),
+        keep=tuple(name for name in needs.keep if name not in columns),
+    )
 
 
 def check_columns(dataset: Dataset, needs: ColumnNeeds) -> list[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +20,7 @@ from ssl_dask.storage.row_layout import Block
 ProfileKind = Literal["numeric", "string", "vector", "bool", "other"]
 
 MAX_PLACES = 10
+MIN_CLASS_ROWS, MIN_VALUE_ROWS = 10, 20
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,57 @@ def profile_columns(dataset: Dataset, rows: int = 10_000) -> list[ColumnProfile]
     return [_profile(dataset, places, name) for name in dataset.schema.names]
 
 
+def columns_that_tell(
+    dataset: Dataset, names: Sequence[str], target: str, rows: int = 10_000
+) -> set[str]:
+    """Return the columns of which every value goes with one value of `target` only.
+
+    Such a column may hold the answer in other words, as the family of an attack tells whether
+    there was one. Nothing is said of a column where a value occurs in fewer than 20 rows on
+    average, nor where `target` has one value, or one of fewer than 10 rows: that could be chance.
+
+    Parameters
+    ----------
+    dataset, rows
+        As for `profile_columns`; rows without a value of `target` do not count.
+    names
+        Columns to look at.
+    target
+        Column of labels or of the truth.
+
+    Raises
+    ------
+    InputDataError
+        A file is damaged.
+    """
+    places = [place for place in _spread(dataset, rows) if _has(dataset, place, target)]
+    telling = set()
+    for name in names:
+        pairs = pa.concat_tables(
+            [
+                pa.table(
+                    {"value": decoded(table.column(name)), "target": decoded(table.column(target))}
+                )
+                for place in places
+                if _has(dataset, place, name)
+                for table in [read_rows(dataset, place, [name, target])]
+            ]
+            or [pa.table({"value": pa.nulls(0), "target": pa.nulls(0)})],
+            promote_options="permissive",
+        ).drop_null()
+        counts = pairs.group_by(["value", "target"]).aggregate([([], "count_all")])
+        n_values = len(counts["value"].unique())
+        classes = counts.group_by("target").aggregate([("count_all", "sum")])
+        if (
+            len(classes) > 1
+            and pc.min(classes["count_all_sum"]).as_py() >= MIN_CLASS_ROWS
+            and len(pairs) >= MIN_VALUE_ROWS * n_values
+            and len(counts) == n_values
+        ):
+            telling.add(name)
+    return telling
+
+
 def _spread(dataset: Dataset, rows: int) -> list[Block]:
     """Choose the rows of the sample."""
     groups = [
@@ -105,7 +158,7 @@ def _profile(dataset: Dataset, places: list[Block], name: str) -> ColumnProfile:
     n_sampled = n_missing = 0
     for place in places:
         n_sampled += place.n_rows
-        if name in dataset.partition_columns or _has(dataset, place, name):
+        if _has(dataset, place, name):
             values = decoded(read_rows(dataset, place, [name]).column(name))
             n_missing += pc.sum(values.is_null(nan_is_null=_is_float(values.type))).as_py()
             pieces.append(values)
@@ -153,7 +206,10 @@ def _kind(kind: pa.DataType, pieces: list[pa.ChunkedArray]) -> ProfileKind:
 
 
 def _has(dataset: Dataset, place: Block, name: str) -> bool:
-    return name in dataset.file_schemas[dataset.files[place.file].schema].names
+    return (
+        name in dataset.partition_columns
+        or name in dataset.file_schemas[dataset.files[place.file].schema].names
+    )
 
 
 def _is_float(kind: pa.DataType) -> bool:

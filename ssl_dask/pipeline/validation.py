@@ -1,0 +1,89 @@
+"""Whether a job and its input are sound: every mistake in one list, nothing computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ssl_dask.errors import InputDataError, JobSpecError, Problem, SslDaskError, kept, raise_all
+from ssl_dask.execution import Execution
+from ssl_dask.features import describe
+from ssl_dask.job_spec import JobSpec
+from ssl_dask.pipeline.inputs import Inputs, read_inputs, scan_rows
+from ssl_dask.storage.output_path import check_output_path
+
+Rows = list[tuple[str, str]]
+
+
+def validate_job(
+    spec: JobSpec | None, *, mistakes: Sequence[Problem] = (), schema_only: bool = False
+) -> Rows:
+    """Check a job and its input; write nothing.
+
+    Parameters
+    ----------
+    spec
+        The job; where it has mistakes, what is left of it, or None.
+    mistakes
+        What `read_job` found in the job file. With any, the files' footers are all that is looked
+        at: what the rows must hold depends on keys that may be the wrong ones.
+    schema_only
+        Look at the files' footers only.
+
+    Returns
+    -------
+    list of (name, value)
+        What was found, for printing.
+
+    Raises
+    ------
+    SslDaskError
+        With every mistake found in the job, the files, their columns, the rows, the labels and the
+        output's place; of the kind with the lowest exit code.
+    """
+    errors: list[SslDaskError] = [JobSpecError(list(mistakes))] if mistakes else []
+    summary: Rows = []
+    if spec is not None:
+        sound = len(errors)
+        inputs = Inputs.look(spec, errors)
+        if inputs is not None:
+            footers_only = schema_only or bool(mistakes)
+            with kept(errors):
+                summary = _check_rows(
+                    spec, inputs, footers_only=footers_only, whole=len(errors) == sound
+                )
+        with kept(errors):
+            check_output_path(spec.output.path, [] if inputs is None else inputs.local_paths)
+    raise_all(errors)
+    return summary
+
+
+def _check_rows(spec: JobSpec, inputs: Inputs, *, footers_only: bool, whole: bool) -> Rows:
+    """Check what stands in the files; `whole` says that all columns of the job can be read."""
+    dataset = inputs.dataset
+    summary = [
+        ("input", dataset.path),
+        ("rows", f"{dataset.n_rows:,} in {len(dataset.files):,} file(s)"),
+    ]
+    notes = list(dataset.notes)
+    if footers_only:
+        if inputs.seed_file is not None and inputs.seed_file.problems:
+            raise InputDataError(inputs.seed_file.problems)
+        summary.append(("checked", "names and types; the rows were not read"))
+    elif not whole:
+        scan_rows(spec, inputs, Execution())
+    else:
+        data = read_inputs(spec, inputs, Execution())
+        counts = data.labels.class_counts()
+        names = [str(value) for value in data.labels.classes.tolist()]
+        shown = [f"{name}: {n:,}" for name, n in zip(names, counts, strict=True)]
+        summary.append(("seeds", f"{data.labels.n_seeds:,} ({', '.join(shown[:30])})"))
+        # What only the values show: too many categories, more components than columns.
+        describe(data.reader, spec.features, Execution())
+        notes = [*data.notes, *data.seed_notes]
+    graph = spec.graph
+    if graph is not None and graph.kind == "knn" and graph.n_neighbors >= dataset.n_rows:
+        notes.append(
+            f"graph.n_neighbors is {graph.n_neighbors:,} and there are {dataset.n_rows:,} rows:"
+            " every row will be joined with every other"
+        )
+    return [*summary, *(("note", note) for note in notes)]

@@ -1,0 +1,90 @@
+"""Tasks on a cluster whose workers stop answering, and values that are sent to workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from dask import delayed
+from distributed import Client, LocalCluster, futures_of
+
+from ssl_dask.cluster import ask_workers
+from ssl_dask.errors import ComputeError
+from ssl_dask.execution import Execution
+
+
+@pytest.fixture(scope="module")
+def one_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, int]]:
+    """A client of one worker of its own, and the worker's process id."""
+    with (
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            local_directory=str(tmp_path_factory.mktemp("worker")),
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        (pid,) = client.run(os.getpid).values()
+        yield client, pid
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_results_of_a_worker_that_stopped_are_not_waited_for_without_end(
+    one_worker: tuple[Client, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, pid = one_worker
+    execution = Execution(client, stall_seconds=1.5)
+    tasks = [delayed(np.arange, pure=False)(n) for n in (3, 4)]
+    assert [len(one) for one in execution.compute(tasks, "before")] == [3, 4]
+    guarded = execution._wait
+
+    def then_stop(futures: Any, what: str) -> None:
+        # The results are made; the worker stops before they are fetched.
+        guarded(futures, what)
+        os.kill(pid, signal.SIGSTOP)
+
+    monkeypatch.setattr(execution, "_wait", then_stop)
+    try:
+        with pytest.raises(ComputeError, match="no task of 'sums' moved"):
+            execution.compute(tasks, "sums")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    monkeypatch.undo()
+    assert [len(one) for one in execution.compute(tasks, "after")] == [3, 4]
+
+
+def test_a_worker_that_does_not_answer_is_told(one_worker: tuple[Client, int]) -> None:
+    client, pid = one_worker
+    assert list(ask_workers(client, os.getpid).values()) == [pid]
+    with stopped(pid), pytest.raises(ComputeError, match="not all workers answered within 1 s"):
+        ask_workers(client, os.getpid, seconds=1.0)
+    (error,) = ask_workers(client, os.kill, pid, "no signal").values()
+    assert isinstance(error, TypeError)
+
+
+def test_placed_values_are_on_the_workers(cluster_client: Client) -> None:
+    values = [np.arange(5.0), np.ones((2, 3))]
+    for execution in (Execution(), Execution(cluster_client)):
+        sums = [delayed(np.sum, pure=False)(one) for one in execution.place(values)]
+        assert execution.compute(sums) == [10.0, 6.0]
+    (handle,) = Execution(cluster_client).place(values[:1], everywhere=True)
+    (future,) = futures_of(handle)
+    assert len(cluster_client.who_has(future)[future.key]) == 2
+    # The task itself is a name only.
+    assert all(len(str(task)) < 200 for task in dict(handle.dask).values())
