@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import dask
@@ -15,11 +16,16 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph, row_starts
 from ssl_dask.graph.knn_plan import strip_count, strips_per_link
 from ssl_dask.graph.row_strips import RowStrips, checked_rows, checked_shape, cut_rows
-from ssl_dask.graph.symmetric_graph import symmetric_graph
-from ssl_dask.kernels.edge_weights import SYMMETRIZE, WEIGHTS
+from ssl_dask.graph.symmetric_graph import (
+    check_choice,
+    check_weights,
+    symmetric_graph,
+    usual_symmetrize,
+)
 from ssl_dask.kernels.nearest_neighbours import update_nearest
 from ssl_dask.kernels.neighbour_lists import METRICS, Distances, RowIds, empty_lists
 from ssl_dask.kernels.sparse_neighbours import update_nearest_sparse
+from ssl_dask.kernels.symmetric_strip import SYMMETRIZE
 
 Lists = tuple[Distances, RowIds]
 
@@ -29,8 +35,8 @@ def knn_graph(
     n_neighbors: int = 15,
     *,
     metric: str = "euclidean",
-    weights: str = "gaussian",
-    symmetrize: str = "average",
+    weights: str | Sequence[str] = "gaussian",
+    symmetrize: str | None = None,
     client: Client | None = None,
     execution: Execution | None = None,
 ) -> BlockGraph:
@@ -50,9 +56,15 @@ def knn_graph(
         "euclidean", or "cosine": distance 1 - cos; rows of zeros are isolated.
     weights
         "gaussian": exp(-4 d^2 / d_k^2), d_k the distance to the row's last neighbour, at least
-        1e-3 of the median d_k; for cosine d^2 is 2 (1 - cos). "uniform": 1.
+        1e-3 of the median d_k; for cosine d^2 is 2 (1 - cos). "symmetric_gaussian": the same with
+        d_k(i) d_k(j) in place of d_k^2. "self_tuning": exp(-d^2 / (s_i s_j)), s the distance to
+        the 7th neighbour. "fuzzy": UMAP's memberships. "uniform": 1. The formulas and papers are
+        in `kernels.edge_weights`. Several names: the first are the graph's weights, the others
+        its `alternatives`, from one search.
     symmetrize
-        "average": (W + W^T) / 2. "union": the larger of w_ij and w_ji.
+        "average": (W + W^T) / 2. "union": the larger of w_ij and w_ji. "mutual": the smaller, so
+        only pairs that chose each other are joined. "fuzzy_union": a + b - a b. None: "average",
+        for fuzzy weights "fuzzy_union".
     client
         Runs on its cluster; default: in this process.
     execution
@@ -72,7 +84,8 @@ def knn_graph(
     """
     execution = chosen_execution(client, execution)
     check_choice("metric", metric, METRICS)
-    check_choice("weights", weights, WEIGHTS)
+    names = check_weights(weights)
+    symmetrize = symmetrize or usual_symmetrize(names[0])
     check_choice("symmetrize", symmetrize, SYMMETRIZE)
     check_n_neighbors(n_neighbors)
     places = max(min(int(n_neighbors), checked_shape(X)[0] - 1), 1)
@@ -84,7 +97,7 @@ def knn_graph(
         "kind": "knn",
         "n_neighbors": int(n_neighbors),
         "metric": metric,
-        "weights": weights,
+        "weights": names[0],
         "symmetrize": symmetrize,
         "search": "exact",
         "n_without_neighbours": sum(alone),
@@ -101,7 +114,7 @@ def knn_graph(
     return symmetric_graph(
         lists,
         rows.row_chunks,
-        weights=weights,
+        weights=names,
         symmetrize=symmetrize,
         settings=settings,
         execution=execution,
@@ -176,12 +189,6 @@ def chosen_execution(client: Client | None, execution: Execution | None) -> Exec
     if client is not None and execution is not None:
         raise GraphError("give client or execution, not both")
     return execution or Execution(client)
-
-
-def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise GraphError if `value` is none of `choices`."""
-    if value not in choices:
-        raise GraphError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, choices))}")
 
 
 def check_n_neighbors(n_neighbors: Any) -> None:
