@@ -1,36 +1,82 @@
-"""From neighbour lists to symmetric weights."""
+"""What the edges of neighbour lists weigh."""
 
 from __future__ import annotations
-
-from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from ssl_dask.kernels import edge_weights as ew
 from ssl_dask.kernels.edge_weights import (
+    BY_BOTH_ENDS,
+    LEAST_WEIGHT,
+    SCALE_PLACE,
+    WEIGHTS,
     distance_floor,
     edge_weights,
-    edges_by_strip,
-    last_distances,
-    symmetric_strip,
+    node_scales,
+    sampled_scales,
+    scale_squares,
 )
-from tests.oracles.brute_force_graph import nearest, squared_distances, weight_matrix
+from tests.oracles.brute_force_graph import nearest, squared_distances
+from tests.oracles.neighbour_weights import directed
 
 
-def some_lists(n=90, k=5, seed=0):
+def some_lists(n=90, k=9, seed=0):
     X = np.random.default_rng(seed).normal(size=(n, 3))
     X[10:14] = X[2]
-    return nearest(squared_distances(X, X), k)
+    distances, indices = nearest(squared_distances(X, X), k)
+    distances[4, 5:], indices[4, 5:] = np.inf, -1
+    distances[5], indices[5] = np.inf, -1
+    return distances, indices
 
 
-def test_gaussian_weights_follow_the_formula():
+def weighed(distances, indices, kind):
+    floor, scales = 0.0, None
+    if kind in SCALE_PLACE:
+        floor = distance_floor([sampled_scales(distances, indices, SCALE_PLACE[kind], 0, 1)])
+    if kind in BY_BOTH_ENDS:
+        scales = node_scales(distances, indices, kind, floor)
+    return edge_weights(distances, indices, kind, floor, scales, scales)
+
+
+@pytest.mark.parametrize("kind", WEIGHTS)
+@pytest.mark.parametrize("k", [1, 6, 9])
+def test_weights_follow_their_papers(kind, k):
+    distances, indices = some_lists(k=k) if k == 9 else (part[:, :k] for part in some_lists())
+    weights = weighed(distances, indices, kind)
+    want = directed(distances, indices, len(distances), kind)
+    got = np.zeros_like(want)
+    rows = np.broadcast_to(np.arange(len(indices))[:, None], indices.shape)[indices >= 0]
+    got[rows, indices[indices >= 0]] = weights[indices >= 0]
+    np.testing.assert_allclose(got, want, rtol=2e-6, atol=1e-30)
+    assert weights.dtype == np.float32
+    assert not weights[indices < 0].any()
+    if kind != "uniform" and k > 1:
+        assert len(np.unique(weights)) > 100
+
+
+def test_gaussian_weights_of_known_numbers():
     distances = np.array([[0.0, 1.0, 4.0], [2.0, 2.0, np.inf]])
     indices = np.array([[3, 1, 2], [4, 7, -1]])
-    weights = edge_weights(distances, indices, "gaussian", 0.0)
     want = [[1, np.exp(-1), np.exp(-4)], [np.exp(-4), np.exp(-4), 0]]
-    np.testing.assert_allclose(weights, want, rtol=1e-7)
-    assert weights.dtype == np.float32
+    np.testing.assert_allclose(edge_weights(distances, indices, "gaussian"), want, rtol=1e-7)
+
+
+def test_fuzzy_weights_of_a_row_add_up_to_log2():
+    distances = np.sort(np.random.default_rng(3).random((40, 15)), axis=1)
+    weights = edge_weights(distances, np.tile(np.arange(15), (40, 1)), "fuzzy")
+    np.testing.assert_allclose(weights.astype(float).sum(axis=1), 4.0, rtol=1e-6)
+    assert (weights[:, 0] == 1).all()
+
+
+def test_new_rows_lend_their_scale_to_their_neighbours():
+    distances = np.sort(np.random.default_rng(4).random((5, 9)), axis=1)
+    indices = np.tile(np.arange(100, 109), (5, 1))
+    gaussian = edge_weights(distances, indices, "gaussian")
+    np.testing.assert_allclose(
+        edge_weights(distances, indices, "symmetric_gaussian"), gaussian, rtol=1e-6
+    )
+    want = np.exp(-distances / distances[:, 6:7])
+    np.testing.assert_allclose(edge_weights(distances, indices, "self_tuning"), want, rtol=1e-6)
 
 
 def test_floor_keeps_rows_near_duplicates_from_sharp_weights():
@@ -44,6 +90,23 @@ def test_floor_keeps_rows_near_duplicates_from_sharp_weights():
     assert zeros.tolist() == [[1.0, 1.0]]
 
 
+@pytest.mark.parametrize("kind", BY_BOTH_ENDS)
+def test_neighbours_stay_joined_however_small_their_weight(kind):
+    distances, indices = np.array([[1e4, 1e4], [0.0, 0.0]]), np.array([[1, 1], [0, 0]])
+    scales = np.array([100.0, 0.0], dtype=np.float32)
+    weights = edge_weights(distances, indices, kind, 0.0, scales, scales)
+    assert weights[0].tolist() == [LEAST_WEIGHT] * 2
+    assert weights[1].tolist() == [1.0, 1.0]
+    assert np.float32(LEAST_WEIGHT) * np.float32(0.5) >= np.finfo(np.float32).tiny
+    thin = np.array([100.0, 1e-3], dtype=np.float32)
+    assert edge_weights(distances, indices, kind, 0.0, thin, thin)[0, 0] == LEAST_WEIGHT
+
+
+def test_copies_as_only_neighbours_weigh_one():
+    for kind in WEIGHTS:
+        assert weighed(np.zeros((3, 2)), np.array([[1, 2], [0, 2], [0, 1]]), kind).min() == 1
+
+
 def test_floor_is_a_thousandth_of_the_median_for_any_parts():
     last = np.random.default_rng(1).random(101) ** 2
     want = (1e-3 * np.sqrt(np.sort(last)[50])) ** 2
@@ -53,53 +116,24 @@ def test_floor_is_a_thousandth_of_the_median_for_any_parts():
 
 
 @pytest.mark.parametrize("every", [1, 3, 7])
-def test_last_distances_choose_rows_by_number(every):
+def test_sampled_scales_choose_rows_by_number(every):
     distances = np.arange(40.0).reshape(20, 2)
-    distances[6] = np.inf
-    distances[9, 1] = np.inf
-    whole = last_distances(distances, 0, every)
-    cut = [last_distances(distances[a:b], a, every) for a, b in [(0, 5), (5, 6), (6, 20)]]
-    np.testing.assert_array_equal(np.concatenate(cut), whole)
-    want = [2.0 * r + (r != 9) for r in range(0, 20, every) if r != 6]
-    assert whole.tolist() == want
-
-
-@pytest.mark.parametrize("symmetrize", ["average", "union"])
-@pytest.mark.parametrize("cuts", [(), (1,), (30, 31, 75)])
-def test_exchange_between_strips_gives_the_whole_matrix(symmetrize, cuts):
-    distances, indices = some_lists()
-    distances[4, 2:], indices[4, 2:] = np.inf, -1
-    n = len(distances)
-    floor = distance_floor([last_distances(distances, 0, 1)])
-    weights = edge_weights(distances, indices, "gaussian", floor)
-    bounds = [0, *cuts, n]
-    runs = list(pairwise(bounds))
-    starts = np.array(bounds[:-1])
-    turned = [edges_by_strip(indices[a:b], weights[a:b], a, starts, n) for a, b in runs]
-    strips = [
-        symmetric_strip(indices[a:b], weights[a:b], [pieces[s] for pieces in turned], n, symmetrize)
-        for s, (a, b) in enumerate(runs)
+    indices = np.ones((20, 2), dtype=np.int64)
+    distances[6], indices[6] = np.inf, -1
+    distances[9, 1], indices[9, 1] = np.inf, -1
+    whole = sampled_scales(distances, indices, None, 0, every)
+    cut = [
+        sampled_scales(distances[a:b], indices[a:b], None, a, every)
+        for a, b in [(0, 5), (5, 6), (6, 20)]
     ]
-    W = np.concatenate([strip.toarray() for strip in strips])
-    np.testing.assert_array_equal(W, W.T)
-    np.testing.assert_allclose(
-        W, weight_matrix(distances, indices, n, symmetrize=symmetrize), rtol=1e-6
-    )
-    assert all(strip.has_sorted_indices for strip in strips)
-    assert sum(strip.nnz for strip in strips) == np.count_nonzero(W) > n
+    np.testing.assert_array_equal(np.concatenate(cut), whole)
+    assert whole.tolist() == [2.0 * r + (r != 9) for r in range(0, 20, every) if r != 6]
 
 
-def test_edges_name_rows_of_their_strip():
-    indices = np.array([[2, 0], [3, -1]])
-    weights = np.array([[0.5, 0.25], [0.125, 0]], dtype=np.float32)
-    pieces = edges_by_strip(indices, weights, 10, np.array([0, 2]), 12)
-    assert [edges.rows.tolist() for edges in pieces] == [[0], [0, 1]]
-    assert [edges.columns.tolist() for edges in pieces] == [[10], [10, 11]]
-    assert [edges.weights.tolist() for edges in pieces] == [[0.25], [0.5, 0.125]]
-    assert pieces[0].rows.dtype == np.int32
-
-
-def test_choices_are_those_that_the_kernels_know():
-    distances, indices = some_lists(20, 3)
-    for weights in ew.WEIGHTS:
-        assert (edge_weights(distances, indices, weights, 0.0) > 0).all()
+def test_scale_is_the_neighbour_at_its_place_or_the_last():
+    distances, indices = some_lists()
+    squares = scale_squares(distances, indices, 7)
+    assert squares[0] == distances[0, 6]
+    assert squares[4] == distances[4, 4]
+    assert squares[5] == -1
+    assert scale_squares(distances, indices, None)[0] == distances[0, 8]

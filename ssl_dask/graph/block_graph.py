@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -28,7 +28,7 @@ from ssl_dask.kernels.sparse_rows import (
     with_index_dtype,
 )
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 ROUNDING = 1e-6
 """Relative difference of w_ij and w_ji that is taken for rounding, not for a directed graph."""
 
@@ -57,6 +57,9 @@ class BlockGraph:
         How the graph was made, in JSON types.
     order
         The node of each row; None: node i is row i.
+    alternatives
+        Further weights of the same edges by name: one float32 array (entries of the strip,) a
+        strip. Propagation does not look at them; `weighted` makes a graph of them.
     """
 
     strips: tuple[Delayed, ...]
@@ -64,6 +67,7 @@ class BlockGraph:
     n_edges: int
     settings: Mapping[str, Any]
     order: NodeOrder | None = None
+    alternatives: Mapping[str, tuple[Delayed, ...]] = field(default_factory=dict)
 
     @property
     def n_nodes(self) -> int:
@@ -91,6 +95,26 @@ class BlockGraph:
         One task a strip. A node's is added up in float64 in column order, whatever the strips.
         """
         return execution.persist([dask.delayed(row_sums)(s) for s in self.strips], "degrees")
+
+    def weighted(self, name: str) -> BlockGraph:
+        """Return the graph with the weights that `alternatives` has under `name`.
+
+        It shares the entries' places with this graph where both are on one worker.
+
+        Raises
+        ------
+        GraphError
+            There are no such weights.
+        """
+        if name not in self.alternatives:
+            there = ", ".join(map(repr, self.alternatives)) or "none"
+            raise GraphError(f"the graph has no other weights {name!r}; it has {there}")
+        strips = tuple(
+            dask.delayed(_with_data)(strip, data)
+            for strip, data in zip(self.strips, self.alternatives[name], strict=True)
+        )
+        settings = {**self.settings, "weights": name}
+        return replace(self, strips=strips, settings=settings, alternatives={})
 
     def to_scipy(self, execution: Execution | None = None) -> sp.csr_array:
         """Return W as one csr_array float32 (M, M) in this process (8 bytes an entry).
@@ -200,7 +224,11 @@ class BlockGraph:
         folder, execution = Path(folder).absolute(), execution or Execution()
         write = dask.delayed(_write_strip, pure=False)
         tasks = [
-            write(str(folder / _strip_name(number)), strip)
+            write(
+                str(folder / _strip_name(number)),
+                strip,
+                [data[number] for data in self.alternatives.values()],
+            )
             for number, strip in enumerate(self.strips)
         ]
         execution.compute(tasks, "save graph")
@@ -216,6 +244,7 @@ class BlockGraph:
             "row_chunks": None if self.order is None else self.order.row_chunks,
             "n_edges": self.n_edges,
             "settings": self.settings,
+            "alternatives": list(self.alternatives),
         }
         (folder / "graph.json").write_text(json.dumps(about, indent=1) + "\n")
 
@@ -262,21 +291,26 @@ class BlockGraph:
                 for path, n in zip(order_paths, row_chunks, strict=True)
             ]
             order = NodeOrder(tuple(blocks), tuple(row_chunks), n_nodes)
-        return cls(tuple(strips), chunks, about["n_edges"], about["settings"], order)
+        alternatives = {
+            name: tuple(dask.delayed(_read_data, pure=False)(str(path), position) for path in paths)
+            for position, name in enumerate(about["alternatives"])
+        }
+        return cls(tuple(strips), chunks, about["n_edges"], about["settings"], order, alternatives)
 
     def with_strips(self, strips: tuple[Delayed, ...], order: NodeOrder | None) -> BlockGraph:
-        """Return the same graph whose parts lie elsewhere."""
-        return BlockGraph(strips, self.node_chunks, self.n_edges, self.settings, order)
+        """Return the same graph whose parts lie elsewhere, without its alternatives."""
+        return replace(self, strips=strips, order=order, alternatives={})
 
     def fetched(self, execution: Execution, what: str = "load graph") -> BlockGraph:
         """Return the graph with all of its parts held by `execution`."""
+        order = self.order
         strips = tuple(execution.persist(self.strips, what))
-        if self.order is None:
-            return self.with_strips(strips, None)
-        blocks = tuple(execution.persist(self.order.blocks, what))
-        return self.with_strips(
-            strips, NodeOrder(blocks, self.order.row_chunks, self.order.n_nodes)
-        )
+        alternatives = {
+            name: tuple(execution.persist(data, what)) for name, data in self.alternatives.items()
+        }
+        if order is not None:
+            order = replace(order, blocks=tuple(execution.persist(order.blocks, what)))
+        return replace(self, strips=strips, order=order, alternatives=alternatives)
 
 
 def even_chunks(n_rows: int, n_parts: int) -> tuple[int, ...]:
@@ -330,9 +364,15 @@ def _read_nodes(path: str, n_rows: int) -> npt.NDArray[np.int64]:
     return nodes
 
 
-def _write_strip(path: str, strip: sp.csr_array) -> None:
+def _with_data(strip: sp.csr_array, data: npt.NDArray[np.float32]) -> sp.csr_array:
+    return sp.csr_array((data, strip.indices, strip.indptr), shape=strip.shape)
+
+
+def _write_strip(path: str, strip: sp.csr_array, more: Sequence[npt.NDArray[np.float32]]) -> None:
+    parts: dict[str, Any] = {"data": strip.data, "indices": strip.indices, "indptr": strip.indptr}
+    parts |= {_data_name(position): data for position, data in enumerate(more)}
     try:
-        np.savez(path, data=strip.data, indices=strip.indices, indptr=strip.indptr)
+        np.savez(path, **parts)
     except OSError as error:
         # NumPy's error of a full disk does not name the file.
         error.filename = error.filename or path
@@ -344,5 +384,18 @@ def _read_strip(path: str, n_rows: int, n_columns: int) -> sp.csr_array:
         with np.load(path, allow_pickle=False) as arrays:
             parts = (arrays["data"], arrays["indices"], arrays["indptr"])
             return with_index_dtype(sp.csr_array(parts, shape=(n_rows, n_columns)))
+    except (ValueError, KeyError, EOFError, OSError, BadZipFile) as error:
+        raise GraphError("a strip of the saved graph cannot be read", file=path) from error
+
+
+def _data_name(position: int) -> str:
+    return f"data{position}"
+
+
+def _read_data(path: str, position: int) -> npt.NDArray[np.float32]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            data: npt.NDArray[np.float32] = arrays[_data_name(position)]
+            return data
     except (ValueError, KeyError, EOFError, OSError, BadZipFile) as error:
         raise GraphError("a strip of the saved graph cannot be read", file=path) from error

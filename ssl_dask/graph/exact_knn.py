@@ -92,12 +92,6 @@ def chosen_execution(client: Client | None, execution: Execution | None) -> Exec
     return execution or Execution(client)
 
 
-def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise GraphError if `value` is none of `choices`."""
-    if value not in choices:
-        raise GraphError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, choices))}")
-
-
 def check_n_neighbors(n_neighbors: Any) -> None:
     """Raise GraphError if `n_neighbors` is no whole number >= 1."""
     if isinstance(n_neighbors, bool) or not isinstance(n_neighbors, (int, np.integer)):

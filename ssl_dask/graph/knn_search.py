@@ -13,12 +13,12 @@ from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.exact_knn import (
     Lists,
-    check_choice,
     check_n_neighbors,
     nearest_lists,
     search_strips,
 )
 from ssl_dask.graph.row_strips import checked_rows
+from ssl_dask.graph.symmetric_graph import check_choice
 from ssl_dask.kernels.neighbour_lists import METRICS
 
 Found = tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]] | tuple[da.Array, da.Array]

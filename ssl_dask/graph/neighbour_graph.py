@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import dask
@@ -14,7 +15,6 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.graph.exact_knn import (
     Lists,
-    check_choice,
     check_n_neighbors,
     chosen_execution,
     nearest_lists,
@@ -25,9 +25,14 @@ from ssl_dask.graph.routed_knn import routed_lists
 from ssl_dask.graph.routed_plan import EXACT_ROWS, SHARD_MEMORY
 from ssl_dask.graph.row_exchange import FileExchange, RowExchange, TaskExchange
 from ssl_dask.graph.row_strips import RowStrips, checked_rows
-from ssl_dask.graph.symmetric_graph import symmetric_graph
-from ssl_dask.kernels.edge_weights import SYMMETRIZE, WEIGHTS
+from ssl_dask.graph.symmetric_graph import (
+    check_choice,
+    check_weights,
+    symmetric_graph,
+    usual_symmetrize,
+)
 from ssl_dask.kernels.neighbour_lists import METRICS
+from ssl_dask.kernels.symmetric_strip import SYMMETRIZE
 
 SEARCHES = ("auto", "exact", "routed")
 
@@ -37,8 +42,8 @@ def knn_graph(
     n_neighbors: int = 15,
     *,
     metric: str = "euclidean",
-    weights: str = "gaussian",
-    symmetrize: str = "average",
+    weights: str | Sequence[str] = "gaussian",
+    symmetrize: str | None = None,
     search: str = "auto",
     target_recall: float = 0.98,
     shard_memory: int = SHARD_MEMORY,
@@ -62,9 +67,15 @@ def knn_graph(
         "euclidean", or "cosine": distance 1 - cos; rows of zeros are isolated.
     weights
         "gaussian": exp(-4 d^2 / d_k^2), d_k the distance to the row's last neighbour, at least
-        1e-3 of the median d_k; for cosine d^2 is 2 (1 - cos). "uniform": 1.
+        1e-3 of the median d_k; for cosine d^2 is 2 (1 - cos). "symmetric_gaussian": the same with
+        d_k(i) d_k(j) in place of d_k^2. "self_tuning": exp(-d^2 / (s_i s_j)), s the distance to
+        the 7th neighbour. "fuzzy": UMAP's memberships. "uniform": 1. The formulas and papers are
+        in `kernels.edge_weights`. Several names: the first are the graph's weights, the others
+        its `alternatives`, from one search.
     symmetrize
-        "average": (W + W^T) / 2. "union": the larger of w_ij and w_ji.
+        "average": (W + W^T) / 2. "union": the larger of w_ij and w_ji. "mutual": the smaller, so
+        only pairs that chose each other are joined. "fuzzy_union": a + b - a b. None: "average",
+        for fuzzy weights "fuzzy_union".
     search
         "exact": all pairs of rows. "routed": rows that lie near each other are brought together in
         shards and compared there; copies of a row are one node. "auto": routed for dense rows
@@ -101,7 +112,8 @@ def knn_graph(
     """
     execution = chosen_execution(client, execution)
     check_choice("metric", metric, METRICS)
-    check_choice("weights", weights, WEIGHTS)
+    names = check_weights(weights)
+    symmetrize = symmetrize or usual_symmetrize(names[0])
     check_choice("symmetrize", symmetrize, SYMMETRIZE)
     check_choice("search", search, SEARCHES)
     check_n_neighbors(n_neighbors)
@@ -113,7 +125,7 @@ def knn_graph(
         "kind": "knn",
         "n_neighbors": int(n_neighbors),
         "metric": metric,
-        "weights": weights,
+        "weights": names[0],
         "symmetrize": symmetrize,
         "notes": [],
     }
@@ -142,7 +154,7 @@ def knn_graph(
     graph = symmetric_graph(
         lists,
         chunks,
-        weights=weights,
+        weights=names,
         symmetrize=symmetrize,
         settings=settings,
         execution=execution,

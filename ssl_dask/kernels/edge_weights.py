@@ -1,182 +1,135 @@
-"""Neighbour lists -> weighted edges -> rows of a symmetric weight matrix."""
+"""What the edges of neighbour lists weigh."""
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
 from ssl_dask.kernels.neighbour_lists import Distances, RowIds
-from ssl_dask.kernels.sparse_rows import index_dtype, with_index_dtype
 
-WEIGHTS = ("gaussian", "uniform")
-SYMMETRIZE = ("average", "union")
+WEIGHTS = ("gaussian", "uniform", "self_tuning", "symmetric_gaussian", "fuzzy")
+SCALE_PLACE = {"gaussian": None, "symmetric_gaussian": None, "self_tuning": 7}
+"""Weights with a scale -> the neighbour whose distance it is, counted from 1; None: the last."""
+BY_BOTH_ENDS = ("self_tuning", "symmetric_gaussian")
+"""Weights that depend on the scale of the neighbour too."""
 FLOOR_SHARE = 1e-3
-"""Least d_k, as a share of the median d_k."""
+"""Least scale of a row, as a share of the median scale."""
 MEDIAN_ROWS = 2**20
-"""The median d_k is that of at most so many rows, evenly spread by row number."""
+"""The median scale is that of at most so many rows, evenly spread by row number."""
+LEAST_WEIGHT = 2.0**-125
+"""No edge weighs less, so that neighbours stay joined; its half is the least normal float32."""
+SIGMA_SHARE = 1e-3
+"""Least sigma of fuzzy weights, as a share of the row's mean distance."""
+
+Weights = npt.NDArray[np.float32]
 
 
-class Edges(NamedTuple):
-    """Edges from the rows of a strip to rows of another: int row and column, float32 weight."""
-
-    rows: npt.NDArray[Any]
-    columns: npt.NDArray[Any]
-    weights: npt.NDArray[np.float32]
-
-
-def last_distances(distances: Distances, first_row: int, every: int) -> Distances:
-    """Return the distance to the last neighbour of rows 0, `every`, 2 `every`, ... of the graph.
+def scale_squares(distances: Distances, indices: RowIds, place: int | None) -> Distances:
+    """Return d^2 to the neighbour at `place` of each row, float64 (n,); -1 without neighbours.
 
     Parameters
     ----------
-    distances
-        float64 (n, k) lists of the rows `first_row`, `first_row + 1`, ...
-
-    Returns
-    -------
-    float64 array: one a chosen row that has a neighbour.
+    distances, indices
+        float64 and int64 (n, k) lists of d^2.
+    place
+        Counted from 1; rows with fewer neighbours give their last. None: always the last.
     """
-    chosen = distances[-first_row % every :: every]
-    last = np.where(np.isfinite(chosen), chosen, -1.0).max(axis=1, initial=-1.0)
-    return last[last >= 0]
+    return _scale_squares(distances, indices, place or indices.shape[1])
 
 
-def distance_floor(last: list[Distances]) -> float:
-    """Return the least d_k^2 that a gaussian weight is scaled by: (1e-3 median d_k)^2.
+def sampled_scales(
+    distances: Distances, indices: RowIds, place: int | None, first_row: int, every: int
+) -> Distances:
+    """Return `scale_squares` of the rows 0, `every`, 2 `every`, ... of the graph that have any.
+
+    The lists are those of the rows `first_row`, `first_row + 1`, ...
+    """
+    chosen = slice(-first_row % every, None, every)
+    squares = scale_squares(distances[chosen], indices[chosen], place)
+    return squares[squares >= 0]
+
+
+def distance_floor(squares: list[Distances]) -> float:
+    """Return the least d^2 that weights are scaled by: (1e-3 median d)^2.
 
     The median is an element (the lower of the two middle ones), so it does not depend on the
     order of the parts; 0 if no row has a neighbour.
     """
-    together = np.concatenate(last)
+    together = np.concatenate(squares)
     if len(together) == 0:
         return 0.0
     middle = (len(together) - 1) // 2
     return float(np.partition(together, middle)[middle]) * FLOOR_SHARE**2
 
 
+def node_scales(distances: Distances, indices: RowIds, weights: str, floor: float) -> Weights:
+    """Return the scale of each row for weights `BY_BOTH_ENDS`, a distance, float32 (n,)."""
+    squares = scale_squares(distances, indices, SCALE_PLACE[weights])
+    return np.sqrt(np.maximum(squares, floor)).astype(np.float32)
+
+
 def edge_weights(
-    distances: Distances, indices: RowIds, weights: str, floor: float
-) -> npt.NDArray[np.float32]:
+    distances: Distances,
+    indices: RowIds,
+    weights: str,
+    floor: float = 0.0,
+    own_scales: Weights | None = None,
+    scales: Weights | None = None,
+) -> Weights:
     """Return the weight of each place of the lists, float32 (n, k); 0 where there is nobody.
 
-    "gaussian" is exp(-4 d^2 / d_k^2) with d_k the distance to the row's last neighbour, at least
-    the square root of `floor` (Calder, Cook, Thorpe and Slepcev, Poisson Learning, ICML 2020); it
-    is 1 at distance 0. "uniform" is 1.
+    "uniform"
+        1.
+    "gaussian"
+        exp(-4 d^2 / d_k^2), d_k the distance to the row's last neighbour (Calder, Cook, Thorpe and
+        Slepcev, Poisson Learning, ICML 2020).
+    "symmetric_gaussian"
+        exp(-4 d^2 / (d_k(i) d_k(j))): the same with the scales of both ends.
+    "self_tuning"
+        exp(-d^2 / (s_i s_j)), s the distance to the 7th neighbour (Zelnik-Manor and Perona,
+        Self-Tuning Spectral Clustering, NIPS 2004, section 2).
+    "fuzzy"
+        exp(-(d - rho) / sigma) beyond rho, else 1; rho is the smallest distance above 0 and sigma
+        such that the weights of the k neighbours add up to log2(k + 1), at least 1e-3 of the mean
+        distance (McInnes, Healy and Melville, UMAP, 2018, section 3.1, whose k counts the row
+        itself).
 
     Parameters
     ----------
-    distances
-        float64 (n, k) lists of d^2; for cosine (1 - cos) = d^2 / 2 of the unit vectors, which has
-        the same ratio.
+    distances, indices
+        float64 and int64 (n, k) lists of d^2; for cosine (1 - cos) = d^2 / 2 of the unit vectors:
+        no weight depends on the unit of the distances.
     floor
-        As `distance_floor` gives it.
+        Least squared scale, as `distance_floor` gives it; only for weights in `SCALE_PLACE`.
+    own_scales, scales
+        `node_scales` of these rows, (n,), and of all nodes, (M,); only for `BY_BOTH_ENDS`. None:
+        a neighbour is taken to have the scale of the row, for rows that are no nodes.
     """
     if weights == "uniform":
         return (indices >= 0).astype(np.float32)
-    return _gaussian(distances, indices, floor)
-
-
-def edges_by_strip(
-    indices: RowIds,
-    weights: npt.NDArray[np.float32],
-    first_row: int,
-    starts: npt.NDArray[np.int64],
-    n_rows: int,
-) -> tuple[Edges, ...]:
-    """Return the edges of the lists turned round, for each strip those that end in it.
-
-    Parameters
-    ----------
-    indices, weights
-        Lists (n, k) of the rows `first_row`, `first_row + 1`, ... and the weight of each place.
-    starts
-        int64 array: the first row of each strip, ascending.
-    n_rows
-        Rows N of the graph.
-
-    Returns
-    -------
-    One `Edges` a strip; `rows` count from the strip's first row, `columns` are row numbers.
-    """
-    ends = indices.ravel()
-    there = ends >= 0
-    owners = np.repeat(np.arange(len(indices), dtype=np.int64) + first_row, indices.shape[1])[there]
-    ends, w = ends[there], weights.ravel()[there]
-    strip = np.searchsorted(starts, ends, side="right") - 1
-    order = np.argsort(strip, kind="stable")
-    ends, owners, w, strip = ends[order], owners[order], w[order], strip[order]
-    bounds = np.searchsorted(strip, np.arange(len(starts) + 1))
-    dtype = index_dtype(n_rows)
-    return tuple(
-        Edges(
-            (ends[a:b] - starts[number]).astype(dtype),
-            owners[a:b].astype(dtype),
-            w[a:b].copy(),
-        )
-        for number, (a, b) in enumerate(pairwise(bounds))
+    if weights == "gaussian":
+        return _gaussian(distances, indices, floor)
+    if weights == "fuzzy":
+        return _fuzzy(distances, indices)
+    factor = 4.0 if weights == "symmetric_gaussian" else 1.0
+    own = node_scales(distances, indices, weights, floor) if own_scales is None else own_scales
+    return _by_both_ends(
+        distances, indices, factor, own, own if scales is None else scales, scales is None
     )
 
 
-def symmetric_strip(
-    indices: RowIds,
-    weights: npt.NDArray[np.float32],
-    incoming: list[Edges],
-    n_rows: int,
-    symmetrize: str,
-) -> sp.csr_array:
-    """Return the rows of (W + W^T) / 2 ("average") or max(W, W^T) ("union") of one strip.
-
-    Both are the same for w_ij and w_ji, bit for bit, whatever the strips.
-
-    Parameters
-    ----------
-    indices, weights
-        Lists (n, k) of the strip's rows and the weight of each place: its rows of W.
-    incoming
-        From every strip, the edges that end in this one: its rows of W^T.
-
-    Returns
-    -------
-    csr_array float32 (n, N), columns sorted.
-    """
-    shape = (len(indices), n_rows)
-    own = _canonical(
-        np.repeat(np.arange(len(indices), dtype=index_dtype(n_rows)), indices.shape[1]),
-        indices.ravel().astype(index_dtype(n_rows)),
-        weights.ravel(),
-        shape,
-    )
-    turned = _canonical(
-        np.concatenate([edges.rows for edges in incoming]),
-        np.concatenate([edges.columns for edges in incoming]),
-        np.concatenate([edges.weights for edges in incoming]),
-        shape,
-    )
-    if symmetrize == "union":
-        strip = own.maximum(turned)
-    else:
-        strip = own + turned
-        strip.data *= np.float32(0.5)
-    strip = sp.csr_array(strip)
-    strip.sort_indices()
-    return with_index_dtype(strip)
-
-
-def _canonical(
-    rows: npt.NDArray[Any],
-    columns: npt.NDArray[Any],
-    weights: npt.NDArray[np.float32],
-    shape: tuple[int, int],
-) -> sp.csr_array:
-    there = columns >= 0
-    matrix = sp.coo_array((weights[there], (rows[there], columns[there])), shape=shape).tocsr()
-    matrix.sort_indices()
-    return matrix
+@numba.njit(nogil=True, cache=True)
+def _scale_squares(distances: Any, indices: Any, place: int) -> Any:
+    n, k = distances.shape
+    out = np.full(n, -1.0)
+    for i in range(n):
+        for j in range(min(place, k)):
+            if indices[i, j] >= 0:
+                out[i] = distances[i, j]
+    return out
 
 
 @numba.njit(nogil=True, cache=True)
@@ -193,3 +146,74 @@ def _gaussian(distances: Any, indices: Any, floor: float) -> Any:
             if indices[i, j] >= 0:
                 weights[i, j] = 1.0 if scale == 0 else np.exp(-4.0 * distances[i, j] / scale)
     return weights
+
+
+@numba.njit(nogil=True, cache=True)
+def _by_both_ends(
+    distances: Any, indices: Any, factor: float, own: Any, scales: Any, alike: bool
+) -> Any:
+    n, k = distances.shape
+    weights = np.zeros((n, k), np.float32)
+    for i in range(n):
+        for j in range(k):
+            if indices[i, j] < 0:
+                continue
+            other = scales[i] if alike else scales[indices[i, j]]
+            square = np.float64(own[i]) * np.float64(other)
+            if square > 0:
+                weight = np.exp(-factor * distances[i, j] / square)
+            else:
+                weight = 1.0 if distances[i, j] == 0 else 0.0
+            weights[i, j] = max(weight, LEAST_WEIGHT)
+    return weights
+
+
+@numba.njit(nogil=True, cache=True)
+def _fuzzy(distances: Any, indices: Any) -> Any:
+    n, k = distances.shape
+    weights = np.zeros((n, k), np.float32)
+    beyond = np.empty(k)
+    for i in range(n):
+        rho, total, there = 0.0, 0.0, 0
+        for j in range(k):
+            if indices[i, j] >= 0:
+                beyond[there] = np.sqrt(distances[i, j])
+                if rho == 0.0:
+                    rho = beyond[there]
+                total += beyond[there]
+                there += 1
+        if there == 0:
+            continue
+        for j in range(there):
+            beyond[j] = max(beyond[j] - rho, 0.0)
+        rate = _fuzzy_rate(beyond, there, np.log2(there + 1.0), total / (there + 1.0))
+        place = 0
+        for j in range(k):
+            if indices[i, j] >= 0:
+                weights[i, j] = max(np.exp(-beyond[place] * rate), LEAST_WEIGHT)
+                place += 1
+    return weights
+
+
+@numba.njit(nogil=True, cache=True)
+def _fuzzy_rate(beyond: Any, n: int, target: float, mean: float) -> float:
+    """Return 1 / sigma: the root of sum exp(-beyond u) = target, no more than 1e3 / mean.
+
+    The sum is convex and falls with u, so Newton's steps from 0 never pass the root.
+    """
+    if mean == 0.0:
+        return 0.0
+    most = 1.0 / (SIGMA_SHARE * mean)
+    u = 0.0
+    for _ in range(100):
+        value, slope = -target, 0.0
+        for j in range(n):
+            e = np.exp(-beyond[j] * u)
+            value += e
+            slope += e * beyond[j]
+        if value <= 1e-9 * target:
+            break
+        if slope * (most - u) <= value:
+            return most
+        u += value / slope
+    return min(u, most)

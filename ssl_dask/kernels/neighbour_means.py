@@ -39,9 +39,10 @@ def nearest_means(
     F
         float32 (N, C): distributions of the training rows.
     weights
-        "gaussian" or "uniform", as for the graph.
+        As for the graph; where they depend on the scales of both ends, the training row is taken
+        to have that of the new row.
     """
-    w = edge_weights(squares, indices, weights, 0.0)
+    w = edge_weights(squares, indices, weights)
     return normalise_rows(_add_chosen(w, indices, np.ascontiguousarray(F)))
 
 
