@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union
 
-from dask.utils import parse_bytes
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ssl_dask.decision import DecisionSpec
@@ -22,7 +21,7 @@ from ssl_dask.features import FeatureGroup
 from ssl_dask.graph import GraphSpec
 from ssl_dask.plain_yaml import MAX_FILE_BYTES, parse_yaml
 from ssl_dask.propagation import METHODS
-from ssl_dask.spec_model import SpecModel
+from ssl_dask.spec_model import SpecModel, checked_size
 
 MAX_REPAIRS = 5
 MIN_WORKER_BYTES = 384 * 2**20
@@ -118,14 +117,10 @@ class ClusterSpec(SpecModel):
     @field_validator("memory")
     @classmethod
     def _memory_is_a_size(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"\d+(\.\d+)?\s*[KMGT]i?B", value.strip()):
-            raise ValueError("write a size with its unit, such as 2GiB or 500MB")
-        if value is not None and parse_bytes(value) < MIN_WORKER_BYTES:
-            raise ValueError(
-                f"a worker needs {MIN_WORKER_BYTES >> 20} MiB at least: Python and its libraries"
-                " alone take 300"
-            )
-        return value
+        if value is None:
+            return None
+        why = ": a worker's Python and its libraries alone take 300"
+        return checked_size(value, at_least=MIN_WORKER_BYTES, why=why)
 
     @model_validator(mode="after")
     def _no_ignored_keys(self) -> ClusterSpec:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+from dask.utils import parse_bytes
 from pydantic import BaseModel, ConfigDict
 
 
@@ -11,3 +14,20 @@ class SpecModel(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True
     )
+
+
+def checked_size(value: str, *, at_least: int, why: str = "") -> str:
+    """Return a size such as 2GiB; raise ValueError if it has no unit or is too small.
+
+    Parameters
+    ----------
+    at_least
+        Smallest number of bytes.
+    why
+        What needs so many.
+    """
+    if not re.fullmatch(r"\d+(\.\d+)?\s*[KMGT]i?B", value.strip()):
+        raise ValueError("write a size with its unit, such as 2GiB or 500MB")
+    if parse_bytes(value) < at_least:
+        raise ValueError(f"must be {at_least >> 20} MiB at least{why}")
+    return value

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ssl_dask.graph.block_graph import BlockGraph
 
 N_LARGEST = 20
+HUB_DEGREES = 5
+"""A node with more than so many times the neighbours of the median node is a hub."""
 DEGREE_QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
@@ -76,8 +78,8 @@ def graph_summary(
     """Return what a report says about `graph`, in JSON types.
 
     Counts of edges (each undirected edge once), isolated rows, components and the sizes of the
-    largest, exact quantiles of the number of neighbours, and the share of edges that join rows
-    of different strips (what a sweep of propagation has to move). `components` spares finding
+    largest, exact quantiles of the number of neighbours, hubs, and the share of edges that join
+    rows of different strips (what a sweep of propagation has to move). `components` spares finding
     them again.
     """
     components = components or graph.components(execution)
@@ -93,6 +95,7 @@ def graph_summary(
     for degrees, _ in counted:
         for degree, rows in degrees.items():
             histogram[degree] = histogram.get(degree, 0) + rows
+    middle = max(_quantiles(histogram, graph.n_nodes)["0.5"], 1)
     return {
         "n_rows": graph.n_rows,
         "n_nodes": graph.n_nodes,
@@ -101,6 +104,7 @@ def graph_summary(
         "n_components": components.n_components,
         "largest_components": list(components.largest_sizes),
         "neighbours": _quantiles(histogram, graph.n_nodes),
+        "n_hubs": sum(n for degree, n in histogram.items() if degree > HUB_DEGREES * middle),
         "n_strips": len(graph.strips),
         "crossing_share": n_crossing / graph.n_edges if graph.n_edges else 0.0,
         "settings": dict(graph.settings),

@@ -4,12 +4,29 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from dask.utils import parse_bytes
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-from ssl_dask.spec_model import SpecModel
+from ssl_dask.spec_model import SpecModel, checked_size
+
+SMALLEST_SHARD = 16 * 2**20
 
 _ONLY_FOR = {
-    "knn": ("n_neighbors", "metric", "weights", "symmetrize"),
+    "knn": (
+        "n_neighbors",
+        "metric",
+        "weights",
+        "symmetrize",
+        "search",
+        "target_recall",
+        "shard_memory",
+    ),
     "rbf": ("gamma",),
 }
 
@@ -27,8 +44,26 @@ class GraphSpec(SpecModel):
     """Weight of an edge (kind: knn): exp(-4 d^2 / d_k^2), or 1."""
     symmetrize: Literal["average", "union"] = "average"
     """How the two weights of a pair become one (kind: knn): their mean, or the larger."""
+    search: Literal["auto", "exact", "routed"] = "auto"
+    """How neighbours are looked for (kind: knn): exact compares all pairs of rows; routed brings
+    near rows together and compares those, for any number of rows; auto: routed from 30,000 rows."""
+    target_recall: Annotated[float, Field(gt=0, le=1)] = 0.98
+    """Share of the true neighbours that a routed search must find, measured on 1,000 rows."""
+    shard_memory: str = "384MiB"
+    """Memory of the task that searches one shard of a routed search. More makes fewer and larger
+    shards, on any cluster the same."""
     gamma: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 20.0
     """Weight exp(-gamma d^2) of a pair of rows at distance d (kind: rbf)."""
+
+    @field_validator("shard_memory")
+    @classmethod
+    def _shard_memory_is_a_size(cls, value: str) -> str:
+        return checked_size(value, at_least=SMALLEST_SHARD)
+
+    @property
+    def shard_bytes(self) -> int:
+        """Bytes of `shard_memory`."""
+        return int(parse_bytes(self.shard_memory))
 
     @model_validator(mode="after")
     def _no_ignored_keys(self) -> GraphSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -47,7 +48,7 @@ def knn_graph(
     search: str = "auto",
     target_recall: float = 0.98,
     shard_memory: int = SHARD_MEMORY,
-    scratch: str | None = None,
+    scratch: str | Path | None = None,
     client: Client | None = None,
     execution: Execution | None = None,
 ) -> BlockGraph:

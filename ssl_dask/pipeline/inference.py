@@ -102,6 +102,11 @@ def build_graph(
             metric=spec.metric,
             weights=spec.weights,
             symmetrize=spec.symmetrize,
+            search=spec.search,
+            target_recall=spec.target_recall,
+            shard_memory=spec.shard_bytes,
+            # The folder of checkpoints is one that all workers see.
+            scratch=None if execution.client is None else str(checkpoints.new("exchange")),
             execution=execution,
         )
     folder = checkpoints.new(GRAPH_CHECKPOINT)

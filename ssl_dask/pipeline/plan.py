@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from ssl_dask.cluster import local_workers
 from ssl_dask.features.feature_groups import CategoricalGroup, NumericGroup, TextGroup, VectorGroup
-from ssl_dask.graph.graph_estimate import estimate_graph
+from ssl_dask.graph.graph_estimate import GraphEstimate, estimate_graph
+from ssl_dask.graph.graph_spec import GraphSpec
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.pipeline.inputs import Inputs, plan_blocks
 from ssl_dask.storage.dataset import Dataset
@@ -87,7 +88,7 @@ def plan_job(spec: JobSpec) -> Rows:
     values = passes * layout.n_rows * _values_per_row(spec, dataset)
     seconds = START_SECONDS + (passes + 1) * size / READ_BYTES_PER_SECOND / slots
     seconds += values / VALUES_PER_SECOND / slots
-    moved = 0
+    moved = disk = 0
     if spec.graph is not None:
         graph = estimate_graph(
             spec.graph,
@@ -98,22 +99,20 @@ def plan_job(spec: JobSpec) -> Rows:
             memory_per_task=per_task,
             n_workers=workers,
         )
-        kind = (
-            f"dense gaussian, gamma {spec.graph.gamma:g}"
-            if spec.graph.kind == "rbf"
-            else f"exact {spec.graph.n_neighbors} nearest over all pairs of rows"
-        )
-        rows.append(("graph", f"{kind}; {graph.strips:,} strips, {_size(graph.graph_bytes)}"))
+        rows.append(("graph", _graph(spec.graph, graph)))
         columns = CLASSES_GUESSED * (1 + spec.evaluation.folds)
         tasks += graph.tasks + SWEEPS * (graph.strips + 1)
         moved += graph.bytes_moved + SWEEPS * layout.n_rows * 4 * columns * (workers - 1)
         needed = max(needed, graph.memory_per_task)
+        disk += graph.disk_bytes
+        seconds += graph.seconds_per_slot / slots
         products = SWEEPS * columns * graph.graph_bytes / 8
         seconds += graph.flops / GRAPH_FLOPS_PER_SECOND / slots
         seconds += products / SWEEP_PRODUCTS_PER_SECOND / slots
     rows += [
         ("tasks", f"about {tasks:,}"),
         ("bytes moved", f"about {_size(moved)} between workers"),
+        ("disk while it runs", f"about {_size(disk)} beside the output"),
         ("memory", f"about {_size(needed)} for each task, of {_size(per_task)}"),
         ("expected time", _duration(seconds)),
         ("output", f"{len(layout.blocks):,} parts in {spec.output.path}"),
@@ -157,6 +156,17 @@ def _values_per_row(spec: JobSpec, dataset: Dataset) -> int:
             case _:
                 total += len(group.columns())
     return total
+
+
+def _graph(spec: GraphSpec, graph: GraphEstimate) -> str:
+    kind = {
+        "rbf": f"dense gaussian, gamma {spec.gamma:g}; {graph.strips:,} strips",
+        "exact": f"exact {spec.n_neighbors} nearest over all pairs of rows;"
+        f" {graph.strips:,} strips",
+        "routed": f"routed {spec.n_neighbors} nearest, {graph.strips:,} shards, at least"
+        f" {spec.target_recall:g} of the true ones",
+    }[graph.search]
+    return f"{kind}, {_size(graph.graph_bytes)}"
 
 
 def _features(width: Width) -> str:
