@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ssl_dask.graph.block_graph import BlockGraph as BlockGraph
     from ssl_dask.graph.neighbour_graph import knn_graph as knn_graph
     from ssl_dask.graph.rbf_graph import rbf_graph as rbf_graph
+    from ssl_dask.graph.routed_index import RoutedIndex as RoutedIndex
     from ssl_dask.job_spec import load_job as load_job
     from ssl_dask.labels import Labels as Labels
     from ssl_dask.pipeline.run import RunResult as RunResult
@@ -28,6 +29,7 @@ _HOMES = {
     "LabelSpreading": "ssl_dask.propagation.label_spreading",
     "Labels": "ssl_dask.labels",
     "RunResult": "ssl_dask.pipeline.run",
+    "RoutedIndex": "ssl_dask.graph.routed_index",
     "knn_graph": "ssl_dask.graph.neighbour_graph",
     "load_job": "ssl_dask.job_spec",
     "rbf_graph": "ssl_dask.graph.rbf_graph",

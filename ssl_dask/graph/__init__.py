@@ -5,5 +5,6 @@ from ssl_dask.graph.graph_spec import GraphSpec
 from ssl_dask.graph.knn_search import knn_search
 from ssl_dask.graph.neighbour_graph import knn_graph
 from ssl_dask.graph.rbf_graph import rbf_graph
+from ssl_dask.graph.routed_index import RoutedIndex
 
-__all__ = ["BlockGraph", "GraphSpec", "knn_graph", "knn_search", "rbf_graph"]
+__all__ = ["BlockGraph", "GraphSpec", "RoutedIndex", "knn_graph", "knn_search", "rbf_graph"]

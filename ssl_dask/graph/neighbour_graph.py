@@ -49,6 +49,7 @@ def knn_graph(
     target_recall: float = 0.98,
     shard_memory: int = SHARD_MEMORY,
     scratch: str | Path | None = None,
+    index_folder: str | Path | None = None,
     client: Client | None = None,
     execution: Execution | None = None,
 ) -> BlockGraph:
@@ -90,6 +91,9 @@ def knn_graph(
     scratch
         Routed: an existing, empty folder that all workers see. Rows move through files in it
         instead of memory.
+    index_folder
+        Routed: an existing, empty folder that all workers see. The shards are kept in it, so
+        that `RoutedIndex.load` finds the neighbours of new rows.
     client
         Runs on its cluster; default: in this process.
     execution
@@ -145,6 +149,7 @@ def knn_graph(
             target_recall=target_recall,
             shard_memory=shard_memory,
             exchange=exchange,
+            index_folder=None if index_folder is None else str(Path(index_folder).absolute()),
             execution=execution,
         )
         lists, chunks, kept = found.lists, found.node_chunks, found.order

@@ -23,6 +23,7 @@ from ssl_dask.graph.block_graph import row_starts
 from ssl_dask.graph.distinct_rows import Copies, DistinctRows, copy_mask, distinct_rows
 from ssl_dask.graph.node_order import NodeOrder
 from ssl_dask.graph.recall import SAMPLED_ROWS, Recall, measured_recall
+from ssl_dask.graph.routed_index import write_about, write_shard
 from ssl_dask.graph.routed_plan import Attempt, RoutedPlan, aligned_chunks, attempts, plan_routed
 from ssl_dask.graph.row_exchange import RowExchange, TaskExchange, open_piece
 from ssl_dask.graph.row_strips import RowStrips, regrouped
@@ -89,6 +90,7 @@ def routed_lists(
     target_recall: float,
     shard_memory: int,
     exchange: RowExchange | None = None,
+    index_folder: str | None = None,
     execution: Execution,
 ) -> RoutedLists:
     """Return the nearest neighbours that a routed search finds, and how many it finds.
@@ -110,6 +112,8 @@ def routed_lists(
         Bytes of the task of a shard.
     exchange
         How rows move; default: by tasks.
+    index_folder
+        An existing folder that all workers see: the shards are kept there for new rows.
 
     Raises
     ------
@@ -147,6 +151,8 @@ def routed_lists(
             f" {recall.n_sampled} sampled rows; graph.target_recall is {target_recall:g}",
             hint="lower graph.target_recall, or use graph.search: exact",
         )
+    if index_folder is not None:
+        search.keep_index(index_folder)
     exchange.close()
     return search.result(recall, stages.seconds)
 
@@ -284,6 +290,20 @@ class _RoutedSearch:
             self.metric,
             self.execution,
         )
+
+    def keep_index(self, folder: str) -> None:
+        """Write the shards, where their rows lie, and the routing."""
+        bases = dask.delayed(self._bases, pure=False, traverse=False)
+        kept = [
+            dask.delayed(_kept_shard, pure=False)(
+                folder, shard, self.exchange.pieces(self._handles, shard), bases, self.metric
+            )
+            for shard in range(self.n_shards)
+        ]
+        self.execution.compute(kept, "index")
+        n_nodes = int(self.node_starts[-1])
+        about = dask.delayed(write_about, pure=False)(folder, self.routing, self.metric, n_nodes)
+        self.execution.compute([about], "index")
 
     def _first_rows(self, rows: RowIds) -> RowIds:
         if self.copies.copies is None:
@@ -462,19 +482,10 @@ def _searched(
     metric: str,
 ) -> FoundLists:
     """Search one shard: the rows in `pieces`, one a strip, of which it owns some."""
-    opened = [open_piece(piece) for piece in pieces]
-    numbers = np.concatenate(
-        [base[cell] + place for base, (_, cell, place) in zip(bases, opened, strict=True)]
-    )
-    X = np.concatenate([rows for rows, _, _ in opened])
+    X, numbers = _gathered_shard(pieces, bases, metric)
     n_shown = len(X)
     first, stop = node_starts[shard], node_starts[shard + 1]
     distances, indices = empty_lists(int(stop - first), n_neighbors)
-    if metric == "cosine":
-        # A row of zeros has no neighbours and is nobody's neighbour.
-        full = squared_lengths(X) > 0
-        if not full.all():
-            X, numbers = X[full], numbers[full]
     owned = (numbers >= first) & (numbers < stop)
     if owned.any():
         found = search_shard(
@@ -490,6 +501,27 @@ def _searched(
         place = numbers[owned] - first
         distances[place], indices[place] = found
     return _with_edges_out(distances, indices, int(first), node_starts, n_shown)
+
+
+def _gathered_shard(pieces: Sequence[Any], bases: RowIds, metric: str) -> tuple[Any, RowIds]:
+    """Return the rows of a shard and their nodes; for cosine without rows of zeros.
+
+    A row of zeros has no direction: it has no neighbours and is nobody's neighbour.
+    """
+    opened = [open_piece(piece) for piece in pieces]
+    numbers = np.concatenate(
+        [base[cell] + place for base, (_, cell, place) in zip(bases, opened, strict=True)]
+    )
+    X = np.concatenate([rows for rows, _, _ in opened])
+    if metric == "cosine":
+        full = squared_lengths(X) > 0
+        if not full.all():
+            X, numbers = X[full], numbers[full]
+    return X, numbers
+
+
+def _kept_shard(folder: str, shard: int, pieces: Sequence[Any], bases: RowIds, metric: str) -> None:
+    write_shard(folder, shard, *_gathered_shard(pieces, bases, metric))
 
 
 def _with_edges_out(

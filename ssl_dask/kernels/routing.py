@@ -160,6 +160,11 @@ def route_rows(
     return RoutedRows(X[row], cell[row], place[row], bounds), RowPlaces(cell, place, counts)
 
 
+def home_shards(X: Rows, routing: Routing) -> npt.NDArray[np.int32]:
+    """Return the shard that each row belongs to, int32 (n,)."""
+    return routing.shard_of_cell[nearest_cells(routing.searchable(X), routing.centres, 1)[:, 0]]
+
+
 def _by_shard(
     shards: CellIds, goes: npt.NDArray[np.bool_], n_shards: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -73,6 +73,7 @@ def search_shard(
     *,
     metric: str = "euclidean",
     seed: int = 0,
+    findable: Flags | None = None,
 ) -> tuple[Distances, RowIds]:
     """Return the neighbours found of the owned rows, with exact distances.
 
@@ -95,6 +96,8 @@ def search_shard(
         "euclidean" or "cosine"; for cosine no row holds only zeros.
     seed
         Of the cells.
+    findable
+        bool (n,): rows that may be found; None: all of them.
 
     Returns
     -------
@@ -108,7 +111,8 @@ def search_shard(
     n_kept = min(n_neighbors * effort.n_candidates, max(len(X) - 1, 1))
     order, starts, probes = _cells(Z, owned, effort, seed)
     points, is_query = Z[order], owned[order]
-    values, near = _search_cells(points, is_query, starts, probes[order], n_kept)
+    hidden = None if findable is None else ~findable[order]
+    values, near = _search_cells(points, is_query, starts, probes[order], n_kept, hidden)
     for _ in range(effort.n_rounds if effort.n_joined else 0):
         _lend_lists(values, near, is_query)
         n_joined = min(effort.n_joined, n_kept)
@@ -160,6 +164,7 @@ def _search_cells(
     starts: npt.NDArray[np.int64],
     probes: CellIds,
     n_kept: int,
+    hidden: Flags | None,
 ) -> tuple[Rows, CellIds]:
     """Return lists (n, n_kept) of squared distances, ascending, and points; in cell order."""
     n, n_cells = len(points), len(starts) - 1
@@ -182,6 +187,8 @@ def _search_cells(
             for p in range(first, stop, TILE_POINTS):
                 panel = points[p : min(p + TILE_POINTS, stop)] - centre
                 half_squares = _half_squares(panel)
+                if hidden is not None:
+                    half_squares[hidden[p : p + len(panel)]] = np.inf
                 for q in range(0, len(rows), TILE_ROWS):
                     asked = rows[q : q + TILE_ROWS]
                     block = points[asked] - centre

@@ -1,0 +1,242 @@
+"""New rows find their neighbours among the rows of a graph, in the shards it was made from."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask
+import numpy as np
+from dask.delayed import Delayed
+from distributed import Client
+
+from ssl_dask.errors import GraphError
+from ssl_dask.execution import Execution
+from ssl_dask.graph.exact_knn import check_n_neighbors, chosen_execution
+from ssl_dask.graph.row_strips import RowStrips, checked_rows
+from ssl_dask.kernels.nearest_neighbours import squared_lengths
+from ssl_dask.kernels.neighbour_lists import Distances, RowIds, empty_lists
+from ssl_dask.kernels.routing import Routing, home_shards
+from ssl_dask.kernels.shard_search import SearchEffort, search_shard
+
+FORMAT_VERSION = 1
+EFFORT = SearchEffort(n_probes=16, n_joined=0)
+"""New rows meet no neighbours of neighbours, since the shard's own rows are not searched again."""
+SEED = 30_000
+
+
+@dataclass(frozen=True)
+class RoutedIndex:
+    """The shards of a routed search, kept in a folder that all workers see.
+
+    Parameters
+    ----------
+    folder
+        Where `write_shard` and `write_about` wrote them.
+    routing
+        Which shard a row belongs to.
+    metric
+        "euclidean" or "cosine".
+    n_nodes
+        Nodes M of the graph.
+    """
+
+    folder: str
+    routing: Routing
+    metric: str
+    n_nodes: int
+
+    @classmethod
+    def load(cls, folder: str | Path) -> RoutedIndex:
+        """Return the index that lies in `folder`.
+
+        Raises
+        ------
+        GraphError
+            There is none, or one of another format.
+        """
+        path = Path(folder).absolute()
+        try:
+            about = json.loads((path / "index.json").read_text())
+            with np.load(path / "routing.npz", allow_pickle=False) as arrays:
+                axes = arrays.get("axes")
+                routing = Routing(
+                    arrays["centre"], axes, about["cosine"], arrays["centres"], arrays["shards"]
+                )
+        except (OSError, ValueError, KeyError) as error:
+            raise GraphError(
+                "no index for new rows here: only a routed search makes one",
+                file=str(path),
+                hint="build the graph with search: routed",
+            ) from error
+        if about["format"] != FORMAT_VERSION:
+            raise GraphError(
+                f"the index has format {about['format']}; this version reads {FORMAT_VERSION}",
+                file=str(path),
+                hint="build the graph again",
+            )
+        return cls(str(path), routing, about["metric"], about["n_nodes"])
+
+    def search(
+        self,
+        X_new: Any,
+        n_neighbors: int,
+        *,
+        client: Client | None = None,
+        execution: Execution | None = None,
+    ) -> tuple[Distances, RowIds]:
+        """Return the nodes nearest to each new row, and how far they are.
+
+        Parameters
+        ----------
+        X_new
+            (m, d): NumPy array or Dask array chunked by rows, described as the graph's rows were.
+        n_neighbors
+            k.
+        client
+            Runs on its cluster; default: in this process.
+        execution
+            Where to run instead of `client`.
+
+        Returns
+        -------
+        (distances float64 (m, k), nodes int64 (m, k)): Euclidean, or 1 - cos, ascending; inf and
+        -1 in empty places. `BlockGraph.order` says which node each row of the graph is.
+
+        Raises
+        ------
+        GraphError
+            The rows are sparse, hold values that are not finite, or have other columns.
+        """
+        execution = chosen_execution(client, execution)
+        check_n_neighbors(n_neighbors)
+        rows = checked_rows(X_new, execution)
+        parts = execution.compute(self.nearest_lists(rows, n_neighbors, execution), "new rows")
+        distances, nodes = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return distances if self.metric == "cosine" else np.sqrt(distances), nodes
+
+    def nearest_lists(
+        self, rows: RowStrips, n_neighbors: int, execution: Execution
+    ) -> list[Delayed]:
+        """Return the nearest nodes of new rows, on workers: one pair of lists a strip.
+
+        Parameters
+        ----------
+        rows
+            Checked dense rows, with the columns of the rows that the graph was made of.
+        n_neighbors
+            k.
+
+        Returns
+        -------
+        Handles to (distances float64 (n_i, k), indices int64 (n_i, k)): exact distances of the
+        nodes found, squared or 1 - cos, by (distance, node). About 0.99 of the true neighbours.
+
+        Raises
+        ------
+        GraphError
+            The rows have other columns.
+
+        Notes
+        -----
+        Each row is searched in one shard. A task a strip and shard reads the shard's file.
+        """
+        if rows.nonzeros_per_row is not None:
+            raise GraphError("the new rows are sparse; those of the graph are dense")
+        if rows.n_columns != len(self.routing.centre):
+            raise GraphError(
+                f"the new rows have {rows.n_columns} columns, those of the graph"
+                f" {len(self.routing.centre)}"
+            )
+        routing = dask.delayed(self.routing, pure=False, traverse=False)
+        task = dask.delayed(_search_strip, pure=False)
+        return execution.persist(
+            [task(self.folder, routing, strip, n_neighbors, self.metric) for strip in rows.strips],
+            "new rows",
+        )
+
+
+def write_shard(folder: str, shard: int, X: Any, numbers: RowIds) -> None:
+    """Write the rows of a shard and their nodes; the same shard writes the same bytes again."""
+    for name, values in (("X", X), ("nodes", numbers)):
+        path = _shard_path(folder, shard, name)
+        staged = f"{path}.{os.getpid()}.tmp"
+        try:
+            with open(staged, "wb") as file:
+                np.save(file, values)
+            os.replace(staged, path)
+        except OSError as error:
+            error.filename = error.filename or path
+            raise
+
+
+def write_about(folder: str, routing: Routing, metric: str, n_nodes: int) -> None:
+    """Write what is not a shard; comes last."""
+    arrays: dict[str, Any] = {
+        "centre": routing.centre,
+        "centres": routing.centres,
+        "shards": routing.shard_of_cell,
+    }
+    if routing.axes is not None:
+        arrays["axes"] = routing.axes
+    path = os.path.join(folder, "routing.npz")
+    try:
+        np.savez(path, **arrays)
+    except OSError as error:
+        error.filename = error.filename or path
+        raise
+    about = {
+        "format": FORMAT_VERSION,
+        "metric": metric,
+        "cosine": routing.cosine,
+        "n_nodes": n_nodes,
+    }
+    Path(folder, "index.json").write_text(json.dumps(about) + "\n")
+
+
+def _shard_path(folder: str, shard: int, name: str) -> str:
+    return os.path.join(folder, f"shard-{shard:05d}-{name}.npy")
+
+
+def _search_strip(
+    folder: str, routing: Routing, rows: Any, n_neighbors: int, metric: str
+) -> tuple[Distances, RowIds]:
+    distances, indices = empty_lists(len(rows), n_neighbors)
+    home = home_shards(rows, routing)
+    if metric == "cosine":
+        home[squared_lengths(rows) == 0] = -1
+    for shard in np.unique(home[home >= 0]).tolist():
+        at = np.flatnonzero(home == shard)
+        distances[at], indices[at] = _search_one(
+            folder, routing, shard, rows[at], n_neighbors, metric
+        )
+    return distances, indices
+
+
+def _search_one(
+    folder: str, routing: Routing, shard: int, rows: Any, n_neighbors: int, metric: str
+) -> tuple[Distances, RowIds]:
+    path = _shard_path(folder, shard, "X")
+    try:
+        stored = np.load(path, mmap_mode="r")
+        nodes = np.load(_shard_path(folder, shard, "nodes"))
+    except (OSError, ValueError) as error:
+        raise GraphError("a shard of the index cannot be read", file=path) from error
+    X = np.concatenate([rows, stored])
+    is_new = np.zeros(len(X), dtype=bool)
+    is_new[: len(rows)] = True
+    numbers = np.concatenate([np.full(len(rows), -1, dtype=np.int64), nodes])
+    return search_shard(
+        X,
+        routing.searchable(X),
+        is_new,
+        numbers,
+        n_neighbors,
+        EFFORT,
+        metric=metric,
+        seed=SEED,
+        findable=~is_new,
+    )
