@@ -13,6 +13,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from ssl_dask.graph.block_graph import BlockGraph as BlockGraph
+    from ssl_dask.graph.entity_graph import entity_graph as entity_graph
+    from ssl_dask.graph.graph_sum import sum_graphs as sum_graphs
     from ssl_dask.graph.neighbour_graph import knn_graph as knn_graph
     from ssl_dask.graph.rbf_graph import rbf_graph as rbf_graph
     from ssl_dask.graph.routed_index import RoutedIndex as RoutedIndex
@@ -30,10 +32,12 @@ _HOMES = {
     "Labels": "ssl_dask.labels",
     "RunResult": "ssl_dask.pipeline.run",
     "RoutedIndex": "ssl_dask.graph.routed_index",
+    "entity_graph": "ssl_dask.graph.entity_graph",
     "knn_graph": "ssl_dask.graph.neighbour_graph",
     "load_job": "ssl_dask.job_spec",
     "rbf_graph": "ssl_dask.graph.rbf_graph",
     "run_job": "ssl_dask.pipeline.run",
+    "sum_graphs": "ssl_dask.graph.graph_sum",
 }
 
 __all__ = ["__version__", *_HOMES]

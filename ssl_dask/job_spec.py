@@ -8,9 +8,9 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar, Union
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -18,11 +18,12 @@ from ssl_dask.decision import DecisionSpec
 from ssl_dask.errors import JobSpecError, Problem
 from ssl_dask.evaluation import EvaluationSpec, SupervisedSpec
 from ssl_dask.features import FeatureGroup
-from ssl_dask.graph import GraphSpec
+from ssl_dask.graph.graph_spec import GraphSpec, OneGraphSpec
 from ssl_dask.plain_yaml import MAX_FILE_BYTES, parse_yaml
 from ssl_dask.propagation import METHODS
 from ssl_dask.spec_model import SpecModel, checked_size
 
+Graph = TypeVar("Graph", bound=OneGraphSpec)
 MAX_REPAIRS = 5
 MIN_WORKER_BYTES = 384 * 2**20
 """With less a worker is killed for want of memory before it has started."""
@@ -174,6 +175,11 @@ class JobSpec(SpecModel):
                 raise ValueError(
                     f"features.{name} uses {sorted(used)}, which holds the labels or the truth"
                 )
+        entities = set(() if self.graph is None else self.graph.entity_columns())
+        if shown := sorted(secret & entities):
+            raise ValueError(f"graph.entities names {shown}, which holds the labels or the truth")
+        if self.input.id in entities:
+            raise ValueError("graph.entities names the id, which no two rows share")
         return self
 
     def fingerprint_fields(self) -> dict[str, Any]:
@@ -185,6 +191,8 @@ class JobSpec(SpecModel):
         dump["input"].pop("path")
         if dump["input"]["labels"]:
             dump["input"]["labels"].pop("path")
+        for part in [dump["graph"] or {}, *(dump["graph"] or {}).get("parts", ())]:
+            part.get("edges", {}).pop("path", None)
         return dump
 
     def digest(self) -> str:
@@ -329,7 +337,20 @@ def _with_absolute_paths(spec: JobSpec, base: Path) -> JobSpec:
         labels = labels.model_copy(update={"path": absolute(labels.path)})
     source = spec.input.model_copy(update={"path": absolute(spec.input.path), "labels": labels})
     output = spec.output.model_copy(update={"path": absolute(spec.output.path)})
-    return spec.model_copy(update={"input": source, "output": output})
+    graph = spec.graph
+    if graph is not None and any(graph.edge_lists()):
+        graph = _with_edge_paths(graph, absolute)
+        if graph.parts is not None:
+            parts = tuple(_with_edge_paths(part, absolute) for part in graph.parts)
+            graph = graph.model_copy(update={"parts": parts})
+    return spec.model_copy(update={"input": source, "output": output, "graph": graph})
+
+
+def _with_edge_paths(graph: Graph, absolute: Callable[[str], str]) -> Graph:
+    if graph.edges is None:
+        return graph
+    edges = graph.edges.model_copy(update={"path": absolute(graph.edges.path)})
+    return graph.model_copy(update={"edges": edges})
 
 
 def job_schema() -> dict[str, Any]:
@@ -420,6 +441,8 @@ def _expand(nodes: Iterable[dict[str, Any]], schema: dict[str, Any]) -> list[dic
             todo.append(schema["$defs"][node["$ref"].rsplit("/", 1)[-1]])
         for key in ("anyOf", "oneOf", "allOf"):
             todo.extend(node.get(key, []))
+        if isinstance(node.get("items"), dict):
+            todo.append(node["items"])
         if "properties" in node or "additionalProperties" in node:
             out.append(node)
     return out

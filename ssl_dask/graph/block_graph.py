@@ -37,11 +37,11 @@ ROUNDING = 1e-6
 class BlockGraph:
     """An undirected weighted graph over M nodes: W symmetric, no self-edges, weights >= 0, finite.
 
-    A node is a row, or rows that are copies of each other. Large graphs number their nodes so that
-    neighbours lie together; `order` says which node each row is.
+    A node is a row, or rows that are copies of each other, or an entity that rows share. Large
+    graphs number their nodes so that neighbours lie together; `order` says which node each row is.
 
-    Make one with `knn_graph`, `rbf_graph`, `from_scipy`, `from_edges` or `load`; the constructor
-    trusts its arguments.
+    Make one with `knn_graph`, `rbf_graph`, `entity_graph`, `sum_graphs`, `from_scipy`, `from_edges`
+    or `load`; the constructor trusts its arguments.
 
     Parameters
     ----------
@@ -119,8 +119,10 @@ class BlockGraph:
     def to_scipy(self, execution: Execution | None = None) -> sp.csr_array:
         """Return W as one csr_array float32 (M, M) in this process (8 bytes an entry).
 
-        Nodes are in the order of their first rows: without copies among the rows this is the
-        order of the rows, and M = N.
+        Nodes are in the order of their first rows: without copies among the rows and without
+        entities this is the order of the rows, and M = N. Entities come last: of an entity graph
+        this is the matrix of rows and entities, W[:N, N:] the weight of row and entity; that of
+        rows that share an entity is never formed.
         """
         execution = execution or Execution()
         W = stack_strips(execution.compute(self.strips, "graph"))
@@ -184,6 +186,7 @@ class BlockGraph:
         n_rows: int | None = None,
         ids: npt.ArrayLike | None = None,
         duplicates: str = "sum",
+        directed: bool = False,
         n_strips: int = 1,
     ) -> BlockGraph:
         """Return the undirected graph of a list of edges.
@@ -198,7 +201,13 @@ class BlockGraph:
             finite number >= 0.
         """
         matrix, notes = symmetric_matrix_from_edges(
-            source, target, weight, n_rows=n_rows, ids=ids, duplicates=duplicates
+            source,
+            target,
+            weight,
+            n_rows=n_rows,
+            ids=ids,
+            duplicates=duplicates,
+            directed=directed,
         )
         return cls._cut(matrix, n_strips, {"kind": "edges", **notes})
 

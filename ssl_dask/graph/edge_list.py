@@ -1,4 +1,4 @@
-"""Edges given as two columns of end points -> one symmetric weight matrix."""
+"""Edges given as two columns of end points -> a symmetric weight matrix or graph."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from ssl_dask.errors import GraphError
-from ssl_dask.kernels.sparse_rows import as_strip
+from ssl_dask.kernels.entry_sums import COMBINE, both_ways, summed_strip
 
 
 def symmetric_matrix_from_edges(
@@ -20,10 +20,12 @@ def symmetric_matrix_from_edges(
     n_rows: int | None = None,
     ids: npt.ArrayLike | None = None,
     duplicates: str = "sum",
+    directed: bool = False,
 ) -> tuple[sp.csr_array, dict[str, Any]]:
     """Return the weights (N, N) of an undirected graph given edge by edge, and what was dropped.
 
-    An edge joins its two ends whichever is named first: (u, v) and (v, u) are the same edge.
+    An edge joins its two ends whichever is named first: (u, v) and (v, u) are the same edge, or if
+    `directed`, two edges whose weights are averaged; a missing one counts 0.
 
     Parameters
     ----------
@@ -39,6 +41,8 @@ def symmetric_matrix_from_edges(
     duplicates
         What an edge weighs that is given more than once: the "sum" of its weights, added in
         float64 in the order given, or their "max".
+    directed
+        Whether the edges of the two directions are merged apart, and then averaged.
 
     Raises
     ------
@@ -46,7 +50,7 @@ def symmetric_matrix_from_edges(
         The arrays do not fit together, a row number is out of range, or a weight is not a
         finite number >= 0.
     """
-    if duplicates not in ("sum", "max"):
+    if duplicates not in COMBINE:
         raise GraphError(f"duplicates is {duplicates!r}; it must be 'sum' or 'max'")
     if (n_rows is None) == (ids is None):
         raise GraphError("give either n_rows (the ends are row numbers) or ids, not both or none")
@@ -65,18 +69,19 @@ def symmetric_matrix_from_edges(
     unknown = (u < 0) | (v < 0)
     loops = (u == v) & ~unknown
     kept = ~(unknown | loops)
-    low, high = np.minimum(u, v)[kept], np.maximum(u, v)[kept]
-    low, high, w = _merged(low, high, w[kept], n_rows, duplicates)
-    if len(w) and w.max() > np.finfo(np.float32).max:
-        raise GraphError("weights of duplicate edges add up to more than a float32 can hold")
-    upper = sp.coo_array((w, (low, high)), shape=(n_rows, n_rows))
+    entries = both_ways(u[kept], v[kept], w[kept], directed=directed)
+    try:
+        matrix = summed_strip(entries, 0, n_rows, n_rows, duplicates)
+    except OverflowError as error:
+        raise GraphError(str(error)) from error
     notes = {
         "edges_given": len(u),
         "edges_with_unknown_ends_dropped": int(np.count_nonzero(unknown)),
         "self_edges_dropped": int(np.count_nonzero(loops)),
         "duplicates": duplicates,
+        "directed": directed,
     }
-    return as_strip(upper + upper.T), notes
+    return matrix, notes
 
 
 def _row_numbers(ends: npt.ArrayLike, n_rows: int, name: str) -> npt.NDArray[np.int64]:
@@ -119,22 +124,3 @@ def _weights(weight: npt.ArrayLike | None, n_edges: int) -> npt.NDArray[np.float
             f"{n_bad} weights are not numbers from 0 to the largest float32", rows=n_bad
         )
     return w
-
-
-def _merged(
-    low: npt.NDArray[np.int64],
-    high: npt.NDArray[np.int64],
-    w: npt.NDArray[np.float64],
-    n_rows: int,
-    duplicates: str,
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Return every pair once, with the sum or the maximum of its weights."""
-    if len(low) == 0:
-        return low, high, w
-    order = np.lexsort((high, low))
-    low, high, w = low[order], high[order], w[order]
-    first = np.ones(len(low), dtype=bool)
-    first[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])
-    starts = np.flatnonzero(first)
-    combine = np.add if duplicates == "sum" else np.maximum
-    return low[first], high[first], combine.reduceat(w, starts)

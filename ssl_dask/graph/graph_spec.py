@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from dask.utils import parse_bytes
 from pydantic import (
+    BeforeValidator,
     Field,
     SerializerFunctionWrapHandler,
+    WithJsonSchema,
     field_validator,
     model_serializer,
     model_validator,
@@ -28,22 +31,75 @@ _ONLY_FOR = {
         "shard_memory",
     ),
     "rbf": ("gamma",),
+    "edges": ("edges",),
+    "entities": ("entities", "max_entity_rows", "entity_scale"),
+    "sum": ("parts",),
 }
+_NEEDED = {"edges": "edges", "entities": "entities", "sum": "parts"}
+"""Kinds that a key of their own stands for -> that key."""
 
 
-class GraphSpec(SpecModel):
-    """How rows are joined to a neighbour graph."""
+class EdgesSpec(SpecModel):
+    """Edges that are already there, in Parquet files."""
 
-    kind: Literal["knn", "rbf"] = "knn"
-    """knn: every row with its nearest rows. rbf: every row with every other, for few rows only."""
+    path: str
+    """File, folder, glob or URL; relative to the job file."""
+    source: str = "source"
+    """Column of one end: ids of rows, or row numbers where the job names no id."""
+    target: str = "target"
+    """Column of the other end."""
+    weight: str | None = None
+    """Column of weights, numbers >= 0; left out: every edge weighs 1."""
+    directed: bool = False
+    """Whether an edge and its reverse are two edges, whose weights are averaged."""
+    duplicates: Literal["sum", "max"] = "sum"
+    """What an edge weighs that comes more than once."""
+
+
+def _as_weights(value: Any) -> Any:
+    """Turn a list of columns into columns that weigh 1."""
+    if isinstance(value, str):
+        raise ValueError(f"list the columns: [{value}]")
+    if not isinstance(value, (list, tuple)):
+        return value
+    if len(set(map(str, value))) < len(value):
+        raise ValueError("a column stands twice")
+    return dict.fromkeys(map(str, value), 1.0)
+
+
+EntityColumns = Annotated[
+    dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]],
+    Field(min_length=1),
+    BeforeValidator(_as_weights),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True},
+                {"type": "object", "additionalProperties": {"type": "number"}, "minProperties": 1},
+            ]
+        }
+    ),
+]
+
+
+class OneGraphSpec(SpecModel):
+    """One way to join rows."""
+
+    kind: Literal["knn", "rbf", "edges", "entities", "sum"] = "knn"
+    """knn: every row with its nearest rows. rbf: every row with every other, for few rows only.
+    edges, entities, sum: said by the keys edges, entities and parts."""
     n_neighbors: Annotated[int, Field(ge=1)] = 15
     """Nearest rows that a row is joined with (kind: knn)."""
     metric: Literal["euclidean", "cosine"] = "euclidean"
     """Distance of two rows (kind: knn); cosine is usual for text."""
-    weights: Literal["gaussian", "uniform"] = "gaussian"
-    """Weight of an edge (kind: knn): exp(-4 d^2 / d_k^2), or 1."""
-    symmetrize: Literal["average", "union"] = "average"
-    """How the two weights of a pair become one (kind: knn): their mean, or the larger."""
+    weights: Literal["gaussian", "uniform", "self_tuning", "symmetric_gaussian", "fuzzy"] = (
+        "gaussian"
+    )
+    """Weight of an edge (kind: knn): exp(-4 d^2 / d_k^2); 1; exp(-d^2 / (s_i s_j)) with the
+    distance s of the 7th neighbour; gaussian with the scales of both ends; UMAP's memberships."""
+    symmetrize: Literal["average", "union", "mutual", "fuzzy_union"] | None = None
+    """How the two weights of a pair become one (kind: knn): their mean, the larger, the smaller, or
+    a + b - ab; left out: fuzzy_union for fuzzy weights, else average."""
     search: Literal["auto", "exact", "routed"] = "auto"
     """How neighbours are looked for (kind: knn): exact compares all pairs of rows; routed brings
     near rows together and compares those, for any number of rows; auto: routed from 30,000 rows."""
@@ -54,6 +110,14 @@ class GraphSpec(SpecModel):
     shards, on any cluster the same."""
     gamma: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 20.0
     """Weight exp(-gamma d^2) of a pair of rows at distance d (kind: rbf)."""
+    edges: EdgesSpec | None = None
+    """Edges in files: {path, source, target, weight, directed, duplicates}."""
+    entities: EntityColumns | None = None
+    """Columns of what rows share, such as [card_id, device_id], or with weights {card_id: 2}."""
+    max_entity_rows: Annotated[int, Field(ge=2)] = 1000
+    """Values that more rows share are left out: they say nothing of any one (with entities)."""
+    entity_scale: Literal["inverse_sqrt", "inverse", "none"] = "inverse_sqrt"
+    """Weight of a row's edge to a value that s rows share: 1/sqrt(s), 1/s or 1 (with entities)."""
 
     @field_validator("shard_memory")
     @classmethod
@@ -65,16 +129,30 @@ class GraphSpec(SpecModel):
         """Bytes of `shard_memory`."""
         return int(parse_bytes(self.shard_memory))
 
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_of_keys(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or "kind" in data:
+            return data
+        found = [kind for kind, key in _NEEDED.items() if data.get(key) is not None]
+        if len(found) > 1:
+            keys = " and ".join(_NEEDED[kind] for kind in found)
+            raise ValueError(f"{keys} are graphs of their own: list each of them under parts")
+        return {**data, "kind": found[0]} if found else data
+
     @model_validator(mode="after")
-    def _no_ignored_keys(self) -> GraphSpec:
+    def _no_ignored_keys(self) -> OneGraphSpec:
         for kind, keys in _ONLY_FOR.items():
             given = [key for key in keys if key in self.model_fields_set]
             if kind != self.kind and given:
                 goes = "go" if len(given) > 1 else "goes"
                 raise ValueError(
-                    f"{', '.join(given)} only {goes} with kind: {kind}; leave out, or set"
-                    f" kind: {kind}"
+                    f"{', '.join(given)} only {goes} with kind: {kind}, and this is kind:"
+                    f" {self.kind}; leave out, or list each graph under parts"
                 )
+        needed = _NEEDED.get(self.kind)
+        if needed is not None and getattr(self, needed, None) is None:
+            raise ValueError(f"kind: {self.kind} needs the key {needed}")
         return self
 
     @model_serializer(mode="wrap")
@@ -82,3 +160,32 @@ class GraphSpec(SpecModel):
         # What is written must be readable again, and what is not used is no part of the job.
         unused = {key for kind, keys in _ONLY_FOR.items() if kind != self.kind for key in keys}
         return {key: value for key, value in handler(self).items() if key not in unused}
+
+
+class GraphPartSpec(OneGraphSpec):
+    """One of several graphs that are added up."""
+
+    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    """Factor of the part's weights in the sum."""
+
+
+class GraphSpec(OneGraphSpec):
+    """How rows are joined to a graph."""
+
+    parts: Annotated[tuple[GraphPartSpec, ...], Field(min_length=1)] | None = None
+    """Graphs whose weights are added up, each with a weight: [{n_neighbors: 15}, {entities: ...}].
+    """
+
+    def each(self) -> tuple[OneGraphSpec, ...]:
+        """Return the graphs that are added up; this one alone where it is no sum."""
+        return (self,) if self.parts is None else self.parts
+
+    def edge_lists(self) -> Iterator[EdgesSpec]:
+        """Yield what is said of edges in files, part by part."""
+        for part in self.each():
+            if part.edges is not None:
+                yield part.edges
+
+    def entity_columns(self) -> tuple[str, ...]:
+        """Return the columns of entities of all parts, each once."""
+        return tuple(dict.fromkeys(name for part in self.each() for name in part.entities or ()))

@@ -20,6 +20,8 @@ RowIds = npt.NDArray[np.int64]
 class NodeOrder:
     """The node of each row; rows that are copies of each other share one.
 
+    A node that no row has is an entity: what rows share, such as a card or a device.
+
     Parameters
     ----------
     blocks
@@ -27,7 +29,7 @@ class NodeOrder:
     row_chunks
         Rows n_i of each block.
     n_nodes
-        Number of nodes M; every node has a row.
+        Number of nodes M.
     """
 
     blocks: tuple[Delayed, ...]
@@ -87,8 +89,13 @@ class NodeOrder:
 
 
 def first_row_numbering(node_of_row: RowIds, n_nodes: int) -> RowIds:
-    """Return for each node its rank, int64 (M,), among the nodes ordered by their first row."""
-    _, first = np.unique(node_of_row, return_index=True)
+    """Return for each node its rank, int64 (M,), among the nodes ordered by their first row.
+
+    Nodes without rows come last, by number.
+    """
+    with_rows, first_row = np.unique(node_of_row, return_index=True)
+    first = np.full(n_nodes, len(node_of_row), dtype=np.int64)
+    first[with_rows] = first_row
     rank = np.empty(n_nodes, dtype=np.int64)
     rank[np.argsort(first, kind="stable")] = np.arange(n_nodes)
     return rank

@@ -25,15 +25,16 @@ from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.graph import GraphSpec
 from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.graph.graph_diagnostics import Components, graph_summary
-from ssl_dask.graph.neighbour_graph import knn_graph
 from ssl_dask.graph.node_order import NodeOrder
-from ssl_dask.graph.rbf_graph import rbf_graph
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
+from ssl_dask.pipeline.row_joins import joined_rows
 from ssl_dask.propagation import METHODS
 from ssl_dask.round_record import RoundRecord
 from ssl_dask.storage.checkpoint import Checkpoints, load_block, save_block
+from ssl_dask.storage.column_reader import ColumnReader
 from ssl_dask.storage.durable_files import storage_errors
+from ssl_dask.storage.edge_file import EdgeFile
 
 GRAPH_CHECKPOINT = "graph"
 STATE_CHECKPOINT = "propagation"
@@ -83,32 +84,32 @@ class Inferred:
 def build_graph(
     spec: GraphSpec,
     X: da.Array,
+    reader: ColumnReader,
+    id_column: str | None,
+    edge_files: Sequence[EdgeFile],
     execution: Execution,
     checkpoints: Checkpoints,
     listener: RunListener,
 ) -> BlockGraph:
-    """Return the job's graph: from the checkpoint of a killed run, or built and checkpointed."""
+    """Return the job's graph: from the checkpoint of a killed run, or built and checkpointed.
+
+    `reader`, `id_column` and `edge_files` are for edges and entities, see `joined_rows`.
+    """
     found = checkpoints.find(GRAPH_CHECKPOINT)
     if found is not None:
         listener.event("checkpoint_used", name=GRAPH_CHECKPOINT)
         graph = BlockGraph.load(found.folder)
         return graph.fetched(execution)
-    if spec.kind == "rbf":
-        graph = rbf_graph(X, gamma=spec.gamma, execution=execution)
-    else:
-        graph = knn_graph(
-            X,
-            n_neighbors=spec.n_neighbors,
-            metric=spec.metric,
-            weights=spec.weights,
-            symmetrize=spec.symmetrize,
-            search=spec.search,
-            target_recall=spec.target_recall,
-            shard_memory=spec.shard_bytes,
-            # The folder of checkpoints is one that all workers see.
-            scratch=None if execution.client is None else str(checkpoints.new("exchange")),
-            execution=execution,
-        )
+    graph = joined_rows(
+        spec,
+        X,
+        reader,
+        id_column,
+        edge_files,
+        execution,
+        # The folder of checkpoints is one that all workers see.
+        scratch=None if execution.client is None else lambda: str(checkpoints.new("exchange")),
+    )
     folder = checkpoints.new(GRAPH_CHECKPOINT)
     with storage_errors("write the graph's checkpoint", folder):
         graph.save(folder, execution)

@@ -11,12 +11,14 @@ from typing import Any
 from ssl_dask.decision.labelling import REASONS, SOURCES
 from ssl_dask.errors import InputDataError, Problem, SslDaskError, kept, raise_all
 from ssl_dask.execution import Execution
+from ssl_dask.graph.graph_spec import EdgesSpec
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
 from ssl_dask.storage.column_check import ColumnNeeds, check_columns, without_columns
 from ssl_dask.storage.column_reader import ColumnReader
 from ssl_dask.storage.dataset import Dataset
 from ssl_dask.storage.dataset_output import labels_file_id_type, output_schema
+from ssl_dask.storage.edge_file import EdgeFile, open_edge_file
 from ssl_dask.storage.input_check import InputScan, scan_input
 from ssl_dask.storage.label_file import SeedFile, read_label_file
 from ssl_dask.storage.output_schema import ROW_COLUMN, OutputSchema, check_names
@@ -42,11 +44,14 @@ class Inputs:
         What the job needs of its columns.
     seed_file
         The labels file, read, if there is one.
+    edge_files
+        The files of edges that `graph` names, part by part.
     """
 
     dataset: Dataset
     needs: ColumnNeeds
     seed_file: SeedFile | None
+    edge_files: tuple[EdgeFile, ...] = ()
 
     @classmethod
     def open(cls, spec: JobSpec) -> Inputs:
@@ -72,8 +77,8 @@ class Inputs:
         Returns
         -------
         Inputs or None
-            `needs` without the columns that cannot be read, no `seed_file` where that is not
-            usable; None if there are no files.
+            `needs` without the columns that cannot be read, no `seed_file` and no edge file where
+            these are not usable; None if there are no files.
         """
         with kept(errors):
             dataset = Dataset.open(spec.input.path, base=Path.cwd())
@@ -89,18 +94,23 @@ class Inputs:
                     id_is_row=spec.input.id is None,
                 )
             seed_file = None
-            # Without usable ids the labels' ids have nothing to be compared with.
+            edge_files: list[EdgeFile] = []
+            # Without usable ids those of labels and edges have nothing to be compared with.
             if needs.id == spec.input.id:
                 with kept(errors):
                     seed_file = _read_labels_file(spec, dataset)
-            return cls(dataset, needs, seed_file)
+                for edges in () if spec.graph is None else spec.graph.edge_lists():
+                    with kept(errors):
+                        edge_files.append(_open_edges(edges, spec, dataset))
+            return cls(dataset, needs, seed_file, tuple(edge_files))
         return None
 
     @property
     def local_paths(self) -> list[Path]:
         """Files and folders of this machine that are read."""
         labels = [] if self.seed_file is None else self.seed_file.local_paths
-        return [*self.dataset.local_paths, *labels]
+        edges = [path for file in self.edge_files for path in file.dataset.local_paths]
+        return [*self.dataset.local_paths, *labels, *edges]
 
     def identity(self) -> dict[str, Any]:
         """Return what makes the input the same: footers and times of its files, labels' files."""
@@ -109,6 +119,7 @@ class Inputs:
             "files": self.dataset.identity(),
             "modified": self.dataset.modified(),
             "labels": labels,
+            "edges": [dict(file.identity()) for file in self.edge_files],
         }
 
 
@@ -160,6 +171,7 @@ def column_needs(spec: JobSpec) -> ColumnNeeds:
         string=kinds["string"],
         vector=kinds["vector"],
         keep=spec.output.columns,
+        entities=() if spec.graph is None else spec.graph.entity_columns(),
     )
 
 
@@ -241,6 +253,17 @@ def _read_labels_file(spec: JobSpec, dataset: Dataset) -> SeedFile | None:
         id_type=labels_file_id_type(dataset, spec.input.id),
         classes=spec.input.classes,
         allow_unmatched=labels.allow_unmatched,
+    )
+
+
+def _open_edges(edges: EdgesSpec, spec: JobSpec, dataset: Dataset) -> EdgeFile:
+    return open_edge_file(
+        edges.path,
+        source=edges.source,
+        target=edges.target,
+        weight=edges.weight,
+        base=Path.cwd(),
+        id_type=labels_file_id_type(dataset, spec.input.id),
     )
 
 

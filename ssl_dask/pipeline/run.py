@@ -282,7 +282,7 @@ def _six_steps(
     views = describe(data.reader, spec.features, execution)
     view = join(views, {name: group.weight for name, group in spec.features.items()})
     checkpoints = Checkpoints(output.checkpoints, mark, report=clock.warn, execution=execution)
-    inferred, picks = _infer(spec, view, data, folds, execution, checkpoints, clock)
+    inferred, picks = _infer(spec, view, data, inputs, folds, execution, checkpoints, clock)
 
     clock.stage("evaluation")
     judged = judge(spec, labels, folds, inferred.hidden_F, picks.seeds)
@@ -359,6 +359,7 @@ def _infer(
     spec: JobSpec,
     view: FeatureView,
     data: ReadData,
+    inputs: Inputs,
     folds: HiddenSeeds,
     execution: Execution,
     checkpoints: Checkpoints,
@@ -375,7 +376,16 @@ def _infer(
     clock.stage("graph")
     picks = pick(X, labels, sampled, execution)
     assert spec.graph is not None
-    graph = build_graph(spec.graph, X, execution, checkpoints, clock)
+    graph = build_graph(
+        spec.graph,
+        X,
+        data.reader,
+        spec.input.id,
+        inputs.edge_files,
+        execution,
+        checkpoints,
+        clock,
+    )
     inferred = infer_on_graph(
         spec, graph, labels, folds, data.layout.row_chunks, execution, checkpoints, clock
     )

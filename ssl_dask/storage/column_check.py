@@ -46,6 +46,8 @@ class ColumnNeeds:
         Feature column -> whether missing values (null or NaN) are allowed in it.
     keep
         Columns to carry to the output.
+    entities
+        Columns of what rows share; missing values are allowed.
     """
 
     id: str | None = None
@@ -56,13 +58,16 @@ class ColumnNeeds:
     string: Mapping[str, bool] = field(default_factory=dict)
     vector: Mapping[str, bool] = field(default_factory=dict)
     keep: tuple[str, ...] = ()
+    entities: tuple[str, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
         """All columns, each once."""
         single = [name for name in (self.id, self.label, self.truth) if name is not None]
         return tuple(
-            dict.fromkeys([*single, *self.numeric, *self.string, *self.vector, *self.keep])
+            dict.fromkeys(
+                [*single, *self.numeric, *self.string, *self.vector, *self.keep, *self.entities]
+            )
         )
 
     @property
@@ -86,6 +91,7 @@ def without_columns(needs: ColumnNeeds, columns: Collection[str]) -> ColumnNeeds
         string=others(needs.string),
         vector=others(needs.vector),
         keep=tuple(name for name in needs.keep if name not in columns),
+        entities=tuple(name for name in needs.entities if name not in columns),
     )
 
 
@@ -129,7 +135,18 @@ def _uses(needs: ColumnNeeds) -> list[tuple[str, str, Trouble, bool]]:
     uses += [(name, "categorical or text", string_trouble, True) for name in needs.string]
     uses += [(name, "vector feature", vector_trouble, False) for name in needs.vector]
     uses += [(name, "column of the output", lambda kind: None, True) for name in needs.keep]
+    uses += [(name, "entity", _entity_trouble, True) for name in needs.entities]
     return uses
+
+
+def _entity_trouble(kind: pa.DataType) -> tuple[str, str] | None:
+    """Return (what is wrong, cure) of `kind` as what rows share, or None."""
+    if id_trouble(kind) is None:
+        return None
+    found = f"is {kind}; entities are integers, strings, binary or UUIDs"
+    if pt.is_floating(plain_type(kind)):
+        return found, "cast it to a nullable integer where the data is written"
+    return found, "name another column under graph.entities"
 
 
 def _missing(dataset: Dataset, column: str) -> list[Problem]:

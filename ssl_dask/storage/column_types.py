@@ -122,6 +122,14 @@ def id_read_type(kind: pa.DataType) -> pa.DataType:
     return pa.large_binary() if pt.is_binary(plain) else plain
 
 
+def id_family(kind: pa.DataType) -> str:
+    """Return "integer", "text" or "bytes": ids of one family can be compared."""
+    plain = plain_type(kind)
+    if pt.is_integer(plain):
+        return "integer"
+    return "text" if is_text(plain) else "bytes"
+
+
 def common_type(kinds: Iterable[pa.DataType]) -> pa.DataType | None:
     """Return the type that all `kinds` can be cast to without loss, or None.
 

@@ -15,17 +15,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.types as pt
 
 from ssl_dask.errors import InputDataError, Problem
 from ssl_dask.storage.column_reader import ColumnReader
 from ssl_dask.storage.column_types import (
     common_type,
+    id_family,
     id_trouble,
-    is_text,
     label_trouble,
     nearest_names,
-    plain_type,
 )
 from ssl_dask.storage.column_values import id_array, label_array
 from ssl_dask.storage.dataset import Dataset
@@ -247,7 +245,7 @@ def _read_parquet(
             problems.append(Problem(text, dataset.path, column=column, hint="write one type"))
         elif found := trouble(dataset.schema.field(column).type):
             problems.append(Problem(found[0], dataset.path, column=column, hint=found[1]))
-    if not problems and _id_family(id_kind) != _id_family(id_type):
+    if not problems and id_family(id_kind) != id_family(id_type):
         text = f"is {id_kind}, but the ids of the data are {id_type}"
         problems.append(
             Problem(text, dataset.path, column=id_column, hint="write both as one type")
@@ -271,13 +269,6 @@ def _read_parquet(
         tuple(dataset.identity()),
         dataset.local_paths,
     )
-
-
-def _id_family(kind: pa.DataType) -> str:
-    plain = plain_type(kind)
-    if pt.is_integer(plain):
-        return "integer"
-    return "text" if is_text(plain) else "bytes"
 
 
 def _read_csv(

@@ -1,0 +1,106 @@
+"""Rows that share a key: which groups there are, and what their edges weigh."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+ENTITY_SCALES = ("inverse_sqrt", "inverse", "none")
+
+Keys = npt.NDArray[np.uint64]
+Rows = npt.NDArray[np.int64]
+
+
+class KeyedRows(NamedTuple):
+    """Rows that have a key: uint64 keys (n,) and int64 row numbers (n,)."""
+
+    keys: Keys
+    rows: Rows
+
+
+class Groups(NamedTuple):
+    """Rows grouped by key, and what was left out.
+
+    Parameters
+    ----------
+    rows
+        int64: row numbers, group after group, ascending within each; groups in order of their keys.
+    bounds
+        int64 (G + 1,): where each group begins.
+    n_alone
+        Keys that only one row has: they join nothing.
+    n_large, n_large_rows, largest
+        Keys that more rows have than allowed, their rows, and the rows of the most frequent key.
+    """
+
+    rows: Rows
+    bounds: npt.NDArray[np.int64]
+    n_alone: int
+    n_large: int
+    n_large_rows: int
+    largest: int
+
+
+def keyed_rows_by_range(
+    keys: Keys, valid: npt.NDArray[np.bool_], first_row: int, n_ranges: int
+) -> tuple[KeyedRows, ...]:
+    """Return the rows with a key, one part for each of `n_ranges` equal ranges of keys.
+
+    Parameters
+    ----------
+    keys, valid
+        uint64 and bool (n,): the key of the rows `first_row`, `first_row + 1`, ..., and whether
+        there is one. Keys are to be spread evenly, as hashes are.
+    """
+    places = np.flatnonzero(valid)
+    held = keys[places]
+    part = (held >> np.uint64(32)) * np.uint64(n_ranges) >> np.uint64(32)
+    order = np.argsort(part, kind="stable")
+    bounds = np.searchsorted(part[order], np.arange(n_ranges + 1, dtype=np.uint64))
+    return tuple(
+        KeyedRows(held[order[a:b]], places[order[a:b]] + first_row) for a, b in pairwise(bounds)
+    )
+
+
+def group_rows(parts: Sequence[KeyedRows], max_rows: int) -> Groups:
+    """Return the groups of 2 to `max_rows` rows that share a key.
+
+    Parameters
+    ----------
+    parts
+        All rows with keys of one range, in order of their rows.
+    """
+    keys = np.concatenate([part.keys for part in parts])
+    rows = np.concatenate([part.rows for part in parts])
+    order = np.argsort(keys, kind="stable")
+    keys, rows = keys[order], rows[order]
+    starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]]) if len(keys) else np.zeros(0, int)
+    sizes = np.diff(np.r_[starts, len(keys)])
+    kept = (sizes >= 2) & (sizes <= max_rows)
+    large = sizes > max_rows
+    return Groups(
+        rows[np.repeat(kept, sizes)],
+        np.concatenate([[0], np.cumsum(sizes[kept])]).astype(np.int64),
+        int(np.count_nonzero(sizes == 1)),
+        int(np.count_nonzero(large)),
+        int(sizes[large].sum()),
+        int(sizes.max(initial=0)),
+    )
+
+
+def group_edges(
+    groups: Groups, first_node: int, scale: str, weight: float
+) -> tuple[Rows, Rows, npt.NDArray[np.float64]]:
+    """Return an edge for each row and the node of its group: (rows, nodes, weights).
+
+    Groups are the nodes `first_node`, `first_node + 1`, ... An edge of a group of s rows weighs
+    `weight` over sqrt(s) ("inverse_sqrt"), over s ("inverse"), or `weight` ("none").
+    """
+    sizes = np.diff(groups.bounds)
+    nodes = np.repeat(np.arange(len(sizes)) + first_node, sizes)
+    power: Any = {"inverse_sqrt": -0.5, "inverse": -1.0, "none": 0.0}[scale]
+    return groups.rows, nodes, np.repeat(weight * sizes.astype(np.float64) ** power, sizes)
