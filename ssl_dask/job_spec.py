@@ -77,6 +77,8 @@ class InputSpec(SpecModel):
             raise ValueError("labels kept in a file are joined by id: give input.id")
         if self.label is not None and self.label == self.truth:
             raise ValueError("label and truth are the same column; truth is never learned from")
+        if self.id is not None and self.id in (self.label, self.truth):
+            raise ValueError(f"{self.id!r} is both the id and the label or truth: name two columns")
         return self
 
 

@@ -56,6 +56,7 @@ def test_urls_are_left_as_they_are(tmp_path: Path) -> None:
         ("numeric: [a, b]", "numeric: [a, b], scael: none", "did you mean 'scale'"),
         ("label: y}", "label: y, labels: {path: l.csv, id: id, label: l}}", "either label"),
         ("id: id, label: y", "id: id", "either label"),
+        ("id: id, label: y", "id: y, label: y", "both the id"),
         ("numeric: [a, b]", "numeric: [a, y]", "holds the labels"),
         ("name: small", "name: ../../etc", "name"),
         ("output: {path: out}", "output: {path: out, keep_runs: 0}", "output.keep_runs"),
