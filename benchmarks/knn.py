@@ -46,7 +46,7 @@ import knn_kernel
 import numpy as np
 import psutil
 from dask.utils import parse_bytes
-from knn_bounds import BOUNDS, print_bounds
+from knn_bounds import BOUNDS, KERNEL_ROWS, print_bounds
 from knn_data import RowFile, describe, write_rows
 from knn_entrants import ENTRANTS, WARM_ROWS, Job
 from knn_recall import find_truth, share_found
@@ -80,7 +80,7 @@ NEEDS_DATA = ("mnist", "newsgroups")
 DEFAULT = ("digits64", "sparse", "kernel")
 SCALING_ROWS = (125_000, 250_000, 500_000, 1_000_000)
 QUICK_SCALING_ROWS = (25_000, 50_000, 100_000)
-KERNEL_ROWS, QUICK_KERNEL_ROWS = 10_000, 3_000
+QUICK_KERNEL_ROWS = 3_000
 MIN_ROWS = 1000
 
 
@@ -219,8 +219,8 @@ class Bench:
         arguments = self._arguments
         runs: dict[str, list[Measured]] = defaultdict(list)
         errors: dict[str, str] = {}
-        # Round 0 has few rows and is not counted: it fills the caches of our compiled kernels, which
-        # the warm-up of later processes then only loads, on every worker alike.
+        # Round 0 has few rows and is not counted: it fills the caches of our compiled kernels,
+        # which the warm-up of later processes then only loads, on every worker alike.
         for number in range(arguments.repeat + 1):
             few = min(WARM_ROWS, rows.n_rows)
             searched = rows if number else replace(rows, n_rows=few)

@@ -82,7 +82,7 @@ def _growth(name: str, small: int, large: int, entrant: str) -> Callable[[Number
 def _kernel(n_columns: int, key: str) -> Callable[[Numbers], float | None]:
     def value(numbers: Numbers) -> float | None:
         for one in numbers["kernel"]:
-            if one["n_columns"] == n_columns:
+            if (one["n_rows"], one["n_columns"]) == (KERNEL_ROWS, n_columns):
                 return one[key]
         return None
 
@@ -103,6 +103,7 @@ def _worker_memory(numbers: Numbers) -> float | None:
 
 
 MILLION = 1_000_000
+KERNEL_ROWS = 10_000
 _D64 = ("digits64", 200_000)
 
 BOUNDS: Sequence[Bound] = (
