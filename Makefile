@@ -24,6 +24,7 @@ check: $(STAMP)
 
 benchmarks: $(STAMP)
 	$(BIN)/python benchmarks/end_to_end.py
+	$(BIN)/python benchmarks/knn.py --quick
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ssl_dask needs Python 3.11 or newer; set PYTHON=...")'
