@@ -34,8 +34,9 @@ _ONLY_FOR = {
     "edges": ("edges",),
     "entities": ("entities", "max_entity_rows", "entity_scale"),
     "sum": ("parts",),
+    "stored": ("path",),
 }
-_NEEDED = {"edges": "edges", "entities": "entities", "sum": "parts"}
+_NEEDED = {"edges": "edges", "entities": "entities", "sum": "parts", "stored": "path"}
 """Kinds that a key of their own stands for -> that key."""
 
 
@@ -85,9 +86,9 @@ EntityColumns = Annotated[
 class OneGraphSpec(SpecModel):
     """One way to join rows."""
 
-    kind: Literal["knn", "rbf", "edges", "entities", "sum"] = "knn"
+    kind: Literal["knn", "rbf", "edges", "entities", "sum", "stored"] = "knn"
     """knn: every row with its nearest rows. rbf: every row with every other, for few rows only.
-    edges, entities, sum: said by the keys edges, entities and parts."""
+    edges, entities, sum, stored: said by the keys edges, entities, parts and path."""
     n_neighbors: Annotated[int, Field(ge=1)] = 15
     """Nearest rows that a row is joined with (kind: knn)."""
     metric: Literal["euclidean", "cosine"] = "euclidean"
@@ -175,6 +176,10 @@ class GraphSpec(OneGraphSpec):
     parts: Annotated[tuple[GraphPartSpec, ...], Field(min_length=1)] | None = None
     """Graphs whose weights are added up, each with a weight: [{n_neighbors: 15}, {entities: ...}].
     """
+
+    path: str | None = None
+    """Folder of a graph that `ssl-dask graph` has stored, relative to the job file: used as it is,
+    if it was made from the same input files and features."""
 
     def each(self) -> tuple[OneGraphSpec, ...]:
         """Return the graphs that are added up; this one alone where it is no sum."""

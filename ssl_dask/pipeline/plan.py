@@ -89,7 +89,9 @@ def plan_job(spec: JobSpec) -> Rows:
     seconds = START_SECONDS + (passes + 1) * size / READ_BYTES_PER_SECOND / slots
     seconds += values / VALUES_PER_SECOND / slots
     moved = disk = 0
-    if spec.graph is not None:
+    if spec.graph is not None and spec.graph.path is not None:
+        rows.append(("graph", f"stored in {spec.graph.path}"))
+    elif spec.graph is not None:
         graph = estimate_graph(
             spec.graph,
             n_rows=layout.n_rows,

@@ -27,6 +27,7 @@ def joined_rows(
     execution: Execution,
     *,
     scratch: Callable[[], str] | None = None,
+    index_folder: str | None = None,
 ) -> BlockGraph:
     """Return the graph of a job.
 
@@ -44,12 +45,17 @@ def joined_rows(
         The files of `spec.edge_lists()`, in that order.
     scratch
         Makes an empty folder that all workers see, for a routed search.
+    index_folder
+        An empty folder that all workers see: the index for new rows is put there, if the graph is
+        one of neighbours found by a routed search.
     """
     files = iter(edge_files)
-    graphs = [
-        (_joined(part, X, reader, id_column, files, execution, scratch), _weight(part))
-        for part in spec.each()
-    ]
+    # A sum numbers its nodes anew: an index of one of its parts would not fit it.
+    index_folder = index_folder if spec.parts is None else None
+    graphs = []
+    for part in spec.each():
+        graph = _joined(part, X, reader, id_column, files, execution, scratch, index_folder)
+        graphs.append((graph, _weight(part)))
     return graphs[0][0] if spec.parts is None else sum_graphs(graphs, execution=execution)
 
 
@@ -61,6 +67,7 @@ def _joined(
     files: Iterator[EdgeFile],
     execution: Execution,
     scratch: Callable[[], str] | None,
+    index_folder: str | None,
 ) -> BlockGraph:
     if spec.edges is not None:
         file = next(files)
@@ -96,6 +103,7 @@ def _joined(
         target_recall=spec.target_recall,
         shard_memory=spec.shard_bytes,
         scratch=None if scratch is None else scratch(),
+        index_folder=index_folder,
         execution=execution,
     )
 
