@@ -192,7 +192,8 @@ def plan_blocks(
     size = min(max(memory_per_task // BLOCKS_PER_TASK_MEMORY, MIN_BLOCK_BYTES), MAX_BLOCK_BYTES)
     columns = [name for group in spec.features.values() for name in group.columns()]
     columns += [name for name in (spec.input.id, spec.input.label, spec.input.truth) if name]
-    used = list(dict.fromkeys([*columns, *spec.output.columns]))
+    entities = () if spec.graph is None else spec.graph.entity_columns()
+    used = list(dict.fromkeys([*columns, *spec.output.columns, *entities]))
     layout = plan_layout(dataset, used, block_bytes=size, block_rows=spec.input.block_rows)
     wanted = BLOCKS_PER_SLOT * n_slots
     if spec.input.block_rows is None and len(layout.blocks) < wanted:

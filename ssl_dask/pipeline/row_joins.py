@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import dask.array as da
 
+from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
 from ssl_dask.graph import GraphSpec, knn_graph, rbf_graph, sum_graphs
 from ssl_dask.graph.block_graph import BlockGraph
@@ -48,6 +49,11 @@ def joined_rows(
     index_folder
         An empty folder that all workers see: the index for new rows is put there, if the graph is
         one of neighbours found by a routed search.
+
+    Raises
+    ------
+    InputDataError
+        No edge of a file joins two rows, or a file changed or holds weights that are none.
     """
     files = iter(edge_files)
     # A sum numbers its nodes anew: an index of one of its parts would not fit it.
@@ -71,7 +77,7 @@ def _joined(
 ) -> BlockGraph:
     if spec.edges is not None:
         file = next(files)
-        return edge_graph(
+        graph = edge_graph(
             edges_between_rows(file, reader, id_column, execution),
             reader.layout.n_rows,
             directed=spec.edges.directed,
@@ -79,6 +85,14 @@ def _joined(
             settings={"path": file.dataset.path},
             execution=execution,
         )
+        if graph.n_edges == 0:
+            raise InputDataError(
+                f"none of the {file.n_edges:,} edges joins two rows of the data",
+                file=file.dataset.path,
+                column=f"{file.source}, {file.target}",
+                hint="both columns must hold ids of rows, as graph.edges says",
+            )
+        return graph
     if spec.entities is not None:
         columns = [
             KeyColumn(name, tuple(entity_keys(reader, name)), weight)
