@@ -243,7 +243,7 @@ def test_a_worker_killed_in_the_middle_changes_nothing(tmp_path):
             n_workers=2,
             threads_per_worker=1,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             local_directory=str(tmp_path),
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
