@@ -70,7 +70,6 @@ def _as_weights(value: Any) -> Any:
 
 EntityColumns = Annotated[
     dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]],
-    Field(min_length=1),
     BeforeValidator(_as_weights),
     WithJsonSchema(
         {
@@ -138,7 +137,8 @@ class OneGraphSpec(SpecModel):
         found = [kind for kind, key in _NEEDED.items() if data.get(key) is not None]
         if len(found) > 1:
             keys = " and ".join(_NEEDED[kind] for kind in found)
-            raise ValueError(f"{keys} are graphs of their own: list each of them under parts")
+            cure = "list each of them under parts" if found == ["edges", "entities"] else "keep one"
+            raise ValueError(f"{keys} are graphs of their own: {cure}")
         return {**data, "kind": found[0]} if found else data
 
     @model_validator(mode="after")
@@ -154,6 +154,8 @@ class OneGraphSpec(SpecModel):
         needed = _NEEDED.get(self.kind)
         if needed is not None and getattr(self, needed, None) is None:
             raise ValueError(f"kind: {self.kind} needs the key {needed}")
+        if needed in ("entities", "parts") and not getattr(self, needed):
+            raise ValueError(f"{needed} is empty: name at least one")
         return self
 
     @model_serializer(mode="wrap")
@@ -173,7 +175,7 @@ class GraphPartSpec(OneGraphSpec):
 class GraphSpec(OneGraphSpec):
     """How rows are joined to a graph."""
 
-    parts: Annotated[tuple[GraphPartSpec, ...], Field(min_length=1)] | None = None
+    parts: tuple[GraphPartSpec, ...] | None = None
     """Graphs whose weights are added up, each with a weight: [{n_neighbors: 15}, {entities: ...}].
     """
 
