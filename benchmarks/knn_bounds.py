@@ -96,7 +96,7 @@ def _exponent(numbers: Numbers) -> float | None:
 def _worker_memory(numbers: Numbers) -> float | None:
     """Return the worker's peak over 2.2 KB a row of the largest shard + 250 MB."""
     result = _result(numbers, "digits64", MILLION, "ours-cluster")
-    shard = None if result is None else result["settings"].get("largest_shard")
+    shard = None if result is None else result["settings"].get("largest_shard_rows")
     if result is None or shard is None or result["worker_peak_mib"] is None:
         return None
     return result["worker_peak_mib"] * 2**20 / (2200 * shard + 250e6)
