@@ -11,7 +11,7 @@ import importlib.util
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dask
@@ -35,6 +35,9 @@ RowIds = npt.NDArray[np.int64]
 WARM_ROWS = 10_000
 WARM_BLOCKS = 8
 """The warm-up's rows come in so many blocks: every worker compiles or loads the kernels."""
+WARM_SHARD_MEMORY = 4 * 2**20
+"""So few rows are one shard and warm one worker only, unless shards are made small too."""
+WARM_RECALL = 0.5
 CELL_ROWS = 500
 PROBES = 8
 HNSW_LINKS, HNSW_CONSTRUCTION, HNSW_SEARCH = 16, 60, 24
@@ -157,7 +160,12 @@ class _OurRun:
         with self._execution(job) as execution:
             on_cluster = execution.client is not None
             warm = job.rows.as_dask(n_warm, warm_block) if on_cluster else job.rows.read(0, n_warm)
-            self._build(warm, job, execution)
+            easy = replace(
+                job,
+                shard_memory=min(WARM_SHARD_MEMORY, job.shard_memory),
+                target_recall=min(WARM_RECALL, job.target_recall),
+            )
+            self._build(warm, easy, execution)
             X = job.rows.as_dask() if on_cluster else job.rows.read()
             with stopwatch.running():
                 graph = self._build(X, job, execution)
