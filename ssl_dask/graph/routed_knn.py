@@ -139,7 +139,7 @@ def routed_lists(
     stages.done("train")
     search = _RoutedSearch(rows, copies, routing, n_neighbors, metric, exchange, execution)
     sampled = _recall_sample(rows.n_rows)
-    for attempt in attempts(rows.n_columns):
+    for attempt in attempts(rows.n_columns, target_recall, plan.n_shards):
         search.run(attempt, stages)
         recall = search.recall(sampled)
         stages.done("check")
