@@ -68,6 +68,11 @@ class HeldParts:
     ----------
     worker
         The worker.
+
+    Attributes
+    ----------
+    received
+        Bytes of scores that other workers sent.
     """
 
     def __init__(self, worker: Worker) -> None:
@@ -75,9 +80,11 @@ class HeldParts:
         self.mailbox = Mailbox()
         self.parts: dict[str, GraphPart] = {}
         self.runs: dict[str, PartRun] = {}
+        self.received = 0
 
     def receive(self, key: Sequence[Any], value: Any) -> None:
         """Keep what another worker sent; called by its message."""
+        self.received += getattr(value, "nbytes", 0)
         self.mailbox.put(tuple(key), value)
 
     def rows(self, session: str, version: int, vector: int, start: int, stop: int) -> Any:
