@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -30,15 +30,19 @@ from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.row_joins import joined_rows
 from ssl_dask.pipeline.stored_graph import StoredGraph
-from ssl_dask.propagation import METHODS
+from ssl_dask.propagation import METHODS, Propagated
+from ssl_dask.propagation.solver import Resume
+from ssl_dask.propagation.worker_parts import WorkersChangedError
 from ssl_dask.round_record import RoundRecord
-from ssl_dask.storage.checkpoint import Checkpoints, load_block, save_block
+from ssl_dask.storage.checkpoint import Checkpoint, Checkpoints, load_block, save_block
 from ssl_dask.storage.column_reader import ColumnReader
 from ssl_dask.storage.durable_files import storage_errors
 from ssl_dask.storage.edge_file import EdgeFile
 
 GRAPH_CHECKPOINT = "graph"
 STATE_CHECKPOINT = "propagation"
+RESULT_CHECKPOINT = "distributions"
+MAX_ATTEMPTS = 5
 ISLANDS_TOLD = 100
 IN_PROCESS_BYTES = 160 * 2**20
 """A graph and its class distributions of no more than this are propagated in this process."""
@@ -148,7 +152,8 @@ def infer_on_graph(
     method = METHODS[spec.method.name]
     hidden = [folds.hidden(fold) for fold in range(folds.n_folds)]
     near, where = _nearest_place(graph, labels.n_classes * (1 + len(hidden)), execution, listener)
-    found = method.run(
+    run = partial(
+        method.run,
         near,
         labels,
         **spec.method.model_dump(exclude={"name"}),
@@ -156,8 +161,10 @@ def infer_on_graph(
         execution=where,
         on_round=listener.round,
         checkpoint=partial(_save_state, checkpoints, where, listener),
-        resume=_load_state(checkpoints, where, listener),
     )
+    found = _run_until_kept(run, where, checkpoints, listener)
+    for warning in found.warnings:
+        listener.event("propagation_warning", level="warning", message=warning)
     hidden_F = np.zeros((labels.n_seeds, labels.n_classes), dtype=np.float32)
     for mask, rows in zip(hidden, found.fold_F, strict=True):
         hidden_F[mask] = rows
@@ -217,6 +224,51 @@ def infer_supervised(
     )
 
 
+def _run_until_kept(
+    run: Callable[..., Propagated],
+    execution: Execution,
+    checkpoints: Checkpoints,
+    listener: RunListener,
+) -> Propagated:
+    """Propagate, and write F to files where it was found on workers.
+
+    A worker that is lost takes its scores with it, and they cannot be computed again by what comes
+    after: until F is written, the propagation is gone on with from its last checkpoint.
+    """
+    for attempt in itertools.count(1):
+        found = run(resume=_load_state(checkpoints, execution, listener))
+        if execution.client is None:
+            return found
+        try:
+            return replace(found, F=_kept_F(found.F, execution, checkpoints, listener))
+        except WorkersChangedError:
+            listener.event("worker_lost", level="warning", name=RESULT_CHECKPOINT)
+            if attempt == MAX_ATTEMPTS:
+                raise
+    raise AssertionError("the loop above ends by itself")
+
+
+def _kept_F(
+    F: da.Array, execution: Execution, checkpoints: Checkpoints, listener: RunListener
+) -> da.Array:
+    """Write F, one file a block, and return it as read from there."""
+    folder = checkpoints.new(RESULT_CHECKPOINT)
+    blocks = F.to_delayed(optimize_graph=False).ravel()
+    save = delayed(save_block, pure=False)
+    tasks = [save(folder, index, block) for index, block in enumerate(blocks)]
+    execution.compute(tasks, "checkpoint")
+    kept = checkpoints.commit(RESULT_CHECKPOINT, folder, {})
+    listener.event("checkpoint_written", name=RESULT_CHECKPOINT)
+    load = delayed(load_block, pure=False)
+    shapes = [(n, F.shape[1]) for n in F.chunks[0]]
+    return da.concatenate(
+        [
+            da.from_delayed(load(kept.folder, index), shape, dtype=np.float32)
+            for index, shape in enumerate(shapes)
+        ]
+    )
+
+
 def _nearest_place(
     graph: BlockGraph, n_columns: int, execution: Execution, listener: RunListener
 ) -> tuple[BlockGraph, Execution]:
@@ -250,7 +302,8 @@ def _save_state(
     iteration: int,
     state: list[list[Delayed]],
     meta: dict[str, Any],
-) -> None:
+) -> Resume:
+    """Write the state; return it as read from there."""
     folder = checkpoints.new(STATE_CHECKPOINT)
     save = delayed(save_block, pure=False)
     tasks = [
@@ -260,8 +313,9 @@ def _save_state(
     ]
     execution.compute(tasks, "checkpoint")
     shape = {"iteration": iteration, "parts": [len(blocks) for blocks in state], "solver": meta}
-    checkpoints.commit(STATE_CHECKPOINT, folder, shape)
+    kept = checkpoints.commit(STATE_CHECKPOINT, folder, shape)
     listener.event("checkpoint_written", name=STATE_CHECKPOINT, iteration=iteration)
+    return _state_of(kept)
 
 
 def _load_state(
@@ -270,16 +324,20 @@ def _load_state(
     found = checkpoints.find(STATE_CHECKPOINT)
     if found is None:
         return None
+    iteration, state, meta = _state_of(found)
+    held = [execution.persist(blocks, "resume") for blocks in state]
+    listener.event("checkpoint_used", name=STATE_CHECKPOINT, iteration=iteration)
+    return iteration, held, meta
+
+
+def _state_of(kept: Checkpoint) -> tuple[int, list[list[Delayed]], Mapping[str, Any]]:
+    """Return what `PropagationSession.solve` goes on from; blocks are read where they are used."""
     load = delayed(load_block, pure=False)
     state = [
-        execution.persist(
-            [load(found.folder, index, kind=f"state{part}") for index in range(count)], "resume"
-        )
-        for part, count in enumerate(found.meta["parts"])
+        [load(kept.folder, index, kind=f"state{part}") for index in range(count)]
+        for part, count in enumerate(kept.meta["parts"])
     ]
-    iteration = found.meta["iteration"]
-    listener.event("checkpoint_used", name=STATE_CHECKPOINT, iteration=iteration)
-    return iteration, state, found.meta["solver"]
+    return kept.meta["iteration"], state, kept.meta["solver"]
 
 
 def _seed_components(

@@ -49,6 +49,7 @@ RETURN_SECONDS = 10.0
 """How long a lost worker may take to come back before the others share its part."""
 NO_WORKERS_SECONDS = 60.0
 STOP_SECONDS = 10.0
+REACH_SECONDS = 3.0
 MAX_LOSSES = 10
 USABLE_MEMORY = 0.8
 HALO_SHARE = 0.6
@@ -67,6 +68,11 @@ class HeldParts:
     ----------
     worker
         The worker.
+
+    Attributes
+    ----------
+    received
+        Bytes of scores that other workers sent.
     """
 
     def __init__(self, worker: Worker) -> None:
@@ -74,9 +80,11 @@ class HeldParts:
         self.mailbox = Mailbox()
         self.parts: dict[str, GraphPart] = {}
         self.runs: dict[str, PartRun] = {}
+        self.received = 0
 
     def receive(self, key: Sequence[Any], value: Any) -> None:
         """Keep what another worker sent; called by its message."""
+        self.received += getattr(value, "nbytes", 0)
         self.mailbox.put(tuple(key), value)
 
     def rows(self, session: str, version: int, vector: int, start: int, stop: int) -> Any:
@@ -321,8 +329,24 @@ class WorkerParts(Parts):
 
     def close(self) -> None:
         """Forget the parts on all workers that are still there."""
-        with suppress(OSError, TimeoutError, CommClosedError):
-            self.client.run(_forget, self.session, on_error="ignore")
+        with suppress(ComputeError, OSError):
+            self._tell(_forget, self.session, sorted(set(self.addresses) & set(self._workers())))
+
+    def _tell(self, function: Callable[..., None], name: str, addresses: Sequence[str]) -> None:
+        """Run something short on workers, in their event loop; those that do not answer are gone.
+
+        Each is told by itself: a message to all waits for the slowest.
+        """
+        for address in addresses:
+            with suppress(OSError, TimeoutError, CommClosedError, asyncio.TimeoutError):
+                self.client.sync(
+                    self.client._run,
+                    function,
+                    name,
+                    workers=[address],
+                    on_error="ignore",
+                    callback_timeout=REACH_SECONDS,
+                )
 
     def _ends(self, part: int) -> tuple[int, int]:
         return self.cuts[part], self.cuts[part + 1]
@@ -370,8 +394,7 @@ class WorkerParts(Parts):
         """Stop what still runs, and raise why."""
         alive = sorted(set(self.addresses) & set(self._workers()))
         if superstep is not None and alive:
-            with suppress(OSError, TimeoutError, CommClosedError):
-                self.client.run(_stop, superstep, workers=alive, on_error="ignore")
+            self._tell(_stop, superstep, alive)
         error = None
         if broken is not None and broken.status == "error":
             error = broken.exception()
@@ -516,7 +539,7 @@ def _rows_of(address: str, wanted: tuple[str, int, int, int, int]) -> Scores:
         asking = _asked(worker, address, wanted)
         try:
             rows = asyncio.run_coroutine_threadsafe(asking, worker.loop.asyncio_loop).result()
-        except OSError as error:
+        except (OSError, TimeoutError) as error:
             raise WorkersChangedError("the worker that held the scores is gone") from error
     if rows is None:
         raise WorkersChangedError("the scores were asked for too late: they have moved on")
@@ -525,6 +548,8 @@ def _rows_of(address: str, wanted: tuple[str, int, int, int, int]) -> Scores:
 
 async def _asked(worker: Worker, address: str, wanted: tuple[str, int, int, int, int]) -> Any:
     session, version, vector, start, stop = wanted
+    # Dask tries to reach a worker that is gone for half a minute, and holds a thread that long.
+    await asyncio.wait_for(worker.rpc(address).identity(), REACH_SECONDS)
     return await worker.rpc(address).ssl_dask_rows(
         session=session, version=version, vector=vector, start=start, stop=stop
     )
@@ -534,14 +559,14 @@ def _joined_rows(pieces: list[Scores]) -> Scores:
     return np.concatenate(pieces)
 
 
-def _stop(superstep: str) -> None:
-    held: HeldParts | None = getattr(get_worker(), HELD, None)
+def _stop(superstep: str, dask_worker: Worker) -> None:
+    held: HeldParts | None = getattr(dask_worker, HELD, None)
     if held is not None:
         held.mailbox.stop(superstep)
 
 
-def _forget(session: str) -> None:
-    held: HeldParts | None = getattr(get_worker(), HELD, None)
+def _forget(session: str, dask_worker: Worker) -> None:
+    held: HeldParts | None = getattr(dask_worker, HELD, None)
     if held is not None:
         held.parts.pop(session, None)
         held.runs.pop(session, None)

@@ -1,0 +1,203 @@
+"""Workers are killed in the middle of a propagation: the answer is the same, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from distributed import Client, LocalCluster
+
+from ssl_dask.errors import ComputeError
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block_graph import BlockGraph
+from ssl_dask.labels import Labels
+from ssl_dask.propagation import METHODS, Propagated
+from ssl_dask.propagation.solver import PropagationSession
+from ssl_dask.round_record import RoundRecord
+
+pytestmark = pytest.mark.slow
+
+N, N_CLASSES = 20_000, 5
+
+
+@pytest.fixture(scope="module")
+def graph() -> BlockGraph:
+    rng = np.random.default_rng(0)
+    here = np.repeat(np.arange(N), 8)
+    there = (here + rng.integers(1, 400, len(here))) % N
+    weights = rng.random(len(here), dtype=np.float32) + np.float32(0.1)
+    W = sp.csr_array(sp.coo_array((weights, (here, there)), shape=(N, N)))
+    return BlockGraph.from_scipy(sp.csr_array(W + W.T), n_strips=6)
+
+
+@pytest.fixture(scope="module")
+def labels() -> Labels:
+    codes = np.full(N, -1)
+    codes[np.random.default_rng(1).choice(N, 200, replace=False)] = np.arange(200) % N_CLASSES
+    return Labels.from_codes(codes, np.arange(N_CLASSES))
+
+
+def cluster(folder: Path, n_workers: int, **options: Any) -> LocalCluster:
+    return LocalCluster(
+        n_workers=n_workers,
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        local_directory=str(folder),
+        silence_logs="CRITICAL",
+        **options,
+    )
+
+
+def rows_of(found: Propagated, execution: Execution) -> np.ndarray:
+    return np.concatenate(execution.compute(list(found.F.to_delayed().ravel())))
+
+
+class KillAt:
+    """Kills a worker when a round is told for the first time, and notes what came after."""
+
+    def __init__(self, client: Client, worker: int, iteration: int) -> None:
+        self.pid = sorted(client.run(os.getpid).items())[worker][1]
+        self.iteration, self.killed_at = iteration, 0.0
+        self.after: list[int] = []
+        self.seconds = 0.0
+
+    def __call__(self, record: RoundRecord) -> None:
+        if self.killed_at:
+            if not self.after:
+                self.seconds = time.monotonic() - self.killed_at
+            self.after.append(record.iteration)
+        elif record.iteration == self.iteration:
+            os.kill(self.pid, signal.SIGKILL)
+            self.killed_at = time.monotonic()
+
+
+@pytest.mark.parametrize("worker", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("method", "parameters"),
+    [("label_spreading", {"alpha": 0.99}), ("label_propagation", {})],
+)
+def test_each_worker_is_killed_once(
+    method: str,
+    parameters: dict[str, float],
+    worker: int,
+    graph: BlockGraph,
+    labels: Labels,
+    tmp_path: Path,
+) -> None:
+    run: Callable[..., Propagated] = METHODS[method].run
+    folds = [np.arange(200) % 2 == 0]
+    here = run(graph, labels, hidden=folds, max_iter=20, tol=0.0, **parameters)
+    with cluster(tmp_path, 3) as workers, Client(workers, set_as_default=False) as client:
+        kill = KillAt(client, worker, 10)
+        execution = Execution(client)
+        there = run(
+            graph,
+            labels,
+            hidden=folds,
+            max_iter=20,
+            tol=0.0,
+            execution=execution,
+            on_round=kill,
+            **parameters,
+        )
+        F = rows_of(there, execution)
+    expected = here.F.compute()
+    assert len(np.unique(expected.argmax(axis=1))) == N_CLASSES
+    assert F.tobytes() == expected.tobytes()
+    assert there.fold_F[0].tobytes() == here.fold_F[0].tobytes()
+    assert [r.residual for r in there.records] == [r.residual for r in here.records]
+    # It began anew, and did not wait for half a minute as Dask does for a worker that is gone.
+    assert kill.after[0] == 5
+    assert kill.seconds < 25
+
+
+def test_it_goes_on_from_the_last_checkpoint(
+    graph: BlockGraph, labels: Labels, tmp_path: Path
+) -> None:
+    run = METHODS["label_spreading"].run
+    here = run(graph, labels, alpha=0.99, max_iter=40, tol=0.0)
+    with cluster(tmp_path, 2) as workers, Client(workers, set_as_default=False) as client:
+        kill, execution, kept = KillAt(client, 0, 20), Execution(client), []
+
+        def keep(iteration: int, state: list[list[Any]], meta: dict[str, Any]) -> Any:
+            import dask
+
+            blocks = [
+                [dask.delayed(b, pure=False) for b in execution.compute(part)] for part in state
+            ]
+            kept.append(iteration)
+            return iteration, blocks, meta
+
+        there = run(
+            graph,
+            labels,
+            alpha=0.99,
+            max_iter=40,
+            tol=0.0,
+            execution=execution,
+            on_round=kill,
+            checkpoint=keep,
+            checkpoint_seconds=0.0,
+        )
+        F = rows_of(there, execution)
+    assert kept[:3] == [5, 10, 20]
+    # Killed when 20 was told: perhaps 20 was kept before that was seen, else 10.
+    assert kill.after[0] in (20, 30)
+    assert F.tobytes() == here.F.compute().tobytes()
+
+
+def test_workers_that_join_are_used(graph: BlockGraph, labels: Labels, tmp_path: Path) -> None:
+    run = METHODS["label_spreading"].run
+    here = run(graph, labels, alpha=0.99, max_iter=40, tol=0.0)
+    with cluster(tmp_path, 1) as workers, Client(workers, set_as_default=False) as client:
+        execution = Execution(client)
+        with PropagationSession(graph, execution, n_columns=5) as session:
+            assert session.parts.n_parts == 1
+
+        def join(record: RoundRecord) -> None:
+            if record.iteration == 10:
+                workers.scale(3)
+                client.wait_for_workers(3, timeout=60)
+
+        parts = []
+        place = PropagationSession._keep
+
+        def watch(self: PropagationSession, *arguments: Any) -> None:
+            place(self, *arguments)
+            parts.append(self.parts.n_parts)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(PropagationSession, "_keep", watch)
+            there = run(
+                graph,
+                labels,
+                alpha=0.99,
+                max_iter=40,
+                tol=0.0,
+                execution=execution,
+                on_round=join,
+                checkpoint=lambda *_: None,
+                checkpoint_seconds=0.0,
+            )
+        F = rows_of(there, execution)
+    assert (parts[0], parts[-1]) == (1, 3)
+    assert F.tobytes() == here.F.compute().tobytes()
+
+
+def test_too_little_memory_is_told_before_anything_is_placed(
+    graph: BlockGraph, labels: Labels, tmp_path: Path
+) -> None:
+    with (
+        cluster(tmp_path, 1, memory_limit="400MiB") as workers,
+        Client(workers, set_as_default=False) as client,
+        pytest.raises(ComputeError, match=r"needs about .* MiB on each of 1 workers; the smallest"),
+    ):
+        PropagationSession(graph, Execution(client), n_columns=3_000)
