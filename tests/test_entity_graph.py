@@ -67,6 +67,8 @@ def test_what_everybody_shares_is_left_out_and_counted():
         "largest": 3,
         "weight": 1.0,
     }
+    whole = entity_graph(as_arrays(COLUMNS), max_entity_rows=6, execution=Execution(threads=1))
+    assert whole.settings["entities"]["device"]["kept"] == 3
     (note,) = graph.settings["notes"]
     assert "'device'" in note
     assert graph.to_scipy()[4].nnz == 0
