@@ -82,6 +82,7 @@ SCALING_ROWS = (125_000, 250_000, 500_000, 1_000_000)
 QUICK_SCALING_ROWS = (25_000, 50_000, 100_000)
 QUICK_KERNEL_ROWS = 3_000
 MIN_ROWS = 1000
+THREAD_VARIABLES = [f"{name}_NUM_THREADS" for name in ("OMP", "MKL", "OPENBLAS", "NUMBA")]
 
 
 def machine() -> dict[str, Any]:
@@ -351,6 +352,10 @@ def _cell(value: float | None, width: int, digits: int = 4) -> str:
 
 def run_all(arguments: argparse.Namespace, scratch: Path) -> tuple[dict[str, Any], int]:
     """Return all numbers, and how many entrants failed."""
+    # Dask hands these on to workers, past what ssl_dask says: two workers with two threads each.
+    told = [name for name in THREAD_VARIABLES if name in os.environ]
+    if told:
+        print(f"{', '.join(told)} are set: unset them, or the workers use so many threads each")
     bench = Bench(arguments, scratch)
     numbers: dict[str, Any] = {"machine": machine(), "sets": [], "kernel": [], "scaling": None}
     about = numbers["machine"]
@@ -428,9 +433,6 @@ def main() -> None:
     arguments = parse_arguments()
     # So that the files and the processes of a run that is ended go with it.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    # Children read this when they start; workers of the cluster get one thread each.
-    for library in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
-        os.environ[f"{library}_NUM_THREADS"] = str(arguments.threads)
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
         numbers, failures = run_all(arguments, Path(scratch))
     if arguments.json:

@@ -21,6 +21,7 @@ import scipy.sparse as sp
 from knn_data import RowFile
 from knn_recall import sampled_rows
 from measured import Stopwatch
+from threadpoolctl import threadpool_limits
 
 from ssl_dask import knn_graph
 from ssl_dask.cluster import open_client
@@ -165,6 +166,9 @@ class _OurRun:
                 shard_memory=min(WARM_SHARD_MEMORY, job.shard_memory),
                 target_recall=min(WARM_RECALL, job.target_recall),
             )
+            if execution.client is not None:
+                # Some stages are one task: on the cluster alone they would warm one worker only.
+                execution.client.run(_warm_worker, self, easy)
             self._build(warm, easy, execution)
             X = job.rows.as_dask() if on_cluster else job.rows.read()
             with stopwatch.running():
@@ -196,6 +200,11 @@ class _OurRun:
             execution=execution,
             **options,
         )
+
+
+def _warm_worker(own: _OurRun, easy: Job) -> None:
+    """Build a graph of a few rows within one worker; for `Client.run`."""
+    own._build(easy.rows.read(0, min(WARM_ROWS, easy.rows.n_rows)), easy, Execution(threads=1))
 
 
 def graph_edges(graph: BlockGraph, sample: RowIds, execution: Execution) -> tuple[RowIds, RowIds]:
@@ -253,7 +262,8 @@ class _PeerRun:
     def __call__(self, job: Job, stopwatch: Stopwatch) -> Finding:
         self.search(job.rows.read(0, min(WARM_ROWS, job.rows.n_rows)), job.k, job.threads)
         X = job.rows.read()
-        with stopwatch.running():
+        # After the warm-up: only libraries that are loaded can be limited.
+        with threadpool_limits(job.threads), stopwatch.running():
             found = self.search(X, job.k, job.threads)
         lists = without_self(found, job.k)
         sample = sampled_rows(job.rows.n_rows)
@@ -334,14 +344,10 @@ def _pynndescent(X: Any, k: int, threads: int) -> npt.NDArray[Any]:
 
 def _scikit_learn(X: Any, k: int, threads: int) -> npt.NDArray[Any]:
     from sklearn.neighbors import NearestNeighbors
-    from threadpoolctl import threadpool_limits
 
     metric = "cosine" if sp.issparse(X) else "euclidean"
-    with threadpool_limits(threads):
-        search = NearestNeighbors(
-            n_neighbors=k + 1, metric=metric, algorithm="brute", n_jobs=threads
-        )
-        return search.fit(X).kneighbors(X, return_distance=False)
+    search = NearestNeighbors(n_neighbors=k + 1, metric=metric, algorithm="brute", n_jobs=threads)
+    return search.fit(X).kneighbors(X, return_distance=False)
 
 
 ENTRANTS: dict[str, Entrant] = {
