@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from ssl_dask.pipeline.run import run_job as run_job
     from ssl_dask.propagation.label_propagation import LabelPropagation as LabelPropagation
     from ssl_dask.propagation.label_spreading import LabelSpreading as LabelSpreading
+    from ssl_dask.propagation.poisson import PoissonLearning as PoissonLearning
 
 _HOMES = {
     "BlockGraph": "ssl_dask.graph.block_graph",
     "LabelPropagation": "ssl_dask.propagation.label_propagation",
     "LabelSpreading": "ssl_dask.propagation.label_spreading",
     "Labels": "ssl_dask.labels",
+    "PoissonLearning": "ssl_dask.propagation.poisson",
     "RunResult": "ssl_dask.pipeline.run",
     "RoutedIndex": "ssl_dask.graph.routed_index",
     "entity_graph": "ssl_dask.graph.entity_graph",

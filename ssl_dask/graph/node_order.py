@@ -83,6 +83,22 @@ class NodeOrder:
             tasks.append(dask.delayed(_scattered)(block, starts, *pieces))
         return execution.persist(tasks, "rows")
 
+    def rows_a_node(self, node_chunks: Sequence[int]) -> list[Delayed]:
+        """Return how many rows each node has, one int64 array (m_i,) for each of `node_chunks`.
+
+        A task for each block and each strip; each row's node moves once.
+        """
+        starts = np.concatenate([[0], np.cumsum(node_chunks)])
+        n_strips = len(node_chunks)
+        places = [
+            dask.delayed(_by_strip, nout=n_strips, pure=False)(block, starts)
+            for block in self.blocks
+        ]
+        return [
+            dask.delayed(_counts, pure=False)(n, *[of_strip[strip] for of_strip in places])
+            for strip, n in enumerate(node_chunks)
+        ]
+
     def to_array(self, execution: Execution) -> RowIds:
         """Return the node of every row, int64 (N,), in this process."""
         return np.concatenate(execution.compute(self.blocks, "rows"))
@@ -103,6 +119,10 @@ def first_row_numbering(node_of_row: RowIds, n_nodes: int) -> RowIds:
 
 def _at(values: Any, positions: RowIds) -> Any:
     return values[positions]
+
+
+def _counts(n_nodes: int, *places: RowIds) -> RowIds:
+    return np.bincount(np.concatenate(places), minlength=n_nodes).astype(np.int64)
 
 
 def _by_strip(nodes: RowIds, starts: RowIds) -> tuple[RowIds, ...]:

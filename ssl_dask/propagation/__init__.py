@@ -16,6 +16,7 @@ from ssl_dask.propagation.label_spreading import (
     LabelSpreadingSpec,
     label_spreading,
 )
+from ssl_dask.propagation.poisson import PoissonLearning, PoissonSpec, poisson
 from ssl_dask.spec_model import SpecModel
 
 
@@ -38,6 +39,7 @@ class Method:
 METHODS: Mapping[str, Method] = {
     "label_spreading": Method(LabelSpreadingSpec, label_spreading),
     "label_propagation": Method(LabelPropagationSpec, label_propagation),
+    "poisson": Method(PoissonSpec, poisson),
 }
 
 __all__ = [
@@ -47,7 +49,10 @@ __all__ = [
     "LabelSpreading",
     "LabelSpreadingSpec",
     "Method",
+    "PoissonLearning",
+    "PoissonSpec",
     "Propagated",
     "label_propagation",
     "label_spreading",
+    "poisson",
 ]

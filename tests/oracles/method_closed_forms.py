@@ -1,0 +1,50 @@
+"""Dense closed forms of Poisson learning and class mass normalisation, in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse.csgraph import connected_components
+
+Array = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.integer]
+
+
+def poisson_scores(
+    W: Array, codes: Codes, n_classes: int, weights: Array | None = None
+) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Return (u, present): u (N, C) with L u = b and sum_i d_i u_i = 0 in each component.
+
+    b is w_j (y_j - mean of y over the seeds of the component); `present` says which classes have
+    seeds in the component of each row.
+    """
+    n = len(codes)
+    weights = np.ones(n) if weights is None else weights
+    u, present = np.zeros((n, n_classes)), np.zeros((n, n_classes), dtype=bool)
+    n_parts, part = connected_components(W > 0, directed=False)
+    degree = W.sum(axis=1)
+    for number in range(n_parts):
+        rows = np.flatnonzero(part == number)
+        seeds = rows[codes[rows] >= 0]
+        if len(seeds) == 0:
+            continue
+        present[np.ix_(rows, np.unique(codes[seeds]))] = True
+        y = np.eye(n_classes)[codes[seeds]]
+        mean = np.average(y, axis=0, weights=weights[seeds])
+        b = np.zeros((n, n_classes))
+        b[seeds] = weights[seeds, None] * (y - mean)
+        L = np.diag(degree[rows]) - W[np.ix_(rows, rows)]
+        solved = np.linalg.pinv(L, hermitian=True) @ b[rows]
+        if len(rows) > 1:
+            solved -= np.average(solved, axis=0, weights=degree[rows])
+        u[rows] = solved
+    return u, present
+
+
+def class_mass_normalised(F: Array, codes: Codes, shares: Array) -> Array:
+    """Return F_ic q_c / sum over unlabelled u of F_uc, rows divided by their sums."""
+    total = F.sum(axis=1, keepdims=True)
+    F = np.divide(F, total, where=total > 0, out=np.zeros_like(F))
+    scaled = F * (shares / F[codes < 0].sum(axis=0))
+    total = scaled.sum(axis=1, keepdims=True)
+    return np.divide(scaled, total, where=total > 0, out=np.zeros_like(F))
