@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ssl_dask.propagation.label_propagation import LabelPropagation as LabelPropagation
     from ssl_dask.propagation.label_spreading import LabelSpreading as LabelSpreading
     from ssl_dask.propagation.poisson import PoissonLearning as PoissonLearning
+    from ssl_dask.propagation.propagated_features import propagated_features as propagated_features
 
 _HOMES = {
     "BlockGraph": "ssl_dask.graph.block_graph",
@@ -37,6 +38,7 @@ _HOMES = {
     "entity_graph": "ssl_dask.graph.entity_graph",
     "knn_graph": "ssl_dask.graph.neighbour_graph",
     "load_job": "ssl_dask.job_spec",
+    "propagated_features": "ssl_dask.propagation.propagated_features",
     "rbf_graph": "ssl_dask.graph.rbf_graph",
     "run_job": "ssl_dask.pipeline.run",
     "sum_graphs": "ssl_dask.graph.graph_sum",

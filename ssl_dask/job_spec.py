@@ -21,6 +21,7 @@ from ssl_dask.features import FeatureGroup
 from ssl_dask.graph.graph_spec import GraphSpec, OneGraphSpec
 from ssl_dask.plain_yaml import MAX_FILE_BYTES, parse_yaml
 from ssl_dask.propagation import METHODS
+from ssl_dask.propagation.propagated_features import PropagatedFeaturesSpec
 from ssl_dask.spec_model import SpecModel, checked_size
 
 Graph = TypeVar("Graph", bound=OneGraphSpec)
@@ -33,7 +34,13 @@ if TYPE_CHECKING:
 else:
     # A new method is a line in METHODS, and nothing here.
     MethodSpec = Annotated[
-        Union[(*(method.spec for method in METHODS.values()), SupervisedSpec)],
+        Union[
+            (
+                *(method.spec for method in METHODS.values()),
+                PropagatedFeaturesSpec,
+                SupervisedSpec,
+            )
+        ],
         Field(discriminator="name"),
     ]
 
@@ -417,7 +424,8 @@ def _user_path(loc: Sequence[Any]) -> list[str]:
     parts = [str(part) for part in loc if not str(part).startswith("function-")]
     if parts[:1] == ["features"] and len(parts) > 2:
         del parts[2]
-    if parts[:1] == ["method"] and len(parts) > 1 and parts[1] in {*METHODS, "supervised"}:
+    methods = {*METHODS, "propagated_features", "supervised"}
+    if parts[:1] == ["method"] and len(parts) > 1 and parts[1] in methods:
         del parts[1]
     return parts
 

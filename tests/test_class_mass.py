@@ -97,7 +97,7 @@ def test_weights_at_fit() -> None:
     model = LabelSpreading().fit(X, y, sample_weight=weights)
     same = LabelSpreading().fit(X, without)
     np.testing.assert_array_equal(model.label_distributions_, same.label_distributions_)
-    with pytest.raises(ValueError, match="0 for all labelled rows"):
+    with pytest.raises(ValueError, match="zero for all labelled rows"):
         LabelSpreading().fit(X, y, sample_weight=np.zeros(60))
     with pytest.raises(ValueError, match="has 59 values"):
         LabelSpreading().fit(X, y, sample_weight=np.ones(59))

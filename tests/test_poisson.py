@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.kernels.class_multipliers import class_multipliers
 from ssl_dask.kernels.signed_scores import MEDIAN_ODDS
@@ -75,17 +76,11 @@ def test_it_does_not_drift_with_more_iterations() -> None:
     graph, labels = BlockGraph.from_scipy(W), labels_of(codes)
     short = poisson(graph, labels, tol=1e-3)
     long = poisson(graph, labels, tol=0.0, max_iter=5_000)
-    assert graph.components(_here()).n_components >= 78
+    assert graph.components(Execution()).n_components >= 78
     assert long.reason == "rounding"
     assert long.n_iter < 1_000
     np.testing.assert_allclose(short.F.compute(), long.F.compute(), atol=5e-3)
     np.testing.assert_allclose(long.F.compute(), expected(W, codes), atol=0.02)
-
-
-def _here():
-    from ssl_dask.execution import Execution
-
-    return Execution()
 
 
 def test_a_component_with_one_class_gets_that_class() -> None:

@@ -29,8 +29,13 @@ from ssl_dask.graph.node_order import NodeOrder
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.row_joins import joined_rows
+from ssl_dask.pipeline.row_picks import fetch_rows
 from ssl_dask.pipeline.stored_graph import StoredGraph
 from ssl_dask.propagation import METHODS
+from ssl_dask.propagation.propagated_features import (
+    PropagatedFeaturesSpec,
+    propagated_features,
+)
 from ssl_dask.round_record import RoundRecord
 from ssl_dask.storage.checkpoint import Checkpoints, load_block, save_block
 from ssl_dask.storage.column_reader import ColumnReader
@@ -215,6 +220,47 @@ def infer_supervised(
         seconds={},
         folds_not_converged=not_converged,
     )
+
+
+def infer_on_propagated_features(
+    spec: PropagatedFeaturesSpec,
+    graph: BlockGraph,
+    X: da.Array,
+    labels: Labels,
+    folds: HiddenSeeds,
+    execution: Execution,
+) -> Inferred:
+    """Carry the features along the edges and fit logistic regression on the seeds.
+
+    Raises
+    ------
+    QualityError
+        The solver did not converge.
+    GraphError
+        There are too many features.
+    ComputeError
+        Workers were lost or ran out of memory.
+    """
+    began = time.perf_counter()
+    summary = {**graph.settings, **graph_summary(graph, execution)}
+    del summary["settings"]
+    if not summary.get("notes"):
+        summary.pop("notes", None)
+    diagnosed = time.perf_counter()
+    carried = propagated_features(
+        graph,
+        X,
+        n_hops=spec.n_hops,
+        hops=spec.hops,
+        unit_rows=spec.unit_rows,
+        self_share=spec.self_share,
+        execution=execution,
+    )
+    at_seeds = fetch_rows(carried, labels.rows, execution)
+    regression = SupervisedSpec(C=spec.C, max_iter=spec.max_iter)
+    inferred = infer_supervised(regression, carried, at_seeds, labels, folds)
+    seconds = {"diagnose": diagnosed - began, "propagate": time.perf_counter() - diagnosed}
+    return replace(inferred, graph=summary, seconds=seconds)
 
 
 def _nearest_place(

@@ -23,7 +23,13 @@ from ssl_dask.execution import Execution
 from ssl_dask.features.views import FeatureView, describe, join
 from ssl_dask.job_spec import JobSpec, load_job, resolve_job
 from ssl_dask.pipeline.block_output import BlockOutput, BlockResult, write_block
-from ssl_dask.pipeline.inference import Inferred, build_graph, infer_on_graph, infer_supervised
+from ssl_dask.pipeline.inference import (
+    Inferred,
+    build_graph,
+    infer_on_graph,
+    infer_on_propagated_features,
+    infer_supervised,
+)
 from ssl_dask.pipeline.inputs import Inputs, ReadData, read_inputs, result_schema
 from ssl_dask.pipeline.job_client import check_shared_folder, job_client
 from ssl_dask.pipeline.judging import Judged, judge
@@ -358,6 +364,10 @@ def _infer(
         checkpoints,
         clock,
     )
+    if spec.method.name == "propagated_features":
+        clock.stage("propagation")
+        carried = infer_on_propagated_features(spec.method, graph, X, labels, folds, execution)
+        return carried, picks.with_features(X)
     inferred = infer_on_graph(
         spec, graph, labels, folds, data.layout.row_chunks, execution, checkpoints, clock
     )

@@ -17,6 +17,7 @@ from ssl_dask.propagation.label_spreading import (
     label_spreading,
 )
 from ssl_dask.propagation.poisson import PoissonLearning, PoissonSpec, poisson
+from ssl_dask.propagation.propagated_features import propagated_features
 from ssl_dask.spec_model import SpecModel
 
 
@@ -55,4 +56,5 @@ __all__ = [
     "label_propagation",
     "label_spreading",
     "poisson",
+    "propagated_features",
 ]

@@ -84,7 +84,7 @@ def weighted_labels(labels: Labels, sample_weight: Any) -> tuple[Labels, npt.NDA
     if not (np.isfinite(weights).all() and (weights >= 0.0).all()):
         raise ValueError("sample_weight of a labelled row must be a finite number of at least 0")
     if not weights.any():
-        raise ValueError("sample_weight is 0 for all labelled rows: there is no seed left")
+        raise ValueError("sample_weight is zero for all labelled rows: there is no seed left")
     return labels.subset(weights > 0.0), weights[weights > 0.0]
 
 
