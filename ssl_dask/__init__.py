@@ -22,17 +22,21 @@ if TYPE_CHECKING:
     from ssl_dask.labels import Labels as Labels
     from ssl_dask.pipeline.run import RunResult as RunResult
     from ssl_dask.pipeline.run import run_job as run_job
+    from ssl_dask.propagation.anchor_graph import AnchorGraph as AnchorGraph
     from ssl_dask.propagation.label_propagation import LabelPropagation as LabelPropagation
     from ssl_dask.propagation.label_spreading import LabelSpreading as LabelSpreading
     from ssl_dask.propagation.poisson import PoissonLearning as PoissonLearning
+    from ssl_dask.propagation.poisson_mbo import PoissonMBO as PoissonMBO
     from ssl_dask.propagation.propagated_features import propagated_features as propagated_features
 
 _HOMES = {
+    "AnchorGraph": "ssl_dask.propagation.anchor_graph",
     "BlockGraph": "ssl_dask.graph.block_graph",
     "LabelPropagation": "ssl_dask.propagation.label_propagation",
     "LabelSpreading": "ssl_dask.propagation.label_spreading",
     "Labels": "ssl_dask.labels",
     "PoissonLearning": "ssl_dask.propagation.poisson",
+    "PoissonMBO": "ssl_dask.propagation.poisson_mbo",
     "RunResult": "ssl_dask.pipeline.run",
     "RoutedIndex": "ssl_dask.graph.routed_index",
     "entity_graph": "ssl_dask.graph.entity_graph",

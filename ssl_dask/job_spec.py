@@ -21,6 +21,7 @@ from ssl_dask.features import FeatureGroup
 from ssl_dask.graph.graph_spec import GraphSpec, OneGraphSpec
 from ssl_dask.plain_yaml import MAX_FILE_BYTES, parse_yaml
 from ssl_dask.propagation import METHODS
+from ssl_dask.propagation.anchor_graph import AnchorGraphSpec
 from ssl_dask.propagation.propagated_features import PropagatedFeaturesSpec
 from ssl_dask.spec_model import SpecModel, checked_size
 
@@ -37,6 +38,7 @@ else:
         Union[
             (
                 *(method.spec for method in METHODS.values()),
+                AnchorGraphSpec,
                 PropagatedFeaturesSpec,
                 SupervisedSpec,
             )
@@ -171,9 +173,9 @@ class JobSpec(SpecModel):
 
     @model_validator(mode="after")
     def _whole_job(self) -> JobSpec:
-        if self.method.name == "supervised":
+        if self.method.name in ("supervised", "anchor_graph"):
             if self.graph is not None:
-                raise ValueError("method supervised uses no graph: leave graph out")
+                raise ValueError(f"method {self.method.name} uses no graph: leave graph out")
         elif self.graph is None:
             # The resolved job says which graph was used.
             object.__setattr__(self, "graph", GraphSpec())
@@ -424,7 +426,7 @@ def _user_path(loc: Sequence[Any]) -> list[str]:
     parts = [str(part) for part in loc if not str(part).startswith("function-")]
     if parts[:1] == ["features"] and len(parts) > 2:
         del parts[2]
-    methods = {*METHODS, "propagated_features", "supervised"}
+    methods = {*METHODS, "anchor_graph", "propagated_features", "supervised"}
     if parts[:1] == ["method"] and len(parts) > 1 and parts[1] in methods:
         del parts[1]
     return parts

@@ -11,7 +11,7 @@ from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.kernels.class_multipliers import class_multipliers
 from ssl_dask.kernels.signed_scores import MEDIAN_ODDS
 from ssl_dask.labels import Labels
-from ssl_dask.propagation import PoissonLearning, poisson
+from ssl_dask.propagation import PoissonLearning, poisson, poisson_mbo
 from tests.oracles import method_closed_forms as closed_forms
 from tests.test_propagation import N_CLASSES, labels_of, random_weights, some_codes
 
@@ -123,3 +123,29 @@ def test_multipliers_of_brute_force() -> None:
     assert abs((w[0] / w[1]) - ratio[600]) < 0.05 * ratio[600]
     np.testing.assert_array_equal(class_multipliers(F, np.array([0.0, 1.0])), [0, 1])
     np.testing.assert_array_equal(class_multipliers(np.zeros((5, 2)), np.array([0.5, 0.5])), 1)
+
+
+def test_mbo_is_the_dense_iteration() -> None:
+    W, codes = random_weights(150, 1), some_codes(150, 2)
+    u = closed_forms.poisson_mbo_scores(W.toarray().astype(float), codes, N_CLASSES, n_rounds=3)
+    answers = []
+    for n_strips in (1, 3, 8):
+        graph = BlockGraph.from_scipy(W, n_strips=n_strips)
+        found = poisson_mbo(graph, labels_of(codes), n_rounds=3, tol=1e-6)
+        assert found.converged
+        answers.append(found.F.compute())
+    assert len({answer.tobytes() for answer in answers}) == 1
+    two = np.sort(u, axis=1)[:, -2:]
+    clear = two[:, 1] - two[:, 0] > 1e-5
+    assert clear.mean() > 0.9
+    np.testing.assert_array_equal(answers[0].argmax(1)[clear], u.argmax(1)[clear])
+    plain = poisson(BlockGraph.from_scipy(W), labels_of(codes)).F.compute()
+    assert (plain.argmax(axis=1) != answers[0].argmax(axis=1)).any()
+
+
+def test_mbo_holds_the_shares() -> None:
+    W, codes = random_weights(400, 4, density=0.03), some_codes(400, 2)
+    graph, q = BlockGraph.from_scipy(W, n_strips=3), {0: 0.1, 1: 0.2, 2: 0.3, 3: 0.4}
+    F = poisson_mbo(graph, labels_of(codes), class_shares=q, n_rounds=2).F.compute()
+    shares = np.bincount(F.argmax(axis=1), minlength=4) / 400
+    np.testing.assert_allclose(shares, list(q.values()), atol=0.02)

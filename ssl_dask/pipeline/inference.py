@@ -24,7 +24,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.graph import GraphSpec
 from ssl_dask.graph.block_graph import BlockGraph
-from ssl_dask.graph.graph_diagnostics import Components, graph_summary
+from ssl_dask.graph.graph_diagnostics import Components, graph_summary, seed_agreement
 from ssl_dask.graph.node_order import NodeOrder
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
@@ -32,6 +32,7 @@ from ssl_dask.pipeline.row_joins import joined_rows
 from ssl_dask.pipeline.row_picks import fetch_rows
 from ssl_dask.pipeline.stored_graph import StoredGraph
 from ssl_dask.propagation import METHODS
+from ssl_dask.propagation.anchor_graph import AnchorGraphSpec, anchor_graph, score_rows
 from ssl_dask.propagation.propagated_features import (
     PropagatedFeaturesSpec,
     propagated_features,
@@ -174,6 +175,11 @@ def infer_on_graph(
     if not summary.get("notes"):
         summary.pop("notes", None)
     summary["rows_without_path_to_seed"] = n_without
+    seed_nodes = labels.rows
+    if graph.order is not None:
+        seed_nodes = graph.order.nodes_of(labels.rows, execution)
+    pairs, alike = seed_agreement(graph, seed_nodes, labels.codes, execution)
+    summary |= {"edges_between_seeds": pairs, "edges_between_seeds_of_one_class": alike}
     return Inferred(
         F=found.F.rechunk((tuple(row_chunks), -1)),
         has_seed=reached,
@@ -219,6 +225,40 @@ def infer_supervised(
         islands={},
         seconds={},
         folds_not_converged=not_converged,
+    )
+
+
+def infer_on_anchors(
+    spec: AnchorGraphSpec,
+    X: da.Array,
+    labels: Labels,
+    folds: HiddenSeeds,
+    execution: Execution,
+) -> Inferred:
+    """Fit an anchor graph; the rows are scored when they are written.
+
+    Raises
+    ------
+    GraphError
+        The features are sparse.
+    """
+    began = time.perf_counter()
+    hidden = [folds.hidden(fold) for fold in range(folds.n_folds)]
+    parameters = spec.model_dump(exclude={"name"})
+    model, fold_F = anchor_graph(X, labels, **parameters, hidden=hidden, execution=execution)
+    hidden_F = np.zeros((labels.n_seeds, labels.n_classes), dtype=np.float32)
+    for mask, rows in zip(hidden, fold_F, strict=True):
+        hidden_F[mask] = rows
+    return Inferred(
+        F=score_rows(model, X),
+        has_seed=None,
+        hidden_F=hidden_F,
+        records=[],
+        converged=True,
+        stop_reason="converged",
+        graph={},
+        islands={},
+        seconds={"propagate": time.perf_counter() - began},
     )
 
 

@@ -26,6 +26,7 @@ from ssl_dask.pipeline.block_output import BlockOutput, BlockResult, write_block
 from ssl_dask.pipeline.inference import (
     Inferred,
     build_graph,
+    infer_on_anchors,
     infer_on_graph,
     infer_on_propagated_features,
     infer_supervised,
@@ -350,6 +351,11 @@ def _infer(
         picks = pick(view.X, labels, sampled, execution)
         return infer_supervised(spec.method, view.X, picks.seeds, labels, folds), picks
     X = view.persist(execution, "describe").X
+    if spec.method.name == "anchor_graph":
+        clock.stage("propagation")
+        picks = pick(X, labels, sampled, execution)
+        inferred = infer_on_anchors(spec.method, X, labels, folds, execution)
+        return inferred, picks.with_features(X)
     clock.stage("graph")
     picks = pick(X, labels, sampled, execution)
     assert spec.graph is not None

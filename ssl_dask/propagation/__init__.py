@@ -17,6 +17,7 @@ from ssl_dask.propagation.label_spreading import (
     label_spreading,
 )
 from ssl_dask.propagation.poisson import PoissonLearning, PoissonSpec, poisson
+from ssl_dask.propagation.poisson_mbo import PoissonMBO, PoissonMBOSpec, poisson_mbo
 from ssl_dask.propagation.propagated_features import propagated_features
 from ssl_dask.spec_model import SpecModel
 
@@ -41,6 +42,7 @@ METHODS: Mapping[str, Method] = {
     "label_spreading": Method(LabelSpreadingSpec, label_spreading),
     "label_propagation": Method(LabelPropagationSpec, label_propagation),
     "poisson": Method(PoissonSpec, poisson),
+    "poisson_mbo": Method(PoissonMBOSpec, poisson_mbo),
 }
 
 __all__ = [
@@ -51,10 +53,13 @@ __all__ = [
     "LabelSpreadingSpec",
     "Method",
     "PoissonLearning",
+    "PoissonMBO",
+    "PoissonMBOSpec",
     "PoissonSpec",
     "Propagated",
     "label_propagation",
     "label_spreading",
     "poisson",
+    "poisson_mbo",
     "propagated_features",
 ]

@@ -142,7 +142,7 @@ def propagate(
         max_iter=max_iter,
         tol=tol,
         prior=sources.class_shares() if leave is None else None,
-        identity=_identity(graph, sources, recurrence),
+        identity=identity_of(graph, sources, recurrence),
         on_round=on_round,
         checkpoint=checkpoint,
         checkpoint_seconds=checkpoint_seconds,
@@ -251,7 +251,7 @@ def _finish_block(
     return normalise_rows(first_group), mass, normalise_rows(grouped[positions, groups])
 
 
-def _identity(graph: BlockGraph, sources: SeedSources, recurrence: Recurrence) -> dict[str, Any]:
+def identity_of(graph: BlockGraph, sources: SeedSources, recurrence: Recurrence) -> dict[str, Any]:
     """Return what must be equal for a checkpoint to fit, in JSON types."""
     return {
         "method": recurrence.name,
@@ -276,5 +276,6 @@ __all__ = [
     "Resume",
     "Solved",
     "distributions",
+    "identity_of",
     "propagate",
 ]

@@ -71,6 +71,19 @@ def centred_sources(at_nodes: NodeSources, components: SeededComponents) -> Node
     return replace(at_nodes, values=centred)
 
 
+def poisson_recurrence(name: str, tol: float) -> Recurrence:
+    """Return what solves (D - W) u = b."""
+    return Recurrence(
+        name=name,
+        target=(1.0, 1.0),
+        steps=None,
+        powers=(1.0, 0.0),
+        # The error may be the residual over a tiny eigenvalue, and so may rounding.
+        dtype="float64",
+        settings={"tol": tol},
+    )
+
+
 def signed_to_distributions(
     at_nodes: NodeSources,
     blocks: Sequence[Delayed],
@@ -167,19 +180,10 @@ def poisson(
             return scores
         return project_blocks(graph, scores, shares, execution)
 
-    recurrence = Recurrence(
-        name="poisson",
-        target=(1.0, 1.0),
-        steps=None,
-        powers=(1.0, 0.0),
-        # The error may be the residual over a tiny eigenvalue, and so may rounding.
-        dtype="float64",
-        settings={"tol": tol},
-    )
     return propagate(
         graph,
         sources,
-        recurrence,
+        poisson_recurrence("poisson", tol),
         max_iter=max_iter,
         tol=tol,
         execution=execution,

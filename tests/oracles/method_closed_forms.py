@@ -48,3 +48,19 @@ def class_mass_normalised(F: Array, codes: Codes, shares: Array) -> Array:
     scaled = F * (shares / F[codes < 0].sum(axis=0))
     total = scaled.sum(axis=1, keepdims=True)
     return np.divide(scaled, total, where=total > 0, out=np.zeros_like(F))
+
+
+def poisson_mbo_scores(
+    W: Array, codes: Codes, n_classes: int, n_rounds: int, n_steps: int = 40, step: float = 0.5
+) -> Array:
+    """Return u after rounds of u <- u - step D^-1 (L u - b) from the most likely classes."""
+    u, present = poisson_scores(W, codes, n_classes)
+    degree = W.sum(axis=1)
+    degree = np.where(degree > 0, degree, 1.0)
+    b = (np.diag(W.sum(axis=1)) - W) @ u
+    for _ in range(n_rounds):
+        best = np.where(present, u, -np.inf).argmax(axis=1)
+        u = np.eye(n_classes)[best] * present.any(axis=1)[:, None]
+        for _ in range(n_steps):
+            u = (1 - step) * u + step * (W @ u + b) / degree[:, None]
+    return np.where(present, u, -np.inf)
