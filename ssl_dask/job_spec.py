@@ -22,11 +22,14 @@ from ssl_dask.graph.graph_spec import GraphSpec, OneGraphSpec
 from ssl_dask.plain_yaml import MAX_FILE_BYTES, parse_yaml
 from ssl_dask.propagation import METHODS
 from ssl_dask.propagation.anchor_graph import AnchorGraphSpec
+from ssl_dask.propagation.correct_and_smooth import CorrectAndSmoothSpec
 from ssl_dask.propagation.propagated_features import PropagatedFeaturesSpec
 from ssl_dask.spec_model import SpecModel, checked_size
 
 Graph = TypeVar("Graph", bound=OneGraphSpec)
 MAX_REPAIRS = 5
+WITH_FEATURES = ("anchor_graph", "correct_and_smooth", "propagated_features", "supervised")
+"""Methods that look at features themselves, not at a graph made of them alone."""
 MIN_WORKER_BYTES = 384 * 2**20
 """With less a worker is killed for want of memory before it has started."""
 
@@ -39,6 +42,7 @@ else:
             (
                 *(method.spec for method in METHODS.values()),
                 AnchorGraphSpec,
+                CorrectAndSmoothSpec,
                 PropagatedFeaturesSpec,
                 SupervisedSpec,
             )
@@ -426,7 +430,7 @@ def _user_path(loc: Sequence[Any]) -> list[str]:
     parts = [str(part) for part in loc if not str(part).startswith("function-")]
     if parts[:1] == ["features"] and len(parts) > 2:
         del parts[2]
-    methods = {*METHODS, "anchor_graph", "propagated_features", "supervised"}
+    methods = {*METHODS, *WITH_FEATURES}
     if parts[:1] == ["method"] and len(parts) > 1 and parts[1] in methods:
         del parts[1]
     return parts

@@ -33,6 +33,7 @@ from ssl_dask.pipeline.row_picks import fetch_rows
 from ssl_dask.pipeline.stored_graph import StoredGraph
 from ssl_dask.propagation import METHODS
 from ssl_dask.propagation.anchor_graph import AnchorGraphSpec, anchor_graph, score_rows
+from ssl_dask.propagation.correct_and_smooth import CorrectAndSmoothSpec, correct_and_smooth
 from ssl_dask.propagation.propagated_features import (
     PropagatedFeaturesSpec,
     propagated_features,
@@ -259,6 +260,74 @@ def infer_on_anchors(
         graph={},
         islands={},
         seconds={"propagate": time.perf_counter() - began},
+    )
+
+
+def infer_corrected(
+    spec: CorrectAndSmoothSpec,
+    graph: BlockGraph,
+    X: da.Array,
+    X_seeds: Any,
+    labels: Labels,
+    folds: HiddenSeeds,
+    execution: Execution,
+    listener: RunListener,
+) -> Inferred:
+    """Fit logistic regression on the seeds, correct it where it errs on them, and smooth it.
+
+    Errors are those at seeds that the classifier had not seen; for each fold it is fitted anew
+    without the fold, and once more without each other one.
+
+    Raises
+    ------
+    ComputeError
+        Workers were lost or ran out of memory.
+    """
+    began = time.perf_counter()
+    summary = {**graph.settings, **graph_summary(graph, execution)}
+    del summary["settings"]
+    if not summary.get("notes"):
+        summary.pop("notes", None)
+    diagnosed = time.perf_counter()
+    classifier = SupervisedSpec()
+    hidden = [folds.hidden(fold) for fold in range(folds.n_folds)]
+    rows, at_seeds, not_converged = [], [], 0
+    for out in [np.zeros(labels.n_seeds, dtype=np.bool_), *hidden]:
+        model = fit_supervised(X_seeds[~out], labels.codes[~out], labels.n_classes, classifier)
+        not_converged += not model.converged
+        rows.append(predict_proba_blocks(model, X))
+        unseen = np.zeros((labels.n_seeds, labels.n_classes), dtype=np.float32)
+        for other in hidden:
+            seen = ~out & ~other
+            if (out & other).any() or not seen.any():
+                continue
+            inner = fit_supervised(X_seeds[seen], labels.codes[seen], labels.n_classes, classifier)
+            unseen[other] = inner.predict_proba(X_seeds[other])
+        at_seeds.append(unseen)
+    found = correct_and_smooth(
+        graph,
+        labels,
+        rows,
+        np.stack(at_seeds),
+        **spec.model_dump(exclude={"name"}),
+        hidden=hidden,
+        execution=execution,
+        on_round=listener.round,
+    )
+    hidden_F = np.zeros((labels.n_seeds, labels.n_classes), dtype=np.float32)
+    for mask, fold_rows in zip(hidden, found.fold_F, strict=True):
+        hidden_F[mask] = fold_rows
+    return Inferred(
+        F=found.F.rechunk({0: X.chunks[0]}),
+        has_seed=None,
+        hidden_F=hidden_F,
+        records=found.records,
+        converged=found.converged,
+        stop_reason=found.reason,
+        graph=summary,
+        islands={},
+        seconds={"diagnose": diagnosed - began, "propagate": time.perf_counter() - diagnosed},
+        folds_not_converged=not_converged,
     )
 
 

@@ -26,6 +26,7 @@ from ssl_dask.pipeline.block_output import BlockOutput, BlockResult, write_block
 from ssl_dask.pipeline.inference import (
     Inferred,
     build_graph,
+    infer_corrected,
     infer_on_anchors,
     infer_on_graph,
     infer_on_propagated_features,
@@ -370,6 +371,12 @@ def _infer(
         checkpoints,
         clock,
     )
+    if spec.method.name == "correct_and_smooth":
+        clock.stage("propagation")
+        corrected = infer_corrected(
+            spec.method, graph, X, picks.seeds, labels, folds, execution, clock
+        )
+        return corrected, picks.with_features(X)
     if spec.method.name == "propagated_features":
         clock.stage("propagation")
         carried = infer_on_propagated_features(spec.method, graph, X, labels, folds, execution)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ssl_dask.propagation.correct_and_smooth import correct_and_smooth
 from ssl_dask.propagation.engine import Propagated
 from ssl_dask.propagation.label_propagation import (
     LabelPropagation,
@@ -57,6 +58,7 @@ __all__ = [
     "PoissonMBOSpec",
     "PoissonSpec",
     "Propagated",
+    "correct_and_smooth",
     "label_propagation",
     "label_spreading",
     "poisson",

@@ -64,3 +64,24 @@ def poisson_mbo_scores(
         for _ in range(n_steps):
             u = (1 - step) * u + step * (W @ u + b) / degree[:, None]
     return np.where(present, u, -np.inf)
+
+
+def corrected_and_smoothed(
+    W: Array, Z: Array, z_seeds: Array, codes: Codes, alphas: tuple[float, float]
+) -> Array:
+    """Return F of Correct & Smooth with autoscale; z_seeds (S, C) are out-of-fold."""
+    degree = W.sum(axis=1)
+    root = np.sqrt(np.where(degree > 0, degree, 1.0))
+    S, eye = W / np.outer(root, root), np.eye(len(W))
+    seeds = np.flatnonzero(codes >= 0)
+    Y = np.eye(Z.shape[1])[codes[seeds]]
+    E0 = np.zeros_like(Z)
+    E0[seeds] = Y - z_seeds
+    E = np.linalg.solve(eye - alphas[0] * S, (1 - alphas[0]) * E0)
+    size, total = np.abs(E0[seeds]).sum(axis=1).mean(), np.abs(E).sum(axis=1)
+    factor = np.divide(size, total, where=total > 0, out=np.zeros_like(total))
+    factor[factor > 1000] = 1
+    G = np.maximum(Z + factor[:, None] * E, 0)
+    G[seeds] = Y
+    F = np.linalg.solve(eye - alphas[1] * S, (1 - alphas[1]) * G)
+    return F / F.sum(axis=1, keepdims=True)
