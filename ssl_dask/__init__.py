@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from ssl_dask.pipeline.run import RunResult as RunResult
     from ssl_dask.pipeline.run import run_job as run_job
     from ssl_dask.propagation.anchor_graph import AnchorGraph as AnchorGraph
+    from ssl_dask.propagation.harmonic_regression import (
+        LabelPropagationRegressor as LabelPropagationRegressor,
+    )
     from ssl_dask.propagation.label_propagation import LabelPropagation as LabelPropagation
     from ssl_dask.propagation.label_spreading import LabelSpreading as LabelSpreading
     from ssl_dask.propagation.poisson import PoissonLearning as PoissonLearning
@@ -33,6 +36,7 @@ _HOMES = {
     "AnchorGraph": "ssl_dask.propagation.anchor_graph",
     "BlockGraph": "ssl_dask.graph.block_graph",
     "LabelPropagation": "ssl_dask.propagation.label_propagation",
+    "LabelPropagationRegressor": "ssl_dask.propagation.harmonic_regression",
     "LabelSpreading": "ssl_dask.propagation.label_spreading",
     "Labels": "ssl_dask.labels",
     "PoissonLearning": "ssl_dask.propagation.poisson",
