@@ -23,13 +23,15 @@ from ssl_dask.execution import Execution
 from ssl_dask.features.views import FeatureView, describe, join
 from ssl_dask.job_spec import JobSpec, load_job, resolve_job
 from ssl_dask.pipeline.block_output import BlockOutput, BlockResult, write_block
+from ssl_dask.pipeline.feature_inference import (
+    infer_corrected,
+    infer_on_anchors,
+    infer_on_propagated_features,
+)
 from ssl_dask.pipeline.inference import (
     Inferred,
     build_graph,
-    infer_corrected,
-    infer_on_anchors,
     infer_on_graph,
-    infer_on_propagated_features,
     infer_supervised,
 )
 from ssl_dask.pipeline.inputs import Inputs, ReadData, read_inputs, result_schema
