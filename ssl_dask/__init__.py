@@ -22,19 +22,31 @@ if TYPE_CHECKING:
     from ssl_dask.labels import Labels as Labels
     from ssl_dask.pipeline.run import RunResult as RunResult
     from ssl_dask.pipeline.run import run_job as run_job
+    from ssl_dask.propagation.anchor_graph import AnchorGraph as AnchorGraph
+    from ssl_dask.propagation.harmonic_regression import (
+        LabelPropagationRegressor as LabelPropagationRegressor,
+    )
     from ssl_dask.propagation.label_propagation import LabelPropagation as LabelPropagation
     from ssl_dask.propagation.label_spreading import LabelSpreading as LabelSpreading
+    from ssl_dask.propagation.poisson import PoissonLearning as PoissonLearning
+    from ssl_dask.propagation.poisson_mbo import PoissonMBO as PoissonMBO
+    from ssl_dask.propagation.propagated_features import propagated_features as propagated_features
 
 _HOMES = {
+    "AnchorGraph": "ssl_dask.propagation.anchor_graph",
     "BlockGraph": "ssl_dask.graph.block_graph",
     "LabelPropagation": "ssl_dask.propagation.label_propagation",
+    "LabelPropagationRegressor": "ssl_dask.propagation.harmonic_regression",
     "LabelSpreading": "ssl_dask.propagation.label_spreading",
     "Labels": "ssl_dask.labels",
+    "PoissonLearning": "ssl_dask.propagation.poisson",
+    "PoissonMBO": "ssl_dask.propagation.poisson_mbo",
     "RunResult": "ssl_dask.pipeline.run",
     "RoutedIndex": "ssl_dask.graph.routed_index",
     "entity_graph": "ssl_dask.graph.entity_graph",
     "knn_graph": "ssl_dask.graph.neighbour_graph",
     "load_job": "ssl_dask.job_spec",
+    "propagated_features": "ssl_dask.propagation.propagated_features",
     "rbf_graph": "ssl_dask.graph.rbf_graph",
     "run_job": "ssl_dask.pipeline.run",
     "sum_graphs": "ssl_dask.graph.graph_sum",

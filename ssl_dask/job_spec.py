@@ -21,10 +21,15 @@ from ssl_dask.features import FeatureGroup
 from ssl_dask.graph.graph_spec import GraphSpec, OneGraphSpec
 from ssl_dask.plain_yaml import MAX_FILE_BYTES, parse_yaml
 from ssl_dask.propagation import METHODS
+from ssl_dask.propagation.anchor_graph import AnchorGraphSpec
+from ssl_dask.propagation.correct_and_smooth import CorrectAndSmoothSpec
+from ssl_dask.propagation.propagated_features import PropagatedFeaturesSpec
 from ssl_dask.spec_model import SpecModel, checked_size
 
 Graph = TypeVar("Graph", bound=OneGraphSpec)
 MAX_REPAIRS = 5
+WITH_FEATURES = ("anchor_graph", "correct_and_smooth", "propagated_features", "supervised")
+"""Methods that look at features themselves, not at a graph made of them alone."""
 MIN_WORKER_BYTES = 384 * 2**20
 """With less a worker is killed for want of memory before it has started."""
 
@@ -33,7 +38,15 @@ if TYPE_CHECKING:
 else:
     # A new method is a line in METHODS, and nothing here.
     MethodSpec = Annotated[
-        Union[(*(method.spec for method in METHODS.values()), SupervisedSpec)],
+        Union[
+            (
+                *(method.spec for method in METHODS.values()),
+                AnchorGraphSpec,
+                CorrectAndSmoothSpec,
+                PropagatedFeaturesSpec,
+                SupervisedSpec,
+            )
+        ],
         Field(discriminator="name"),
     ]
 
@@ -164,9 +177,9 @@ class JobSpec(SpecModel):
 
     @model_validator(mode="after")
     def _whole_job(self) -> JobSpec:
-        if self.method.name == "supervised":
+        if self.method.name in ("supervised", "anchor_graph"):
             if self.graph is not None:
-                raise ValueError("method supervised uses no graph: leave graph out")
+                raise ValueError(f"method {self.method.name} uses no graph: leave graph out")
         elif self.graph is None:
             # The resolved job says which graph was used.
             object.__setattr__(self, "graph", GraphSpec())
@@ -417,7 +430,8 @@ def _user_path(loc: Sequence[Any]) -> list[str]:
     parts = [str(part) for part in loc if not str(part).startswith("function-")]
     if parts[:1] == ["features"] and len(parts) > 2:
         del parts[2]
-    if parts[:1] == ["method"] and len(parts) > 1 and parts[1] in {*METHODS, "supervised"}:
+    methods = {*METHODS, *WITH_FEATURES}
+    if parts[:1] == ["method"] and len(parts) > 1 and parts[1] in methods:
         del parts[1]
     return parts
 

@@ -214,3 +214,30 @@ def test_edges_that_join_nothing_are_refused(
             cluster_client,
             edges={"path": str(tmp_path / "edges.parquet")},
         )
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_a_graph_without_signal_is_told(
+    alike: bool, tmp_path: Path, cluster_client: Client
+) -> None:
+    rows = made_rows()
+    kinds = np.array(rows["truth"].to_pylist())
+    rng = np.random.default_rng(3)
+    ids = rows["id"].to_numpy()
+    order = np.argsort(kinds, kind="stable") if alike else np.arange(len(ids))
+    place = np.arange(len(ids))
+    ends = np.concatenate([(place + step) % len(ids) for step in rng.integers(1, 9, 6)])
+    table = pa.table({"from": ids[order][np.tile(place, 6)], "to": ids[order][ends]})
+    # Half of the rows are seeds, so that many edges join two.
+    seeds = [
+        kind if keep else None for kind, keep in zip(kinds, rng.random(len(ids)) < 0.5, strict=True)
+    ]
+    rows = rows.set_column(rows.column_names.index("seed"), "seed", pa.array(seeds))
+    write_rows(tmp_path / "rows", rows)
+    write_rows(tmp_path / "edges", table)
+    edges = {"path": str(tmp_path / "edges"), "source": "from", "target": "to"}
+    job = made_job(tmp_path / "rows", tmp_path / "out", graph={"edges": edges})
+    report = run_job(job, client=cluster_client).report
+    told = [text for text in report.warnings if "no signal" in text]
+    assert bool(told) == (not alike)
+    assert report.graph["edges_between_seeds"] > 100

@@ -76,7 +76,7 @@ def test_conjugate_scalars_know_the_smallest_eigenvalue() -> None:
     for _ in range(45):
         w = A @ r
         gamma, delta = (r * r).sum(axis=0), (r * w).sum(axis=0)
-        alpha, beta = conjugate_scalars(gamma, delta, *scalars.last)
+        alpha, beta = conjugate_scalars(gamma, delta, *scalars.last, 0.0 * gamma)
         p, s = r + beta * p, w + beta * s
         x, r = x + alpha * p, r - alpha * s
         scalars.extend(gamma[None], alpha[None])

@@ -72,6 +72,52 @@ def connected_components(
     return Components(labels, n_components, tuple(largest), n_isolated)
 
 
+def seed_agreement(
+    graph: BlockGraph,
+    seed_nodes: npt.NDArray[np.int64],
+    codes: npt.NDArray[np.int32],
+    execution: Execution,
+) -> tuple[int, int]:
+    """Return the edges that join two seeds, and those of them that join seeds of one class.
+
+    Each undirected edge counts once. One task for each strip that holds a seed.
+
+    Parameters
+    ----------
+    seed_nodes
+        int64 (S,): the node of each seed. Of several at one node the first counts.
+    codes
+        int32 (S,): their classes.
+    """
+    nodes, first = np.unique(seed_nodes, return_index=True)
+    classes = codes[first]
+    starts = np.array([*graph.node_starts, graph.n_nodes])
+    cuts = np.searchsorted(nodes, starts)
+    tasks = [
+        dask.delayed(_count_agreement, pure=False)(
+            strip, nodes[cuts[s] : cuts[s + 1]] - starts[s], int(cuts[s]), nodes, classes
+        )
+        for s, strip in enumerate(graph.strips)
+        if cuts[s] < cuts[s + 1]
+    ]
+    counts = np.sum(execution.compute(tasks, "graph summary"), axis=0)
+    return int(counts[0]) // 2, int(counts[1]) // 2
+
+
+def _count_agreement(
+    strip: sp.csr_array,
+    rows: npt.NDArray[np.int64],
+    first: int,
+    nodes: npt.NDArray[np.int64],
+    classes: npt.NDArray[np.int32],
+) -> tuple[int, int]:
+    part = strip[rows]
+    own = np.repeat(classes[first : first + len(rows)], np.diff(part.indptr))
+    place = np.minimum(np.searchsorted(nodes, part.indices), len(nodes) - 1)
+    both = nodes[place] == part.indices
+    return int(both.sum()), int((both & (classes[place] == own)).sum())
+
+
 def graph_summary(
     graph: BlockGraph, execution: Execution, components: Components | None = None
 ) -> dict[str, Any]:

@@ -83,6 +83,49 @@ class NodeOrder:
             tasks.append(dask.delayed(_scattered)(block, starts, *pieces))
         return execution.persist(tasks, "rows")
 
+    def first_rows_of_nodes(
+        self, values: Sequence[Delayed], node_chunks: Sequence[int], execution: Execution
+    ) -> list[Delayed]:
+        """Return what stands at rows as blocks in the order of nodes, on workers.
+
+        Parameters
+        ----------
+        values
+            Arrays with n_i rows, one for each of `row_chunks`.
+
+        Returns
+        -------
+        Arrays with m_i rows, one for each of `node_chunks`: what the first row of each node has;
+        zeros at a node without rows.
+        """
+        starts = np.concatenate([[0], np.cumsum(node_chunks)])
+        n_strips = len(node_chunks)
+        pieces = [
+            dask.delayed(_cut_by_strip, nout=n_strips, pure=False)(nodes, starts, block)
+            for nodes, block in zip(self.blocks, values, strict=True)
+        ]
+        tasks = [
+            dask.delayed(_first_of_each, pure=False)(n, *[of_strip[strip] for of_strip in pieces])
+            for strip, n in enumerate(node_chunks)
+        ]
+        return execution.persist(tasks, "nodes")
+
+    def rows_a_node(self, node_chunks: Sequence[int]) -> list[Delayed]:
+        """Return how many rows each node has, one int64 array (m_i,) for each of `node_chunks`.
+
+        A task for each block and each strip; each row's node moves once.
+        """
+        starts = np.concatenate([[0], np.cumsum(node_chunks)])
+        n_strips = len(node_chunks)
+        places = [
+            dask.delayed(_by_strip, nout=n_strips, pure=False)(block, starts)
+            for block in self.blocks
+        ]
+        return [
+            dask.delayed(_counts, pure=False)(n, *[of_strip[strip] for of_strip in places])
+            for strip, n in enumerate(node_chunks)
+        ]
+
     def to_array(self, execution: Execution) -> RowIds:
         """Return the node of every row, int64 (N,), in this process."""
         return np.concatenate(execution.compute(self.blocks, "rows"))
@@ -103,6 +146,29 @@ def first_row_numbering(node_of_row: RowIds, n_nodes: int) -> RowIds:
 
 def _at(values: Any, positions: RowIds) -> Any:
     return values[positions]
+
+
+def _cut_by_strip(nodes: RowIds, starts: RowIds, values: Any) -> tuple[tuple[RowIds, Any], ...]:
+    """Return for each strip (places within it, values) of the rows that lie in it."""
+    strip, order, bounds = _sorted_by_strip(nodes, starts)
+    local, sorted_values = nodes[order] - starts[strip[order]], values[order]
+    return tuple(
+        (local[bounds[p] : bounds[p + 1]], sorted_values[bounds[p] : bounds[p + 1]])
+        for p in range(len(starts) - 1)
+    )
+
+
+def _first_of_each(n_nodes: int, *pieces: tuple[RowIds, Any]) -> Any:
+    values = np.concatenate([piece[1] for piece in pieces])
+    places = np.concatenate([piece[0] for piece in pieces])
+    out = np.zeros((n_nodes, *values.shape[1:]), dtype=values.dtype)
+    # The first of several is written last.
+    out[places[::-1]] = values[::-1]
+    return out
+
+
+def _counts(n_nodes: int, *places: RowIds) -> RowIds:
+    return np.bincount(np.concatenate(places), minlength=n_nodes).astype(np.int64)
 
 
 def _by_strip(nodes: RowIds, starts: RowIds) -> tuple[RowIds, ...]:

@@ -24,7 +24,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.graph import GraphSpec
 from ssl_dask.graph.block_graph import BlockGraph
-from ssl_dask.graph.graph_diagnostics import Components, graph_summary
+from ssl_dask.graph.graph_diagnostics import Components, graph_summary, seed_agreement
 from ssl_dask.graph.node_order import NodeOrder
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
@@ -176,6 +176,11 @@ def infer_on_graph(
     if not summary.get("notes"):
         summary.pop("notes", None)
     summary["rows_without_path_to_seed"] = n_without
+    seed_nodes = labels.rows
+    if graph.order is not None:
+        seed_nodes = graph.order.nodes_of(labels.rows, execution)
+    pairs, alike = seed_agreement(graph, seed_nodes, labels.codes, execution)
+    summary |= {"edges_between_seeds": pairs, "edges_between_seeds_of_one_class": alike}
     return Inferred(
         F=found.F.rechunk((tuple(row_chunks), -1)),
         has_seed=reached,

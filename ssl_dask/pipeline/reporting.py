@@ -36,6 +36,8 @@ from ssl_dask.report.run_report import (
     reliability_bins,
 )
 
+FEWEST_PAIRS = 30
+"""With fewer edges between seeds nothing is said of them."""
 STOP_WORDS = {
     "converged": "the stop rule was met",
     "max_iter": "the limit of iterations was reached",
@@ -108,6 +110,7 @@ def build_report(
         warnings=(
             *quality_warnings(method, calibration, seeds, decision, evaluation),
             *_graph_warnings(inferred.graph, data.layout.n_rows),
+            *no_signal_warnings(inferred.graph, seeds, evaluation),
         ),
         output=OutputSummary(path=str(path), parts=len(results), rows=score.n_rows),
     )
@@ -121,6 +124,44 @@ def _graph_warnings(graph: Mapping[str, Any], n_rows: int) -> list[str]:
         f"{copies:,} of {n_rows:,} rows have as many identical copies as neighbours, or more: the"
         " graph joins them with the first copies only, so their labels depend on the order of the"
         " rows. Keep one row of each kind, or add a feature that tells them apart."
+    ]
+
+
+def no_signal_warnings(
+    graph: Mapping[str, Any], seeds: SeedSummary, evaluation: EvaluationSummary
+) -> list[str]:
+    """Return a warning if neither the edges between seeds nor hidden seeds speak for the graph.
+
+    Edges join rows of one class no more often than chance would (by two standard deviations), or
+    the hidden seeds are labelled no better than by always naming the largest class.
+    """
+    pairs = graph.get("edges_between_seeds")
+    if pairs is None:
+        return []
+    shares = np.array(seeds.counts, dtype=np.float64) / max(sum(seeds.counts), 1)
+    if np.count_nonzero(shares) < 2:
+        return []
+    found = []
+    alike, chance = graph["edges_between_seeds_of_one_class"], float((shares**2).sum())
+    enough = pairs >= FEWEST_PAIRS
+    if enough and alike - pairs * chance < 2.0 * np.sqrt(pairs * chance * (1.0 - chance)):
+        found.append(
+            f"of {pairs:,} edges between seeds {alike / pairs:.0%} join one class, by chance it"
+            f" would be {chance:.0%}"
+        )
+    hidden = evaluation.hidden
+    right = None if hidden is None else hidden.accuracy_all.value
+    if right is not None and right <= shares.max():
+        found.append(
+            f"{right:.0%} of the hidden seeds got their label, always naming the largest class"
+            f" would give {shares.max():.0%}"
+        )
+    if not found:
+        return []
+    return [
+        f"The graph carries no signal of the classes: {'; '.join(found)}. Neighbours are no more"
+        " alike than other rows: take other features or edges, or method propagated_features with"
+        " hops: all, or supervised."
     ]
 
 

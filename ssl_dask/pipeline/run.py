@@ -23,7 +23,17 @@ from ssl_dask.execution import Execution
 from ssl_dask.features.views import FeatureView, describe, join
 from ssl_dask.job_spec import JobSpec, load_job, resolve_job
 from ssl_dask.pipeline.block_output import BlockOutput, BlockResult, write_block
-from ssl_dask.pipeline.inference import Inferred, build_graph, infer_on_graph, infer_supervised
+from ssl_dask.pipeline.feature_inference import (
+    infer_corrected,
+    infer_on_anchors,
+    infer_on_propagated_features,
+)
+from ssl_dask.pipeline.inference import (
+    Inferred,
+    build_graph,
+    infer_on_graph,
+    infer_supervised,
+)
 from ssl_dask.pipeline.inputs import Inputs, ReadData, read_inputs, result_schema
 from ssl_dask.pipeline.job_client import check_shared_folder, job_client
 from ssl_dask.pipeline.judging import Judged, judge
@@ -344,6 +354,11 @@ def _infer(
         picks = pick(view.X, labels, sampled, execution)
         return infer_supervised(spec.method, view.X, picks.seeds, labels, folds), picks
     X = view.persist(execution, "describe").X
+    if spec.method.name == "anchor_graph":
+        clock.stage("propagation")
+        picks = pick(X, labels, sampled, execution)
+        inferred = infer_on_anchors(spec.method, X, labels, folds, execution)
+        return inferred, picks.with_features(X)
     clock.stage("graph")
     picks = pick(X, labels, sampled, execution)
     assert spec.graph is not None
@@ -358,6 +373,16 @@ def _infer(
         checkpoints,
         clock,
     )
+    if spec.method.name == "correct_and_smooth":
+        clock.stage("propagation")
+        corrected = infer_corrected(
+            spec.method, graph, X, picks.seeds, labels, folds, execution, clock
+        )
+        return corrected, picks.with_features(X)
+    if spec.method.name == "propagated_features":
+        clock.stage("propagation")
+        carried = infer_on_propagated_features(spec.method, graph, X, labels, folds, execution)
+        return carried, picks.with_features(X)
     inferred = infer_on_graph(
         spec, graph, labels, folds, data.layout.row_chunks, execution, checkpoints, clock
     )

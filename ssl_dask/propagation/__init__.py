@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ssl_dask.propagation.correct_and_smooth import correct_and_smooth
 from ssl_dask.propagation.engine import Propagated
 from ssl_dask.propagation.label_propagation import (
     LabelPropagation,
@@ -16,6 +17,9 @@ from ssl_dask.propagation.label_spreading import (
     LabelSpreadingSpec,
     label_spreading,
 )
+from ssl_dask.propagation.poisson import PoissonLearning, PoissonSpec, poisson
+from ssl_dask.propagation.poisson_mbo import PoissonMBO, PoissonMBOSpec, poisson_mbo
+from ssl_dask.propagation.propagated_features import propagated_features
 from ssl_dask.spec_model import SpecModel
 
 
@@ -38,6 +42,8 @@ class Method:
 METHODS: Mapping[str, Method] = {
     "label_spreading": Method(LabelSpreadingSpec, label_spreading),
     "label_propagation": Method(LabelPropagationSpec, label_propagation),
+    "poisson": Method(PoissonSpec, poisson),
+    "poisson_mbo": Method(PoissonMBOSpec, poisson_mbo),
 }
 
 __all__ = [
@@ -47,7 +53,15 @@ __all__ = [
     "LabelSpreading",
     "LabelSpreadingSpec",
     "Method",
+    "PoissonLearning",
+    "PoissonMBO",
+    "PoissonMBOSpec",
+    "PoissonSpec",
     "Propagated",
+    "correct_and_smooth",
     "label_propagation",
     "label_spreading",
+    "poisson",
+    "poisson_mbo",
+    "propagated_features",
 ]

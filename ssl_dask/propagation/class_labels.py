@@ -62,6 +62,32 @@ def encode_targets(y: Any, n_rows: int, execution: Execution) -> Labels:
     return Labels(n_rows, rows, codes.astype(np.int32), classes)
 
 
+def weighted_labels(labels: Labels, sample_weight: Any) -> tuple[Labels, npt.NDArray[np.float64]]:
+    """Return the seeds whose weight is above 0, and their weights, float64 (S,).
+
+    Parameters
+    ----------
+    sample_weight
+        (N,): weight >= 0 of each row; those of unlabelled rows are not looked at.
+
+    Raises
+    ------
+    ValueError
+        It has another length, a seed's weight is no number >= 0, or all are 0.
+    """
+    weights = column_or_1d(np.asarray(sample_weight), dtype=np.float64)
+    if len(weights) != labels.n_rows:
+        raise ValueError(
+            f"sample_weight has {len(weights)} values and X {labels.n_rows} rows; give one a row"
+        )
+    weights = weights[labels.rows]
+    if not (np.isfinite(weights).all() and (weights >= 0.0).all()):
+        raise ValueError("sample_weight of a labelled row must be a finite number of at least 0")
+    if not weights.any():
+        raise ValueError("sample_weight is zero for all labelled rows: there is no seed left")
+    return labels.subset(weights > 0.0), weights[weights > 0.0]
+
+
 def decoded_dtype(classes: npt.NDArray[Any], *, abstained: bool) -> np.dtype[Any]:
     """Return the dtype in which `decode_labels` can write these classes, and -1 or None."""
     if not abstained or classes.dtype.kind in "if":

@@ -27,6 +27,11 @@ class ConjugateScalars:
         """(gamma, alpha) of the last sweep, float64 (K,) each; None before the first."""
         return (self._gammas[-1], self._alphas[-1]) if self._gammas else (None, None)
 
+    @property
+    def first(self) -> npt.NDArray[np.float64] | None:
+        """Gamma of the first sweep, float64 (K,); None before it."""
+        return self._gammas[0] if self._gammas else None
+
     def extend(self, gammas: npt.NDArray[np.float64], alphas: npt.NDArray[np.float64]) -> None:
         """Take note of some sweeps, float64 (sweeps, K) each."""
         self._gammas += list(gammas)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -86,6 +86,8 @@ def propagate(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     resume: Resume | None = None,
     session: PropagationSession | None = None,
+    enter: Callable[[NodeSources], NodeSources] | None = None,
+    leave: Callable[[NodeSources, list[Delayed]], list[Delayed]] | None = None,
 ) -> Propagated:
     """Sweep over the graph until the stop rule is met or `max_iter` sweeps are done.
 
@@ -103,6 +105,11 @@ def propagate(
         Where the sweeps run.
     session
         The graph, placed already; None: it is placed for this call.
+    enter
+        Makes the right-hand side of the method from the seeds at nodes.
+    leave
+        Makes scores >= 0 of what the sweeps found, blocks (m_i, G * C) of the strips in `scale`
+        times the scores, in new tasks. Classes that collapse are then no concern of the sweeps.
 
     Notes
     -----
@@ -124,27 +131,34 @@ def propagate(
                 checkpoint_seconds=checkpoint_seconds,
                 resume=resume,
                 session=own,
+                enter=enter,
+                leave=leave,
             )
-    at_nodes = sources.at_nodes(graph, execution)
+    seeds_at_nodes = sources.at_nodes(graph, execution)
+    at_nodes = seeds_at_nodes if enter is None else enter(seeds_at_nodes)
     solved = session.solve(
         recurrence,
         sources=at_nodes,
         max_iter=max_iter,
         tol=tol,
-        prior=sources.class_shares(),
-        identity=_identity(graph, sources, recurrence),
+        prior=sources.class_shares() if leave is None else None,
+        identity=identity_of(graph, sources, recurrence),
         on_round=on_round,
         checkpoint=checkpoint,
         checkpoint_seconds=checkpoint_seconds,
         resume=resume,
     )
-    for _ in range(MAX_ATTEMPTS):
+    for attempt in range(MAX_ATTEMPTS + 1):
         try:
+            if leave is not None:
+                solved = replace(solved, blocks=leave(seeds_at_nodes, solved.blocks))
             return distributions(graph, at_nodes, recurrence, solved, execution)
         except WorkersChangedError:
+            if attempt == MAX_ATTEMPTS:
+                raise
             # The scores were lost with a worker before they were used.
             solved = session.again()
-    return distributions(graph, at_nodes, recurrence, solved, execution)
+    raise AssertionError("unreachable")
 
 
 def distributions(
@@ -237,7 +251,7 @@ def _finish_block(
     return normalise_rows(first_group), mass, normalise_rows(grouped[positions, groups])
 
 
-def _identity(graph: BlockGraph, sources: SeedSources, recurrence: Recurrence) -> dict[str, Any]:
+def identity_of(graph: BlockGraph, sources: SeedSources, recurrence: Recurrence) -> dict[str, Any]:
     """Return what must be equal for a checkpoint to fit, in JSON types."""
     return {
         "method": recurrence.name,
@@ -262,5 +276,6 @@ __all__ = [
     "Resume",
     "Solved",
     "distributions",
+    "identity_of",
     "propagate",
 ]

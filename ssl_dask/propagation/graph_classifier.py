@@ -23,7 +23,12 @@ from ssl_dask.graph.neighbour_graph import knn_graph
 from ssl_dask.graph.rbf_graph import rbf_graph
 from ssl_dask.kernels.label_distributions import summarise_rows
 from ssl_dask.labels import OTHER_CLASS, UNLABELLED, Labels
-from ssl_dask.propagation.class_labels import decode_labels, decoded_dtype, encode_targets
+from ssl_dask.propagation.class_labels import (
+    decode_labels,
+    decoded_dtype,
+    encode_targets,
+    weighted_labels,
+)
 from ssl_dask.propagation.engine import Propagated
 from ssl_dask.propagation.out_of_sample import nearest_distributions, radial_distributions
 from ssl_dask.spec_model import SpecModel
@@ -53,11 +58,16 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):
 
     @abstractmethod
     def _propagate(
-        self, graph: BlockGraph, labels: Labels, spec: SpecModel, execution: Execution
+        self,
+        graph: BlockGraph,
+        labels: Labels,
+        spec: SpecModel,
+        execution: Execution,
+        sample_weight: npt.NDArray[np.float64] | None = None,
     ) -> Propagated:
-        """Run the method with the parameters in `spec`."""
+        """Run the method with the parameters in `spec`; `sample_weight` (S,) is of the seeds."""
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Label all rows of `X` from those that are labelled in `y`.
 
         Parameters
@@ -68,12 +78,15 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):
         y
             (N,), array or Dask array: class labels; -1 for unlabelled rows, or None in an array of
             objects (strings).
+        sample_weight
+            (N,): weight >= 0 of each row as a seed; None: 1 each. A row of weight 0 is no seed,
+            but still part of the graph; weights of unlabelled rows are of no account.
 
         Raises
         ------
         ValueError
-            A parameter, `X` or `y` is not usable; no row is labelled. With a single class all
-            connected rows get it, as in scikit-learn.
+            A parameter, `X`, `y` or `sample_weight` is not usable; no row is labelled. With a
+            single class all connected rows get it, as in scikit-learn.
         GraphError
             The graph does not fit into memory.
 
@@ -98,10 +111,13 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):
             n_rows = rows.shape[0]
         execution = Execution(self.client)
         labels = encode_targets(y, n_rows, execution)
+        weights = None
+        if sample_weight is not None:
+            labels, weights = weighted_labels(labels, sample_weight)
         if rows is not None:
             graph = self._build_graph(rows, execution)
             self.X_ = rows
-        found = self._propagate(graph, labels, spec, execution)
+        found = self._propagate(graph, labels, spec, execution, weights)
         self._warn_unless_converged(found)
         self.classes_ = labels.classes
         self.graph_ = graph

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from dask.delayed import Delayed
 from distributed import Client
 from pydantic import Field
 
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.labels import Labels
+from ssl_dask.propagation.class_mass import normalise_class_mass
+from ssl_dask.propagation.class_shares import ClassShares, expected_shares
 from ssl_dask.propagation.engine import (
     CHECKPOINT_SECONDS,
     Checkpoint,
@@ -23,7 +27,8 @@ from ssl_dask.propagation.engine import (
     propagate,
 )
 from ssl_dask.propagation.graph_classifier import GraphClassifier
-from ssl_dask.propagation.seed_sources import SeedSources
+from ssl_dask.propagation.seed_sources import NodeSources, SeedSources
+from ssl_dask.propagation.solver import SEED_VALUE
 from ssl_dask.spec_model import SpecModel
 
 
@@ -31,6 +36,9 @@ class LabelPropagationSpec(SpecModel):
     """Label propagation (Zhu and Ghahramani 2002): seeds are never overruled."""
 
     name: Literal["label_propagation"] = "label_propagation"
+    class_mass: ClassShares = "none"
+    """Scale each class to this share of the rows (Zhu et al. 2003): none; seeds: as among the
+    seeds; or {class: share}. It keeps one class from taking all when there are few seeds."""
     max_iter: Annotated[int, Field(ge=1)] = 10_000
     """Most sweeps over the graph."""
     tol: Annotated[float, Field(ge=0.0)] = 1e-3
@@ -41,8 +49,10 @@ def label_propagation(
     graph: BlockGraph,
     labels: Labels,
     *,
+    class_mass: Any = "none",
     max_iter: int = 10_000,
     tol: float = 1e-3,
+    sample_weight: npt.ArrayLike | None = None,
     hidden: Sequence[npt.NDArray[np.bool_]] = (),
     execution: Execution | None = None,
     on_round: OnRound | None = None,
@@ -55,8 +65,8 @@ def label_propagation(
     The limit of iterating F <- D^-1 W F and putting the seeds back, reached in far fewer sweeps
     by block conjugate gradients with the diagonal preconditioner. Where a component holds a seed,
     F is the chance that a random walk from the row meets a seed of the class first (Zhu,
-    Ghahramani and Lafferty 2003). On large graphs with few seeds it is nearly constant;
-    `label_spreading` is the better choice there.
+    Ghahramani and Lafferty 2003). On large graphs with few seeds it is nearly constant; there
+    `class_mass`, or `poisson` or `label_spreading`, is the better choice.
 
     Parameters
     ----------
@@ -64,6 +74,11 @@ def label_propagation(
         Graph of N rows.
     labels
         The seeds.
+    class_mass
+        "none"; "seeds"; or {class: share}: see `class_mass.normalise_class_mass`.
+    sample_weight
+        (S,): weight > 0 of each seed, in row order; None: 1 each. A seed of weight 2 pulls twice
+        as much on the rows around it.
     hidden
         For each fold a bool array (S,): the seeds that it hides; see `Propagated.fold_F`.
     execution
@@ -71,11 +86,24 @@ def label_propagation(
     max_iter, tol, on_round, checkpoint, checkpoint_seconds, resume
         See `engine.propagate`, also for what it raises and costs.
 
+    Raises
+    ------
+    ValueError
+        `class_mass` names other classes than the seeds have.
+
     References
     ----------
     X. Zhu, Z. Ghahramani: Learning from Labeled and Unlabeled Data with Label Propagation,
     CMU-CALD-02-107, 2002, section 2.2.
     """
+    execution = execution or Execution()
+    sources = SeedSources.from_folds(labels, hidden, sample_weight)
+    shares = expected_shares(class_mass, labels, sources.hidden)
+
+    def leave(at_nodes: NodeSources, blocks: list[Delayed]) -> list[Delayed]:
+        assert shares is not None
+        return normalise_class_mass(graph, at_nodes, blocks, shares, execution, SEED_VALUE)
+
     recurrence = Recurrence(
         name="label_propagation",
         target=(1.0, 0.0),
@@ -88,15 +116,16 @@ def label_propagation(
     )
     return propagate(
         graph,
-        SeedSources.from_folds(labels, hidden),
+        sources,
         recurrence,
         max_iter=max_iter,
         tol=tol,
-        execution=execution or Execution(),
+        execution=execution,
         on_round=on_round,
         checkpoint=checkpoint,
         checkpoint_seconds=checkpoint_seconds,
         resume=resume,
+        leave=None if shares is None else leave,
     )
 
 
@@ -114,6 +143,8 @@ class LabelPropagation(GraphClassifier):
         fewer rows apart than scikit-learn's 7.
     gamma
         With kernel "rbf": weight exp(-gamma d^2), 20 as in scikit-learn.
+    class_mass
+        "none", "seeds" or {class: share}: share of the rows that each class is scaled to.
     max_iter
         Most sweeps over the graph.
     tol
@@ -145,7 +176,7 @@ class LabelPropagation(GraphClassifier):
     silence. Fitted on a graph there are no features, and `predict` raises ValueError.
     """
 
-    method_parameters = ("max_iter", "tol")
+    method_parameters = ("class_mass", "max_iter", "tol")
     method_spec = LabelPropagationSpec
 
     def __init__(
@@ -157,6 +188,7 @@ class LabelPropagation(GraphClassifier):
         weights: str = "gaussian",
         symmetrize: str = "average",
         gamma: float = 20.0,
+        class_mass: Any = "none",
         max_iter: int = 10_000,
         tol: float = 1e-3,
         client: Client | None = None,
@@ -167,12 +199,18 @@ class LabelPropagation(GraphClassifier):
         self.weights = weights
         self.symmetrize = symmetrize
         self.gamma = gamma
+        self.class_mass = class_mass
         self.max_iter = max_iter
         self.tol = tol
         self.client = client
 
     def _propagate(
-        self, graph: BlockGraph, labels: Labels, spec: SpecModel, execution: Execution
+        self,
+        graph: BlockGraph,
+        labels: Labels,
+        spec: SpecModel,
+        execution: Execution,
+        sample_weight: npt.NDArray[np.float64] | None = None,
     ) -> Propagated:
-        parameters = spec.model_dump(exclude={"name"})
-        return label_propagation(graph, labels, **parameters, execution=execution)
+        run = partial(label_propagation, sample_weight=sample_weight, execution=execution)
+        return run(graph, labels, **spec.model_dump(exclude={"name"}))

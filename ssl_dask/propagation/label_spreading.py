@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -63,6 +64,7 @@ def label_spreading(
     alpha: float = 0.9,
     max_iter: int = 1000,
     tol: float = 1e-4,
+    sample_weight: npt.ArrayLike | None = None,
     hidden: Sequence[npt.NDArray[np.bool_]] = (),
     execution: Execution | None = None,
     on_round: OnRound | None = None,
@@ -80,6 +82,8 @@ def label_spreading(
         The seeds.
     alpha
         In (0, 1).
+    sample_weight
+        (S,): weight > 0 of each seed, in row order; None: 1 each.
     hidden
         For each fold a bool array (S,): the seeds that it hides; see `Propagated.fold_F`.
     execution
@@ -100,7 +104,7 @@ def label_spreading(
     )
     return propagate(
         graph,
-        SeedSources.from_folds(labels, hidden),
+        SeedSources.from_folds(labels, hidden, sample_weight),
         recurrence,
         max_iter=max_iter,
         tol=tol,
@@ -189,7 +193,12 @@ class LabelSpreading(GraphClassifier):
         self.client = client
 
     def _propagate(
-        self, graph: BlockGraph, labels: Labels, spec: SpecModel, execution: Execution
+        self,
+        graph: BlockGraph,
+        labels: Labels,
+        spec: SpecModel,
+        execution: Execution,
+        sample_weight: npt.NDArray[np.float64] | None = None,
     ) -> Propagated:
-        parameters = spec.model_dump(exclude={"name"})
-        return label_spreading(graph, labels, **parameters, execution=execution)
+        run = partial(label_spreading, sample_weight=sample_weight, execution=execution)
+        return run(graph, labels, **spec.model_dump(exclude={"name"}))

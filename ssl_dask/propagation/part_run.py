@@ -30,6 +30,9 @@ from ssl_dask.kernels.walk_sweep import Scores, sweep
 CHUNK_BYTES = 2**18
 """Rows that are counted together: they stay in the cache between sweep and count."""
 NO_MESSAGE_SECONDS = 600.0
+SOLVED = 1e-26
+"""A column whose <r, r> has come down to this share of the first is solved: what is left is
+rounding, and steps after it would walk along the null space of a singular system for ever."""
 
 Key = tuple[Any, ...]
 
@@ -84,11 +87,14 @@ class ConjugateSteps:
         How many.
     gamma, alpha
         float64 (K,): <r, r> and the step of the sweep before; None at the beginning.
+    first
+        float64 (K,): <r, r> of the first sweep of all; None at the beginning.
     """
 
     n_sweeps: int
     gamma: npt.NDArray[np.float64] | None = None
     alpha: npt.NDArray[np.float64] | None = None
+    first: npt.NDArray[np.float64] | None = None
 
 
 Steps = RecurrenceSteps | ConjugateSteps
@@ -303,7 +309,7 @@ class PartRun:
         p, q = self.problem.target
         x, r, direction, image = self.vectors
         n_own = self.part.n_own
-        gamma, alpha = steps.gamma, steps.alpha
+        gamma, alpha, first_gamma = steps.gamma, steps.alpha, steps.first
         if gamma is None:
             self._exchange(x, ("start",), links)
             self._sweep(x, r, (p, -1.0, 0.0, q), threads, hold=False)
@@ -313,7 +319,8 @@ class PartRun:
             self._exchange(r, ("halo", number), links)
             self._sweep(r, product, (-p, 1.0, 0.0, 0.0), threads, hold=False)
             new_gamma, delta = self._products(r[:n_own], product, ("sums", number), links)
-            alpha, beta = conjugate_scalars(new_gamma, delta, gamma, alpha)
+            first_gamma = new_gamma if first_gamma is None else first_gamma
+            alpha, beta = conjugate_scalars(new_gamma, delta, gamma, alpha, SOLVED * first_gamma)
             gamma = new_gamma
             if number + 1 == steps.n_sweeps:
                 old = x[:n_own].copy()
@@ -438,8 +445,9 @@ def conjugate_scalars(
     delta: npt.NDArray[np.float64],
     last_gamma: npt.NDArray[np.float64] | None,
     last_alpha: npt.NDArray[np.float64] | None,
+    solved: npt.NDArray[np.float64],
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return (alpha, beta), float64 (K,); 0 in columns that are solved."""
+    """Return (alpha, beta), float64 (K,); 0 in columns whose gamma is not above `solved`."""
     if last_gamma is None or last_alpha is None:
         beta, less = np.zeros_like(gamma), np.zeros_like(gamma)
     else:
@@ -447,7 +455,7 @@ def conjugate_scalars(
         beta = np.divide(gamma, last_gamma, where=going, out=np.zeros_like(gamma))
         less = np.divide(beta * gamma, last_alpha, where=going, out=np.zeros_like(gamma))
     energy = delta - less
-    usable = (gamma > 0.0) & (energy > 0.0)
+    usable = (gamma > solved) & (energy > 0.0)
     return np.divide(gamma, energy, where=usable, out=np.zeros_like(gamma)), beta
 
 

@@ -161,7 +161,8 @@ class _Solve:
         """Return the sweeps up to the next check."""
         stop = min(next_check(self.n_iter), max_iter)
         if self.recurrence.steps is None:
-            return ConjugateSteps(stop - self.n_iter, *self.scalars.last)
+            gamma, alpha = self.scalars.last
+            return ConjugateSteps(stop - self.n_iter, gamma, alpha, self.scalars.first)
         coefficients = [self.recurrence.steps(t) for t in range(self.n_iter + 1, stop + 1)]
         return RecurrenceSteps(tuple(coefficients), counted=self.rule is not None)
 

@@ -1,0 +1,175 @@
+"""Step 4 for methods that look at features themselves: anchors, Correct & Smooth, SGC."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import dask.array as da
+import numpy as np
+
+from ssl_dask.console import RunListener
+from ssl_dask.evaluation import SupervisedSpec
+from ssl_dask.evaluation.baselines import fit_supervised
+from ssl_dask.evaluation.hidden_seeds import HiddenSeeds
+from ssl_dask.execution import Execution
+from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
+from ssl_dask.graph.block_graph import BlockGraph
+from ssl_dask.graph.graph_diagnostics import graph_summary
+from ssl_dask.labels import Labels
+from ssl_dask.pipeline.inference import Inferred, infer_supervised
+from ssl_dask.pipeline.row_picks import fetch_rows
+from ssl_dask.propagation.anchor_graph import AnchorGraphSpec, anchor_graph, score_rows
+from ssl_dask.propagation.correct_and_smooth import CorrectAndSmoothSpec, correct_and_smooth
+from ssl_dask.propagation.propagated_features import (
+    PropagatedFeaturesSpec,
+    propagated_features,
+)
+
+
+def infer_on_anchors(
+    spec: AnchorGraphSpec,
+    X: da.Array,
+    labels: Labels,
+    folds: HiddenSeeds,
+    execution: Execution,
+) -> Inferred:
+    """Fit an anchor graph; the rows are scored when they are written.
+
+    Raises
+    ------
+    GraphError
+        The features are sparse.
+    """
+    began = time.perf_counter()
+    hidden = [folds.hidden(fold) for fold in range(folds.n_folds)]
+    parameters = spec.model_dump(exclude={"name"})
+    model, fold_F = anchor_graph(X, labels, **parameters, hidden=hidden, execution=execution)
+    hidden_F = np.zeros((labels.n_seeds, labels.n_classes), dtype=np.float32)
+    for mask, rows in zip(hidden, fold_F, strict=True):
+        hidden_F[mask] = rows
+    return Inferred(
+        F=score_rows(model, X),
+        has_seed=None,
+        hidden_F=hidden_F,
+        records=[],
+        converged=True,
+        stop_reason="converged",
+        graph={},
+        islands={},
+        seconds={"propagate": time.perf_counter() - began},
+    )
+
+
+def infer_corrected(
+    spec: CorrectAndSmoothSpec,
+    graph: BlockGraph,
+    X: da.Array,
+    X_seeds: Any,
+    labels: Labels,
+    folds: HiddenSeeds,
+    execution: Execution,
+    listener: RunListener,
+) -> Inferred:
+    """Fit logistic regression on the seeds, correct it where it errs on them, and smooth it.
+
+    Errors are those at seeds that the classifier had not seen; for each fold it is fitted anew
+    without the fold, and once more without each other one.
+
+    Raises
+    ------
+    ComputeError
+        Workers were lost or ran out of memory.
+    """
+    began = time.perf_counter()
+    summary = _summary(graph, execution)
+    diagnosed = time.perf_counter()
+    classifier = SupervisedSpec()
+    hidden = [folds.hidden(fold) for fold in range(folds.n_folds)]
+    rows, at_seeds, not_converged = [], [], 0
+    for out in [np.zeros(labels.n_seeds, dtype=np.bool_), *hidden]:
+        model = fit_supervised(X_seeds[~out], labels.codes[~out], labels.n_classes, classifier)
+        not_converged += not model.converged
+        rows.append(predict_proba_blocks(model, X))
+        unseen = np.zeros((labels.n_seeds, labels.n_classes), dtype=np.float32)
+        for other in hidden:
+            seen = ~out & ~other
+            if (out & other).any() or not seen.any():
+                continue
+            inner = fit_supervised(X_seeds[seen], labels.codes[seen], labels.n_classes, classifier)
+            unseen[other] = inner.predict_proba(X_seeds[other])
+        at_seeds.append(unseen)
+    found = correct_and_smooth(
+        graph,
+        labels,
+        rows,
+        np.stack(at_seeds),
+        **spec.model_dump(exclude={"name"}),
+        hidden=hidden,
+        execution=execution,
+        on_round=listener.round,
+    )
+    hidden_F = np.zeros((labels.n_seeds, labels.n_classes), dtype=np.float32)
+    for mask, fold_rows in zip(hidden, found.fold_F, strict=True):
+        hidden_F[mask] = fold_rows
+    return Inferred(
+        F=found.F.rechunk({0: X.chunks[0]}),
+        has_seed=None,
+        hidden_F=hidden_F,
+        records=found.records,
+        converged=found.converged,
+        stop_reason=found.reason,
+        graph=summary,
+        islands={},
+        seconds={"diagnose": diagnosed - began, "propagate": time.perf_counter() - diagnosed},
+        folds_not_converged=not_converged,
+    )
+
+
+def infer_on_propagated_features(
+    spec: PropagatedFeaturesSpec,
+    graph: BlockGraph,
+    X: da.Array,
+    labels: Labels,
+    folds: HiddenSeeds,
+    execution: Execution,
+) -> Inferred:
+    """Carry the features along the edges and fit logistic regression on the seeds.
+
+    Raises
+    ------
+    QualityError
+        The solver did not converge.
+    GraphError
+        There are too many features.
+    ComputeError
+        Workers were lost or ran out of memory.
+    """
+    began = time.perf_counter()
+    summary = _summary(graph, execution)
+    diagnosed = time.perf_counter()
+    carried = propagated_features(
+        graph,
+        X,
+        n_hops=spec.n_hops,
+        hops=spec.hops,
+        unit_rows=spec.unit_rows,
+        self_share=spec.self_share,
+        execution=execution,
+    )
+    at_seeds = fetch_rows(carried, labels.rows, execution)
+    regression = SupervisedSpec(C=spec.C, max_iter=spec.max_iter)
+    inferred = infer_supervised(regression, carried, at_seeds, labels, folds)
+    seconds = {"diagnose": diagnosed - began, "propagate": time.perf_counter() - diagnosed}
+    return replace(inferred, graph=summary, seconds=seconds)
+
+
+def _summary(graph: BlockGraph, execution: Execution) -> dict[str, Any]:
+    """Return what the report says of the graph."""
+    summary = {**graph.settings, **graph_summary(graph, execution)}
+    # They stand beside the counts already.
+    del summary["settings"]
+    if not summary.get("notes"):
+        summary.pop("notes", None)
+    return summary

@@ -1,0 +1,66 @@
+"""The shares of the classes that a job expects: given, taken from the seeds, or none."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import AfterValidator
+
+from ssl_dask.labels import Labels
+
+
+def _checked_shares(
+    shares: Literal["none", "seeds"] | dict[bool | int | str, float],
+) -> Literal["none", "seeds"] | dict[bool | int | str, float]:
+    if isinstance(shares, dict):
+        values = np.array(list(shares.values()), dtype=np.float64)
+        if not (len(values) and np.isfinite(values).all() and (values > 0.0).all()):
+            raise ValueError("shares of classes must be numbers above 0")
+        if abs(values.sum() - 1.0) > 1e-3:
+            raise ValueError(f"shares of classes must sum to 1; these sum to {values.sum():.6g}")
+    return shares
+
+
+ClassShares = Annotated[
+    Literal["none", "seeds"] | dict[bool | int | str, float], AfterValidator(_checked_shares)
+]
+"""none; seeds: as among the seeds; or {class: share} of all rows, which sum to 1."""
+
+
+def expected_shares(
+    shares: Literal["none", "seeds"] | dict[bool | int | str, float],
+    labels: Labels,
+    hidden: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.float64] | None:
+    """Return the share of each class that each group expects, float64 (G, C); None for "none".
+
+    Parameters
+    ----------
+    hidden
+        bool (G, S): the seeds that each group does not see.
+
+    Raises
+    ------
+    ValueError
+        The classes that are named are not those of the seeds.
+    """
+    if shares == "none":
+        return None
+    if shares == "seeds":
+        counts = np.stack(
+            [np.bincount(labels.codes[~mask], minlength=labels.n_classes) for mask in hidden]
+        )
+        return counts / counts.sum(axis=1, keepdims=True)
+    classes = labels.classes.tolist()
+    # 1 and True are equal in Python, and different classes to a reader.
+    named = {(type(key), key): share for key, share in shares.items()}
+    wanted = [(type(value), value) for value in classes]
+    if set(named) != set(wanted):
+        raise ValueError(
+            f"shares are given for {len(named)} classes; they must be given for exactly the"
+            f" {len(classes)} classes of the seeds, in their type"
+        )
+    q = np.array([named[key] for key in wanted], dtype=np.float64)
+    return np.tile(q / q.sum(), (len(hidden), 1))

@@ -1,0 +1,392 @@
+"""Label propagation of numbers: targets are held, other rows are the mean of their neighbours."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Self
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+from dask import delayed
+from dask.delayed import Delayed
+from distributed import Client
+from pydantic import Field
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import Tags, column_or_1d
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block_graph import BlockGraph
+from ssl_dask.graph.knn_search import knn_search
+from ssl_dask.graph.neighbour_graph import knn_graph
+from ssl_dask.kernels.edge_weights import edge_weights
+from ssl_dask.kernels.walk_sweep import Scores
+from ssl_dask.labels import Labels
+from ssl_dask.propagation.engine import MAX_ATTEMPTS, PropagationSession, Recurrence
+from ssl_dask.propagation.parts import WHAT
+from ssl_dask.propagation.seed_sources import SeedSources
+from ssl_dask.propagation.seeded_components import SeededComponents
+from ssl_dask.propagation.worker_parts import WorkersChangedError
+from ssl_dask.spec_model import SpecModel
+
+Values = npt.NDArray[np.float64]
+
+
+class HarmonicRegressionSpec(SpecModel):
+    """The parameters of `harmonic_regression`."""
+
+    max_iter: Annotated[int, Field(ge=1)] = 10_000
+    """Most sweeps over the graph."""
+    tol: Annotated[float, Field(ge=0.0)] = 1e-3
+    """Largest error when it stops, relative to the largest distance of a target from the mean."""
+
+
+@dataclass(frozen=True)
+class HarmonicValues:
+    """What harmonic regression found.
+
+    Parameters
+    ----------
+    values
+        One float64 array (n_i,) a block, in the order of the rows: NaN where no path leads to a
+        labelled row.
+    fold_values
+        For each fold float64 (n_hidden,): those of the rows that it hides, in row order.
+    converged
+        Whether the stop rule was met.
+    n_iter
+        Number of sweeps.
+    residual
+        The estimated error at the end, in the unit of `tol`.
+    """
+
+    values: list[Delayed]
+    fold_values: list[Values]
+    converged: bool
+    n_iter: int
+    residual: float
+
+
+def harmonic_regression(
+    graph: BlockGraph,
+    rows: npt.NDArray[np.int64],
+    targets: npt.ArrayLike,
+    *,
+    max_iter: int = 10_000,
+    tol: float = 1e-3,
+    sample_weight: npt.ArrayLike | None = None,
+    hidden: Sequence[npt.NDArray[np.bool_]] = (),
+    execution: Execution | None = None,
+) -> HarmonicValues:
+    """Solve f = D^-1 W f with f held at the targets of the labelled rows.
+
+    Block conjugate gradients with the diagonal preconditioner, in float64. No value is outside the
+    range of the targets.
+
+    Parameters
+    ----------
+    graph
+        Graph of N rows.
+    rows
+        int64 (S,), increasing: the labelled rows.
+    targets
+        (S,): finite numbers.
+    sample_weight
+        (S,): weight > 0 of each target; None: 1 each. As targets are held, it is of account only
+        where labelled rows are copies and share a node: that has their weighted mean.
+    hidden
+        For each fold a bool array (S,): the labelled rows that it hides.
+    execution
+        Where it runs; default: this process.
+    max_iter, tol
+        See `HarmonicRegressionSpec`.
+
+    Raises
+    ------
+    ValueError
+        A parameter or a target is not usable.
+    QualityError
+        No row is labelled, or a fold hides all.
+    ComputeError
+        Workers were lost again and again, or lack memory.
+
+    References
+    ----------
+    X. Zhu, Z. Ghahramani, J. Lafferty: Semi-Supervised Learning Using Gaussian Fields and Harmonic
+    Functions, ICML 2003, section 2.
+    """
+    HarmonicRegressionSpec(max_iter=max_iter, tol=tol)
+    y = np.asarray(targets, dtype=np.float64)
+    if y.shape != np.shape(rows) or not np.isfinite(y).all():
+        raise ValueError("targets must be one finite number for each labelled row")
+    execution = execution or Execution()
+    labels = Labels(graph.n_rows, rows, np.zeros(len(y), dtype=np.int32), np.array([0]))
+    sources = SeedSources.from_folds(labels, hidden, sample_weight)
+    at_nodes = sources.at_nodes(graph, execution)
+    middle = float(y.mean())
+    scale = float(np.abs(y - middle).max()) or 1.0
+    place = np.searchsorted(at_nodes.nodes, at_nodes.seed_nodes)
+    weights = np.where(sources.hidden, 0.0, sources.weights).T
+    sums, totals = np.zeros(at_nodes.seen.shape), np.zeros(at_nodes.seen.shape)
+    np.add.at(sums, place, weights * ((y - middle) / scale)[:, None])
+    np.add.at(totals, place, weights)
+    means = np.divide(sums, totals, where=totals > 0.0, out=np.zeros_like(sums))
+    held = replace(at_nodes, values=means[:, :, None])
+    components = SeededComponents.find(graph, at_nodes, execution)
+    seeded = components.sums(at_nodes.seen.astype(np.float64)) > 0.0
+    recurrence = Recurrence(
+        name="harmonic_regression",
+        target=(1.0, 0.0),
+        steps=None,
+        powers=(0.0, 0.0),
+        clamp_seeds=True,
+        dtype="float64",
+        settings={"tol": tol},
+    )
+    with PropagationSession(graph, execution, n_columns=sources.n_groups) as session:
+        for attempt in range(MAX_ATTEMPTS + 1):
+            try:
+                solved = session.solve(
+                    recurrence, sources=held, max_iter=max_iter, tol=tol, scale=1.0
+                )
+                blocks = execution.persist(
+                    [
+                        delayed(_in_unit, pure=False)(block, part, seeded, middle, scale)
+                        for block, part in zip(
+                            solved.blocks, components.of_strips(graph), strict=True
+                        )
+                    ],
+                    WHAT,
+                )
+                if graph.order is not None:
+                    blocks = graph.order.rows_of_nodes(blocks, graph.node_chunks, execution)
+                break
+            except WorkersChangedError:
+                if attempt == MAX_ATTEMPTS:
+                    raise
+    chunks = graph.node_chunks if graph.order is None else graph.order.row_chunks
+    at_rows = _at(blocks, chunks, labels.rows, execution)
+    return HarmonicValues(
+        [delayed(_first_column, pure=False)(block) for block in blocks],
+        [at_rows[mask, g] for g, mask in enumerate(sources.hidden) if g],
+        solved.converged,
+        solved.n_iter,
+        solved.records[-1].residual,
+    )
+
+
+class LabelPropagationRegressor(RegressorMixin, BaseEstimator):
+    """Label propagation of numbers (Zhu et al. 2003) as a scikit-learn regressor.
+
+    Parameters
+    ----------
+    n_neighbors, metric, weights, symmetrize
+        See `graph.knn_graph`.
+    max_iter
+        Most sweeps over the graph.
+    tol
+        Largest error when it stops, relative to the largest distance of a target from the mean.
+    client
+        A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
+
+    Attributes
+    ----------
+    transduction_
+        float64 (N,): value of each row; NaN where no path of edges leads to a labelled row.
+    n_iter_
+        Sweeps done.
+    graph_
+        The `BlockGraph`.
+    n_features_in_, feature_names_in_
+        As in scikit-learn; not when fitted on a graph.
+    """
+
+    def __init__(
+        self,
+        n_neighbors: int = 15,
+        *,
+        metric: str = "euclidean",
+        weights: str = "gaussian",
+        symmetrize: str = "average",
+        max_iter: int = 10_000,
+        tol: float = 1e-3,
+        client: Client | None = None,
+    ) -> None:
+        self.n_neighbors = n_neighbors
+        self.metric = metric
+        self.weights = weights
+        self.symmetrize = symmetrize
+        self.max_iter = max_iter
+        self.tol = tol
+        self.client = client
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Give a value to all rows of `X` from those that have one in `y`.
+
+        Parameters
+        ----------
+        X
+            (N, d): NumPy array, data frame, SciPy sparse matrix, or Dask array chunked by rows; or
+            a `BlockGraph` of N rows.
+        y
+            (N,): numbers; NaN for unlabelled rows.
+        sample_weight
+            (N,): weight >= 0 of each labelled row; 0: it is not labelled. See
+            `harmonic_regression`.
+
+        Raises
+        ------
+        ValueError
+            A parameter, `X`, `y` or `sample_weight` is not usable; no row is labelled.
+
+        Warns
+        -----
+        ConvergenceWarning
+            `max_iter` sweeps were not enough.
+
+        Notes
+        -----
+        Brings 8 N bytes to this process.
+        """
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y is"
+                " None."
+            )
+        execution = Execution(self.client)
+        self.__dict__.pop("X_", None)
+        if isinstance(X, BlockGraph):
+            graph = X
+        else:
+            if not isinstance(X, da.Array):
+                X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32])
+            else:
+                self.n_features_in_ = int(X.shape[1])
+            self.X_: Any = X
+        n_rows = graph.n_rows if isinstance(X, BlockGraph) else X.shape[0]
+        targets, weights = _checked_targets(y, sample_weight, n_rows)
+        if not isinstance(X, BlockGraph):
+            graph = knn_graph(
+                X,
+                self.n_neighbors,
+                metric=self.metric,
+                weights=self.weights,
+                symmetrize=self.symmetrize,
+                execution=execution,
+            )
+        rows = np.flatnonzero(weights > 0.0)
+        found = harmonic_regression(
+            graph,
+            rows,
+            targets[rows],
+            max_iter=self.max_iter,
+            tol=self.tol,
+            sample_weight=weights[rows],
+            execution=execution,
+        )
+        if not found.converged:
+            warnings.warn(
+                f"{type(self).__name__} did not converge: after {found.n_iter} iterations the error"
+                f" is {found.residual:.2g}, tol is {self.tol:g}; raise max_iter or tol",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        self.graph_, self.n_iter_ = graph, found.n_iter
+        self.transduction_ = np.concatenate(execution.compute(found.values, WHAT))
+        return self
+
+    def predict(self, X: Any) -> Values:
+        """Return the mean value of the nearest training rows, weighed as edges are, float64 (m,).
+
+        Parameters
+        ----------
+        X
+            (m, d), of a kind that `fit` takes, but no Dask array.
+
+        Raises
+        ------
+        ValueError
+            The model was fitted on a graph, so nothing is known about features.
+        """
+        check_is_fitted(self)
+        if not hasattr(self, "X_"):
+            raise ValueError("fitted on a graph, which says nothing about new rows")
+        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=[np.float64, np.float32])
+        distances, indices = knn_search(
+            X, self.X_, self.n_neighbors, metric=self.metric, execution=Execution(self.client)
+        )
+        squares = distances**2 if self.metric == "euclidean" else distances
+        w = edge_weights(squares, indices, self.weights).astype(np.float64)
+        values = self.transduction_[indices]
+        w[(indices < 0) | np.isnan(values)] = 0.0
+        total, mean = np.zeros(len(w)), np.zeros(len(w))
+        for column in range(w.shape[1]):
+            total += w[:, column]
+            mean += w[:, column] * np.where(w[:, column] > 0.0, values[:, column], 0.0)
+        return np.divide(mean, total, where=total > 0.0, out=np.full(len(w), np.nan))
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _checked_targets(y: Any, sample_weight: Any, n_rows: int) -> tuple[Values, Values]:
+    """Return targets and weights, float64 (N,) each; weight 0 where there is no target."""
+    targets = column_or_1d(np.asarray(y, dtype=np.float64), warn=True)
+    weights = np.ones(len(targets))
+    if sample_weight is not None:
+        weights = column_or_1d(np.asarray(sample_weight, dtype=np.float64)).copy()
+    for name, values in (("y", targets), ("sample_weight", weights)):
+        if len(values) != n_rows:
+            raise ValueError(
+                "Found input variables with inconsistent numbers of samples: X has"
+                f" {n_rows}, {name} has {len(values)}"
+            )
+    if np.isinf(targets).any():
+        raise ValueError("Input y contains infinity; NaN is for unlabelled rows")
+    weights[np.isnan(targets)] = 0.0
+    if not (np.isfinite(weights).all() and (weights >= 0.0).all()):
+        raise ValueError("sample_weight of a labelled row must be a finite number of at least 0")
+    if not weights.any():
+        raise ValueError("no row is labelled: y is NaN, or sample_weight zero, for all")
+    return targets, weights
+
+
+def _in_unit(
+    block: Scores,
+    part: npt.NDArray[np.int64],
+    seeded: npt.NDArray[np.bool_],
+    middle: float,
+    scale: float,
+) -> Values:
+    values: Values = np.clip(block, -1.0, 1.0).astype(np.float64) * scale + middle
+    values[~(seeded[part] & (part >= 0)[:, None])] = np.nan
+    return values
+
+
+def _first_column(block: Values) -> Values:
+    return np.ascontiguousarray(block[:, 0])
+
+
+def _take(block: Values, positions: npt.NDArray[np.int64]) -> Values:
+    return block[positions]
+
+
+def _at(
+    blocks: Sequence[Delayed],
+    chunks: Sequence[int],
+    rows: npt.NDArray[np.int64],
+    execution: Execution,
+) -> Values:
+    starts = np.concatenate([[0], np.cumsum(chunks)])
+    cuts = np.searchsorted(rows, starts)
+    tasks = [
+        delayed(_take, pure=False)(block, rows[cuts[b] : cuts[b + 1]] - starts[b])
+        for b, block in enumerate(blocks)
+    ]
+    return np.concatenate(execution.compute(tasks, WHAT))

@@ -1,0 +1,87 @@
+"""Dense closed forms of Poisson learning and class mass normalisation, in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse.csgraph import connected_components
+
+Array = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.integer]
+
+
+def poisson_scores(
+    W: Array, codes: Codes, n_classes: int, weights: Array | None = None
+) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Return (u, present): u (N, C) with L u = b and sum_i d_i u_i = 0 in each component.
+
+    b is w_j (y_j - mean of y over the seeds of the component); `present` says which classes have
+    seeds in the component of each row.
+    """
+    n = len(codes)
+    weights = np.ones(n) if weights is None else weights
+    u, present = np.zeros((n, n_classes)), np.zeros((n, n_classes), dtype=bool)
+    n_parts, part = connected_components(W > 0, directed=False)
+    degree = W.sum(axis=1)
+    for number in range(n_parts):
+        rows = np.flatnonzero(part == number)
+        seeds = rows[codes[rows] >= 0]
+        if len(seeds) == 0:
+            continue
+        present[np.ix_(rows, np.unique(codes[seeds]))] = True
+        y = np.eye(n_classes)[codes[seeds]]
+        mean = np.average(y, axis=0, weights=weights[seeds])
+        b = np.zeros((n, n_classes))
+        b[seeds] = weights[seeds, None] * (y - mean)
+        L = np.diag(degree[rows]) - W[np.ix_(rows, rows)]
+        solved = np.linalg.pinv(L, hermitian=True) @ b[rows]
+        if len(rows) > 1:
+            solved -= np.average(solved, axis=0, weights=degree[rows])
+        u[rows] = solved
+    return u, present
+
+
+def class_mass_normalised(F: Array, codes: Codes, shares: Array) -> Array:
+    """Return F_ic q_c / sum over unlabelled u of F_uc, rows divided by their sums."""
+    total = F.sum(axis=1, keepdims=True)
+    F = np.divide(F, total, where=total > 0, out=np.zeros_like(F))
+    scaled = F * (shares / F[codes < 0].sum(axis=0))
+    total = scaled.sum(axis=1, keepdims=True)
+    return np.divide(scaled, total, where=total > 0, out=np.zeros_like(F))
+
+
+def poisson_mbo_scores(
+    W: Array, codes: Codes, n_classes: int, n_rounds: int, n_steps: int = 40, step: float = 0.5
+) -> Array:
+    """Return u after rounds of u <- u - step D^-1 (L u - b) from the most likely classes."""
+    u, present = poisson_scores(W, codes, n_classes)
+    degree = W.sum(axis=1)
+    degree = np.where(degree > 0, degree, 1.0)
+    b = (np.diag(W.sum(axis=1)) - W) @ u
+    for _ in range(n_rounds):
+        best = np.where(present, u, -np.inf).argmax(axis=1)
+        u = np.eye(n_classes)[best] * present.any(axis=1)[:, None]
+        for _ in range(n_steps):
+            u = (1 - step) * u + step * (W @ u + b) / degree[:, None]
+    return np.where(present, u, -np.inf)
+
+
+def corrected_and_smoothed(
+    W: Array, Z: Array, z_seeds: Array, codes: Codes, alphas: tuple[float, float]
+) -> Array:
+    """Return F of Correct & Smooth with autoscale; z_seeds (S, C) are out-of-fold."""
+    degree = W.sum(axis=1)
+    root = np.sqrt(np.where(degree > 0, degree, 1.0))
+    S, eye = W / np.outer(root, root), np.eye(len(W))
+    seeds = np.flatnonzero(codes >= 0)
+    Y = np.eye(Z.shape[1])[codes[seeds]]
+    E0 = np.zeros_like(Z)
+    E0[seeds] = Y - z_seeds
+    E = np.linalg.solve(eye - alphas[0] * S, (1 - alphas[0]) * E0)
+    size, total = np.abs(E0[seeds]).sum(axis=1).mean(), np.abs(E).sum(axis=1)
+    factor = np.divide(size, total, where=total > 0, out=np.zeros_like(total))
+    factor[factor > 1000] = 1
+    G = np.maximum(Z + factor[:, None] * E, 0)
+    G[seeds] = Y
+    F = np.linalg.solve(eye - alphas[1] * S, (1 - alphas[1]) * G)
+    return F / F.sum(axis=1, keepdims=True)
