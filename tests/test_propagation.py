@@ -17,11 +17,8 @@ from sklearn.neighbors import kneighbors_graph
 from ssl_dask.errors import QualityError, ResumeMismatchError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
-from ssl_dask.kernels.propagation_step import SweepCounts
 from ssl_dask.labels import Labels
 from ssl_dask.propagation import METHODS, Propagated, label_propagation, label_spreading
-from ssl_dask.propagation.chebyshev import StagedChebyshev
-from ssl_dask.propagation.stop_rule import StopRule
 from ssl_dask.round_record import RoundRecord
 from tests.oracles import propagation_closed_forms as closed_forms
 
@@ -171,9 +168,9 @@ def test_the_client_holds_no_growing_graph(
         execution=Execution(cluster_client),
         on_round=look,
     )
-    assert len(sizes) == 50
-    # Four results a sweep would be 200; what a sweep left behind goes away a little later.
-    assert 6 < max(sizes) < 100
+    assert len(sizes) == 6
+    # Tasks of a superstep leave nothing behind; the strips and what was placed stay.
+    assert max(sizes) < 20
 
 
 @pytest.mark.parametrize("method", list(METHODS))
@@ -223,9 +220,10 @@ def test_resume_gives_the_same_bits(
         **parameters,
     )
     assert whole.converged
-    assert [iteration for iteration, _, _ in saved] == list(range(1, whole.n_iter))
-    chosen = saved[::4] if on_cluster else saved
-    assert len(chosen) > 1
+    checked = [record.iteration for record in whole.records]
+    assert [iteration for iteration, _, _ in saved] == checked[:-1]
+    chosen = saved[::2] if on_cluster else saved
+    assert len(chosen) > 0
     for iteration, blocks, meta in chosen:
         # Blocks may come back cut in another way, and the graph too.
         state = [[delay(block) for block in np.array_split(np.concatenate(p), 4)] for p in blocks]
@@ -262,15 +260,15 @@ def test_a_checkpoint_of_something_else_is_refused() -> None:
 
     run("label_spreading", graph, codes, alpha=0.9, checkpoint=keep, checkpoint_seconds=0)
     with pytest.raises(ResumeMismatchError, match="settings"):
-        run("label_spreading", graph, codes, alpha=0.8, resume=saved[2])
+        run("label_spreading", graph, codes, alpha=0.8, resume=saved[0])
     with pytest.raises(ResumeMismatchError, match="method"):
-        run("label_propagation", graph, codes, resume=saved[2])
+        run("label_propagation", graph, codes, resume=saved[0])
     with pytest.raises(ResumeMismatchError, match="n_seeds"):
-        run("label_spreading", graph, some_codes(60, 2, n_seeds=8), alpha=0.9, resume=saved[2])
+        run("label_spreading", graph, some_codes(60, 2, n_seeds=8), alpha=0.9, resume=saved[0])
     # Another row holds the same number of seeds.
     moved = np.roll(codes, 1)
     with pytest.raises(ResumeMismatchError, match="seeds"):
-        run("label_spreading", graph, moved, alpha=0.9, resume=saved[2])
+        run("label_spreading", graph, moved, alpha=0.9, resume=saved[0])
 
 
 @given(st.data())
@@ -335,7 +333,7 @@ def test_records_tell_what_happened(
     heard: list[RoundRecord] = []
     found = run("label_spreading", BlockGraph.from_scipy(W), codes, on_round=heard.append)
     assert heard == found.records
-    assert [record.iteration for record in heard] == list(range(1, found.n_iter + 1))
+    assert [record.iteration for record in heard] == [5, *range(10, found.n_iter + 1, 10)]
     assert heard[0].labels_changed > 0
     assert heard[-1].labels_changed == 0
     assert heard[-1].residual <= 1e-4 < heard[1].residual
@@ -370,41 +368,6 @@ def test_rows_far_from_the_seeds_have_come_to_rest_too(alpha: float) -> None:
     assert found.converged
     assert np.abs(found.F.compute() - exact).max() < 0.01
     assert np.sort(exact, axis=1)[:, -1].min() < 0.6
-
-
-@pytest.mark.parametrize(("tol", "reason"), [(0.0, "rounding"), (1e-3, "converged")])
-def test_a_stage_is_believed_only_if_it_shrank_the_residual(tol: float, reason: str) -> None:
-    stages = StagedChebyshev()
-    rule = StopRule(1_000, tol, 1.0, np.dtype("float64"), stages)
-    none, one = np.zeros(1, dtype=np.int64), np.ones(1)
-    iteration = 0
-    while rule.reason is None and iteration < 1_000:
-        iteration += 1
-        # Small from the start, then smaller by little, then quickly down to rounding.
-        left = 1e-5 if iteration < 64 else max(1e-5 * 0.8 ** (iteration - 64), 1e-13)
-        counts = SweepCounts(
-            none, none, none, one * 0.1, one * left, one, np.zeros(2, dtype=np.int64)
-        )
-        rule.observe(counts, iteration)
-    assert rule.reason == reason
-    assert iteration - 1 == {"rounding": 539, "converged": 132}[reason]
-
-
-def test_stages_shrink_what_their_bound_holds() -> None:
-    stages = StagedChebyshev()
-    for eigenvalue in (0.0, 0.7, -0.7, 0.99, 0.999):
-        error, before, shrunk = 1.0, 1.0, []
-        at_start = 1.0
-        for iteration in range(1, 269):
-            omega = stages.omega(iteration)
-            error, before = omega * eigenvalue * error + (1 - omega) * before, error
-            if stages.ends_stage(iteration):
-                shrunk.append(abs(error) / at_start)
-                at_start = max(abs(error), 1e-300)
-                inside = abs(eigenvalue) <= 1 - stages.gap(iteration)
-                assert shrunk[-1] <= (1.0 / stages.SHRINKS if inside else 1.0) + 1e-9
-        assert len(shrunk) == 6
-        assert abs(error) < 2e-2
 
 
 def path_graph(n: int) -> sp.csr_array:

@@ -1,4 +1,4 @@
-"""One sweep over one strip, against dense arithmetic."""
+"""One step of a recurrence on a run of rows, against dense arithmetic, and how it is counted."""
 
 from __future__ import annotations
 
@@ -8,174 +8,187 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ssl_dask.kernels import walk_sweep
 from ssl_dask.kernels.propagation_step import (
-    Coefficients,
-    StripSeeds,
-    initial_values,
-    strip_scaling,
-    sweep_strip,
+    SparseSources,
+    SweepCounts,
+    add_sources,
+    count_changes,
 )
+from ssl_dask.kernels.walk_sweep import SMALLEST, row_degrees, sweep, walk_rows
+
+NUMBERS = (0.7, 0.2, -0.3, 0.4)
 
 
-def make_case(
-    seed: int, n: int, n_groups: int, n_classes: int, *, clamp: bool
-) -> tuple[sp.csr_array, np.ndarray, np.ndarray, StripSeeds]:
+def made_weights(seed: int, n: int, density: float = 0.4) -> sp.csr_array:
     rng = np.random.default_rng(seed)
-    W = sp.random_array((n, n), density=0.4, rng=rng, format="csr", dtype=np.float32)
+    W = sp.random_array((n, n), density=density, rng=rng, format="csr", dtype=np.float32)
     W = sp.csr_array((W + W.T) * np.float32(0.5))
     W.setdiag(0)
     W.eliminate_zeros()
     W.sort_indices()
-    K = n_groups * n_classes
-    Z = rng.random((n, K), dtype=np.float32)
-    Z[rng.random(n) < 0.2] = 0
-    before = rng.random((n, K), dtype=np.float32)
-    rows = np.flatnonzero(rng.random(n) < 0.3).astype(np.int64)
-    values = rng.random((len(rows), K), dtype=np.float32)
-    clamped = (rng.random((len(rows), n_groups)) < 0.7) & clamp
-    return W, Z, before, StripSeeds(rows, values, clamped)
+    return W
 
 
-@pytest.mark.parametrize("symmetric", [True, False])
-def test_a_sweep_is_the_recurrence(symmetric: bool) -> None:
-    n, G, C = 40, 3, 4
-    W, Z, before, seeds = make_case(5, n, G, C, clamp=True)
-    assert seeds.clamped.any()
-    assert not seeds.clamped.all()
-    scaling = strip_scaling(W, symmetric=symmetric)
-    numbers = Coefficients(0.7, 0.2, -0.3, 0.4, 0.9, 0.1)
-    new, counts = sweep_strip(W, Z, 0, before, seeds, scaling, numbers)
+def walk_of(W: sp.csr_array) -> walk_sweep.WalkRows:
+    return walk_rows(W.indptr, W.indices, W.data)
 
-    # The same in F = row_scale * Z, dense and in float64.
+
+@pytest.fixture
+def compiled_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk_sweep, "MIN_COMPILED_WORK", 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("with_source", [False, True])
+@pytest.mark.parametrize("n_columns", [1, 2, 3, 10, 31, 300])
+def test_a_sweep_is_the_recurrence(
+    dtype: type, with_source: bool, n_columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n, start, stop = 40, 3, 36
+    W, rng = made_weights(5, n), np.random.default_rng(1)
+    Z, before, source = rng.normal(size=(3, n, n_columns)).astype(dtype)
+    walk = walk_of(W)
+    answers = []
+    for least in (0, 2**60):
+        monkeypatch.setattr(walk_sweep, "MIN_COMPILED_WORK", least)
+        out = before[start:stop].copy()
+        sweep(walk, start, stop, 0, Z, out, 0, NUMBERS, source if with_source else None)
+        answers.append(out)
+    # The code for a constant number of columns gives the same bits as that for any.
+    assert answers[0].tobytes() == answers[1].tobytes()
     dense = W.toarray().astype(np.float64)
-    degree = dense.sum(axis=1)
-    assert (degree > 0).all()
-    root = np.sqrt(degree) if symmetric else np.ones(n)
-    S = dense / np.outer(root, root) if symmetric else dense / degree[:, None]
-    F, F_before = Z * root[:, None], before * root[:, None]
-    B = np.zeros((n, G * C))
-    B[seeds.positions] = seeds.values
-    F_new = 0.7 * S @ F + 0.2 * F - 0.3 * F_before + 0.4 * B
-    residual = np.abs(0.9 * S @ F + 0.1 * B - F)
-    grouped = F_new.reshape(n, G, C)
-    held = np.zeros((n, G), dtype=bool)
-    held[seeds.positions] = seeds.clamped
-    grouped = np.where(held[:, :, None], B.reshape(n, G, C), grouped)
-    np.testing.assert_allclose(
-        (new * root[:, None]).reshape(n, G, C), grouped, rtol=2e-5, atol=1e-6
-    )
-
-    old = F.reshape(n, G, C)
-    free = residual.reshape(n, G, C) * ~held[:, :, None]
-    np.testing.assert_allclose(counts.residual, free.max(axis=(0, 2)), rtol=1e-5)
-    np.testing.assert_allclose(counts.step, np.abs(grouped - old).max(axis=(0, 2)), rtol=1e-4)
-    np.testing.assert_allclose(counts.largest, np.abs(grouped).max(axis=(0, 2)), rtol=1e-5)
-    np.testing.assert_array_equal(counts.reached, (~old.any(2) & grouped.any(2)).sum(axis=0))
-    assert counts.reached.any()
-    had, has = old.max(2) > 0, grouped.max(2) > 0
-    moved = had & has & (old.argmax(2) != grouped.argmax(2))
-    np.testing.assert_array_equal(counts.changed, (moved | (had != has)).sum(axis=0))
-    first = grouped[:, 0]
-    expected = np.bincount(first.argmax(1)[first.max(1) > 0], minlength=C)
-    np.testing.assert_array_equal(counts.class_rows, expected)
+    expected = 0.7 * (dense / dense.sum(axis=1)[:, None]) @ Z + 0.2 * Z - 0.3 * before
+    if with_source:
+        expected += 0.4 * source
+    np.testing.assert_allclose(answers[0], expected[start:stop], atol=3e-6)
 
 
 @given(
     seed=st.integers(0, 10_000),
     n=st.integers(2, 30),
-    groups=st.integers(1, 3),
-    classes=st.integers(1, 4),
-    clamp=st.booleans(),
+    n_columns=st.integers(1, 9),
     data=st.data(),
 )
 @settings(max_examples=60, deadline=None)
-def test_a_row_has_the_same_bits_in_any_strip(
-    seed: int, n: int, groups: int, classes: int, clamp: bool, data: st.DataObject
+def test_a_row_has_the_same_bits_in_any_run_and_beside_any_columns(
+    seed: int, n: int, n_columns: int, data: st.DataObject
 ) -> None:
-    W, Z, before, seeds = make_case(seed, n, groups, classes, clamp=clamp)
-    numbers = Coefficients(0.9, 0.0, 0.1, 0.1, 0.9, 0.1)
+    W, rng = made_weights(seed, n), np.random.default_rng(seed)
+    Z, before = rng.normal(size=(2, n, n_columns)).astype(np.float32)
+    whole = before.copy()
+    sweep(walk_of(W), 0, n, 0, Z, whole, 0, NUMBERS)
     cut = data.draw(st.integers(1, n - 1))
-    whole, counts = sweep_strip(W, Z, 0, before, seeds, strip_scaling(W, symmetric=True), numbers)
-    parts, joined = [], None
-    for start, stop in ((0, cut), (cut, n)):
-        strip = W[start:stop]
-        inside = (seeds.positions >= start) & (seeds.positions < stop)
-        part_seeds = StripSeeds(
-            seeds.positions[inside] - start, seeds.values[inside], seeds.clamped[inside]
-        )
-        part, part_counts = sweep_strip(
-            strip,
-            Z,
-            start,
-            before[start:stop],
-            part_seeds,
-            strip_scaling(strip, symmetric=True),
-            numbers,
-        )
-        parts.append(part)
-        joined = part_counts if joined is None else joined.joined(part_counts)
-    assert np.concatenate(parts).tobytes() == whole.tobytes()
-    assert joined is not None
-    for ours, theirs in zip(joined, counts, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    out = before.copy()
+    for first, last in ((0, cut), (cut, n)):
+        sweep(walk_of(W[first:last]), 0, last - first, first, Z, out, first, NUMBERS)
+    assert out.tobytes() == whole.tobytes()
+    column = data.draw(st.integers(0, n_columns - 1))
+    alone = np.ascontiguousarray(before[:, [column]])
+    sweep(walk_of(W), 0, n, 0, np.ascontiguousarray(Z[:, [column]]), alone, 0, NUMBERS)
+    assert alone.tobytes() == whole[:, [column]].tobytes()
 
 
-def test_groups_do_not_touch_each_other() -> None:
-    W, Z, before, seeds = make_case(11, 25, 3, 2, clamp=True)
-    numbers = Coefficients(1.1, 0.0, -0.1, 0.2, 0.9, 0.1)
-    scaling = strip_scaling(W, symmetric=True)
-    together, _ = sweep_strip(W, Z, 0, before, seeds, scaling, numbers)
-    for group in range(3):
-        columns = slice(2 * group, 2 * group + 2)
-        alone = StripSeeds(
-            seeds.positions,
-            np.ascontiguousarray(seeds.values[:, columns]),
-            np.ascontiguousarray(seeds.clamped[:, group : group + 1]),
-        )
-        separate, _ = sweep_strip(
-            W,
-            np.ascontiguousarray(Z[:, columns]),
-            0,
-            np.ascontiguousarray(before[:, columns]),
-            alone,
-            scaling,
-            numbers,
-        )
-        assert separate.tobytes() == np.ascontiguousarray(together[:, columns]).tobytes()
+def test_tiny_scores_become_zero(compiled_always: None) -> None:
+    W = sp.csr_array(np.array([[0, 1], [1, 0]], dtype=np.float32))
+    for dtype in (np.float32, np.float64):
+        Z = np.array([[SMALLEST, -SMALLEST, 1.0]] * 2, dtype=dtype)
+        out = np.zeros_like(Z)
+        sweep(walk_of(W), 0, 2, 0, Z, out, 0, (0.5, 0.0, 0.0, 0.0))
+        np.testing.assert_array_equal(out, [[0, 0, 0.5]] * 2)
 
 
-def test_rounding_alone_does_not_change_a_label() -> None:
-    # Row 0 sees two classes that are equal but for the last bit.
-    W = sp.csr_array(np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], dtype=np.float32))
-    Z = np.array([[1, 1], [0.5, np.nextafter(np.float32(0.5), 1)], [0, 0]], dtype=np.float32)
-    seeds = StripSeeds(np.zeros(0, np.int64), np.zeros((0, 2), np.float32), np.zeros((0, 1), bool))
-    numbers = Coefficients(1, 0, 0, 0, 1, 0)
-    new, counts = sweep_strip(W, Z, 0, Z, seeds, strip_scaling(W, symmetric=False), numbers)
-    assert new[0, 1] > new[0, 0]  # the order did change, by one bit
-    # Row 1: (1, 1)/2 from a near tie, quiet too. Row 2 gets its first label.
-    assert counts.changed[0] == 1
-    assert counts.reached[0] == 1
+def test_weights_are_scaled_by_powers_of_two_alone() -> None:
+    W = made_weights(3, 20)
+    walk = walk_of(W)
+    sums = np.add.reduceat(walk.weights.astype(float), walk.indptr[:-1])
+    assert ((sums >= 1) & (sums < 2)).all()
+    np.testing.assert_array_equal(np.frexp(walk.weights)[0], np.frexp(W.data)[0])
+    np.testing.assert_allclose(walk.degree, W.toarray().astype(float).sum(axis=1), rtol=1e-12)
+    np.testing.assert_array_equal(row_degrees(W.indptr, W.data), walk.degree)
+    far = walk_of(sp.csr_array(W * np.float32(2.0**-90)))
+    assert far.weights.tobytes() == walk.weights.tobytes()
+    assert far.inverse_sum.tobytes() == walk.inverse_sum.tobytes()
 
 
 def test_isolated_rows_keep_what_they_have() -> None:
-    W = sp.csr_array((2, 2), dtype=np.float32)
-    scaling = strip_scaling(W, symmetric=True)
-    np.testing.assert_array_equal(scaling.inverse_degree, [0, 0])
-    np.testing.assert_array_equal(scaling.row_scale, [1, 1])
-    seeds = StripSeeds(np.array([1]), np.array([[0.0, 1.0]], np.float32), np.zeros((1, 1), bool))
-    Z = initial_values(2, seeds, scaling, 0.1)
-    np.testing.assert_allclose(Z, [[0, 0], [0, 0.1]])
-    numbers = Coefficients(0.9, 0, 0, 0.1, 0.9, 0.1)
-    new, counts = sweep_strip(W, Z, 0, Z, seeds, scaling, numbers)
-    np.testing.assert_allclose(new, [[0, 0], [0, 0.1]])
-    assert counts.residual[0] < 1e-7
+    walk = walk_of(sp.csr_array((2, 2), dtype=np.float32))
+    np.testing.assert_array_equal(walk.inverse_sum, [0, 0])
+    np.testing.assert_array_equal(walk.degree, [1, 1])
+    Z = np.ones((2, 3), dtype=np.float32)
+    out = np.zeros_like(Z)
+    sweep(walk, 0, 2, 0, Z, out, 0, (0.9, 1.0, 0.0, 0.0))
+    np.testing.assert_array_equal(out, Z)
 
 
 def test_read_only_arrays_are_welcome() -> None:
-    W, Z, before, seeds = make_case(2, 12, 1, 2, clamp=False)
-    scaling = strip_scaling(W, symmetric=True)
-    for array in (Z, before, W.data, W.indices, W.indptr, *seeds, *scaling):
+    W = made_weights(2, 12)
+    walk = walk_of(W)
+    Z = np.random.default_rng(0).random((12, 2), dtype=np.float32)
+    for array in (Z, W.data, W.indices, W.indptr, *walk):
         array.flags.writeable = False
-    numbers = Coefficients(0.9, 0, 0, 0.1, 0.9, 0.1)
-    new, _ = sweep_strip(W, Z, 0, before, seeds, scaling, numbers)
-    assert new.any()
+    out = np.zeros((12, 2), dtype=np.float32)
+    sweep(walk_of(W), 0, 12, 0, Z, out, 0, NUMBERS, Z)
+    sweep(walk, 0, 12, 0, Z, out, 0, NUMBERS, Z)
+    assert out.all()
+
+
+@pytest.mark.parametrize("hold", [True, False])
+def test_sources_are_added_and_clamped_rows_held(hold: bool) -> None:
+    positions = np.array([1, 4, 6])
+    values = np.arange(12, dtype=np.float32).reshape(3, 4) + 1
+    clamped = np.array([[True, False], [False, False], [False, True]])
+    sources = SparseSources(positions, values, clamped)
+    scaled = sources.scaled(np.full(8, 2.0), np.float32)
+    np.testing.assert_array_equal(scaled, 2 * values)
+    out = np.full((4, 4), 100.0, dtype=np.float32)
+    # Rows 3 to 7 of the run; row 1 is not among them.
+    add_sources(out, 0, sources, scaled, 0.5, 3, 7, hold=hold)
+    expected = np.full((4, 4), 100.0)
+    expected[1] += values[1]
+    expected[3, :2] += values[2, :2]
+    expected[3, 2:] = 2 * values[2, 2:] if hold else 0.0
+    np.testing.assert_array_equal(out, expected)
+
+
+def test_counts_are_those_of_dense_arithmetic() -> None:
+    n, G, C = 200, 3, 4
+    rng = np.random.default_rng(7)
+    old = rng.random((n, G * C), dtype=np.float32)
+    new = np.where(rng.random((n, 1)) < 0.5, old * np.float32(1.5), rng.random((n, G * C)))
+    new = new.astype(np.float32)
+    old[:20], new[180:] = 0, 0
+    residual = rng.normal(size=(n, G * C)).astype(np.float32)
+    scale = rng.random(n) + 0.5
+    counts = SweepCounts.none(G, C)
+    for rows in (slice(0, 70), slice(70, n)):
+        count_changes(new[rows], old[rows], residual[rows], scale[rows], counts)
+    F_new, F_old = (x.reshape(n, G, C).astype(float) * scale[:, None, None] for x in (new, old))
+    left = np.abs(residual.reshape(n, G, C)) * scale[:, None, None]
+    np.testing.assert_allclose(counts.residual, left.max(axis=(0, 2)))
+    np.testing.assert_allclose(counts.step, np.abs(F_new - F_old).max(axis=(0, 2)))
+    np.testing.assert_allclose(counts.largest, F_new.max(axis=(0, 2)))
+    had, has = F_old.max(2) > 0, F_new.max(2) > 0
+    np.testing.assert_array_equal(counts.reached, (~had & has).sum(axis=0))
+    moved = had & has & (F_old.argmax(2) != F_new.argmax(2))
+    np.testing.assert_array_equal(counts.changed, (moved | (had != has)).sum(axis=0))
+    both = had & has
+    with np.errstate(invalid="ignore"):
+        shares = [F / F.sum(axis=2, keepdims=True) for F in (F_new, F_old)]
+    restless = np.abs(shares[0] - shares[1]).max(axis=2) > 1e-3
+    np.testing.assert_array_equal(counts.unsettled, (both & restless).sum(axis=0))
+    assert 0 < counts.unsettled[0] < both[:, 0].sum()
+    expected = np.bincount(F_new[:180, 0].argmax(1), minlength=C)
+    np.testing.assert_array_equal(counts.class_rows, expected)
+
+
+def test_rounding_alone_does_not_change_a_label() -> None:
+    # The order of two classes is turned round by the last bit.
+    above = np.nextafter(np.float32(0.5), np.float32(1))
+    old = np.array([[above, 0.5], [0.0, 0.0]], dtype=np.float32)
+    new = np.array([[0.5, above], [0.0, 1.0]], dtype=np.float32)
+    counts = SweepCounts.none(1, 2)
+    count_changes(new, old, None, np.ones(2), counts)
+    assert counts.changed[0] == 1
+    assert counts.reached[0] == 1
+    assert counts.residual[0] == 0.0

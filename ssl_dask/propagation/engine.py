@@ -1,13 +1,11 @@
-"""The one loop of all propagation methods: graph, seeds, recurrence in; distributions out."""
+"""Graph, seeds, method in; distributions of the rows out."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import dask.array as da
 import numpy as np
@@ -15,79 +13,25 @@ import numpy.typing as npt
 from dask import delayed
 from dask.delayed import Delayed
 
-from ssl_dask.errors import ResumeMismatchError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.kernels.label_distributions import normalise_rows, row_mass
-from ssl_dask.kernels.propagation_step import Coefficients
-from ssl_dask.propagation.chebyshev import StagedChebyshev
+from ssl_dask.kernels.walk_sweep import Scores, row_degrees
+from ssl_dask.propagation.parts import WHAT
 from ssl_dask.propagation.seed_sources import NodeSources, SeedSources
-from ssl_dask.propagation.stop_rule import StopRule
-from ssl_dask.propagation.sweeps import WHAT, StripSetup, Sweeps, Values, make_sweeps
+from ssl_dask.propagation.solver import (
+    CHECKPOINT_SECONDS,
+    Checkpoint,
+    OnRound,
+    PropagationSession,
+    Recurrence,
+    Resume,
+    Solved,
+)
+from ssl_dask.propagation.worker_parts import WorkersChangedError
 from ssl_dask.round_record import RoundRecord
 
-CHECKPOINT_SECONDS = 300.0
-SEED_VALUE = 2.0**48
-"""What B holds at a seed, in the column of its class. Scores decay with the distance from seeds:
-a large power of two doubles the distance that float32 can bridge, and changes no other bit."""
-
-OnRound = Callable[[RoundRecord], None]
-State = Sequence[Sequence[Delayed]]
-Resume = tuple[int, State, Mapping[str, Any]]
-
-
-class Checkpoint(Protocol):
-    """Keeps the state of a solver: the blocks of F_t and F_{t-1}, and `meta` in JSON types."""
-
-    def __call__(
-        self, iteration: int, state_blocks: list[list[Delayed]], meta: dict[str, Any], /
-    ) -> None:
-        """Keep what is given, or raise."""
-
-
-@dataclass(frozen=True)
-class Recurrence:
-    """What makes one method differ from another: a few numbers.
-
-    Parameters
-    ----------
-    name
-        Name of the method.
-    symmetric
-        S is D^-1/2 W D^-1/2; else the random walk D^-1 W.
-    target
-        (p, q) of the fixed point F = p S F + q B.
-    steps
-        Called with t = 1, 2, ...; returns (a, b, c, d) of
-        F_t = a S F_{t-1} + b F_{t-1} + c F_{t-2} + d B.
-    clamp_seeds
-        Seeds keep their label.
-    settings
-        The parameters of the method, in JSON types: a checkpoint fits only the same.
-    dtype
-        Type that scores are kept in.
-    stages
-        The schedule of steps for a bound that is not known, which the stop rule asks; None where
-        the residual bounds the error by itself.
-    """
-
-    name: str
-    symmetric: bool
-    target: tuple[float, float]
-    steps: Callable[[int], tuple[float, float, float, float]]
-    clamp_seeds: bool
-    settings: Mapping[str, Any]
-    dtype: Literal["float32", "float64"] = "float32"
-    stages: StagedChebyshev | None = None
-
-    def coefficients(self, iteration: int) -> Coefficients:
-        """Return all numbers of sweep `iteration`, counted from 1."""
-        return Coefficients(*self.steps(iteration), *self.target)
-
-    @property
-    def error_scale(self) -> float:
-        """Largest entry of q B, or of B where seeds are clamped."""
-        return SEED_VALUE if self.clamp_seeds else SEED_VALUE * self.target[1]
+MAX_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -105,7 +49,7 @@ class Propagated:
     fold_F
         For each fold float32 (n_hidden, C): the rows of the seeds that it hides, in row order.
     records
-        One for each sweep.
+        One for each sweep that was counted: the 5th, 10th, 20th, 30th, ... and the last.
     converged
         Whether the stop rule was met; if not, `reason` says why it ended.
     n_iter
@@ -114,6 +58,8 @@ class Propagated:
         "converged"; "max_iter"; "rounding": the type of the scores allows no smaller error.
     n_without_evidence
         Rows of F that are zero: in a component without a seed, or too far from one.
+    warnings
+        What a person should know, a sentence each: classes that have collapsed into one.
     """
 
     F: da.Array
@@ -124,6 +70,7 @@ class Propagated:
     n_iter: int
     reason: Literal["converged", "max_iter", "rounding"]
     n_without_evidence: int = field(default=0)
+    warnings: list[str] = field(default_factory=list)
 
 
 def propagate(
@@ -138,10 +85,9 @@ def propagate(
     checkpoint: Checkpoint | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     resume: Resume | None = None,
+    session: PropagationSession | None = None,
 ) -> Propagated:
     """Sweep over the graph until the stop rule is met or `max_iter` sweeps are done.
-
-    The answer has the same bits for any number of strips, workers and threads, and when resumed.
 
     Parameters
     ----------
@@ -151,104 +97,82 @@ def propagate(
         The seeds, and folds in which some are hidden.
     recurrence
         The method.
-    max_iter, tol
-        See `StopRule`.
+    max_iter, tol, on_round, checkpoint, checkpoint_seconds, resume
+        See `PropagationSession.solve`, also for what it raises.
     execution
         Where the sweeps run.
-    on_round
-        Told what each sweep did.
-    checkpoint
-        Called between two sweeps at most every `checkpoint_seconds`, and never after the last.
-    resume
-        (iteration, state_blocks, meta) as `checkpoint` was given; blocks may be cut anew.
-
-    Raises
-    ------
-    ResumeMismatchError
-        The checkpoint is of another method, other parameters, other seeds or another graph.
-    ComputeError
-        Workers were lost for good.
+    session
+        The graph, placed already; None: it is placed for this call.
 
     Notes
     -----
-    Per sweep, with G = 1 + number of folds: n_edges * G * C multiplications; on a cluster
-    strips + 2 tasks and 4 N G C bytes to each worker, which also holds its strips (8 bytes an
-    edge) and 4 N G C bytes.
+    See `PropagationSession`, with K = C (1 + number of folds) columns.
     """
     if sources.labels.n_rows != graph.n_rows:
         raise ValueError(f"labels of {sources.labels.n_rows} rows, a graph of {graph.n_rows}")
-    identity = _identity(graph, sources, recurrence)
-    if resume is not None:
-        _check_identity(resume[2], identity)
-    rule = StopRule(
-        graph.n_nodes, tol, recurrence.error_scale, np.dtype(recurrence.dtype), recurrence.stages
-    )
+    if session is None:
+        with PropagationSession(graph, execution, n_columns=sources.n_columns) as own:
+            return propagate(
+                graph,
+                sources,
+                recurrence,
+                max_iter=max_iter,
+                tol=tol,
+                execution=execution,
+                on_round=on_round,
+                checkpoint=checkpoint,
+                checkpoint_seconds=checkpoint_seconds,
+                resume=resume,
+                session=own,
+            )
     at_nodes = sources.at_nodes(graph, execution)
-    with closing(_make_sweeps(graph, at_nodes, recurrence, execution)) as sweeps:
-        records: list[RoundRecord] = []
-        if resume is None:
-            sweeps.start(recurrence.target[1])
-        else:
-            _, state, meta = resume
-            records = [_record_from_dict(record) for record in meta["records"]]
-            rule.restore(meta["stop_rule"])
-            sweeps.restore(state)
-        saved_at = time.monotonic()
-        while rule.reason is None and len(records) < max_iter:
-            due = time.monotonic() - saved_at >= checkpoint_seconds
-            if checkpoint is not None and records and due:
-                rounds = [record.as_dict() for record in records]
-                meta = {**identity, "stop_rule": rule.as_dict(), "records": rounds}
-                checkpoint(len(records), sweeps.state(), meta)
-                saved_at = time.monotonic()
-            records.append(_sweep(sweeps, recurrence, rule, len(records) + 1))
-            if on_round is not None:
-                on_round(records[-1])
-        return _finish(sweeps, at_nodes, rule, records)
-
-
-def _make_sweeps(
-    graph: BlockGraph, at_nodes: NodeSources, recurrence: Recurrence, execution: Execution
-) -> Sweeps:
-    seeds = [
-        at_nodes.in_nodes(first, first + n, value=SEED_VALUE, clamp=recurrence.clamp_seeds)
-        for first, n in zip(graph.node_starts, graph.node_chunks, strict=True)
-    ]
-    return make_sweeps(
-        graph,
-        seeds,
-        symmetric=recurrence.symmetric,
-        dtype=recurrence.dtype,
-        execution=execution,
+    solved = session.solve(
+        recurrence,
+        sources=at_nodes,
+        max_iter=max_iter,
+        tol=tol,
+        prior=sources.class_shares(),
+        identity=_identity(graph, sources, recurrence),
+        on_round=on_round,
+        checkpoint=checkpoint,
+        checkpoint_seconds=checkpoint_seconds,
+        resume=resume,
     )
+    for _ in range(MAX_ATTEMPTS):
+        try:
+            return distributions(graph, at_nodes, recurrence, solved, execution)
+        except WorkersChangedError:
+            # The scores were lost with a worker before they were used.
+            solved = session.again()
+    return distributions(graph, at_nodes, recurrence, solved, execution)
 
 
-def _sweep(sweeps: Sweeps, recurrence: Recurrence, rule: StopRule, iteration: int) -> RoundRecord:
-    began = time.monotonic()
-    counts = sweeps.advance(recurrence.coefficients(iteration))
-    return RoundRecord(
-        iteration=iteration,
-        labels_changed=int(counts.changed[0]),
-        residual=rule.observe(counts, iteration),
-        class_mass=tuple((counts.class_rows / sweeps.graph.n_nodes).tolist()),
-        seconds=time.monotonic() - began,
-    )
-
-
-def _finish(
-    sweeps: Sweeps, at_nodes: NodeSources, rule: StopRule, records: list[RoundRecord]
+def distributions(
+    graph: BlockGraph,
+    at_nodes: NodeSources,
+    recurrence: Recurrence,
+    solved: Solved,
+    execution: Execution,
 ) -> Propagated:
-    """Turn the blocks of Z into distributions, and fetch those of the hidden seeds."""
-    graph, execution = sweeps.graph, sweeps.execution
+    """Turn scores of nodes into distributions of rows, and fetch those of the hidden seeds.
+
+    Raises
+    ------
+    WorkersChangedError
+        The scores were lost with a worker.
+    """
     n_classes = at_nodes.sources.labels.n_classes
     places = [
         at_nodes.hidden_in_nodes(first, first + n)
         for first, n in zip(graph.node_starts, graph.node_chunks, strict=True)
     ]
+    leaves = recurrence.powers[1]
     finished = execution.persist(
         [
-            delayed(_finish_block, pure=False)(block, setup, place[:2], n_classes, SEED_VALUE)
-            for block, setup, place in zip(sweeps.current(), sweeps.setups, places, strict=True)
+            delayed(_finish_block, pure=False)(
+                block, strip if leaves else None, place[:2], n_classes, solved.scale, leaves
+            )
+            for block, strip, place in zip(solved.blocks, graph.strips, places, strict=True)
         ],
         WHAT,
     )
@@ -264,11 +188,12 @@ def _finish(
         F=_joined(F, row_chunks, (n_classes,), np.float32),
         mass=_joined(mass, row_chunks, (), np.float64),
         fold_F=at_nodes.by_fold([place[1:] for place in places], hidden_rows),
-        records=records,
-        converged=rule.reason == "converged",
-        n_iter=len(records),
-        reason=rule.reason or "max_iter",
+        records=solved.records,
+        converged=solved.converged,
+        n_iter=solved.n_iter,
+        reason=solved.reason,
         n_without_evidence=sum(empty),
+        warnings=solved.warnings,
     )
 
 
@@ -290,20 +215,23 @@ def _joined(
     )
 
 
-def _count_empty(F: Values) -> int:
+def _count_empty(F: Scores) -> int:
     return int(np.count_nonzero(~F.any(axis=1)))
 
 
 def _finish_block(
-    Z: Values,
-    setup: StripSetup,
+    Z: Scores,
+    strip: Any,
     hidden: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
     n_classes: int,
-    seed_value: float,
-) -> tuple[Values, npt.NDArray[np.float64], Values]:
+    scale: float,
+    power: float,
+) -> tuple[Scores, npt.NDArray[np.float64], Scores]:
     """Return (F, mass, F of the hidden seeds) of one block."""
     first_group = Z[:, :n_classes]
-    mass = row_mass(first_group) * (setup.scaling.row_scale / seed_value)
+    mass = row_mass(first_group) / scale
+    if strip is not None:
+        mass *= row_degrees(strip.indptr, strip.data) ** power
     positions, groups = hidden
     grouped = Z.reshape(len(Z), Z.shape[1] // n_classes, n_classes)
     return normalise_rows(first_group), mass, normalise_rows(grouped[positions, groups])
@@ -324,15 +252,15 @@ def _identity(graph: BlockGraph, sources: SeedSources, recurrence: Recurrence) -
     }
 
 
-def _check_identity(meta: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    for key, expected in identity.items():
-        if meta.get(key) != expected:
-            raise ResumeMismatchError(
-                f"the checkpoint of the propagation has {key} {meta.get(key)!r}; this run has"
-                f" {expected!r}",
-                hint="run without --resume",
-            )
-
-
-def _record_from_dict(record: Mapping[str, Any]) -> RoundRecord:
-    return RoundRecord(**{**record, "class_mass": tuple(record["class_mass"])})
+__all__ = [
+    "CHECKPOINT_SECONDS",
+    "Checkpoint",
+    "OnRound",
+    "Propagated",
+    "PropagationSession",
+    "Recurrence",
+    "Resume",
+    "Solved",
+    "distributions",
+    "propagate",
+]

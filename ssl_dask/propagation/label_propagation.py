@@ -13,7 +13,6 @@ from pydantic import Field
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.labels import Labels
-from ssl_dask.propagation.chebyshev import StagedChebyshev
 from ssl_dask.propagation.engine import (
     CHECKPOINT_SECONDS,
     Checkpoint,
@@ -54,9 +53,10 @@ def label_propagation(
     """Solve F = D^-1 W F with the seeds held at their class: the harmonic function.
 
     The limit of iterating F <- D^-1 W F and putting the seeds back, reached in far fewer sweeps
-    by Chebyshev steps. Where a component holds a seed, F is the chance that a random walk from
-    the row meets a seed of the class first (Zhu, Ghahramani and Lafferty 2003). On large graphs
-    with few seeds it is nearly constant; `label_spreading` is the better choice there.
+    by block conjugate gradients with the diagonal preconditioner. Where a component holds a seed,
+    F is the chance that a random walk from the row meets a seed of the class first (Zhu,
+    Ghahramani and Lafferty 2003). On large graphs with few seeds it is nearly constant;
+    `label_spreading` is the better choice there.
 
     Parameters
     ----------
@@ -76,21 +76,14 @@ def label_propagation(
     X. Zhu, Z. Ghahramani: Learning from Labeled and Unlabeled Data with Label Propagation,
     CMU-CALD-02-107, 2002, section 2.2.
     """
-    chebyshev = StagedChebyshev()
-
-    def steps(iteration: int) -> tuple[float, float, float, float]:
-        omega = chebyshev.omega(iteration)
-        return omega, 0.0, 1.0 - omega, 0.0
-
     recurrence = Recurrence(
         name="label_propagation",
-        symmetric=False,
         target=(1.0, 0.0),
-        steps=steps,
+        steps=None,
+        powers=(0.0, 0.0),
         clamp_seeds=True,
-        # The error may be 1 / (1 - largest eigenvalue) times the residual, and so may rounding.
+        # The error may be the residual over a tiny eigenvalue, and so may rounding.
         dtype="float64",
-        stages=chebyshev,
         settings={"tol": tol},
     )
     return propagate(

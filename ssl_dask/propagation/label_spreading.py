@@ -94,10 +94,8 @@ def label_spreading(
     """
     recurrence = Recurrence(
         name="label_spreading",
-        symmetric=True,
         target=(alpha, 1.0 - alpha),
         steps=chebyshev_steps(alpha),
-        clamp_seeds=False,
         settings={"alpha": alpha, "tol": tol},
     )
     return propagate(

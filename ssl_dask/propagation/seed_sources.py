@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ssl_dask.errors import QualityError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
-from ssl_dask.kernels.propagation_step import StripSeeds
+from ssl_dask.kernels.propagation_step import SparseSources
 from ssl_dask.labels import Labels
 
 
@@ -29,21 +29,34 @@ class SeedSources:
         The seeds.
     hidden
         bool (G, S): which seeds each group does not see; nothing is hidden in group 0.
+    weights
+        float64 (S,): what stands in B at each seed, in the column of its class.
     """
 
     labels: Labels
     hidden: npt.NDArray[np.bool_]
+    weights: npt.NDArray[np.float64]
 
     @classmethod
-    def from_folds(cls, labels: Labels, folds: Sequence[npt.NDArray[np.bool_]] = ()) -> SeedSources:
+    def from_folds(
+        cls,
+        labels: Labels,
+        folds: Sequence[npt.NDArray[np.bool_]] = (),
+        sample_weight: npt.ArrayLike | None = None,
+    ) -> SeedSources:
         """Build from the seeds and, for each fold, a bool array (S,) of the seeds that it hides.
+
+        Parameters
+        ----------
+        sample_weight
+            (S,): weight > 0 of each seed, in row order; None: 1 each.
 
         Raises
         ------
         QualityError
             There is no seed, or a fold hides them all.
         ValueError
-            A fold is not a bool array of one value for each seed.
+            A fold is not a bool array of one value for each seed, or a weight not a number > 0.
         """
         if labels.n_seeds == 0:
             raise QualityError(
@@ -60,7 +73,17 @@ class SeedSources:
             if mask.all():
                 raise QualityError(f"fold {group} hides all {labels.n_seeds} seeds")
             hidden[group] = mask
-        return cls(labels, hidden)
+        weights = np.ones(labels.n_seeds)
+        if sample_weight is not None:
+            weights = np.asarray(sample_weight, dtype=np.float64)
+            if weights.shape != (labels.n_seeds,):
+                raise ValueError(
+                    f"sample_weight must have shape ({labels.n_seeds},), one value a seed; got"
+                    f" {weights.shape}"
+                )
+            if not (np.isfinite(weights).all() and (weights > 0.0).all()):
+                raise ValueError("sample_weight of a seed must be a finite number above 0")
+        return cls(labels, hidden, weights)
 
     @property
     def n_groups(self) -> int:
@@ -72,10 +95,15 @@ class SeedSources:
         """Number of columns G * C."""
         return self.n_groups * self.labels.n_classes
 
+    def class_shares(self) -> npt.NDArray[np.float64]:
+        """Return the share of each class among the seeds, float64 (C,)."""
+        counts = self.labels.class_counts()
+        return counts / counts.sum()
+
     def digest(self) -> str:
-        """Return a SHA-256 of rows, codes and hidden seeds, as hexadecimal text."""
+        """Return a SHA-256 of rows, codes, weights and hidden seeds, as hexadecimal text."""
         text = hashlib.sha256()
-        for array in (self.labels.rows, self.labels.codes, self.hidden):
+        for array in (self.labels.rows, self.labels.codes, self.hidden, self.weights):
             text.update(np.ascontiguousarray(array).tobytes())
         return text.hexdigest()
 
@@ -87,12 +115,13 @@ class SeedSources:
         rows = self.labels.rows
         seed_nodes = rows if graph.order is None else graph.order.nodes_of(rows, execution)
         nodes, place = np.unique(seed_nodes, return_inverse=True)
-        counts = np.zeros((len(nodes), self.n_groups, self.labels.n_classes))
+        sums = np.zeros((len(nodes), self.n_groups, self.labels.n_classes))
+        visible = np.zeros((len(nodes), self.n_groups))
         seed, group = np.nonzero(~self.hidden.T)
-        np.add.at(counts, (place[seed], group, self.labels.codes[seed]), 1.0)
-        visible = counts.sum(axis=2)
-        shares = counts / np.maximum(visible, 1.0)[:, :, None]
-        return NodeSources(self, nodes, seed_nodes, shares.astype(np.float32), visible > 0.0)
+        np.add.at(sums, (place[seed], group, self.labels.codes[seed]), self.weights[seed])
+        np.add.at(visible, (place[seed], group), 1.0)
+        means = sums / np.maximum(visible, 1.0)[:, :, None]
+        return NodeSources(self, nodes, seed_nodes, means.astype(np.float32), visible > 0.0)
 
 
 @dataclass(frozen=True)
@@ -107,8 +136,8 @@ class NodeSources:
         int64 (U,), increasing: the nodes that hold a seed.
     seed_nodes
         int64 (S,): the node of each seed.
-    shares
-        float32 (U, G, C): mean of the one-hot rows of the seeds that the group sees at the node.
+    values
+        float32 (U, G, C): mean of the rows of B of the seeds that the group sees at the node.
     seen
         bool (U, G): whether the group sees a seed at the node.
     """
@@ -116,17 +145,17 @@ class NodeSources:
     sources: SeedSources
     nodes: npt.NDArray[np.int64]
     seed_nodes: npt.NDArray[np.int64]
-    shares: npt.NDArray[np.float32]
+    values: npt.NDArray[np.float32]
     seen: npt.NDArray[np.bool_]
 
-    def in_nodes(self, start: int, stop: int, *, value: float, clamp: bool) -> StripSeeds:
-        """Return the seeds at nodes `start` to `stop`, a share of 1 being `value`."""
+    def in_nodes(self, start: int, stop: int, *, clamp: bool) -> SparseSources:
+        """Return the seeds at nodes `start` to `stop`."""
         first, last = np.searchsorted(self.nodes, [start, stop])
-        shares = self.shares[first:last] * np.float32(value)
+        values = self.values[first:last]
         seen = self.seen[first:last]
-        return StripSeeds(
+        return SparseSources(
             self.nodes[first:last] - start,
-            shares.reshape(len(shares), self.sources.n_columns),
+            values.reshape(len(values), self.sources.n_columns),
             np.ascontiguousarray(seen if clamp else np.zeros_like(seen)),
         )
 

@@ -1,52 +1,46 @@
-"""When a propagation has said all it has to say."""
+"""When a propagation has said all it has to say, and what it should not have said."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from ssl_dask.kernels.propagation_step import SweepCounts
-from ssl_dask.propagation.chebyshev import StagedChebyshev
 
 CHANGED_SHARE = 1e-3
-"""A sweep is quiet if fewer than this share of the rows changed their class or their shares."""
-QUIET_SWEEPS = 2
-"""So many quiet sweeps in a row are needed."""
+"""A check is quiet if fewer than this share of the rows changed their class or their shares."""
+QUIET_CHECKS = 2
+"""So many quiet checks in a row are needed."""
 ROUNDING = 2.0
 """A step of fewer units in the last place of the largest score than this is rounding."""
-STAGE_ROUNDING = 2.0**13
-"""A stage that ends with a residual of so many units in the last place, no smaller than the stage
-before, has met rounding, which the steps with a wide bound magnify."""
-SHRUNK = 0.3
-"""A stage whose bound holds shrinks the residual tenfold; by less than this, it did not hold."""
+COLLAPSED = 0.9
+"""Where the largest class has taken so much of what the seeds leave to the others, classes may have
+collapsed into one (Nadler, Srebro and Zhou 2009: the harmonic function with few seeds)."""
 
 
 @dataclass
 class StopRule:
     """Stops when labels have come to rest and the solution is near; does not tighten with N.
 
-    Both must hold: in `QUIET_SWEEPS` sweeps in a row, in every group of columns, fewer than
-    `CHANGED_SHARE` of the rows changed their most likely class and no row was reached for the
-    first time; and the error is at most `tol`. All norms are maxima, so the answer does not
-    depend on how rows are spread over blocks.
+    It looks at one sweep in a few. Both must hold: in `QUIET_CHECKS` of these in a row, in every
+    group of columns, fewer than `CHANGED_SHARE` of the rows changed their most likely class and no
+    row was reached for the first time; and the error is at most `tol`. All norms are maxima, so
+    the answer does not depend on how rows are spread over blocks.
 
     Parameters
     ----------
     n_rows
-        Number of rows N.
+        Number of rows (nodes).
     tol
         Largest relative error.
     scale
         Largest entry of the right-hand side, or of a clamped row.
     dtype
         Type of the scores.
-    stages
-        None: the error is the largest |p S F + q B - F| over `scale`. With the schedule of
-        `StagedChebyshev`: that divided by 1 - bound, looked at where a stage ends, and believed
-        only if the stage shrank the residual as its bound promises: else something lies outside
-        the bound, and a small residual may hide a large error.
 
     Attributes
     ----------
@@ -59,14 +53,19 @@ class StopRule:
     tol: float
     scale: float
     dtype: np.dtype[Any]
-    stages: StagedChebyshev | None = None
     reason: Literal["converged", "rounding"] | None = None
     _quiet: int = 0
     _still: int = 0
-    _last_residual: float | None = None
 
-    def observe(self, counts: SweepCounts, iteration: int) -> float:
-        """Take note of sweep number `iteration`; return the relative error before it."""
+    def observe(self, counts: SweepCounts, gap: float = 1.0) -> float:
+        """Take note of a sweep; return the relative error.
+
+        Parameters
+        ----------
+        gap
+            The error is the residual over this: the smallest eigenvalue of the system where that
+            is known, 1 where the method bounds the residual.
+        """
         residual, step = float(counts.residual.max()), float(counts.step.max())
         rounding = ROUNDING * float(np.finfo(self.dtype).eps) * float(counts.largest.max())
         moving = max(int(counts.changed.max()), int(counts.unsettled.max()))
@@ -74,38 +73,50 @@ class StopRule:
         still_growing = bool(counts.reached.any())
         self._quiet = 0 if restless or still_growing else self._quiet + 1
         self._still = self._still + 1 if min(step, 4.0 * residual) <= rounding else 0
-        error, near = self._error(residual / self.scale, iteration)
-        if self._quiet >= QUIET_SWEEPS:
-            at_rest = self._still >= QUIET_SWEEPS
-            if error <= self.tol and (near or at_rest):
+        error = residual / (self.scale * gap) if self.scale > 0.0 else 0.0
+        if self._quiet >= QUIET_CHECKS:
+            if error <= self.tol:
                 self.reason = "converged"
-            elif at_rest:
+            elif self._still >= QUIET_CHECKS:
                 self.reason = "rounding"
         return error
 
-    def _error(self, residual: float, iteration: int) -> tuple[float, bool]:
-        """Return the relative error, and whether it is to be believed."""
-        if self.stages is None:
-            return residual, True
-        before = max(iteration - 1, 1)
-        near = False
-        if iteration > 1 and self.stages.ends_stage(before):
-            # The residual is that of the scores before this sweep, where the stage ended.
-            last, self._last_residual = self._last_residual, residual
-            near = last is not None and residual <= SHRUNK * last
-            if not near and residual <= STAGE_ROUNDING * float(np.finfo(self.dtype).eps):
-                self._still = QUIET_SWEEPS
-        return residual / self.stages.gap(before), near
-
     def as_dict(self) -> dict[str, Any]:
         """Return what `restore` needs, in JSON types."""
-        return {
-            "quiet": self._quiet,
-            "still": self._still,
-            "residual": self._last_residual,
-        }
+        return {"quiet": self._quiet, "still": self._still}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `as_dict` returned."""
-        self._quiet, self._still = int(state["quiet"]), int(state["still"])
-        self._last_residual = state["residual"]
+        self._quiet, self._still, self.reason = int(state["quiet"]), int(state["still"]), None
+
+
+def next_check(iteration: int) -> int:
+    """Return the next sweep that is counted after `iteration`: 5, 10, 20, 30, ...
+
+    Counting costs about a sweep, and a message to every worker.
+    """
+    return 5 if iteration < 5 else 10 * (iteration // 10 + 1)
+
+
+def collapse_of(class_mass: Sequence[float], prior: npt.NDArray[np.float64]) -> str | None:
+    """Return what to warn of if nearly all rows have got the same class, else None.
+
+    Parameters
+    ----------
+    class_mass
+        Share of the rows by most likely class, (C,).
+    prior
+        float64 (C,): expected shares, of the seeds.
+    """
+    mass = np.asarray(class_mass, dtype=np.float64)
+    if mass.sum() <= 0.0 or np.count_nonzero(prior) < 2:
+        return None
+    shares = mass / mass.sum()
+    largest = int(shares.argmax())
+    taken = shares[largest] - prior[largest]
+    if taken < COLLAPSED * (1.0 - prior[largest]):
+        return None
+    return (
+        f"class {largest} (by position) has {shares[largest]:.1%} of the labelled rows and"
+        f" {prior[largest]:.1%} of the seeds: the classes may have collapsed into one"
+    )

@@ -1,0 +1,475 @@
+"""One solve on one part of the graph: its vectors, and what a superstep does to them.
+
+A part runs several sweeps on end. Before each it gets the rows of its halo from the parts that
+hold them, through `Links`; how these get there is no concern of this module.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ssl_dask.kernels.conjugate_step import conjugate_step
+from ssl_dask.kernels.graph_parts import GraphPart
+from ssl_dask.kernels.pairwise_sums import joined_products, weighted_products
+from ssl_dask.kernels.propagation_step import (
+    SparseSources,
+    SweepCounts,
+    add_sources,
+    count_changes,
+)
+from ssl_dask.kernels.walk_sweep import Scores, sweep
+
+CHUNK_BYTES = 2**18
+"""Rows that are counted together: they stay in the cache between sweep and count."""
+NO_MESSAGE_SECONDS = 600.0
+
+Key = tuple[Any, ...]
+
+
+class Aborted(Exception):
+    """The superstep was told to stop: another worker is gone."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What all parts must know of the system F = p S F + q B, or of the recurrence.
+
+    Parameters
+    ----------
+    dtype
+        Type of the scores.
+    n_groups, n_classes
+        Columns are G groups of C.
+    powers
+        (s, r): sources enter as D^-s B, scores leave as D^r Z.
+    target
+        (p, q) of the fixed point.
+    """
+
+    dtype: str
+    n_groups: int
+    n_classes: int
+    powers: tuple[float, float]
+    target: tuple[float, float]
+
+    @property
+    def n_columns(self) -> int:
+        """Number of columns."""
+        return self.n_groups * self.n_classes
+
+
+@dataclass(frozen=True)
+class RecurrenceSteps:
+    """Sweeps to be done on end: (a, b, c, d) each; the last is counted if `counted`."""
+
+    coefficients: tuple[tuple[float, float, float, float], ...]
+    counted: bool = True
+
+
+@dataclass(frozen=True)
+class ConjugateSteps:
+    """Sweeps of block conjugate gradients to be done on end; the last is counted.
+
+    Parameters
+    ----------
+    n_sweeps
+        How many.
+    gamma, alpha
+        float64 (K,): <r, r> and the step of the sweep before; None at the beginning.
+    """
+
+    n_sweeps: int
+    gamma: npt.NDArray[np.float64] | None = None
+    alpha: npt.NDArray[np.float64] | None = None
+
+
+Steps = RecurrenceSteps | ConjugateSteps
+
+
+@dataclass(frozen=True)
+class StepsDone:
+    """What a superstep did.
+
+    Parameters
+    ----------
+    counts
+        Of the last sweep, in this part, or in all when joined; None if not counted.
+    gammas, alphas
+        float64 (sweeps, K): scalars of conjugate gradients, the same in all parts; else None.
+    """
+
+    counts: SweepCounts | None
+    gammas: npt.NDArray[np.float64] | None = None
+    alphas: npt.NDArray[np.float64] | None = None
+
+    @staticmethod
+    def joined(parts: Sequence[StepsDone]) -> StepsDone:
+        """Return what all parts did together."""
+        total = parts[0].counts
+        for part in parts[1:]:
+            if total is not None and part.counts is not None:
+                total = total.joined(part.counts)
+        return StepsDone(total, parts[0].gammas, parts[0].alphas)
+
+
+class Links(Protocol):
+    """How a part reaches the others."""
+
+    def send(self, part: int, key: Key, value: Any) -> None:
+        """Give `value` to part `part` under `key`; may return before it is there."""
+
+    def take(self, key: Key) -> Any:
+        """Return what another part gave under `key`; waits for it."""
+
+    def flush(self) -> None:
+        """Wait until all that was sent has arrived."""
+
+
+class Mailbox:
+    """What parts gave to each other, by key; the first element of a key is the superstep."""
+
+    def __init__(self) -> None:
+        self._held: dict[Key, Any] = {}
+        self._stopped: set[str] = set()
+        self._changed = threading.Condition()
+
+    def put(self, key: Key, value: Any) -> None:
+        """Keep `value` until it is taken; what a stopped superstep sends is dropped."""
+        with self._changed:
+            if key[0] not in self._stopped:
+                self._held[key] = value
+                self._changed.notify_all()
+
+    def take(self, key: Key, seconds: float = NO_MESSAGE_SECONDS) -> Any:
+        """Return and forget what is kept under `key`, as soon as it is there.
+
+        Raises
+        ------
+        Aborted
+            The superstep was stopped, or nothing came for `seconds`.
+        """
+        with self._changed:
+            arrived = self._changed.wait_for(
+                lambda: key in self._held or key[0] in self._stopped, seconds
+            )
+            if key[0] in self._stopped or not arrived:
+                raise Aborted("a message of another part did not come")
+            return self._held.pop(key)
+
+    def stop(self, superstep: str) -> None:
+        """Wake all that wait for messages of `superstep`, and forget what it has sent."""
+        with self._changed:
+            self._stopped.add(superstep)
+            self._held = {key: held for key, held in self._held.items() if key[0] != superstep}
+            self._changed.notify_all()
+
+
+class PartRun:
+    """The vectors of one solve on one part.
+
+    Parameters
+    ----------
+    part
+        The part.
+    n_parts
+        How many there are.
+    problem
+        What is solved.
+    sparse
+        Sources at a few of its nodes, and which are clamped.
+    dense
+        float32 (n_own, K): sources at all of its nodes, or None.
+    value
+        What both are multiplied by, a power of two.
+    n_threads
+        Threads that share a sweep.
+
+    Attributes
+    ----------
+    vectors
+        Z_t and Z_{t-1} of a recurrence; of conjugate gradients x, r, p and A p. Own rows first,
+        then the halo where there is one.
+    version
+        Counts the states that the vectors were in.
+    largest_source
+        Largest |F| that a source alone makes.
+    """
+
+    def __init__(
+        self,
+        part: GraphPart,
+        n_parts: int,
+        problem: Problem,
+        sparse: SparseSources,
+        dense: npt.NDArray[np.float32] | None,
+        value: float,
+        n_threads: int = 1,
+    ) -> None:
+        self.part, self.n_parts, self.problem = part, n_parts, problem
+        degree = part.degree
+        enters, leaves = problem.powers
+        self.row_scale = degree**leaves
+        self._weights = degree
+        self._dtype = np.dtype(problem.dtype)
+        self._sparse = sparse
+        into = value * degree**-enters
+        self._seeds = sparse.scaled(into, self._dtype)
+        self._dense: Scores | None = None
+        largest = [np.abs(self._seeds * self.row_scale[sparse.positions, None]).max(initial=0.0)]
+        if dense is not None:
+            self._dense = (dense * into[:, None]).astype(self._dtype)
+            largest.append(np.abs(self._dense * self.row_scale[:, None]).max(initial=0.0))
+        self.largest_source = float(max(largest))
+        self.vectors: list[Scores] = []
+        self.version = 0
+        self._n_threads = n_threads
+        self._ranges = part.row_ranges(4 * n_threads if n_threads > 1 else 1)
+
+    def start(self, factor: float, *, conjugate: bool) -> None:
+        """Set Z_0 = `factor` times the sources (clamped rows: the source itself)."""
+        n_held = self.part.n_own + len(self.part.halo)
+        Z = np.zeros((n_held, self.problem.n_columns), dtype=self._dtype)
+        own = Z[: self.part.n_own]
+        if self._dense is not None:
+            np.multiply(self._dense, self._dtype.type(factor), out=own)
+        add_sources(own, 0, self._sparse, self._seeds, factor, 0, len(own), hold=True)
+        if conjugate:
+            self.vectors = [Z, np.zeros_like(Z), np.zeros_like(own), np.zeros_like(own)]
+        else:
+            self.vectors = [Z, Z.copy()]
+        self.version += 1
+
+    def restore(self, blocks: Sequence[Scores]) -> None:
+        """Set the vectors from their own rows."""
+        n_held = self.part.n_own + len(self.part.halo)
+        self.vectors = []
+        for number, block in enumerate(blocks):
+            with_halo = number < 2
+            rows = n_held if with_halo else self.part.n_own
+            vector = np.zeros((rows, self.problem.n_columns), dtype=self._dtype)
+            vector[: self.part.n_own] = block
+            self.vectors.append(vector)
+        self.version += 1
+
+    def own_rows(self, vector: int, start: int, stop: int) -> Scores:
+        """Return a copy of rows of a vector, by node number."""
+        return self.vectors[vector][start - self.part.start : stop - self.part.start].copy()
+
+    def advance(self, steps: Steps, links: Links) -> StepsDone:
+        """Run a superstep.
+
+        Raises
+        ------
+        Aborted
+            It was told to stop; the vectors are not to be used any more.
+        """
+        self.version += 1
+        with _Threads(self._n_threads) as threads:
+            if isinstance(steps, ConjugateSteps):
+                done = self._conjugate(steps, links, threads)
+            else:
+                done = self._recur(steps, links, threads)
+        links.flush()
+        return done
+
+    def _recur(self, steps: RecurrenceSteps, links: Links, threads: _Threads) -> StepsDone:
+        counts = None
+        for number, coefficients in enumerate(steps.coefficients):
+            last = number + 1 == len(steps.coefficients)
+            Z, before = self.vectors
+            self._exchange(Z, ("halo", number), links)
+            if last and steps.counted:
+                counts = self._counted_sweep(Z, before, coefficients, threads)
+            else:
+                self._sweep(Z, before, coefficients, threads, hold=True)
+            self.vectors = [before, Z]
+        return StepsDone(counts)
+
+    def _conjugate(self, steps: ConjugateSteps, links: Links, threads: _Threads) -> StepsDone:
+        """Preconditioned conjugate gradients with one reduction a sweep.
+
+        The system A Z = source, A = I - p D^-1 W, is symmetric in the inner product with weights
+        D: that is the diagonal preconditioner (Chronopoulos and Gear 1989, s-step iterative
+        methods, section 2).
+        """
+        p, q = self.problem.target
+        x, r, direction, image = self.vectors
+        n_own = self.part.n_own
+        gamma, alpha = steps.gamma, steps.alpha
+        if gamma is None:
+            self._exchange(x, ("start",), links)
+            self._sweep(x, r, (p, -1.0, 0.0, q), threads, hold=False)
+        old, product = x[:n_own], np.zeros_like(direction)
+        gammas, alphas = [], []
+        for number in range(steps.n_sweeps):
+            self._exchange(r, ("halo", number), links)
+            self._sweep(r, product, (-p, 1.0, 0.0, 0.0), threads, hold=False)
+            new_gamma, delta = self._products(r[:n_own], product, ("sums", number), links)
+            alpha, beta = conjugate_scalars(new_gamma, delta, gamma, alpha)
+            gamma = new_gamma
+            if number + 1 == steps.n_sweeps:
+                old = x[:n_own].copy()
+
+            def update(rows: slice, alpha: Any = alpha, beta: Any = beta) -> None:
+                conjugate_step(
+                    x[:n_own][rows], r[:n_own][rows], direction[rows], image[rows],
+                    product[rows], alpha, beta,
+                )  # fmt: skip
+
+            threads.map(update, _slices(n_own, self._n_threads))
+            gammas.append(gamma)
+            alphas.append(alpha)
+        counts = SweepCounts.none(self.problem.n_groups, self.problem.n_classes)
+        count_changes(x[:n_own], old, r[:n_own], self.row_scale, counts)
+        return StepsDone(counts, np.array(gammas), np.array(alphas))
+
+    def _products(
+        self, r: Scores, product: Scores, key: Key, links: Links
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        mine = tuple(
+            weighted_products(r, other, self._weights, self.part.start) for other in (r, product)
+        )
+        for other in range(self.n_parts):
+            if other != self.part.number:
+                links.send(other, (*key, self.part.number, other), mine)
+        parts = [
+            mine if other == self.part.number else links.take((*key, other, self.part.number))
+            for other in range(self.n_parts)
+        ]
+        columns = self.problem.n_columns
+        left, right = ([part[i] for part in parts] for i in (0, 1))
+        return joined_products(left, columns), joined_products(right, columns)
+
+    def _exchange(self, vector: Scores, key: Key, links: Links) -> None:
+        """Fill the rows of the halo."""
+        me = self.part.number
+        for other, rows in self.part.send.items():
+            links.send(other, (*key, me, other), vector[rows])
+        halo = vector[self.part.n_own :]
+        for other, slots in self.part.receive.items():
+            halo[slots] = links.take((*key, other, me))
+
+    def _sweep(
+        self,
+        Z: Scores,
+        out: Scores,
+        coefficients: tuple[float, float, float, float],
+        threads: _Threads,
+        *,
+        hold: bool,
+    ) -> None:
+        def run(rows: tuple[int, int, int]) -> None:
+            first, start, stop = self._rows_of(rows)
+            self._step(rows, start, stop, Z, out, first + start, coefficients, hold=hold)
+
+        threads.map(run, self._ranges)
+
+    def _counted_sweep(
+        self,
+        Z: Scores,
+        out: Scores,
+        coefficients: tuple[float, float, float, float],
+        threads: _Threads,
+    ) -> SweepCounts:
+        p, q = self.problem.target
+        n_columns = self.problem.n_columns
+        chunk = max(CHUNK_BYTES // (n_columns * self._dtype.itemsize), 16)
+
+        def run(rows: tuple[int, int, int]) -> SweepCounts:
+            counts = SweepCounts.none(self.problem.n_groups, self.problem.n_classes)
+            first, start, stop = self._rows_of(rows)
+            residual = np.zeros((min(chunk, stop - start), n_columns), dtype=self._dtype)
+            for low in range(start, stop, chunk):
+                high = min(low + chunk, stop)
+                at = slice(first + low, first + high)
+                left = residual[: high - low]
+                self._step(rows, low, high, Z, left, 0, (p, -1.0, 0.0, q), hold=False)
+                self._step(rows, low, high, Z, out, first + low, coefficients, hold=True)
+                count_changes(out[at], Z[at], left, self.row_scale[at], counts)
+            return counts
+
+        total = SweepCounts.none(self.problem.n_groups, self.problem.n_classes)
+        for counts in threads.map(run, self._ranges):
+            total = total.joined(counts)
+        return total
+
+    def _rows_of(self, rows: tuple[int, int, int]) -> tuple[int, int, int]:
+        piece, start, stop = rows
+        return self.part.pieces[piece][0], start, stop
+
+    def _step(
+        self,
+        rows: tuple[int, int, int],
+        start: int,
+        stop: int,
+        Z: Scores,
+        out: Scores,
+        out_first: int,
+        coefficients: tuple[float, float, float, float],
+        *,
+        hold: bool,
+    ) -> None:
+        """Take the step of some rows of a piece, sources and clamped rows included."""
+        first, walk = self.part.pieces[rows[0]]
+        dense = self._dense if coefficients[3] != 0.0 else None
+        sweep(walk, start, stop, first, Z, out, out_first, coefficients, dense)
+        add_sources(
+            out,
+            out_first,
+            self._sparse,
+            self._seeds,
+            coefficients[3],
+            first + start,
+            first + stop,
+            hold=hold,
+        )
+
+
+def conjugate_scalars(
+    gamma: npt.NDArray[np.float64],
+    delta: npt.NDArray[np.float64],
+    last_gamma: npt.NDArray[np.float64] | None,
+    last_alpha: npt.NDArray[np.float64] | None,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return (alpha, beta), float64 (K,); 0 in columns that are solved."""
+    if last_gamma is None or last_alpha is None:
+        beta, less = np.zeros_like(gamma), np.zeros_like(gamma)
+    else:
+        going = (last_gamma > 0.0) & (last_alpha > 0.0)
+        beta = np.divide(gamma, last_gamma, where=going, out=np.zeros_like(gamma))
+        less = np.divide(beta * gamma, last_alpha, where=going, out=np.zeros_like(gamma))
+    energy = delta - less
+    usable = (gamma > 0.0) & (energy > 0.0)
+    return np.divide(gamma, energy, where=usable, out=np.zeros_like(gamma)), beta
+
+
+class _Threads:
+    """Maps in this thread, or over a few of its own."""
+
+    def __init__(self, number: int) -> None:
+        self._pool = ThreadPoolExecutor(number) if number > 1 else None
+
+    def __enter__(self) -> _Threads:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        if self._pool is None or len(items) < 2:
+            return [function(item) for item in items]
+        return list(self._pool.map(function, items))
+
+
+def _slices(n_rows: int, n_parts: int) -> list[slice]:
+    cuts = np.linspace(0, n_rows, n_parts + 1).astype(int).tolist()
+    return [slice(a, b) for a, b in itertools.pairwise(cuts)]

@@ -1,0 +1,453 @@
+"""The one loop of all propagation methods: sources and a recurrence in, scores of nodes out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+from dask.delayed import Delayed
+
+from ssl_dask.errors import ComputeError, ResumeMismatchError
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block_graph import BlockGraph
+from ssl_dask.propagation.conjugate_gradients import ConjugateScalars
+from ssl_dask.propagation.part_run import ConjugateSteps, Problem, RecurrenceSteps, StepsDone
+from ssl_dask.propagation.parts import LocalParts, Parts, State
+from ssl_dask.propagation.seed_sources import NodeSources
+from ssl_dask.propagation.stop_rule import StopRule, collapse_of, next_check
+from ssl_dask.propagation.worker_parts import WorkerParts, WorkersChangedError
+from ssl_dask.round_record import RoundRecord
+
+CHECKPOINT_SECONDS = 300.0
+SEED_VALUE = 2.0**48
+"""What B holds at a seed, in the column of its class. Scores decay with the distance from seeds:
+a large power of two doubles the distance that float32 can bridge, and changes no other bit."""
+MAX_LOSSES = 20
+
+OnRound = Callable[[RoundRecord], None]
+Resume = tuple[int, State, Mapping[str, Any]]
+
+
+class Checkpoint(Protocol):
+    """Keeps the state of a solver: its vectors in blocks of nodes, and `meta` in JSON types."""
+
+    def __call__(
+        self, iteration: int, state_blocks: list[list[Delayed]], meta: dict[str, Any], /
+    ) -> Resume | None:
+        """Keep what is given, or raise; return where it can be loaded from again.
+
+        Without that (None) a solve whose workers are lost begins anew.
+        """
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """What makes one method differ from another: a few numbers.
+
+    Parameters
+    ----------
+    name
+        Name of the method.
+    target
+        (p, q) of the fixed point F = p S F + q B.
+    steps
+        Called with t = 1, 2, ...; returns (a, b, c, d) of
+        F_t = a S F_{t-1} + b F_{t-1} + c F_{t-2} + d B. None: block conjugate gradients with the
+        diagonal preconditioner, for targets whose spectrum is not known.
+    settings
+        The parameters of the method, in JSON types: a checkpoint fits only the same.
+    powers
+        (s, r): sources enter as D^-s B and scores leave as D^r Z, Z being those of the random
+        walk D^-1 W. (1/2, 1/2) makes S the symmetric D^-1/2 W D^-1/2; (0, 0) the walk itself;
+        (1, 0) solves (D - p W) Z = q B.
+    clamp_seeds
+        Seeds keep their value.
+    dtype
+        Type that scores are kept in.
+    first
+        F_0 is so many times B; None: q.
+    """
+
+    name: str
+    target: tuple[float, float]
+    steps: Callable[[int], tuple[float, float, float, float]] | None
+    settings: Mapping[str, Any]
+    powers: tuple[float, float] = (0.5, 0.5)
+    clamp_seeds: bool = False
+    dtype: Literal["float32", "float64"] = "float32"
+    first: float | None = None
+
+    @property
+    def conjugate(self) -> bool:
+        """Whether conjugate gradients find the target."""
+        return self.steps is None
+
+
+@dataclass(frozen=True)
+class Solved:
+    """Scores of the nodes of a graph.
+
+    Parameters
+    ----------
+    blocks
+        (m_i, K) in the type of the recurrence, one for each strip, where the strips are: `scale`
+        times Z = D^-r F.
+    scale
+        A power of two.
+    records
+        One for each sweep that was counted.
+    converged, reason
+        Whether the stop rule was met, and why it ended.
+    n_iter
+        Number of sweeps, over all resumed runs.
+    warnings
+        What a person should know, a sentence each.
+    """
+
+    blocks: list[Delayed]
+    scale: float
+    records: list[RoundRecord]
+    converged: bool
+    n_iter: int
+    reason: Literal["converged", "max_iter", "rounding"]
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Solve:
+    """What the loop of one solve carries along."""
+
+    recurrence: Recurrence
+    problem: Problem
+    rule: StopRule | None
+    prior: npt.NDArray[np.float64] | None
+    identity: Mapping[str, Any]
+    on_round: OnRound | None
+    n_iter: int = 0
+    records: list[RoundRecord] = field(default_factory=list)
+    scalars: ConjugateScalars = field(default_factory=ConjugateScalars)
+    saved: Resume | None = None
+    losses: int = 0
+
+    def meta(self) -> dict[str, Any]:
+        """Return what a checkpoint must hold beside the vectors, in JSON types."""
+        return {
+            **self.identity,
+            "stop_rule": None if self.rule is None else self.rule.as_dict(),
+            "records": [record.as_dict() for record in self.records],
+            "scalars": self.scalars.as_dict() if self.recurrence.conjugate else None,
+        }
+
+    def restore(self, iteration: int, meta: Mapping[str, Any]) -> None:
+        """Go back to a checkpoint."""
+        self.n_iter = iteration
+        self.records = [_record_from_dict(record) for record in meta["records"]]
+        if self.rule is not None:
+            self.rule.restore(meta["stop_rule"])
+        if self.recurrence.conjugate:
+            self.scalars = ConjugateScalars.from_dict(meta["scalars"])
+
+    def restart(self) -> None:
+        """Go back to the beginning."""
+        self.n_iter, self.records, self.scalars = 0, [], ConjugateScalars()
+        if self.rule is not None:
+            self.rule.restore({"quiet": 0, "still": 0})
+
+    def next_steps(self, max_iter: int) -> RecurrenceSteps | ConjugateSteps:
+        """Return the sweeps up to the next check."""
+        stop = min(next_check(self.n_iter), max_iter)
+        if self.recurrence.steps is None:
+            return ConjugateSteps(stop - self.n_iter, *self.scalars.last)
+        coefficients = [self.recurrence.steps(t) for t in range(self.n_iter + 1, stop + 1)]
+        return RecurrenceSteps(tuple(coefficients), counted=self.rule is not None)
+
+    def take(self, done: StepsDone, n_sweeps: int, n_nodes: int, seconds: float) -> None:
+        """Take note of a superstep."""
+        self.n_iter += n_sweeps
+        gap = 1.0
+        if done.gammas is not None and done.alphas is not None:
+            self.scalars.extend(done.gammas, done.alphas)
+            gap = self.scalars.smallest_eigenvalue()
+        if self.rule is None or done.counts is None:
+            return
+        record = RoundRecord(
+            iteration=self.n_iter,
+            labels_changed=int(done.counts.changed[0]),
+            residual=self.rule.observe(done.counts, gap),
+            class_mass=tuple((done.counts.class_rows / n_nodes).tolist()),
+            seconds=seconds,
+        )
+        self.records.append(record)
+        if self.on_round is not None:
+            self.on_round(record)
+
+    def warnings(self) -> list[str]:
+        """Return what a person should know."""
+        if self.prior is None or not self.records:
+            return []
+        found = collapse_of(self.records[-1].class_mass, self.prior)
+        return [] if found is None else [found]
+
+
+class PropagationSession:
+    """A graph placed for sweeps, in this process or on workers; any number of solves use it.
+
+    A context manager; closing it frees the workers' memory.
+
+    Parameters
+    ----------
+    graph
+        The graph.
+    execution
+        Where it runs: on its cluster if it has one.
+    n_columns
+        Columns of the largest solve to come, for the check of memory.
+    n_parts
+        Parts in this process; more than one is of use to tests alone.
+
+    Raises
+    ------
+    ComputeError
+        The workers have not enough memory.
+
+    Notes
+    -----
+    Memory: 8 bytes an edge (4 in this process, beside the graph), and for each node 2 to 4 vectors
+    of K numbers. A sweep takes 2 n_edges K flops; on a cluster each worker gets the rows of its
+    halo, 4 K bytes each, and this process sends and gets a few hundred bytes a worker at every
+    fifth to tenth sweep.
+    """
+
+    def __init__(
+        self, graph: BlockGraph, execution: Execution, *, n_columns: int, n_parts: int = 1
+    ) -> None:
+        self.graph, self.execution = graph, execution
+        self.parts: Parts
+        if execution.client is None:
+            self.parts = LocalParts(graph, execution, n_parts=n_parts)
+        else:
+            self.parts = WorkerParts(graph, execution, n_columns=n_columns)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.parts.close()
+
+    def solve(
+        self,
+        recurrence: Recurrence,
+        *,
+        sources: NodeSources | None = None,
+        dense: Sequence[Delayed] | None = None,
+        n_classes: int | None = None,
+        n_groups: int = 1,
+        max_iter: int,
+        tol: float | None,
+        scale: float = SEED_VALUE,
+        prior: npt.NDArray[np.float64] | None = None,
+        identity: Mapping[str, Any] | None = None,
+        on_round: OnRound | None = None,
+        checkpoint: Checkpoint | None = None,
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
+        resume: Resume | None = None,
+    ) -> Solved:
+        """Sweep until the stop rule is met or `max_iter` sweeps are done.
+
+        The answer has the same bits for any number of strips, parts, workers and threads, when
+        resumed, and when workers are lost on the way.
+
+        Parameters
+        ----------
+        recurrence
+            The method.
+        sources
+            Seeds; G and C are theirs.
+        dense
+            float32 (m_i, G * C), one for each strip: a right-hand side at every node. Both may be
+            given, and are added.
+        n_classes, n_groups
+            C and G of the columns, without `sources`.
+        max_iter
+            Most sweeps.
+        tol
+            See `StopRule`; None: `max_iter` sweeps, nothing is counted.
+        scale
+            What sources are multiplied by, a power of two: headroom for float32.
+        prior
+            float64 (C,): expected shares of the classes; None: no watch for a collapse.
+        identity
+            In JSON types, what must be equal for a checkpoint to fit.
+        on_round
+            Told what each counted sweep did; after a loss some are told again.
+        checkpoint
+            Called between two supersteps at most every `checkpoint_seconds`, and never after the
+            last. Workers that have joined are used from then on.
+        resume
+            (iteration, state_blocks, meta) as `checkpoint` was given; blocks may be cut anew.
+
+        Raises
+        ------
+        ResumeMismatchError
+            The checkpoint is of something else.
+        ComputeError
+            Workers were lost again and again, or lack memory.
+        """
+        if sources is not None:
+            n_groups, n_classes = sources.sources.n_groups, sources.sources.labels.n_classes
+        assert n_classes is not None
+        problem = Problem(
+            recurrence.dtype, n_groups, n_classes, recurrence.powers, recurrence.target
+        )
+        identity = {**(identity or {}), "method": recurrence.name}
+        if resume is not None:
+            check_identity(resume[2], identity)
+        largest = self._until_placed(
+            lambda: self.parts.begin(
+                problem, sources, dense, value=scale, clamp=recurrence.clamp_seeds
+            )
+        )
+        rule = None
+        if tol is not None:
+            largest *= 1.0 if recurrence.clamp_seeds else recurrence.target[1]
+            dtype = np.dtype(recurrence.dtype)
+            rule = StopRule(self.graph.n_nodes, tol, largest, dtype)
+        solve = _Solve(recurrence, problem, rule, prior, identity, on_round, saved=resume)
+        self._loop(solve, max_iter, checkpoint, checkpoint_seconds)
+        self._last = (solve, max_iter, checkpoint, checkpoint_seconds, scale)
+        return self._solved(solve, scale)
+
+    def again(self) -> Solved:
+        """Return the scores of the last solve once more, after workers were lost with them.
+
+        Goes on from its last checkpoint.
+        """
+        solve, max_iter, checkpoint, seconds, scale = self._last
+        self._lost(solve)
+        self._loop(solve, max_iter, checkpoint, seconds)
+        return self._solved(solve, scale)
+
+    def _solved(self, solve: _Solve, scale: float) -> Solved:
+        reason = (solve.rule.reason if solve.rule is not None else None) or "max_iter"
+        while True:
+            try:
+                blocks = self.parts.vector(0)
+                break
+            except WorkersChangedError:
+                self._lost(solve)
+                self._loop(solve, *self._last[1:4])
+        return Solved(
+            blocks=blocks,
+            scale=scale,
+            records=solve.records,
+            converged=reason == "converged",
+            n_iter=solve.n_iter,
+            reason=reason,
+            warnings=solve.warnings(),
+        )
+
+    def _loop(
+        self,
+        solve: _Solve,
+        max_iter: int,
+        checkpoint: Checkpoint | None,
+        checkpoint_seconds: float,
+    ) -> None:
+        saved_at = time.monotonic()
+        placed = False
+        while True:
+            try:
+                if not placed:
+                    self._set(solve)
+                    placed = True
+                due = time.monotonic() - saved_at >= checkpoint_seconds
+                if solve.n_iter and due and self._going(solve, max_iter):
+                    self._keep(solve, checkpoint)
+                    saved_at = time.monotonic()
+                if not self._going(solve, max_iter):
+                    return
+                steps = solve.next_steps(max_iter)
+                began = time.monotonic()
+                done = self.parts.advance(steps)
+            except WorkersChangedError:
+                self._lost(solve)
+                placed = False
+                continue
+            n_sweeps = (
+                steps.n_sweeps if isinstance(steps, ConjugateSteps) else len(steps.coefficients)
+            )
+            solve.take(done, n_sweeps, self.graph.n_nodes, time.monotonic() - began)
+
+    def _going(self, solve: _Solve, max_iter: int) -> bool:
+        stopped = solve.rule is not None and solve.rule.reason is not None
+        return not stopped and solve.n_iter < max_iter
+
+    def _set(self, solve: _Solve) -> None:
+        """Set the parts to the last checkpoint, or to the beginning."""
+        if solve.saved is None:
+            solve.restart()
+            factor = solve.recurrence.first
+            if factor is None:
+                factor = 0.0 if solve.recurrence.conjugate else solve.recurrence.target[1]
+            self.parts.start(factor, conjugate=solve.recurrence.conjugate)
+        else:
+            iteration, state, meta = solve.saved
+            self.parts.restore(state)
+            solve.restore(iteration, meta)
+
+    def _keep(self, solve: _Solve, checkpoint: Checkpoint | None) -> None:
+        """Keep the state by `checkpoint`, and let workers that have joined take part."""
+        if checkpoint is not None:
+            kept = checkpoint(solve.n_iter, self.parts.state(), solve.meta())
+            solve.saved = kept if kept is not None else solve.saved
+        if isinstance(self.parts, WorkerParts) and self.parts.has_new_workers():
+            state = self.parts.state()
+            self.parts.place()
+            self.parts.restore(state)
+
+    def _lost(self, solve: _Solve) -> None:
+        solve.losses += 1
+        if solve.losses > MAX_LOSSES:
+            raise ComputeError(
+                f"workers were lost {MAX_LOSSES} times during the propagation",
+                hint="see the workers' logs for why they ended; often memory: raise cluster.memory",
+            )
+        self._until_placed(self._place_again)
+
+    def _place_again(self) -> float:
+        assert isinstance(self.parts, WorkerParts)
+        self.parts.place()
+        return 0.0
+
+    def _until_placed(self, action: Callable[[], float]) -> float:
+        for _ in range(MAX_LOSSES):
+            try:
+                return action()
+            except WorkersChangedError:
+                self._place_again()
+        return action()
+
+
+def check_identity(meta: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint whose `meta` says that it is of something else.
+
+    Raises
+    ------
+    ResumeMismatchError
+        It names what differs.
+    """
+    for key, expected in identity.items():
+        if meta.get(key) != expected:
+            raise ResumeMismatchError(
+                f"the checkpoint of the propagation has {key} {meta.get(key)!r}; this run has"
+                f" {expected!r}",
+                hint="run without --resume",
+            )
+
+
+def _record_from_dict(record: Mapping[str, Any]) -> RoundRecord:
+    return RoundRecord(**{**record, "class_mass": tuple(record["class_mass"])})
