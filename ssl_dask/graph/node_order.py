@@ -83,6 +83,38 @@ class NodeOrder:
             tasks.append(dask.delayed(_scattered)(block, starts, *pieces))
         return execution.persist(tasks, "rows")
 
+    def nodes_of_rows(
+        self, values: Sequence[Delayed], node_chunks: Sequence[int], execution: Execution
+    ) -> list[Delayed]:
+        """Return what stands at rows as blocks in the order of the nodes, on workers.
+
+        A node that stands for several rows gets what its first row has.
+
+        Parameters
+        ----------
+        values
+            Arrays whose first axis is the rows, one for each of `row_chunks`.
+
+        Returns
+        -------
+        Arrays with as many rows as `node_chunks` has nodes.
+
+        Notes
+        -----
+        As many tasks and bytes as `rows_of_nodes`.
+        """
+        starts = np.concatenate([[0], np.cumsum(node_chunks)])
+        n_strips = len(node_chunks)
+        pieces = [
+            dask.delayed(_sent, nout=n_strips, pure=False)(block, starts, part)
+            for block, part in zip(self.blocks, values, strict=True)
+        ]
+        tasks = [
+            dask.delayed(_gathered)(n, *[piece[strip] for piece in pieces])
+            for strip, n in enumerate(node_chunks)
+        ]
+        return execution.persist(tasks, "nodes")
+
     def to_array(self, execution: Execution) -> RowIds:
         """Return the node of every row, int64 (N,), in this process."""
         return np.concatenate(execution.compute(self.blocks, "rows"))
@@ -119,6 +151,25 @@ def _scattered(nodes: RowIds, starts: RowIds, *pieces: Any) -> Any:
     rows = np.empty_like(joined)
     rows[order] = joined
     return rows
+
+
+def _sent(nodes: RowIds, starts: RowIds, values: Any) -> tuple[tuple[RowIds, Any], ...]:
+    """Return for each strip (places within it, rows of `values`), in the order of the rows."""
+    strip, order, bounds = _sorted_by_strip(nodes, starts)
+    local, moved = nodes[order] - starts[strip[order]], values[order]
+    return tuple(
+        (local[bounds[p] : bounds[p + 1]], moved[bounds[p] : bounds[p + 1]])
+        for p in range(len(starts) - 1)
+    )
+
+
+def _gathered(n_nodes: int, *pieces: tuple[RowIds, Any]) -> Any:
+    """Return what the first row of each node has; `pieces` come in the order of the rows."""
+    out = np.empty((n_nodes, *pieces[0][1].shape[1:]), dtype=pieces[0][1].dtype)
+    for places, rows in reversed(pieces):
+        # Of equal places the last assignment holds: backwards, that of the first row.
+        out[places[::-1]] = rows[::-1]
+    return out
 
 
 def _sorted_by_strip(nodes: RowIds, starts: RowIds) -> tuple[RowIds, RowIds, RowIds]:

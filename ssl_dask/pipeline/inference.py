@@ -30,6 +30,8 @@ from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.row_joins import joined_rows
 from ssl_dask.propagation import METHODS
+from ssl_dask.propagation.ensemble_run import SeedClassifier
+from ssl_dask.propagation.graph_ensemble import logistic_regression
 from ssl_dask.round_record import RoundRecord
 from ssl_dask.storage.checkpoint import Checkpoints, load_block, save_block
 from ssl_dask.storage.column_reader import ColumnReader
@@ -90,10 +92,13 @@ def build_graph(
     execution: Execution,
     checkpoints: Checkpoints,
     listener: RunListener,
+    *,
+    more_weights: Sequence[str] = (),
 ) -> BlockGraph:
     """Return the job's graph: from the checkpoint of a killed run, or built and checkpointed.
 
-    `reader`, `id_column` and `edge_files` are for edges and entities, see `joined_rows`.
+    `reader`, `id_column` and `edge_files` are for edges and entities, see `joined_rows`, also for
+    `more_weights`.
     """
     found = checkpoints.find(GRAPH_CHECKPOINT)
     if found is not None:
@@ -109,6 +114,7 @@ def build_graph(
         execution,
         # The folder of checkpoints is one that all workers see.
         scratch=None if execution.client is None else lambda: str(checkpoints.new("exchange")),
+        more_weights=more_weights,
     )
     folder = checkpoints.new(GRAPH_CHECKPOINT)
     with storage_errors("write the graph's checkpoint", folder):
@@ -121,6 +127,8 @@ def build_graph(
 def infer_on_graph(
     spec: JobSpec,
     graph: BlockGraph,
+    X: da.Array,
+    X_seeds: Any,
     labels: Labels,
     folds: HiddenSeeds,
     row_chunks: Sequence[int],
@@ -129,6 +137,9 @@ def infer_on_graph(
     listener: RunListener,
 ) -> Inferred:
     """Propagate the seeds over the graph, with each fold's seeds hidden in columns of its own.
+
+    The features `X` (N, d), and `X_seeds` (S, d) of the seeds, are for a method that wants a
+    classifier.
 
     Raises
     ------
@@ -143,10 +154,17 @@ def infer_on_graph(
     method = METHODS[spec.method.name]
     hidden = [folds.hidden(fold) for fold in range(folds.n_folds)]
     near, where = _nearest_place(graph, labels.n_classes * (1 + len(hidden)), execution, listener)
+    parameters = spec.method.model_dump(exclude={"name"})
+    if method.wants_classifier:
+        wanted = parameters.pop("classifier") != "none"
+        classifier = logistic_regression(X, X_seeds, labels) if wanted else None
+        if classifier is not None:
+            classifier = _scored_nearby(classifier, execution, where)
+        parameters["classifier"] = classifier
     found = method.run(
         near,
         labels,
-        **spec.method.model_dump(exclude={"name"}),
+        **parameters,
         hidden=hidden,
         execution=where,
         on_round=listener.round,
@@ -175,6 +193,23 @@ def infer_on_graph(
         islands=islands,
         seconds={"diagnose": diagnosed - began, "propagate": time.perf_counter() - diagnosed},
     )
+
+
+def _scored_nearby(
+    classifier: SeedClassifier, execution: Execution, where: Execution
+) -> SeedClassifier:
+    """Return a classifier whose answers lie where the propagation runs; X may lie on workers."""
+    if where is execution:
+        return classifier
+
+    def score(seen: npt.NDArray[np.bool_]) -> da.Array:
+        rows = classifier(seen)
+        blocks = list(rows.to_delayed(optimize_graph=False).ravel())
+        return da.concatenate(
+            [da.from_array(values) for values in execution.compute(blocks, "classifier")]
+        )
+
+    return score
 
 
 def infer_supervised(
@@ -235,7 +270,8 @@ def _nearest_place(
     order = graph.order
     if order is not None:
         order = replace(order, blocks=held(order.blocks))
-    return graph.with_strips(held(graph.strips), order), Execution()
+    alternatives = {name: held(weights) for name, weights in graph.alternatives.items()}
+    return graph.with_strips(held(graph.strips), order, alternatives), Execution()
 
 
 def _save_state(

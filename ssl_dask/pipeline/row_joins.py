@@ -27,6 +27,7 @@ def joined_rows(
     execution: Execution,
     *,
     scratch: Callable[[], str] | None = None,
+    more_weights: Sequence[str] = (),
 ) -> BlockGraph:
     """Return the graph of a job.
 
@@ -44,10 +45,15 @@ def joined_rows(
         The files of `spec.edge_lists()`, in that order.
     scratch
         Makes an empty folder that all workers see, for a routed search.
+    more_weights
+        Further weights of the edges between neighbours, as the graph's `alternatives`.
     """
     files = iter(edge_files)
     graphs = [
-        (_joined(part, X, reader, id_column, files, execution, scratch), _weight(part))
+        (
+            _joined(part, X, reader, id_column, files, execution, scratch, more_weights),
+            _weight(part),
+        )
         for part in spec.each()
     ]
     return graphs[0][0] if spec.parts is None else sum_graphs(graphs, execution=execution)
@@ -61,6 +67,7 @@ def _joined(
     files: Iterator[EdgeFile],
     execution: Execution,
     scratch: Callable[[], str] | None,
+    more_weights: Sequence[str],
 ) -> BlockGraph:
     if spec.edges is not None:
         file = next(files)
@@ -90,7 +97,7 @@ def _joined(
         X,
         n_neighbors=spec.n_neighbors,
         metric=spec.metric,
-        weights=spec.weights,
+        weights=[spec.weights, *(name for name in more_weights if name != spec.weights)],
         symmetrize=spec.symmetrize,
         search=spec.search,
         target_recall=spec.target_recall,

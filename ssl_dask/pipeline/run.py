@@ -31,6 +31,7 @@ from ssl_dask.pipeline.inputs import Inputs, ReadData, read_inputs, result_schem
 from ssl_dask.pipeline.judging import Judged, judge
 from ssl_dask.pipeline.reporting import build_report
 from ssl_dask.pipeline.row_picks import RowPicks, pick
+from ssl_dask.propagation import METHODS
 from ssl_dask.report.charts import picture_rows
 from ssl_dask.report.html_page import render_page
 from ssl_dask.report.run_report import RunReport
@@ -385,9 +386,19 @@ def _infer(
         execution,
         checkpoints,
         clock,
+        more_weights=METHODS[spec.method.name].more_weights,
     )
     inferred = infer_on_graph(
-        spec, graph, labels, folds, data.layout.row_chunks, execution, checkpoints, clock
+        spec,
+        graph,
+        X,
+        picks.seeds,
+        labels,
+        folds,
+        data.layout.row_chunks,
+        execution,
+        checkpoints,
+        clock,
     )
     return inferred, picks.with_features(X)
 
