@@ -56,7 +56,7 @@ VERSIONS = (
     *("numpy", "scipy", "numba", "dask", "distributed", "scikit-learn"),
     *("faiss-cpu", "pynndescent", "hnswlib"),
 )
-SEARCH_STAGES = ("route", "search", "merge")
+SEARCH_STAGES = ("search", "merge")
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,9 @@ class Bench:
                 left_out[name] = why
                 print(f"  {name} is left out: {why}")
         truth = find_truth(rows, arguments.neighbors)
-        runs, errors = self._rounds(names, rows, target_recall, None)
+        runs, errors = self._rounds(
+            names, rows, target_recall, int(parse_bytes(arguments.shard_memory))
+        )
         results = {}
         for name, own in runs.items():
             result = _medians(own, rows.n_rows)
@@ -158,20 +160,20 @@ class Bench:
     def scaling(self, rows: RowFile, sizes: Sequence[int], target: float) -> dict[str, Any] | None:
         """Return how CPU and wall time of the search in this process grow with the rows."""
         print(
-            "\nGrowth with the rows, equal memory for a task, so shards of equal size", flush=True
+            "\nGrowth with the rows, equal memory for a shard, so shards of like size", flush=True
         )
         why = ENTRANTS["ours-process"].why_not(rows, 0)
         if why is not None:
             print(f"  left out: {why}")
             return None
-        memory = int(parse_bytes(self._arguments.task_memory))
+        memory = int(parse_bytes(self._arguments.scaling_memory))
         results = {}
         for n_rows in sizes:
             runs, _ = self._rounds(["ours-process"], replace(rows, n_rows=n_rows), target, memory)
             if runs:
                 results[n_rows] = _medians(runs["ours-process"], n_rows)
         print_results({f"{n:,} rows": result for n, result in results.items()})
-        out: dict[str, Any] = {"task_memory": memory, "results": results}
+        out: dict[str, Any] = {"shard_memory": memory, "results": results}
         if len(results) > 1:
             for key in ("cpu_s", "wall_s"):
                 exponent = np.polyfit(
@@ -213,7 +215,7 @@ class Bench:
         )
 
     def _rounds(
-        self, names: Sequence[str], rows: RowFile, target: float, task_memory: int | None
+        self, names: Sequence[str], rows: RowFile, target: float, shard_memory: int
     ) -> tuple[dict[str, list[Measured]], dict[str, str]]:
         """Let each entrant run once a round; one that fails sits out the rest."""
         arguments = self._arguments
@@ -235,8 +237,8 @@ class Bench:
                         threads=arguments.threads,
                         target_recall=target,
                         worker_memory=arguments.worker_memory,
-                        task_memory=task_memory,
-                        scratch=scratch,
+                        shard_memory=shard_memory,
+                        scratch=scratch if arguments.move == "files" else None,
                     )
                     try:
                         run = measure(knn_entrants.run, job, limit_seconds=arguments.limit)
@@ -325,7 +327,7 @@ def print_results(results: Mapping[str, Mapping[str, Any]]) -> None:
             print(f"  {name}, wall s of its stages: {stages}{last}")
         made = {
             key: one["settings"][key]
-            for key in ("n_shards", "replication", "largest_shard")
+            for key in ("n_shards", "replication", "largest_shard_rows")
             if key in one["settings"]
         }
         if made:
@@ -397,7 +399,14 @@ def parse_arguments() -> argparse.Namespace:
     add("--target-recall", type=float, help="asked of the routed search (default: by the set)")
     add("--exact-rows", type=int, default=30_000, help="all pairs only up to here (default 30,000)")
     add("--worker-memory", default="4GiB", help="of each worker (default 4GiB)")
-    add("--task-memory", default="192MiB", help="of a task, for scaling (default 192MiB)")
+    add("--shard-memory", default="384MiB", help="of a shard's task (default 384MiB)")
+    add("--scaling-memory", default="96MiB", help="the same, for scaling (default 96MiB)")
+    add(
+        "--move",
+        choices=["files", "memory"],
+        default="files",
+        help="how routed rows get to their shards (default files)",
+    )
     add("--limit", type=float, default=1800, help="seconds that a run may take (default 1800)")
     add("--scratch", type=Path, help="folder for the rows; needs twice their size")
     add("--json", type=Path, help="also write the numbers here")

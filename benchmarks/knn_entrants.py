@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dask
@@ -24,8 +24,10 @@ from measured import Stopwatch
 
 from ssl_dask import knn_graph
 from ssl_dask.cluster import open_client
+from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
+from ssl_dask.graph.neighbour_graph import chosen_search
 from ssl_dask.job_spec import ClusterSpec
 
 RowIds = npt.NDArray[np.int64]
@@ -33,6 +35,9 @@ RowIds = npt.NDArray[np.int64]
 WARM_ROWS = 10_000
 WARM_BLOCKS = 8
 """The warm-up's rows come in so many blocks: every worker compiles or loads the kernels."""
+WARM_SHARD_MEMORY = 4 * 2**20
+"""So few rows are one shard and warm one worker only, unless shards are made small too."""
+WARM_RECALL = 0.5
 CELL_ROWS = 500
 PROBES = 8
 HNSW_LINKS, HNSW_CONSTRUCTION, HNSW_SEARCH = 16, 60, 24
@@ -56,11 +61,10 @@ class Job:
         What is asked of the routed search.
     worker_memory
         Of each worker of the cluster, such as "4GiB".
-    task_memory
-        Bytes a task of ssl_dask may use in this process, which decides how large its shards are;
-        None: its own default.
+    shard_memory
+        Bytes of the task of a shard of the routed search.
     scratch
-        Folder for files of the search.
+        Folder through which routed rows move; None: they move through memory.
     """
 
     entrant: str
@@ -69,8 +73,8 @@ class Job:
     threads: int
     target_recall: float
     worker_memory: str
-    task_memory: int | None
-    scratch: str
+    shard_memory: int
+    scratch: str | None
 
 
 @dataclass(frozen=True)
@@ -129,23 +133,18 @@ class Entrant:
 
     def why_not(self, rows: RowFile, exact_rows: int) -> str | None:
         """Return why this entrant sits out with these rows, or None."""
-        if self.needs == ROUTED and not has_routed_search():
-            return "this version of ssl_dask has no routed search"
-        if self.needs not in (None, ROUTED) and importlib.util.find_spec(str(self.needs)) is None:
+        if self.needs is not None and importlib.util.find_spec(self.needs) is None:
             return f"{self.needs} is not installed"
+        if isinstance(self.run, _OurRun):
+            try:
+                chosen_search(self.run.search, rows.n_rows, sparse=rows.sparse)
+            except GraphError as error:
+                return str(error)
         if not (self.sparse if rows.sparse else self.dense):
             return f"takes no {'sparse' if rows.sparse else 'dense'} rows"
         if self.exact and rows.n_rows > exact_rows:
             return f"compares all pairs: only up to --exact-rows {exact_rows:,}"
         return None
-
-
-ROUTED = "routed search"
-
-
-def has_routed_search() -> bool:
-    """Return whether `knn_graph` of the ssl_dask that is installed can route."""
-    return "search" in inspect.signature(knn_graph).parameters
 
 
 @dataclass(frozen=True)
@@ -161,7 +160,12 @@ class _OurRun:
         with self._execution(job) as execution:
             on_cluster = execution.client is not None
             warm = job.rows.as_dask(n_warm, warm_block) if on_cluster else job.rows.read(0, n_warm)
-            self._build(warm, job, execution)
+            easy = replace(
+                job,
+                shard_memory=min(WARM_SHARD_MEMORY, job.shard_memory),
+                target_recall=min(WARM_RECALL, job.target_recall),
+            )
+            self._build(warm, easy, execution)
             X = job.rows.as_dask() if on_cluster else job.rows.read()
             with stopwatch.running():
                 graph = self._build(X, job, execution)
@@ -172,7 +176,7 @@ class _OurRun:
     @contextlib.contextmanager
     def _execution(self, job: Job) -> Iterator[Execution]:
         if self.place == "process":
-            yield Execution(threads=job.threads, memory_per_task=job.task_memory)
+            yield Execution(threads=job.threads)
             return
         spec = ClusterSpec(workers=job.threads, threads=1, memory=job.worker_memory)
         with open_client(spec) as client:
@@ -180,12 +184,17 @@ class _OurRun:
 
     def _build(self, X: Any, job: Job, execution: Execution) -> BlockGraph:
         options: dict[str, Any] = {}
-        if has_routed_search():
-            options["search"] = self.search
         if self.search == "routed":
-            options |= {"target_recall": job.target_recall, "scratch": job.scratch}
+            options = {"target_recall": job.target_recall, "shard_memory": job.shard_memory}
+            if job.scratch is not None:
+                options["scratch"] = tempfile.mkdtemp(dir=job.scratch)
         return knn_graph(
-            X, n_neighbors=job.k, metric=job.rows.metric, execution=execution, **options
+            X,
+            n_neighbors=job.k,
+            metric=job.rows.metric,
+            search=self.search,
+            execution=execution,
+            **options,
         )
 
 
@@ -227,12 +236,12 @@ def _neighbours(strip: sp.csr_array, rows: RowIds) -> tuple[RowIds, RowIds]:
 
 
 def _reported(graph: BlockGraph) -> dict[str, Any]:
-    recall = getattr(graph, "recall", None)
-    if recall is not None:
-        keys = ("estimate", "low", "high")
-        values = recall if isinstance(recall, Mapping) else vars(recall)
-        recall = {key: float(values[key]) for key in keys}
-    return {"recall": recall, "settings": dict(graph.settings), "n_edges": graph.n_edges}
+    recall = graph.recall
+    return {
+        "recall": None if recall is None else dict(recall),
+        "settings": dict(graph.settings),
+        "n_edges": graph.n_edges,
+    }
 
 
 @dataclass(frozen=True)
@@ -340,10 +349,9 @@ ENTRANTS: dict[str, Entrant] = {
         "ssl_dask, routed, one worker of one thread for each of --threads",
         _OurRun("routed", "cluster"),
         sparse=True,
-        needs=ROUTED,
     ),
     "ours-process": Entrant(
-        "ssl_dask, routed, in this process", _OurRun("routed", "process"), sparse=True, needs=ROUTED
+        "ssl_dask, routed, in this process", _OurRun("routed", "process"), sparse=True
     ),
     "exact-cluster": Entrant(
         "ssl_dask, exact, on the same workers", _OurRun("exact", "cluster"), exact=True, sparse=True

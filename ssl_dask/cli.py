@@ -1,4 +1,4 @@
-"""The command line: `ssl-dask init | validate | plan | run | report | schema | demo`.
+"""The command line: `ssl-dask init | validate | plan | run | graph | report | schema | demo`.
 
 Stdout carries only results; everything else goes to stderr. The exit codes are those of
 `ssl_dask.errors`, 128 + n for signal n, and 70 for a defect of ssl_dask itself.
@@ -186,6 +186,32 @@ def run(
             dashboard=dashboard,
             json_logs=json_logs,
         )
+
+
+@app.command()
+def graph(
+    job: JobFile,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder to keep the graph in.")
+    ],
+    overrides: Overrides = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the graph that is already there.")
+    ] = False,
+    json_logs: JsonLogs = False,
+) -> None:
+    """Build the job's graph once and keep it, for jobs that say `graph: {path: FOLDER}`."""
+    from ssl_dask.console import make_listener
+    from ssl_dask.job_spec import load_job
+    from ssl_dask.pipeline import graph_rows, store_graph
+
+    with _last_words_as_json(json_logs):
+        spec = load_job(job, overrides or ())
+        with make_listener(json_logs=json_logs) as listener:
+            result = store_graph(spec, output, listener=listener, force=force)
+        typer.echo(result.path)
+        title = "already stored, nothing computed" if result.already_stored else spec.name
+        _print_table(title, graph_rows(result.summary))
 
 
 @app.command()

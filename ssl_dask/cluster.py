@@ -51,7 +51,7 @@ _ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPEN
 
 
 class OneThreadPerTask(WorkerPlugin):
-    """Keeps BLAS to one thread a task on workers that somebody else started."""
+    """Keeps BLAS to one thread a task, whatever the environment of the workers says."""
 
     name = "ssl_dask-one-thread-per-task"
 
@@ -108,13 +108,13 @@ def _local(spec: ClusterSpec, dashboard: bool) -> Iterator[Client]:
     workers, threads, memory = local_workers(spec)
     with (
         _scratch_folder() as scratch,
-        dask.config.set({"distributed.nanny.pre-spawn-environ": _ONE_THREAD}),
         dask.config.set({} if dashboard else _NO_PAGES),
         # The scheduler keeps a folder of its own, and takes no argument for it.
         dask.config.set({"temporary-directory": scratch}),
         _started(workers, threads, memory, dashboard, scratch) as cluster,
         Client(cluster) as client,
     ):
+        client.register_plugin(OneThreadPerTask())
         yield client
 
 
@@ -151,6 +151,8 @@ def _started(
             dashboard_address="127.0.0.1:0",
             scheduler_kwargs={"dashboard": dashboard},
             local_directory=scratch,
+            # Dask's setting for this gives way to the environment of this process.
+            env=_ONE_THREAD,
             # Workers share this process's stderr, which may be a log in JSON. What goes wrong
             # in a task is raised here; the rest is noise of processes that are being ended.
             silence_logs="CRITICAL",

@@ -195,6 +195,8 @@ class JobSpec(SpecModel):
             dump["input"]["labels"].pop("path")
         for part in [dump["graph"] or {}, *(dump["graph"] or {}).get("parts", ())]:
             part.get("edges", {}).pop("path", None)
+        # A stored graph is known by its content, see `Inputs.identity`.
+        (dump["graph"] or {}).pop("path", None)
         return dump
 
     def digest(self) -> str:
@@ -340,6 +342,8 @@ def _with_absolute_paths(spec: JobSpec, base: Path) -> JobSpec:
     source = spec.input.model_copy(update={"path": absolute(spec.input.path), "labels": labels})
     output = spec.output.model_copy(update={"path": absolute(spec.output.path)})
     graph = spec.graph
+    if graph is not None and graph.path is not None:
+        graph = graph.model_copy(update={"path": absolute(graph.path)})
     if graph is not None and any(graph.edge_lists()):
         graph = _with_edge_paths(graph, absolute)
         if graph.parts is not None:

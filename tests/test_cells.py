@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ssl_dask.kernels.cells import balanced_groups, k_means, nearest_cells, split_cells
-from ssl_dask.kernels.list_merge import add_edges, merged_lists
+from ssl_dask.kernels.list_merge import add_edges
+from ssl_dask.kernels.missed_neighbours import missed_neighbours
 from ssl_dask.kernels.neighbour_lists import empty_lists
 from ssl_dask.kernels.row_hash import copies_among, row_hashes
+from tests.oracles.brute_force_graph import cosine_distances, squared_distances
 
 
 @given(st.integers(1, 70), st.integers(1, 40), st.integers(1, 5), st.integers(0, 5))
@@ -88,12 +91,7 @@ def test_hashes_of_distinct_rows_differ():
     assert len(np.unique(hashes, axis=0)) == len(distinct)
 
 
-def test_lists_are_merged_by_distance_then_number_and_edges_enter_once():
-    a = (np.array([[1.0, 2.0, np.inf]]), np.array([[7, 3, -1]]))
-    b = (np.array([[1.0, 3.0, 4.0]]), np.array([[2, 9, 8]]))
-    distances, indices = merged_lists([a[0], b[0]], [a[1], b[1]], 3)
-    assert distances.tolist() == [[1.0, 1.0, 2.0]]
-    assert indices.tolist() == [[2, 7, 3]]
+def test_edges_enter_lists_once_by_distance_then_number():
     lists = empty_lists(2, 2)
     rows = np.array([0, 0, 0, 1])
     points = np.array([5, 5, 6, 1])
@@ -101,3 +99,25 @@ def test_lists_are_merged_by_distance_then_number_and_edges_enter_once():
     assert lists[1].tolist() == [[6, 5], [1, -1]]
     add_edges(np.array([0]), np.array([4]), np.array([2.0]), *lists)
     assert lists[1][0].tolist() == [6, 4]
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_what_a_list_misses_is_found(metric):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 6)).astype(np.float32)
+    nodes = rng.permutation(3000)
+    queries = np.sort(rng.choice(3000, 40, replace=False))
+    exact = (squared_distances if metric == "euclidean" else cosine_distances)(X[queries], X)
+    exact[np.arange(40), queries] = np.inf
+    near = np.argsort(exact, axis=1)[:, :8]
+    kept = near[:, [0, 2, 3, 5, 7]]
+    kth = exact[np.arange(40), kept[:, -1]]
+    Z = X / np.linalg.norm(X, axis=1)[:, None] if metric == "cosine" else X
+    known = nodes[np.concatenate([kept, queries[:, None]], axis=1)]
+    query, distance = missed_neighbours(
+        X[queries], Z[queries].astype("f4"), known, kth, X, Z.astype("f4"), nodes, metric
+    )
+    wanted = exact[np.arange(40)[:, None], near[:, [1, 4, 6]]]
+    for i in range(40):
+        np.testing.assert_allclose(np.sort(distance[query == i]), wanted[i], rtol=1e-6, atol=1e-9)
+    assert len(query) == 120

@@ -239,7 +239,7 @@ def test_cut_into_strips_follows_slots_and_memory():
 def test_estimate_agrees_with_what_is_built():
     X = np.random.default_rng(5).normal(size=(4000, 8)).astype(np.float32)
     graph = knn_graph(X, 10, execution=Execution(threads=2, memory_per_task=2**30))
-    cost = estimate_graph(
+    (cost,) = estimate_graph(
         GraphSpec(n_neighbors=10), n_rows=4000, n_columns=8, sparse=False, n_slots=2,
         memory_per_task=2**30,
     )  # fmt: skip
@@ -247,12 +247,12 @@ def test_estimate_agrees_with_what_is_built():
     assert cost.flops == 2 * 8 * 4000**2
     assert 0.6 < cost.graph_bytes / (8 * graph.n_edges) < 1.5
     assert cost.memory_per_task < 2**30
-    text = estimate_graph(
+    (text,) = estimate_graph(
         GraphSpec(metric="cosine"), n_rows=31_000, n_columns=2**18, sparse=True, n_slots=2,
         memory_per_task=2**29,
     )  # fmt: skip
     assert text.strips >= 6
-    rbf = estimate_graph(
+    (rbf,) = estimate_graph(
         GraphSpec(kind="rbf"), n_rows=1000, n_columns=4, sparse=False, n_slots=2,
         memory_per_task=2**29,
     )  # fmt: skip

@@ -75,7 +75,7 @@ def test_finds_nearly_all_true_neighbours_with_their_exact_weights(metric):
 
 def test_the_recall_it_reports_is_that_of_brute_force(monkeypatch):
     weak = (Attempt(SearchEffort(cell_rows=60, n_probes=1, n_joined=0), 1),)
-    monkeypatch.setattr(routed_knn, "attempts", lambda n_columns: weak)
+    monkeypatch.setattr(routed_knn, "attempts", lambda *_: weak)
     X = sheets(900)
     graph = routed(X, weights="uniform", symmetrize="union", target_recall=0.3)
     _, index = nearest(squared_distances(X, X), 10)
@@ -90,13 +90,13 @@ def test_the_recall_it_reports_is_that_of_brute_force(monkeypatch):
 
 def test_a_search_that_finds_too_little_looks_harder_and_then_says_so(monkeypatch):
     weak = Attempt(SearchEffort(cell_rows=60, n_probes=1, n_joined=0), 1)
-    strong = attempts(8)[0]
-    monkeypatch.setattr(routed_knn, "attempts", lambda n_columns: (weak, strong))
+    strong = attempts(8, 0.98, 2)[0]
+    monkeypatch.setattr(routed_knn, "attempts", lambda *_: (weak, strong))
     X = sheets(900)
     graph = routed(X, target_recall=0.97)
     assert graph.recall["estimate"] >= 0.97
     assert graph.settings["n_probes"] == strong.effort.n_probes
-    monkeypatch.setattr(routed_knn, "attempts", lambda n_columns: (weak,))
+    monkeypatch.setattr(routed_knn, "attempts", lambda *_: (weak,))
     with pytest.raises(QualityError, match=r"target_recall is 0\.97"):
         routed(X, target_recall=0.97)
 
@@ -243,7 +243,7 @@ def test_a_worker_killed_in_the_middle_changes_nothing(tmp_path):
             n_workers=2,
             threads_per_worker=1,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             local_directory=str(tmp_path),
         ) as cluster,
         Client(cluster, set_as_default=False) as client,

@@ -76,6 +76,9 @@ def edge_graph(
         "self_edges_dropped": loops,
         "duplicates": duplicates,
         "directed": directed,
+        "notes": [f"{unknown:,} of {given:,} edges name an id that no row has, and were left out"]
+        if unknown
+        else [],
     }
     return BlockGraph(strips, chunks, n_entries, about)
 

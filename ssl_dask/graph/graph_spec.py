@@ -34,8 +34,9 @@ _ONLY_FOR = {
     "edges": ("edges",),
     "entities": ("entities", "max_entity_rows", "entity_scale"),
     "sum": ("parts",),
+    "stored": ("path",),
 }
-_NEEDED = {"edges": "edges", "entities": "entities", "sum": "parts"}
+_NEEDED = {"edges": "edges", "entities": "entities", "sum": "parts", "stored": "path"}
 """Kinds that a key of their own stands for -> that key."""
 
 
@@ -69,7 +70,6 @@ def _as_weights(value: Any) -> Any:
 
 EntityColumns = Annotated[
     dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]],
-    Field(min_length=1),
     BeforeValidator(_as_weights),
     WithJsonSchema(
         {
@@ -85,9 +85,9 @@ EntityColumns = Annotated[
 class OneGraphSpec(SpecModel):
     """One way to join rows."""
 
-    kind: Literal["knn", "rbf", "edges", "entities", "sum"] = "knn"
+    kind: Literal["knn", "rbf", "edges", "entities", "sum", "stored"] = "knn"
     """knn: every row with its nearest rows. rbf: every row with every other, for few rows only.
-    edges, entities, sum: said by the keys edges, entities and parts."""
+    edges, entities, sum, stored: said by the keys edges, entities, parts and path."""
     n_neighbors: Annotated[int, Field(ge=1)] = 15
     """Nearest rows that a row is joined with (kind: knn)."""
     metric: Literal["euclidean", "cosine"] = "euclidean"
@@ -138,7 +138,8 @@ class OneGraphSpec(SpecModel):
         found = [kind for kind, key in _NEEDED.items() if data.get(key) is not None]
         if len(found) > 1:
             keys = " and ".join(_NEEDED[kind] for kind in found)
-            raise ValueError(f"{keys} are graphs of their own: list each of them under parts")
+            cure = "list each of them under parts" if found == ["edges", "entities"] else "keep one"
+            raise ValueError(f"{keys} are graphs of their own: {cure}")
         return {**data, "kind": found[0]} if found else data
 
     @model_validator(mode="after")
@@ -154,6 +155,8 @@ class OneGraphSpec(SpecModel):
         needed = _NEEDED.get(self.kind)
         if needed is not None and getattr(self, needed, None) is None:
             raise ValueError(f"kind: {self.kind} needs the key {needed}")
+        if needed in ("entities", "parts") and not getattr(self, needed):
+            raise ValueError(f"{needed} is empty: name at least one")
         return self
 
     @model_serializer(mode="wrap")
@@ -173,9 +176,13 @@ class GraphPartSpec(OneGraphSpec):
 class GraphSpec(OneGraphSpec):
     """How rows are joined to a graph."""
 
-    parts: Annotated[tuple[GraphPartSpec, ...], Field(min_length=1)] | None = None
+    parts: tuple[GraphPartSpec, ...] | None = None
     """Graphs whose weights are added up, each with a weight: [{n_neighbors: 15}, {entities: ...}].
     """
+
+    path: str | None = None
+    """Folder of a graph that `ssl-dask graph` has stored, relative to the job file: used as it is,
+    if it was made from the same input files and features."""
 
     def each(self) -> tuple[OneGraphSpec, ...]:
         """Return the graphs that are added up; this one alone where it is no sum."""

@@ -14,10 +14,9 @@ from dask.delayed import Delayed
 
 from ssl_dask.execution import Execution
 from ssl_dask.graph.row_strips import RowStrips
-from ssl_dask.kernels.list_merge import merged_lists
-from ssl_dask.kernels.nearest_neighbours import update_nearest
-from ssl_dask.kernels.neighbour_lists import empty_lists
-from ssl_dask.kernels.sparse_neighbours import update_nearest_sparse
+from ssl_dask.kernels.missed_neighbours import missed_neighbours
+from ssl_dask.kernels.neighbour_lists import Distances, RowIds
+from ssl_dask.kernels.routing import Routing
 
 SAMPLED_ROWS = 1000
 ROUNDING = 1e-9
@@ -48,14 +47,15 @@ class Recall:
 
 def measured_recall(
     rows: RowStrips,
-    sampled: np.ndarray[Any, Any],
-    found: Any,
+    sampled: RowIds,
+    lists: tuple[Distances, RowIds],
+    own_nodes: RowIds,
     nodes_of_strip: Sequence[Delayed],
-    n_neighbors: int,
+    routing: Delayed,
     metric: str,
     execution: Execution,
 ) -> Recall:
-    """Return the recall of neighbour lists, from exact neighbours of sampled rows.
+    """Return the recall of neighbour lists: all rows are looked through for what they miss.
 
     Found is what is no farther than the true k-th neighbour: with ties there is more than one
     right list.
@@ -66,41 +66,57 @@ def measured_recall(
         All rows.
     sampled
         int64 (m,), ascending: numbers of rows that are no copies.
-    found
-        float64 (m, k): distances in the lists of the sampled rows, inf in empty places.
+    lists
+        (distances float64 (m, k), nodes int64 (m, k)) of the sampled rows.
+    own_nodes
+        int64 (m,): their own nodes.
     nodes_of_strip
         For each strip int64 (n_i,): node of each row, -1 for a copy, which is nobody's neighbour.
+    routing
+        What makes rows searchable.
 
     Notes
     -----
-    2 m N d flops, m d numbers to each strip.
+    2 m N s flops for s columns that are searched, m d numbers to each strip.
     """
+    distances, nodes = lists
+    known = np.concatenate([nodes, own_nodes[:, None]], axis=1)
     queries = _gathered(rows, sampled, execution)
-    parts = [
-        dask.delayed(_nearest)(queries, start, strip, nodes, sampled, n_neighbors, metric)
-        for start, strip, nodes in zip(
-            np.cumsum([0, *rows.row_chunks[:-1]]).tolist(), rows.strips, nodes_of_strip, strict=True
-        )
-    ]
-    while len(parts) > 1:
-        parts = [
-            dask.delayed(_merged)(parts[i : i + 8], n_neighbors) for i in range(0, len(parts), 8)
-        ]
-    ((distances, _),) = execution.compute(parts, "recall")
-    return recall_of_lists(found, distances)
+    task = dask.delayed(_missed, pure=False)
+    parts = execution.compute(
+        [
+            task(queries, known, distances[:, -1], strip, numbers, routing, metric)
+            for strip, numbers in zip(rows.strips, nodes_of_strip, strict=True)
+        ],
+        "recall",
+    )
+    query = np.concatenate([part[0] for part in parts])
+    missed = np.concatenate([part[1] for part in parts])
+    return recall_of_lists(distances, query, missed)
 
 
-def recall_of_lists(found: Any, exact: Any) -> Recall:
-    """Return the recall of lists of distances (m, k), given those of the true neighbours."""
-    there = np.isfinite(exact)
-    kth = np.max(np.where(there, exact, -np.inf), axis=1, initial=-np.inf)
-    right = (found <= kth[:, None] * (1 + ROUNDING)).sum(axis=1)
-    wanted = there.sum(axis=1)
-    shares = (np.minimum(right, wanted) / np.maximum(wanted, 1))[wanted > 0]
-    if len(shares) == 0:
+def recall_of_lists(found: Distances, query: RowIds, missed: Distances) -> Recall:
+    """Return the recall of lists (m, k), given what they miss.
+
+    Parameters
+    ----------
+    found
+        float64 (m, k): distances in the lists, inf in empty places.
+    query, missed
+        int64 (e,) and float64 (e,): distances of rows that are nearer than the last of a list and
+        not in it.
+    """
+    k = found.shape[1]
+    shares = []
+    for i, row in enumerate(found):
+        there = row[np.isfinite(row)]
+        both = np.sort(np.concatenate([there, missed[query == i]]))[:k]
+        if len(both):
+            shares.append(np.count_nonzero(there <= both[-1] * (1 + ROUNDING)) / len(both))
+    if not shares:
         return Recall(1.0, 1.0, 1.0, 0)
-    mean = float(shares.mean())
-    error = 1.96 * float(shares.std()) / sqrt(len(shares))
+    mean = float(np.mean(shares))
+    error = 1.96 * float(np.std(shares)) / sqrt(len(shares))
     return Recall(mean, max(mean - error, 0.0), min(mean + error, 1.0), len(shares))
 
 
@@ -127,16 +143,22 @@ def _stacked(parts: Sequence[Any]) -> Any:
     return np.concatenate(parts)
 
 
-def _nearest(
-    queries: Any, first_row: int, strip: Any, nodes: Any, sampled: Any, k: int, metric: str
-) -> Any:
-    kept = np.flatnonzero(nodes >= 0)
-    points = strip if len(kept) == strip.shape[0] else strip[kept]
-    lists = empty_lists(queries.shape[0], k)
-    update = update_nearest_sparse if sp.issparse(strip) else update_nearest
-    update(queries, sampled, points, kept + first_row, *lists, metric)
-    return lists
-
-
-def _merged(parts: Sequence[Any], k: int) -> Any:
-    return merged_lists([d for d, _ in parts], [i for _, i in parts], k)
+def _missed(
+    queries: Any,
+    known: RowIds,
+    kth: Distances,
+    strip: Any,
+    nodes: RowIds,
+    routing: Routing,
+    metric: str,
+) -> tuple[RowIds, Distances]:
+    return missed_neighbours(
+        queries,
+        routing.searchable(queries),
+        known,
+        kth,
+        strip,
+        routing.searchable(strip),
+        nodes,
+        metric,
+    )

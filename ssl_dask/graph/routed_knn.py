@@ -139,7 +139,7 @@ def routed_lists(
     stages.done("train")
     search = _RoutedSearch(rows, copies, routing, n_neighbors, metric, exchange, execution)
     sampled = _recall_sample(rows.n_rows)
-    for attempt in attempts(rows.n_columns):
+    for attempt in attempts(rows.n_columns, target_recall, plan.n_shards):
         search.run(attempt, stages)
         recall = search.recall(sampled)
         stages.done("check")
@@ -272,21 +272,22 @@ class _RoutedSearch:
         own = self._first_rows(sampled)
         kept = own == sampled
         sampled, nodes = sampled[kept], nodes[kept]
-        distances = np.full((len(nodes), self.n_neighbors), np.inf)
+        distances, indices = empty_lists(len(nodes), self.n_neighbors)
         shard = np.searchsorted(self.node_starts, nodes, side="right") - 1
         shards = np.unique(shard).tolist()
         tasks = [
-            dask.delayed(_distances_at)(self.lists[s], nodes[shard == s] - self.node_starts[s])
+            dask.delayed(_lists_at)(self.lists[s], nodes[shard == s] - self.node_starts[s])
             for s in shards
         ]
         for s, found in zip(shards, self.execution.compute(tasks, "recall"), strict=True):
-            distances[shard == s] = found
+            distances[shard == s], indices[shard == s] = found
         return measured_recall(
             self.rows,
             sampled,
-            distances,
+            (distances, indices),
+            nodes,
             self._nodes,
-            self.n_neighbors,
+            self.routing,
             self.metric,
             self.execution,
         )
@@ -557,5 +558,5 @@ def _completed(
     return distances, indices
 
 
-def _distances_at(lists: tuple[Distances, RowIds], positions: RowIds) -> Distances:
-    return lists[0][positions]
+def _lists_at(lists: tuple[Distances, RowIds], positions: RowIds) -> tuple[Distances, RowIds]:
+    return lists[0][positions], lists[1][positions]

@@ -19,6 +19,8 @@ SHOWN = 2.3
 TWO_SHARDS_ROWS = 30_000
 CELLS_PER_SHARD = 128
 MAX_CELLS = 2048
+EASY_RECALL = 0.985
+FEW_SHARDS = 4
 LARGEST_SAMPLE = 64 * 2**20
 EXACT_ROWS = 30_000
 """Below, all pairs are compared: that takes no longer than routing."""
@@ -55,12 +57,23 @@ class Attempt:
     n_routes: int
 
 
-def attempts(n_columns: int) -> tuple[Attempt, ...]:
-    """Return what is tried, one after the other, for rows of `n_columns` columns."""
+def attempts(n_columns: int, target_recall: float, n_shards: int) -> tuple[Attempt, ...]:
+    """Return what is tried, one after the other: the first is usually enough.
+
+    Parameters
+    ----------
+    n_columns
+        Of a row.
+    target_recall, n_shards
+        More is asked of the first attempt for a high target, and where there are many borders.
+    """
     kept = 2 if n_columns > WIDE else 1
+    easy = target_recall <= EASY_RECALL and n_shards <= FEW_SHARDS
+    first = (Attempt(SearchEffort(n_probes=6, n_joined=12, n_candidates=kept), 6),)
     return (
-        Attempt(SearchEffort(n_probes=8, n_joined=12, n_candidates=kept), 6),
-        Attempt(SearchEffort(n_probes=12, n_joined=15, n_candidates=kept), 6),
+        *(first if easy else ()),
+        Attempt(SearchEffort(n_probes=9, n_joined=15, n_candidates=kept), 6),
+        Attempt(SearchEffort(n_probes=14, n_joined=15, n_candidates=kept), 8),
         Attempt(SearchEffort(n_probes=16, n_joined=15, n_rounds=2, n_candidates=2 * kept), 12),
         Attempt(SearchEffort(n_probes=48, n_joined=15, n_rounds=2, n_candidates=4 * kept), 16),
     )

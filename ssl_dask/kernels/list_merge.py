@@ -1,29 +1,12 @@
-"""Neighbour lists of the same rows from several places -> one list a row."""
+"""Neighbours found elsewhere enter a row's list."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numba
 
-from ssl_dask.kernels.neighbour_lists import Distances, RowIds, empty_lists, insert
-
-
-def merged_lists(
-    distances: Sequence[Distances], indices: Sequence[RowIds], n_neighbors: int
-) -> tuple[Distances, RowIds]:
-    """Return the first k of several lists a row, by (distance, number); lists share no point.
-
-    Parameters
-    ----------
-    distances, indices
-        Lists of the same n rows, as `neighbour_lists` describes them.
-    """
-    merged = empty_lists(len(distances[0]), n_neighbors)
-    for more_distances, more_indices in zip(distances, indices, strict=True):
-        _add_lists(more_distances, more_indices, *merged)
-    return merged
+from ssl_dask.kernels.neighbour_lists import Distances, RowIds, insert
 
 
 def add_edges(
@@ -41,18 +24,6 @@ def add_edges(
         Lists (n, k).
     """
     _add_edges(rows, points, values, distances, indices)
-
-
-@numba.njit(nogil=True, cache=True)
-def _add_lists(more_distances: Any, more_indices: Any, distances: Any, indices: Any) -> None:
-    last = distances.shape[1] - 1
-    for i in range(len(distances)):
-        for t in range(more_distances.shape[1]):
-            distance, number = more_distances[i, t], more_indices[i, t]
-            if number < 0 or distance > distances[i, last]:
-                break
-            if distance < distances[i, last] or number < indices[i, last]:
-                insert(distances, indices, i, distance, number)
 
 
 @numba.njit(nogil=True, cache=True)

@@ -33,6 +33,8 @@ from ssl_dask.kernels.nearest_neighbours import cosine_distance
 from ssl_dask.kernels.neighbour_lists import Distances, RowIds, empty_lists, insert
 
 TILE_POINTS = 2048
+FAR = 100.0
+"""A cell is far if its squared distance from the origin is so many times its squared radius."""
 Flags = npt.NDArray[np.bool_]
 
 
@@ -170,6 +172,7 @@ def _search_cells(
     n, n_cells = len(points), len(starts) - 1
     values = np.full((n, n_kept), np.inf, dtype=np.float32)
     near = np.full((n, n_kept), -1, dtype=np.int32)
+    half_squares = _half_squares(points)
     queries, bounds = _queries_by_cell(probes, is_query, n_cells)
     tile = np.empty(TILE_ROWS * min(int(np.diff(starts).max()), TILE_POINTS), dtype=np.float32)
     # First its own cell: a near k-th neighbour spares most of what the other cells hold.
@@ -178,26 +181,43 @@ def _search_cells(
             first, stop = int(starts[cell]), int(starts[cell + 1])
             if first == stop:
                 continue
-            # Seen from amid the cell, numbers are small and float32 keeps the digits that matter.
-            centre = points[(first + stop) // 2]
             if own:
                 rows = np.arange(first, first + int(np.count_nonzero(is_query[first:stop])))
             else:
                 rows = queries[bounds[cell] : bounds[cell + 1]]
+            centre = _centre_of_far(points[first:stop], half_squares[first:stop])
             for p in range(first, stop, TILE_POINTS):
-                panel = points[p : min(p + TILE_POINTS, stop)] - centre
-                half_squares = _half_squares(panel)
+                part = slice(p, min(p + TILE_POINTS, stop))
+                panel, squares = _seen_from(centre, points[part], half_squares[part])
                 if hidden is not None:
-                    half_squares[hidden[p : p + len(panel)]] = np.inf
+                    squares = np.where(hidden[part], np.float32(np.inf), squares)
                 for q in range(0, len(rows), TILE_ROWS):
                     asked = rows[q : q + TILE_ROWS]
-                    block = points[asked] - centre
+                    taken = slice(asked[0], asked[-1] + 1) if own else asked
+                    block, lengths = _seen_from(centre, points[taken], half_squares[taken])
                     products = tile[: len(asked) * len(panel)].reshape(len(asked), -1)
                     np.matmul(block, panel.T, out=products)
-                    lengths = _half_squares(block)
-                    _scan_points(products, half_squares, lengths, p, asked, values, near, own)
+                    _scan_points(products, squares, lengths, p, asked, values, near, own)
     values *= 2.0
     return values, near
+
+
+def _centre_of_far(cell: Rows, half_squares: Rows) -> Rows | None:
+    """Return a point of a cell that lies far away for its size, else None.
+
+    Seen from there numbers are small, and the float32 products keep the digits that matter.
+    """
+    centre = cell[len(cell) // 2]
+    radius = float(_half_squares(cell - centre).max())
+    return centre if float(half_squares[len(cell) // 2]) > FAR * radius else None
+
+
+def _seen_from(centre: Rows | None, X: Rows, half_squares: Rows) -> tuple[Rows, Rows]:
+    """Return the rows less `centre`, and half of their squared lengths."""
+    if centre is None:
+        return X, half_squares
+    moved = X - centre
+    return moved, _half_squares(moved)
 
 
 def _half_squares(X: Rows) -> Rows:
@@ -361,6 +381,17 @@ def _product(x: Any, y: Any) -> float:
     for c in range(len(x)):
         total += np.float64(x[c]) * np.float64(y[c])
     return total
+
+
+@numba.njit(nogil=True, cache=True)
+def exact_distance(x: Any, y: Any, cosine: bool) -> float:
+    """Return |x - y|^2, or 1 - cos, of two float32 rows, in float64; inf for cosine of zeros."""
+    if not cosine:
+        return _squared_distance(x, y)
+    x_square, y_square = _product(x, x), _product(y, y)
+    if x_square == 0 or y_square == 0:
+        return np.inf
+    return cosine_distance(_product(x, y), x_square, y_square)
 
 
 @numba.njit(nogil=True, cache=True)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ssl_dask.pipeline.draft import draft_job as draft_job
     from ssl_dask.pipeline.draft import write_draft as write_draft
+    from ssl_dask.pipeline.graph_job import graph_rows as graph_rows
+    from ssl_dask.pipeline.graph_job import store_graph as store_graph
     from ssl_dask.pipeline.plan import plan_job as plan_job
     from ssl_dask.pipeline.reporting import summary_rows as summary_rows
     from ssl_dask.pipeline.run import RunResult as RunResult
@@ -25,7 +27,9 @@ _HOMES = {
     "draft_job": "draft",
     "plan_job": "plan",
     "rebuild_report": "saved_runs",
+    "graph_rows": "graph_job",
     "run_job": "run",
+    "store_graph": "graph_job",
     "shipped_job": "saved_runs",
     "summary_rows": "reporting",
     "validate_job": "validation",

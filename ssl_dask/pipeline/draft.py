@@ -71,6 +71,7 @@ def draft_job(data: str, *, relative_to: Path) -> str:
         "features:                     # groups of columns; none may hold the answer",
         *_feature_lines([one for one in profiles if one.name not in (row_id, label)], answers),
         "graph: {n_neighbors: 15}      # metric: cosine for texts and embeddings",
+        *_entity_lines([one for one in profiles if one.name not in (row_id, label)], answers),
         "method: {name: label_spreading, alpha: 0.9}   # alpha 0.99 for one to five labels a class",
         "# decision: {min_probability: 0.8}            # refuse below it",
         f"output: {{path: out-{name}}}",
@@ -95,6 +96,25 @@ def write_draft(text: str, path: Path, *, force: bool) -> None:
                 "exists already", file=str(path), hint="choose another name, or --force"
             )
         path.write_text(text, encoding="utf-8")
+
+
+def _entity_lines(profiles: Sequence[ColumnProfile], answers: Mapping[str, str]) -> list[str]:
+    """Return a comment on columns that look like keys of what rows share."""
+    shared = [
+        one
+        for one in profiles
+        if ID_NAME.search(one.name)
+        and not one.unique
+        and one.n_distinct > 1
+        and one.name not in answers
+        and (one.kind == "string" or one.type.startswith(("int", "uint")))
+    ]
+    if not shared:
+        return []
+    return [
+        f"# graph: {{parts: [{{n_neighbors: 15}}, {{entities: {_names(shared)}}}]}}"
+        "   # rows that share a value are joined too"
+    ]
 
 
 def _may_be_labels(one: ColumnProfile) -> bool:

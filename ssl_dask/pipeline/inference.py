@@ -29,6 +29,7 @@ from ssl_dask.graph.node_order import NodeOrder
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.row_joins import joined_rows
+from ssl_dask.pipeline.stored_graph import StoredGraph
 from ssl_dask.propagation import METHODS
 from ssl_dask.propagation.ensemble_run import SeedClassifier
 from ssl_dask.propagation.graph_ensemble import logistic_regression
@@ -89,17 +90,21 @@ def build_graph(
     reader: ColumnReader,
     id_column: str | None,
     edge_files: Sequence[EdgeFile],
+    stored: StoredGraph | None,
     execution: Execution,
     checkpoints: Checkpoints,
     listener: RunListener,
     *,
     more_weights: Sequence[str] = (),
 ) -> BlockGraph:
-    """Return the job's graph: from the checkpoint of a killed run, or built and checkpointed.
+    """Return the job's graph: stored, or a killed run's checkpoint, or built and checkpointed.
 
     `reader`, `id_column` and `edge_files` are for edges and entities, see `joined_rows`, also for
     `more_weights`.
     """
+    if stored is not None:
+        listener.event("stored_graph_used", path=str(stored.path))
+        return stored.load().fetched(execution)
     found = checkpoints.find(GRAPH_CHECKPOINT)
     if found is not None:
         listener.event("checkpoint_used", name=GRAPH_CHECKPOINT)

@@ -14,6 +14,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph.graph_spec import EdgesSpec
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
+from ssl_dask.pipeline.stored_graph import StoredGraph, graph_mark
 from ssl_dask.storage.column_check import ColumnNeeds, check_columns, without_columns
 from ssl_dask.storage.column_reader import ColumnReader
 from ssl_dask.storage.dataset import Dataset
@@ -46,12 +47,15 @@ class Inputs:
         The labels file, read, if there is one.
     edge_files
         The files of edges that `graph` names, part by part.
+    stored_graph
+        The graph that `graph.path` names.
     """
 
     dataset: Dataset
     needs: ColumnNeeds
     seed_file: SeedFile | None
     edge_files: tuple[EdgeFile, ...] = ()
+    stored_graph: StoredGraph | None = None
 
     @classmethod
     def open(cls, spec: JobSpec) -> Inputs:
@@ -102,7 +106,12 @@ class Inputs:
                 for edges in () if spec.graph is None else spec.graph.edge_lists():
                     with kept(errors):
                         edge_files.append(_open_edges(edges, spec, dataset))
-            return cls(dataset, needs, seed_file, tuple(edge_files))
+            stored = None
+            if spec.graph is not None and spec.graph.path is not None:
+                with kept(errors):
+                    stored = StoredGraph.open(spec.graph.path)
+                    stored.check(graph_mark(spec, dataset))
+            return cls(dataset, needs, seed_file, tuple(edge_files), stored)
         return None
 
     @property
@@ -120,6 +129,7 @@ class Inputs:
             "modified": self.dataset.modified(),
             "labels": labels,
             "edges": [dict(file.identity()) for file in self.edge_files],
+            "stored graph": None if self.stored_graph is None else self.stored_graph.digest,
         }
 
 
@@ -182,7 +192,8 @@ def plan_blocks(
     size = min(max(memory_per_task // BLOCKS_PER_TASK_MEMORY, MIN_BLOCK_BYTES), MAX_BLOCK_BYTES)
     columns = [name for group in spec.features.values() for name in group.columns()]
     columns += [name for name in (spec.input.id, spec.input.label, spec.input.truth) if name]
-    used = list(dict.fromkeys([*columns, *spec.output.columns]))
+    entities = () if spec.graph is None else spec.graph.entity_columns()
+    used = list(dict.fromkeys([*columns, *spec.output.columns, *entities]))
     layout = plan_layout(dataset, used, block_bytes=size, block_rows=spec.input.block_rows)
     wanted = BLOCKS_PER_SLOT * n_slots
     if spec.input.block_rows is None and len(layout.blocks) < wanted:

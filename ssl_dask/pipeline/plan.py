@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ssl_dask.cluster import local_workers
 from ssl_dask.features.feature_groups import CategoricalGroup, NumericGroup, TextGroup, VectorGroup
 from ssl_dask.graph.graph_estimate import GraphEstimate, estimate_graph
-from ssl_dask.graph.graph_spec import GraphSpec
+from ssl_dask.graph.graph_spec import GraphPartSpec, OneGraphSpec
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.pipeline.inputs import Inputs, plan_blocks
 from ssl_dask.storage.dataset import Dataset
+from ssl_dask.storage.edge_file import EdgeFile
 from ssl_dask.storage.output_path import check_output_path
 from ssl_dask.storage.row_layout import RowLayout
 
@@ -89,8 +91,10 @@ def plan_job(spec: JobSpec) -> Rows:
     seconds = START_SECONDS + (passes + 1) * size / READ_BYTES_PER_SECOND / slots
     seconds += values / VALUES_PER_SECOND / slots
     moved = disk = 0
-    if spec.graph is not None:
-        graph = estimate_graph(
+    if spec.graph is not None and spec.graph.path is not None:
+        rows.append(("graph", f"stored in {spec.graph.path}"))
+    elif spec.graph is not None:
+        estimates = estimate_graph(
             spec.graph,
             n_rows=layout.n_rows,
             n_columns=width.columns,
@@ -98,16 +102,21 @@ def plan_job(spec: JobSpec) -> Rows:
             n_slots=slots,
             memory_per_task=per_task,
             n_workers=workers,
+            edge_rows=[file.n_edges for file in inputs.edge_files],
         )
-        rows.append(("graph", _graph(spec.graph, graph)))
+        edge_files = iter(inputs.edge_files)
+        for part, one in zip(spec.graph.each(), estimates, strict=False):
+            rows.append(("graph", _graph(part, one, edge_files)))
+        graph = estimates[-1]
         columns = CLASSES_GUESSED * (1 + spec.evaluation.folds)
-        tasks += graph.tasks + SWEEPS * (graph.strips + 1)
-        moved += graph.bytes_moved + SWEEPS * layout.n_rows * 4 * columns * (workers - 1)
-        needed = max(needed, graph.memory_per_task)
-        disk += graph.disk_bytes
-        seconds += graph.seconds_per_slot / slots
+        tasks += sum(one.tasks for one in estimates) + SWEEPS * (graph.strips + 1)
+        moved += sum(one.bytes_moved for one in estimates)
+        moved += SWEEPS * layout.n_rows * 4 * columns * (workers - 1)
+        needed = max(needed, *(one.memory_per_task for one in estimates))
+        disk += max(one.disk_bytes for one in estimates)
         products = SWEEPS * columns * graph.graph_bytes / 8
-        seconds += graph.flops / GRAPH_FLOPS_PER_SECOND / slots
+        seconds += sum(one.seconds_per_slot for one in estimates) / slots
+        seconds += sum(one.flops for one in estimates) / GRAPH_FLOPS_PER_SECOND / slots
         seconds += products / SWEEP_PRODUCTS_PER_SECOND / slots
     rows += [
         ("tasks", f"about {tasks:,}"),
@@ -158,15 +167,29 @@ def _values_per_row(spec: JobSpec, dataset: Dataset) -> int:
     return total
 
 
-def _graph(spec: GraphSpec, graph: GraphEstimate) -> str:
-    kind = {
-        "rbf": f"dense gaussian, gamma {spec.gamma:g}; {graph.strips:,} strips",
-        "exact": f"exact {spec.n_neighbors} nearest over all pairs of rows;"
-        f" {graph.strips:,} strips",
-        "routed": f"routed {spec.n_neighbors} nearest, {graph.strips:,} shards, at least"
-        f" {spec.target_recall:g} of the true ones",
-    }[graph.search]
-    return f"{kind}, {_size(graph.graph_bytes)}"
+def _graph(spec: OneGraphSpec, graph: GraphEstimate, edge_files: Iterator[EdgeFile]) -> str:
+    match graph.search:
+        case "edges":
+            file = next(edge_files)
+            kind = f"{file.n_edges:,} edges of {file.dataset.path}"
+        case "entities":
+            kind = (
+                f"rows through {', '.join(spec.entities or ())}, shared by at most"
+                f" {spec.max_entity_rows:,} rows; {graph.strips:,} strips, at most"
+            )
+        case "rbf":
+            kind = f"dense gaussian, gamma {spec.gamma:g}; {graph.strips:,} strips"
+        case "routed":
+            kind = (
+                f"routed {spec.n_neighbors} nearest, {graph.strips:,} shards, at least"
+                f" {spec.target_recall:g} of the true ones"
+            )
+        case _:
+            kind = (
+                f"exact {spec.n_neighbors} nearest over all pairs of rows; {graph.strips:,} strips"
+            )
+    weight = f"{spec.weight:g} x " if isinstance(spec, GraphPartSpec) else ""
+    return f"{weight}{kind}, {_size(graph.graph_bytes)}"
 
 
 def _features(width: Width) -> str:

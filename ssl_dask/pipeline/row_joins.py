@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import dask.array as da
 
+from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
 from ssl_dask.graph import GraphSpec, knn_graph, rbf_graph, sum_graphs
 from ssl_dask.graph.block_graph import BlockGraph
@@ -27,6 +28,7 @@ def joined_rows(
     execution: Execution,
     *,
     scratch: Callable[[], str] | None = None,
+    index_folder: str | None = None,
     more_weights: Sequence[str] = (),
 ) -> BlockGraph:
     """Return the graph of a job.
@@ -45,17 +47,26 @@ def joined_rows(
         The files of `spec.edge_lists()`, in that order.
     scratch
         Makes an empty folder that all workers see, for a routed search.
+    index_folder
+        An empty folder that all workers see: the index for new rows is put there, if the graph is
+        one of neighbours found by a routed search.
     more_weights
         Further weights of the edges between neighbours, as the graph's `alternatives`.
+
+    Raises
+    ------
+    InputDataError
+        No edge of a file joins two rows, or a file changed or holds weights that are none.
     """
     files = iter(edge_files)
-    graphs = [
-        (
-            _joined(part, X, reader, id_column, files, execution, scratch, more_weights),
-            _weight(part),
+    # A sum numbers its nodes anew: an index of one of its parts would not fit it.
+    index_folder = index_folder if spec.parts is None else None
+    graphs = []
+    for part in spec.each():
+        graph = _joined(
+            part, X, reader, id_column, files, execution, scratch, index_folder, more_weights
         )
-        for part in spec.each()
-    ]
+        graphs.append((graph, _weight(part)))
     return graphs[0][0] if spec.parts is None else sum_graphs(graphs, execution=execution)
 
 
@@ -67,11 +78,12 @@ def _joined(
     files: Iterator[EdgeFile],
     execution: Execution,
     scratch: Callable[[], str] | None,
+    index_folder: str | None,
     more_weights: Sequence[str],
 ) -> BlockGraph:
     if spec.edges is not None:
         file = next(files)
-        return edge_graph(
+        graph = edge_graph(
             edges_between_rows(file, reader, id_column, execution),
             reader.layout.n_rows,
             directed=spec.edges.directed,
@@ -79,6 +91,14 @@ def _joined(
             settings={"path": file.dataset.path},
             execution=execution,
         )
+        if graph.n_edges == 0:
+            raise InputDataError(
+                f"none of the {file.n_edges:,} edges joins two rows of the data",
+                file=file.dataset.path,
+                column=f"{file.source}, {file.target}",
+                hint="both columns must hold ids of rows, as graph.edges says",
+            )
+        return graph
     if spec.entities is not None:
         columns = [
             KeyColumn(name, tuple(entity_keys(reader, name)), weight)
@@ -103,6 +123,7 @@ def _joined(
         target_recall=spec.target_recall,
         shard_memory=spec.shard_bytes,
         scratch=None if scratch is None else scratch(),
+        index_folder=index_folder,
         execution=execution,
     )
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import multiprocessing
-import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,10 @@ import numpy as np
 from dask import delayed
 from distributed import Client
 
-from ssl_dask.cluster import adopt_client, ask_workers, open_client, versions
+from ssl_dask.cluster import versions
 from ssl_dask.console import RunListener, Silent
 from ssl_dask.decision.calibration import fit_calibration
 from ssl_dask.decision.review_queue import ReviewQueue, merge_review
-from ssl_dask.errors import StorageError
 from ssl_dask.evaluation.hidden_seeds import HiddenSeeds, hide_seeds
 from ssl_dask.execution import Execution
 from ssl_dask.features.views import FeatureView, describe, join
@@ -28,6 +25,7 @@ from ssl_dask.job_spec import JobSpec, load_job, resolve_job
 from ssl_dask.pipeline.block_output import BlockOutput, BlockResult, write_block
 from ssl_dask.pipeline.inference import Inferred, build_graph, infer_on_graph, infer_supervised
 from ssl_dask.pipeline.inputs import Inputs, ReadData, read_inputs, result_schema
+from ssl_dask.pipeline.job_client import check_shared_folder, job_client
 from ssl_dask.pipeline.judging import Judged, judge
 from ssl_dask.pipeline.reporting import build_report
 from ssl_dask.pipeline.row_picks import RowPicks, pick
@@ -201,9 +199,9 @@ def _run(
         clock.begin(output.run_id)
         for note in output.notes:
             clock.event("output_note", message=note)
-        with _client(spec, client, dashboard, clock) as opened:
+        with job_client(spec, client, dashboard, clock) as opened:
             execution = Execution(opened, progress=clock.progress)
-            _check_shared_folder(opened, output.stage)
+            check_shared_folder(opened, output.stage)
             return _six_steps(spec, inputs, output, mark, execution, clock)
 
 
@@ -235,33 +233,6 @@ def _adopt(output: OutputFolder, mark: Fingerprint, clock: _Clock, *, resume: bo
     else:
         output.adopt(dead)
         clock.event("resumes", run=dead)
-
-
-@contextlib.contextmanager
-def _client(
-    spec: JobSpec, client: Client | None, dashboard: bool, clock: _Clock
-) -> Iterator[Client]:
-    if client is not None:
-        adopt_client(client)
-        yield client
-        return
-    clock.progress("starting workers" if spec.cluster.kind == "local" else "connecting", 0, 1)
-    with open_client(spec.cluster, dashboard=dashboard) as opened:
-        if dashboard:
-            clock.event("dashboard", level="note", message=f"dashboard at {opened.dashboard_link}")
-        yield opened
-
-
-def _check_shared_folder(client: Client, stage: Path) -> None:
-    """Find out now, not after hours, that a worker cannot reach the output."""
-    seen = ask_workers(client, os.path.isdir, str(stage))
-    blind = sorted(address for address, there in seen.items() if there is not True)
-    if blind:
-        raise StorageError(
-            f"{len(blind)} workers do not see the output folder, {blind[0]} first",
-            file=str(stage.parent),
-            hint="output.path must be on a file system that the client and all workers share",
-        )
 
 
 def _six_steps(
@@ -383,6 +354,7 @@ def _infer(
         data.reader,
         spec.input.id,
         inputs.edge_files,
+        inputs.stored_graph,
         execution,
         checkpoints,
         clock,

@@ -80,10 +80,11 @@ def _check_rows(spec: JobSpec, inputs: Inputs, *, footers_only: bool, whole: boo
         # What only the values show: too many categories, more components than columns.
         describe(data.reader, spec.features, Execution())
         notes = [*data.notes, *data.seed_notes]
-    graph = spec.graph
-    if graph is not None and graph.kind == "knn" and graph.n_neighbors >= dataset.n_rows:
-        notes.append(
-            f"graph.n_neighbors is {graph.n_neighbors:,} and there are {dataset.n_rows:,} rows:"
-            " every row will be joined with every other"
-        )
+    summary += [("edges", f"{file.n_edges:,} in {file.dataset.path}") for file in inputs.edge_files]
+    for graph in () if spec.graph is None else spec.graph.each():
+        if graph.kind == "knn" and graph.n_neighbors >= dataset.n_rows:
+            notes.append(
+                f"graph.n_neighbors is {graph.n_neighbors:,} and there are {dataset.n_rows:,} rows:"
+                " every row will be joined with every other"
+            )
     return [*summary, *(("note", note) for note in notes)]

@@ -1,0 +1,172 @@
+"""`ssl-dask graph`: the graph of a job, built and kept for the jobs that come after."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distributed import Client
+
+from ssl_dask import __version__
+from ssl_dask.console import RunListener, Silent
+from ssl_dask.errors import GraphError, JobSpecError
+from ssl_dask.execution import Execution
+from ssl_dask.features.views import describe, join
+from ssl_dask.graph.graph_diagnostics import graph_summary
+from ssl_dask.job_spec import JobSpec, load_job
+from ssl_dask.pipeline.inputs import Inputs, read_inputs
+from ssl_dask.pipeline.job_client import check_shared_folder, job_client
+from ssl_dask.pipeline.row_joins import joined_rows
+from ssl_dask.pipeline.stored_graph import ABOUT, GRAPH, INDEX, StoredGraph, graph_mark
+from ssl_dask.propagation import METHODS
+from ssl_dask.storage.manifest import Fingerprint
+from ssl_dask.storage.stored_folder import StoredFolder
+
+
+@dataclass(frozen=True)
+class GraphResult:
+    """What `ssl-dask graph` has made.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    summary
+        What a report says of the graph.
+    already_stored
+        The same graph stood there: nothing was computed.
+    """
+
+    path: Path
+    summary: Mapping[str, Any]
+    already_stored: bool
+
+
+def store_graph(
+    job: JobSpec | str | Path,
+    folder: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    client: Client | None = None,
+    listener: RunListener | None = None,
+    force: bool = False,
+) -> GraphResult:
+    """Build the graph of a job and keep it in `folder`: what `ssl-dask graph` does.
+
+    Parameters
+    ----------
+    job
+        A job file's path, or a `JobSpec`.
+    folder
+        Where it is kept, all of it or nothing; must be seen by all workers.
+    overrides
+        `key.path=value`, only with a job file.
+    client
+        Run on this client's cluster, whatever the job says.
+    listener
+        Told what happens; default: silence.
+    force
+        Replace what is already there. Otherwise the same graph is left as it is, and another one
+        is an error.
+
+    Raises
+    ------
+    SslDaskError
+        By kind; a graph that stood in `folder` is untouched.
+    """
+    spec = load_job(job, overrides) if isinstance(job, str | Path) else job
+    if spec.graph is None or spec.graph.path is not None:
+        raise JobSpecError(
+            "the job makes no graph: its method needs none, or graph.path names a stored one"
+        )
+    listener = listener or Silent()
+    inputs = Inputs.open(spec)
+    mark = graph_mark(spec, inputs.dataset)
+    target = Path(folder).absolute()
+    if target.exists() and not force:
+        return _same_graph(target, spec, mark)
+    with StoredFolder.open(target) as stored, job_client(spec, client, False, listener) as opened:
+        check_shared_folder(opened, stored.staging)
+        execution = Execution(opened, progress=listener.progress)
+        about = _build(spec, inputs, stored, mark, execution, listener)
+        listener.stage("commit")
+        stored.commit(ABOUT, json.dumps(about, indent=1).encode())
+    return GraphResult(target, about["summary"], already_stored=False)
+
+
+def graph_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what the command prints about a graph: (name, value) pairs."""
+    settings = summary["settings"]
+    rows = [
+        ("rows", f"{summary['n_rows']:,}"),
+        ("nodes", f"{summary['n_nodes']:,}"),
+        ("edges", f"{summary['n_edges']:,}"),
+        ("components", f"{summary['n_components']:,}"),
+        ("isolated", f"{summary['n_isolated']:,}"),
+    ]
+    if recall := settings.get("recall"):
+        low, high = recall["low"], recall["high"]
+        rows.append(("recall", f"{recall['estimate']:.4f}  [{low:.4f}, {high:.4f}] at 95%"))
+    return rows + [("note", note) for note in settings.get("notes", ())]
+
+
+def _same_graph(target: Path, spec: JobSpec, mark: Fingerprint) -> GraphResult:
+    there = StoredGraph.open(target)
+    there.check(mark)
+    assert spec.graph is not None
+    wanted = spec.graph.model_dump(mode="json")
+    keys = sorted({*wanted, *there.spec})
+    differing = [key for key in keys if wanted.get(key) != there.spec.get(key)]
+    if differing:
+        raise GraphError(
+            f"a graph with another {', '.join(f'graph.{key}' for key in differing)} is stored here",
+            file=str(target),
+            hint="choose another folder, or replace it with --force",
+        )
+    return GraphResult(target, there.summary, already_stored=True)
+
+
+def _build(
+    spec: JobSpec,
+    inputs: Inputs,
+    stored: StoredFolder,
+    mark: Fingerprint,
+    execution: Execution,
+    listener: RunListener,
+) -> dict[str, Any]:
+    """Write the graph, and the index where there is one; return the description."""
+    assert spec.graph is not None
+    listener.stage("read")
+    data = read_inputs(spec, inputs, execution)
+    listener.stage("features")
+    views = describe(data.reader, spec.features, execution)
+    view = join(views, {name: group.weight for name, group in spec.features.items()})
+    X = view.persist(execution, "describe").X
+    listener.stage("graph")
+    index = stored.new(INDEX)
+    graph = joined_rows(
+        spec.graph,
+        X,
+        data.reader,
+        spec.input.id,
+        inputs.edge_files,
+        execution,
+        scratch=lambda: str(stored.new("exchange")),
+        index_folder=str(index),
+        # Any method may use it.
+        more_weights=sorted({name for method in METHODS.values() for name in method.more_weights}),
+    )
+    graph.save(stored.new(GRAPH), execution)
+    shutil.rmtree(stored.staging / "exchange", ignore_errors=True)
+    if not any(index.iterdir()):
+        index.rmdir()
+    return {
+        "graph": spec.graph.model_dump(mode="json"),
+        "fingerprint": mark.as_dict(),
+        "summary": graph_summary(graph, execution),
+        "version": __version__,
+    }

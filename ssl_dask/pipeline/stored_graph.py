@@ -1,0 +1,97 @@
+"""A graph that is built once and kept: what it was made of, and which jobs may use it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ssl_dask import __version__
+from ssl_dask.errors import GraphError
+from ssl_dask.graph.block_graph import BlockGraph
+from ssl_dask.job_spec import JobSpec
+from ssl_dask.storage.dataset import Dataset
+from ssl_dask.storage.manifest import Fingerprint, fingerprint
+
+ABOUT = "stored_graph.json"
+GRAPH, INDEX = "graph", "index"
+
+
+@dataclass(frozen=True)
+class StoredGraph:
+    """A graph in a folder of its own.
+
+    Parameters
+    ----------
+    path
+        The folder: `graph/` for `BlockGraph.load`, `index/` for `RoutedIndex.load` (routed
+        searches only), and `stored_graph.json`.
+    mark
+        What it was made of: input files, features, version.
+    spec
+        The graph part of the job that made it, as plain data.
+    summary
+        What a report says of the graph.
+    digest
+        SHA-256 of its description.
+    """
+
+    path: Path
+    mark: Fingerprint
+    spec: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    digest: str
+
+    @classmethod
+    def open(cls, path: str | Path) -> StoredGraph:
+        """Return the graph stored in `path`; reads its description only.
+
+        Raises
+        ------
+        GraphError
+            There is no whole stored graph.
+        """
+        file = Path(path) / ABOUT
+        try:
+            text = file.read_bytes()
+            about = json.loads(text)
+            mark = Fingerprint.from_dict(about["fingerprint"])
+            digest = hashlib.sha256(text).hexdigest()
+            return cls(Path(path), mark, about["graph"], about["summary"], digest)
+        except (OSError, ValueError, KeyError) as error:
+            raise GraphError(
+                "no stored graph here",
+                file=str(path),
+                hint="make one with `ssl-dask graph JOB.yaml -o FOLDER`",
+            ) from error
+
+    def load(self) -> BlockGraph:
+        """Return the graph; strips are read where they are used."""
+        return BlockGraph.load(self.path / GRAPH)
+
+    def check(self, wanted: Fingerprint) -> None:
+        """Raise GraphError unless the graph was made from what `wanted` says."""
+        differing = self.mark.differing_fields(wanted)
+        if differing:
+            raise GraphError(
+                "the stored graph was made from something else; not the same are"
+                f" {', '.join(differing)}",
+                file=str(self.path),
+                hint="build it again with `ssl-dask graph JOB.yaml -o FOLDER --force`, or leave"
+                " graph.path out",
+            )
+
+
+def graph_mark(spec: JobSpec, dataset: Dataset) -> Fingerprint:
+    """Return what decides a graph apart from its own settings, field by field."""
+    features = spec.model_dump(mode="json")["features"]
+    return fingerprint(
+        {
+            "input files": [dataset.identity(), dataset.modified()],
+            **{f"features.{name}": group for name, group in features.items()},
+            "version": __version__,
+        }
+    )

@@ -1,0 +1,216 @@
+"""Whole jobs on graphs that users have: edges, shared values, and sums with neighbours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from distributed import Client
+
+from ssl_dask import BlockGraph, LabelSpreading, entity_graph, knn_graph, sum_graphs
+from ssl_dask.errors import InputDataError, JobSpecError
+from ssl_dask.job_spec import resolve_job
+from ssl_dask.pipeline import RunResult, run_job
+from ssl_dask.pipeline.plan import plan_job
+from ssl_dask.pipeline.validation import validate_job
+from tests.made_job import N_ROWS, NAMES, answer, assert_useful, made_job, made_rows, write_rows
+
+N_UNKNOWN, N_LOOPS = 7, 3
+
+
+def rows_that_share(seed: int = 5) -> pa.Table:
+    """The made rows; most have a card, whose 4 rows are of one kind, and a device of many rows."""
+    rng = np.random.default_rng(seed)
+    rows = made_rows()
+    kinds = np.array(rows["truth"].to_pylist())
+    cards = np.full(N_ROWS, None, dtype=object)
+    for kind in NAMES:
+        members = rng.permutation(np.flatnonzero(kinds == kind))
+        for number, row in enumerate(members):
+            cards[row] = f"{kind[0]}{number // 4}" if number % 9 else None
+    devices = rng.integers(0, 30, N_ROWS)
+    devices[:100] = 99
+    return rows.append_column("card", pa.array(cards)).append_column("device", pa.array(devices))
+
+
+def some_edges(rows: pa.Table, seed: int = 6) -> pa.Table:
+    """Nine of ten edges join rows of one kind; a few name unknown rows, or a row with itself."""
+    rng = np.random.default_rng(seed)
+    kinds = np.array(rows["truth"].to_pylist())
+    ids = rows["id"].to_numpy()
+    ends = []
+    for row in range(len(ids)):
+        same = rng.random(4) < 0.9
+        ends += [(row, rng.choice(np.flatnonzero((kinds == kinds[row]) == one))) for one in same]
+    u, v = np.array(ends).T
+    source = np.concatenate([ids[u], ids[:N_LOOPS], np.full(N_UNKNOWN, 11)])
+    target = np.concatenate([ids[v], ids[:N_LOOPS], ids[:N_UNKNOWN]])
+    mixed = rng.permutation(len(source))
+    w = rng.integers(1, 4, len(source)) / 2
+    return pa.table({"from": source[mixed], "to": target[mixed], "w": w})
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("graphs")
+    rows = rows_that_share()
+    write_rows(folder / "rows", rows)
+    write_rows(folder / "other_rows", rows, files=1, group_rows=1000)
+    edges = some_edges(rows)
+    write_rows(folder / "edges", edges, files=3, group_rows=100)
+    write_rows(folder / "other_edges", edges, files=1, group_rows=10_000)
+    return folder
+
+
+def run(folder: Path, out: Path, client: Client, *, other: bool = False, **graph: Any) -> RunResult:
+    job = made_job(folder / ("other_rows" if other else "rows"), out, graph=graph)
+    if other:
+        job["input"]["block_rows"] = 47
+    return run_job(job, client=client)
+
+
+def labels_of(result: RunResult) -> list[str | None]:
+    return assert_useful(result.path)["label"].to_pylist()
+
+
+def expected_labels(graph: BlockGraph, rows: pa.Table) -> np.ndarray:
+    seeds = rows["seed"].to_pylist()
+    y = np.array([-1 if seed is None else NAMES.index(seed) for seed in seeds])
+    model = LabelSpreading(alpha=0.9).fit(graph, y)
+    reached = model.label_distributions_.any(axis=1)
+    return np.where(reached, np.array(NAMES)[np.maximum(model.transduction_, 0)], "")
+
+
+def assert_labels(result: RunResult, graph: BlockGraph, rows: pa.Table) -> None:
+    """Fail unless the job's labels are those of the graph, where it gives any."""
+    found = np.array([label or "" for label in labels_of(result)])
+    want = expected_labels(graph, rows)
+    given = found != ""
+    assert given.sum() > 200
+    np.testing.assert_array_equal(found[given], want[given])
+
+
+def test_edges_in_files_are_the_graph(shared: Path, tmp_path: Path, cluster_client: Client) -> None:
+    edges = {"path": str(shared / "edges"), "source": "from", "target": "to", "weight": "w"}
+    result = run(shared, tmp_path / "out", cluster_client, edges=edges)
+    about = result.report.graph
+    assert about is not None
+    assert about["kind"] == "edges"
+    assert about["edges_given"] == 4 * N_ROWS + N_LOOPS + N_UNKNOWN
+    assert about["edges_with_unknown_ends_dropped"] == N_UNKNOWN
+    assert about["self_edges_dropped"] >= N_LOOPS
+    assert f"{N_UNKNOWN} of" in about["notes"][0]
+    rows, table = rows_that_share(), some_edges(rows_that_share())
+    graph = BlockGraph.from_edges(
+        table["from"].to_numpy(), table["to"].to_numpy(), table["w"].to_numpy(),
+        ids=rows["id"].to_numpy(),
+    )  # fmt: skip
+    assert about["n_edges"] == graph.n_edges // 2
+    assert_labels(result, graph, rows)
+    assert result.report.evaluation.truth.unlabelled.accuracy_all.value > 0.9
+    moved = {**edges, "path": str(shared / "other_edges")}
+    again = run(shared, tmp_path / "other", cluster_client, other=True, edges=moved)
+    assert answer(again.path) == answer(result.path)
+
+
+def test_shared_values_are_the_graph(shared: Path, tmp_path: Path, cluster_client: Client) -> None:
+    graph = {"entities": {"card": 1.0, "device": 0.1}, "max_entity_rows": 50}
+    result = run(shared, tmp_path / "out", cluster_client, **graph)
+    about = result.report.graph
+    assert about is not None
+    assert about["n_rows"] == N_ROWS
+    assert about["n_nodes"] > N_ROWS + 50
+    device = about["entities"]["device"]
+    assert (device["dropped"], device["dropped_rows"], device["largest"]) == (1, 100, 100)
+    assert "'device'" in about["notes"][0]
+    rows = rows_that_share()
+    columns = {name: np.array(rows[name].to_pylist(), dtype=object) for name in ("card", "device")}
+    local = entity_graph(columns, weights={"device": 0.1}, max_entity_rows=50)
+    assert local.n_nodes == about["n_nodes"]
+    assert local.n_edges // 2 == about["n_edges"]
+    assert_labels(result, local, rows)
+    again = run(shared, tmp_path / "other", cluster_client, other=True, **graph)
+    assert answer(again.path) == answer(result.path)
+
+
+def test_neighbours_edges_and_shared_values_add_up(
+    shared: Path, tmp_path: Path, cluster_client: Client
+) -> None:
+    edges = {"path": str(shared / "edges"), "source": "from", "target": "to"}
+    parts = [
+        {"n_neighbors": 8},
+        {"entities": ["card"], "weight": 2.0},
+        {"edges": edges, "weight": 0.5},
+    ]
+    result = run(shared, tmp_path / "out", cluster_client, parts=parts)
+    about = result.report.graph
+    assert about is not None
+    assert [part["kind"] for part in about["parts"]] == ["knn", "entities", "edges"]
+    assert [part["weight"] for part in about["parts"]] == [1.0, 2.0, 0.5]
+    rows, table = rows_that_share(), some_edges(rows_that_share())
+    X = np.column_stack([rows[name].to_numpy() for name in "abc"]).astype(np.float32)
+    local = sum_graphs(
+        [
+            (knn_graph(X, 8), 1.0),
+            (entity_graph({"card": np.array(rows["card"].to_pylist(), dtype=object)}), 2.0),
+            (
+                BlockGraph.from_edges(
+                    table["from"].to_numpy(), table["to"].to_numpy(), ids=rows["id"].to_numpy()
+                ),
+                0.5,
+            ),
+        ]
+    )
+    assert about["n_edges"] == local.n_edges // 2
+    assert_labels(result, local, rows)
+    assert "card" in (result.path / "report.html").read_text(encoding="utf-8")
+    again = run(shared, tmp_path / "other", cluster_client, other=True, parts=parts)
+    assert answer(again.path) == answer(result.path)
+
+
+def test_plan_and_validate_tell_of_every_part(shared: Path, tmp_path: Path) -> None:
+    edges = {"path": str(shared / "edges"), "source": "from", "target": "to"}
+    parts = [{"n_neighbors": 8}, {"entities": ["card"], "weight": 2}, {"edges": edges}]
+    spec = resolve_job(made_job(shared / "rows", tmp_path / "out", graph={"parts": parts}))
+    shown = [value for name, value in plan_job(spec) if name == "graph"]
+    assert len(shown) == 3
+    assert "exact 8 nearest" in shown[0]
+    assert shown[1].startswith("2 x rows through card")
+    assert f"{4 * N_ROWS + N_LOOPS + N_UNKNOWN:,} edges" in shown[2]
+    assert dict(validate_job(spec, schema_only=True))["edges"].startswith("1,290 in ")
+
+
+def test_mistakes_are_found_before_anything_runs(shared: Path, tmp_path: Path) -> None:
+    def validated(**graph: Any) -> list[str]:
+        job = made_job(shared / "rows", tmp_path / "out", graph=graph)
+        with pytest.raises((InputDataError, JobSpecError)) as caught:
+            validate_job(resolve_job(job), schema_only=True)
+        return [str(one) for one in caught.value.problems]
+
+    edges = {"path": str(shared / "edges"), "source": "form", "target": "to", "weight": "weight"}
+    found = validated(edges=edges)
+    assert len(found) == 2
+    assert "from" in found[0]
+    (found_one,) = validated(edges={"path": str(tmp_path / "nothing")})
+    assert "nothing" in found_one
+    assert any("entities are integers" in one for one in validated(entities=["a"]))
+    assert any("no such column" in one for one in validated(entities=["cart"]))
+    assert any("the labels or the truth" in one for one in validated(entities=["truth"]))
+    assert any("no two rows share" in one for one in validated(entities=["id"]))
+
+
+def test_edges_that_join_nothing_are_refused(
+    shared: Path, tmp_path: Path, cluster_client: Client
+) -> None:
+    pq.write_table(pa.table({"source": [1, 2], "target": [2, 3]}), tmp_path / "edges.parquet")
+    with pytest.raises(InputDataError, match="none of the 2 edges joins two rows"):
+        run(
+            shared,
+            tmp_path / "out",
+            cluster_client,
+            edges={"path": str(tmp_path / "edges.parquet")},
+        )
