@@ -39,6 +39,8 @@ COSINE = {"n_neighbors": 8, "metric": "cosine"}
 JOBS: dict[str, dict[str, Any]] = {
     "spreading": {},
     "propagation": {"method": {"name": "label_propagation"}},
+    "ensemble": {"method": {"name": "auto"}},
+    "ensemble of texts": {"method": {"name": "auto"}, "features": TEXT, "graph": COSINE},
     "spreading of texts": {"features": TEXT, "graph": COSINE},
     "two views": {
         "features": {"numbers": {"numeric": ["a", "b", "c"]}, **TEXT},
@@ -49,7 +51,7 @@ JOBS: dict[str, dict[str, Any]] = {
     "supervised on texts": {"method": {"name": "supervised"}, "graph": None, "features": TEXT},
 }
 
-QUICK = ("spreading", "propagation", "spreading of texts", "supervised")
+QUICK = ("spreading", "propagation", "ensemble", "spreading of texts", "supervised")
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +266,13 @@ def test_same_answer_for_any_blocks_files_and_workers(
     assert second.report.calibration == first.report.calibration
 
 
-@pytest.mark.parametrize("name", ["spreading", pytest.param("propagation", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "spreading",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("propagation", "ensemble")),
+    ],
+)
 def test_same_answer_on_the_workers_and_in_this_process(
     name: str,
     rows: Path,

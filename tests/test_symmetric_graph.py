@@ -102,12 +102,12 @@ def test_alternatives_have_the_weights_of_a_graph_of_their_own(tmp_path, cluster
         distances,
         indices,
         (40, 66),
-        weights=["gaussian", "symmetric_gaussian", "self_tuning"],
+        weights=["gaussian", "symmetric_gaussian", "steep_gaussian", "self_tuning"],
         execution=execution,
     )
     both.save(tmp_path, execution)
     loaded = BlockGraph.load(tmp_path).fetched(execution)
-    for name in ("symmetric_gaussian", "self_tuning"):
+    for name in ("symmetric_gaussian", "steep_gaussian", "self_tuning"):
         alone = graph_of(distances, indices, weights=name).to_scipy()
         for graph in (both, loaded):
             other = graph.weighted(name)

@@ -1,142 +1,17 @@
-"""Supervised learning on the seeds alone: the answer that a graph has to beat.
-
-Multinomial logistic regression with an L2 penalty. Dense features are centred on the seeds and
-divided by one number, so that their mean variance is 1 and the penalty means the same in any unit.
-Dividing each feature by its own deviation would blow up those that say least: on 64 principal
-components of MNIST, 5 seeds a class, it costs 15 points of accuracy; on columns that are
-standardised already it changes nothing. Sparse features (already weighted and of unit length) are
-taken as they are.
-"""
+"""Supervised learning on the seeds alone: the answer that a graph has to beat."""
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits
 
 from ssl_dask.evaluation.evaluation_spec import SupervisedSpec
 from ssl_dask.evaluation.hidden_seeds import HiddenSeeds
 from ssl_dask.evaluation.metrics import predicted_codes
-from ssl_dask.kernels.linear_scores import dense_scores, softmax_rows, sparse_scores
+from ssl_dask.kernels.supervised_model import Rows, SupervisedModel
 from ssl_dask.labels import UNLABELLED
-
-Rows: TypeAlias = "npt.NDArray[np.float32] | sparse.csr_array"
-"""Features of n rows: dense (n, d) or CSR."""
-
-
-class SupervisedModel(ClassifierMixin, BaseEstimator):
-    """Multinomial logistic regression over features as they come, as a scikit-learn classifier.
-
-    Parameters
-    ----------
-    n_classes
-        All classes C; those without seeds get probability 0.
-    C
-        Inverse strength of the L2 penalty.
-    max_iter
-        Most iterations of the solver.
-
-    Attributes
-    ----------
-    classes_
-        int64 (C,): 0 to C - 1.
-    n_features_in_
-        Number of features d.
-    features_
-        int64 (m,): the features that have coefficients, ascending; the others were constant among
-        the seeds (absent from all, if sparse).
-    seen_
-        int64 (K,): codes of the classes that had seeds.
-    coef_, intercept_
-        float64 (m, K) and (K,), with centring and scaling folded in.
-    converged_
-        False: the solver stopped at max_iter.
-    """
-
-    def __init__(self, n_classes: int, C: float = 1.0, max_iter: int = 1000) -> None:
-        self.n_classes = n_classes
-        self.C = C
-        self.max_iter = max_iter
-
-    def fit(self, X: Rows, y: npt.NDArray[np.int32]) -> SupervisedModel:
-        """Fit to the features (S, d) of seeds and their codes int32 (S,), S at least 1.
-
-        With one class only, every row is given that class. Runs in one BLAS thread, hence the same
-        bits on any number of cores. Memory 16 S m bytes.
-        """
-        self.classes_ = np.arange(self.n_classes)
-        self.n_features_in_ = X.shape[1]
-        self.seen_ = np.unique(y).astype(np.int64)
-        rows, self.features_ = _varying(X)
-        if len(self.seen_) == 1 or len(self.features_) == 0:
-            shares = np.bincount(y, minlength=self.n_classes)[self.seen_] / len(y)
-            self.features_ = self.features_[:0]
-            self.coef_, self.intercept_ = np.empty((0, len(self.seen_))), np.log(shares)
-            self.converged_ = True
-            return self
-        self._fit_rows(rows, y)
-        return self
-
-    def _fit_rows(
-        self, rows: npt.NDArray[np.float64] | sparse.csr_array, y: npt.NDArray[np.int32]
-    ) -> None:
-        m = len(self.features_)
-        if sparse.issparse(rows):
-            mean, scale, scaled = np.zeros(m), 1.0, rows
-        else:
-            mean, scale = rows.mean(axis=0), float(np.sqrt(rows.var(axis=0).mean()))
-            scaled = (rows - mean) / scale
-        model = LogisticRegression(C=self.C, max_iter=self.max_iter)
-        with threadpool_limits(1), warnings.catch_warnings():
-            # Told by `converged_` instead.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(scaled, y)
-        coef, intercept = model.coef_ / scale, model.intercept_
-        if len(self.seen_) == 2:
-            # scikit-learn keeps one row for two classes: the second against the first.
-            coef = np.vstack([np.zeros_like(coef), coef])
-            intercept = np.concatenate([[0.0], intercept])
-        self.coef_ = np.ascontiguousarray(coef.T)
-        self.intercept_ = np.asarray(intercept - coef @ mean, dtype=np.float64)
-        self.converged_ = bool(np.max(model.n_iter_) < self.max_iter)
-
-    @property
-    def converged(self) -> bool:
-        """Whether the solver settled before `max_iter`."""
-        return self.converged_
-
-    def predict_proba(self, X: Rows) -> npt.NDArray[np.float32]:
-        """Return class probabilities float32 (n, C) of a block; a row's bits depend on it alone.
-
-        Costs 16 n C bytes besides the block, and n m K multiplications.
-        """
-        probabilities = np.zeros((X.shape[0], self.n_classes), dtype=np.float32)
-        probabilities[:, self.seen_] = softmax_rows(self._scores(X))
-        return probabilities
-
-    def predict(self, X: Rows) -> npt.NDArray[np.int64]:
-        """Return the most likely code of each row, int64 (n,), the first of equals."""
-        return self.predict_proba(X).argmax(axis=1)
-
-    def _scores(self, X: Rows) -> npt.NDArray[np.float64]:
-        if not sparse.issparse(X):
-            dense = np.ascontiguousarray(X[:, self.features_], dtype=np.float32)
-            return dense_scores(dense, self.coef_, self.intercept_)
-        # Products must be added in the order of features.
-        rows = _canonical(X)
-        position = np.full(self.n_features_in_, -1, dtype=np.int32)
-        position[self.features_] = np.arange(len(self.features_), dtype=np.int32)
-        return sparse_scores(
-            rows.data, rows.indices, rows.indptr, position, self.coef_, self.intercept_
-        )
 
 
 def fit_supervised(
@@ -236,23 +111,3 @@ class SupervisedBaseline:
         hidden_codes[was_hidden] = predicted_codes(hidden_F[was_hidden])
         model = fit_supervised(X_seeds, codes, n_classes, spec)
         return cls(model, hidden_codes, model.converged and not not_converged)
-
-
-def _varying(X_seeds: Rows) -> tuple[npt.NDArray[np.float64] | sparse.csr_array, npt.NDArray]:
-    """Return the columns that tell seeds apart, in float64, and their numbers int64 (m,)."""
-    if sparse.issparse(X_seeds):
-        rows = _canonical(X_seeds).astype(np.float64)
-        features = np.unique(rows.indices[rows.data != 0]).astype(np.int64)
-        return rows[:, features], features
-    X = np.asarray(X_seeds, dtype=np.float64)
-    features = np.flatnonzero(X.max(axis=0) > X.min(axis=0)).astype(np.int64)
-    return X[:, features], features
-
-
-def _canonical(X: sparse.csr_array) -> sparse.csr_array:
-    """Return X with features ascending in each row and none twice; X itself if it is so."""
-    if X.has_canonical_format:
-        return X
-    rows = X.copy()
-    rows.sum_duplicates()
-    return rows

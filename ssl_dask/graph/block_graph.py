@@ -306,9 +306,14 @@ class BlockGraph:
         }
         return cls(tuple(strips), chunks, about["n_edges"], about["settings"], order, alternatives)
 
-    def with_strips(self, strips: tuple[Delayed, ...], order: NodeOrder | None) -> BlockGraph:
-        """Return the same graph whose parts lie elsewhere, without its alternatives."""
-        return replace(self, strips=strips, order=order, alternatives={})
+    def with_strips(
+        self,
+        strips: tuple[Delayed, ...],
+        order: NodeOrder | None,
+        alternatives: Mapping[str, tuple[Delayed, ...]],
+    ) -> BlockGraph:
+        """Return the same graph whose parts lie elsewhere."""
+        return replace(self, strips=strips, order=order, alternatives=alternatives)
 
     def fetched(self, execution: Execution, what: str = "load graph") -> BlockGraph:
         """Return the graph with all of its parts held by `execution`."""

@@ -92,11 +92,12 @@ class OneGraphSpec(SpecModel):
     """Nearest rows that a row is joined with (kind: knn)."""
     metric: Literal["euclidean", "cosine"] = "euclidean"
     """Distance of two rows (kind: knn); cosine is usual for text."""
-    weights: Literal["gaussian", "uniform", "self_tuning", "symmetric_gaussian", "fuzzy"] = (
-        "gaussian"
-    )
+    weights: Literal[
+        "gaussian", "uniform", "self_tuning", "symmetric_gaussian", "steep_gaussian", "fuzzy"
+    ] = "gaussian"
     """Weight of an edge (kind: knn): exp(-4 d^2 / d_k^2); 1; exp(-d^2 / (s_i s_j)) with the
-    distance s of the 7th neighbour; gaussian with the scales of both ends; UMAP's memberships."""
+    distance s of the 7th neighbour; gaussian with the scales of both ends, or with 8 for 4 too;
+    UMAP's memberships."""
     symmetrize: Literal["average", "union", "mutual", "fuzzy_union"] | None = None
     """How the two weights of a pair become one (kind: knn): their mean, the larger, the smaller, or
     a + b - ab; left out: fuzzy_union for fuzzy weights, else average."""

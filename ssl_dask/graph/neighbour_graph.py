@@ -70,9 +70,10 @@ def knn_graph(
     weights
         "gaussian": exp(-4 d^2 / d_k^2), d_k the distance to the row's last neighbour, at least
         1e-3 of the median d_k; for cosine d^2 is 2 (1 - cos). "symmetric_gaussian": the same with
-        d_k(i) d_k(j) in place of d_k^2. "self_tuning": exp(-d^2 / (s_i s_j)), s the distance to
-        the 7th neighbour. "fuzzy": UMAP's memberships. "uniform": 1. The formulas and papers are
-        in `kernels.edge_weights`. Several names: the first are the graph's weights, the others
+        d_k(i) d_k(j) in place of d_k^2, "steep_gaussian" with 8 for 4 too. "self_tuning":
+        exp(-d^2 / (s_i s_j)), s the distance to the 7th neighbour. "fuzzy": UMAP's memberships.
+        "uniform": 1. The formulas and papers are in `kernels.edge_weights`. Several names: the
+        first are the graph's weights, the others
         its `alternatives`, from one search.
     symmetrize
         "average": (W + W^T) / 2. "union": the larger of w_ij and w_ji. "mutual": the smaller, so

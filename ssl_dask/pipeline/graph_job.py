@@ -22,6 +22,7 @@ from ssl_dask.pipeline.inputs import Inputs, read_inputs
 from ssl_dask.pipeline.job_client import check_shared_folder, job_client
 from ssl_dask.pipeline.row_joins import joined_rows
 from ssl_dask.pipeline.stored_graph import ABOUT, GRAPH, INDEX, StoredGraph, graph_mark
+from ssl_dask.propagation import METHODS
 from ssl_dask.storage.manifest import Fingerprint
 from ssl_dask.storage.stored_folder import StoredFolder
 
@@ -156,6 +157,8 @@ def _build(
         execution,
         scratch=lambda: str(stored.new("exchange")),
         index_folder=str(index),
+        # Any method may use it.
+        more_weights=sorted({name for method in METHODS.values() for name in method.more_weights}),
     )
     graph.save(stored.new(GRAPH), execution)
     shutil.rmtree(stored.staging / "exchange", ignore_errors=True)

@@ -31,6 +31,8 @@ from ssl_dask.labels import Labels
 from ssl_dask.pipeline.row_joins import joined_rows
 from ssl_dask.pipeline.stored_graph import StoredGraph
 from ssl_dask.propagation import METHODS, Propagated
+from ssl_dask.propagation.ensemble_run import SeedClassifier
+from ssl_dask.propagation.graph_ensemble import logistic_regression
 from ssl_dask.propagation.solver import Resume
 from ssl_dask.propagation.worker_parts import WorkersChangedError
 from ssl_dask.round_record import RoundRecord
@@ -96,10 +98,13 @@ def build_graph(
     execution: Execution,
     checkpoints: Checkpoints,
     listener: RunListener,
+    *,
+    more_weights: Sequence[str] = (),
 ) -> BlockGraph:
     """Return the job's graph: stored, or a killed run's checkpoint, or built and checkpointed.
 
-    `reader`, `id_column` and `edge_files` are for edges and entities, see `joined_rows`.
+    `reader`, `id_column` and `edge_files` are for edges and entities, see `joined_rows`, also for
+    `more_weights`.
     """
     if stored is not None:
         listener.event("stored_graph_used", path=str(stored.path))
@@ -118,6 +123,7 @@ def build_graph(
         execution,
         # The folder of checkpoints is one that all workers see.
         scratch=None if execution.client is None else lambda: str(checkpoints.new("exchange")),
+        more_weights=more_weights,
     )
     folder = checkpoints.new(GRAPH_CHECKPOINT)
     with storage_errors("write the graph's checkpoint", folder):
@@ -130,6 +136,8 @@ def build_graph(
 def infer_on_graph(
     spec: JobSpec,
     graph: BlockGraph,
+    X: da.Array,
+    X_seeds: Any,
     labels: Labels,
     folds: HiddenSeeds,
     row_chunks: Sequence[int],
@@ -138,6 +146,9 @@ def infer_on_graph(
     listener: RunListener,
 ) -> Inferred:
     """Propagate the seeds over the graph, with each fold's seeds hidden in columns of its own.
+
+    The features `X` (N, d), and `X_seeds` (S, d) of the seeds, are for a method that wants a
+    classifier.
 
     Raises
     ------
@@ -152,11 +163,18 @@ def infer_on_graph(
     method = METHODS[spec.method.name]
     hidden = [folds.hidden(fold) for fold in range(folds.n_folds)]
     near, where = _nearest_place(graph, labels.n_classes * (1 + len(hidden)), execution, listener)
+    parameters = spec.method.model_dump(exclude={"name"})
+    if method.wants_classifier:
+        wanted = parameters.pop("classifier") != "none"
+        classifier = logistic_regression(X, X_seeds, labels) if wanted else None
+        if classifier is not None:
+            classifier = _scored_nearby(classifier, execution, where)
+        parameters["classifier"] = classifier
     run = partial(
         method.run,
         near,
         labels,
-        **spec.method.model_dump(exclude={"name"}),
+        **parameters,
         hidden=hidden,
         execution=where,
         on_round=listener.round,
@@ -192,6 +210,23 @@ def infer_on_graph(
         islands=islands,
         seconds={"diagnose": diagnosed - began, "propagate": time.perf_counter() - diagnosed},
     )
+
+
+def _scored_nearby(
+    classifier: SeedClassifier, execution: Execution, where: Execution
+) -> SeedClassifier:
+    """Return a classifier whose answers lie where the propagation runs; X may lie on workers."""
+    if where is execution:
+        return classifier
+
+    def score(seen: npt.NDArray[np.bool_]) -> da.Array:
+        rows = classifier(seen)
+        blocks = list(rows.to_delayed(optimize_graph=False).ravel())
+        return da.concatenate(
+            [da.from_array(values) for values in execution.compute(blocks, "classifier")]
+        )
+
+    return score
 
 
 def infer_supervised(
@@ -297,7 +332,8 @@ def _nearest_place(
     order = graph.order
     if order is not None:
         order = replace(order, blocks=held(order.blocks))
-    return graph.with_strips(held(graph.strips), order), Execution()
+    alternatives = {name: held(weights) for name, weights in graph.alternatives.items()}
+    return graph.with_strips(held(graph.strips), order, alternatives), Execution()
 
 
 def _save_state(

@@ -29,6 +29,7 @@ def joined_rows(
     *,
     scratch: Callable[[], str] | None = None,
     index_folder: str | None = None,
+    more_weights: Sequence[str] = (),
 ) -> BlockGraph:
     """Return the graph of a job.
 
@@ -49,6 +50,8 @@ def joined_rows(
     index_folder
         An empty folder that all workers see: the index for new rows is put there, if the graph is
         one of neighbours found by a routed search.
+    more_weights
+        Further weights of the edges between neighbours, as the graph's `alternatives`.
 
     Raises
     ------
@@ -60,7 +63,9 @@ def joined_rows(
     index_folder = index_folder if spec.parts is None else None
     graphs = []
     for part in spec.each():
-        graph = _joined(part, X, reader, id_column, files, execution, scratch, index_folder)
+        graph = _joined(
+            part, X, reader, id_column, files, execution, scratch, index_folder, more_weights
+        )
         graphs.append((graph, _weight(part)))
     return graphs[0][0] if spec.parts is None else sum_graphs(graphs, execution=execution)
 
@@ -74,6 +79,7 @@ def _joined(
     execution: Execution,
     scratch: Callable[[], str] | None,
     index_folder: str | None,
+    more_weights: Sequence[str],
 ) -> BlockGraph:
     if spec.edges is not None:
         file = next(files)
@@ -111,7 +117,7 @@ def _joined(
         X,
         n_neighbors=spec.n_neighbors,
         metric=spec.metric,
-        weights=spec.weights,
+        weights=[spec.weights, *(name for name in more_weights if name != spec.weights)],
         symmetrize=spec.symmetrize,
         search=spec.search,
         target_recall=spec.target_recall,

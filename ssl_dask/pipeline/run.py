@@ -39,6 +39,7 @@ from ssl_dask.pipeline.job_client import check_shared_folder, job_client
 from ssl_dask.pipeline.judging import Judged, judge
 from ssl_dask.pipeline.reporting import build_report
 from ssl_dask.pipeline.row_picks import RowPicks, pick
+from ssl_dask.propagation import METHODS
 from ssl_dask.report.charts import picture_rows
 from ssl_dask.report.html_page import render_page
 from ssl_dask.report.run_report import RunReport
@@ -372,6 +373,7 @@ def _infer(
         execution,
         checkpoints,
         clock,
+        more_weights=METHODS[spec.method.name].more_weights,
     )
     if spec.method.name == "correct_and_smooth":
         clock.stage("propagation")
@@ -384,7 +386,16 @@ def _infer(
         carried = infer_on_propagated_features(spec.method, graph, X, labels, folds, execution)
         return carried, picks.with_features(X)
     inferred = infer_on_graph(
-        spec, graph, labels, folds, data.layout.row_chunks, execution, checkpoints, clock
+        spec,
+        graph,
+        X,
+        picks.seeds,
+        labels,
+        folds,
+        data.layout.row_chunks,
+        execution,
+        checkpoints,
+        clock,
     )
     return inferred, picks.with_features(X)
 

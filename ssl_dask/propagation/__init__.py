@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ssl_dask.propagation.balanced_spreading import (
+    BalancedSpreading,
+    BalancedSpreadingSpec,
+    balanced_spreading,
+)
 from ssl_dask.propagation.correct_and_smooth import correct_and_smooth
 from ssl_dask.propagation.engine import Propagated
+from ssl_dask.propagation.graph_ensemble import (
+    STEEP_WEIGHTS,
+    GraphEnsemble,
+    GraphEnsembleSpec,
+    graph_ensemble,
+)
 from ssl_dask.propagation.label_propagation import (
     LabelPropagation,
     LabelPropagationSpec,
@@ -33,13 +44,27 @@ class Method:
         Its parameters. All fields but `name` are keyword arguments of `run`.
     run
         Called as `run(graph, labels, **parameters, hidden=..., execution=..., ...)`.
+    more_weights
+        Weights that it wants beside the graph's own where a search for neighbours gives them.
+    wants_classifier
+        It takes `classifier`, see `graph_ensemble`, and its spec says with `classifier` whether it
+        wants one, instead of passing the field on.
     """
 
     spec: type[SpecModel]
     run: Callable[..., Propagated]
+    more_weights: tuple[str, ...] = ()
+    wants_classifier: bool = False
 
 
 METHODS: Mapping[str, Method] = {
+    "graph_ensemble": Method(
+        GraphEnsembleSpec,
+        graph_ensemble,
+        more_weights=(STEEP_WEIGHTS,),
+        wants_classifier=True,
+    ),
+    "balanced_spreading": Method(BalancedSpreadingSpec, balanced_spreading),
     "label_spreading": Method(LabelSpreadingSpec, label_spreading),
     "label_propagation": Method(LabelPropagationSpec, label_propagation),
     "poisson": Method(PoissonSpec, poisson),
@@ -48,6 +73,8 @@ METHODS: Mapping[str, Method] = {
 
 __all__ = [
     "METHODS",
+    "BalancedSpreading",
+    "GraphEnsemble",
     "LabelPropagation",
     "LabelPropagationSpec",
     "LabelSpreading",
@@ -58,7 +85,9 @@ __all__ = [
     "PoissonMBOSpec",
     "PoissonSpec",
     "Propagated",
+    "balanced_spreading",
     "correct_and_smooth",
+    "graph_ensemble",
     "label_propagation",
     "label_spreading",
     "poisson",

@@ -60,6 +60,8 @@ class Propagated:
         Rows of F that are zero: in a component without a seed, or too far from one.
     warnings
         What a person should know, a sentence each: classes that have collapsed into one.
+    details
+        What else the method says of itself, in JSON types.
     """
 
     F: da.Array
@@ -71,6 +73,7 @@ class Propagated:
     reason: Literal["converged", "max_iter", "rounding"]
     n_without_evidence: int = field(default=0)
     warnings: list[str] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 def propagate(
@@ -192,22 +195,43 @@ def distributions(
     )
     hidden_rows = execution.compute([_item(block, 2) for block in finished], WHAT)
     F, mass = ([_item(block, item) for block in finished] for item in (0, 1))
+    rows_F, rows_mass, n_empty = rows_of_blocks(graph, F, mass, n_classes, execution)
+    return Propagated(
+        F=rows_F,
+        mass=rows_mass,
+        fold_F=at_nodes.by_fold([place[1:] for place in places], hidden_rows),
+        records=solved.records,
+        converged=solved.converged,
+        n_iter=solved.n_iter,
+        reason=solved.reason,
+        n_without_evidence=n_empty,
+        warnings=solved.warnings,
+    )
+
+
+def rows_of_blocks(
+    graph: BlockGraph,
+    F: Sequence[Delayed],
+    mass: Sequence[Delayed],
+    n_classes: int,
+    execution: Execution,
+) -> tuple[da.Array, da.Array, int]:
+    """Return F and mass of nodes, one block a strip, as those of rows, and the rows with F = 0.
+
+    Returns
+    -------
+    (F float32 (N, C), mass float64 (N,), number of rows): Dask arrays, see `Propagated`.
+    """
     row_chunks = graph.node_chunks
     if graph.order is not None:
         row_chunks = graph.order.row_chunks
         F = graph.order.rows_of_nodes(F, graph.node_chunks, execution)
         mass = graph.order.rows_of_nodes(mass, graph.node_chunks, execution)
     empty = execution.compute([delayed(_count_empty, pure=False)(block) for block in F], WHAT)
-    return Propagated(
-        F=_joined(F, row_chunks, (n_classes,), np.float32),
-        mass=_joined(mass, row_chunks, (), np.float64),
-        fold_F=at_nodes.by_fold([place[1:] for place in places], hidden_rows),
-        records=solved.records,
-        converged=solved.converged,
-        n_iter=solved.n_iter,
-        reason=solved.reason,
-        n_without_evidence=sum(empty),
-        warnings=solved.warnings,
+    return (
+        _joined(F, row_chunks, (n_classes,), np.float32),
+        _joined(mass, row_chunks, (), np.float64),
+        sum(empty),
     )
 
 
@@ -278,4 +302,5 @@ __all__ = [
     "distributions",
     "identity_of",
     "propagate",
+    "rows_of_blocks",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import dask.array as da
@@ -47,6 +48,7 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):
 
     method_parameters: ClassVar[tuple[str, ...]]
     method_spec: ClassVar[type[SpecModel]]
+    graph_parameters: ClassVar[Mapping[str, tuple[str, ...]]] = GRAPH_PARAMETERS
 
     kernel: str
     n_neighbors: int
@@ -102,7 +104,7 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):
             )
         spec = self._checked_method()
         if isinstance(X, BlockGraph):
-            self._refuse_unused(tuple(p for names in GRAPH_PARAMETERS.values() for p in names))
+            self._refuse_unused(tuple(p for names in self.graph_parameters.values() for p in names))
             self._forget_features()
             graph, n_rows, rows = X, X.n_rows, None
         else:
@@ -281,14 +283,14 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):
         return _checked(self.method_spec, values)
 
     def _checked_graph(self) -> None:
-        if self.kernel not in GRAPH_PARAMETERS:
+        if self.kernel not in self.graph_parameters:
             raise ValueError(
                 f"kernel is {self.kernel!r}; it must be 'knn' or 'rbf'; for another, fit on"
                 " BlockGraph.from_scipy(W)"
             )
-        values = {name: _plain(getattr(self, name)) for name in GRAPH_PARAMETERS[self.kernel]}
+        values = {name: _plain(getattr(self, name)) for name in self.graph_parameters[self.kernel]}
         _checked(GraphSpec, {"kind": self.kernel, **values})
-        for kernel, names in GRAPH_PARAMETERS.items():
+        for kernel, names in self.graph_parameters.items():
             if kernel != self.kernel:
                 self._refuse_unused(names)
 

@@ -30,7 +30,8 @@ class SeedSources:
     hidden
         bool (G, S): which seeds each group does not see; nothing is hidden in group 0.
     weights
-        float64 (S,): what stands in B at each seed, in the column of its class.
+        float64 (S,), or (G, S) where groups differ: what stands in B at each seed, in the column
+        of its class.
     """
 
     labels: Labels
@@ -85,6 +86,29 @@ class SeedSources:
                 raise ValueError("sample_weight of a seed must be a finite number above 0")
         return cls(labels, hidden, weights)
 
+    def balanced(self, power: float) -> SeedSources:
+        """Return the same seeds, weighted so that classes have masses of their own choosing.
+
+        In each group a class with m seeds gets the total m**power, times what makes the mean over
+        the classes that have seeds 1; within a class the weights keep their proportions.
+
+        Parameters
+        ----------
+        power
+            0: all classes weigh the same, however many seeds they have. 1: as many as their seeds.
+        """
+        n_classes = self.labels.n_classes
+        weights = np.zeros(self.hidden.shape)
+        given = np.broadcast_to(self.weights, self.hidden.shape)
+        for group, hidden in enumerate(self.hidden):
+            codes, seen = self.labels.codes[~hidden], given[group, ~hidden]
+            counts = np.bincount(codes, minlength=n_classes)
+            totals = np.where(counts > 0, counts.astype(np.float64) ** power, 0.0)
+            totals /= totals[counts > 0].mean()
+            sums = np.bincount(codes, weights=seen, minlength=n_classes)
+            weights[group, ~hidden] = seen * totals[codes] / sums[codes]
+        return SeedSources(self.labels, self.hidden, weights)
+
     @property
     def n_groups(self) -> int:
         """Number of groups G."""
@@ -118,7 +142,8 @@ class SeedSources:
         sums = np.zeros((len(nodes), self.n_groups, self.labels.n_classes))
         visible = np.zeros((len(nodes), self.n_groups))
         seed, group = np.nonzero(~self.hidden.T)
-        np.add.at(sums, (place[seed], group, self.labels.codes[seed]), self.weights[seed])
+        weights = np.broadcast_to(self.weights, self.hidden.shape)
+        np.add.at(sums, (place[seed], group, self.labels.codes[seed]), weights[group, seed])
         np.add.at(visible, (place[seed], group), 1.0)
         means = sums / np.maximum(visible, 1.0)[:, :, None]
         return NodeSources(self, nodes, seed_nodes, means.astype(np.float32), visible > 0.0)

@@ -27,7 +27,7 @@ def scales(best, index, place):
 def directed(best, index, n, kind):
     """Return the dense float64 (n, n) weights before they are made symmetric."""
     W = np.zeros((n, n))
-    if kind in ("gaussian", "symmetric_gaussian", "self_tuning"):
+    if kind in ("gaussian", "symmetric_gaussian", "steep_gaussian", "self_tuning"):
         s, least = scales(best, index, 7 if kind == "self_tuning" else None)
     for i in range(n):
         row = row_neighbours(best, index, i)
@@ -42,6 +42,8 @@ def directed(best, index, n, kind):
                 w = exp(-4 * d**2 / s[i] ** 2)
             elif kind == "symmetric_gaussian":
                 w = exp(-4 * d**2 / (s[i] * s.get(j, least)))
+            elif kind == "steep_gaussian":
+                w = exp(-8 * d**2 / (s[i] * s.get(j, least)))
             elif kind == "self_tuning":
                 w = exp(-(d**2) / (s[i] * s.get(j, least)))
             else:

@@ -29,6 +29,15 @@ def spread_sources(W: Array, Y: Array, alpha: float) -> Array:
     return np.linalg.solve(np.eye(len(W)) - alpha * S, (1.0 - alpha) * Y)
 
 
+def balanced(W: Array, codes: npt.NDArray[np.integer], n_classes: int, alpha: float) -> Array:
+    """Return D^-1/2 (I - alpha S)^-1 D^-1/2 B, B each class's seeds divided by their number."""
+    Y = one_hot(codes, n_classes)
+    Y /= np.maximum(Y.sum(axis=0), 1.0)
+    degree = W.sum(axis=1)
+    root = np.sqrt(np.where(degree > 0, degree, 1.0))[:, None]
+    return spread_sources(W, Y / root, alpha) / root
+
+
 def harmonic(W: Array, codes: npt.NDArray[np.integer], n_classes: int) -> Array:
     """Return the harmonic function that is Y on the seeds; zero where no seed can be reached."""
     return harmonic_sources(W, one_hot(codes, n_classes))
