@@ -363,6 +363,8 @@ def _infer(
     clock.stage("graph")
     picks = pick(X, labels, sampled, execution)
     assert spec.graph is not None
+    # Methods that look at features are not among those that need a graph alone.
+    method = METHODS.get(spec.method.name)
     graph = build_graph(
         spec.graph,
         X,
@@ -373,7 +375,7 @@ def _infer(
         execution,
         checkpoints,
         clock,
-        more_weights=METHODS[spec.method.name].more_weights,
+        more_weights=method.more_weights if method is not None else (),
     )
     if spec.method.name == "correct_and_smooth":
         clock.stage("propagation")
