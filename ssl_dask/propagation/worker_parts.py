@@ -182,7 +182,12 @@ class WorkerParts(Parts):
         self._wished = 0
         self._begun: tuple[Any, ...] | None = None
         self._n_vectors = self._version = 0
-        self.client.register_plugin(PartsPlugin())
+        try:
+            self.client.register_plugin(PartsPlugin())
+        except (CommClosedError, OSError):
+            # A worker died while it was told. Those that come after get the plugin as they start.
+            time.sleep(RETURN_SECONDS / 4)
+            self.client.register_plugin(PartsPlugin())
         self.place()
 
     @property

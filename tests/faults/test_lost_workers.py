@@ -148,7 +148,8 @@ def test_it_goes_on_from_the_last_checkpoint(
             checkpoint_seconds=0.0,
         )
         F = rows_of(there, execution)
-    assert kept[:3] == [5, 10, 20]
+    assert kept[:2] == [5, 10]
+    assert kept[2] in (10, 20)
     # Killed when 20 was told: perhaps 20 was kept before that was seen, else 10.
     assert kill.after[0] in (20, 30)
     assert F.tobytes() == here.F.compute().tobytes()
