@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import dask
 import numba
 import numpy as np
 import psutil
@@ -45,6 +46,7 @@ N_CLASSES = 10
 ALPHA = 0.99
 AIMS = {
     "workers_wall_against_two_threads": ("<=", 1.25),
+    "workers_wall_against_two_plain_numba_threads": ("<=", 1.25),
     "worker_cpu_against_half_a_sweep": ("<=", 1.2),
     "driver_cpu_ms_per_sweep": ("<=", 6.0),
     "bytes_against_halo_rows": ("<=", 1.05),
@@ -228,6 +230,8 @@ def spreading(alpha: float = ALPHA) -> Recurrence:
 def on_workers(graph: BlockGraph, labels: Labels, rounds: int) -> dict[str, Any]:
     """Return what supersteps of ten sweeps, the last counted, cost on two workers."""
     with (
+        # As the package's own clusters: the profiler of tasks takes CPU of the workers.
+        dask.config.set({"distributed.worker.profile.enabled": False}),
         LocalCluster(
             n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
         ) as cluster,
@@ -346,6 +350,8 @@ def judged(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
     seen = {
         "workers_wall_against_two_threads": workers["wall_ms"]
         / loops["our kernel, two threads"][0],
+        "workers_wall_against_two_plain_numba_threads": workers["wall_ms"]
+        / loops["plain Numba, two threads"][0],
         "worker_cpu_against_half_a_sweep": workers["worker_cpu_ms"]
         / (loops["our kernel, one thread"][1] / 2),
         "driver_cpu_ms_per_sweep": workers["driver_cpu_ms"],
@@ -398,7 +404,7 @@ def main() -> None:
     print(json.dumps({k: v for k, v in result.items() if k != "judged"}, indent=1))
     for name, row in result["judged"].items():
         verdict = "" if row["reached"] else "missed"
-        print(f"{name:36s} {row['seen']:10.2f}  {row['aim']:>10s}  {verdict}")
+        print(f"{name:45s} {row['seen']:10.2f}  {row['aim']:>10s}  {verdict}")
 
 
 if __name__ == "__main__":

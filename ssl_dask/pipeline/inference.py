@@ -74,6 +74,8 @@ class Inferred:
         Wall time of building the graph and of propagating.
     folds_not_converged
         In how many folds a solver of its own did not settle on the seeds that were left.
+    warnings
+        What a person should know of the propagation, a sentence each.
     """
 
     F: da.Array
@@ -86,6 +88,7 @@ class Inferred:
     islands: Mapping[int, int]
     seconds: Mapping[str, float]
     folds_not_converged: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 def build_graph(
@@ -209,6 +212,7 @@ def infer_on_graph(
         graph=summary,
         islands=islands,
         seconds={"diagnose": diagnosed - began, "propagate": time.perf_counter() - diagnosed},
+        warnings=tuple(found.warnings),
     )
 
 

@@ -109,6 +109,7 @@ def build_report(
         picture=_picture(picks, labels, results),
         warnings=(
             *quality_warnings(method, calibration, seeds, decision, evaluation),
+            *inferred.warnings,
             *_graph_warnings(inferred.graph, data.layout.n_rows),
             *no_signal_warnings(inferred.graph, seeds, evaluation),
         ),

@@ -117,6 +117,7 @@ def collapse_of(class_mass: Sequence[float], prior: npt.NDArray[np.float64]) -> 
     if taken < COLLAPSED * (1.0 - prior[largest]):
         return None
     return (
-        f"class {largest} (by position) has {shares[largest]:.1%} of the labelled rows and"
-        f" {prior[largest]:.1%} of the seeds: the classes may have collapsed into one"
+        f"class {largest} (by position) has {shares[largest]:.1%} of the rows that got a label and"
+        f" {prior[largest]:.1%} of the seeds: the classes may have collapsed into one. Poisson"
+        " learning and class mass normalisation hold the shares of the classes."
     )
