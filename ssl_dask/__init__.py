@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ssl_dask.pipeline.run import RunResult as RunResult
     from ssl_dask.pipeline.run import run_job as run_job
     from ssl_dask.propagation.anchor_graph import AnchorGraph as AnchorGraph
+    from ssl_dask.propagation.balanced_spreading import BalancedSpreading as BalancedSpreading
+    from ssl_dask.propagation.graph_ensemble import GraphEnsemble as GraphEnsemble
     from ssl_dask.propagation.harmonic_regression import (
         LabelPropagationRegressor as LabelPropagationRegressor,
     )
@@ -34,7 +36,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AnchorGraph": "ssl_dask.propagation.anchor_graph",
+    "BalancedSpreading": "ssl_dask.propagation.balanced_spreading",
     "BlockGraph": "ssl_dask.graph.block_graph",
+    "GraphEnsemble": "ssl_dask.propagation.graph_ensemble",
     "LabelPropagation": "ssl_dask.propagation.label_propagation",
     "LabelPropagationRegressor": "ssl_dask.propagation.harmonic_regression",
     "LabelSpreading": "ssl_dask.propagation.label_spreading",
