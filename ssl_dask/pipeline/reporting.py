@@ -144,7 +144,8 @@ def no_signal_warnings(
         return []
     found = []
     alike, chance = graph["edges_between_seeds_of_one_class"], float((shares**2).sum())
-    enough = pairs >= FEWEST_PAIRS
+    # Where every row is joined with every other, weights alone tell neighbours from the rest.
+    enough = pairs >= FEWEST_PAIRS and graph.get("kind") != "rbf"
     if enough and alike - pairs * chance < 2.0 * np.sqrt(pairs * chance * (1.0 - chance)):
         found.append(
             f"of {pairs:,} edges between seeds {alike / pairs:.0%} join one class, by chance it"
