@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from ssl_dask import LabelPropagation, LabelSpreading, knn_graph
+from ssl_dask import BalancedSpreading, GraphEnsemble, LabelPropagation, LabelSpreading, knn_graph
 
 PER_CLASS = (1, 2, 5, 10)
 
@@ -49,6 +49,8 @@ def methods(X: np.ndarray) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
         "LabelSpreading, alpha .99, k 15": (
             lambda y: LabelSpreading(alpha=0.99).fit(graph15, y).transduction_
         ),
+        "BalancedSpreading, k 10": lambda y: BalancedSpreading().fit(graph10, y).transduction_,
+        "GraphEnsemble, the default method": lambda y: GraphEnsemble().fit(X, y).transduction_,
         "LabelSpreading, defaults": lambda y: LabelSpreading().fit(graph15, y).transduction_,
         "LabelPropagation, defaults": lambda y: LabelPropagation().fit(graph15, y).transduction_,
         "scikit-learn LabelPropagation, k 7": theirs("LabelPropagation"),
