@@ -15,27 +15,22 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from ssl_dask.kernels.cells import (
-    GROUP,
-    ROWS_PER_CENTRE,
-    SKEW,
-    TILE_ROWS,
-    CellIds,
-    Rows,
-    balanced_groups,
-    group_minima,
-    k_means,
-    kth_smallest,
-    nearest_cells,
-    split_cells,
-)
+from ssl_dask.kernels.cells import GROUP, TILE_ROWS, CellIds, Rows, group_minima, kth_smallest
 from ssl_dask.kernels.nearest_neighbours import cosine_distance
 from ssl_dask.kernels.neighbour_lists import Distances, RowIds, empty_lists, insert
+from ssl_dask.kernels.shard_cells import (
+    Flags,
+    lend_lists,
+    meet,
+    offer,
+    queries_by_cell,
+    reverse_lists,
+    shard_cells,
+)
 
 TILE_POINTS = 2048
 FAR = 100.0
 """A cell is far if its squared distance from the origin is so many times its squared radius."""
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -111,53 +106,20 @@ def search_shard(
     arguments.
     """
     n_kept = min(n_neighbors * effort.n_candidates, max(len(X) - 1, 1))
-    order, starts, probes = _cells(Z, owned, effort, seed)
+    order, starts, probes = shard_cells(Z, owned, effort.cell_rows, effort.n_probes, seed)
     points, is_query = Z[order], owned[order]
     hidden = None if findable is None else ~findable[order]
     values, near = _search_cells(points, is_query, starts, probes[order], n_kept, hidden)
     for _ in range(effort.n_rounds if effort.n_joined else 0):
-        _lend_lists(values, near, is_query)
+        lend_lists(values, near, is_query)
         n_joined = min(effort.n_joined, n_kept)
-        values, near = _join(points, values, near, _reverse(near, n_joined), is_query, n_joined)
+        reverse = reverse_lists(near, n_joined)
+        values, near = _join(points, values, near, reverse, is_query, n_joined)
     found = np.full((len(X), n_kept), -1, dtype=np.int32)
     found[order] = np.where(near >= 0, order.astype(np.int32)[near], -1)
     distances, indices = empty_lists(int(np.count_nonzero(owned)), n_neighbors)
     _exact_lists(X, np.flatnonzero(owned), found, numbers, distances, indices, metric == "cosine")
     return distances, indices
-
-
-def _cells(
-    Z: Rows, owned: Flags, effort: SearchEffort, seed: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], CellIds]:
-    """Return rows by cell (owned ones first), where each cell starts, and the cells to probe.
-
-    Near cells follow each other, so that what is near lies near in memory too.
-    """
-    n_cells = max(len(Z) // effort.cell_rows, 1)
-    centres = k_means(_sample(Z, n_cells), n_cells, seed)
-    probes = _probes(Z, owned, centres, effort.n_probes)
-    if np.bincount(probes[:, 0]).max() > SKEW * effort.cell_rows:
-        centres = split_cells(Z, centres, probes[:, 0], effort.cell_rows, seed)
-        probes = _probes(Z, owned, centres, effort.n_probes)
-    weights = np.bincount(probes[:, 0], minlength=len(centres)).astype(np.float64)
-    probes = balanced_groups(centres, weights, 1)[1][probes]
-    order = np.lexsort((~owned, probes[:, 0]))
-    starts = np.concatenate([[0], np.cumsum(np.bincount(probes[:, 0], minlength=len(centres)))])
-    return order, starts, probes
-
-
-def _probes(Z: Rows, owned: Flags, centres: Rows, n_probes: int) -> CellIds:
-    """Return the nearest cells, int32 (n, n_probes); of borrowed rows only the first column."""
-    if owned.all():
-        return nearest_cells(Z, centres, min(n_probes, len(centres)))
-    probes = np.zeros((len(Z), min(n_probes, len(centres))), dtype=np.int32)
-    probes[owned] = nearest_cells(np.ascontiguousarray(Z[owned]), centres, probes.shape[1])
-    probes[~owned, :1] = nearest_cells(np.ascontiguousarray(Z[~owned]), centres, 1)
-    return probes
-
-
-def _sample(Z: Rows, n_cells: int) -> Rows:
-    return np.ascontiguousarray(Z[:: max(len(Z) // (ROWS_PER_CENTRE * n_cells), 1)])
 
 
 def _search_cells(
@@ -173,7 +135,7 @@ def _search_cells(
     values = np.full((n, n_kept), np.inf, dtype=np.float32)
     near = np.full((n, n_kept), -1, dtype=np.int32)
     half_squares = _half_squares(points)
-    queries, bounds = _queries_by_cell(probes, is_query, n_cells)
+    queries, bounds = queries_by_cell(probes, is_query, n_cells)
     tile = np.empty(TILE_ROWS * min(int(np.diff(starts).max()), TILE_POINTS), dtype=np.float32)
     # First its own cell: a near k-th neighbour spares most of what the other cells hold.
     for own in (True, False):
@@ -224,29 +186,6 @@ def _half_squares(X: Rows) -> Rows:
     return 0.5 * np.einsum("ij,ij->i", X, X)
 
 
-def _queries_by_cell(
-    probes: CellIds, is_query: Flags, n_cells: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the rows that probe each cell other than their own, and where each cell's start."""
-    cells = probes[is_query, 1:]
-    rows = np.repeat(np.flatnonzero(is_query), cells.shape[1])
-    order = np.argsort(cells.ravel(), kind="stable")
-    counts = np.bincount(cells.ravel(), minlength=n_cells)
-    return rows[order], np.concatenate([[0], np.cumsum(counts)])
-
-
-@numba.njit(nogil=True, cache=True)
-def _offer(values: Any, near: Any, row: int, value: Any, point: int) -> None:
-    """Put (value, point), known to be before the last of list `row`, in its place."""
-    place = values.shape[1] - 1
-    while place > 0 and values[row, place - 1] > value:
-        values[row, place] = values[row, place - 1]
-        near[row, place] = near[row, place - 1]
-        place -= 1
-    values[row, place] = value
-    near[row, place] = point
-
-
 @numba.njit(nogil=True, cache=True)
 def _scan_points(
     products: Any,
@@ -282,40 +221,8 @@ def _scan_points(
                     continue
                 value += lengths[i]
                 if value < values[row, k - 1]:
-                    _offer(values, near, row, value, first + j)
+                    offer(values, near, row, value, first + j)
                     limit = min(limit, values[row, k - 1] - lengths[i])
-
-
-@numba.njit(nogil=True, cache=True)
-def _lend_lists(values: Any, near: Any, is_query: Any) -> None:
-    """Give borrowed rows, which are not searched for, the owned rows that found them."""
-    n, k = near.shape
-    for row in range(n):
-        if not is_query[row]:
-            near[row] = -1
-            values[row] = np.inf
-    for row in range(n):
-        if not is_query[row]:
-            continue
-        for t in range(k):
-            point = near[row, t]
-            if point >= 0 and not is_query[point] and values[row, t] < values[point, k - 1]:
-                _offer(values, near, point, values[row, t], row)
-
-
-@numba.njit(nogil=True, cache=True)
-def _reverse(near: Any, n_kept: int) -> Any:
-    """Return for each row the first rows whose list it is in, the nearest ranks first."""
-    n, k = near.shape
-    reverse = np.full((n, n_kept), -1, np.int32)
-    counts = np.zeros(n, np.int32)
-    for t in range(k):
-        for row in range(n):
-            point = near[row, t]
-            if point >= 0 and counts[point] < n_kept:
-                reverse[point, counts[point]] = row
-                counts[point] += 1
-    return reverse
 
 
 @numba.njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "reassoc", "contract"})
@@ -338,29 +245,11 @@ def _join(points: Any, values: Any, near: Any, reverse: Any, is_query: Any, n_jo
     for row in range(n):
         if not is_query[row]:
             continue
-        met[row] = row
-        for t in range(k):
-            if near[row, t] >= 0:
-                met[near[row, t]] = row
-        count = 0
-        for s in range(2 * n_joined):
-            through = near[row, s] if s < n_joined else reverse[row, s - n_joined]
-            if through < 0:
-                continue
-            if met[through] != row:
-                met[through] = row
-                candidates[count] = through
-                count += 1
-            for t in range(n_joined):
-                point = near[through, t]
-                if point >= 0 and met[point] != row:
-                    met[point] = row
-                    candidates[count] = point
-                    count += 1
+        count = meet(near, reverse, row, n_joined, met, candidates)
         for c in range(count):
             value = _squared(points[row], points[candidates[c]])
             if value < new_values[row, k - 1]:
-                _offer(new_values, new_near, row, value, candidates[c])
+                offer(new_values, new_near, row, value, candidates[c])
     return new_values, new_near
 
 

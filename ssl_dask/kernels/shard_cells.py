@@ -1,0 +1,184 @@
+"""The cells of a shard and the lists of its rows: what dense and sparse searches share.
+
+A local join (Dong, Moses and Li, Efficient k-nearest neighbor graph construction, WWW 2011) brings
+each row together with the neighbours of its neighbours, and with rows that it is a neighbour of.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from ssl_dask.kernels.cells import (
+    ROWS_PER_CENTRE,
+    SKEW,
+    CellIds,
+    Rows,
+    balanced_groups,
+    k_means,
+    nearest_cells,
+    split_cells,
+)
+
+Flags = npt.NDArray[np.bool_]
+
+
+def shard_cells(
+    Z: Rows, owned: Flags, cell_rows: int, n_probes: int, seed: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], CellIds]:
+    """Return rows by cell, where each cell starts, and the cells in which each row is searched for.
+
+    Near cells follow each other, so that what is near lies near in memory too.
+
+    Parameters
+    ----------
+    Z
+        float32 (n, s), C-contiguous.
+    owned
+        bool (n,): rows that are searched for.
+    cell_rows
+        Rows a cell should have; crowded ones are split.
+    n_probes
+        Cells p that a row is searched for in, its own first.
+    seed
+        Of k-means.
+
+    Returns
+    -------
+    (order int64 (n,), by cell and in a cell the owned ones first; starts int64 (m + 1,); probes
+    int32 (n, p), of rows that are not owned only the first column)
+    """
+    n_cells = max(len(Z) // cell_rows, 1)
+    centres = k_means(_sample(Z, n_cells), n_cells, seed)
+    probes = _probes(Z, owned, centres, n_probes)
+    if np.bincount(probes[:, 0]).max() > SKEW * cell_rows:
+        centres = split_cells(Z, centres, probes[:, 0], cell_rows, seed)
+        probes = _probes(Z, owned, centres, n_probes)
+    weights = np.bincount(probes[:, 0], minlength=len(centres)).astype(np.float64)
+    probes = balanced_groups(centres, weights, 1)[1][probes]
+    order = np.lexsort((~owned, probes[:, 0]))
+    starts = np.concatenate([[0], np.cumsum(np.bincount(probes[:, 0], minlength=len(centres)))])
+    return order, starts, probes
+
+
+def _probes(Z: Rows, owned: Flags, centres: Rows, n_probes: int) -> CellIds:
+    """Return the nearest cells, int32 (n, n_probes); of borrowed rows only the first column."""
+    if owned.all():
+        return nearest_cells(Z, centres, min(n_probes, len(centres)))
+    probes = np.zeros((len(Z), min(n_probes, len(centres))), dtype=np.int32)
+    probes[owned] = nearest_cells(np.ascontiguousarray(Z[owned]), centres, probes.shape[1])
+    probes[~owned, :1] = nearest_cells(np.ascontiguousarray(Z[~owned]), centres, 1)
+    return probes
+
+
+def _sample(Z: Rows, n_cells: int) -> Rows:
+    return np.ascontiguousarray(Z[:: max(len(Z) // (ROWS_PER_CENTRE * n_cells), 1)])
+
+
+def queries_by_cell(
+    probes: CellIds, is_query: Flags, n_cells: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the rows that probe each cell other than their own, and where each cell's start.
+
+    Parameters
+    ----------
+    probes, is_query
+        int32 (n, p) of `shard_cells`, and bool (n,): rows that are searched for.
+    n_cells
+        Number of cells m.
+
+    Returns
+    -------
+    (rows int64, bounds int64 (m + 1,))
+    """
+    cells = probes[is_query, 1:]
+    rows = np.repeat(np.flatnonzero(is_query), cells.shape[1])
+    order = np.argsort(cells.ravel(), kind="stable")
+    counts = np.bincount(cells.ravel(), minlength=n_cells)
+    return rows[order], np.concatenate([[0], np.cumsum(counts)])
+
+
+@numba.njit(nogil=True, cache=True)
+def offer(values: Any, near: Any, row: int, value: Any, point: int) -> None:
+    """Put (value, point), known to be before the last of list `row`, in its place."""
+    place = values.shape[1] - 1
+    while place > 0 and values[row, place - 1] > value:
+        values[row, place] = values[row, place - 1]
+        near[row, place] = near[row, place - 1]
+        place -= 1
+    values[row, place] = value
+    near[row, place] = point
+
+
+@numba.njit(nogil=True, cache=True)
+def lend_lists(values: Any, near: Any, is_query: Any) -> None:
+    """Give borrowed rows, which are not searched for, the owned rows that found them."""
+    n, k = near.shape
+    for row in range(n):
+        if not is_query[row]:
+            near[row] = -1
+            values[row] = np.inf
+    for row in range(n):
+        if not is_query[row]:
+            continue
+        for t in range(k):
+            point = near[row, t]
+            if point >= 0 and not is_query[point] and values[row, t] < values[point, k - 1]:
+                offer(values, near, point, values[row, t], row)
+
+
+@numba.njit(nogil=True, cache=True)
+def reverse_lists(near: Any, n_kept: int) -> Any:
+    """Return for each row the first rows whose list it is in, the nearest ranks first."""
+    n, k = near.shape
+    reverse = np.full((n, n_kept), -1, np.int32)
+    counts = np.zeros(n, np.int32)
+    for t in range(k):
+        for row in range(n):
+            point = near[row, t]
+            if point >= 0 and counts[point] < n_kept:
+                reverse[point, counts[point]] = row
+                counts[point] += 1
+    return reverse
+
+
+@numba.njit(nogil=True, cache=True)
+def meet(near: Any, reverse: Any, row: int, n_joined: int, met: Any, candidates: Any) -> int:
+    """Write the neighbours of a row's neighbours that it has not met; return how many they are.
+
+    Parameters
+    ----------
+    near, reverse
+        (n, k) and (n, n_joined): lists, and for each row the rows whose list it is in.
+    row
+        Whose they are.
+    n_joined
+        Neighbours that a row meets others through, and that it meets of each.
+    met
+        (n,): the last row that each row has met.
+    candidates
+        Room for 2 n_joined (n_joined + 1) rows.
+    """
+    met[row] = row
+    for t in range(near.shape[1]):
+        if near[row, t] >= 0:
+            met[near[row, t]] = row
+    count = 0
+    for s in range(2 * n_joined):
+        through = near[row, s] if s < n_joined else reverse[row, s - n_joined]
+        if through < 0:
+            continue
+        if met[through] != row:
+            met[through] = row
+            candidates[count] = through
+            count += 1
+        for t in range(n_joined):
+            point = near[through, t]
+            if point >= 0 and met[point] != row:
+                met[point] = row
+                candidates[count] = point
+                count += 1
+    return count
