@@ -15,7 +15,7 @@ import numba
 import numpy as np
 import scipy.sparse as sp
 
-from ssl_dask.kernels.nearest_neighbours import cosine_distance
+from ssl_dask.kernels.nearest_neighbours import cosine_distance, squared_lengths
 from ssl_dask.kernels.neighbour_lists import Distances, RowIds, insert
 
 TILE_POINTS = 2048
@@ -33,6 +33,9 @@ def update_nearest_sparse(
     distances: Distances,
     indices: RowIds,
     metric: str = "cosine",
+    *,
+    q_squares: Distances | None = None,
+    p_squares: Distances | None = None,
 ) -> None:
     """Bring the neighbour lists of the sparse rows `Q` up to date with the rows `P`, in place.
 
@@ -51,6 +54,9 @@ def update_nearest_sparse(
         Lists of the rows `Q`; see `neighbour_lists`.
     metric
         "euclidean" or "cosine".
+    q_squares, p_squares
+        float64 (n,) and (m,): squared lengths, where they are known or `Q` and `P` are without
+        columns that only one row has.
 
     Notes
     -----
@@ -60,8 +66,8 @@ def update_nearest_sparse(
     """
     if Q.shape[0] == 0 or P.shape[0] == 0:
         return
-    q_squares = squared_lengths_sparse(Q)
-    p_squares = squared_lengths_sparse(P)
+    q_squares = squared_lengths_sparse(Q) if q_squares is None else q_squares
+    p_squares = squared_lengths_sparse(P) if p_squares is None else p_squares
     for start in range(0, P.shape[0], TILE_POINTS):
         stop = min(start + TILE_POINTS, P.shape[0])
         lists, dense_slot, dense = _inverted(P.data, P.indices, P.indptr, start, stop, P.shape[1])
@@ -80,6 +86,11 @@ def update_nearest_sparse(
             indices,
             metric == "cosine",
         )
+
+
+def row_squares(X: Any) -> Distances:
+    """Return the float64 (n,) squared length of each row of a dense array or a csr_array."""
+    return squared_lengths_sparse(X) if sp.issparse(X) else squared_lengths(X)
 
 
 def squared_lengths_sparse(X: sp.csr_array) -> Distances:
@@ -160,7 +171,8 @@ def _add_products(
 
 
 @numba.njit(nogil=True, cache=True)
-def _pair_distance(product: float, x_square: float, y_square: float, cosine: bool) -> float:
+def pair_distance(product: float, x_square: float, y_square: float, cosine: bool) -> float:
+    """Return the distance of two rows from their inner product and squared lengths."""
     if not cosine:
         return max((x_square + y_square) - 2.0 * product, 0.0)
     if x_square == 0 or y_square == 0:
@@ -230,7 +242,7 @@ def _scan_queries(
                 number = p_ids[j]
                 if number == q_ids[row]:
                     continue
-                distance = _pair_distance(sums[j], q_squares[row], p_squares[j], cosine)
+                distance = pair_distance(sums[j], q_squares[row], p_squares[j], cosine)
                 if distance < kth or (distance == kth and number < indices[row, last]):
                     if distance == np.inf:
                         continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numba
@@ -51,6 +52,25 @@ def stack_strips(strips: list[sp.csr_array]) -> sp.csr_array:
     if len(strips) == 1:
         return strips[0]
     return with_index_dtype(sp.csr_array(sp.vstack(strips, format="csr")))
+
+
+def stacked_rows(parts: Sequence[Any]) -> Any:
+    """Return blocks of rows, all dense or all CSR, as one new block.
+
+    Parameters
+    ----------
+    parts
+        At least one float32 array (n_i, d) or csr_array; they may lie in memory-mapped files.
+    """
+    if not sp.issparse(parts[0]):
+        return np.concatenate(parts)
+    data = np.concatenate([part.data for part in parts])
+    n_columns = parts[0].shape[1]
+    dtype = index_dtype(n_columns, len(data))
+    indices = np.concatenate([part.indices for part in parts]).astype(dtype, copy=False)
+    lengths = np.concatenate([np.diff(part.indptr) for part in parts])
+    indptr = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(dtype)
+    return sp.csr_array((data, indices, indptr), shape=(len(lengths), n_columns))
 
 
 def largest_asymmetry(matrix: sp.csr_array) -> float:
