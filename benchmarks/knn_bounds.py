@@ -71,16 +71,6 @@ def _of(name: str, n_rows: int, entrant: str, key: str) -> Callable[[Numbers], f
     return value
 
 
-def _either(
-    first: Callable[[Numbers], float | None], second: Callable[[Numbers], float | None]
-) -> Callable[[Numbers], float | None]:
-    def value(numbers: Numbers) -> float | None:
-        found = first(numbers)
-        return second(numbers) if found is None else found
-
-    return value
-
-
 def _growth(name: str, small: int, large: int, entrant: str) -> Callable[[Numbers], float | None]:
     def value(numbers: Numbers) -> float | None:
         a, b = (_result(numbers, name, n, entrant) for n in (large, small))
@@ -194,19 +184,13 @@ BOUNDS: Sequence[Bound] = (
         at_least=True,
     ),
     Bound(
-        "sparse 30k, in process (routed, else exact): CPU over scikit-learn brute's",
-        _either(
-            _ratio("sparse", 30_000, "ours-process", "scikit-learn", "cpu_s"),
-            _ratio("sparse", 30_000, "exact-process", "scikit-learn", "cpu_s"),
-        ),
+        "sparse 30k, in process: CPU over scikit-learn brute's",
+        _ratio("sparse", 30_000, "ours-process", "scikit-learn", "cpu_s"),
         0.35,
     ),
     Bound(
-        "sparse 30k, in process (routed, else exact): recall in the graph",
-        _either(
-            _of("sparse", 30_000, "ours-process", "recall_in_graph"),
-            _of("sparse", 30_000, "exact-process", "recall_in_graph"),
-        ),
+        "sparse 30k, in process: recall in the graph",
+        _of("sparse", 30_000, "ours-process", "recall_in_graph"),
         0.95,
         at_least=True,
     ),

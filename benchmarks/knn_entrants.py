@@ -25,10 +25,8 @@ from threadpoolctl import threadpool_limits
 
 from ssl_dask import knn_graph
 from ssl_dask.cluster import open_client
-from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
-from ssl_dask.graph.neighbour_graph import chosen_search
 from ssl_dask.job_spec import ClusterSpec
 
 RowIds = npt.NDArray[np.int64]
@@ -136,11 +134,6 @@ class Entrant:
         """Return why this entrant sits out with these rows, or None."""
         if self.needs is not None and importlib.util.find_spec(self.needs) is None:
             return f"{self.needs} is not installed"
-        if isinstance(self.run, _OurRun):
-            try:
-                chosen_search(self.run.search, rows.n_rows, sparse=rows.sparse)
-            except GraphError as error:
-                return str(error)
         if not (self.sparse if rows.sparse else self.dense):
             return f"takes no {'sparse' if rows.sparse else 'dense'} rows"
         if self.exact and rows.n_rows > exact_rows:

@@ -22,6 +22,9 @@ ENTRY_BYTES = 24
 ROUTED_SECONDS = 10e-6
 ROUTED_SECONDS_PER_COLUMN = 0.15e-6
 """Time of a routed search for each row, and for each of its columns, on one core."""
+SPARSE_SECONDS = 40e-6
+SPARSE_SECONDS_PER_ENTRY = 2e-6
+"""The same for sparse rows, for each row and each of its stored entries."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,12 @@ def _estimate_sum(parts: Sequence[GraphEstimate], away: float) -> GraphEstimate:
     )
 
 
+def _routed_seconds(n_columns: int, nonzeros_per_row: float | None) -> float:
+    if nonzeros_per_row is None:
+        return ROUTED_SECONDS + ROUTED_SECONDS_PER_COLUMN * n_columns
+    return SPARSE_SECONDS + SPARSE_SECONDS_PER_ENTRY * nonzeros_per_row
+
+
 def _estimate_search(
     spec: OneGraphSpec,
     *,
@@ -182,11 +191,12 @@ def _estimate_search(
     k = max(min(spec.n_neighbors, n_rows - 1), 1)
     cost = RowCost(n_columns, nonzeros_per_row, k)
     graph_bytes = int(8 * EDGES_PER_NEIGHBOUR * n_rows * k)
-    if chosen_search(spec.search, n_rows, sparse=nonzeros_per_row is not None) == "routed":
+    if chosen_search(spec.search, n_rows) == "routed":
         plan = plan_routed(
             n_rows,
             n_columns,
             k,
+            nonzeros_per_row=nonzeros_per_row,
             shard_memory=spec.shard_bytes,
             memory_per_task=memory_per_task,
             n_slots=n_slots,
@@ -201,7 +211,7 @@ def _estimate_search(
             graph_bytes=graph_bytes,
             search="routed",
             disk_bytes=routed + graph_bytes,
-            seconds_per_slot=n_rows * (ROUTED_SECONDS + ROUTED_SECONDS_PER_COLUMN * n_columns),
+            seconds_per_slot=n_rows * _routed_seconds(n_columns, nonzeros_per_row),
         )
     strips = strip_count(n_rows, cost, n_slots, memory_per_task)
     rows = ceil(n_rows / strips)

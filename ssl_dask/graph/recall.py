@@ -14,9 +14,10 @@ from dask.delayed import Delayed
 
 from ssl_dask.execution import Execution
 from ssl_dask.graph.row_strips import RowStrips
-from ssl_dask.kernels.missed_neighbours import missed_neighbours
+from ssl_dask.kernels.missed_neighbours import missed_neighbours, missed_sparse_neighbours
 from ssl_dask.kernels.neighbour_lists import Distances, RowIds
 from ssl_dask.kernels.routing import Routing
+from ssl_dask.kernels.sparse_rows import stacked_rows
 
 SAMPLED_ROWS = 1000
 ROUNDING = 1e-9
@@ -77,7 +78,8 @@ def measured_recall(
 
     Notes
     -----
-    2 m N s flops for s columns that are searched, m d numbers to each strip.
+    2 m N s flops for s columns that are searched (for sparse rows an exact search), m rows to each
+    strip.
     """
     distances, nodes = lists
     known = np.concatenate([nodes, own_nodes[:, None]], axis=1)
@@ -130,17 +132,11 @@ def _gathered(rows: RowStrips, sampled: Any, execution: Execution) -> Delayed:
         )
         for s in np.unique(strip_of).tolist()
     ]
-    return execution.persist([dask.delayed(_stacked)(parts)], "recall")[0]
+    return execution.persist([dask.delayed(stacked_rows)(parts)], "recall")[0]
 
 
 def _rows_at(strip: Any, positions: Any) -> Any:
     return strip[positions]
-
-
-def _stacked(parts: Sequence[Any]) -> Any:
-    if sp.issparse(parts[0]):
-        return sp.csr_array(sp.vstack(parts, format="csr"))
-    return np.concatenate(parts)
 
 
 def _missed(
@@ -152,6 +148,8 @@ def _missed(
     routing: Routing,
     metric: str,
 ) -> tuple[RowIds, Distances]:
+    if sp.issparse(strip):
+        return missed_sparse_neighbours(queries, known, kth, strip, nodes, metric)
     return missed_neighbours(
         queries,
         routing.searchable(queries),

@@ -10,20 +10,25 @@ from typing import Any
 
 import dask
 import numpy as np
+import scipy.sparse as sp
 from dask.delayed import Delayed
 from distributed import Client
 
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.exact_knn import check_n_neighbors, chosen_execution
+from ssl_dask.graph.row_files import open_rows, write_array, write_rows
 from ssl_dask.graph.row_strips import RowStrips, checked_rows
-from ssl_dask.kernels.nearest_neighbours import squared_lengths
 from ssl_dask.kernels.neighbour_lists import Distances, RowIds, empty_lists
 from ssl_dask.kernels.routing import Routing, home_shards
 from ssl_dask.kernels.shard_search import SearchEffort, search_shard
+from ssl_dask.kernels.sparse_neighbours import row_squares
+from ssl_dask.kernels.sparse_rows import stacked_rows
+from ssl_dask.kernels.sparse_shard_search import SparseEffort, search_sparse_shard
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 EFFORT = SearchEffort(n_probes=16, n_joined=0)
+SPARSE_EFFORT = SparseEffort(n_probes=32, n_joined=0, n_candidates=4, column_share=0.05)
 """New rows meet no neighbours of neighbours, since the shard's own rows are not searched again."""
 SEED = 30_000
 
@@ -42,12 +47,16 @@ class RoutedIndex:
         "euclidean" or "cosine".
     n_nodes
         Nodes M of the graph.
+    n_columns, sparse
+        Columns d of its rows, and whether they are sparse.
     """
 
     folder: str
     routing: Routing
     metric: str
     n_nodes: int
+    n_columns: int
+    sparse: bool
 
     @classmethod
     def load(cls, folder: str | Path) -> RoutedIndex:
@@ -78,7 +87,8 @@ class RoutedIndex:
                 file=str(path),
                 hint="build the graph again",
             )
-        return cls(str(path), routing, about["metric"], about["n_nodes"])
+        keys = ("metric", "n_nodes", "n_columns", "sparse")
+        return cls(str(path), routing, *(about[key] for key in keys))
 
     def search(
         self,
@@ -93,7 +103,8 @@ class RoutedIndex:
         Parameters
         ----------
         X_new
-            (m, d): NumPy array or Dask array chunked by rows, described as the graph's rows were.
+            (m, d): NumPy array, SciPy sparse array, or Dask array chunked by rows, described
+            as the graph's rows were.
         n_neighbors
             k.
         client
@@ -109,7 +120,8 @@ class RoutedIndex:
         Raises
         ------
         GraphError
-            The rows are sparse, hold values that are not finite, or have other columns.
+            The rows are not dense or sparse as those of the graph, hold values that are not finite,
+            or have other columns.
         """
         execution = chosen_execution(client, execution)
         check_n_neighbors(n_neighbors)
@@ -126,7 +138,7 @@ class RoutedIndex:
         Parameters
         ----------
         rows
-            Checked dense rows, with the columns of the rows that the graph was made of.
+            Checked rows, with the columns of the rows that the graph was made of.
         n_neighbors
             k.
 
@@ -144,12 +156,12 @@ class RoutedIndex:
         -----
         Each row is searched in one shard. A task a strip and shard reads the shard's file.
         """
-        if rows.nonzeros_per_row is not None:
-            raise GraphError("the new rows are sparse; those of the graph are dense")
-        if rows.n_columns != len(self.routing.centre):
+        if (rows.nonzeros_per_row is not None) != self.sparse:
+            new, old = ("dense", "sparse") if self.sparse else ("sparse", "dense")
+            raise GraphError(f"the new rows are {new}; those of the graph are {old}")
+        if rows.n_columns != self.n_columns:
             raise GraphError(
-                f"the new rows have {rows.n_columns} columns, those of the graph"
-                f" {len(self.routing.centre)}"
+                f"the new rows have {rows.n_columns} columns, those of the graph {self.n_columns}"
             )
         routing = dask.delayed(self.routing, pure=False, traverse=False)
         task = dask.delayed(_search_strip, pure=False)
@@ -161,19 +173,13 @@ class RoutedIndex:
 
 def write_shard(folder: str, shard: int, X: Any, numbers: RowIds) -> None:
     """Write the rows of a shard and their nodes; the same shard writes the same bytes again."""
-    for name, values in (("X", X), ("nodes", numbers)):
-        path = _shard_path(folder, shard, name)
-        staged = f"{path}.{os.getpid()}.tmp"
-        try:
-            with open(staged, "wb") as file:
-                np.save(file, values)
-            os.replace(staged, path)
-        except OSError as error:
-            error.filename = error.filename or path
-            raise
+    write_rows(_shard_stem(folder, shard, "X"), X)
+    write_array(_shard_stem(folder, shard, "nodes") + ".npy", numbers)
 
 
-def write_about(folder: str, routing: Routing, metric: str, n_nodes: int) -> None:
+def write_about(
+    folder: str, routing: Routing, metric: str, n_nodes: int, n_columns: int, sparse: bool
+) -> None:
     """Write what is not a shard; comes last."""
     arrays: dict[str, Any] = {
         "centre": routing.centre,
@@ -193,21 +199,23 @@ def write_about(folder: str, routing: Routing, metric: str, n_nodes: int) -> Non
         "metric": metric,
         "cosine": routing.cosine,
         "n_nodes": n_nodes,
+        "n_columns": n_columns,
+        "sparse": sparse,
     }
     Path(folder, "index.json").write_text(json.dumps(about) + "\n")
 
 
-def _shard_path(folder: str, shard: int, name: str) -> str:
-    return os.path.join(folder, f"shard-{shard:05d}-{name}.npy")
+def _shard_stem(folder: str, shard: int, name: str) -> str:
+    return os.path.join(folder, f"shard-{shard:05d}-{name}")
 
 
 def _search_strip(
     folder: str, routing: Routing, rows: Any, n_neighbors: int, metric: str
 ) -> tuple[Distances, RowIds]:
-    distances, indices = empty_lists(len(rows), n_neighbors)
+    distances, indices = empty_lists(rows.shape[0], n_neighbors)
     home = home_shards(rows, routing)
     if metric == "cosine":
-        home[squared_lengths(rows) == 0] = -1
+        home[row_squares(rows) == 0] = -1
     for shard in np.unique(home[home >= 0]).tolist():
         at = np.flatnonzero(home == shard)
         distances[at], indices[at] = _search_one(
@@ -219,23 +227,25 @@ def _search_strip(
 def _search_one(
     folder: str, routing: Routing, shard: int, rows: Any, n_neighbors: int, metric: str
 ) -> tuple[Distances, RowIds]:
-    path = _shard_path(folder, shard, "X")
+    stem = _shard_stem(folder, shard, "X")
+    sparse = sp.issparse(rows)
     try:
-        stored = np.load(path, mmap_mode="r")
-        nodes = np.load(_shard_path(folder, shard, "nodes"))
+        stored = open_rows(stem, rows.shape[1] if sparse else None)
+        nodes = np.load(_shard_stem(folder, shard, "nodes") + ".npy")
     except (OSError, ValueError) as error:
-        raise GraphError("a shard of the index cannot be read", file=path) from error
-    X = np.concatenate([rows, stored])
-    is_new = np.zeros(len(X), dtype=bool)
-    is_new[: len(rows)] = True
-    numbers = np.concatenate([np.full(len(rows), -1, dtype=np.int64), nodes])
-    return search_shard(
+        raise GraphError("a shard of the index cannot be read", file=stem) from error
+    X = stacked_rows([rows, stored])
+    is_new = np.zeros(X.shape[0], dtype=bool)
+    is_new[: rows.shape[0]] = True
+    numbers = np.concatenate([np.full(rows.shape[0], -1, dtype=np.int64), nodes])
+    search: Any = search_sparse_shard if sparse else search_shard
+    return search(
         X,
         routing.searchable(X),
         is_new,
         numbers,
         n_neighbors,
-        EFFORT,
+        SPARSE_EFFORT if sparse else EFFORT,
         metric=metric,
         seed=SEED,
         findable=~is_new,

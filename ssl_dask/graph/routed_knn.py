@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import dask
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 from dask.delayed import Delayed
 
 from ssl_dask.errors import QualityError
@@ -24,14 +25,23 @@ from ssl_dask.graph.distinct_rows import Copies, DistinctRows, copy_mask, distin
 from ssl_dask.graph.node_order import NodeOrder
 from ssl_dask.graph.recall import SAMPLED_ROWS, Recall, measured_recall
 from ssl_dask.graph.routed_index import write_about, write_shard
-from ssl_dask.graph.routed_plan import Attempt, RoutedPlan, aligned_chunks, attempts, plan_routed
+from ssl_dask.graph.routed_plan import (
+    Attempt,
+    RoutedPlan,
+    aligned_chunks,
+    attempts,
+    plan_routed,
+    sparse_attempts,
+)
 from ssl_dask.graph.row_exchange import RowExchange, TaskExchange, open_piece
 from ssl_dask.graph.row_strips import RowStrips, regrouped
 from ssl_dask.kernels.list_merge import add_edges
-from ssl_dask.kernels.nearest_neighbours import squared_lengths
 from ssl_dask.kernels.neighbour_lists import Distances, RowIds, empty_lists
 from ssl_dask.kernels.routing import Routing, RowPlaces, route_rows, train_routing
 from ssl_dask.kernels.shard_search import SearchEffort, search_shard
+from ssl_dask.kernels.sparse_neighbours import row_squares
+from ssl_dask.kernels.sparse_rows import stacked_rows
+from ssl_dask.kernels.sparse_shard_search import SparseEffort, search_sparse_shard
 
 SEED = 20_000
 
@@ -101,7 +111,7 @@ def routed_lists(
     Parameters
     ----------
     rows
-        Checked dense rows.
+        Checked rows.
     n_neighbors
         k.
     metric
@@ -124,22 +134,22 @@ def routed_lists(
     """
     stages = _Stages()
     exchange = exchange or TaskExchange()
-    plan = plan_routed(
-        rows.n_rows,
-        rows.n_columns,
-        n_neighbors,
-        shard_memory=shard_memory,
-        memory_per_task=execution.memory_per_task,
-        n_slots=execution.n_slots,
-    )
+    plan = _planned(rows.n_rows, rows, n_neighbors, shard_memory, execution)
     rows = _aligned(rows, plan, execution)
     copies = distinct_rows(rows, execution)
+    if copies.n_copies:
+        n_distinct = rows.n_rows - copies.n_copies
+        plan = _planned(n_distinct, rows, n_neighbors, shard_memory, execution)
     stages.done("duplicates")
     routing = _trained(rows, copies, plan, metric, execution)
     stages.done("train")
     search = _RoutedSearch(rows, copies, routing, n_neighbors, metric, exchange, execution)
     sampled = _recall_sample(rows.n_rows)
-    for attempt in attempts(rows.n_columns, target_recall, plan.n_shards):
+    if rows.nonzeros_per_row is None:
+        tried = attempts(rows.n_columns, target_recall, plan.n_shards)
+    else:
+        tried = sparse_attempts(target_recall, plan.n_shards, rows.nonzeros_per_row)
+    for attempt in tried:
         search.run(attempt, stages)
         recall = search.recall(sampled)
         stages.done("check")
@@ -186,6 +196,7 @@ class _RoutedSearch:
         self.rows, self.copies = rows, copies
         self.routing, self.exchange, self.execution = routing, exchange, execution
         self.n_neighbors, self.metric = n_neighbors, metric
+        self.sparse = rows.nonzeros_per_row is not None
         ((shard_of_cell, self._sketched),) = execution.compute(
             [dask.delayed(_shards_of)(routing)], "route"
         )
@@ -303,7 +314,9 @@ class _RoutedSearch:
         ]
         self.execution.compute(kept, "index")
         n_nodes = int(self.node_starts[-1])
-        about = dask.delayed(write_about, pure=False)(folder, self.routing, self.metric, n_nodes)
+        about = dask.delayed(write_about, pure=False)(
+            folder, self.routing, self.metric, n_nodes, self.rows.n_columns, self.sparse
+        )
         self.execution.compute([about], "index")
 
     def _first_rows(self, rows: RowIds) -> RowIds:
@@ -331,7 +344,7 @@ class _RoutedSearch:
     def result(self, recall: Recall, seconds: dict[str, float]) -> RoutedLists:
         """Return the lists and what is to be said of them."""
         effort = self.attempt.effort
-        facts = {
+        facts: dict[str, Any] = {
             "search": "routed",
             "recall": recall.as_dict(),
             "n_shards": self.n_shards,
@@ -342,12 +355,29 @@ class _RoutedSearch:
             "n_probes": effort.n_probes,
             "n_joined": effort.n_joined,
             "n_rounds": effort.n_rounds,
-            "sketch": self._sketched,
+            "sketch": self._sketched or self.sparse,
             "n_copies": self.copies.n_copies,
             "seconds": seconds,
         }
+        if isinstance(effort, SparseEffort):
+            facts |= {"column_share": effort.column_share, "n_candidates": effort.n_candidates}
         chunks = tuple(np.diff(self.node_starts).tolist())
         return RoutedLists(self.lists, chunks, self._order(), facts)
+
+
+def _planned(
+    n_rows: int, rows: RowStrips, n_neighbors: int, shard_memory: int, execution: Execution
+) -> RoutedPlan:
+    """Return the plan for `n_rows` rows like `rows`."""
+    return plan_routed(
+        n_rows,
+        rows.n_columns,
+        n_neighbors,
+        nonzeros_per_row=rows.nonzeros_per_row,
+        shard_memory=shard_memory,
+        memory_per_task=execution.memory_per_task,
+        n_slots=execution.n_slots,
+    )
 
 
 def _aligned(rows: RowStrips, plan: RoutedPlan, execution: Execution) -> RowStrips:
@@ -440,7 +470,7 @@ def _sampled(strip: Any, positions: RowIds, copies: Copies | None) -> Any:
 
 def _train(parts: Sequence[Any], metric: str, n_cells: int, n_shards: int) -> Routing:
     return train_routing(
-        np.concatenate(parts),
+        stacked_rows(parts),
         cosine=metric == "cosine",
         n_cells=n_cells,
         n_shards=n_shards,
@@ -460,7 +490,7 @@ def _routed(
     routing: Routing,
     n_routes: int,
 ) -> tuple[Any, RowPlaces]:
-    routed, places = route_rows(strip, copy_mask(copies, len(strip)), routing, n_routes)
+    routed, places = route_rows(strip, copy_mask(copies, strip.shape[0]), routing, n_routes)
     return exchange.keep(number, routed), places
 
 
@@ -484,12 +514,13 @@ def _searched(
 ) -> FoundLists:
     """Search one shard: the rows in `pieces`, one a strip, of which it owns some."""
     X, numbers = _gathered_shard(pieces, bases, metric)
-    n_shown = len(X)
+    n_shown = X.shape[0]
     first, stop = node_starts[shard], node_starts[shard + 1]
     distances, indices = empty_lists(int(stop - first), n_neighbors)
     owned = (numbers >= first) & (numbers < stop)
     if owned.any():
-        found = search_shard(
+        search: Any = search_sparse_shard if sp.issparse(X) else search_shard
+        found = search(
             X,
             routing.searchable(X),
             owned,
@@ -513,9 +544,9 @@ def _gathered_shard(pieces: Sequence[Any], bases: RowIds, metric: str) -> tuple[
     numbers = np.concatenate(
         [base[cell] + place for base, (_, cell, place) in zip(bases, opened, strict=True)]
     )
-    X = np.concatenate([rows for rows, _, _ in opened])
+    X = stacked_rows([rows for rows, _, _ in opened])
     if metric == "cosine":
-        full = squared_lengths(X) > 0
+        full = row_squares(X) > 0
         if not full.all():
             X, numbers = X[full], numbers[full]
     return X, numbers

@@ -10,8 +10,10 @@ from typing import Any, NamedTuple, Protocol
 import dask
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 from dask.delayed import Delayed
 
+from ssl_dask.graph.row_files import open_rows, write_array, write_rows
 from ssl_dask.kernels.routing import RoutedRows
 
 Piece = tuple[Any, npt.NDArray[np.int32], npt.NDArray[np.int32]]
@@ -46,9 +48,10 @@ class TaskExchange:
 
 
 class RoutedFile(NamedTuple):
-    """Where the routed rows of a strip lie."""
+    """Where the routed rows of a strip lie, and how many columns they have if they are sparse."""
 
     stem: str
+    sparse_columns: int | None
     bounds: npt.NDArray[np.int64]
 
 
@@ -74,17 +77,11 @@ class FileExchange:
     def keep(self, strip: int, rows: RoutedRows) -> RoutedFile:
         """Write the rows; a strip that is routed again writes the same bytes in their place."""
         stem = os.path.join(self.folder, f"routed-{strip:05d}")
-        for name, values in (("X", rows.X), ("cell", rows.cell), ("place", rows.place)):
-            path = f"{stem}-{name}.npy"
-            staged = f"{path}.{os.getpid()}.tmp"
-            try:
-                with open(staged, "wb") as file:
-                    np.save(file, values)
-                os.replace(staged, path)
-            except OSError as error:
-                error.filename = error.filename or path
-                raise
-        return RoutedFile(stem, rows.bounds)
+        write_rows(f"{stem}-X", rows.X)
+        for name, values in (("cell", rows.cell), ("place", rows.place)):
+            write_array(f"{stem}-{name}.npy", values)
+        sparse_columns = rows.X.shape[1] if sp.issparse(rows.X) else None
+        return RoutedFile(stem, sparse_columns, rows.bounds)
 
     def pieces(self, handles: Sequence[Delayed], shard: int) -> list[Any]:
         """Return where the pieces lie."""
@@ -101,9 +98,8 @@ def open_piece(piece: Piece | FilePiece) -> Piece:
     """Return (X, cell, place) of a piece; of a file only the pages that are read."""
     if not isinstance(piece, FilePiece):
         return piece
-    (stem, bounds), shard = piece
-    part = slice(bounds[shard], bounds[shard + 1])
-    X, cell, place = (
-        np.load(f"{stem}-{name}.npy", mmap_mode="r")[part] for name in ("X", "cell", "place")
-    )
+    (stem, sparse_columns, bounds), shard = piece
+    part = slice(int(bounds[shard]), int(bounds[shard + 1]))
+    X = open_rows(f"{stem}-X", sparse_columns, part)
+    cell, place = (np.load(f"{stem}-{n}.npy", mmap_mode="r")[part] for n in ("cell", "place"))
     return X, cell, place

@@ -16,6 +16,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import even_chunks, row_starts
 from ssl_dask.graph.knn_plan import MAX_STRIPS, RowCost, usual_strips
 from ssl_dask.kernels.nearest_neighbours import MAX_COLUMNS
+from ssl_dask.kernels.sparse_rows import stacked_rows
 
 
 @dataclass(frozen=True)
@@ -233,15 +234,9 @@ def regrouped(
             whole = begin == 0 and end == row_chunks[number]
             piece = chunks[number] if whole else dask.delayed(_rows)(chunks[number], begin, end)
             pieces.append(piece)
-        strips.append(pieces[0] if len(pieces) == 1 else dask.delayed(_joined)(*pieces))
+        strips.append(pieces[0] if len(pieces) == 1 else dask.delayed(stacked_rows)(pieces))
     return strips
 
 
 def _rows(chunk: Any, begin: int, end: int) -> Any:
     return chunk[begin:end]
-
-
-def _joined(*pieces: Any) -> Any:
-    if sp.issparse(pieces[0]):
-        return sp.csr_array(sp.vstack(pieces, format="csr"))
-    return np.concatenate(pieces)

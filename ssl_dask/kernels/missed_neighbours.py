@@ -7,10 +7,12 @@ from typing import Any
 import numba
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from ssl_dask.kernels.cells import GROUP, Rows, group_minima
-from ssl_dask.kernels.neighbour_lists import Distances, RowIds
+from ssl_dask.kernels.neighbour_lists import Distances, RowIds, empty_lists
 from ssl_dask.kernels.shard_search import exact_distance
+from ssl_dask.kernels.sparse_neighbours import update_nearest_sparse
 
 TILE_QUERIES = 256
 TILE_POINTS = 2048
@@ -74,6 +76,45 @@ def missed_neighbours(
     query, point = np.concatenate(queries), np.concatenate(points)
     distance, missed = _measured(Q, X, query, point, found, kth, nodes, cosine)
     return query[missed], distance[missed]
+
+
+def missed_sparse_neighbours(
+    Q: sp.csr_array,
+    found: RowIds,
+    kth: Distances,
+    X: sp.csr_array,
+    nodes: RowIds,
+    metric: str,
+) -> tuple[npt.NDArray[np.int64], Distances]:
+    """Return (query, exact distance) of rows nearer than a query's k-th that were not found.
+
+    Those among the k nearest rows of `X`: more cannot be among the k nearest of all.
+
+    Parameters
+    ----------
+    Q, X
+        csr_array float32 (m, d) and (n, d): queries and rows.
+    found
+        int64 (m, k + 1): nodes in the queries' lists, and the query's own node last.
+    kth
+        float64 (m,): distance of the last neighbour found, inf if the list is not full.
+    nodes
+        int64 (n,): node of each row; -1: nobody's neighbour.
+    metric
+        "euclidean" or "cosine".
+
+    Notes
+    -----
+    The cost of `update_nearest_sparse`.
+    """
+    kept = np.flatnonzero(nodes >= 0)
+    distances, near = empty_lists(Q.shape[0], found.shape[1] - 1)
+    update_nearest_sparse(Q, found[:, -1], X[kept], nodes[kept], distances, near, metric)
+    missed = (near >= 0) & (distances < kth[:, None])
+    for column in found.T:
+        missed &= near != column[:, None]
+    query, place = np.nonzero(missed)
+    return query, distances[query, place]
 
 
 @numba.njit(nogil=True, cache=True)

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from ssl_dask.kernels.cells import TILE_ROWS, CellIds, Rows, balanced_groups, k_means, nearest_cells
+from ssl_dask.kernels.column_sketch import column_sketch
 from ssl_dask.kernels.nearest_neighbours import squared_lengths
 
 WIDE = 256
@@ -29,7 +31,8 @@ class Routing:
     Parameters
     ----------
     centre
-        float32 (d,): taken from each row first, so that float32 products keep their digits.
+        float32 (d,), or of the sketch of sparse rows: taken from each row first, so that float32
+        products keep their digits.
     axes
         float32 (d, s): principal axes of the sketch; None: rows are searched as they are.
     cosine
@@ -51,9 +54,11 @@ class Routing:
         """Number of shards P."""
         return int(self.shard_of_cell[-1]) + 1
 
-    def searchable(self, X: Rows) -> Rows:
-        """Return the rows as they are searched, float32 (n, s), C-contiguous."""
-        return _searchable(X, self.centre, self.axes, self.cosine)
+    def searchable(self, X: Any) -> Rows:
+        """Return the rows, dense or CSR, as they are searched, float32 (n, s), C-contiguous."""
+        return _searchable(
+            column_sketch(X) if sp.issparse(X) else X, self.centre, self.axes, self.cosine
+        )
 
 
 class RoutedRows(NamedTuple):
@@ -62,7 +67,7 @@ class RoutedRows(NamedTuple):
     Parameters
     ----------
     X
-        float32 (r, d): r is the sum over the rows of their numbers of shards.
+        float32 (r, d), dense or CSR: r is the sum over the rows of their numbers of shards.
     cell
         int32 (r,): rank of each row's own cell.
     place
@@ -100,13 +105,13 @@ class RowPlaces(NamedTuple):
     counts: npt.NDArray[np.int64]
 
 
-def train_routing(sample: Rows, *, cosine: bool, n_cells: int, n_shards: int, seed: int) -> Routing:
+def train_routing(sample: Any, *, cosine: bool, n_cells: int, n_shards: int, seed: int) -> Routing:
     """Return a routing trained on sampled rows.
 
     Parameters
     ----------
     sample
-        float32 (m, d); for cosine rows of zeros are left out.
+        float32 (m, d), dense or CSR; for cosine rows of zeros are left out.
     n_cells, n_shards
         Wanted numbers; fewer if the sample has fewer distinct rows.
     seed
@@ -116,6 +121,8 @@ def train_routing(sample: Rows, *, cosine: bool, n_cells: int, n_shards: int, se
     -----
     10 m n_cells s flops, and d^2 m more for a sketch.
     """
+    if sp.issparse(sample):
+        sample = column_sketch(sample)
     if cosine:
         sample = sample[squared_lengths(sample) > 0]
     centre = np.zeros(sample.shape[1], dtype=np.float32)
@@ -135,14 +142,14 @@ def train_routing(sample: Rows, *, cosine: bool, n_cells: int, n_shards: int, se
 
 
 def route_rows(
-    X: Rows, is_copy: npt.NDArray[np.bool_] | None, routing: Routing, n_routes: int
+    X: Any, is_copy: npt.NDArray[np.bool_] | None, routing: Routing, n_routes: int
 ) -> tuple[RoutedRows, RowPlaces]:
     """Return the rows of a strip sorted by shard, each as often as it has shards.
 
     Parameters
     ----------
     X
-        float32 (n, d), C-contiguous. The strip begins at a multiple of `TILE_ROWS` rows.
+        float32 (n, d), C-contiguous or CSR. The strip begins at a multiple of `TILE_ROWS` rows.
     is_copy
         bool (n,): rows that are copies of another and go nowhere; None: none is.
     n_routes
@@ -160,8 +167,8 @@ def route_rows(
     return RoutedRows(X[row], cell[row], place[row], bounds), RowPlaces(cell, place, counts)
 
 
-def home_shards(X: Rows, routing: Routing) -> npt.NDArray[np.int32]:
-    """Return the shard that each row belongs to, int32 (n,)."""
+def home_shards(X: Any, routing: Routing) -> npt.NDArray[np.int32]:
+    """Return the shard that each row, dense or CSR, belongs to, int32 (n,)."""
     return routing.shard_of_cell[nearest_cells(routing.searchable(X), routing.centres, 1)[:, 0]]
 
 
