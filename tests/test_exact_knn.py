@@ -249,7 +249,13 @@ def test_estimate_agrees_with_what_is_built():
     assert cost.memory_per_task < 2**30
     (text,) = estimate_graph(
         GraphSpec(metric="cosine"), n_rows=31_000, n_columns=2**18, sparse=True, n_slots=2,
-        memory_per_task=2**30,
+        memory_per_task=2**29,
+    )  # fmt: skip
+    assert text.search == "exact"
+    assert text.strips >= 6
+    (text,) = estimate_graph(
+        GraphSpec(metric="cosine", search="routed"), n_rows=31_000, n_columns=2**18, sparse=True,
+        n_slots=2, memory_per_task=2**30,
     )  # fmt: skip
     assert text.search == "routed"
     assert text.strips == 2

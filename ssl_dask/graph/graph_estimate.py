@@ -191,7 +191,7 @@ def _estimate_search(
     k = max(min(spec.n_neighbors, n_rows - 1), 1)
     cost = RowCost(n_columns, nonzeros_per_row, k)
     graph_bytes = int(8 * EDGES_PER_NEIGHBOUR * n_rows * k)
-    if chosen_search(spec.search, n_rows) == "routed":
+    if chosen_search(spec.search, n_rows, sparse=nonzeros_per_row is not None) == "routed":
         plan = plan_routed(
             n_rows,
             n_columns,

@@ -23,7 +23,7 @@ from ssl_dask.graph.exact_knn import (
 )
 from ssl_dask.graph.node_order import NodeOrder
 from ssl_dask.graph.routed_knn import routed_lists
-from ssl_dask.graph.routed_plan import EXACT_ROWS, SHARD_MEMORY
+from ssl_dask.graph.routed_plan import EXACT_ROWS, SHARD_MEMORY, SPARSE_EXACT_ROWS
 from ssl_dask.graph.row_exchange import FileExchange, RowExchange, TaskExchange
 from ssl_dask.graph.row_strips import RowStrips, checked_rows
 from ssl_dask.graph.symmetric_graph import (
@@ -82,7 +82,7 @@ def knn_graph(
     search
         "exact": all pairs of rows. "routed": rows that lie near each other are brought together in
         shards and compared there; copies of a row are one node. "auto": routed from
-        30,000 rows on.
+        30,000 rows on, of sparse rows from 60,000.
     target_recall
         Routed: share of the true neighbours that must be found, measured on about 1,000 sampled
         rows; the search looks harder until it is met. `graph.recall` is what was reached.
@@ -135,7 +135,7 @@ def knn_graph(
         "notes": [],
     }
     kept: NodeOrder | None = None
-    if chosen_search(search, rows.n_rows) == "exact":
+    if chosen_search(search, rows.n_rows, sparse=rows.nonzeros_per_row is not None) == "exact":
         rows = search_strips(rows, places, execution)
         lists = nearest_lists(rows, rows, places, metric, execution, same_rows=True)
         chunks = rows.row_chunks
@@ -171,10 +171,10 @@ def knn_graph(
     return graph
 
 
-def chosen_search(search: str, n_rows: int) -> str:
+def chosen_search(search: str, n_rows: int, *, sparse: bool) -> str:
     """Return "exact" or "routed" for what was asked for."""
     if search == "auto":
-        return "exact" if n_rows < EXACT_ROWS else "routed"
+        return "exact" if n_rows < (SPARSE_EXACT_ROWS if sparse else EXACT_ROWS) else "routed"
     return search
 
 

@@ -31,6 +31,9 @@ SPARSE_COLUMN_BYTES = 20
 """Bytes of a column in the index of a shard of sparse rows."""
 EXACT_ROWS = 30_000
 """Below, all pairs are compared: that takes no longer than routing."""
+SPARSE_EXACT_ROWS = 60_000
+"""The same of sparse rows. Templates of logs would gain from routing at half of it, long texts
+lose: a pair of texts shares few columns, so that all pairs cost little."""
 
 
 @dataclass(frozen=True)
