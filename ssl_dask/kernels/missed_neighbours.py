@@ -10,8 +10,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from ssl_dask.kernels.cells import GROUP, Rows, group_minima
+from ssl_dask.kernels.exact_distance import exact_distance
 from ssl_dask.kernels.neighbour_lists import Distances, RowIds, empty_lists
-from ssl_dask.kernels.shard_search import exact_distance
 from ssl_dask.kernels.sparse_neighbours import update_nearest_sparse
 
 TILE_QUERIES = 256

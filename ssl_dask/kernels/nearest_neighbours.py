@@ -24,12 +24,18 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from ssl_dask.kernels.cells import GROUP, group_minima
+from ssl_dask.kernels.exact_distance import (
+    cosine_distance,
+    inner_product,
+    squared_distance,
+    squared_lengths,
+)
 from ssl_dask.kernels.neighbour_lists import Distances, RowIds, insert
 
 TILE_QUERIES = 256
 TILE_POINTS = 2048
 """A tile of float32 products is 2 MiB: it stays in the second-level cache."""
-GROUP = 32
 CENTRE_SAMPLE = 255
 MAX_COLUMNS = 2**20
 """Above this the rounding bound gets too wide to be of use; such rows are sparse ones."""
@@ -179,18 +185,9 @@ def _query_offsets(squares: Distances, bound: _Bound) -> Distances:
 
 
 def _point_offsets(squares: Distances, bound: _Bound) -> Rows:
-    """Return |y|^2 less the point's share of the bound, rounded down."""
-    lower = squares * (1.0 - bound.gamma) - 2.1 * bound.delta * np.sqrt(squares)
+    """Return half of |y|^2 less the point's share of the bound, rounded down."""
+    lower = squares * (0.5 - 0.5 * bound.gamma) - 1.05 * bound.delta * np.sqrt(squares)
     return np.nextafter(lower.astype(np.float32), np.float32(-np.inf))
-
-
-@numba.njit(nogil=True, cache=True)
-def squared_lengths(X: Any) -> Any:
-    """Return the float64 (n,) squared length of each row, in a fixed order of operations."""
-    out = np.empty(X.shape[0], np.float64)
-    for i in range(X.shape[0]):
-        out[i] = inner_product(X[i], X[i])
-    return out
 
 
 @numba.njit(nogil=True, cache=True)
@@ -204,71 +201,14 @@ def _unit_rows(X: Any, squares: Any) -> Any:
     return unit
 
 
-# Eight sums in a fixed pattern: eight additions under way at a time, and the result depends on the
-# two rows alone. (x - y)^2 and x y are the same both ways round, bit for bit. No fastmath here.
-@numba.njit(nogil=True, cache=True)
-def squared_distance(x: Any, y: Any) -> float:
-    """Return |x - y|^2 of two float32 rows in float64, in a fixed order of operations."""
-    d = x.shape[0]
-    whole = d - d % 8
-    a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = 0.0
-    for c in range(0, whole, 8):
-        t0 = np.float64(x[c]) - np.float64(y[c])
-        t1 = np.float64(x[c + 1]) - np.float64(y[c + 1])
-        t2 = np.float64(x[c + 2]) - np.float64(y[c + 2])
-        t3 = np.float64(x[c + 3]) - np.float64(y[c + 3])
-        t4 = np.float64(x[c + 4]) - np.float64(y[c + 4])
-        t5 = np.float64(x[c + 5]) - np.float64(y[c + 5])
-        t6 = np.float64(x[c + 6]) - np.float64(y[c + 6])
-        t7 = np.float64(x[c + 7]) - np.float64(y[c + 7])
-        a0 += t0 * t0
-        a1 += t1 * t1
-        a2 += t2 * t2
-        a3 += t3 * t3
-        a4 += t4 * t4
-        a5 += t5 * t5
-        a6 += t6 * t6
-        a7 += t7 * t7
-    for c in range(whole, d):
-        t0 = np.float64(x[c]) - np.float64(y[c])
-        a0 += t0 * t0
-    return ((a0 + a1) + (a2 + a3)) + ((a4 + a5) + (a6 + a7))
-
-
-@numba.njit(nogil=True, cache=True)
-def inner_product(x: Any, y: Any) -> float:
-    """Return x y of two float32 rows in float64, in a fixed order of operations."""
-    d = x.shape[0]
-    whole = d - d % 8
-    a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = 0.0
-    for c in range(0, whole, 8):
-        a0 += np.float64(x[c]) * np.float64(y[c])
-        a1 += np.float64(x[c + 1]) * np.float64(y[c + 1])
-        a2 += np.float64(x[c + 2]) * np.float64(y[c + 2])
-        a3 += np.float64(x[c + 3]) * np.float64(y[c + 3])
-        a4 += np.float64(x[c + 4]) * np.float64(y[c + 4])
-        a5 += np.float64(x[c + 5]) * np.float64(y[c + 5])
-        a6 += np.float64(x[c + 6]) * np.float64(y[c + 6])
-        a7 += np.float64(x[c + 7]) * np.float64(y[c + 7])
-    for c in range(whole, d):
-        a0 += np.float64(x[c]) * np.float64(y[c])
-    return ((a0 + a1) + (a2 + a3)) + ((a4 + a5) + (a6 + a7))
-
-
-@numba.njit(nogil=True, cache=True)
-def cosine_distance(product: float, x_square: float, y_square: float) -> float:
-    """Return 1 - cos, at least 0, and exactly 0 for equal rows: sqrt(a * a) is a in IEEE."""
-    return max(1.0 - product / np.sqrt(x_square * y_square), 0.0)
-
-
 @numba.njit(nogil=True, cache=True)
 def _limit(kth: float, slope: float, exact_error: float, offset: float, cosine: bool) -> Any:
-    """Return the largest scan value a nearer pair can have, rounded up to float32."""
+    """Return half of the largest scan value a nearer pair can have, rounded up to float32."""
     nearest = slope * kth
     slack = nearest * exact_error
     if cosine:
         slack += 2.0 * exact_error
-    value = nearest + slack + offset
+    value = 0.5 * (nearest + slack + offset)
     value += abs(value) * 2.0**-22 + 2.0**-140
     return np.float32(value)
 
@@ -294,7 +234,7 @@ def _scan_tile(
 ) -> None:
     n_points = products.shape[1]
     last = distances.shape[1] - 1
-    two = np.float32(2.0)
+    minima = np.empty(-(-n_points // GROUP), np.float32)
     smallest_id = np.min(p_ids[p : p + n_points])
     for i in range(products.shape[0]):
         row = q + i
@@ -304,15 +244,12 @@ def _scan_tile(
         if kth == 0 and smallest_id > indices[row, last]:
             continue  # a list full of duplicates: nobody in this tile comes before them
         limit = _limit(kth, slope, exact_error, q_offsets[row], cosine)
-        for start in range(0, n_points, GROUP):
-            stop = min(start + GROUP, n_points)
-            near = 0
-            for j in range(start, stop):
-                near |= p_offsets[p + j] - two * products[i, j] <= limit
-            if near == 0:
+        group_minima(products, i, p_offsets[p : p + n_points], minima)
+        for g in range(len(minima)):
+            if minima[g] > limit:
                 continue
-            for j in range(start, stop):
-                if not (p_offsets[p + j] - two * products[i, j] <= limit):
+            for j in range(g * GROUP, min(g * GROUP + GROUP, n_points)):
+                if p_offsets[p + j] - products[i, j] > limit:
                     continue
                 point = p + j
                 number = p_ids[point]

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from ssl_dask.kernels.edge_weights import edge_weights
+from ssl_dask.kernels.exact_distance import squared_distance
 from ssl_dask.kernels.label_distributions import normalise_rows
-from ssl_dask.kernels.nearest_neighbours import squared_distance
 from ssl_dask.kernels.sparse_neighbours import squared_lengths_sparse
 
 BATCH_BYTES = 2**24

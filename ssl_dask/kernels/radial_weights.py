@@ -8,7 +8,7 @@ import numba
 import numpy as np
 import scipy.sparse as sp
 
-from ssl_dask.kernels.nearest_neighbours import squared_distance
+from ssl_dask.kernels.exact_distance import squared_distance
 from ssl_dask.kernels.neighbour_lists import Distances
 from ssl_dask.kernels.sparse_neighbours import squared_lengths_sparse
 from ssl_dask.kernels.sparse_rows import stack_strips, with_index_dtype

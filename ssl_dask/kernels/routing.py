@@ -17,7 +17,7 @@ import scipy.sparse as sp
 
 from ssl_dask.kernels.cells import TILE_ROWS, CellIds, Rows, balanced_groups, k_means, nearest_cells
 from ssl_dask.kernels.column_sketch import column_sketch
-from ssl_dask.kernels.nearest_neighbours import squared_lengths
+from ssl_dask.kernels.exact_distance import squared_lengths
 
 WIDE = 256
 """Rows of more columns are searched in a sketch of their first principal components."""

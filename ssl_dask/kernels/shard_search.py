@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ssl_dask.kernels.cells import GROUP, TILE_ROWS, CellIds, Rows, group_minima, kth_smallest
-from ssl_dask.kernels.nearest_neighbours import cosine_distance
+from ssl_dask.kernels.exact_distance import cosine_distance, inner_product, squared_distance
 from ssl_dask.kernels.neighbour_lists import Distances, RowIds, empty_lists, insert
 from ssl_dask.kernels.shard_cells import (
     Flags,
@@ -253,36 +253,6 @@ def _join(points: Any, values: Any, near: Any, reverse: Any, is_query: Any, n_jo
     return new_values, new_near
 
 
-# Where the order of the sum is left to the compiler it takes a fifth of the time. It is the same
-# both ways round and for any blocks; another kind of processor may round the last bit otherwise.
-@numba.njit(nogil=True, cache=True, fastmath={"nsz", "reassoc", "contract"})
-def _squared_distance(x: Any, y: Any) -> float:
-    total = 0.0
-    for c in range(len(x)):
-        step = np.float64(x[c]) - np.float64(y[c])
-        total += step * step
-    return total
-
-
-@numba.njit(nogil=True, cache=True, fastmath={"nsz", "reassoc", "contract"})
-def _product(x: Any, y: Any) -> float:
-    total = 0.0
-    for c in range(len(x)):
-        total += np.float64(x[c]) * np.float64(y[c])
-    return total
-
-
-@numba.njit(nogil=True, cache=True)
-def exact_distance(x: Any, y: Any, cosine: bool) -> float:
-    """Return |x - y|^2, or 1 - cos, of two float32 rows, in float64; inf for cosine of zeros."""
-    if not cosine:
-        return _squared_distance(x, y)
-    x_square, y_square = _product(x, x), _product(y, y)
-    if x_square == 0 or y_square == 0:
-        return np.inf
-    return cosine_distance(_product(x, y), x_square, y_square)
-
-
 @numba.njit(nogil=True, cache=True)
 def _exact_lists(
     X: Any, rows: Any, found: Any, numbers: Any, distances: Any, indices: Any, cosine: bool
@@ -291,16 +261,16 @@ def _exact_lists(
     last = distances.shape[1] - 1
     for i in range(len(rows)):
         x = X[rows[i]]
-        x_square = _product(x, x) if cosine else 0.0
+        x_square = inner_product(x, x) if cosine else 0.0
         for t in range(found.shape[1]):
             point = found[rows[i], t]
             if point < 0:
                 continue
             y = X[point]
             if cosine:
-                distance = cosine_distance(_product(x, y), x_square, _product(y, y))
+                distance = cosine_distance(inner_product(x, y), x_square, inner_product(y, y))
             else:
-                distance = _squared_distance(x, y)
+                distance = squared_distance(x, y)
             number = numbers[point]
             if distance < distances[i, last] or (
                 distance == distances[i, last] and number < indices[i, last]

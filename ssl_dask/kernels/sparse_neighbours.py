@@ -15,7 +15,7 @@ import numba
 import numpy as np
 import scipy.sparse as sp
 
-from ssl_dask.kernels.nearest_neighbours import cosine_distance, squared_lengths
+from ssl_dask.kernels.exact_distance import cosine_distance, squared_lengths
 from ssl_dask.kernels.neighbour_lists import Distances, RowIds, insert
 
 TILE_POINTS = 2048
