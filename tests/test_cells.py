@@ -13,6 +13,7 @@ from ssl_dask.kernels.list_merge import add_edges
 from ssl_dask.kernels.missed_neighbours import missed_neighbours
 from ssl_dask.kernels.neighbour_lists import empty_lists
 from ssl_dask.kernels.row_hash import copies_among, row_hashes
+from ssl_dask.kernels.shard_cells import cells_within, queries_by_cell, shard_cells
 from tests.oracles.brute_force_graph import cosine_distances, squared_distances
 
 
@@ -121,3 +122,29 @@ def test_what_a_list_misses_is_found(metric):
     for i in range(40):
         np.testing.assert_allclose(np.sort(distance[query == i]), wanted[i], rtol=1e-6, atol=1e-9)
     assert len(query) == 120
+
+
+def test_cells_whose_border_is_far_are_left_out():
+    rng = np.random.default_rng(11)
+    X = rng.normal(size=(300, 7)).astype(np.float32)
+    is_query = rng.random(300) < 0.8
+    cells = shard_cells(X, is_query, cell_rows=20, n_probes=9, seed=1)
+    assert np.array_equal(np.sort(cells.order), np.arange(300))
+    distances = np.linalg.norm(X[:, None].astype(float) - cells.centres, axis=2)
+    assert np.array_equal(cells.probes[:, 0], distances.argmin(axis=1))
+    limits = rng.random(300).astype(np.float32)
+    wanted = cells_within(X, is_query, cells.probes, cells.centres, limits)
+    own = cells.centres[cells.probes[:, 0]].astype(float)
+    for p in range(1, 9):
+        axis = cells.centres[cells.probes[:, p]] - own
+        axis /= np.linalg.norm(axis, axis=1)[:, None]
+        border = (axis * (own + cells.centres[cells.probes[:, p]]) / 2).sum(axis=1)
+        away = border - (axis * X).sum(axis=1)
+        sure = is_query & (np.abs(away - limits) > 1e-5)
+        assert np.array_equal(wanted[sure, p], (away <= limits)[sure])
+    assert not wanted[~is_query].any()
+    assert 0.1 < wanted[is_query, 1:].mean() < 0.9
+    rows, bounds = queries_by_cell(cells.probes, wanted, len(cells.centres))
+    for cell in range(len(cells.centres)):
+        asked = np.flatnonzero((wanted & (cells.probes == cell))[:, 1:].any(axis=1))
+        assert np.array_equal(np.sort(rows[bounds[cell] : bounds[cell + 1]]), asked)

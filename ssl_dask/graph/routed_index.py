@@ -27,7 +27,7 @@ from ssl_dask.kernels.sparse_rows import stacked_rows
 from ssl_dask.kernels.sparse_shard_search import SparseEffort, search_sparse_shard
 
 FORMAT_VERSION = 2
-EFFORT = SearchEffort(n_probes=16, n_joined=0)
+EFFORT = SearchEffort(n_probes=16, n_joined=0, reach=np.inf)
 SPARSE_EFFORT = SparseEffort(n_probes=32, n_joined=0, n_candidates=4, column_share=0.05)
 """New rows meet no neighbours of neighbours, since the shard's own rows are not searched again."""
 SEED = 30_000

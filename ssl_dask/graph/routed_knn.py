@@ -241,7 +241,7 @@ class _RoutedSearch:
             "route",
         )
 
-    def _search(self, effort: SearchEffort) -> None:
+    def _search(self, effort: SearchEffort | SparseEffort) -> None:
         task = dask.delayed(_searched, pure=False)
         # Tasks that hold all strips' bases would carry them in the graph once a shard.
         bases = dask.delayed(self._bases, pure=False, traverse=False)
@@ -361,6 +361,8 @@ class _RoutedSearch:
         }
         if isinstance(effort, SparseEffort):
             facts |= {"column_share": effort.column_share, "n_candidates": effort.n_candidates}
+        else:
+            facts |= {"reach": effort.reach}
         chunks = tuple(np.diff(self.node_starts).tolist())
         return RoutedLists(self.lists, chunks, self._order(), facts)
 
@@ -509,7 +511,7 @@ def _searched(
     bases: RowIds,
     node_starts: RowIds,
     n_neighbors: int,
-    effort: SearchEffort,
+    effort: SearchEffort | SparseEffort,
     metric: str,
 ) -> FoundLists:
     """Search one shard: the rows in `pieces`, one a strip, of which it owns some."""

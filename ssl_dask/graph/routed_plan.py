@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from ssl_dask.errors import GraphError
@@ -23,7 +23,7 @@ SPARSE_SHOWN = 3.0
 TWO_SHARDS_ROWS = 30_000
 CELLS_PER_SHARD = 128
 MAX_CELLS = 2048
-EASY_RECALL = 0.985
+EASY_RECALL = 0.99
 FEW_SHARDS = 4
 SHORT_ROW_ENTRIES = 40
 LARGEST_SAMPLE = 64 * 2**20
@@ -63,7 +63,7 @@ class RoutedPlan:
 class Attempt:
     """How hard to look: the next one is tried where the recall measured is too small."""
 
-    effort: SearchEffort
+    effort: SearchEffort | SparseEffort
     n_routes: int
 
 
@@ -79,13 +79,17 @@ def attempts(n_columns: int, target_recall: float, n_shards: int) -> tuple[Attem
     """
     kept = 2 if n_columns > WIDE else 1
     easy = target_recall <= EASY_RECALL and n_shards <= FEW_SHARDS
-    first = (Attempt(SearchEffort(n_probes=6, n_joined=12, n_candidates=kept), 6),)
-    return (
-        *(first if easy else ()),
-        Attempt(SearchEffort(n_probes=9, n_joined=15, n_candidates=kept), 6),
-        Attempt(SearchEffort(n_probes=14, n_joined=15, n_candidates=kept), 8),
-        Attempt(SearchEffort(n_probes=16, n_joined=15, n_rounds=2, n_candidates=2 * kept), 12),
-        Attempt(SearchEffort(n_probes=48, n_joined=15, n_rounds=2, n_candidates=4 * kept), 16),
+    efforts = (
+        *((SearchEffort(n_probes=10, reach=0.4, n_joined=12),) if easy else ()),
+        SearchEffort(n_probes=12, reach=0.5),
+        SearchEffort(n_probes=20, reach=0.7),
+        SearchEffort(n_probes=24, reach=1.0, n_rounds=2, n_candidates=2),
+        SearchEffort(n_probes=48, reach=4.0, n_rounds=2, n_candidates=4),
+    )
+    routes = (*((6,) if easy else ()), 6, 8, 12, 16)
+    return tuple(
+        Attempt(replace(effort, n_candidates=kept * effort.n_candidates), n_routes)
+        for effort, n_routes in zip(efforts, routes, strict=True)
     )
 
 

@@ -6,7 +6,8 @@ each row together with the neighbours of its neighbours, and with rows that it i
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -26,12 +27,53 @@ from ssl_dask.kernels.cells import (
 Flags = npt.NDArray[np.bool_]
 
 
-def shard_cells(
-    Z: Rows, owned: Flags, cell_rows: int, n_probes: int, seed: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], CellIds]:
-    """Return rows by cell, where each cell starts, and the cells in which each row is searched for.
+@dataclass(frozen=True)
+class CellEffort:
+    """How hard a shard is searched: more finds more of the true neighbours.
 
-    Near cells follow each other, so that what is near lies near in memory too.
+    Parameters
+    ----------
+    cell_rows
+        Rows a cell should have; 300 to 500 balance the products against the choice of cells.
+    n_probes
+        Cells that a row is compared with, its own among them.
+    n_joined
+        Neighbours, and rows that have it as neighbour, through which a row meets their first
+        `n_joined` neighbours; 0 leaves this out.
+    n_rounds
+        Rounds of that.
+    """
+
+    cell_rows: int = 400
+    n_probes: int = 10
+    n_joined: int = 15
+    n_rounds: int = 1
+
+
+class ShardCells(NamedTuple):
+    """The cells of a shard, near ones one after the other.
+
+    Parameters
+    ----------
+    order
+        int64 (n,): rows by cell, and in a cell those first that are searched for.
+    starts
+        int64 (m + 1,): where each cell begins in `order`.
+    probes
+        int32 (n, p): the cells nearest to each row, its own first; of rows that are not searched
+        for only the first column.
+    centres
+        float32 (m, s).
+    """
+
+    order: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]
+    probes: CellIds
+    centres: Rows
+
+
+def shard_cells(Z: Rows, owned: Flags, cell_rows: int, n_probes: int, seed: int) -> ShardCells:
+    """Return cells, and those in which each row is searched for.
 
     Parameters
     ----------
@@ -45,11 +87,6 @@ def shard_cells(
         Cells p that a row is searched for in, its own first.
     seed
         Of k-means.
-
-    Returns
-    -------
-    (order int64 (n,), by cell and in a cell the owned ones first; starts int64 (m + 1,); probes
-    int32 (n, p), of rows that are not owned only the first column)
     """
     n_cells = max(len(Z) // cell_rows, 1)
     centres = k_means(_sample(Z, n_cells), n_cells, seed)
@@ -58,10 +95,13 @@ def shard_cells(
         centres = split_cells(Z, centres, probes[:, 0], cell_rows, seed)
         probes = _probes(Z, owned, centres, n_probes)
     weights = np.bincount(probes[:, 0], minlength=len(centres)).astype(np.float64)
-    probes = balanced_groups(centres, weights, 1)[1][probes]
+    ranks = balanced_groups(centres, weights, 1)[1]
+    probes = ranks[probes]
+    ordered = np.empty_like(centres)
+    ordered[ranks] = centres
     order = np.lexsort((~owned, probes[:, 0]))
     starts = np.concatenate([[0], np.cumsum(np.bincount(probes[:, 0], minlength=len(centres)))])
-    return order, starts, probes
+    return ShardCells(order, starts, probes, ordered)
 
 
 def _probes(Z: Rows, owned: Flags, centres: Rows, n_probes: int) -> CellIds:
@@ -79,14 +119,15 @@ def _sample(Z: Rows, n_cells: int) -> Rows:
 
 
 def queries_by_cell(
-    probes: CellIds, is_query: Flags, n_cells: int
+    probes: CellIds, wanted: Flags, n_cells: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the rows that probe each cell other than their own, and where each cell's start.
 
     Parameters
     ----------
-    probes, is_query
-        int32 (n, p) of `shard_cells`, and bool (n,): rows that are searched for.
+    probes, wanted
+        int32 (n, p) of `shard_cells`, and bool (n, p): which of them; the first column is not
+        looked at.
     n_cells
         Number of cells m.
 
@@ -94,11 +135,45 @@ def queries_by_cell(
     -------
     (rows int64, bounds int64 (m + 1,))
     """
-    cells = probes[is_query, 1:]
-    rows = np.repeat(np.flatnonzero(is_query), cells.shape[1])
-    order = np.argsort(cells.ravel(), kind="stable")
-    counts = np.bincount(cells.ravel(), minlength=n_cells)
+    rows, places = np.nonzero(wanted[:, 1:])
+    cells = probes[rows, places + 1]
+    order = np.argsort(cells, kind="stable")
+    counts = np.bincount(cells, minlength=n_cells)
     return rows[order], np.concatenate([[0], np.cumsum(counts)])
+
+
+@numba.njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "reassoc", "contract"})
+def cells_within(points: Any, is_query: Any, probes: Any, centres: Any, limits: Any) -> Any:
+    """Return which probes have a border, half-way to the row's own centre, not beyond its limit.
+
+    Parameters
+    ----------
+    points, is_query
+        float32 (n, s), and bool (n,): rows that are searched for; of others nothing is wanted.
+    probes, centres
+        int32 (n, p) and float32 (m, s) of `shard_cells`.
+    limits
+        float32 (n,): largest distance from the row to the plane between both cells.
+
+    Returns
+    -------
+    bool (n, p)
+    """
+    wanted = np.zeros(probes.shape, np.bool_)
+    for row in range(len(points)):
+        if not is_query[row]:
+            continue
+        own = centres[probes[row, 0]]
+        for p in range(1, probes.shape[1]):
+            other = centres[probes[row, p]]
+            square = np.float32(0.0)
+            ahead = np.float32(0.0)
+            for c in range(points.shape[1]):
+                step = other[c] - own[c]
+                square += step * step
+                ahead += step * (np.float32(0.5) * (other[c] + own[c]) - points[row, c])
+            wanted[row, p] = ahead <= limits[row] * np.sqrt(square)
+    return wanted
 
 
 @numba.njit(nogil=True, cache=True)

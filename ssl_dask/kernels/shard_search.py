@@ -13,13 +13,15 @@ from typing import Any
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
 from ssl_dask.kernels.cells import GROUP, TILE_ROWS, CellIds, Rows, group_minima, kth_smallest
 from ssl_dask.kernels.exact_distance import cosine_distance, inner_product, squared_distance
 from ssl_dask.kernels.neighbour_lists import Distances, RowIds, empty_lists, insert
 from ssl_dask.kernels.shard_cells import (
+    CellEffort,
     Flags,
+    ShardCells,
+    cells_within,
     lend_lists,
     meet,
     offer,
@@ -34,29 +36,21 @@ FAR = 100.0
 
 
 @dataclass(frozen=True)
-class SearchEffort:
-    """How hard a shard is searched: more finds more of the true neighbours.
+class SearchEffort(CellEffort):
+    """How hard a shard of dense rows is searched.
 
     Parameters
     ----------
-    cell_rows
-        Rows a cell should have; 300 to 500 balance the products against the choice of cells.
-    n_probes
-        Cells that a row is compared with, its own among them.
-    n_joined
-        Neighbours, and rows that have it as neighbour, through which a row meets their first
-        `n_joined` neighbours; 0 leaves this out.
-    n_rounds
-        Rounds of that.
+    reach
+        A cell is left out where its border lies farther from the row than so many times the last
+        of the neighbours that the row has found in its own cell. With .4 six of ten near cells
+        are left, which hold as many true neighbours as the nearest nine.
     n_candidates
         Candidates a place of the list that are kept before distances are exact: 1, or 2 where
         the search is in a sketch.
     """
 
-    cell_rows: int = 400
-    n_probes: int = 6
-    n_joined: int = 12
-    n_rounds: int = 1
+    reach: float = 0.4
     n_candidates: int = 1
 
 
@@ -106,10 +100,11 @@ def search_shard(
     arguments.
     """
     n_kept = min(n_neighbors * effort.n_candidates, max(len(X) - 1, 1))
-    order, starts, probes = shard_cells(Z, owned, effort.cell_rows, effort.n_probes, seed)
+    cells = shard_cells(Z, owned, effort.cell_rows, effort.n_probes, seed)
+    order = cells.order
     points, is_query = Z[order], owned[order]
     hidden = None if findable is None else ~findable[order]
-    values, near = _search_cells(points, is_query, starts, probes[order], n_kept, hidden)
+    values, near = _search_cells(points, is_query, cells, n_kept, hidden, effort.reach)
     for _ in range(effort.n_rounds if effort.n_joined else 0):
         lend_lists(values, near, is_query)
         n_joined = min(effort.n_joined, n_kept)
@@ -117,28 +112,35 @@ def search_shard(
         values, near = _join(points, values, near, reverse, is_query, n_joined)
     found = np.full((len(X), n_kept), -1, dtype=np.int32)
     found[order] = np.where(near >= 0, order.astype(np.int32)[near], -1)
-    distances, indices = empty_lists(int(np.count_nonzero(owned)), n_neighbors)
-    _exact_lists(X, np.flatnonzero(owned), found, numbers, distances, indices, metric == "cosine")
+    rows = np.flatnonzero(owned)
+    distances, indices = empty_lists(len(rows), n_neighbors)
+    # By cell, since neighbours are read together: what one row needs is still at hand for the next.
+    places = np.searchsorted(rows, order[is_query])
+    _exact_lists(X, rows, places, found, numbers, distances, indices, metric == "cosine")
     return distances, indices
 
 
 def _search_cells(
     points: Rows,
     is_query: Flags,
-    starts: npt.NDArray[np.int64],
-    probes: CellIds,
+    cells: ShardCells,
     n_kept: int,
     hidden: Flags | None,
+    reach: float,
 ) -> tuple[Rows, CellIds]:
     """Return lists (n, n_kept) of squared distances, ascending, and points; in cell order."""
+    starts, probes = cells.starts, cells.probes[cells.order]
     n, n_cells = len(points), len(starts) - 1
     values = np.full((n, n_kept), np.inf, dtype=np.float32)
     near = np.full((n, n_kept), -1, dtype=np.int32)
     half_squares = _half_squares(points)
-    queries, bounds = queries_by_cell(probes, is_query, n_cells)
     tile = np.empty(TILE_ROWS * min(int(np.diff(starts).max()), TILE_POINTS), dtype=np.float32)
     # First its own cell: a near k-th neighbour spares most of what the other cells hold.
     for own in (True, False):
+        if not own:
+            limits = reach * np.sqrt(2.0 * values[:, -1])
+            wanted = cells_within(points, is_query, probes, cells.centres, limits)
+            queries, bounds = queries_by_cell(probes, wanted, n_cells)
         for cell in range(n_cells):
             first, stop = int(starts[cell]), int(starts[cell + 1])
             if first == stop:
@@ -255,11 +257,18 @@ def _join(points: Any, values: Any, near: Any, reverse: Any, is_query: Any, n_jo
 
 @numba.njit(nogil=True, cache=True)
 def _exact_lists(
-    X: Any, rows: Any, found: Any, numbers: Any, distances: Any, indices: Any, cosine: bool
+    X: Any,
+    rows: Any,
+    places: Any,
+    found: Any,
+    numbers: Any,
+    distances: Any,
+    indices: Any,
+    cosine: bool,
 ) -> None:
     """Measure what was found in float64 and keep the first k by (distance, number)."""
     last = distances.shape[1] - 1
-    for i in range(len(rows)):
+    for i in places:
         x = X[rows[i]]
         x_square = inner_product(x, x) if cosine else 0.0
         for t in range(found.shape[1]):

@@ -19,6 +19,7 @@ import scipy.sparse as sp
 from ssl_dask.kernels.cells import Rows
 from ssl_dask.kernels.neighbour_lists import Distances, RowIds, empty_lists, insert
 from ssl_dask.kernels.shard_cells import (
+    CellEffort,
     Flags,
     lend_lists,
     meet,
@@ -26,7 +27,6 @@ from ssl_dask.kernels.shard_cells import (
     reverse_lists,
     shard_cells,
 )
-from ssl_dask.kernels.shard_search import SearchEffort
 from ssl_dask.kernels.sparse_neighbours import (
     pair_distance,
     squared_lengths_sparse,
@@ -38,7 +38,7 @@ FEW_ROWS = 64
 
 
 @dataclass(frozen=True)
-class SparseEffort(SearchEffort):
+class SparseEffort(CellEffort):
     """How hard a shard of sparse rows is searched.
 
     Parameters
@@ -157,8 +157,9 @@ def _search_cells(
     near: RowIds,
 ) -> None:
     """Bring the lists up to date with the rows of each row's cells."""
-    order, starts, probes = shard_cells(Z, is_query, effort.cell_rows, effort.n_probes, seed)
-    queries, bounds = queries_by_cell(probes, is_query, len(starts) - 1)
+    order, starts, probes, _ = shard_cells(Z, is_query, effort.cell_rows, effort.n_probes, seed)
+    wanted = np.repeat(is_query[:, None], probes.shape[1], axis=1)
+    queries, bounds = queries_by_cell(probes, wanted, len(starts) - 1)
     for cell in range(len(starts) - 1):
         own = order[starts[cell] : starts[cell + 1]]
         points = np.sort(own[~hidden[own]])
