@@ -234,26 +234,37 @@ def kth_smallest(values: Any, k: int, best: Any) -> Any:
 def _scan_cells(products: Any, half_squares: Any, nearest: Any) -> None:
     """Write the cells with the smallest |c|^2 / 2 - x c of each row, ties to the first.
 
-    The p-th smallest of the minima of groups bounds the p-th smallest of all.
+    A tournament: the winner of the best group is that of all, and leaves for the next round.
     """
     n, m = products.shape
-    p = nearest.shape[1]
-    best = np.empty(p, np.float32)
     minima = np.empty(-(-m // GROUP), np.float32)
+    values = np.empty(m, np.float32)
     for i in range(n):
-        group_minima(products, i, half_squares, minima)
-        limit = kth_smallest(minima, p, best)
-        best[:] = np.inf
+        for j in range(m):
+            values[j] = half_squares[j] - products[i, j]
         for g in range(len(minima)):
-            if minima[g] > limit:
-                continue
-            for j in range(g * GROUP, min(g * GROUP + GROUP, m)):
-                value = half_squares[j] - products[i, j]
-                if value <= limit and value < best[p - 1]:
-                    place = p - 1
-                    while place > 0 and best[place - 1] > value:
-                        best[place] = best[place - 1]
-                        nearest[i, place] = nearest[i, place - 1]
-                        place -= 1
-                    best[place] = value
-                    nearest[i, place] = j
+            minima[g] = _smallest(values[g * GROUP : (g + 1) * GROUP])
+        for place in range(nearest.shape[1]):
+            best = _place_of(minima, _smallest(minima))
+            group = values[best * GROUP : (best + 1) * GROUP]
+            winner = _place_of(group, minima[best])
+            nearest[i, place] = best * GROUP + winner
+            group[winner] = np.inf
+            minima[best] = _smallest(group)
+
+
+@numba.njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "reassoc"})
+def _smallest(values: Any) -> Any:
+    smallest = np.float32(np.inf)
+    for value in values:
+        smallest = min(smallest, value)
+    return smallest
+
+
+@numba.njit(nogil=True, cache=True)
+def _place_of(values: Any, wanted: Any) -> int:
+    """Return the first place of a value that is there; the last where numbers overflowed to NaN."""
+    place = 0
+    while place < len(values) - 1 and values[place] != wanted:
+        place += 1
+    return place

@@ -13,7 +13,9 @@ fused multiply-add (gamma_d: Higham, Accuracy and Stability of Numerical Algorit
 for cosine, is what the float32 unit vectors of both rows are off; and tiny is underflow. A pair
 whose approximate distance less this bound is not above the k-th exact distance is measured
 exactly, in float64 in an order that depends on nothing but the two rows. So the lists are the true
-first k by (distance, row number), whatever the tiles, the blocks, the BLAS and the threads.
+first k by (distance, row number), whatever the tiles, the blocks, the BLAS and the threads. Where a
+list is still empty, the (k + 1)-th smallest approximate distance in the tile, plus the bound, takes
+the place of the k-th exact one: one of those rows may be the query itself.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from ssl_dask.kernels.cells import GROUP, group_minima
+from ssl_dask.kernels.cells import GROUP, group_minima, kth_smallest
 from ssl_dask.kernels.exact_distance import (
     cosine_distance,
     inner_product,
@@ -91,16 +93,20 @@ def update_nearest(
         frame = _Frame(scale, _centre(P, scale))
     d = Q.shape[1]
     bound = _Bound.of(d, cosine)
-    queries = _moved(Q_near, frame)
     points = _moved(P_near, frame)
-    q_offsets = _query_offsets(squared_lengths(queries), bound)
-    p_offsets = _point_offsets(squared_lengths(points), bound)
+    queries = points if Q is P else _moved(Q_near, frame)
+    q_lengths = squared_lengths(queries)
+    q_offsets = _query_offsets(q_lengths, bound)
+    lengths = squared_lengths(points)
+    p_offsets = _point_offsets(lengths, bound)
+    p_errors = bound.gamma * lengths + 2.1 * bound.delta * np.sqrt(lengths) + _U * lengths
     if cosine:
         p_offsets[p_squares == 0] = np.inf
     slope = 2.0 if cosine else frame.scale**2
     tile = np.empty(TILE_QUERIES * TILE_POINTS, dtype=np.float32)
     for p in range(0, len(P), TILE_POINTS):
         columns = points[p : p + TILE_POINTS].T
+        p_error = float(p_errors[p : p + TILE_POINTS].max())
         for q in range(0, len(Q), TILE_QUERIES):
             rows = queries[q : q + TILE_QUERIES]
             shape = (len(rows), columns.shape[1])
@@ -111,7 +117,9 @@ def update_nearest(
                 q,
                 p,
                 q_offsets,
+                q_lengths,
                 p_offsets,
+                p_error,
                 slope,
                 bound.exact_error,
                 Q,
@@ -219,7 +227,9 @@ def _scan_tile(
     q: int,
     p: int,
     q_offsets: Any,
+    q_lengths: Any,
     p_offsets: Any,
+    p_error: float,
     slope: float,
     exact_error: float,
     Q: Any,
@@ -235,6 +245,7 @@ def _scan_tile(
     n_points = products.shape[1]
     last = distances.shape[1] - 1
     minima = np.empty(-(-n_points // GROUP), np.float32)
+    best = np.empty(last + 2, np.float32)
     smallest_id = np.min(p_ids[p : p + n_points])
     for i in range(products.shape[0]):
         row = q + i
@@ -245,6 +256,12 @@ def _scan_tile(
             continue  # a list full of duplicates: nobody in this tile comes before them
         limit = _limit(kth, slope, exact_error, q_offsets[row], cosine)
         group_minima(products, i, p_offsets[p : p + n_points], minima)
+        if kth == np.inf:
+            # Twice the error: an offset is |y|^2 less it, and the true value may be above by it.
+            lower = np.float64(kth_smallest(minima, last + 2, best))
+            error = q_offsets[row] + q_lengths[row] + 2.0 * p_error
+            found = (2.0 * lower + q_lengths[row] + error) / slope
+            limit = min(limit, _limit(found, slope, exact_error, q_offsets[row], cosine))
         for g in range(len(minima)):
             if minima[g] > limit:
                 continue
@@ -267,4 +284,5 @@ def _scan_tile(
                 if distance < kth or (distance == kth and number < indices[row, last]):
                     insert(distances, indices, row, distance, number)
                     kth = distances[row, last]
-                    limit = _limit(kth, slope, exact_error, q_offsets[row], cosine)
+                    closer = _limit(kth, slope, exact_error, q_offsets[row], cosine)
+                    limit = min(limit, closer)
