@@ -8,7 +8,13 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssl_dask.kernels.cells import balanced_groups, k_means, nearest_cells, split_cells
+from ssl_dask.kernels.cells import (
+    balanced_groups,
+    k_means,
+    nearest_cells,
+    nearly_nearest_cells,
+    split_cells,
+)
 from ssl_dask.kernels.list_merge import add_edges
 from ssl_dask.kernels.missed_neighbours import missed_neighbours
 from ssl_dask.kernels.neighbour_lists import empty_lists
@@ -148,3 +154,19 @@ def test_cells_whose_border_is_far_are_left_out():
     for cell in range(len(cells.centres)):
         asked = np.flatnonzero((wanted & (cells.probes == cell))[:, 1:].any(axis=1))
         assert np.array_equal(np.sort(rows[bounds[cell] : bounds[cell + 1]]), asked)
+
+
+def test_many_cells_are_found_through_groups_and_nearly_always_right():
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(20_000, 6)).astype(np.float32)
+    centres = k_means(X, 400, 1)
+    want = nearest_cells(X, centres, 8)
+    got = nearly_nearest_cells(X, centres, 8, 1)
+    assert got.shape == want.shape
+    assert 0.99 < (got[:, 0] == want[:, 0]).mean() < 1
+    shared = [len(np.intersect1d(a, b)) for a, b in zip(got, want, strict=True)]
+    assert np.mean(shared) > 0.98 * 8
+    # Few cells are compared with every row.
+    np.testing.assert_array_equal(
+        nearly_nearest_cells(X, centres[:200], 8, 1), nearest_cells(X, centres[:200], 8)
+    )

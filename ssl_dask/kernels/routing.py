@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 import numpy.typing as npt
+import scipy.linalg
 import scipy.sparse as sp
 
 from ssl_dask.kernels.cells import TILE_ROWS, CellIds, Rows, balanced_groups, k_means, nearest_cells
@@ -22,6 +23,7 @@ from ssl_dask.kernels.exact_distance import squared_lengths
 WIDE = 256
 """Rows of more columns are searched in a sketch of their first principal components."""
 SKETCH_COLUMNS = 64
+CENTRE_SAMPLE = 1000
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ def train_routing(sample: Any, *, cosine: bool, n_cells: int, n_shards: int, see
     if len(sample) == 0:
         return Routing(centre, None, cosine, centre[None], np.zeros(1, dtype=np.int32))
     # The median: a few rows far away would take a mean off the place where most of them are.
-    centre = np.median(_searchable(sample, centre, None, cosine), axis=0).astype(np.float32)
+    some = sample[:: max(len(sample) // CENTRE_SAMPLE, 1)]
+    centre = np.median(_searchable(some, centre, None, cosine), axis=0).astype(np.float32)
     axes = None
     if sample.shape[1] > WIDE:
         axes = _principal_axes(_searchable(sample, centre, None, cosine), SKETCH_COLUMNS)
@@ -200,9 +203,10 @@ def _searchable(X: Rows, centre: Rows, axes: Rows | None, cosine: bool) -> Rows:
 
 def _principal_axes(centred: Rows, n_axes: int) -> Rows:
     """Return the axes of the largest variance of centred rows, float32 (d, n_axes)."""
-    scatter = centred.T @ centred
-    values, axes = np.linalg.eigh(scatter.astype(np.float64))
-    return np.ascontiguousarray(axes[:, np.argsort(-values)[:n_axes]], dtype=np.float32)
+    scatter = (centred.T @ centred).astype(np.float64)
+    d = len(scatter)
+    _, axes = scipy.linalg.eigh(scatter, subset_by_index=[max(d - n_axes, 0), d - 1])
+    return np.ascontiguousarray(axes[:, ::-1], dtype=np.float32)
 
 
 @numba.njit(nogil=True, cache=True)

@@ -14,17 +14,20 @@ import numpy as np
 import numpy.typing as npt
 
 from ssl_dask.kernels.cells import (
-    ROWS_PER_CENTRE,
     SKEW,
     CellIds,
     Rows,
     balanced_groups,
     k_means,
-    nearest_cells,
+    nearly_nearest_cells,
     split_cells,
 )
 
 Flags = npt.NDArray[np.bool_]
+
+ROWS_PER_CENTRE = 32
+K_MEANS_ITERATIONS = 3
+"""Less work than for routing: better cells of a shard find no more neighbours."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +92,11 @@ def shard_cells(Z: Rows, owned: Flags, cell_rows: int, n_probes: int, seed: int)
         Of k-means.
     """
     n_cells = max(len(Z) // cell_rows, 1)
-    centres = k_means(_sample(Z, n_cells), n_cells, seed)
-    probes = _probes(Z, owned, centres, n_probes)
+    centres = k_means(_sample(Z, n_cells), n_cells, seed, K_MEANS_ITERATIONS)
+    probes = _probes(Z, owned, centres, n_probes, seed)
     if np.bincount(probes[:, 0]).max() > SKEW * cell_rows:
         centres = split_cells(Z, centres, probes[:, 0], cell_rows, seed)
-        probes = _probes(Z, owned, centres, n_probes)
+        probes = _probes(Z, owned, centres, n_probes, seed)
     weights = np.bincount(probes[:, 0], minlength=len(centres)).astype(np.float64)
     ranks = balanced_groups(centres, weights, 1)[1]
     probes = ranks[probes]
@@ -104,13 +107,14 @@ def shard_cells(Z: Rows, owned: Flags, cell_rows: int, n_probes: int, seed: int)
     return ShardCells(order, starts, probes, ordered)
 
 
-def _probes(Z: Rows, owned: Flags, centres: Rows, n_probes: int) -> CellIds:
+def _probes(Z: Rows, owned: Flags, centres: Rows, n_probes: int, seed: int) -> CellIds:
     """Return the nearest cells, int32 (n, n_probes); of borrowed rows only the first column."""
+    n_probes = min(n_probes, len(centres))
     if owned.all():
-        return nearest_cells(Z, centres, min(n_probes, len(centres)))
-    probes = np.zeros((len(Z), min(n_probes, len(centres))), dtype=np.int32)
-    probes[owned] = nearest_cells(np.ascontiguousarray(Z[owned]), centres, probes.shape[1])
-    probes[~owned, :1] = nearest_cells(np.ascontiguousarray(Z[~owned]), centres, 1)
+        return nearly_nearest_cells(Z, centres, n_probes, seed)
+    probes = np.zeros((len(Z), n_probes), dtype=np.int32)
+    probes[owned] = nearly_nearest_cells(Z[owned], centres, n_probes, seed)
+    probes[~owned, :1] = nearly_nearest_cells(Z[~owned], centres, 1, seed)
     return probes
 
 
