@@ -29,6 +29,8 @@ find .969 of the neighbours, 3 find .988, and more of anything else finds no mor
 HIGH_RECALL = 0.98
 VERY_HIGH_RECALL = 0.99
 FEW_SHARDS = 4
+ROUTES_PER_FEW_SHARDS = 2
+MOST_ROUTES_MORE = 10
 SHORT_ROW_ENTRIES = 40
 LARGEST_SAMPLE = 64 * 2**20
 SPARSE_COLUMN_BYTES = 20
@@ -84,8 +86,8 @@ def attempts(n_columns: int, target_recall: float, n_shards: int) -> tuple[Attem
     ladder = (
         Attempt(SearchEffort(n_probes=10, reach=0.4, n_joined=12), 6),
         Attempt(SearchEffort(n_probes=12, reach=0.5), 6),
-        Attempt(SearchEffort(n_probes=16, reach=0.6), 8),
-        Attempt(SearchEffort(n_probes=24, reach=0.8), 10),
+        Attempt(SearchEffort(n_probes=16, reach=0.6), 6),
+        Attempt(SearchEffort(n_probes=24, reach=0.8), 8),
         Attempt(SearchEffort(n_probes=24, reach=1.0, n_rounds=2, n_candidates=2), 12),
         Attempt(SearchEffort(n_probes=48, reach=4.0, n_rounds=2, n_candidates=4), 16),
     )
@@ -93,8 +95,12 @@ def attempts(n_columns: int, target_recall: float, n_shards: int) -> tuple[Attem
         target_recall > (HIGH_RECALL if n_shards > FEW_SHARDS else VERY_HIGH_RECALL)
     )
     kept = SKETCH_CANDIDATES if n_columns > WIDE else 1
+    # Of many shards, more lie around a row; what is lost there no effort in a shard finds.
+    more = min(max(n_shards // FEW_SHARDS - 1, 0) * ROUTES_PER_FEW_SHARDS, MOST_ROUTES_MORE)
     return tuple(
-        replace(step, effort=replace(step.effort, n_candidates=kept * step.effort.n_candidates))
+        Attempt(
+            replace(step.effort, n_candidates=kept * step.effort.n_candidates), step.n_routes + more
+        )
         for step in ladder[first:]
     )
 
