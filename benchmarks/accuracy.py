@@ -92,7 +92,7 @@ def peers(data: DataSet) -> dict[str, Predict]:
     methods: dict[str, Predict] = {"logistic regression": _logistic(data)}
     if graphlearning is not None:
         distances, indices = knn_search(data.dense, data.dense, 11)
-        lists = _without_self(np.asarray(distances), np.asarray(indices))
+        lists = _self_first(np.asarray(distances), np.asarray(indices))
         W = graphlearning.weightmatrix.knn(None, 10, knn_data=lists, kernel="gaussian")
         for name, make in {
             "graphlearning Poisson": lambda: graphlearning.ssl.poisson(
@@ -108,9 +108,18 @@ def peers(data: DataSet) -> dict[str, Predict]:
     return methods
 
 
-def _without_self(distances: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (indices, distances) with each row's own place first, as graphlearning wants them."""
-    own = indices == np.arange(len(indices))[:, None]
+def _self_first(distances: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (indices, distances) with each row's own place first, as graphlearning wants them.
+
+    A row with many copies may not be in its own list: then it takes the last place. Distances of
+    copies are lifted a little: graphlearning divides by that of the last neighbour.
+    """
+    rows = np.arange(len(indices))[:, None]
+    lost = ~(indices == rows).any(axis=1)
+    indices, distances = indices.copy(), np.maximum(distances, 1e-6)
+    indices[lost, -1] = rows[lost, 0]
+    own = indices == rows
+    distances[own] = 0.0
     order = np.argsort(~own, axis=1, kind="stable")
     return np.take_along_axis(indices, order, 1), np.take_along_axis(distances, order, 1)
 

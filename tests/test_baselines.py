@@ -112,6 +112,22 @@ def test_one_class_or_no_difference_gives_the_shares() -> None:
     np.testing.assert_allclose(same.predict_proba(X), [[0.75, 0.25]] * 4)
 
 
+def test_weighted_seeds_equal_scikit_learns() -> None:
+    X, y, seeds = digits(80)
+    weights = np.random.default_rng(2).integers(1, 4, len(seeds)).astype(np.float64)
+    model = SupervisedModel(10).fit(X[seeds], y[seeds], weights)
+    rows = X[seeds].astype(np.float64)
+    varying = rows.max(axis=0) > rows.min(axis=0)
+    mean, unit = rows[:, varying].mean(axis=0), np.sqrt(rows[:, varying].var(axis=0).mean())
+    scaled = (X[:, varying] - mean) / unit
+    peer = LogisticRegression(max_iter=1000).fit(scaled[seeds], y[seeds], weights)
+    np.testing.assert_allclose(model.predict_proba(X), peer.predict_proba(scaled), atol=1e-4)
+    plain = SupervisedModel(10).fit(X[seeds], y[seeds]).predict_proba(X)
+    assert np.abs(model.predict_proba(X) - plain).max() > 0.05
+    one = SupervisedModel(2).fit(X[:3], np.array([1, 1, 1], np.int32), np.ones(3))
+    np.testing.assert_array_equal(one.predict_proba(X[:5]), [[0.0, 1.0]] * 5)
+
+
 def test_running_out_of_iterations_is_told() -> None:
     X, y, seeds = digits()
     assert not fit_supervised(X[seeds], y[seeds], 10, SupervisedSpec(max_iter=1)).converged

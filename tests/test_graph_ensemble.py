@@ -7,6 +7,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from dask import delayed
 from distributed import Client
 from sklearn.datasets import load_digits
@@ -225,6 +226,16 @@ def test_stacking_folds_hide_every_seed_once_but_those_that_are_alone() -> None:
     assert stacking_folds(labels.subset(np.arange(21) % 4 == 0)) == []
 
 
+def test_stacking_folds_leave_equal_classes_equal() -> None:
+    codes = np.full(100, -1)
+    codes[10:40] = np.repeat(np.arange(5), 6)
+    labels = Labels.from_codes(codes, np.arange(5))
+    folds = stacking_folds(labels)
+    assert len(folds) == 4
+    for fold in folds:
+        assert len(set(np.bincount(labels.codes[~fold]).tolist())) == 1
+
+
 def test_evidence_is_what_numpy_says() -> None:
     rng = np.random.default_rng(1)
     scores = rng.random((50, 6)).astype(np.float32)
@@ -252,3 +263,23 @@ def test_a_node_gets_what_its_first_row_has() -> None:
     blocks = order.first_rows_of_nodes(list(rows.to_delayed().ravel()), (1, 2), Execution())
     found = np.concatenate([block.compute() for block in blocks])
     np.testing.assert_array_equal(found, [[2.0, 3.0], [4.0, 5.0], [0.0, 1.0]])
+
+
+def test_edges_that_weigh_next_to_nothing_make_no_score_infinite(
+    digits: tuple[np.ndarray, np.ndarray], graph: BlockGraph
+) -> None:
+    X, y = digits
+    labels = labels_of(y, (1,) * N_CLASSES)
+    W = graph.to_scipy().toarray()
+    weak = [int(labels.rows[0]), 7, 8]
+    W[weak] *= np.float32(2.0**-100)
+    W[:, weak] = W[weak].T
+    found = run(BlockGraph.from_scipy(sp.csr_array(W)), X, labels)
+    F = found.F.compute()
+    assert np.isfinite(F).all()
+    np.testing.assert_allclose(F.sum(axis=1), 1.0, rtol=1e-5)
+    # A weak seed reaches little, and the other classes are labelled as before.
+    other = run(graph, X, labels).F.compute().argmax(axis=1)
+    strong = (y > labels.codes[0]) | (y < labels.codes[0])
+    assert np.mean(F.argmax(axis=1)[strong] == y[strong]) > 0.8
+    assert len(set(other)) == N_CLASSES

@@ -61,8 +61,16 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
         self.C = C
         self.max_iter = max_iter
 
-    def fit(self, X: Rows, y: npt.NDArray[np.int32]) -> SupervisedModel:
+    def fit(
+        self,
+        X: Rows,
+        y: npt.NDArray[np.int32],
+        sample_weight: npt.NDArray[np.float64] | None = None,
+    ) -> SupervisedModel:
         """Fit to the features (S, d) of seeds and their codes int32 (S,), S at least 1.
+
+        `sample_weight` (S,) weighs the loss of each seed; None: 1 each. Features are centred and
+        scaled without it.
 
         With one class only, every row is given that class. Runs in one BLAS thread, hence the same
         bits on any number of cores. Memory 16 S m bytes.
@@ -72,16 +80,20 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
         self.seen_ = np.unique(y).astype(np.int64)
         rows, self.features_ = _varying(X)
         if len(self.seen_) == 1 or len(self.features_) == 0:
-            shares = np.bincount(y, minlength=self.n_classes)[self.seen_] / len(y)
+            mass = np.bincount(y, sample_weight, minlength=self.n_classes)[self.seen_]
+            shares = mass / mass.sum()
             self.features_ = self.features_[:0]
             self.coef_, self.intercept_ = np.empty((0, len(self.seen_))), np.log(shares)
             self.converged_ = True
             return self
-        self._fit_rows(rows, y)
+        self._fit_rows(rows, y, sample_weight)
         return self
 
     def _fit_rows(
-        self, rows: npt.NDArray[np.float64] | sparse.csr_array, y: npt.NDArray[np.int32]
+        self,
+        rows: npt.NDArray[np.float64] | sparse.csr_array,
+        y: npt.NDArray[np.int32],
+        sample_weight: npt.NDArray[np.float64] | None,
     ) -> None:
         m = len(self.features_)
         if sparse.issparse(rows):
@@ -93,7 +105,7 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
         with threadpool_limits(1), warnings.catch_warnings():
             # Told by `converged_` instead.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(scaled, y)
+            model.fit(scaled, y, sample_weight)
         coef, intercept = model.coef_ / scale, model.intercept_
         if len(self.seen_) == 2:
             # scikit-learn keeps one row for two classes: the second against the first.

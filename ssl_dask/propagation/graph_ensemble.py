@@ -204,7 +204,12 @@ def logistic_regression(X: Any, X_seeds: Any, labels: Labels) -> SeedClassifier:
     """
 
     def score(seen: npt.NDArray[np.bool_]) -> da.Array:
-        model = SupervisedModel(labels.n_classes).fit(X_seeds[seen], labels.codes[seen])
+        codes = labels.codes[seen]
+        # Classes keep the shares that they have among all seeds. A fold that hides one seed more of
+        # a class would else speak against that class, when it is judged by those that it hides.
+        left = np.bincount(codes, minlength=labels.n_classes)
+        weights = labels.class_counts()[codes] / left[codes]
+        model = SupervisedModel(labels.n_classes).fit(X_seeds[seen], codes, weights)
         if isinstance(X, da.Array):
             return predict_proba_blocks(model, X)
         whole = delayed(model.predict_proba, pure=False)(X)

@@ -33,9 +33,11 @@ def stacking_folds(labels: Labels) -> list[npt.NDArray[np.bool_]]:
         return []
     shuffled = np.random.default_rng(labels.n_seeds).permutation(labels.n_seeds)
     by_class = shuffled[np.argsort(labels.codes[shuffled], kind="stable")]
-    dealt = by_class[counts[labels.codes[by_class]] > 1]
+    # Every class begins at the first fold: what is left of equal classes is equal in every fold,
+    # and a classifier has no reason to expect the classes less that are hidden.
+    place = np.arange(labels.n_seeds) - np.repeat(np.cumsum(counts) - counts, counts)
     fold = np.full(labels.n_seeds, -1)
-    fold[dealt] = np.arange(len(dealt)) % FOLDS
+    fold[by_class] = np.where(np.repeat(counts, counts) > 1, place % FOLDS, -1)
     masks = [fold == number for number in range(FOLDS)]
     masks = [mask for mask in masks if mask.any()]
     return masks if len(masks) > 1 else []

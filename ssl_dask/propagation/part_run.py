@@ -30,6 +30,9 @@ from ssl_dask.kernels.walk_sweep import Scores, sweep
 CHUNK_BYTES = 2**18
 """Rows that are counted together: they stay in the cache between sweep and count."""
 NO_MESSAGE_SECONDS = 600.0
+MAX_SOURCE = 2.0**100
+"""A source of 1 becomes no more than this. Nodes whose edges weigh next to nothing would make it
+infinite where it is divided by the degree, and then all nodes that a path leads to."""
 SOLVED = 1e-26
 """A column whose <r, r> has come down to this share of the first is solved: what is left is
 rounding, and steps after it would walk along the null space of a singular system for ever."""
@@ -226,7 +229,7 @@ class PartRun:
         self._weights = degree
         self._dtype = np.dtype(problem.dtype)
         self._sparse = sparse
-        into = value * degree**-enters
+        into = np.minimum(value * degree**-enters, MAX_SOURCE)
         self._seeds = sparse.scaled(into, self._dtype)
         self._dense: Scores | None = None
         largest = [np.abs(self._seeds * self.row_scale[sparse.positions, None]).max(initial=0.0)]
