@@ -18,7 +18,7 @@ from sklearn.preprocessing import normalize
 SETS = (
     *("digits", "usps", "letter", "satimage6", "dry_bean", "newsgroups20", "trec6", "mnist"),
 )  # fmt: skip
-GRAPH_SETS = ("cora", "citeseer")
+GRAPH_SETS = ("cora", "citeseer", "minesweeper")
 COMPONENTS = 100
 NO_FEATURES = ("row_id", "class_name", "label")
 
@@ -75,16 +75,6 @@ class GraphSet:
     def n_classes(self) -> int:
         """Number of classes."""
         return int(self.y.max()) + 1
-
-    def propagated(self, hops: int) -> np.ndarray:
-        """Return S^hops X, S = D^-1/2 (W + I) D^-1/2 (Wu et al., SGC, ICML 2019, eq. 8)."""
-        A = self.W + sp.eye_array(len(self.y))
-        root = sp.diags_array(1.0 / np.sqrt(np.asarray(A.sum(axis=1)).ravel()))
-        S = root @ A @ root
-        Z = self.X
-        for _ in range(hops):
-            Z = S @ Z
-        return np.asarray(Z)
 
 
 def read_set(folder: Path | None, name: str) -> DataSet:

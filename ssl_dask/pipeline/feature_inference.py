@@ -8,11 +8,13 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+import numpy.typing as npt
 
 from ssl_dask.console import RunListener
 from ssl_dask.evaluation import SupervisedSpec
-from ssl_dask.evaluation.baselines import fit_supervised
+from ssl_dask.evaluation.baselines import fit_folds, fit_supervised
 from ssl_dask.evaluation.hidden_seeds import HiddenSeeds
+from ssl_dask.evaluation.metrics import compare_paired, predicted_codes
 from ssl_dask.execution import Execution
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.graph.block_graph import BlockGraph
@@ -26,6 +28,9 @@ from ssl_dask.propagation.propagated_features import (
     PropagatedFeaturesSpec,
     propagated_features,
 )
+
+PENALTIES = (1.0, 100.0)
+"""Inverse strengths that are tried where the job leaves C open: for few and for many seeds."""
 
 
 def infer_on_anchors(
@@ -137,6 +142,8 @@ def infer_on_propagated_features(
 ) -> Inferred:
     """Carry the features along the edges and fit logistic regression on the seeds.
 
+    What the job leaves open, the hidden seeds choose, those of a fold by the seeds of the others.
+
     Raises
     ------
     QualityError
@@ -153,16 +160,80 @@ def infer_on_propagated_features(
         graph,
         X,
         n_hops=spec.n_hops,
-        hops=spec.hops,
+        hops="all" if spec.hops == "auto" else spec.hops,
         unit_rows=spec.unit_rows,
-        self_share=spec.self_share,
         execution=execution,
     )
     at_seeds = fetch_rows(carried, labels.rows, execution)
-    regression = SupervisedSpec(C=spec.C, max_iter=spec.max_iter)
-    inferred = infer_supervised(regression, carried, at_seeds, labels, folds)
+    inferred, note = _by_hidden_seeds(spec, carried, at_seeds, X.shape[1], labels, folds)
+    summary["notes"] = [*summary.get("notes", []), note]
     seconds = {"diagnose": diagnosed - began, "propagate": time.perf_counter() - diagnosed}
     return replace(inferred, graph=summary, seconds=seconds)
+
+
+def _by_hidden_seeds(
+    spec: PropagatedFeaturesSpec,
+    carried: da.Array,
+    at_seeds: Any,
+    n_last: int,
+    labels: Labels,
+    folds: HiddenSeeds,
+) -> tuple[Inferred, str]:
+    """Fit the best of the settings that the job leaves open; also say which in words.
+
+    Settings are tried from the simplest on. One takes the place of those before it if it names more
+    hidden seeds right than chance explains; for the seeds of a fold, those of the others decide.
+    """
+    hops = ("last", "all") if spec.hops == "auto" else (spec.hops,)
+    penalties = PENALTIES if spec.C == "auto" else (spec.C,)
+    settings = [(name, C) for name in hops for C in penalties]
+    tried = []
+    for name, C in settings:
+        columns = at_seeds[:, _first_column(name, carried, n_last) :]
+        regression = _regression(C, columns, spec.max_iter)
+        tried.append(fit_folds(columns, labels.codes, folds, labels.n_classes, regression))
+    said = [predicted_codes(hidden_F) for hidden_F, _ in tried]
+    judged = folds.fold >= 0
+    choice = _simplest_of_the_best(said, labels.codes, judged)
+    name, C = settings[choice]
+    first = _first_column(name, carried, n_last)
+    columns = at_seeds[:, first:]
+    regression = _regression(C, columns, spec.max_iter)
+    inferred = infer_supervised(regression, carried[:, first:], columns, labels, folds)
+    hidden_F = tried[choice][0].copy()
+    for fold in range(folds.n_folds):
+        hidden = folds.hidden(fold)
+        other = _simplest_of_the_best(said, labels.codes, judged & ~hidden)
+        hidden_F[hidden] = tried[other][0][hidden]
+    note = f"features after {'each' if name == 'all' else 'the last'} hop, C = {C:g}"
+    return replace(inferred, hidden_F=hidden_F), note
+
+
+def _first_column(hops: str, carried: da.Array, n_last: int) -> int:
+    """Return where the columns of a setting begin; those of the last hop stand at the end."""
+    return carried.shape[1] - n_last if hops == "last" else 0
+
+
+def _regression(C: float, columns: Any, max_iter: int) -> SupervisedSpec:
+    """Return the regression whose C is that for features with variances that sum to 1.
+
+    `SupervisedModel` scales them to a mean variance of 1: with thousands of words and a few seeds,
+    the penalty would be none.
+    """
+    n_varying = np.count_nonzero(columns.max(axis=0) > columns.min(axis=0))
+    return SupervisedSpec(C=C / max(1, int(n_varying)), max_iter=max_iter)
+
+
+def _simplest_of_the_best(
+    said: list[npt.NDArray[np.int32]], truth: npt.NDArray[np.int32], judged: npt.NDArray[np.bool_]
+) -> int:
+    best = 0
+    if judged.any():
+        for later in range(1, len(said)):
+            pair = (said[later][judged], said[best][judged])
+            if compare_paired(truth[judged], *pair).low > 0.0:
+                best = later
+    return best
 
 
 def _summary(graph: BlockGraph, execution: Execution) -> dict[str, Any]:

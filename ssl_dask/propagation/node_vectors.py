@@ -121,12 +121,17 @@ class NodeVectors:
             bool (C,): classes that have seeds.
         """
         strips = list(self.graph.strips)
-        degree = delayed(_largest_degree, pure=False)
-        largest = max(self.execution.compute([degree(strip) for strip in strips], WHAT))
+        largest = largest_degree(self.graph, self.execution)
         totals = self.total(_volumes, [strips, labels, near], largest)
         volume, inside = totals.reshape(2, -1, self.n_classes)
         cut = np.where(volume > 0, 1.0 - inside / np.maximum(volume, 1), 1.0)
         return np.asarray(cut[:, seeded].mean(axis=1))
+
+
+def largest_degree(graph: BlockGraph, execution: Execution) -> float:
+    """Return the largest degree of a node."""
+    task = delayed(_largest_degree, pure=False)
+    return max(execution.compute([task(strip) for strip in graph.strips], WHAT))
 
 
 def _picked(block: npt.NDArray[Any], columns: npt.NDArray[np.int64]) -> npt.NDArray[Any]:

@@ -19,7 +19,10 @@ from pydantic import Field
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
+from ssl_dask.kernels.class_evidence import UNIT_BITS, unit_totals
+from ssl_dask.kernels.walk_sweep import row_degrees
 from ssl_dask.propagation.engine import MAX_ATTEMPTS
+from ssl_dask.propagation.node_vectors import largest_degree
 from ssl_dask.propagation.solver import PropagationSession, Recurrence
 from ssl_dask.propagation.worker_parts import WorkersChangedError
 from ssl_dask.spec_model import SpecModel
@@ -32,22 +35,32 @@ MAX_FEATURES = 20_000
 Rows = npt.NDArray[np.float32]
 
 
+WALK = Recurrence(
+    name="propagated_features",
+    target=(1.0, 0.0),
+    steps=lambda _: (1.0, 0.0, 0.0, 0.0),
+    settings={},
+    powers=(0.0, 0.0),
+    first=1.0,
+)
+"""Z = D^-1 W X."""
+
+
 class PropagatedFeaturesSpec(SpecModel):
     """Logistic regression over features averaged along the edges (Wu et al. 2019)."""
 
     name: Literal["propagated_features"] = "propagated_features"
     n_hops: Annotated[int, Field(ge=1, le=10)] = 2
     """Edges that features are carried along."""
-    hops: Literal["last", "all"] = "all"
+    hops: Literal["auto", "last", "all"] = "auto"
     """last: the features after n_hops (SGC); all: those after 0, 1, ... n_hops side by side, which
-    tells rows that are unlike their neighbours too (SIGN)."""
-    unit_rows: bool = True
-    """Bring the features of a row after each hop to length 1: means over many neighbours are
-    shorter than those over few."""
-    self_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
-    """What a row keeps of its own at each hop; the rest comes from its neighbours."""
-    C: Annotated[float, Field(gt=0.0)] = 1.0
-    """Inverse strength of the penalty of the regression."""
+    tells rows that are unlike their neighbours too (SIGN). auto: last, unless all says more hidden
+    seeds right than chance explains."""
+    unit_rows: bool = False
+    """Bring the features of a row after each hop to length 1."""
+    C: Annotated[float, Field(gt=0.0)] | Literal["auto"] = "auto"
+    """Inverse strength of the penalty of the regression, for features whose variances sum to 1.
+    auto: 1, unless 100 says more hidden seeds right than chance explains."""
     max_iter: Annotated[int, Field(ge=1)] = 1000
     """Most iterations of the regression's solver."""
 
@@ -57,16 +70,15 @@ def propagated_features(
     X: Any,
     *,
     n_hops: int = 2,
-    hops: Literal["last", "all"] = "all",
-    unit_rows: bool = True,
-    self_share: float = 0.25,
+    hops: Literal["last", "all"] = "last",
+    unit_rows: bool = False,
     execution: Execution | None = None,
 ) -> Rows | da.Array:
-    """Return T^k X, or [X, T X, ..., T^k X] for `hops="all"`, with T = s I + (1 - s) D^-1 W.
+    """Return S^k X, or [X, S X, ..., S^k X] for `hops="all"`.
 
-    The papers put an edge of weight 1 from each row to itself, which depends on the unit of the
-    weights; T keeps the same share s of every row instead. A row without edges keeps its features
-    times s^k.
+    S = (D + w I)^-1/2 (W + w I) (D + w I)^-1/2: each row has an edge to itself that weighs w, the
+    mean weight of an edge. With weights of 1 this is what the papers do, and it does not depend on
+    the unit of the weights. A row without edges keeps its features.
 
     Parameters
     ----------
@@ -81,8 +93,6 @@ def propagated_features(
         "last": d features (SGC); "all": (k + 1) d features (SIGN).
     unit_rows
         Each hop's features of a row are brought to Euclidean length 1, where they are not all 0.
-    self_share
-        s in [0, 1).
     execution
         Where it runs; default: this process.
 
@@ -101,8 +111,8 @@ def propagated_features(
 
     Notes
     -----
-    k (for "all" k (k + 1) / 2) sweeps over d columns, 64 at a time; 4 N d bytes are kept of each
-    hop that is returned. The same bits for any strips, parts and workers.
+    k sweeps over d columns, 64 at a time; 4 N d bytes are kept of each hop that is returned. The
+    same bits for any strips, parts and workers.
 
     References
     ----------
@@ -111,7 +121,9 @@ def propagated_features(
     M. Bronstein, F. Monti: SIGN: Scalable Inception Graph Neural Networks, 2020, eq. 5.
     """
     execution = execution or Execution()
-    PropagatedFeaturesSpec(n_hops=n_hops, hops=hops, self_share=self_share)
+    if hops not in ("last", "all"):
+        raise ValueError(f'hops must be "last" or "all"; got {hops!r}')
+    PropagatedFeaturesSpec(n_hops=n_hops, hops=hops, unit_rows=unit_rows)
     d = int(X.shape[1])
     if X.shape[0] != graph.n_rows:
         raise ValueError(f"X has {X.shape[0]} rows, the graph {graph.n_rows}")
@@ -121,14 +133,19 @@ def propagated_features(
             hint="take fewer: n_features of a text group, n_components of others",
         )
     rows, row_chunks = _row_blocks(graph, X)
-    wanted = range(1, n_hops + 1) if hops == "all" else (n_hops,)
-    groups: list[list[Delayed]] = [rows] if hops == "all" else []
     width = min(d, COLUMNS_AT_ONCE)
+    kept = range(1, n_hops + 1) if hops == "all" else (n_hops,)
+    by_hop: dict[int, list[list[Delayed]]] = {hop: [] for hop in kept}
     with PropagationSession(graph, execution, n_columns=width) as session:
-        for hop in wanted:
-            for first in range(0, d, width):
-                part = [delayed(_columns, pure=False)(b, first, width) for b in rows]
-                groups.append(_carried(session, part, width, hop, self_share))
+        own_weight = _mean_weight(graph, execution)
+        for first in range(0, d, width):
+            part = [delayed(_columns, pure=False)(b, first, width) for b in rows]
+            for hop, found in enumerate(_carried(session, part, width, n_hops, own_weight), 1):
+                if hop in by_hop:
+                    by_hop[hop].append(found)
+    groups = [found for hop in kept for found in by_hop[hop]]
+    if hops == "all":
+        groups.insert(0, rows)
     n_features = d * (n_hops + 1) if hops == "all" else d
     per_hop = -(-d // width)
     joined = [
@@ -163,34 +180,76 @@ def _carried(
     rows: list[Delayed],
     width: int,
     n_hops: int,
-    self_share: float,
-) -> list[Delayed]:
-    """Return T^k of some columns, in the blocks of rows."""
+    own_weight: float,
+) -> list[list[Delayed]]:
+    """Return S X, ..., S^k X of some columns, in the blocks of rows."""
     graph, execution = session.graph, session.execution
-    nodes = rows
-    if graph.order is not None:
-        nodes = graph.order.first_rows_of_nodes(rows, graph.node_chunks, execution)
-    walk = Recurrence(
-        name="propagated_features",
-        target=(1.0, 0.0),
-        steps=lambda _: (1.0 - self_share, self_share, 0.0, 0.0),
-        settings={},
-        powers=(0.0, 0.0),
-        first=1.0,
-    )
     for attempt in range(MAX_ATTEMPTS + 1):
         try:
-            solved = session.solve(
-                walk, dense=nodes, n_classes=width, max_iter=n_hops, tol=None, scale=1.0
-            )
-            found = solved.blocks
+            nodes, hops = rows, []
             if graph.order is not None:
-                return graph.order.rows_of_nodes(found, graph.node_chunks, execution)
-            return execution.persist(found, "features")
+                nodes = graph.order.first_rows_of_nodes(rows, graph.node_chunks, execution)
+            for _ in range(n_hops):
+                nodes = _one_hop(session, nodes, width, own_weight)
+                found = nodes
+                if graph.order is not None:
+                    found = graph.order.rows_of_nodes(nodes, graph.node_chunks, execution)
+                hops.append(found)
+            return hops
         except WorkersChangedError:
             if attempt == MAX_ATTEMPTS:
                 raise
     raise AssertionError("unreachable")
+
+
+def _one_hop(
+    session: PropagationSession, nodes: list[Delayed], width: int, own_weight: float
+) -> list[Delayed]:
+    """Return S X of the nodes. The engine does the walk D^-1 W; the edge to oneself is added."""
+    strips, execution = session.graph.strips, session.execution
+    entering = [
+        delayed(_over_root, pure=False)(strip, block, own_weight)
+        for strip, block in zip(strips, nodes, strict=True)
+    ]
+    entering = execution.persist(entering, "features")
+    solved = session.solve(WALK, dense=entering, n_classes=width, max_iter=1, tol=None, scale=1.0)
+    left = [
+        delayed(_with_itself, pure=False)(strip, own, near, own_weight)
+        for strip, own, near in zip(strips, entering, solved.blocks, strict=True)
+    ]
+    return execution.persist(left, "features")
+
+
+def _mean_weight(graph: BlockGraph, execution: Execution) -> float:
+    """Return the mean weight of an edge, the same bits for any strips; 1 without edges."""
+    largest = largest_degree(graph, execution)
+    task = delayed(_degree_and_edges, pure=False)
+    parts = execution.compute([task(strip, largest) for strip in graph.strips], "features")
+    degree, n_edges = np.sum(parts, axis=0).tolist()
+    return float(degree / 2.0**UNIT_BITS * largest / n_edges) if n_edges else 1.0
+
+
+def _degrees(strip: Any) -> npt.NDArray[np.float64]:
+    """Return the degrees (n, 1); those of nodes without edges are 0, not the engine's 1."""
+    degree = np.where(np.diff(strip.indptr) > 0, row_degrees(strip.indptr, strip.data), 0.0)
+    return np.asarray(degree[:, None])
+
+
+def _degree_and_edges(strip: Any, largest: float) -> npt.NDArray[np.int64]:
+    """Return (sum of the degrees, in steps of `largest` / 2**32, number of stored edges)."""
+    shares = _degrees(strip) / largest
+    return np.array([unit_totals(shares)[0], len(strip.data)])
+
+
+def _over_root(strip: Any, block: Rows, own_weight: float) -> Rows:
+    return (block / np.sqrt(_degrees(strip) + own_weight)).astype(np.float32)
+
+
+def _with_itself(strip: Any, own: Rows, near: Rows, own_weight: float) -> Rows:
+    """Return (D near + w own) / (D + w)^1/2, where near = D^-1 W own."""
+    degree = _degrees(strip)
+    summed = degree * near.astype(np.float64) + own_weight * own.astype(np.float64)
+    return (summed / np.sqrt(degree + own_weight)).astype(np.float32)
 
 
 def _columns(block: Any, first: int, width: int) -> Rows:
