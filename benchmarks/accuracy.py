@@ -160,10 +160,12 @@ def _scikit(data: DataSet, alpha: float) -> Predict:
 
 
 def run_set(
-    data: DataSet, per_class: Sequence[int], draws: Sequence[int]
+    data: DataSet, per_class: Sequence[int], draws: Sequence[int], wanted: Sequence[str]
 ) -> dict[str, dict[int, list[float]]]:
     """Return method -> labels a class -> accuracy of each draw."""
     methods = {**our_methods(data), **peers(data)}
+    if wanted:
+        methods = {name: one for name, one in methods.items() if any(w in name for w in wanted)}
     found: dict[str, dict[int, list[float]]] = {name: defaultdict(list) for name in methods}
     for n in per_class:
         began = time.perf_counter()
@@ -245,6 +247,9 @@ def main() -> None:
     parser.add_argument("--per-class", nargs="+", type=int, default=list(PER_CLASS))
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--first-draw", type=int, default=0)
+    parser.add_argument(
+        "--methods", nargs="+", default=[], help="only those whose names hold one of these words"
+    )
     parser.add_argument("--json", type=Path, help="write all numbers there")
     args = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
@@ -261,7 +266,7 @@ def main() -> None:
             for method, value in graphs[name].items():
                 print(f"{name}  {method}  {value:.4g}")
         else:
-            results[name] = run_set(read_set(args.data, name), args.per_class, draws)
+            results[name] = run_set(read_set(args.data, name), args.per_class, draws, args.methods)
     if results:
         summary(results)
     if args.json is not None:
