@@ -19,7 +19,13 @@ from ssl_dask.graph.neighbour_graph import knn_graph
 from ssl_dask.graph.node_order import NodeOrder
 from ssl_dask.kernels import class_evidence as ce
 from ssl_dask.labels import Labels
-from ssl_dask.propagation import GraphEnsemble, Propagated, graph_ensemble
+from ssl_dask.propagation import (
+    GraphEnsemble,
+    Propagated,
+    ensemble_run,
+    graph_ensemble,
+    second_pass,
+)
 from ssl_dask.propagation.graph_ensemble import ENSEMBLE_WEIGHTS, logistic_regression
 from ssl_dask.propagation.mixing_weights import fitted_weights, stacking_folds
 from tests.oracles import ensemble as oracle
@@ -102,6 +108,43 @@ def test_dense_oracle_below_three_seeds_a_class(
     assert np.mean(plain != want.argmax(axis=1)) > 0.015
     assert len(set(F.argmax(axis=1))) == N_CLASSES
     np.testing.assert_allclose(F.sum(axis=1), 1.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("n_seeds", [3, 6])
+def test_dense_oracle_with_fitted_weights(
+    n_seeds: int,
+    digits: tuple[np.ndarray, np.ndarray],
+    graph: BlockGraph,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # With members solved to 1 %, as they are, logarithms of small shares move the weights a little.
+    monkeypatch.setattr(ensemble_run, "MEMBER_TOL", 1e-5)
+    monkeypatch.setattr(second_pass, "FIRST_SWEEPS", 150)
+    monkeypatch.setattr(second_pass, "NEXT_SWEEPS", 100)
+    X, y = digits
+    labels = labels_of(y, (n_seeds,) * N_CLASSES)
+    classifier = logistic_regression(X, X[labels.rows], labels)
+    found = run(graph, X, labels)
+    W = graph.to_scipy().toarray().astype(np.float64)
+    steep = graph.weighted("steep_gaussian").to_scipy().toarray().astype(np.float64)
+    folds = stacking_folds(labels)
+    want, weights, both = oracle.evidence_fitted(
+        W,
+        steep,
+        labels.to_codes(),
+        N_CLASSES,
+        folds,
+        lambda seen: np.asarray(classifier(seen).compute(), dtype=np.float64),
+    )
+    mine = [found.details["weights"][name] for name in
+            ("far", "near", "classifier", "smoothed_classifier", "far_steep")]  # fmt: skip
+    np.testing.assert_allclose(mine, weights, atol=0.02)
+    np.testing.assert_allclose(found.details["second_pass"], both, atol=0.02)
+    assert np.abs(weights - [1.0, 0.0, 0.0, 0.3, 1.0]).max() > 0.4
+    F = found.F.compute()
+    assert np.abs(F - oracle.softmax(want)).mean() < 0.01
+    assert np.mean(F.argmax(axis=1) == want.argmax(axis=1)) > 0.99
+    assert len(set(F.argmax(axis=1))) == N_CLASSES
 
 
 @pytest.mark.parametrize("per_class", [(2,) * N_CLASSES, (6,) * N_CLASSES])
