@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from ssl_dask.propagation.label_propagation import LabelPropagation as LabelPropagation
     from ssl_dask.propagation.label_spreading import LabelSpreading as LabelSpreading
+    from ssl_dask.propagation.modified_adsorption import ModifiedAdsorption as ModifiedAdsorption
     from ssl_dask.propagation.poisson import PoissonLearning as PoissonLearning
     from ssl_dask.propagation.poisson_mbo import PoissonMBO as PoissonMBO
     from ssl_dask.propagation.propagated_features import propagated_features as propagated_features
@@ -43,6 +44,7 @@ _HOMES = {
     "LabelPropagationRegressor": "ssl_dask.propagation.harmonic_regression",
     "LabelSpreading": "ssl_dask.propagation.label_spreading",
     "Labels": "ssl_dask.labels",
+    "ModifiedAdsorption": "ssl_dask.propagation.modified_adsorption",
     "PoissonLearning": "ssl_dask.propagation.poisson",
     "PoissonMBO": "ssl_dask.propagation.poisson_mbo",
     "RunResult": "ssl_dask.pipeline.run",

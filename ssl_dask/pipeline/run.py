@@ -230,6 +230,7 @@ def _six_steps(
     )
 
     clock.stage("decision")
+    labelled_by = (inferred.answered_by or spec.method).model_dump()["name"]
     block_output = BlockOutput(
         reader=data.reader,
         columns=data.carried,
@@ -241,6 +242,7 @@ def _six_steps(
         calibration=calibration,
         decision=spec.decision,
         source="supervised" if spec.method.name == "supervised" else "propagated",
+        no_evidence="dummy_label" if labelled_by == "modified_adsorption" else "low_mass",
         islands=inferred.islands,
         truth=spec.input.truth,
         sampled=picks.sampled,

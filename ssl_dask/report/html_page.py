@@ -24,6 +24,7 @@ REASON_WORDS = {
     "low_mass": "too far from any seed",
     "tie": "tie between classes",
     "below_threshold": "probability too low",
+    "dummy_label": "too little evidence: the dummy label outweighs every class",
 }
 SOURCE_WORDS = {"seed": "given", "propagated": "propagated", "supervised": "supervised"}
 BASELINE = "the supervised baseline"
