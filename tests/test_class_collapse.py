@@ -238,3 +238,29 @@ def test_a_classifier_that_names_one_class(tmp_path: Path, policy: str) -> None:
         assert not (tmp_path / "out" / "latest").exists()
     else:
         assert "1 of 2 classes" in run_job(job).report.warnings[0]
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_no_method_leans_on_its_cap_or_swings_between_two_sides(name: str) -> None:
+    # Every edge joins the two sides: a plain walk would swing between them for ever.
+    rng = np.random.default_rng(3)
+    half, n_classes = 60, 3
+    kind = rng.integers(0, n_classes, 2 * half)
+    kind[:n_classes] = kind[half : half + n_classes] = np.arange(n_classes)
+    B = rng.random((half, half)) < np.where(kind[:half, None] == kind[half:], 0.6, 0.04)
+    W = sp.block_array([[None, B], [B.T, None]]).astype(np.float32)
+    codes = np.where(np.arange(2 * half) % half < n_classes, kind, -1)
+    labels = Labels.from_codes(codes, np.arange(n_classes))
+    graph = BlockGraph.from_scipy(sp.csr_array(W))
+    method = METHODS[name]
+    parameters = method.spec(name=name).model_dump(exclude={"name"})
+    if method.wants_classifier:
+        parameters.pop("classifier")
+    found = method.run(graph, labels, **parameters)
+    assert found.converged
+    answer = found.F.compute()
+    assert right(answer.argmax(axis=1), kind, codes) > 0.9
+    if "max_iter" in parameters:
+        parameters["max_iter"] *= 2
+        again = method.run(graph, labels, **parameters)
+        assert (again.n_iter, again.F.compute().tobytes()) == (found.n_iter, answer.tobytes())
