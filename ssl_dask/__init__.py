@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from ssl_dask.graph.attached_rows import attach_rows as attach_rows
     from ssl_dask.graph.block_graph import BlockGraph as BlockGraph
     from ssl_dask.graph.entity_graph import entity_graph as entity_graph
     from ssl_dask.graph.graph_sum import sum_graphs as sum_graphs
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     )
     from ssl_dask.propagation.label_propagation import LabelPropagation as LabelPropagation
     from ssl_dask.propagation.label_spreading import LabelSpreading as LabelSpreading
+    from ssl_dask.propagation.modified_adsorption import ModifiedAdsorption as ModifiedAdsorption
+    from ssl_dask.propagation.new_rows import new_row_distributions as new_row_distributions
     from ssl_dask.propagation.poisson import PoissonLearning as PoissonLearning
     from ssl_dask.propagation.poisson_mbo import PoissonMBO as PoissonMBO
     from ssl_dask.propagation.propagated_features import propagated_features as propagated_features
@@ -43,13 +46,16 @@ _HOMES = {
     "LabelPropagationRegressor": "ssl_dask.propagation.harmonic_regression",
     "LabelSpreading": "ssl_dask.propagation.label_spreading",
     "Labels": "ssl_dask.labels",
+    "ModifiedAdsorption": "ssl_dask.propagation.modified_adsorption",
     "PoissonLearning": "ssl_dask.propagation.poisson",
     "PoissonMBO": "ssl_dask.propagation.poisson_mbo",
     "RunResult": "ssl_dask.pipeline.run",
     "RoutedIndex": "ssl_dask.graph.routed_index",
+    "attach_rows": "ssl_dask.graph.attached_rows",
     "entity_graph": "ssl_dask.graph.entity_graph",
     "knn_graph": "ssl_dask.graph.neighbour_graph",
     "load_job": "ssl_dask.job_spec",
+    "new_row_distributions": "ssl_dask.propagation.new_rows",
     "propagated_features": "ssl_dask.propagation.propagated_features",
     "rbf_graph": "ssl_dask.graph.rbf_graph",
     "run_job": "ssl_dask.pipeline.run",

@@ -142,3 +142,8 @@ def test_blocks_do_not_matter(cuts: list[int], threshold: float | None, seed: in
     assert ((whole.label >= 0) == (whole.source > 0)).all()
     assert ((whole.label >= 0) == (whole.reason == 0)).all()
     assert (whole.label[seeds] == codes).all()
+
+
+def test_a_method_names_why_rows_have_no_evidence() -> None:
+    _, reasons = names(decide(DecisionSpec(), no_evidence="dummy_label"))
+    assert reasons[2:5] == ["dummy_label", "no_path_to_seed", "tie"]

@@ -16,7 +16,7 @@ from distributed import Client, LocalCluster
 
 from ssl_dask.errors import QualityError, ResumeMismatchError
 from ssl_dask.job_spec import load_job
-from ssl_dask.pipeline import RunResult, inference, rebuild_report, run_job
+from ssl_dask.pipeline import RunResult, propagation_run, rebuild_report, run_job
 from ssl_dask.propagation import METHODS
 from ssl_dask.report.run_report import RunReport
 from tests.made_job import (
@@ -281,8 +281,8 @@ def test_same_answer_on_the_workers_and_in_this_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     answers, places = [], []
-    for size in (inference.IN_PROCESS_BYTES, 0):
-        monkeypatch.setattr(inference, "IN_PROCESS_BYTES", size)
+    for size in (propagation_run.IN_PROCESS_BYTES, 0):
+        monkeypatch.setattr(propagation_run, "IN_PROCESS_BYTES", size)
         job = made_job(rows, tmp_path / f"out-{size}", **JOBS[name])
         job["input"]["block_rows"] = 50
         heard = Heard()
@@ -463,7 +463,7 @@ def test_a_run_goes_on_from_its_checkpoints(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if where == "the workers":
-        monkeypatch.setattr(inference, "IN_PROCESS_BYTES", 0)
+        monkeypatch.setattr(propagation_run, "IN_PROCESS_BYTES", 0)
     options = {"method": {"name": method}}
     whole = Heard()
     undisturbed = run_job(

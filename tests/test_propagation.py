@@ -454,19 +454,3 @@ def test_the_registry_fits_the_functions() -> None:
             assert signature[parameter].default == default
         with pytest.raises(ValueError, match="extra"):
             method.spec(name=name, no_such_key=1)
-
-
-def test_a_collapse_is_among_the_warnings() -> None:
-    # Two cliques with a seed each and a long tail of rows that hangs on the first.
-    clique = np.ones((10, 10)) - np.eye(10)
-    W = np.asarray(sp.block_diag([clique, clique, path_graph(480).toarray()]).todense())
-    for a, b in ((0, 10), (1, 20)):
-        W[a, b] = W[b, a] = 1.0
-    codes = np.full(500, -1)
-    codes[[5, 15]] = 0, 1
-    graph = BlockGraph.from_scipy(sp.csr_array(W.astype(np.float32)))
-    found = run("label_propagation", graph, codes, tol=1e-2)
-    assert (found.F.compute().argmax(axis=1) == 0).mean() > 0.95
-    assert len(found.warnings) == 1
-    assert "may have collapsed into one" in found.warnings[0]
-    assert run("label_spreading", BlockGraph.from_scipy(clique), codes[:10]).warnings == []

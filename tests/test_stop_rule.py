@@ -9,7 +9,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 from ssl_dask.kernels.propagation_step import SweepCounts
 from ssl_dask.propagation.conjugate_gradients import ConjugateScalars
 from ssl_dask.propagation.part_run import conjugate_scalars
-from ssl_dask.propagation.stop_rule import StopRule, collapse_of, next_check
+from ssl_dask.propagation.stop_rule import StopRule, next_check
 
 
 def counts(changed: int, residual: float, step: float = 0.1) -> SweepCounts:
@@ -51,18 +51,6 @@ def test_rounding_ends_it_too() -> None:
         assert rule.reason is None
         rule.observe(counts(0, 1e-8, step=1e-8))
     assert rule.reason == "rounding"
-
-
-def test_a_collapse_is_told() -> None:
-    prior = np.array([0.25, 0.25, 0.5])
-    assert collapse_of((0.3, 0.2, 0.5), prior) is None
-    assert collapse_of((0.0, 0.06, 0.9), prior) is None
-    assert collapse_of((0.0, 0.0, 0.0), prior) is None
-    assert collapse_of((0.0, 0.0, 1.0), np.array([0.0, 0.0, 1.0])) is None
-    said = collapse_of((0.72, 0.01, 0.01), prior)
-    assert said is not None
-    assert "class 0 (by position) has 97.3% of the rows that got a label" in said
-    assert "25.0% of the seeds" in said
 
 
 def test_conjugate_scalars_know_the_smallest_eigenvalue() -> None:

@@ -21,6 +21,13 @@ class DecisionSpec(SpecModel):
     order of the classes, and keeps the reason `tie` beside the label. A row that no seed reaches
     stays unlabelled either way: its label would be an invention."""
 
+    on_collapse: Literal["switch", "warn", "error"] = "switch"
+    """What happens where most classes, by their shares of the seeds, get next to no row, and hidden
+    seeds do not contradict. `switch`: the classes are told apart by class mass normalisation,
+    balanced spreading or Poisson learning, which the report says; where these collapse too, and
+    for `error`, the run fails with exit code 8. `warn` writes the labels as they are. Methods that
+    look at features themselves have no other to switch to: for them `switch` is `warn`."""
+
     review_budget: int | None = Field(default=None, ge=1, le=1_000_000)
     """How many rows to propose for labelling by hand, best first. Default: none."""
 

@@ -5,7 +5,8 @@ Order of precedence, first match wins:
 1. a seed keeps the label that was given: source `seed`, probability 1 and margin 1 by definition,
    because the given label is taken as right;
 2. `no_path_to_seed`: the row's component of the graph holds no seed;
-3. `low_mass`: connected to a seed, yet its row of F is all zeros;
+3. `low_mass`: connected to a seed, yet its row of F is all zeros; `dummy_label` where the method
+   says so by a dummy label that outweighs every class;
 4. `tie`: the two largest values of its row of F are equal within `TIE_MARGIN`;
 5. `below_threshold`: the probability is under `min_probability`;
 6. otherwise the most likely class.
@@ -29,7 +30,14 @@ from ssl_dask.labels import UNLABELLED
 SOURCES: tuple[str, ...] = ("none", "seed", "propagated", "supervised")
 """Where a label comes from; the position is the code. `none`: the row has no label."""
 
-REASONS: tuple[str, ...] = ("none", "no_path_to_seed", "low_mass", "tie", "below_threshold")
+REASONS: tuple[str, ...] = (
+    "none",
+    "no_path_to_seed",
+    "low_mass",
+    "tie",
+    "below_threshold",
+    "dummy_label",
+)
 """Why a row abstained; the position is the code. `none`: nothing to report."""
 
 _SOURCE = {name: np.uint8(code) for code, name in enumerate(SOURCES)}
@@ -79,6 +87,7 @@ def decide_block(
     spec: DecisionSpec,
     *,
     source: str = "propagated",
+    no_evidence: str = "low_mass",
     keep_probabilities: bool = False,
 ) -> Decided:
     """Decide the rows of one block; a row's answer depends on that row alone.
@@ -98,6 +107,8 @@ def decide_block(
         Threshold and abstention.
     source
         What labels other than the seeds' are written down as, one of `SOURCES`.
+    no_evidence
+        Why rows of zeros abstain that a path joins with a seed, one of `REASONS`.
     keep_probabilities
         Whether to return the probabilities of all classes, 4 n C bytes more.
     """
@@ -112,7 +123,7 @@ def decide_block(
         # number finds the same rows.
         reason[probability < np.float32(spec.min_probability)] = _REASON["below_threshold"]
     reason[tie] = _REASON["tie"]
-    reason[~evidence] = _REASON["low_mass"]
+    reason[~evidence] = _REASON[no_evidence]
     if component_has_seed is not None:
         reason[~component_has_seed] = _REASON["no_path_to_seed"]
         evidence = evidence & component_has_seed

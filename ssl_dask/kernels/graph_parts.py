@@ -95,6 +95,9 @@ def part_of_strips(
 
     Notes
     -----
+    A column after the last node, `cuts[-1]`, is the ground: it has no row, is in every halo and
+    scores 0, so that what a node gives to it is lost.
+
     Memory: 8 bytes an entry for the part, 4 if it is the only one, and as much for the time.
     """
     start, stop = cuts[number], cuts[number + 1]
@@ -107,7 +110,9 @@ def part_of_strips(
             runs.append((low - start, indptr - indptr[0], strip.indices[entries], strip, entries))
     alone = len(cuts) == 2
     halo = np.zeros(0, dtype=np.int64)
-    if not alone:
+    if alone and runs and strips[0].shape[1] > stop:
+        halo = np.array([stop], dtype=np.int64)
+    elif not alone:
         outside = [np.unique(ids[(ids < start) | (ids >= stop)]) for _, _, ids, _, _ in runs]
         halo = np.unique(np.concatenate([halo, *outside])).astype(np.int64)
     pieces = []

@@ -34,7 +34,7 @@ class BlockOutput:
         Where and how a part is written.
     labels
         The seeds.
-    calibration, decision, source, islands
+    calibration, decision, source, no_evidence, islands
         See `decide_block` and `review_block`.
     truth
         Column of the true classes, or None.
@@ -52,6 +52,7 @@ class BlockOutput:
     calibration: Calibration
     decision: DecisionSpec
     source: str
+    no_evidence: str
     islands: Mapping[int, int]
     truth: str | None
     sampled: npt.NDArray[np.int64]
@@ -113,6 +114,7 @@ def write_block(
         output.calibration,
         output.decision,
         source=output.source,
+        no_evidence=output.no_evidence,
         keep_probabilities=output.schema.probabilities,
     )
     truth = None

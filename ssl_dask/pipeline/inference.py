@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dask.array as da
@@ -28,26 +27,18 @@ from ssl_dask.graph.graph_diagnostics import Components, graph_summary, seed_agr
 from ssl_dask.graph.node_order import NodeOrder
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
+from ssl_dask.pipeline.propagation_run import PropagationRun
 from ssl_dask.pipeline.row_joins import joined_rows
 from ssl_dask.pipeline.stored_graph import StoredGraph
-from ssl_dask.propagation import METHODS, Propagated
-from ssl_dask.propagation.ensemble_run import SeedClassifier
-from ssl_dask.propagation.graph_ensemble import logistic_regression
-from ssl_dask.propagation.solver import Resume
-from ssl_dask.propagation.worker_parts import WorkersChangedError
 from ssl_dask.round_record import RoundRecord
-from ssl_dask.storage.checkpoint import Checkpoint, Checkpoints, load_block, save_block
+from ssl_dask.spec_model import SpecModel
+from ssl_dask.storage.checkpoint import Checkpoints
 from ssl_dask.storage.column_reader import ColumnReader
 from ssl_dask.storage.durable_files import storage_errors
 from ssl_dask.storage.edge_file import EdgeFile
 
 GRAPH_CHECKPOINT = "graph"
-STATE_CHECKPOINT = "propagation"
-RESULT_CHECKPOINT = "distributions"
-MAX_ATTEMPTS = 5
 ISLANDS_TOLD = 100
-IN_PROCESS_BYTES = 160 * 2**20
-"""A graph and its class distributions of no more than this are propagated in this process."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +67,8 @@ class Inferred:
         In how many folds a solver of its own did not settle on the seeds that were left.
     warnings
         What a person should know of the propagation, a sentence each.
+    answered_by
+        The method that labelled in the place of the job's, whose classes had collapsed; else None.
     """
 
     F: da.Array
@@ -89,6 +82,7 @@ class Inferred:
     seconds: Mapping[str, float]
     folds_not_converged: int = 0
     warnings: tuple[str, ...] = ()
+    answered_by: SpecModel | None = None
 
 
 def build_graph(
@@ -157,38 +151,17 @@ def infer_on_graph(
     ------
     ComputeError
         Workers were lost or ran out of memory.
+    QualityError
+        Classes have collapsed, and the job does not take that, see `decision.on_collapse`.
     """
     began = time.perf_counter()
     components = graph.components(execution)
     summary = {**graph.settings, **graph_summary(graph, execution, components)}
     diagnosed = time.perf_counter()
     listener.stage("propagation")
-    method = METHODS[spec.method.name]
-    hidden = [folds.hidden(fold) for fold in range(folds.n_folds)]
-    near, where = _nearest_place(graph, labels.n_classes * (1 + len(hidden)), execution, listener)
-    parameters = spec.method.model_dump(exclude={"name"})
-    if method.wants_classifier:
-        wanted = parameters.pop("classifier") != "none"
-        classifier = logistic_regression(X, X_seeds, labels) if wanted else None
-        if classifier is not None:
-            classifier = _scored_nearby(classifier, execution, where)
-        parameters["classifier"] = classifier
-    run = partial(
-        method.run,
-        near,
-        labels,
-        **parameters,
-        hidden=hidden,
-        execution=where,
-        on_round=listener.round,
-        checkpoint=partial(_save_state, checkpoints, where, listener),
-    )
-    found = _run_until_kept(run, where, checkpoints, listener)
-    for warning in found.warnings:
-        listener.event("propagation_warning", level="warning", message=warning)
-    hidden_F = np.zeros((labels.n_seeds, labels.n_classes), dtype=np.float32)
-    for mask, rows in zip(hidden, found.fold_F, strict=True):
-        hidden_F[mask] = rows
+    run = PropagationRun(graph, X, X_seeds, labels, folds, execution, checkpoints, listener)
+    answer = run.uncollapsed(spec.method, spec.decision.on_collapse)
+    found = answer.found
     reached, n_without, islands = _seed_components(
         components, graph.order, labels, row_chunks, execution
     )
@@ -205,32 +178,16 @@ def infer_on_graph(
     return Inferred(
         F=found.F.rechunk((tuple(row_chunks), -1)),
         has_seed=reached,
-        hidden_F=hidden_F,
+        hidden_F=answer.hidden_F,
         records=found.records,
         converged=found.converged,
         stop_reason=found.reason,
         graph=summary,
         islands=islands,
         seconds={"diagnose": diagnosed - began, "propagate": time.perf_counter() - diagnosed},
-        warnings=tuple(found.warnings),
+        warnings=answer.warnings,
+        answered_by=answer.answered_by,
     )
-
-
-def _scored_nearby(
-    classifier: SeedClassifier, execution: Execution, where: Execution
-) -> SeedClassifier:
-    """Return a classifier whose answers lie where the propagation runs; X may lie on workers."""
-    if where is execution:
-        return classifier
-
-    def score(seen: npt.NDArray[np.bool_]) -> da.Array:
-        rows = classifier(seen)
-        blocks = list(rows.to_delayed(optimize_graph=False).ravel())
-        return da.concatenate(
-            [da.from_array(values) for values in execution.compute(blocks, "classifier")]
-        )
-
-    return score
 
 
 def infer_supervised(
@@ -266,123 +223,6 @@ def infer_supervised(
         seconds={},
         folds_not_converged=not_converged,
     )
-
-
-def _run_until_kept(
-    run: Callable[..., Propagated],
-    execution: Execution,
-    checkpoints: Checkpoints,
-    listener: RunListener,
-) -> Propagated:
-    """Propagate, and write F to files where it was found on workers.
-
-    A worker that is lost takes its scores with it, and they cannot be computed again by what comes
-    after: until F is written, the propagation is gone on with from its last checkpoint.
-    """
-    for attempt in itertools.count(1):
-        found = run(resume=_load_state(checkpoints, execution, listener))
-        if execution.client is None:
-            return found
-        try:
-            return replace(found, F=_kept_F(found.F, execution, checkpoints, listener))
-        except WorkersChangedError:
-            listener.event("worker_lost", level="warning", name=RESULT_CHECKPOINT)
-            if attempt == MAX_ATTEMPTS:
-                raise
-    raise AssertionError("the loop above ends by itself")
-
-
-def _kept_F(
-    F: da.Array, execution: Execution, checkpoints: Checkpoints, listener: RunListener
-) -> da.Array:
-    """Write F, one file a block, and return it as read from there."""
-    folder = checkpoints.new(RESULT_CHECKPOINT)
-    blocks = F.to_delayed(optimize_graph=False).ravel()
-    save = delayed(save_block, pure=False)
-    tasks = [save(folder, index, block) for index, block in enumerate(blocks)]
-    execution.compute(tasks, "checkpoint")
-    kept = checkpoints.commit(RESULT_CHECKPOINT, folder, {})
-    listener.event("checkpoint_written", name=RESULT_CHECKPOINT)
-    load = delayed(load_block, pure=False)
-    shapes = [(n, F.shape[1]) for n in F.chunks[0]]
-    return da.concatenate(
-        [
-            da.from_delayed(load(kept.folder, index), shape, dtype=np.float32)
-            for index, shape in enumerate(shapes)
-        ]
-    )
-
-
-def _nearest_place(
-    graph: BlockGraph, n_columns: int, execution: Execution, listener: RunListener
-) -> tuple[BlockGraph, Execution]:
-    """Bring a small graph into this process: its sweeps take less time than a message to a worker.
-
-    The answer has the same bits in both places.
-    """
-    # Two arrays of scores, of 8 bytes at most, and what is cut from them.
-    size = 8 * graph.n_edges + 3 * 8 * graph.n_nodes * n_columns
-    if graph.order is not None:
-        size += 8 * graph.n_rows
-    near = execution.client is None or size <= IN_PROCESS_BYTES
-    listener.event("propagates", where="this process" if near else "the workers", bytes=size)
-    if execution.client is None or not near:
-        return graph, execution
-
-    def held(blocks: Sequence[Delayed]) -> tuple[Delayed, ...]:
-        values = execution.compute(blocks, "fetch graph")
-        return tuple(delayed(value, pure=False, traverse=False) for value in values)
-
-    order = graph.order
-    if order is not None:
-        order = replace(order, blocks=held(order.blocks))
-    alternatives = {name: held(weights) for name, weights in graph.alternatives.items()}
-    return graph.with_strips(held(graph.strips), order, alternatives), Execution()
-
-
-def _save_state(
-    checkpoints: Checkpoints,
-    execution: Execution,
-    listener: RunListener,
-    iteration: int,
-    state: list[list[Delayed]],
-    meta: dict[str, Any],
-) -> Resume:
-    """Write the state; return it as read from there."""
-    folder = checkpoints.new(STATE_CHECKPOINT)
-    save = delayed(save_block, pure=False)
-    tasks = [
-        save(folder, index, block, kind=f"state{part}")
-        for part, blocks in enumerate(state)
-        for index, block in enumerate(blocks)
-    ]
-    execution.compute(tasks, "checkpoint")
-    shape = {"iteration": iteration, "parts": [len(blocks) for blocks in state], "solver": meta}
-    kept = checkpoints.commit(STATE_CHECKPOINT, folder, shape)
-    listener.event("checkpoint_written", name=STATE_CHECKPOINT, iteration=iteration)
-    return _state_of(kept)
-
-
-def _load_state(
-    checkpoints: Checkpoints, execution: Execution, listener: RunListener
-) -> tuple[int, list[list[Delayed]], Mapping[str, Any]] | None:
-    found = checkpoints.find(STATE_CHECKPOINT)
-    if found is None:
-        return None
-    iteration, state, meta = _state_of(found)
-    held = [execution.persist(blocks, "resume") for blocks in state]
-    listener.event("checkpoint_used", name=STATE_CHECKPOINT, iteration=iteration)
-    return iteration, held, meta
-
-
-def _state_of(kept: Checkpoint) -> tuple[int, list[list[Delayed]], Mapping[str, Any]]:
-    """Return what `PropagationSession.solve` goes on from; blocks are read where they are used."""
-    load = delayed(load_block, pure=False)
-    state = [
-        [load(kept.folder, index, kind=f"state{part}") for index in range(count)]
-        for part, count in enumerate(kept.meta["parts"])
-    ]
-    return kept.meta["iteration"], state, kept.meta["solver"]
 
 
 def _seed_components(

@@ -9,6 +9,7 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 
+from ssl_dask.errors import QualityError
 from ssl_dask.evaluation.baselines import SupervisedBaseline
 from ssl_dask.evaluation.hidden_seeds import HiddenSeeds
 from ssl_dask.evaluation.metrics import (
@@ -21,6 +22,9 @@ from ssl_dask.evaluation.metrics import (
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
+from ssl_dask.propagation import METHODS
+from ssl_dask.propagation.class_collapse import find_collapse
+from ssl_dask.propagation.class_shares import expected_rows
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,46 @@ def judge(
         score_predictions(truth, theirs, names, confidence),
         compare_paired(truth, given, theirs, confidence),
     )
+
+
+def warn_of_classes_gone(
+    spec: JobSpec,
+    labels: Labels,
+    folds: HiddenSeeds,
+    hidden_F: npt.NDArray[np.float32],
+    class_rows: npt.NDArray[np.int64],
+) -> tuple[str, ...]:
+    """Return a warning where classes have got next to no row, and hidden seeds do not contradict.
+
+    For methods that look at features: those on a graph are judged, and switched, before.
+
+    Parameters
+    ----------
+    class_rows
+        int64 (C,): rows that were decided, by class, seeds included.
+
+    Raises
+    ------
+    QualityError
+        The job says `on_collapse: error`.
+    """
+    if spec.method.name in METHODS:
+        return ()
+    others = class_rows - labels.class_counts()
+    collapse = find_collapse(others, expected_rows(spec.method, labels))
+    if collapse is None:
+        return ()
+    hidden = [folds.hidden(fold) for fold in range(folds.n_folds)]
+    collapse = collapse.judged(labels, hidden, hidden_F)
+    if collapse.contradicted:
+        return ()
+    if spec.decision.on_collapse == "error":
+        raise QualityError(
+            f"the classes have collapsed into few: {collapse.sentence()}",
+            hint="label more rows of the classes that are gone, or take other features or another"
+            " method; decision.on_collapse: warn writes the labels as they are",
+        )
+    return (f"{collapse.sentence()}.",)
 
 
 def class_names(labels: Labels) -> list[str]:

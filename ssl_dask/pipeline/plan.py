@@ -12,6 +12,7 @@ from ssl_dask.graph.graph_estimate import GraphEstimate, estimate_graph
 from ssl_dask.graph.graph_spec import GraphPartSpec, OneGraphSpec
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.pipeline.inputs import Inputs, plan_blocks
+from ssl_dask.pipeline.method_estimate import estimate_method
 from ssl_dask.storage.dataset import Dataset
 from ssl_dask.storage.edge_file import EdgeFile
 from ssl_dask.storage.output_path import check_output_path
@@ -27,7 +28,6 @@ SWEEP_PRODUCTS_PER_SECOND = 700e6
 START_SECONDS = 8.0
 # What footers do not tell.
 NONZEROS_PER_TEXT = 100
-SWEEPS = 60
 CLASSES_GUESSED = 10
 
 Rows = list[tuple[str, str]]
@@ -91,6 +91,10 @@ def plan_job(spec: JobSpec) -> Rows:
     seconds = START_SECONDS + (passes + 1) * size / READ_BYTES_PER_SECOND / slots
     seconds += values / VALUES_PER_SECOND / slots
     moved = disk = 0
+    method = estimate_method(
+        spec, n_rows=layout.n_rows, n_features=width.columns, n_classes=_n_classes(spec)
+    )
+    n_nodes, n_edges = layout.n_rows, 0.0
     if spec.graph is not None and spec.graph.path is not None:
         rows.append(("graph", f"stored in {spec.graph.path}"))
     elif spec.graph is not None:
@@ -108,17 +112,20 @@ def plan_job(spec: JobSpec) -> Rows:
         for part, one in zip(spec.graph.each(), estimates, strict=False):
             rows.append(("graph", _graph(part, one, edge_files)))
         graph = estimates[-1]
-        columns = CLASSES_GUESSED * (1 + spec.evaluation.folds)
-        tasks += sum(one.tasks for one in estimates) + SWEEPS * (graph.strips + 1)
+        n_edges = graph.graph_bytes / 8
+        tasks += sum(one.tasks for one in estimates) + method.sweeps * (graph.strips + 1)
         moved += sum(one.bytes_moved for one in estimates)
-        moved += SWEEPS * layout.n_rows * 4 * columns * (workers - 1)
+        moved += method.sweeps * layout.n_rows * 4 * method.columns * (workers - 1)
         needed = max(needed, *(one.memory_per_task for one in estimates))
         disk += max(one.disk_bytes for one in estimates)
-        products = SWEEPS * columns * graph.graph_bytes / 8
         seconds += sum(one.seconds_per_slot for one in estimates) / slots
         seconds += sum(one.flops for one in estimates) / GRAPH_FLOPS_PER_SECOND / slots
-        seconds += products / SWEEP_PRODUCTS_PER_SECOND / slots
+    seconds += method.sweeps * method.columns * n_edges / SWEEP_PRODUCTS_PER_SECOND / slots
+    seconds += layout.n_rows * method.row_flops / GRAPH_FLOPS_PER_SECOND / slots
+    needed_by_method = method.bytes_of_worker(n_nodes, n_edges, workers)
     rows += [
+        ("method", f"{spec.method.name}: {method.time}"),
+        ("memory of the method", f"about {_size(needed_by_method)} a worker: {method.memory}"),
         ("tasks", f"about {tasks:,}"),
         ("bytes moved", f"about {_size(moved)} between workers"),
         ("disk while it runs", f"about {_size(disk)} beside the output"),
@@ -127,6 +134,11 @@ def plan_job(spec: JobSpec) -> Rows:
         ("output", f"{len(layout.blocks):,} parts in {spec.output.path}"),
     ]
     return rows
+
+
+def _n_classes(spec: JobSpec) -> int:
+    """Return the number of classes, a guess where the job does not name them."""
+    return CLASSES_GUESSED if spec.input.classes is None else len(spec.input.classes)
 
 
 def feature_width(spec: JobSpec, dataset: Dataset) -> Width:

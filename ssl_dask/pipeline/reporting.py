@@ -69,9 +69,12 @@ def build_report(
     labels = data.labels
     names = class_names(labels)
     score = merge_scores(result.score for result in results)
+    used = inferred.answered_by or spec.method
+    parameters = used.model_dump()
     method = MethodSummary(
-        name=spec.method.name,
-        parameters=spec.method.model_dump(exclude={"name"}),
+        name=parameters.pop("name"),
+        parameters=parameters,
+        asked_for=None if inferred.answered_by is None else spec.method.name,
         converged=inferred.converged if inferred.records else None,
         stopped=STOP_WORDS[inferred.stop_reason],
         rounds=tuple(inferred.records),
@@ -108,8 +111,8 @@ def build_report(
         evaluation=evaluation,
         picture=_picture(picks, labels, results),
         warnings=(
-            *quality_warnings(method, calibration, seeds, decision, evaluation),
             *inferred.warnings,
+            *quality_warnings(method, calibration, seeds, decision, evaluation),
             *_graph_warnings(inferred.graph, data.layout.n_rows),
             *no_signal_warnings(inferred.graph, seeds, evaluation),
         ),

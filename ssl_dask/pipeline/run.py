@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
 import multiprocessing
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from ssl_dask.cluster import versions
 from ssl_dask.console import RunListener, Silent
 from ssl_dask.decision.calibration import fit_calibration
 from ssl_dask.decision.review_queue import ReviewQueue, merge_review
+from ssl_dask.evaluation.block_scores import merge_scores
 from ssl_dask.evaluation.hidden_seeds import HiddenSeeds, hide_seeds
 from ssl_dask.execution import Execution
 from ssl_dask.features.views import FeatureView, describe, join
@@ -36,9 +35,10 @@ from ssl_dask.pipeline.inference import (
 )
 from ssl_dask.pipeline.inputs import Inputs, ReadData, read_inputs, result_schema
 from ssl_dask.pipeline.job_client import check_shared_folder, job_client
-from ssl_dask.pipeline.judging import Judged, judge
+from ssl_dask.pipeline.judging import Judged, judge, warn_of_classes_gone
 from ssl_dask.pipeline.reporting import build_report
 from ssl_dask.pipeline.row_picks import RowPicks, pick
+from ssl_dask.pipeline.run_clock import RunClock
 from ssl_dask.propagation import METHODS
 from ssl_dask.report.charts import picture_rows
 from ssl_dask.report.html_page import render_page
@@ -72,52 +72,6 @@ class RunResult:
     run_id: str
     report: RunReport = field(repr=False)
     already_done: bool
-
-
-class _Clock:
-    """Passes stages on to the listener and keeps how long each took."""
-
-    def __init__(self, listener: RunListener) -> None:
-        self.listener = listener
-        self.name = "validate"
-        self.run_id: str | None = None
-        self.started = datetime.datetime.now(datetime.UTC)
-        self._began = self._stage_began = time.perf_counter()
-        self._seconds: dict[str, float] = {}
-        listener.stage(self.name)
-
-    def stage(self, name: str) -> None:
-        self._close()
-        self.name = name
-        self.listener.stage(name)
-
-    def begin(self, run_id: str) -> None:
-        self.run_id = run_id
-        self.listener.begin(run_id)
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        self.listener.progress(what, done, total)
-
-    def round(self, record: Any) -> None:
-        self.listener.round(record)
-
-    def event(self, name: str, /, *, level: str = "info", **fields: Any) -> None:
-        self.listener.event(name, level=level, **fields)
-
-    def warn(self, message: str) -> None:
-        self.event("warning", level="warning", message=message)
-
-    def _close(self) -> None:
-        now = time.perf_counter()
-        self._seconds[self.name] = self._seconds.get(self.name, 0.0) + now - self._stage_began
-        self._stage_began = now
-
-    def seconds(self) -> dict[str, float]:
-        self._close()
-        return dict(self._seconds)
-
-    def total(self) -> float:
-        return time.perf_counter() - self._began
 
 
 def run_job(
@@ -167,7 +121,7 @@ def run_job(
         )
     if dashboard and client is not None:
         raise ValueError("dashboard goes with a cluster of this process; a client brings its own")
-    clock = _Clock(listener or Silent())
+    clock = RunClock(listener or Silent())
     try:
         spec = _as_spec(job, overrides)
         return _run(spec, clock, client, resume=resume, force=force, dashboard=dashboard)
@@ -187,7 +141,7 @@ def _as_spec(job: JobSpec | Mapping[str, Any] | str | Path, overrides: Sequence[
 
 def _run(
     spec: JobSpec,
-    clock: _Clock,
+    clock: RunClock,
     client: Client | None,
     *,
     resume: bool,
@@ -204,6 +158,7 @@ def _run(
         mark = _fingerprint(spec, inputs)
         done = None if force else _already_done(output, mark)
         if done is not None:
+            _tell_end(done, clock)
             return done
         _adopt(output, mark, clock, resume=resume)
         clock.begin(output.run_id)
@@ -234,7 +189,7 @@ def _already_done(output: OutputFolder, mark: Fingerprint) -> RunResult | None:
     return RunResult(latest.path, latest.run_id, report, already_done=True)
 
 
-def _adopt(output: OutputFolder, mark: Fingerprint, clock: _Clock, *, resume: bool) -> None:
+def _adopt(output: OutputFolder, mark: Fingerprint, clock: RunClock, *, resume: bool) -> None:
     if not resume:
         return
     dead = output.resumable(mark)
@@ -251,7 +206,7 @@ def _six_steps(
     output: OutputFolder,
     mark: Fingerprint,
     execution: Execution,
-    clock: _Clock,
+    clock: RunClock,
 ) -> RunResult:
     clock.stage("read")
     data = read_inputs(spec, inputs, execution)
@@ -275,6 +230,7 @@ def _six_steps(
     )
 
     clock.stage("decision")
+    labelled_by = (inferred.answered_by or spec.method).model_dump()["name"]
     block_output = BlockOutput(
         reader=data.reader,
         columns=data.carried,
@@ -286,11 +242,15 @@ def _six_steps(
         calibration=calibration,
         decision=spec.decision,
         source="supervised" if spec.method.name == "supervised" else "propagated",
+        no_evidence="dummy_label" if labelled_by == "modified_adsorption" else "low_mass",
         islands=inferred.islands,
         truth=spec.input.truth,
         sampled=picks.sampled,
     )
     results = _write_blocks(block_output, inferred, judged, picks, data, execution)
+    counted = merge_scores(result.score for result in results).labels
+    gone = warn_of_classes_gone(spec, labels, folds, inferred.hidden_F, counted)
+    inferred = replace(inferred, warnings=(*inferred.warnings, *gone))
     review = _review(spec, results)
     parts = [result.part for result in results]
     if review is not None and len(review):
@@ -331,10 +291,30 @@ def _six_steps(
         expected_rows=data.layout.n_rows,
         fingerprint=mark,
         versions=versions(),
+        warnings=report.warnings,
     )
     for note in output.notes[known:]:
         clock.event("output_note", message=note)
-    return RunResult(run.path, run.run_id, report, already_done=False)
+    result = RunResult(run.path, run.run_id, report, already_done=False)
+    _tell_end(result, clock)
+    return result
+
+
+def _tell_end(result: RunResult, clock: RunClock) -> None:
+    """Say in one last line what a scheduler must know of a run that succeeded."""
+    report = result.report
+    clock.event(
+        "run_done",
+        level="warning" if report.warnings else "info",
+        run=result.run_id,
+        path=str(result.path),
+        already_done=result.already_done,
+        rows=report.output.rows,
+        labelled=report.output.rows - report.decision.n_abstained,
+        method=report.method.name,
+        asked_for=report.method.asked_for,
+        warnings=list(report.warnings),
+    )
 
 
 def _infer(
@@ -345,7 +325,7 @@ def _infer(
     folds: HiddenSeeds,
     execution: Execution,
     checkpoints: Checkpoints,
-    clock: _Clock,
+    clock: RunClock,
 ) -> tuple[Inferred, RowPicks]:
     """Run the job's method; without a graph rows are not kept, only read when needed."""
     labels = data.labels

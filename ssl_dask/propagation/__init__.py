@@ -28,6 +28,11 @@ from ssl_dask.propagation.label_spreading import (
     LabelSpreadingSpec,
     label_spreading,
 )
+from ssl_dask.propagation.modified_adsorption import (
+    ModifiedAdsorption,
+    ModifiedAdsorptionSpec,
+    modified_adsorption,
+)
 from ssl_dask.propagation.poisson import PoissonLearning, PoissonSpec, poisson
 from ssl_dask.propagation.poisson_mbo import PoissonMBO, PoissonMBOSpec, poisson_mbo
 from ssl_dask.propagation.propagated_features import propagated_features
@@ -69,6 +74,7 @@ METHODS: Mapping[str, Method] = {
     "label_propagation": Method(LabelPropagationSpec, label_propagation),
     "poisson": Method(PoissonSpec, poisson),
     "poisson_mbo": Method(PoissonMBOSpec, poisson_mbo),
+    "modified_adsorption": Method(ModifiedAdsorptionSpec, modified_adsorption),
 }
 
 __all__ = [
@@ -80,6 +86,8 @@ __all__ = [
     "LabelSpreading",
     "LabelSpreadingSpec",
     "Method",
+    "ModifiedAdsorption",
+    "ModifiedAdsorptionSpec",
     "PoissonLearning",
     "PoissonMBO",
     "PoissonMBOSpec",
@@ -90,6 +98,7 @@ __all__ = [
     "graph_ensemble",
     "label_propagation",
     "label_spreading",
+    "modified_adsorption",
     "poisson",
     "poisson_mbo",
     "propagated_features",

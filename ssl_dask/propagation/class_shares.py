@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import AfterValidator
 
 from ssl_dask.labels import Labels
+from ssl_dask.spec_model import SpecModel
 
 
 def _checked_shares(
@@ -64,3 +65,16 @@ def expected_shares(
         )
     q = np.array([named[key] for key in wanted], dtype=np.float64)
     return np.tile(q / q.sum(), (len(hidden), 1))
+
+
+def expected_rows(spec: SpecModel, labels: Labels) -> npt.NDArray[np.float64]:
+    """Return the shares of the classes, float64 (C,), that a method's answer is compared with.
+
+    Those that the job gives with the method, else those of the seeds.
+    """
+    given: Any = getattr(spec, "class_mass", getattr(spec, "class_shares", "seeds"))
+    if not isinstance(given, dict):
+        given = "seeds"
+    shares = expected_shares(given, labels, np.zeros((1, labels.n_seeds), dtype=np.bool_))
+    assert shares is not None
+    return shares[0]

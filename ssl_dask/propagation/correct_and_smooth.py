@@ -150,7 +150,6 @@ def correct_and_smooth(
                     n_classes=labels.n_classes,
                     n_groups=sources.n_groups,
                     scale=1.0,
-                    prior=sources.class_shares(),
                     **limits,
                 )
                 solved = replace(

@@ -15,7 +15,7 @@ from dask.delayed import Delayed
 
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
-from ssl_dask.kernels.label_distributions import normalise_rows, row_mass
+from ssl_dask.kernels.label_distributions import normalise_rows, row_mass, summarise_rows
 from ssl_dask.kernels.walk_sweep import Scores, row_degrees
 from ssl_dask.propagation.parts import WHAT
 from ssl_dask.propagation.seed_sources import NodeSources, SeedSources
@@ -56,10 +56,10 @@ class Propagated:
         Number of sweeps, over all resumed runs.
     reason
         "converged"; "max_iter"; "rounding": the type of the scores allows no smaller error.
+    class_rows
+        int64 (C,): rows by most likely class.
     n_without_evidence
         Rows of F that are zero: in a component without a seed, or too far from one.
-    warnings
-        What a person should know, a sentence each: classes that have collapsed into one.
     details
         What else the method says of itself, in JSON types.
     """
@@ -71,8 +71,8 @@ class Propagated:
     converged: bool
     n_iter: int
     reason: Literal["converged", "max_iter", "rounding"]
-    n_without_evidence: int = field(default=0)
-    warnings: list[str] = field(default_factory=list)
+    class_rows: npt.NDArray[np.int64]
+    n_without_evidence: int = 0
     details: dict[str, Any] = field(default_factory=dict)
 
 
@@ -112,7 +112,7 @@ def propagate(
         Makes the right-hand side of the method from the seeds at nodes.
     leave
         Makes scores >= 0 of what the sweeps found, blocks (m_i, G * C) of the strips in `scale`
-        times the scores, in new tasks. Classes that collapse are then no concern of the sweeps.
+        times the scores, in new tasks.
 
     Notes
     -----
@@ -144,7 +144,6 @@ def propagate(
         sources=at_nodes,
         max_iter=max_iter,
         tol=tol,
-        prior=sources.class_shares() if leave is None else None,
         identity=identity_of(graph, sources, recurrence),
         on_round=on_round,
         checkpoint=checkpoint,
@@ -195,7 +194,7 @@ def distributions(
     )
     hidden_rows = execution.compute([_item(block, 2) for block in finished], WHAT)
     F, mass = ([_item(block, item) for block in finished] for item in (0, 1))
-    rows_F, rows_mass, n_empty = rows_of_blocks(graph, F, mass, n_classes, execution)
+    rows_F, rows_mass, class_rows = rows_of_blocks(graph, F, mass, n_classes, execution)
     return Propagated(
         F=rows_F,
         mass=rows_mass,
@@ -204,8 +203,8 @@ def distributions(
         converged=solved.converged,
         n_iter=solved.n_iter,
         reason=solved.reason,
-        n_without_evidence=n_empty,
-        warnings=solved.warnings,
+        class_rows=class_rows,
+        n_without_evidence=graph.n_rows - int(class_rows.sum()),
     )
 
 
@@ -215,23 +214,23 @@ def rows_of_blocks(
     mass: Sequence[Delayed],
     n_classes: int,
     execution: Execution,
-) -> tuple[da.Array, da.Array, int]:
-    """Return F and mass of nodes, one block a strip, as those of rows, and the rows with F = 0.
+) -> tuple[da.Array, da.Array, npt.NDArray[np.int64]]:
+    """Return F and mass of nodes, one block a strip, as those of rows, and rows by class.
 
     Returns
     -------
-    (F float32 (N, C), mass float64 (N,), number of rows): Dask arrays, see `Propagated`.
+    (F float32 (N, C), mass float64 (N,)), Dask arrays, and `class_rows`: see `Propagated`.
     """
     row_chunks = graph.node_chunks
     if graph.order is not None:
         row_chunks = graph.order.row_chunks
         F = graph.order.rows_of_nodes(F, graph.node_chunks, execution)
         mass = graph.order.rows_of_nodes(mass, graph.node_chunks, execution)
-    empty = execution.compute([delayed(_count_empty, pure=False)(block) for block in F], WHAT)
+    counts = execution.compute([delayed(_count_classes, pure=False)(block) for block in F], WHAT)
     return (
         _joined(F, row_chunks, (n_classes,), np.float32),
         _joined(mass, row_chunks, (), np.float64),
-        sum(empty),
+        np.sum(counts, axis=0, dtype=np.int64),
     )
 
 
@@ -253,8 +252,9 @@ def _joined(
     )
 
 
-def _count_empty(F: Scores) -> int:
-    return int(np.count_nonzero(~F.any(axis=1)))
+def _count_classes(F: Scores) -> npt.NDArray[np.int64]:
+    codes = summarise_rows(F).codes
+    return np.bincount(codes[codes >= 0], minlength=F.shape[1])
 
 
 def _finish_block(

@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags, check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ssl_dask.errors import QualityError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.graph.graph_spec import GraphSpec
@@ -24,16 +25,19 @@ from ssl_dask.graph.neighbour_graph import knn_graph
 from ssl_dask.graph.rbf_graph import rbf_graph
 from ssl_dask.kernels.label_distributions import summarise_rows
 from ssl_dask.labels import OTHER_CLASS, UNLABELLED, Labels
+from ssl_dask.propagation.class_collapse import CollapseWarning, find_collapse
 from ssl_dask.propagation.class_labels import (
     decode_labels,
     decoded_dtype,
     encode_targets,
     weighted_labels,
 )
+from ssl_dask.propagation.class_shares import expected_rows
 from ssl_dask.propagation.engine import Propagated
 from ssl_dask.propagation.out_of_sample import nearest_distributions, radial_distributions
 from ssl_dask.spec_model import SpecModel
 
+ON_COLLAPSE = ("warn", "switch", "error")
 GRAPH_PARAMETERS = {
     "knn": ("n_neighbors", "metric", "weights", "symmetrize"),
     "rbf": ("gamma",),
@@ -48,6 +52,8 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):
 
     method_parameters: ClassVar[tuple[str, ...]]
     method_spec: ClassVar[type[SpecModel]]
+    on_collapse = "warn"
+    """A subclass that can be switched to another method has it as a parameter."""
     graph_parameters: ClassVar[Mapping[str, tuple[str, ...]]] = GRAPH_PARAMETERS
 
     kernel: str
@@ -89,6 +95,8 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             A parameter, `X`, `y` or `sample_weight` is not usable; no row is labelled. With a
             single class all connected rows get it, as in scikit-learn.
+        QualityError
+            Classes collapsed, and `on_collapse` says "error", or "switch" and no method avoids it.
         GraphError
             The graph does not fit into memory.
 
@@ -96,6 +104,8 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):
         -----
         ConvergenceWarning
             `max_iter` sweeps were not enough, or float32 cannot reach `tol`.
+        CollapseWarning
+            Most classes, by their shares of the seeds, have next to no row.
         """
         if y is None:
             raise ValueError(
@@ -120,6 +130,7 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):
             graph = self._build_graph(rows, execution)
             self.X_ = rows
         found = self._propagate(graph, labels, spec, execution, weights)
+        found = self._uncollapsed(found, graph, labels, spec, execution, weights)
         self._warn_unless_converged(found)
         self.classes_ = labels.classes
         self.graph_ = graph
@@ -235,6 +246,48 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):
         labels = codes.map_blocks(decode_labels, self.classes_, dtype, dtype=dtype)
         return labels, codes == UNLABELLED
 
+    def _uncollapsed(
+        self,
+        found: Propagated,
+        graph: BlockGraph,
+        labels: Labels,
+        spec: SpecModel,
+        execution: Execution,
+        sample_weight: npt.NDArray[np.float64] | None,
+    ) -> Propagated:
+        """Return what was found, or what another method finds where classes have collapsed."""
+        self.method_ = spec.model_dump()
+        collapse = find_collapse(found.class_rows, expected_rows(spec, labels))
+        if collapse is None:
+            return found
+        name = type(self).__name__
+        if self.on_collapse == "warn":
+            hint = "LabelPropagation(class_mass='seeds'), BalancedSpreading and PoissonLearning"
+            warnings.warn(
+                f"{name}: {collapse.sentence()}: they have collapsed into the others; {hint} keep"
+                " classes apart with few labels",
+                CollapseWarning,
+                stacklevel=3,
+            )
+            return found
+        # These methods have classes of their own, which are made of this one.
+        from ssl_dask.propagation.collapse_answers import answers_to, run_answer
+
+        for answer in answers_to(spec) if self.on_collapse == "switch" else ():
+            other = run_answer(answer, graph, labels, execution, sample_weight)
+            if find_collapse(other.class_rows, expected_rows(answer, labels)) is None:
+                self.method_ = answer.model_dump()
+                warnings.warn(
+                    f"{name}: {collapse.sentence()}: the labels are those of {self.method_}",
+                    CollapseWarning,
+                    stacklevel=3,
+                )
+                return other
+        raise QualityError(
+            f"{name}: {collapse.sentence()}",
+            hint="label more rows, or take other features or another method",
+        )
+
     def _keep_answers(self, found: Propagated, X: Any, execution: Execution) -> None:
         if isinstance(X, da.Array):
             # Chunked as X, not as the strips of the graph.
@@ -279,6 +332,10 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):
                 delattr(self, name)
 
     def _checked_method(self) -> SpecModel:
+        if self.on_collapse not in ON_COLLAPSE:
+            raise ValueError(
+                f"on_collapse={self.on_collapse!r}: it must be 'warn', 'switch' or 'error'"
+            )
         values = {name: _plain(getattr(self, name)) for name in self.method_parameters}
         return _checked(self.method_spec, values)
 

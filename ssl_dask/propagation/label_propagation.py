@@ -149,6 +149,10 @@ class LabelPropagation(GraphClassifier):
         Most sweeps over the graph.
     tol
         Largest error of a probability when it stops, as estimated from the residual.
+    on_collapse
+        Where most classes, by their shares of the seeds, have got next to no row: "warn"; "switch"
+        to the class mass normalised, or to Poisson learning if that collapses too, with a warning;
+        "error".
     client
         A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
 
@@ -165,6 +169,8 @@ class LabelPropagation(GraphClassifier):
         are the two above.
     n_iter_
         Sweeps done.
+    method_
+        Name and parameters of the method that labelled: another one after a switch.
     graph_
         The `BlockGraph`.
     n_features_in_, feature_names_in_
@@ -191,6 +197,7 @@ class LabelPropagation(GraphClassifier):
         class_mass: Any = "none",
         max_iter: int = 10_000,
         tol: float = 1e-3,
+        on_collapse: str = "warn",
         client: Client | None = None,
     ) -> None:
         self.kernel = kernel
@@ -202,6 +209,7 @@ class LabelPropagation(GraphClassifier):
         self.class_mass = class_mass
         self.max_iter = max_iter
         self.tol = tol
+        self.on_collapse = on_collapse
         self.client = client
 
     def _propagate(

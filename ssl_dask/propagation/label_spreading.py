@@ -137,6 +137,10 @@ class LabelSpreading(GraphClassifier):
         Most sweeps over the graph.
     tol
         Largest residual when it stops, relative to the largest source.
+    on_collapse
+        Where most classes, by their shares of the seeds, have got next to no row: "warn"; "switch"
+        to balanced spreading, or to Poisson learning if that collapses
+        too, with a warning; "error".
     client
         A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
 
@@ -153,6 +157,8 @@ class LabelSpreading(GraphClassifier):
         are the two above.
     n_iter_
         Sweeps done.
+    method_
+        Name and parameters of the method that labelled: another one after a switch.
     graph_
         The `BlockGraph`.
     n_features_in_, feature_names_in_
@@ -179,6 +185,7 @@ class LabelSpreading(GraphClassifier):
         alpha: float = 0.9,
         max_iter: int = 1000,
         tol: float = 1e-4,
+        on_collapse: str = "warn",
         client: Client | None = None,
     ) -> None:
         self.kernel = kernel
@@ -190,6 +197,7 @@ class LabelSpreading(GraphClassifier):
         self.alpha = alpha
         self.max_iter = max_iter
         self.tol = tol
+        self.on_collapse = on_collapse
         self.client = client
 
     def _propagate(

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 from dask.delayed import Delayed
 
 from ssl_dask.errors import ComputeError, ResumeMismatchError
@@ -18,7 +17,7 @@ from ssl_dask.propagation.conjugate_gradients import ConjugateScalars
 from ssl_dask.propagation.part_run import ConjugateSteps, Problem, RecurrenceSteps, StepsDone
 from ssl_dask.propagation.parts import LocalParts, Parts, State
 from ssl_dask.propagation.seed_sources import NodeSources
-from ssl_dask.propagation.stop_rule import StopRule, collapse_of, next_check
+from ssl_dask.propagation.stop_rule import StopRule, next_check
 from ssl_dask.propagation.worker_parts import WorkerParts, WorkersChangedError
 from ssl_dask.round_record import RoundRecord
 
@@ -104,8 +103,6 @@ class Solved:
         Whether the stop rule was met, and why it ended.
     n_iter
         Number of sweeps, over all resumed runs.
-    warnings
-        What a person should know, a sentence each.
     """
 
     blocks: list[Delayed]
@@ -114,7 +111,6 @@ class Solved:
     converged: bool
     n_iter: int
     reason: Literal["converged", "max_iter", "rounding"]
-    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -124,7 +120,6 @@ class _Solve:
     recurrence: Recurrence
     problem: Problem
     rule: StopRule | None
-    prior: npt.NDArray[np.float64] | None
     identity: Mapping[str, Any]
     on_round: OnRound | None
     n_iter: int = 0
@@ -186,13 +181,6 @@ class _Solve:
         if self.on_round is not None:
             self.on_round(record)
 
-    def warnings(self) -> list[str]:
-        """Return what a person should know."""
-        if self.prior is None or not self.records:
-            return []
-        found = collapse_of(self.records[-1].class_mass, self.prior)
-        return [] if found is None else [found]
-
 
 class PropagationSession:
     """A graph placed for sweeps, in this process or on workers; any number of solves use it.
@@ -250,7 +238,6 @@ class PropagationSession:
         max_iter: int,
         tol: float | None,
         scale: float = SEED_VALUE,
-        prior: npt.NDArray[np.float64] | None = None,
         identity: Mapping[str, Any] | None = None,
         on_round: OnRound | None = None,
         checkpoint: Checkpoint | None = None,
@@ -279,8 +266,6 @@ class PropagationSession:
             See `StopRule`; None: `max_iter` sweeps, nothing is counted.
         scale
             What sources are multiplied by, a power of two: headroom for float32.
-        prior
-            float64 (C,): expected shares of the classes; None: no watch for a collapse.
         identity
             In JSON types, what must be equal for a checkpoint to fit.
         on_round
@@ -317,7 +302,7 @@ class PropagationSession:
             largest *= 1.0 if recurrence.clamp_seeds else recurrence.target[1]
             dtype = np.dtype(recurrence.dtype)
             rule = StopRule(self.graph.n_nodes, tol, largest, dtype)
-        solve = _Solve(recurrence, problem, rule, prior, identity, on_round, saved=resume)
+        solve = _Solve(recurrence, problem, rule, identity, on_round, saved=resume)
         self._loop(solve, max_iter, checkpoint, checkpoint_seconds)
         self._last = (solve, max_iter, checkpoint, checkpoint_seconds, scale)
         return self._solved(solve, scale)
@@ -348,7 +333,6 @@ class PropagationSession:
             converged=reason == "converged",
             n_iter=solve.n_iter,
             reason=reason,
-            warnings=solve.warnings(),
         )
 
     def _loop(

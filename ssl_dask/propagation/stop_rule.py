@@ -1,13 +1,11 @@
-"""When a propagation has said all it has to say, and what it should not have said."""
+"""When a propagation has said all it has to say."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from ssl_dask.kernels.propagation_step import SweepCounts
 
@@ -17,9 +15,6 @@ QUIET_CHECKS = 2
 """So many quiet checks in a row are needed."""
 ROUNDING = 2.0
 """A step of fewer units in the last place of the largest score than this is rounding."""
-COLLAPSED = 0.9
-"""Where the largest class has taken so much of what the seeds leave to the others, classes may have
-collapsed into one (Nadler, Srebro and Zhou 2009: the harmonic function with few seeds)."""
 
 
 @dataclass
@@ -96,28 +91,3 @@ def next_check(iteration: int) -> int:
     Counting costs about a sweep, and a message to every worker.
     """
     return 5 if iteration < 5 else 10 * (iteration // 10 + 1)
-
-
-def collapse_of(class_mass: Sequence[float], prior: npt.NDArray[np.float64]) -> str | None:
-    """Return what to warn of if nearly all rows have got the same class, else None.
-
-    Parameters
-    ----------
-    class_mass
-        Share of the rows by most likely class, (C,).
-    prior
-        float64 (C,): expected shares, of the seeds.
-    """
-    mass = np.asarray(class_mass, dtype=np.float64)
-    if mass.sum() <= 0.0 or np.count_nonzero(prior) < 2:
-        return None
-    shares = mass / mass.sum()
-    largest = int(shares.argmax())
-    taken = shares[largest] - prior[largest]
-    if taken < COLLAPSED * (1.0 - prior[largest]):
-        return None
-    return (
-        f"class {largest} (by position) has {shares[largest]:.1%} of the rows that got a label and"
-        f" {prior[largest]:.1%} of the seeds: the classes may have collapsed into one. Poisson"
-        " learning and class mass normalisation hold the shares of the classes."
-    )

@@ -24,6 +24,7 @@ REASON_WORDS = {
     "low_mass": "too far from any seed",
     "tie": "tie between classes",
     "below_threshold": "probability too low",
+    "dummy_label": "too little evidence: the dummy label outweighs every class",
 }
 SOURCE_WORDS = {"seed": "given", "propagated": "propagated", "supervised": "supervised"}
 BASELINE = "the supervised baseline"
@@ -266,6 +267,8 @@ def _facts(report: RunReport) -> list[tuple[str, list[tuple[str, str]]]]:
         for view in report.features
     ]
     parameters = [(name, _plain(value)) for name, value in report.method.parameters.items()]
+    if report.method.asked_for is not None:
+        parameters.append(("in the place of", report.method.asked_for))
     graph = [(name, _plain(value)) for name, value in (report.graph or {}).items()]
     stages = [(stage.name, duration(stage.seconds)) for stage in report.stages]
     tables = [

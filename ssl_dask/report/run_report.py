@@ -68,6 +68,7 @@ class MethodSummary(ReportPart):
     """How labels were inferred.
 
     `converged` is None for methods without rounds; `stopped` says in words why it ended.
+    `asked_for`: the job's method, where its classes collapsed and this one labelled in its place.
     """
 
     name: str
@@ -75,6 +76,7 @@ class MethodSummary(ReportPart):
     converged: bool | None
     stopped: str
     rounds: tuple[RoundRecord, ...] = ()
+    asked_for: str | None = None
 
 
 class DecisionSummary(ReportPart):

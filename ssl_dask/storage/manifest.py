@@ -157,6 +157,8 @@ class Manifest:
         What the answer depends on.
     versions
         Name -> version of Python and of the libraries that made the run.
+    warnings
+        What a reader of the labels must not miss, a sentence each.
     """
 
     run_id: str
@@ -166,6 +168,7 @@ class Manifest:
     reports: tuple[FileRecord, ...]
     fingerprint: Fingerprint
     versions: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def describe(
@@ -175,11 +178,21 @@ class Manifest:
         reports: Sequence[FileRecord],
         fingerprint: Fingerprint,
         versions: Mapping[str, str],
+        warnings: Sequence[str] = (),
     ) -> Manifest:
         """Return the manifest of a run that is complete now."""
         created = datetime.now(UTC).isoformat(timespec="seconds")
         rows = sum(part.rows for part in parts if part.folder == LABELS_FOLDER)
-        return cls(run_id, created, rows, tuple(parts), tuple(reports), fingerprint, dict(versions))
+        return cls(
+            run_id,
+            created,
+            rows,
+            tuple(parts),
+            tuple(reports),
+            fingerprint,
+            dict(versions),
+            tuple(warnings),
+        )
 
     def files(self) -> list[FileRecord]:
         """Return every file of the run but the manifest itself, paths relative to the run."""
@@ -196,6 +209,7 @@ class Manifest:
             "rows": self.rows,
             "fingerprint": self.fingerprint.as_dict(),
             "versions": dict(self.versions),
+            "warnings": list(self.warnings),
             "parts": [asdict(part) for part in self.parts],
             "reports": [asdict(report) for report in self.reports],
         }
@@ -238,6 +252,8 @@ class Manifest:
             reports=tuple(FileRecord(**report) for report in content["reports"]),
             fingerprint=Fingerprint.from_dict(content["fingerprint"]),
             versions=content["versions"],
+            # Runs of before there were any have none.
+            warnings=tuple(content.get("warnings", ())),
         )
 
 

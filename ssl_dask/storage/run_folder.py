@@ -226,6 +226,7 @@ class OutputFolder:
         expected_rows: int,
         fingerprint: Fingerprint,
         versions: Mapping[str, str],
+        warnings: Sequence[str] = (),
     ) -> CommittedRun:
         """Make the written parts the latest run, in one step for readers.
 
@@ -244,6 +245,8 @@ class OutputFolder:
             What the answer depends on.
         versions
             Library -> version.
+        warnings
+            What a reader of the labels must not miss, a sentence each.
 
         Raises
         ------
@@ -260,7 +263,9 @@ class OutputFolder:
         with storage_errors("put the run together", publish, needed=size):
             gather_parts(self.stage, publish, ordered)
             reports = write_reports(publish, report_files)
-            manifest = Manifest.describe(self.run_id, ordered, reports, fingerprint, versions)
+            manifest = Manifest.describe(
+                self.run_id, ordered, reports, fingerprint, versions, warnings
+            )
             manifest.write(publish)
             sync_folder(publish)
             pointers = self._prepare_pointers(manifest)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from distributed import Client, LocalCluster
 
-from ssl_dask.pipeline import inference, run_job
+from ssl_dask.pipeline import propagation_run, run_job
 from tests.made_job import Heard, answer, assert_useful, made_job, made_rows, write_job, write_rows
 from tests.processes import end_group, environment, ssl_dask
 
@@ -172,7 +172,7 @@ def test_a_killed_worker_changes_nothing(
     undisturbed = run_job(made_job(rows, tmp_path / "whole"), client=cluster_client)
     assert_useful(undisturbed.path)
     if step == "propagation":
-        monkeypatch.setattr(inference, "IN_PROCESS_BYTES", 0)
+        monkeypatch.setattr(propagation_run, "IN_PROCESS_BYTES", 0)
     heard = KillsAWorker(losing_client, step)
     job = made_job(rows, tmp_path / "out")
     job["input"]["block_rows"] = 40

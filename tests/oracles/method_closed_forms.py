@@ -85,3 +85,31 @@ def corrected_and_smoothed(
     G[seeds] = Y
     F = np.linalg.solve(eye - alphas[1] * S, (1 - alphas[1]) * G)
     return F / F.sum(axis=1, keepdims=True)
+
+
+def modified_adsorption_scores(
+    W: Array, Y: Array, mu: tuple[float, float, float], beta: float
+) -> tuple[Array, Array]:
+    """Return (F (N, C + 1), the last column the dummy label's; inject (N,)).
+
+    Y (N, C) has rows of zeros where there is no label. Row by row as in the paper's algorithm 1,
+    with the linear system in the place of its iterations.
+    """
+    n, n_classes = Y.shape
+    labelled = Y.any(axis=1)
+    inject, go_on, abandon = np.zeros(n), np.zeros(n), np.zeros(n)
+    for v in range(n):
+        p = W[v] / W[v].sum() if W[v].sum() > 0 else np.zeros(n)
+        p = p[p > 0]
+        entropy = -(p * np.log(p)).sum()
+        c = np.log(beta) / np.log(beta + np.exp(entropy))
+        d = (1 - c) * np.sqrt(entropy) if labelled[v] else 0.0
+        z = max(c + d, 1)
+        inject[v], go_on[v] = d / z, c / z
+        abandon[v] = 1 - inject[v] - go_on[v]
+    V = go_on[:, None] * W + (go_on[:, None] * W).T
+    M = np.diag(mu[0] * inject + mu[1] * V.sum(axis=1) + mu[2]) - mu[1] * V
+    right = np.zeros((n, n_classes + 1))
+    right[:, :-1] = mu[0] * inject[:, None] * Y
+    right[:, -1] = mu[2] * abandon
+    return np.linalg.solve(M, right), inject

@@ -1,0 +1,81 @@
+"""What a random walk does at each node in modified adsorption: inject, continue or abandon."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+Values = npt.NDArray[np.float64]
+
+
+class WalkChoice(NamedTuple):
+    """Chances of the three choices at each node, float64 (n,) each; they sum to 1.
+
+    Parameters
+    ----------
+    inject
+        The walk ends with the label of the node; 0 at a node without one.
+    go_on
+        It goes on to a neighbour.
+    abandon
+        It ends with the dummy label.
+    """
+
+    inject: Values
+    go_on: Values
+    abandon: Values
+
+
+def neighbour_entropy(indptr: npt.NDArray[np.integer], data: npt.NDArray[np.float32]) -> Values:
+    """Return the entropy in nats of the step from each row of a CSR matrix, float64 (n,).
+
+    Summed in the order of the entries, so that a row's value depends on that row alone; 0 for a row
+    with one entry or none.
+    """
+    entropy = np.empty(len(indptr) - 1)
+    _add_entropies(
+        np.ascontiguousarray(indptr, dtype=np.int64), np.ascontiguousarray(data), entropy
+    )
+    return entropy
+
+
+def walk_choice(entropy: Values, labelled: npt.NDArray[np.bool_], beta: float) -> WalkChoice:
+    """Return the chances of nodes with neighbours of this `entropy`.
+
+    Parameters
+    ----------
+    entropy
+        float64 (n,), in nats.
+    labelled
+        bool (n,).
+    beta
+        Above 1: the larger, the farther walks go on at nodes with many neighbours.
+
+    References
+    ----------
+    P. P. Talukdar, K. Crammer: New Regularized Algorithms for Transductive Learning, ECML PKDD
+    2009, section 2 (after S. Baluja et al., WWW 2008).
+    """
+    go_on = np.log(beta) / np.log(beta + np.exp(entropy))
+    inject = np.where(labelled, (1.0 - go_on) * np.sqrt(entropy), 0.0)
+    total = np.maximum(go_on + inject, 1.0)
+    go_on, inject = go_on / total, inject / total
+    return WalkChoice(inject, go_on, np.maximum(1.0 - go_on - inject, 0.0))
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_entropies(indptr, data, entropy):  # type: ignore[no-untyped-def]
+    for i in range(len(entropy)):
+        total = 0.0
+        for entry in range(indptr[i], indptr[i + 1]):
+            total += np.float64(data[entry])
+        h = 0.0
+        if total > 0.0:
+            for entry in range(indptr[i], indptr[i + 1]):
+                share = np.float64(data[entry]) / total
+                if share > 0.0:
+                    h -= share * np.log(share)
+        entropy[i] = max(h, 0.0)
