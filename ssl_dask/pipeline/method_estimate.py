@@ -90,7 +90,8 @@ def estimate_method(
             sweeps = sweeps_for(method.correct_alpha) + sweeps_for(method.smooth_alpha)
             return _on_graph(sweeps, K, vectors=4, size=4, flops=regression)
         case "propagated_features":
-            kept = 1 + method.n_hops if method.hops == "all" else 1
+            # "auto" tries both and keeps what "all" keeps while it does.
+            kept = 1 if method.hops == "last" else 1 + method.n_hops
             return MethodEstimate(
                 method.n_hops,
                 n_features,
