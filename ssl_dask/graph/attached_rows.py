@@ -118,7 +118,9 @@ def attach_rows(
     )
 
 
-def _order(graph: BlockGraph, row_chunks: Sequence[int], execution: Execution) -> NodeOrder | None:
+def _order(
+    graph: BlockGraph, row_chunks: tuple[int, ...], execution: Execution
+) -> NodeOrder | None:
     """Return the order in which each new row is a node of its own; None: node i is row i."""
     if graph.order is None:
         return None

@@ -131,10 +131,12 @@ def modified_adsorption(
     execution = execution or Execution()
     sources = SeedSources.from_folds(labels, hidden, sample_weight)
     at_nodes = sources.at_nodes(graph, execution)
-    if mu3 is None:
-        # A weight that does not fall with N would in time outweigh any number of seeds.
-        mu3 = DUMMY_SHARE * mu1 * labels.n_seeds / graph.n_nodes
-    settings = {"mu1": mu1, "mu2": mu2, "mu3": mu3, "beta": beta, "tol": tol}
+    # A weight that does not fall with N would in time outweigh any number of seeds.
+    dummies = [
+        DUMMY_SHARE * mu1 * int(np.count_nonzero(~mask)) / graph.n_nodes if mu3 is None else mu3
+        for mask in sources.hidden
+    ]
+    settings = {"mu1": mu1, "mu2": mu2, "mu3": dummies[0], "beta": beta, "tol": tol}
     recurrence = Recurrence(
         name="modified_adsorption",
         target=(1.0, 1.0),
@@ -148,7 +150,7 @@ def modified_adsorption(
     )
     answers = []
     for group in range(sources.n_groups):
-        walked, dense = _walked(graph, at_nodes, group, entropies, (mu1, mu2, mu3, beta))
+        walked, dense = _walked(graph, at_nodes, group, entropies, (mu1, mu2, dummies[group], beta))
         keep: dict[str, Any] = {}
         if group == 0:
             keep = {
