@@ -164,7 +164,9 @@ def modified_adsorption(
         answers.append(_solve(walked, recurrence, execution, dense=dense, **limits, **keep))
     solved, finished = answers[0]
     hidden_nodes = [at_nodes.seed_nodes[mask] for mask in sources.hidden[1:]]
-    F, mass, class_rows = rows_of_blocks(graph, *_columns(finished), labels.n_classes, execution)
+    F, mass, class_rows, n_empty = rows_of_blocks(
+        graph, *_columns(finished), labels.n_classes, execution
+    )
     everywhere = all(one.converged for one, _ in answers)
     return Propagated(
         F=F,
@@ -178,7 +180,7 @@ def modified_adsorption(
         n_iter=solved.n_iter,
         reason=solved.reason if everywhere or not solved.converged else "max_iter",
         class_rows=class_rows,
-        n_without_evidence=graph.n_rows - int(class_rows.sum()),
+        n_without_evidence=n_empty,
     )
 
 
