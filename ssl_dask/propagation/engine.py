@@ -57,7 +57,7 @@ class Propagated:
     reason
         "converged"; "max_iter"; "rounding": the type of the scores allows no smaller error.
     class_rows
-        int64 (C,): rows by most likely class.
+        int64 (C,): rows by most likely class, without ties.
     n_without_evidence
         Rows of F that are zero: in a component without a seed, or too far from one.
     details
@@ -194,7 +194,7 @@ def distributions(
     )
     hidden_rows = execution.compute([_item(block, 2) for block in finished], WHAT)
     F, mass = ([_item(block, item) for block in finished] for item in (0, 1))
-    rows_F, rows_mass, class_rows = rows_of_blocks(graph, F, mass, n_classes, execution)
+    rows_F, rows_mass, class_rows, n_empty = rows_of_blocks(graph, F, mass, n_classes, execution)
     return Propagated(
         F=rows_F,
         mass=rows_mass,
@@ -204,7 +204,7 @@ def distributions(
         n_iter=solved.n_iter,
         reason=solved.reason,
         class_rows=class_rows,
-        n_without_evidence=graph.n_rows - int(class_rows.sum()),
+        n_without_evidence=n_empty,
     )
 
 
@@ -214,12 +214,13 @@ def rows_of_blocks(
     mass: Sequence[Delayed],
     n_classes: int,
     execution: Execution,
-) -> tuple[da.Array, da.Array, npt.NDArray[np.int64]]:
+) -> tuple[da.Array, da.Array, npt.NDArray[np.int64], int]:
     """Return F and mass of nodes, one block a strip, as those of rows, and rows by class.
 
     Returns
     -------
-    (F float32 (N, C), mass float64 (N,)), Dask arrays, and `class_rows`: see `Propagated`.
+    (F float32 (N, C), mass float64 (N,)), Dask arrays, `class_rows` and `n_without_evidence`: see
+    `Propagated`.
     """
     row_chunks = graph.node_chunks
     if graph.order is not None:
@@ -230,7 +231,8 @@ def rows_of_blocks(
     return (
         _joined(F, row_chunks, (n_classes,), np.float32),
         _joined(mass, row_chunks, (), np.float64),
-        np.sum(counts, axis=0, dtype=np.int64),
+        np.sum([part for part, _ in counts], axis=0, dtype=np.int64),
+        sum(empty for _, empty in counts),
     )
 
 
@@ -252,9 +254,10 @@ def _joined(
     )
 
 
-def _count_classes(F: Scores) -> npt.NDArray[np.int64]:
-    codes = summarise_rows(F).codes
-    return np.bincount(codes[codes >= 0], minlength=F.shape[1])
+def _count_classes(F: Scores) -> tuple[npt.NDArray[np.int64], int]:
+    codes, _, tied = summarise_rows(F)
+    chosen = codes[(codes >= 0) & ~tied]
+    return np.bincount(chosen, minlength=F.shape[1]), int(np.count_nonzero(codes < 0))
 
 
 def _finish_block(

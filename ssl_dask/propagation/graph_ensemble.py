@@ -164,7 +164,7 @@ def graph_ensemble(
         blocks, hidden_F = run.answer(state)
     finally:
         run.close()
-    F, mass, class_rows = rows_of_blocks(
+    F, mass, class_rows, n_empty = rows_of_blocks(
         graph, blocks, state.vectors["mass"], labels.n_classes, execution
     )
     return Propagated(
@@ -176,7 +176,7 @@ def graph_ensemble(
         n_iter=state.n_iter,
         reason="converged" if state.numbers["converged"] else "max_iter",
         class_rows=class_rows,
-        n_without_evidence=graph.n_rows - int(class_rows.sum()),
+        n_without_evidence=n_empty,
         details=_details(state.numbers),
     )
 

@@ -131,10 +131,12 @@ def modified_adsorption(
     execution = execution or Execution()
     sources = SeedSources.from_folds(labels, hidden, sample_weight)
     at_nodes = sources.at_nodes(graph, execution)
-    if mu3 is None:
-        # A weight that does not fall with N would in time outweigh any number of seeds.
-        mu3 = DUMMY_SHARE * mu1 * labels.n_seeds / graph.n_nodes
-    settings = {"mu1": mu1, "mu2": mu2, "mu3": mu3, "beta": beta, "tol": tol}
+    # A weight that does not fall with N would in time outweigh any number of seeds.
+    dummies = [
+        DUMMY_SHARE * mu1 * int(np.count_nonzero(~mask)) / graph.n_nodes if mu3 is None else mu3
+        for mask in sources.hidden
+    ]
+    settings = {"mu1": mu1, "mu2": mu2, "mu3": dummies[0], "beta": beta, "tol": tol}
     recurrence = Recurrence(
         name="modified_adsorption",
         target=(1.0, 1.0),
@@ -148,7 +150,7 @@ def modified_adsorption(
     )
     answers = []
     for group in range(sources.n_groups):
-        walked, dense = _walked(graph, at_nodes, group, entropies, (mu1, mu2, mu3, beta))
+        walked, dense = _walked(graph, at_nodes, group, entropies, (mu1, mu2, dummies[group], beta))
         keep: dict[str, Any] = {}
         if group == 0:
             keep = {
@@ -162,7 +164,9 @@ def modified_adsorption(
         answers.append(_solve(walked, recurrence, execution, dense=dense, **limits, **keep))
     solved, finished = answers[0]
     hidden_nodes = [at_nodes.seed_nodes[mask] for mask in sources.hidden[1:]]
-    F, mass, class_rows = rows_of_blocks(graph, *_columns(finished), labels.n_classes, execution)
+    F, mass, class_rows, n_empty = rows_of_blocks(
+        graph, *_columns(finished), labels.n_classes, execution
+    )
     everywhere = all(one.converged for one, _ in answers)
     return Propagated(
         F=F,
@@ -176,7 +180,7 @@ def modified_adsorption(
         n_iter=solved.n_iter,
         reason=solved.reason if everywhere or not solved.converged else "max_iter",
         class_rows=class_rows,
-        n_without_evidence=graph.n_rows - int(class_rows.sum()),
+        n_without_evidence=n_empty,
     )
 
 
