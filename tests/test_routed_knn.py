@@ -11,6 +11,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from distributed import Client, LocalCluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from ssl_dask.errors import GraphError, QualityError
 from ssl_dask.execution import Execution
 from ssl_dask.graph import knn_graph, routed_knn
 from ssl_dask.graph.routed_plan import Attempt, aligned_chunks, attempts, plan_routed
+from ssl_dask.kernels.routing import CENTRE_SAMPLE
 from ssl_dask.kernels.shard_search import SearchEffort
 from tests.oracles.brute_force_graph import (
     cosine_distances,
@@ -162,6 +164,17 @@ def test_zero_rows_under_cosine_have_no_neighbours():
     assert node[3] == node[77] == node[500]
     all_zero = routed(np.zeros((50, 3)), metric="cosine")
     assert (all_zero.n_nodes, all_zero.n_edges) == (1, 0)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_cosine_of_so_many_rows_that_the_centre_is_that_of_some(sparse):
+    X = sheets(3100)
+    X[:, ::2] *= np.abs(X[:, ::2]) > 1
+    graph = routed(sp.csr_array(X) if sparse else X, metric="cosine", shard_memory=2**23)
+    plan = plan_routed(3100, 8, 10, shard_memory=2**23, memory_per_task=2**31, n_slots=1)
+    assert plan.n_sample >= 2 * CENTRE_SAMPLE, "all sampled rows would be looked at"
+    assert graph.recall["estimate"] > 0.9
+    assert graph.recall["n_sampled"] > 900
 
 
 def test_one_crowded_place_and_constant_columns():
