@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from ssl_dask.errors import GraphError, QualityError
 from ssl_dask.execution import Execution
 from ssl_dask.graph import knn_graph, routed_knn
+from ssl_dask.graph.distinct_rows import distinct_positions, distinct_rows
 from ssl_dask.graph.routed_plan import Attempt, aligned_chunks, attempts, plan_routed
+from ssl_dask.graph.row_strips import checked_rows
 from ssl_dask.kernels.routing import CENTRE_SAMPLE
 from ssl_dask.kernels.shard_search import SearchEffort
 from tests.oracles.brute_force_graph import (
@@ -141,6 +143,36 @@ def test_copies_are_one_node_and_change_nothing_for_the_others():
     plain = knn_graph(X[np.sort(first)], 10, search="exact")
     W, exact = graph.to_scipy().toarray(), plain.to_scipy().toarray()
     assert np.count_nonzero((exact > 0) & (W == 0)) < 0.02 * np.count_nonzero(exact)
+
+
+@pytest.mark.parametrize("n_distinct", [1, 2, 40])
+def test_rows_that_are_nearly_all_copies_are_searched_and_measured(n_distinct):
+    rng = np.random.default_rng(3)
+    base = rng.normal(size=(n_distinct, 4)).astype(np.float32)
+    X = base[rng.integers(n_distinct, size=20_000)]
+    graph, exact = routed(X, 3), knn_graph(base, 3, search="exact")
+    assert (graph.n_nodes, graph.n_edges) == (n_distinct, exact.n_edges)
+    # Every distinct row is measured that has neighbours, though few rows are first of their kind.
+    assert graph.recall["n_sampled"] == (n_distinct if n_distinct > 1 else 0)
+    assert graph.recall["estimate"] == 1.0
+
+
+def test_drawn_rows_are_no_copies_and_the_same_for_any_strips():
+    rng = np.random.default_rng(4)
+    X = rng.integers(0, 12, size=(2000, 3)).astype(np.float32)
+    first = np.sort(np.unique(X, axis=0, return_index=True)[1])
+    found = []
+    for chunks in [(2000,), (700, 13, 1287)]:
+        rows = checked_rows(da.from_array(X, chunks=(chunks, -1)), Execution())
+        copies = distinct_rows(rows, Execution())
+        drawn = copies.drawn(chunks, 100, seed=5)
+        parts = dask.compute(*copies.copies)
+        starts = np.cumsum([0, *chunks])
+        positions = map(distinct_positions, drawn, parts, chunks)
+        found.append(np.concatenate([p + s for p, s in zip(positions, starts, strict=False)]))
+    assert len(set(found[0].tolist())) == 100
+    assert set(found[0].tolist()) < set(first.tolist())
+    assert found[0].tolist() == found[1].tolist()
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 30])

@@ -21,7 +21,13 @@ from dask.delayed import Delayed
 from ssl_dask.errors import QualityError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import row_starts
-from ssl_dask.graph.distinct_rows import Copies, DistinctRows, copy_mask, distinct_rows
+from ssl_dask.graph.distinct_rows import (
+    Copies,
+    DistinctRows,
+    copy_mask,
+    distinct_positions,
+    distinct_rows,
+)
 from ssl_dask.graph.node_order import NodeOrder
 from ssl_dask.graph.recall import SAMPLED_ROWS, Recall, measured_recall
 from ssl_dask.graph.routed_index import write_about, write_shard
@@ -144,7 +150,7 @@ def routed_lists(
     routing = _trained(rows, copies, plan, metric, execution)
     stages.done("train")
     search = _RoutedSearch(rows, copies, routing, n_neighbors, metric, exchange, execution)
-    sampled = _recall_sample(rows.n_rows)
+    sampled = _recall_sample(rows, copies, execution)
     if rows.nonzeros_per_row is None:
         tried = attempts(rows.n_columns, target_recall, plan.n_shards)
     else:
@@ -215,11 +221,12 @@ class _RoutedSearch:
 
     def _route(self, n_routes: int) -> None:
         self._n_routes = n_routes
-        copies = self.copies.copies or [None] * len(self.rows.strips)
         task = dask.delayed(_routed, nout=2, pure=False)
         pairs = [
             task(self.exchange, number, strip, part, self.routing, n_routes)
-            for number, (strip, part) in enumerate(zip(self.rows.strips, copies, strict=True))
+            for number, (strip, part) in enumerate(
+                zip(self.rows.strips, self.copies.of_strips(), strict=True)
+            )
         ]
         kept = self.execution.persist([part for pair in pairs for part in pair], "route")
         self._handles, self._places = kept[0::2], kept[1::2]
@@ -276,13 +283,9 @@ class _RoutedSearch:
         self.lists = self.execution.persist(lists, "merge")
 
     def recall(self, sampled: RowIds) -> Recall:
-        """Return the share of the true neighbours of sampled rows that were found."""
-        order = self._order()
+        """Return the share of the true neighbours found of sampled rows, none of them a copy."""
+        order = NodeOrder(tuple(self._nodes), self.rows.row_chunks, int(self.node_starts[-1]))
         nodes = order.nodes_of(sampled, self.execution)
-        # A sampled row that is a copy stands for its node as well as the first row does.
-        own = self._first_rows(sampled)
-        kept = own == sampled
-        sampled, nodes = sampled[kept], nodes[kept]
         distances, indices = empty_lists(len(nodes), self.n_neighbors)
         shard = np.searchsorted(self.node_starts, nodes, side="right") - 1
         shards = np.unique(shard).tolist()
@@ -319,26 +322,9 @@ class _RoutedSearch:
         )
         self.execution.compute([about], "index")
 
-    def _first_rows(self, rows: RowIds) -> RowIds:
-        if self.copies.copies is None:
-            return rows
-        starts = np.array(row_starts(self.rows.row_chunks))
-        strip = np.searchsorted(starts, rows, side="right") - 1
-        held = np.unique(strip).tolist()
-        tasks = [
-            dask.delayed(_first_of)(self.copies.copies[s], rows[strip == s] - starts[s], starts[s])
-            for s in held
-        ]
-        first = rows.copy()
-        for s, found in zip(held, self.execution.compute(tasks), strict=True):
-            first[strip == s] = found
-        return first
-
     def _order(self) -> NodeOrder:
-        blocks = self._nodes
         chunks = self.rows.row_chunks
-        if self.copies.copies is not None:
-            blocks = _nodes_of_copies(blocks, self.copies, chunks, self.execution)
+        blocks = self.copies.spread(self._nodes, chunks, self.execution)
         return NodeOrder(tuple(blocks), chunks, int(self.node_starts[-1]))
 
     def result(self, recall: Recall, seconds: dict[str, float]) -> RoutedLists:
@@ -393,81 +379,29 @@ def _aligned(rows: RowStrips, plan: RoutedPlan, execution: Execution) -> RowStri
 def _trained(
     rows: RowStrips, copies: DistinctRows, plan: RoutedPlan, metric: str, execution: Execution
 ) -> Delayed:
-    rng = np.random.default_rng(SEED)
-    # Copies are left out of the sample: draw more of it the more there are.
-    n_kept = rows.n_rows - copies.n_copies
-    n_drawn = min(rows.n_rows, plan.n_sample * -(-rows.n_rows // max(n_kept, 1)))
-    drawn = np.sort(rng.choice(rows.n_rows, n_drawn, replace=False))
-    starts = row_starts(rows.row_chunks)
-    parts = []
-    for number, (strip, start, n) in enumerate(
-        zip(rows.strips, starts, rows.row_chunks, strict=True)
-    ):
-        first, stop = np.searchsorted(drawn, [start, start + n])
-        part = copies.copies[number] if copies.copies is not None else None
-        parts.append(dask.delayed(_sampled)(strip, drawn[first:stop] - start, part))
+    drawn = copies.drawn(rows.row_chunks, plan.n_sample, SEED)
+    parts = [
+        dask.delayed(_sampled)(strip, chosen, part)
+        for strip, chosen, part in zip(rows.strips, drawn, copies.of_strips(), strict=True)
+    ]
     trained = dask.delayed(_train)(parts, metric, plan.n_cells, plan.n_shards)
     return execution.persist([trained], "train")[0]
 
 
-def _recall_sample(n_rows: int) -> RowIds:
-    rng = np.random.default_rng(SEED + 1)
-    return np.sort(rng.choice(n_rows, min(SAMPLED_ROWS, n_rows), replace=False))
+def _recall_sample(rows: RowStrips, copies: DistinctRows, execution: Execution) -> RowIds:
+    """Return the numbers of some rows that are no copies, ascending."""
+    drawn = copies.drawn(rows.row_chunks, SAMPLED_ROWS, SEED + 1)
+    tasks = [
+        dask.delayed(distinct_positions)(chosen, part, n)
+        for chosen, part, n in zip(drawn, copies.of_strips(), rows.row_chunks, strict=True)
+    ]
+    positions = execution.compute(tasks, "recall")
+    starts = row_starts(rows.row_chunks)
+    return np.concatenate([p + start for p, start in zip(positions, starts, strict=True)])
 
 
-def _nodes_of_copies(
-    nodes: Sequence[Delayed],
-    copies: DistinctRows,
-    chunks: tuple[int, ...],
-    execution: Execution,
-) -> list[Delayed]:
-    """Return the nodes of each strip's rows, with those of copies looked up in other strips."""
-    assert copies.copies is not None
-    starts = np.array(row_starts(chunks))
-    asked = execution.compute(
-        [dask.delayed(_strips_asked)(part, starts) for part in copies.copies], "copies"
-    )
-    filled = []
-    for number, part in enumerate(copies.copies):
-        answers = {
-            other: dask.delayed(_first_nodes)(nodes[other], part, starts, other)
-            for other in asked[number]
-        }
-        filled.append(dask.delayed(_filled)(nodes[number], part, starts, answers))
-    return execution.persist(filled, "copies")
-
-
-def _strips_asked(copies: Copies, starts: RowIds) -> list[int]:
-    return np.unique(np.searchsorted(starts, copies[1], side="right") - 1).tolist()
-
-
-def _first_nodes(nodes: RowIds, copies: Copies, starts: RowIds, strip: int) -> RowIds:
-    first = copies[1]
-    wanted = first[np.searchsorted(starts, first, side="right") - 1 == strip]
-    return nodes[wanted - starts[strip]]
-
-
-def _filled(nodes: RowIds, copies: Copies, starts: RowIds, answers: dict[int, RowIds]) -> RowIds:
-    positions, first = copies
-    strip = np.searchsorted(starts, first, side="right") - 1
-    found = nodes.copy()
-    for other, numbers in answers.items():
-        found[positions[strip == other]] = numbers
-    return found
-
-
-def _first_of(copies: Copies, positions: RowIds, start: int) -> RowIds:
-    first = positions + start
-    if len(copies[0]):
-        place = np.minimum(np.searchsorted(copies[0], positions), len(copies[0]) - 1)
-        is_copy = copies[0][place] == positions
-        first[is_copy] = copies[1][place[is_copy]]
-    return first
-
-
-def _sampled(strip: Any, positions: RowIds, copies: Copies | None) -> Any:
-    mask = copy_mask(copies, strip.shape[0])
-    return strip[positions if mask is None else positions[~mask[positions]]]
+def _sampled(strip: Any, drawn: RowIds, copies: Copies | None) -> Any:
+    return strip[distinct_positions(drawn, copies, strip.shape[0])]
 
 
 def _train(parts: Sequence[Any], metric: str, n_cells: int, n_shards: int) -> Routing:
