@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ssl_dask.errors import GraphError, QualityError
 from ssl_dask.execution import Execution
-from ssl_dask.graph import knn_graph, routed_knn
+from ssl_dask.graph import RoutedIndex, knn_graph, routed_knn
 from ssl_dask.graph.distinct_rows import distinct_positions, distinct_rows
 from ssl_dask.graph.routed_plan import Attempt, aligned_chunks, attempts, plan_routed
 from ssl_dask.graph.row_strips import checked_rows
@@ -196,6 +196,66 @@ def test_zero_rows_under_cosine_have_no_neighbours():
     assert node[3] == node[77] == node[500]
     all_zero = routed(np.zeros((50, 3)), metric="cosine")
     assert (all_zero.n_nodes, all_zero.n_edges) == (1, 0)
+
+
+@pytest.mark.parametrize("factor", [2.0**100, 2.0**-100, 2.0**64])
+def test_units_of_any_size_give_the_same_neighbours(factor):
+    X = sheets(1500)
+    assert np.abs(X).max() < 2.0**20
+    small = routed(X, weights="uniform")
+    assert small.recall["n_sampled"] == 1000
+    large = routed(X * np.float32(factor), weights="uniform")
+    assert large.recall["n_sampled"] == 1000
+    assert large.recall["estimate"] > 0.9
+    a, b = small.to_scipy(), large.to_scipy()
+    assert (a != b).nnz < 0.04 * a.nnz
+
+
+def test_rows_far_outside_find_neighbours_and_spoil_no_others():
+    X = sheets(1500)
+    far = np.array([3, 700])
+    X[far, 1] = 1e30
+    graph = routed(X, weights="uniform", symmetrize="union")
+    assert graph.settings["n_without_neighbours"] == 0
+    W, exact = (
+        g.to_scipy().toarray()
+        for g in (graph, knn_graph(X, 10, weights="uniform", symmetrize="union", search="exact"))
+    )
+    assert W[3, 700] > 0
+    rest = np.setdiff1d(np.arange(1500), far)
+    missed = (exact > 0) & (W == 0)
+    assert np.count_nonzero(missed[np.ix_(rest, rest)]) < 0.1 * np.count_nonzero(exact)
+
+
+@pytest.mark.parametrize("factor", [2.0**80, 2.0**-80])
+def test_an_index_of_rows_of_any_size_finds_neighbours_of_new_rows(factor, tmp_path):
+    X = sheets(1700) * np.float32(factor)
+    routed(X[:1500], index_folder=tmp_path)
+    distances, _ = RoutedIndex.load(tmp_path).search(X[1500:], 10)
+    # In units in which the float64 squares of the oracle are of usual size.
+    new, old = (part.astype(np.float64) / factor for part in (X[1500:], X[:1500]))
+    best = np.sqrt(np.sort(squared_distances(new, old), axis=1)[:, :10])
+    assert np.mean(distances / factor <= best[:, -1:] * (1 + 1e-6)) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("routing.npz", b"", "cannot be read"),
+        ("routing.npz", b"PK\x03\x04 cut off", "cannot be read"),
+        ("index.json", b'{"format": 1}', "has format 1"),
+        ("index.json", b"[]", "no index"),
+        ("shard-00000-X.npy", b"", "a shard of the index"),
+        ("shard-00000-nodes.npy", b"", "a shard of the index"),
+    ],
+)
+def test_a_torn_index_is_named(name, content, message, tmp_path):
+    X = sheets(300)
+    routed(X, shard_memory=2**27, index_folder=tmp_path)
+    assert (tmp_path / name).exists()
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(GraphError, match=message):
+        RoutedIndex.load(tmp_path).search(X[:3], 2)
 
 
 @pytest.mark.parametrize("sparse", [False, True])
