@@ -192,6 +192,7 @@ def test_zero_rows_under_cosine_have_no_neighbours():
     graph = routed(X, metric="cosine")
     assert graph.n_nodes == 1198
     assert graph.settings["n_without_neighbours"] == 1
+    assert graph.settings["notes"] == ["3 rows hold only zeros and have no neighbours"]
     node = graph.order.to_array(Execution())
     assert node[3] == node[77] == node[500]
     all_zero = routed(np.zeros((50, 3)), metric="cosine")
@@ -323,6 +324,9 @@ def test_shards_do_not_depend_on_the_cluster(n_rows, n_columns, shard_memory, n_
         many.n_cells,
         many.n_sample,
     )
+    # Shards are made of whole cells: with fewer cells they would be larger than what fits a task.
+    assert one.n_cells >= min(4 * one.n_shards, max(n_rows // 64, 1))
+    assert one.n_shards <= one.n_cells
     chunks = aligned_chunks(n_rows, many.n_strips)
     assert sum(chunks) == n_rows
     assert len(chunks) <= 64

@@ -250,8 +250,7 @@ class _RoutedSearch:
 
     def _search(self, effort: SearchEffort | SparseEffort) -> None:
         task = dask.delayed(_searched, pure=False)
-        # Tasks that hold all strips' bases would carry them in the graph once a shard.
-        bases = dask.delayed(self._bases, pure=False, traverse=False)
+        bases, node_starts = self._numbering()
         found = self.execution.persist(
             [
                 task(
@@ -259,7 +258,7 @@ class _RoutedSearch:
                     shard,
                     self.exchange.pieces(self._handles, shard),
                     bases,
-                    self.node_starts,
+                    node_starts,
                     self.n_neighbors,
                     effort,
                     self.metric,
@@ -270,17 +269,20 @@ class _RoutedSearch:
         )
         facts = self.execution.compute([dask.delayed(_facts_of)(part) for part in found])
         self._n_shown = [n_shown for n_shown, _ in facts]
-        lists = []
-        for shard in range(self.n_shards):
-            returned = [
-                dask.delayed(_returned)(found[other], shard)
-                for other, (_, bounds) in enumerate(facts)
-                if other != shard and bounds[shard + 1] > bounds[shard]
-            ]
-            lists.append(
-                dask.delayed(_completed)(found[shard], int(self.node_starts[shard]), returned)
-            )
+        returned: list[list[Delayed]] = [[] for _ in range(self.n_shards)]
+        for part, (_, reached) in zip(found, facts, strict=True):
+            for shard in reached.tolist():
+                returned[shard].append(dask.delayed(_returned)(part, shard))
+        lists = [
+            dask.delayed(_completed)(part, int(first), given)
+            for part, first, given in zip(found, self.node_starts[:-1], returned, strict=True)
+        ]
         self.lists = self.execution.persist(lists, "merge")
+
+    def _numbering(self) -> tuple[Delayed, Delayed]:
+        """Return handles to `_bases` and `node_starts`: each task would carry its own copy."""
+        kept = (self._bases, self.node_starts)
+        return tuple(dask.delayed(one, pure=False, traverse=False) for one in kept)
 
     def recall(self, sampled: RowIds) -> Recall:
         """Return the share of the true neighbours found of sampled rows, none of them a copy."""
@@ -308,7 +310,7 @@ class _RoutedSearch:
 
     def keep_index(self, folder: str) -> None:
         """Write the shards, where their rows lie, and the routing."""
-        bases = dask.delayed(self._bases, pure=False, traverse=False)
+        bases, _ = self._numbering()
         kept = [
             dask.delayed(_kept_shard, pure=False)(
                 folder, shard, self.exchange.pieces(self._handles, shard), bases, self.metric
@@ -506,8 +508,9 @@ def _with_edges_out(
     return FoundLists(distances, indices, points, rows, values, bounds, n_shown)
 
 
-def _facts_of(found: FoundLists) -> tuple[int, npt.NDArray[np.int64]]:
-    return found.n_shown, found.bounds
+def _facts_of(found: FoundLists) -> tuple[int, RowIds]:
+    """Return the rows shown and the shards that edges lead to."""
+    return found.n_shown, np.flatnonzero(np.diff(found.bounds))
 
 
 def _returned(found: FoundLists, shard: int) -> tuple[RowIds, RowIds, Distances]:
