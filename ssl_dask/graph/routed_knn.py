@@ -10,12 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import dask
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 from dask.delayed import Delayed
 
 from ssl_dask.errors import QualityError
@@ -30,7 +29,7 @@ from ssl_dask.graph.distinct_rows import (
 )
 from ssl_dask.graph.node_order import NodeOrder
 from ssl_dask.graph.recall import SAMPLED_ROWS, Recall, measured_recall
-from ssl_dask.graph.routed_index import write_about, write_shard
+from ssl_dask.graph.routed_index import write_about
 from ssl_dask.graph.routed_plan import (
     Attempt,
     RoutedPlan,
@@ -39,15 +38,20 @@ from ssl_dask.graph.routed_plan import (
     plan_routed,
     sparse_attempts,
 )
-from ssl_dask.graph.row_exchange import RowExchange, TaskExchange, open_piece
+from ssl_dask.graph.row_exchange import RowExchange, TaskExchange
 from ssl_dask.graph.row_strips import RowStrips, regrouped
-from ssl_dask.kernels.list_merge import add_edges
+from ssl_dask.graph.shard_tasks import (
+    completed_lists,
+    kept_shard,
+    returned_edges,
+    searched_shard,
+    shard_facts,
+)
 from ssl_dask.kernels.neighbour_lists import Distances, RowIds, empty_lists
 from ssl_dask.kernels.routing import Routing, RowPlaces, route_rows, train_routing
-from ssl_dask.kernels.shard_search import SearchEffort, search_shard
-from ssl_dask.kernels.sparse_neighbours import row_squares
+from ssl_dask.kernels.shard_search import SearchEffort
 from ssl_dask.kernels.sparse_rows import stacked_rows
-from ssl_dask.kernels.sparse_shard_search import SparseEffort, search_sparse_shard
+from ssl_dask.kernels.sparse_shard_search import SparseEffort
 
 SEED = 20_000
 
@@ -72,30 +76,6 @@ class RoutedLists:
     node_chunks: tuple[int, ...]
     order: NodeOrder
     facts: dict[str, Any]
-
-
-class FoundLists(NamedTuple):
-    """What the search of a shard found.
-
-    Parameters
-    ----------
-    distances, indices
-        Lists (m, k) of its own nodes, in their order; indices are node numbers.
-    points, rows, values
-        Edges (e,) that lead to nodes of other shards, sorted by the node they lead to.
-    bounds
-        int64 (P + 1,): where the edges to each shard begin.
-    n_shown
-        Rows in the shard.
-    """
-
-    distances: Distances
-    indices: RowIds
-    points: RowIds
-    rows: RowIds
-    values: Distances
-    bounds: npt.NDArray[np.int64]
-    n_shown: int
 
 
 def routed_lists(
@@ -249,7 +229,7 @@ class _RoutedSearch:
         )
 
     def _search(self, effort: SearchEffort | SparseEffort) -> None:
-        task = dask.delayed(_searched, pure=False)
+        task = dask.delayed(searched_shard, pure=False)
         bases, node_starts = self._numbering()
         found = self.execution.persist(
             [
@@ -267,14 +247,14 @@ class _RoutedSearch:
             ],
             "neighbours",
         )
-        facts = self.execution.compute([dask.delayed(_facts_of)(part) for part in found])
+        facts = self.execution.compute([dask.delayed(shard_facts)(part) for part in found])
         self._n_shown = [n_shown for n_shown, _ in facts]
         returned: list[list[Delayed]] = [[] for _ in range(self.n_shards)]
         for part, (_, reached) in zip(found, facts, strict=True):
             for shard in reached.tolist():
-                returned[shard].append(dask.delayed(_returned)(part, shard))
+                returned[shard].append(dask.delayed(returned_edges)(part, shard))
         lists = [
-            dask.delayed(_completed)(part, int(first), given)
+            dask.delayed(completed_lists)(part, int(first), given)
             for part, first, given in zip(found, self.node_starts[:-1], returned, strict=True)
         ]
         self.lists = self.execution.persist(lists, "merge")
@@ -312,7 +292,7 @@ class _RoutedSearch:
         """Write the shards, where their rows lie, and the routing."""
         bases, _ = self._numbering()
         kept = [
-            dask.delayed(_kept_shard, pure=False)(
+            dask.delayed(kept_shard, pure=False)(
                 folder, shard, self.exchange.pieces(self._handles, shard), bases, self.metric
             )
             for shard in range(self.n_shards)
@@ -438,94 +418,6 @@ def _cell_counts(places: RowPlaces) -> npt.NDArray[np.int64]:
 
 def _numbered(places: RowPlaces, bases: RowIds) -> RowIds:
     return np.where(places.cell >= 0, bases[places.cell] + places.place, -1)
-
-
-def _searched(
-    routing: Routing,
-    shard: int,
-    pieces: Sequence[Any],
-    bases: RowIds,
-    node_starts: RowIds,
-    n_neighbors: int,
-    effort: SearchEffort | SparseEffort,
-    metric: str,
-) -> FoundLists:
-    """Search one shard: the rows in `pieces`, one a strip, of which it owns some."""
-    X, numbers = _gathered_shard(pieces, bases, metric)
-    n_shown = X.shape[0]
-    first, stop = node_starts[shard], node_starts[shard + 1]
-    distances, indices = empty_lists(int(stop - first), n_neighbors)
-    owned = (numbers >= first) & (numbers < stop)
-    if owned.any():
-        search: Any = search_sparse_shard if sp.issparse(X) else search_shard
-        found = search(
-            X,
-            routing.searchable(X),
-            owned,
-            numbers,
-            n_neighbors,
-            effort,
-            metric=metric,
-            seed=SEED + 2 + shard,
-        )
-        place = numbers[owned] - first
-        distances[place], indices[place] = found
-    return _with_edges_out(distances, indices, int(first), node_starts, n_shown)
-
-
-def _gathered_shard(pieces: Sequence[Any], bases: RowIds, metric: str) -> tuple[Any, RowIds]:
-    """Return the rows of a shard and their nodes; for cosine without rows of zeros.
-
-    A row of zeros has no direction: it has no neighbours and is nobody's neighbour.
-    """
-    opened = [open_piece(piece) for piece in pieces]
-    numbers = np.concatenate(
-        [base[cell] + place for base, (_, cell, place) in zip(bases, opened, strict=True)]
-    )
-    X = stacked_rows([rows for rows, _, _ in opened])
-    if metric == "cosine":
-        full = row_squares(X) > 0
-        if not full.all():
-            X, numbers = X[full], numbers[full]
-    return X, numbers
-
-
-def _kept_shard(folder: str, shard: int, pieces: Sequence[Any], bases: RowIds, metric: str) -> None:
-    write_shard(folder, shard, *_gathered_shard(pieces, bases, metric))
-
-
-def _with_edges_out(
-    distances: Distances, indices: RowIds, first: int, node_starts: RowIds, n_shown: int
-) -> FoundLists:
-    """Return the lists with the edges that leave the shard, turned round, beside them."""
-    stop = first + len(indices)
-    leaves = (indices >= 0) & ((indices < first) | (indices >= stop))
-    rows, _ = np.nonzero(leaves)
-    points, values = indices[leaves], distances[leaves]
-    order = np.lexsort((rows, points))
-    points, values, rows = points[order], values[order], rows[order] + first
-    bounds = np.searchsorted(points, node_starts)
-    return FoundLists(distances, indices, points, rows, values, bounds, n_shown)
-
-
-def _facts_of(found: FoundLists) -> tuple[int, RowIds]:
-    """Return the rows shown and the shards that edges lead to."""
-    return found.n_shown, np.flatnonzero(np.diff(found.bounds))
-
-
-def _returned(found: FoundLists, shard: int) -> tuple[RowIds, RowIds, Distances]:
-    part = slice(found.bounds[shard], found.bounds[shard + 1])
-    return found.points[part], found.rows[part], found.values[part]
-
-
-def _completed(
-    found: FoundLists, first: int, returned: Sequence[tuple[RowIds, RowIds, Distances]]
-) -> tuple[Distances, RowIds]:
-    """Return the lists of a shard with what other shards found for its rows."""
-    distances, indices = found.distances.copy(), found.indices.copy()
-    for points, rows, values in returned:
-        add_edges(points - first, rows, values, distances, indices)
-    return distances, indices
 
 
 def _lists_at(lists: tuple[Distances, RowIds], positions: RowIds) -> tuple[Distances, RowIds]:

@@ -63,9 +63,10 @@ class StoredGraph:
         try:
             text = file.read_bytes()
             about = json.loads(text)
-            marks = (Fingerprint.from_dict(about[name]) for name in ("fingerprint", "edges"))
+            mark = Fingerprint.from_dict(about["fingerprint"])
+            edges = Fingerprint.from_dict(about["edges"])
             digest = hashlib.sha256(text).hexdigest()
-            return cls(Path(path), *marks, about["graph"], about["summary"], digest)
+            return cls(Path(path), mark, edges, about["graph"], about["summary"], digest)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise GraphError(
                 "no stored graph here",
