@@ -20,7 +20,8 @@ from ssl_dask.kernels.missed_neighbours import missed_neighbours
 from ssl_dask.kernels.neighbour_lists import empty_lists
 from ssl_dask.kernels.row_hash import copies_among, row_hashes
 from ssl_dask.kernels.shard_cells import cells_within, queries_by_cell, shard_cells
-from tests.oracles.brute_force_graph import cosine_distances, squared_distances
+from ssl_dask.kernels.shard_search import SearchEffort, search_shard
+from tests.oracles.brute_force_graph import cosine_distances, nearest, squared_distances
 
 
 @given(st.integers(1, 70), st.integers(1, 40), st.integers(1, 5), st.integers(0, 5))
@@ -61,6 +62,16 @@ def test_groups_have_nearly_equal_weight_and_hold_cells_that_follow_each_other()
         assert held.max() < 1.25 * held.mean()
     alone, _ = balanced_groups(centres[:5], weights[:5], 5)
     assert sorted(alone.tolist()) == [0, 1, 2, 3, 4]
+
+
+def test_thousands_of_cells_without_rows_are_put_in_order():
+    centres = np.random.default_rng(0).normal(size=(8000, 3)).astype(np.float32)
+    weights = np.zeros(8000)
+    weights[[3, 900, 901]] = 1000, 2000, 1000
+    groups, ranks = balanced_groups(centres, weights, 2)
+    assert sorted(ranks.tolist()) == list(range(8000))
+    assert (np.diff(groups[np.argsort(ranks)]) >= 0).all()
+    assert np.bincount(groups, weights).tolist() in ([1000, 3000], [3000, 1000], [2000, 2000])
 
 
 def test_crowded_cells_are_split():
@@ -170,3 +181,18 @@ def test_many_cells_are_found_through_groups_and_nearly_always_right():
     np.testing.assert_array_equal(
         nearly_nearest_cells(X, centres[:200], 8, 1), nearest_cells(X, centres[:200], 8)
     )
+
+
+def test_rows_so_near_that_their_products_cannot_be_told_probe_other_cells_too():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(900, 4)).astype(np.float32)
+    X[:60] = X[0] + 1e-5 * rng.normal(size=(60, 4)).astype(np.float32)
+    products = X[:60] @ X[:60].T
+    squares = np.diag(products)
+    assert (squares[:, None] + squares[None, :] - 2 * products < 0).any()
+    owned, numbers = np.ones(900, bool), np.arange(900)
+    effort = SearchEffort(cell_rows=100, n_probes=6, n_joined=0, reach=np.inf)
+    with np.errstate(invalid="raise"):
+        distances, _ = search_shard(X, X, owned, numbers, 5, effort)
+    best, _ = nearest(squared_distances(X, X), 5)
+    assert np.mean(distances[60:] <= best[60:, -1:] * (1 + 1e-6)) > 0.97

@@ -97,3 +97,43 @@ def test_small_weights_are_kept_and_too_large_sums_refused():
         graph_of(*ends, np.array([3e38, 3e38]), 2)
     with pytest.raises(GraphError, match="duplicates is 'min'"):
         graph_of(*ends, np.ones(2), 2, duplicates="min")
+
+
+@pytest.mark.parametrize("kinds", [("u8", "i8"), ("i8", "u8"), ("u8", "u8"), ("i8", "i4")])
+def test_large_ids_of_either_sign_meet_exactly(kinds):
+    start = 2**60 if "i4" not in kinds else 2**30
+    ids = (start + np.arange(6)).astype(kinds[0])
+    ends = (start + np.array([[0, 1, 5], [1, 4, 0]])).astype(kinds[1])
+    graph = BlockGraph.from_edges(*ends, ids=ids)
+    want = edge_matrix(
+        np.array([0, 1, 5]), np.array([1, 4, 0]), np.ones(3), 6, directed=False, duplicates="sum"
+    )
+    np.testing.assert_array_equal(graph.to_scipy().toarray(), want)
+
+
+def test_ends_that_the_type_of_the_ids_cannot_hold_are_unknown():
+    ids = np.arange(3, dtype=np.uint64)
+    graph = BlockGraph.from_edges([-1, 0, 2**63 - 1], [0, 1, 1], ids=ids)
+    assert (graph.n_edges, graph.settings["edges_with_unknown_ends_dropped"]) == (2, 2)
+    large = np.array([2**64 - 1, 0], np.uint64)
+    graph = BlockGraph.from_edges(large, [0, 1], ids=np.array([-1, 0, 1]))
+    assert (graph.n_edges, graph.settings["edges_with_unknown_ends_dropped"]) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("ends", "ids", "message"),
+    [
+        (["1", "2"], [1, 2], "but the ids are int64"),
+        ([1, 2], ["1", "2"], "the ends of edges are int64"),
+        (np.array(["a", None], object), np.array(["a", "b"], object), "hold None"),
+        (["a", "b"], np.array(["a", None], object), "hold None"),
+    ],
+)
+def test_ends_of_another_kind_than_the_ids_are_refused(ends, ids, message):
+    with pytest.raises(GraphError, match=message):
+        BlockGraph.from_edges(ends, ends, ids=ids)
+
+
+def test_no_edges_give_a_graph_without_edges():
+    graph = BlockGraph.from_edges([], [], ids=["a", "b"])
+    assert (graph.n_nodes, graph.n_edges) == (2, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 from distributed import Client
 
 from ssl_dask import BlockGraph, LabelSpreading, entity_graph, knn_graph, sum_graphs
-from ssl_dask.errors import InputDataError, JobSpecError
+from ssl_dask.errors import GraphError, InputDataError, JobSpecError
 from ssl_dask.job_spec import resolve_job
-from ssl_dask.pipeline import RunResult, run_job
+from ssl_dask.pipeline import RunResult, run_job, store_graph
+from ssl_dask.pipeline.graph_job import GraphResult
 from ssl_dask.pipeline.plan import plan_job
 from ssl_dask.pipeline.validation import validate_job
 from tests.made_job import N_ROWS, NAMES, answer, assert_useful, made_job, made_rows, write_rows
@@ -115,6 +117,33 @@ def test_edges_in_files_are_the_graph(shared: Path, tmp_path: Path, cluster_clie
     moved = {**edges, "path": str(shared / "other_edges")}
     again = run(shared, tmp_path / "other", cluster_client, other=True, edges=moved)
     assert answer(again.path) == answer(result.path)
+
+
+def test_a_stored_graph_of_edges_that_have_changed_is_not_taken_for_the_same(
+    shared: Path, tmp_path: Path, cluster_client: Client
+) -> None:
+    edges = some_edges(rows_that_share())
+    write_rows(tmp_path / "edges", edges)
+    graph = {"edges": {"path": str(tmp_path / "edges"), "source": "from", "target": "to"}}
+    job = made_job(shared / "rows", tmp_path / "out", graph=graph)
+
+    def store(job: dict[str, Any] = job, **options: Any) -> GraphResult:
+        return store_graph(resolve_job(job), tmp_path / "kept", client=cluster_client, **options)
+
+    first = store()
+    assert store().already_stored
+    by_row = {**job, "input": {key: job["input"][key] for key in job["input"] if key != "id"}}
+    with pytest.raises(GraphError, match=r"not the same are input\.id"):
+        store(by_row)
+    # A job that uses the stored graph may name its rows as it likes.
+    used = {**by_row, "graph": {"path": str(tmp_path / "kept")}}
+    run_job(used, client=cluster_client)
+    shutil.rmtree(tmp_path / "edges")
+    write_rows(tmp_path / "edges", edges.slice(0, 500))
+    with pytest.raises(GraphError, match="not the same are edge files"):
+        store()
+    second = store(force=True)
+    assert second.summary["n_edges"] < first.summary["n_edges"]
 
 
 def test_shared_values_are_the_graph(shared: Path, tmp_path: Path, cluster_client: Client) -> None:

@@ -11,14 +11,18 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from distributed import Client, LocalCluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssl_dask.errors import GraphError, QualityError
 from ssl_dask.execution import Execution
-from ssl_dask.graph import knn_graph, routed_knn
+from ssl_dask.graph import RoutedIndex, knn_graph, routed_knn
+from ssl_dask.graph.distinct_rows import distinct_positions, distinct_rows
 from ssl_dask.graph.routed_plan import Attempt, aligned_chunks, attempts, plan_routed
+from ssl_dask.graph.row_strips import checked_rows
+from ssl_dask.kernels.routing import CENTRE_SAMPLE
 from ssl_dask.kernels.shard_search import SearchEffort
 from tests.oracles.brute_force_graph import (
     cosine_distances,
@@ -141,6 +145,36 @@ def test_copies_are_one_node_and_change_nothing_for_the_others():
     assert np.count_nonzero((exact > 0) & (W == 0)) < 0.02 * np.count_nonzero(exact)
 
 
+@pytest.mark.parametrize("n_distinct", [1, 2, 40])
+def test_rows_that_are_nearly_all_copies_are_searched_and_measured(n_distinct):
+    rng = np.random.default_rng(3)
+    base = rng.normal(size=(n_distinct, 4)).astype(np.float32)
+    X = base[rng.integers(n_distinct, size=20_000)]
+    graph, exact = routed(X, 3), knn_graph(base, 3, search="exact")
+    assert (graph.n_nodes, graph.n_edges) == (n_distinct, exact.n_edges)
+    # Every distinct row is measured that has neighbours, though few rows are first of their kind.
+    assert graph.recall["n_sampled"] == (n_distinct if n_distinct > 1 else 0)
+    assert graph.recall["estimate"] == 1.0
+
+
+def test_drawn_rows_are_no_copies_and_the_same_for_any_strips():
+    rng = np.random.default_rng(4)
+    X = rng.integers(0, 12, size=(2000, 3)).astype(np.float32)
+    first = np.sort(np.unique(X, axis=0, return_index=True)[1])
+    found = []
+    for chunks in [(2000,), (700, 13, 1287)]:
+        rows = checked_rows(da.from_array(X, chunks=(chunks, -1)), Execution())
+        copies = distinct_rows(rows, Execution())
+        drawn = copies.drawn(chunks, 100, seed=5)
+        parts = dask.compute(*copies.copies)
+        starts = np.cumsum([0, *chunks])
+        positions = map(distinct_positions, drawn, parts, chunks)
+        found.append(np.concatenate([p + s for p, s in zip(positions, starts, strict=False)]))
+    assert len(set(found[0].tolist())) == 100
+    assert set(found[0].tolist()) < set(first.tolist())
+    assert found[0].tolist() == found[1].tolist()
+
+
 @pytest.mark.parametrize("n", [1, 2, 7, 30])
 @pytest.mark.parametrize("d", [1, 3])
 def test_few_rows_give_the_exact_graph(n, d):
@@ -158,10 +192,82 @@ def test_zero_rows_under_cosine_have_no_neighbours():
     graph = routed(X, metric="cosine")
     assert graph.n_nodes == 1198
     assert graph.settings["n_without_neighbours"] == 1
+    assert graph.settings["notes"] == ["3 rows hold only zeros and have no neighbours"]
     node = graph.order.to_array(Execution())
     assert node[3] == node[77] == node[500]
     all_zero = routed(np.zeros((50, 3)), metric="cosine")
     assert (all_zero.n_nodes, all_zero.n_edges) == (1, 0)
+
+
+@pytest.mark.parametrize("factor", [2.0**100, 2.0**-100, 2.0**64])
+def test_units_of_any_size_give_the_same_neighbours(factor):
+    X = sheets(1500)
+    assert np.abs(X).max() < 2.0**20
+    small = routed(X, weights="uniform")
+    assert small.recall["n_sampled"] == 1000
+    large = routed(X * np.float32(factor), weights="uniform")
+    assert large.recall["n_sampled"] == 1000
+    assert large.recall["estimate"] > 0.9
+    a, b = small.to_scipy(), large.to_scipy()
+    assert (a != b).nnz < 0.04 * a.nnz
+
+
+def test_rows_far_outside_find_neighbours_and_spoil_no_others():
+    X = sheets(1500)
+    far = np.array([3, 700])
+    X[far, 1] = 1e30
+    graph = routed(X, weights="uniform", symmetrize="union")
+    assert graph.settings["n_without_neighbours"] == 0
+    W, exact = (
+        g.to_scipy().toarray()
+        for g in (graph, knn_graph(X, 10, weights="uniform", symmetrize="union", search="exact"))
+    )
+    assert W[3, 700] > 0
+    rest = np.setdiff1d(np.arange(1500), far)
+    missed = (exact > 0) & (W == 0)
+    assert np.count_nonzero(missed[np.ix_(rest, rest)]) < 0.1 * np.count_nonzero(exact)
+
+
+@pytest.mark.parametrize("factor", [2.0**80, 2.0**-80])
+def test_an_index_of_rows_of_any_size_finds_neighbours_of_new_rows(factor, tmp_path):
+    X = sheets(1700) * np.float32(factor)
+    routed(X[:1500], index_folder=tmp_path)
+    distances, _ = RoutedIndex.load(tmp_path).search(X[1500:], 10)
+    # In units in which the float64 squares of the oracle are of usual size.
+    new, old = (part.astype(np.float64) / factor for part in (X[1500:], X[:1500]))
+    best = np.sqrt(np.sort(squared_distances(new, old), axis=1)[:, :10])
+    assert np.mean(distances / factor <= best[:, -1:] * (1 + 1e-6)) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("routing.npz", b"", "cannot be read"),
+        ("routing.npz", b"PK\x03\x04 cut off", "cannot be read"),
+        ("index.json", b'{"format": 1}', "has format 1"),
+        ("index.json", b"[]", "no index"),
+        ("shard-00000-X.npy", b"", "a shard of the index"),
+        ("shard-00000-nodes.npy", b"", "a shard of the index"),
+    ],
+)
+def test_a_torn_index_is_named(name, content, message, tmp_path):
+    X = sheets(300)
+    routed(X, shard_memory=2**27, index_folder=tmp_path)
+    assert (tmp_path / name).exists()
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(GraphError, match=message):
+        RoutedIndex.load(tmp_path).search(X[:3], 2)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_cosine_of_so_many_rows_that_the_centre_is_that_of_some(sparse):
+    X = sheets(3100)
+    X[:, ::2] *= np.abs(X[:, ::2]) > 1
+    graph = routed(sp.csr_array(X) if sparse else X, metric="cosine", shard_memory=2**23)
+    plan = plan_routed(3100, 8, 10, shard_memory=2**23, memory_per_task=2**31, n_slots=1)
+    assert plan.n_sample >= 2 * CENTRE_SAMPLE, "all sampled rows would be looked at"
+    assert graph.recall["estimate"] > 0.9
+    assert graph.recall["n_sampled"] > 900
 
 
 def test_one_crowded_place_and_constant_columns():
@@ -218,6 +324,9 @@ def test_shards_do_not_depend_on_the_cluster(n_rows, n_columns, shard_memory, n_
         many.n_cells,
         many.n_sample,
     )
+    # Shards are made of whole cells: with fewer cells they would be larger than what fits a task.
+    assert one.n_cells >= min(4 * one.n_shards, max(n_rows // 64, 1))
+    assert one.n_shards <= one.n_cells
     chunks = aligned_chunks(n_rows, many.n_strips)
     assert sum(chunks) == n_rows
     assert len(chunks) <= 64

@@ -44,6 +44,58 @@ class DistinctRows:
         """Number of rows that are a copy of an earlier one."""
         return sum(self.per_strip)
 
+    def of_strips(self) -> tuple[Delayed | None, ...]:
+        """Return `copies`, or None for each strip."""
+        return self.copies or (None,) * len(self.per_strip)
+
+    def drawn(self, row_chunks: tuple[int, ...], n_drawn: int, seed: int) -> list[RowIds]:
+        """Return which of the rows that are no copies are drawn, the same rows for any strips.
+
+        Parameters
+        ----------
+        row_chunks
+            Rows of each strip.
+        n_drawn
+            How many; all of them if there are no more.
+        seed
+            Of the draw.
+
+        Returns
+        -------
+        For each strip int64 arrays, ascending: places among its rows that are no copies, for
+        `distinct_positions`.
+        """
+        kept = tuple(n - n_copies for n, n_copies in zip(row_chunks, self.per_strip, strict=True))
+        n_kept, starts = sum(kept), row_starts(kept)
+        rng = np.random.default_rng(seed)
+        chosen = np.sort(rng.choice(n_kept, min(n_drawn, n_kept), replace=False))
+        bounds = np.searchsorted(chosen, [*starts, n_kept])
+        return [
+            chosen[a:b] - start for start, a, b in zip(starts, bounds[:-1], bounds[1:], strict=True)
+        ]
+
+    def spread(
+        self, values: Sequence[Delayed], row_chunks: tuple[int, ...], execution: Execution
+    ) -> list[Delayed]:
+        """Return `values`, int64 (n_i,) a strip, where each copy has what its first row has.
+
+        A task a strip, and one for each pair of strips that hold copies of each other's rows.
+        """
+        if self.copies is None:
+            return list(values)
+        starts = np.array(row_starts(row_chunks))
+        asked = execution.compute(
+            [dask.delayed(_strips_asked)(part, starts) for part in self.copies], "copies"
+        )
+        filled = []
+        for number, part in enumerate(self.copies):
+            answers = {
+                other: dask.delayed(_first_values)(values[other], part, starts, other)
+                for other in asked[number]
+            }
+            filled.append(dask.delayed(_filled)(values[number], part, starts, answers))
+        return execution.persist(filled, "copies")
+
 
 def distinct_rows(rows: RowStrips, execution: Execution) -> DistinctRows:
     """Return which rows are copies of an earlier row, whatever strips the two lie in.
@@ -87,6 +139,12 @@ def copy_mask(copies: Copies | None, n_rows: int) -> npt.NDArray[np.bool_] | Non
     return mask
 
 
+def distinct_positions(drawn: RowIds, copies: Copies | None, n_rows: int) -> RowIds:
+    """Return the positions in a strip of `n_rows` rows of what `DistinctRows.drawn` has drawn."""
+    mask = copy_mask(copies, n_rows)
+    return drawn if mask is None else np.flatnonzero(~mask)[drawn]
+
+
 def _hashed(strip: Any, first_row: int, n_buckets: int) -> tuple[tuple[RowHashes, RowIds], ...]:
     hashes = row_hashes(strip)
     numbers = np.arange(first_row, first_row + len(hashes), dtype=np.int64)
@@ -124,3 +182,22 @@ def _joined(parts: Sequence[Copies]) -> Copies:
     positions = np.concatenate([part[0] for part in parts])
     order = np.argsort(positions)
     return positions[order], np.concatenate([part[1] for part in parts])[order]
+
+
+def _strips_asked(copies: Copies, starts: RowIds) -> list[int]:
+    return np.unique(np.searchsorted(starts, copies[1], side="right") - 1).tolist()
+
+
+def _first_values(values: RowIds, copies: Copies, starts: RowIds, strip: int) -> RowIds:
+    first = copies[1]
+    wanted = first[np.searchsorted(starts, first, side="right") - 1 == strip]
+    return values[wanted - starts[strip]]
+
+
+def _filled(values: RowIds, copies: Copies, starts: RowIds, answers: dict[int, RowIds]) -> RowIds:
+    positions, first = copies
+    strip = np.searchsorted(starts, first, side="right") - 1
+    found = values.copy()
+    for other, there in answers.items():
+        found[positions[strip == other]] = there
+    return found

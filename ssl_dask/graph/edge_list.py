@@ -11,6 +11,8 @@ import scipy.sparse as sp
 from ssl_dask.errors import GraphError
 from ssl_dask.kernels.entry_sums import COMBINE, both_ways, summed_strip
 
+_ID_KINDS = {"u": "i"}
+
 
 def symmetric_matrix_from_edges(
     source: npt.ArrayLike,
@@ -102,14 +104,41 @@ def _positions(ends: npt.ArrayLike, ids: npt.NDArray[Any]) -> npt.NDArray[np.int
     """Return the row number of each id, -1 where it is unknown."""
     if ids.ndim != 1 or ids.size == 0:
         raise GraphError(f"ids has shape {ids.shape}; it must be one id a row, at least one")
-    order = np.argsort(ids, kind="stable")
-    ranked = ids[order]
+    wanted, possible = _alike(np.asarray(ends), ids)
+    try:
+        order = np.argsort(ids, kind="stable")
+        ranked = ids[order]
+        place = np.minimum(np.searchsorted(ranked, wanted), len(ids) - 1)
+    except TypeError as error:
+        raise GraphError(
+            "ids, or the ends of edges, mix kinds of values or hold None; give one kind",
+            hint="leave out edges without an end",
+        ) from error
     n_twice = int(np.count_nonzero(ranked[1:] == ranked[:-1]))
     if n_twice:
         raise GraphError(f"{n_twice} ids occur more than once; ids must be distinct", rows=n_twice)
-    wanted = np.asarray(ends)
-    place = np.minimum(np.searchsorted(ranked, wanted), len(ids) - 1)
-    return np.where(ranked[place] == wanted, order[place], -1).astype(np.int64)
+    return np.where(possible & (ranked[place] == wanted), order[place], -1).astype(np.int64)
+
+
+def _alike(
+    ends: npt.NDArray[Any], ids: npt.NDArray[Any]
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Return the ends in the type of the ids, and which of them that type can hold."""
+    possible = np.ones(ends.shape, dtype=bool)
+    if not ends.size:
+        return ends.astype(ids.dtype), possible
+    kinds = [_ID_KINDS.get(array.dtype.kind, array.dtype.kind) for array in (ends, ids)]
+    if "O" not in kinds and kinds[0] != kinds[1]:
+        raise GraphError(
+            f"the ends of edges are {ends.dtype}, but the ids are {ids.dtype}",
+            hint="give both as one type",
+        )
+    if kinds == ["i", "i"]:
+        # NumPy would compare int64 with uint64 as float64, which cannot tell large ones apart.
+        info = np.iinfo(ids.dtype)
+        possible = (ends >= info.min) & (ends <= info.max)
+        return np.where(possible, ends, ends.dtype.type(0)).astype(ids.dtype), possible
+    return ends, possible
 
 
 def _weights(weight: npt.ArrayLike | None, n_edges: int) -> npt.NDArray[np.float64]:

@@ -33,6 +33,7 @@ from ssl_dask.graph.symmetric_graph import (
     usual_symmetrize,
 )
 from ssl_dask.kernels.neighbour_lists import METRICS
+from ssl_dask.kernels.sparse_neighbours import row_squares
 from ssl_dask.kernels.symmetric_strip import SYMMETRIZE
 
 SEARCHES = ("auto", "exact", "routed")
@@ -195,7 +196,13 @@ def _note_odd_rows(
             " is joined with every other"
         )
     if settings["metric"] == "cosine" and alone and rows.n_rows > 1:
-        settings["notes"].append(f"{alone} rows hold only zeros and have no neighbours")
+        n_zero = sum(execution.compute([dask.delayed(_count_zeros)(part) for part in rows.strips]))
+        if n_zero:
+            settings["notes"].append(f"{n_zero} rows hold only zeros and have no neighbours")
+
+
+def _count_zeros(rows: Any) -> int:
+    return int(np.count_nonzero(row_squares(rows) == 0))
 
 
 def _count_odd_rows(lists: Lists) -> tuple[int, int]:

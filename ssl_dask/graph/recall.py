@@ -159,4 +159,5 @@ def _missed(
         routing.searchable(strip),
         nodes,
         metric,
+        routing.scale,
     )

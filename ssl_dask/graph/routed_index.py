@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import dask
 import numpy as np
@@ -26,11 +27,13 @@ from ssl_dask.kernels.sparse_neighbours import row_squares
 from ssl_dask.kernels.sparse_rows import stacked_rows
 from ssl_dask.kernels.sparse_shard_search import SparseEffort, search_sparse_shard
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 EFFORT = SearchEffort(n_probes=16, n_joined=0, reach=np.inf)
 SPARSE_EFFORT = SparseEffort(n_probes=32, n_joined=0, n_candidates=4, column_share=0.05)
 """New rows meet no neighbours of neighbours, since the shard's own rows are not searched again."""
 SEED = 30_000
+TORN = (OSError, ValueError, KeyError, EOFError, BadZipFile)
+"""What NumPy raises for files that are missing, cut off or empty."""
 
 
 @dataclass(frozen=True)
@@ -70,23 +73,35 @@ class RoutedIndex:
         path = Path(folder).absolute()
         try:
             about = json.loads((path / "index.json").read_text())
-            with np.load(path / "routing.npz", allow_pickle=False) as arrays:
-                axes = arrays.get("axes")
-                routing = Routing(
-                    arrays["centre"], axes, about["cosine"], arrays["centres"], arrays["shards"]
-                )
-        except (OSError, ValueError, KeyError) as error:
+            found = about["format"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise GraphError(
                 "no index for new rows here: only a routed search makes one",
                 file=str(path),
                 hint="build the graph with search: routed",
             ) from error
-        if about["format"] != FORMAT_VERSION:
+        if found != FORMAT_VERSION:
             raise GraphError(
-                f"the index has format {about['format']}; this version reads {FORMAT_VERSION}",
+                f"the index has format {found}; this version reads {FORMAT_VERSION}",
                 file=str(path),
                 hint="build the graph again",
             )
+        try:
+            with np.load(path / "routing.npz", allow_pickle=False) as arrays:
+                routing = Routing(
+                    arrays["centre"],
+                    arrays.get("axes"),
+                    about["cosine"],
+                    about["scale"],
+                    arrays["centres"],
+                    arrays["shards"],
+                )
+        except TORN as error:
+            raise GraphError(
+                "the index for new rows cannot be read",
+                file=str(path / "routing.npz"),
+                hint="build the graph again",
+            ) from error
         keys = ("metric", "n_nodes", "n_columns", "sparse")
         return cls(str(path), routing, *(about[key] for key in keys))
 
@@ -198,6 +213,7 @@ def write_about(
         "format": FORMAT_VERSION,
         "metric": metric,
         "cosine": routing.cosine,
+        "scale": routing.scale,
         "n_nodes": n_nodes,
         "n_columns": n_columns,
         "sparse": sparse,
@@ -232,7 +248,7 @@ def _search_one(
     try:
         stored = open_rows(stem, rows.shape[1] if sparse else None)
         nodes = np.load(_shard_stem(folder, shard, "nodes") + ".npy")
-    except (OSError, ValueError) as error:
+    except TORN as error:
         raise GraphError("a shard of the index cannot be read", file=stem) from error
     X = stacked_rows([rows, stored])
     is_new = np.zeros(X.shape[0], dtype=bool)

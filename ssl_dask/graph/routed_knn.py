@@ -10,21 +10,26 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import dask
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 from dask.delayed import Delayed
 
 from ssl_dask.errors import QualityError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import row_starts
-from ssl_dask.graph.distinct_rows import Copies, DistinctRows, copy_mask, distinct_rows
+from ssl_dask.graph.distinct_rows import (
+    Copies,
+    DistinctRows,
+    copy_mask,
+    distinct_positions,
+    distinct_rows,
+)
 from ssl_dask.graph.node_order import NodeOrder
 from ssl_dask.graph.recall import SAMPLED_ROWS, Recall, measured_recall
-from ssl_dask.graph.routed_index import write_about, write_shard
+from ssl_dask.graph.routed_index import write_about
 from ssl_dask.graph.routed_plan import (
     Attempt,
     RoutedPlan,
@@ -33,15 +38,20 @@ from ssl_dask.graph.routed_plan import (
     plan_routed,
     sparse_attempts,
 )
-from ssl_dask.graph.row_exchange import RowExchange, TaskExchange, open_piece
+from ssl_dask.graph.row_exchange import RowExchange, TaskExchange
 from ssl_dask.graph.row_strips import RowStrips, regrouped
-from ssl_dask.kernels.list_merge import add_edges
+from ssl_dask.graph.shard_tasks import (
+    completed_lists,
+    kept_shard,
+    returned_edges,
+    searched_shard,
+    shard_facts,
+)
 from ssl_dask.kernels.neighbour_lists import Distances, RowIds, empty_lists
 from ssl_dask.kernels.routing import Routing, RowPlaces, route_rows, train_routing
-from ssl_dask.kernels.shard_search import SearchEffort, search_shard
-from ssl_dask.kernels.sparse_neighbours import row_squares
+from ssl_dask.kernels.shard_search import SearchEffort
 from ssl_dask.kernels.sparse_rows import stacked_rows
-from ssl_dask.kernels.sparse_shard_search import SparseEffort, search_sparse_shard
+from ssl_dask.kernels.sparse_shard_search import SparseEffort
 
 SEED = 20_000
 
@@ -66,30 +76,6 @@ class RoutedLists:
     node_chunks: tuple[int, ...]
     order: NodeOrder
     facts: dict[str, Any]
-
-
-class FoundLists(NamedTuple):
-    """What the search of a shard found.
-
-    Parameters
-    ----------
-    distances, indices
-        Lists (m, k) of its own nodes, in their order; indices are node numbers.
-    points, rows, values
-        Edges (e,) that lead to nodes of other shards, sorted by the node they lead to.
-    bounds
-        int64 (P + 1,): where the edges to each shard begin.
-    n_shown
-        Rows in the shard.
-    """
-
-    distances: Distances
-    indices: RowIds
-    points: RowIds
-    rows: RowIds
-    values: Distances
-    bounds: npt.NDArray[np.int64]
-    n_shown: int
 
 
 def routed_lists(
@@ -144,7 +130,7 @@ def routed_lists(
     routing = _trained(rows, copies, plan, metric, execution)
     stages.done("train")
     search = _RoutedSearch(rows, copies, routing, n_neighbors, metric, exchange, execution)
-    sampled = _recall_sample(rows.n_rows)
+    sampled = _recall_sample(rows, copies, execution)
     if rows.nonzeros_per_row is None:
         tried = attempts(rows.n_columns, target_recall, plan.n_shards)
     else:
@@ -215,11 +201,12 @@ class _RoutedSearch:
 
     def _route(self, n_routes: int) -> None:
         self._n_routes = n_routes
-        copies = self.copies.copies or [None] * len(self.rows.strips)
         task = dask.delayed(_routed, nout=2, pure=False)
         pairs = [
             task(self.exchange, number, strip, part, self.routing, n_routes)
-            for number, (strip, part) in enumerate(zip(self.rows.strips, copies, strict=True))
+            for number, (strip, part) in enumerate(
+                zip(self.rows.strips, self.copies.of_strips(), strict=True)
+            )
         ]
         kept = self.execution.persist([part for pair in pairs for part in pair], "route")
         self._handles, self._places = kept[0::2], kept[1::2]
@@ -242,9 +229,8 @@ class _RoutedSearch:
         )
 
     def _search(self, effort: SearchEffort | SparseEffort) -> None:
-        task = dask.delayed(_searched, pure=False)
-        # Tasks that hold all strips' bases would carry them in the graph once a shard.
-        bases = dask.delayed(self._bases, pure=False, traverse=False)
+        task = dask.delayed(searched_shard, pure=False)
+        bases, node_starts = self._numbering()
         found = self.execution.persist(
             [
                 task(
@@ -252,7 +238,7 @@ class _RoutedSearch:
                     shard,
                     self.exchange.pieces(self._handles, shard),
                     bases,
-                    self.node_starts,
+                    node_starts,
                     self.n_neighbors,
                     effort,
                     self.metric,
@@ -261,28 +247,27 @@ class _RoutedSearch:
             ],
             "neighbours",
         )
-        facts = self.execution.compute([dask.delayed(_facts_of)(part) for part in found])
+        facts = self.execution.compute([dask.delayed(shard_facts)(part) for part in found])
         self._n_shown = [n_shown for n_shown, _ in facts]
-        lists = []
-        for shard in range(self.n_shards):
-            returned = [
-                dask.delayed(_returned)(found[other], shard)
-                for other, (_, bounds) in enumerate(facts)
-                if other != shard and bounds[shard + 1] > bounds[shard]
-            ]
-            lists.append(
-                dask.delayed(_completed)(found[shard], int(self.node_starts[shard]), returned)
-            )
+        returned: list[list[Delayed]] = [[] for _ in range(self.n_shards)]
+        for part, (_, reached) in zip(found, facts, strict=True):
+            for shard in reached.tolist():
+                returned[shard].append(dask.delayed(returned_edges)(part, shard))
+        lists = [
+            dask.delayed(completed_lists)(part, int(first), given)
+            for part, first, given in zip(found, self.node_starts[:-1], returned, strict=True)
+        ]
         self.lists = self.execution.persist(lists, "merge")
 
+    def _numbering(self) -> tuple[Delayed, Delayed]:
+        """Return handles to `_bases` and `node_starts`: each task would carry its own copy."""
+        kept = (self._bases, self.node_starts)
+        return tuple(dask.delayed(one, pure=False, traverse=False) for one in kept)
+
     def recall(self, sampled: RowIds) -> Recall:
-        """Return the share of the true neighbours of sampled rows that were found."""
-        order = self._order()
+        """Return the share of the true neighbours found of sampled rows, none of them a copy."""
+        order = NodeOrder(tuple(self._nodes), self.rows.row_chunks, int(self.node_starts[-1]))
         nodes = order.nodes_of(sampled, self.execution)
-        # A sampled row that is a copy stands for its node as well as the first row does.
-        own = self._first_rows(sampled)
-        kept = own == sampled
-        sampled, nodes = sampled[kept], nodes[kept]
         distances, indices = empty_lists(len(nodes), self.n_neighbors)
         shard = np.searchsorted(self.node_starts, nodes, side="right") - 1
         shards = np.unique(shard).tolist()
@@ -305,9 +290,9 @@ class _RoutedSearch:
 
     def keep_index(self, folder: str) -> None:
         """Write the shards, where their rows lie, and the routing."""
-        bases = dask.delayed(self._bases, pure=False, traverse=False)
+        bases, _ = self._numbering()
         kept = [
-            dask.delayed(_kept_shard, pure=False)(
+            dask.delayed(kept_shard, pure=False)(
                 folder, shard, self.exchange.pieces(self._handles, shard), bases, self.metric
             )
             for shard in range(self.n_shards)
@@ -319,26 +304,9 @@ class _RoutedSearch:
         )
         self.execution.compute([about], "index")
 
-    def _first_rows(self, rows: RowIds) -> RowIds:
-        if self.copies.copies is None:
-            return rows
-        starts = np.array(row_starts(self.rows.row_chunks))
-        strip = np.searchsorted(starts, rows, side="right") - 1
-        held = np.unique(strip).tolist()
-        tasks = [
-            dask.delayed(_first_of)(self.copies.copies[s], rows[strip == s] - starts[s], starts[s])
-            for s in held
-        ]
-        first = rows.copy()
-        for s, found in zip(held, self.execution.compute(tasks), strict=True):
-            first[strip == s] = found
-        return first
-
     def _order(self) -> NodeOrder:
-        blocks = self._nodes
         chunks = self.rows.row_chunks
-        if self.copies.copies is not None:
-            blocks = _nodes_of_copies(blocks, self.copies, chunks, self.execution)
+        blocks = self.copies.spread(self._nodes, chunks, self.execution)
         return NodeOrder(tuple(blocks), chunks, int(self.node_starts[-1]))
 
     def result(self, recall: Recall, seconds: dict[str, float]) -> RoutedLists:
@@ -393,81 +361,29 @@ def _aligned(rows: RowStrips, plan: RoutedPlan, execution: Execution) -> RowStri
 def _trained(
     rows: RowStrips, copies: DistinctRows, plan: RoutedPlan, metric: str, execution: Execution
 ) -> Delayed:
-    rng = np.random.default_rng(SEED)
-    # Copies are left out of the sample: draw more of it the more there are.
-    n_kept = rows.n_rows - copies.n_copies
-    n_drawn = min(rows.n_rows, plan.n_sample * -(-rows.n_rows // max(n_kept, 1)))
-    drawn = np.sort(rng.choice(rows.n_rows, n_drawn, replace=False))
-    starts = row_starts(rows.row_chunks)
-    parts = []
-    for number, (strip, start, n) in enumerate(
-        zip(rows.strips, starts, rows.row_chunks, strict=True)
-    ):
-        first, stop = np.searchsorted(drawn, [start, start + n])
-        part = copies.copies[number] if copies.copies is not None else None
-        parts.append(dask.delayed(_sampled)(strip, drawn[first:stop] - start, part))
+    drawn = copies.drawn(rows.row_chunks, plan.n_sample, SEED)
+    parts = [
+        dask.delayed(_sampled)(strip, chosen, part)
+        for strip, chosen, part in zip(rows.strips, drawn, copies.of_strips(), strict=True)
+    ]
     trained = dask.delayed(_train)(parts, metric, plan.n_cells, plan.n_shards)
     return execution.persist([trained], "train")[0]
 
 
-def _recall_sample(n_rows: int) -> RowIds:
-    rng = np.random.default_rng(SEED + 1)
-    return np.sort(rng.choice(n_rows, min(SAMPLED_ROWS, n_rows), replace=False))
+def _recall_sample(rows: RowStrips, copies: DistinctRows, execution: Execution) -> RowIds:
+    """Return the numbers of some rows that are no copies, ascending."""
+    drawn = copies.drawn(rows.row_chunks, SAMPLED_ROWS, SEED + 1)
+    tasks = [
+        dask.delayed(distinct_positions)(chosen, part, n)
+        for chosen, part, n in zip(drawn, copies.of_strips(), rows.row_chunks, strict=True)
+    ]
+    positions = execution.compute(tasks, "recall")
+    starts = row_starts(rows.row_chunks)
+    return np.concatenate([p + start for p, start in zip(positions, starts, strict=True)])
 
 
-def _nodes_of_copies(
-    nodes: Sequence[Delayed],
-    copies: DistinctRows,
-    chunks: tuple[int, ...],
-    execution: Execution,
-) -> list[Delayed]:
-    """Return the nodes of each strip's rows, with those of copies looked up in other strips."""
-    assert copies.copies is not None
-    starts = np.array(row_starts(chunks))
-    asked = execution.compute(
-        [dask.delayed(_strips_asked)(part, starts) for part in copies.copies], "copies"
-    )
-    filled = []
-    for number, part in enumerate(copies.copies):
-        answers = {
-            other: dask.delayed(_first_nodes)(nodes[other], part, starts, other)
-            for other in asked[number]
-        }
-        filled.append(dask.delayed(_filled)(nodes[number], part, starts, answers))
-    return execution.persist(filled, "copies")
-
-
-def _strips_asked(copies: Copies, starts: RowIds) -> list[int]:
-    return np.unique(np.searchsorted(starts, copies[1], side="right") - 1).tolist()
-
-
-def _first_nodes(nodes: RowIds, copies: Copies, starts: RowIds, strip: int) -> RowIds:
-    first = copies[1]
-    wanted = first[np.searchsorted(starts, first, side="right") - 1 == strip]
-    return nodes[wanted - starts[strip]]
-
-
-def _filled(nodes: RowIds, copies: Copies, starts: RowIds, answers: dict[int, RowIds]) -> RowIds:
-    positions, first = copies
-    strip = np.searchsorted(starts, first, side="right") - 1
-    found = nodes.copy()
-    for other, numbers in answers.items():
-        found[positions[strip == other]] = numbers
-    return found
-
-
-def _first_of(copies: Copies, positions: RowIds, start: int) -> RowIds:
-    first = positions + start
-    if len(copies[0]):
-        place = np.minimum(np.searchsorted(copies[0], positions), len(copies[0]) - 1)
-        is_copy = copies[0][place] == positions
-        first[is_copy] = copies[1][place[is_copy]]
-    return first
-
-
-def _sampled(strip: Any, positions: RowIds, copies: Copies | None) -> Any:
-    mask = copy_mask(copies, strip.shape[0])
-    return strip[positions if mask is None else positions[~mask[positions]]]
+def _sampled(strip: Any, drawn: RowIds, copies: Copies | None) -> Any:
+    return strip[distinct_positions(drawn, copies, strip.shape[0])]
 
 
 def _train(parts: Sequence[Any], metric: str, n_cells: int, n_shards: int) -> Routing:
@@ -502,93 +418,6 @@ def _cell_counts(places: RowPlaces) -> npt.NDArray[np.int64]:
 
 def _numbered(places: RowPlaces, bases: RowIds) -> RowIds:
     return np.where(places.cell >= 0, bases[places.cell] + places.place, -1)
-
-
-def _searched(
-    routing: Routing,
-    shard: int,
-    pieces: Sequence[Any],
-    bases: RowIds,
-    node_starts: RowIds,
-    n_neighbors: int,
-    effort: SearchEffort | SparseEffort,
-    metric: str,
-) -> FoundLists:
-    """Search one shard: the rows in `pieces`, one a strip, of which it owns some."""
-    X, numbers = _gathered_shard(pieces, bases, metric)
-    n_shown = X.shape[0]
-    first, stop = node_starts[shard], node_starts[shard + 1]
-    distances, indices = empty_lists(int(stop - first), n_neighbors)
-    owned = (numbers >= first) & (numbers < stop)
-    if owned.any():
-        search: Any = search_sparse_shard if sp.issparse(X) else search_shard
-        found = search(
-            X,
-            routing.searchable(X),
-            owned,
-            numbers,
-            n_neighbors,
-            effort,
-            metric=metric,
-            seed=SEED + 2 + shard,
-        )
-        place = numbers[owned] - first
-        distances[place], indices[place] = found
-    return _with_edges_out(distances, indices, int(first), node_starts, n_shown)
-
-
-def _gathered_shard(pieces: Sequence[Any], bases: RowIds, metric: str) -> tuple[Any, RowIds]:
-    """Return the rows of a shard and their nodes; for cosine without rows of zeros.
-
-    A row of zeros has no direction: it has no neighbours and is nobody's neighbour.
-    """
-    opened = [open_piece(piece) for piece in pieces]
-    numbers = np.concatenate(
-        [base[cell] + place for base, (_, cell, place) in zip(bases, opened, strict=True)]
-    )
-    X = stacked_rows([rows for rows, _, _ in opened])
-    if metric == "cosine":
-        full = row_squares(X) > 0
-        if not full.all():
-            X, numbers = X[full], numbers[full]
-    return X, numbers
-
-
-def _kept_shard(folder: str, shard: int, pieces: Sequence[Any], bases: RowIds, metric: str) -> None:
-    write_shard(folder, shard, *_gathered_shard(pieces, bases, metric))
-
-
-def _with_edges_out(
-    distances: Distances, indices: RowIds, first: int, node_starts: RowIds, n_shown: int
-) -> FoundLists:
-    """Return the lists with the edges that leave the shard, turned round, beside them."""
-    stop = first + len(indices)
-    leaves = (indices >= 0) & ((indices < first) | (indices >= stop))
-    rows, _ = np.nonzero(leaves)
-    points, values = indices[leaves], distances[leaves]
-    order = np.lexsort((rows, points))
-    points, values, rows = points[order], values[order], rows[order] + first
-    bounds = np.searchsorted(points, node_starts)
-    return FoundLists(distances, indices, points, rows, values, bounds, n_shown)
-
-
-def _facts_of(found: FoundLists) -> tuple[int, npt.NDArray[np.int64]]:
-    return found.n_shown, found.bounds
-
-
-def _returned(found: FoundLists, shard: int) -> tuple[RowIds, RowIds, Distances]:
-    part = slice(found.bounds[shard], found.bounds[shard + 1])
-    return found.points[part], found.rows[part], found.values[part]
-
-
-def _completed(
-    found: FoundLists, first: int, returned: Sequence[tuple[RowIds, RowIds, Distances]]
-) -> tuple[Distances, RowIds]:
-    """Return the lists of a shard with what other shards found for its rows."""
-    distances, indices = found.distances.copy(), found.indices.copy()
-    for points, rows, values in returned:
-        add_edges(points - first, rows, values, distances, indices)
-    return distances, indices
 
 
 def _lists_at(lists: tuple[Distances, RowIds], positions: RowIds) -> tuple[Distances, RowIds]:

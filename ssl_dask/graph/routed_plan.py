@@ -22,7 +22,10 @@ SPARSE_SHOWN = 3.0
 """The same of sparse rows; measured 1.5 to 2 with 2 shards, 2 to 3.5 with 4."""
 TWO_SHARDS_ROWS = 30_000
 CELLS_PER_SHARD = 128
-MAX_CELLS = 2048
+USUAL_CELLS = 2048
+"""Cells are no more than this, as every row is compared with each..."""
+LEAST_CELLS_PER_SHARD = 4
+"""... unless shards would get too few: they are as large as whole cells allow."""
 SKETCH_CANDIDATES = 3
 """Candidates a place that a search in a sketch keeps for exact distances: on images of 784 pixels 2
 find .969 of the neighbours, 3 find .988, and more of anything else finds no more."""
@@ -169,6 +172,13 @@ def plan_routed(
     wanted = max(ceil(n_rows * per_owned / shard_memory), 2 if n_rows >= TWO_SHARDS_ROWS else 1)
     # A power of two, or a multiple of 8: shards of equal size also for the workers.
     n_shards = 1 << (wanted - 1).bit_length() if wanted <= 8 else ceil(wanted / 8) * 8
+    n_cells = min(
+        CELLS_PER_SHARD * n_shards,
+        max(USUAL_CELLS, LEAST_CELLS_PER_SHARD * n_shards),
+        max(n_rows // 64, 1),
+    )
+    # A shard has a cell at least; what it then needs is what has to fit.
+    n_shards = min(n_shards, n_cells)
     task_bytes = int(n_rows / n_shards * per_owned) + fixed
     if task_bytes > memory_per_task * TASK_SHARE:
         raise GraphError(
@@ -177,7 +187,6 @@ def plan_routed(
             hint=f"raise cluster.memory to {2 * task_bytes / 2**20:.0f} MiB a thread, or lower"
             " graph.shard_memory, which makes more and smaller shards",
         )
-    n_cells = min(CELLS_PER_SHARD * n_shards, MAX_CELLS, max(n_rows // 64, 1))
     row_bytes = 4 * n_columns if nonzeros_per_row is None else int(8 * nonzeros_per_row) + 512
     n_sample = min(n_rows, 48 * n_cells, max(LARGEST_SAMPLE // row_bytes, 4096))
     strip_rows = max(

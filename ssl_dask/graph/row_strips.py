@@ -127,9 +127,7 @@ def checked_shape(X: Any) -> tuple[int, int]:
     return int(shape[0]), int(shape[1])
 
 
-def _chunks(
-    X: Any, n_rows: int, execution: Execution
-) -> tuple[list[Delayed | Any], tuple[int, ...]]:
+def _chunks(X: Any, n_rows: int, execution: Execution) -> tuple[list[Delayed], tuple[int, ...]]:
     """Return the chunks of `X` on their way to the workers, none of them empty."""
     if isinstance(X, da.Array):
         sizes = [int(n) for n in X.chunks[0]]
@@ -143,10 +141,7 @@ def _chunks(
         _clean(matrix[start : start + n])
         for start, n in zip(row_starts(row_chunks), row_chunks, strict=True)
     ]
-    if execution.client is None:
-        return [dask.delayed(part, pure=False) for part in parts], row_chunks
-    # Rows that lie in this process go to the workers directly, not through the scheduler.
-    return [dask.delayed(f) for f in execution.client.scatter(parts, hash=False)], row_chunks
+    return execution.place(parts), row_chunks
 
 
 def _refuse_non_numbers(dtype: np.dtype[Any]) -> None:

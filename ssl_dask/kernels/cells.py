@@ -168,7 +168,11 @@ def balanced_groups(
         left = n_parts // 2
         share = left / n_parts if n_parts > 1 else 0.5
         total = np.cumsum(weights[cells])
-        cut = int(np.searchsorted(total, total[-1] * share))
+        if total[-1] > 0:
+            cut = int(np.searchsorted(total, total[-1] * share))
+        else:
+            # Cells that no row is in: one at a time they would be as many levels deep.
+            cut = int(len(cells) * share)
         cut = min(max(cut, left, 1), len(cells) - max(n_parts - left, 1))
         bisect(cells[:cut], left if n_parts > 1 else 0)
         bisect(cells[cut:], n_parts - left if n_parts > 1 else 0)

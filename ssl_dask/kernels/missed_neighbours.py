@@ -29,6 +29,7 @@ def missed_neighbours(
     Z: Rows,
     nodes: RowIds,
     metric: str,
+    scale: float = 1.0,
 ) -> tuple[npt.NDArray[np.int64], Distances]:
     """Return (query, exact distance) of each row nearer than a query's k-th that was not found.
 
@@ -38,7 +39,7 @@ def missed_neighbours(
         float32 (m, d) and (n, d): queries and rows.
     Zq, Z
         float32 (m, s) and (n, s): the same as they are searched; distances in them are no larger
-        than true ones (of unit vectors for cosine).
+        than true ones (of unit vectors for cosine) times `scale`.
     found
         int64 (m, k): nodes in the queries' lists, and the query's own node in a further column.
     kth
@@ -47,6 +48,8 @@ def missed_neighbours(
         int64 (n,): node of each row; -1: nobody's neighbour.
     metric
         "euclidean" or "cosine".
+    scale
+        `Routing.scale`.
 
     Notes
     -----
@@ -56,7 +59,7 @@ def missed_neighbours(
     q_squares = np.einsum("ij,ij->i", Zq, Zq)
     squares = np.einsum("ij,ij->i", Z, Z)
     # |z_q - z|^2 / 2 <= limit, where 1 - cos is half of the squared distance of unit vectors.
-    limits = (1.0 + SLACK) * (kth if cosine else 0.5 * kth) + SLACK * q_squares
+    limits = (1.0 + SLACK) * (kth if cosine else 0.5 * scale**2 * kth) + SLACK * q_squares
     half_squares = (0.5 - SLACK) * squares
     half_squares[nodes < 0] = np.inf
     tile = np.empty(TILE_QUERIES * TILE_POINTS, dtype=np.float32)

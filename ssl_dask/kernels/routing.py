@@ -24,6 +24,11 @@ WIDE = 256
 """Rows of more columns are searched in a sketch of their first principal components."""
 SKETCH_COLUMNS = 64
 CENTRE_SAMPLE = 1000
+USUAL_SPREAD = 2.0**40
+"""Rows spread by so much, or by one over it, are searched as they are; squares of others, scaled,
+neither overflow in float32 nor vanish."""
+FARTHEST = np.float32(2.0**50)
+"""Values of rows that are searched end here: the square of a row far outside stays finite."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,9 @@ class Routing:
         float32 (d, s): principal axes of the sketch; None: rows are searched as they are.
     cosine
         Whether rows are brought to unit length before.
+    scale
+        A power of two that rows are multiplied with where their squares could not be told in
+        float32; else 1.
     centres
         float32 (m, s): the routing cells, in the order of their ranks.
     shard_of_cell
@@ -48,6 +56,7 @@ class Routing:
     centre: Rows
     axes: Rows | None
     cosine: bool
+    scale: float
     centres: Rows
     shard_of_cell: CellIds
 
@@ -58,9 +67,8 @@ class Routing:
 
     def searchable(self, X: Any) -> Rows:
         """Return the rows, dense or CSR, as they are searched, float32 (n, s), C-contiguous."""
-        return _searchable(
-            column_sketch(X) if sp.issparse(X) else X, self.centre, self.axes, self.cosine
-        )
+        rows = column_sketch(X) if sp.issparse(X) else X
+        return _searchable(rows, self.centre, self.axes, self.cosine, self.scale)
 
 
 class RoutedRows(NamedTuple):
@@ -129,19 +137,24 @@ def train_routing(sample: Any, *, cosine: bool, n_cells: int, n_shards: int, see
         sample = sample[squared_lengths(sample) > 0]
     centre = np.zeros(sample.shape[1], dtype=np.float32)
     if len(sample) == 0:
-        return Routing(centre, None, cosine, centre[None], np.zeros(1, dtype=np.int32))
+        return Routing(centre, None, cosine, 1.0, centre[None], np.zeros(1, dtype=np.int32))
     # The median: a few rows far away would take a mean off the place where most of them are.
-    some = sample[:: max(len(sample) // CENTRE_SAMPLE, 1)]
-    centre = np.median(_searchable(some, centre, None, cosine), axis=0).astype(np.float32)
+    some = np.ascontiguousarray(sample[:: max(len(sample) // CENTRE_SAMPLE, 1)])
+    if cosine:
+        some = _searchable(some, centre, None, cosine, 1.0)
+    middle = np.median(some.astype(np.float64), axis=0)
+    centre = middle.astype(np.float32)
+    scale = 1.0 if cosine else _scale(np.abs(some - middle).max(axis=1))
     axes = None
     if sample.shape[1] > WIDE:
-        axes = _principal_axes(_searchable(sample, centre, None, cosine), SKETCH_COLUMNS)
-    Z = _searchable(sample, centre, axes, cosine)
+        axes = _principal_axes(_searchable(sample, centre, None, cosine, scale), SKETCH_COLUMNS)
+    Z = _searchable(sample, centre, axes, cosine, scale)
     centres = k_means(Z, n_cells, seed)
     weights = np.bincount(nearest_cells(Z, centres, 1)[:, 0], minlength=len(centres))
     shard, rank = balanced_groups(centres, weights.astype(float), min(n_shards, len(centres)))
     order = np.argsort(rank)
-    return Routing(centre, axes, cosine, np.ascontiguousarray(centres[order]), shard[order])
+    ranked = np.ascontiguousarray(centres[order])
+    return Routing(centre, axes, cosine, scale, ranked, shard[order])
 
 
 def route_rows(
@@ -186,18 +199,31 @@ def _by_shard(
     return np.nonzero(shown)  # type: ignore[return-value]
 
 
-def _searchable(X: Rows, centre: Rows, axes: Rows | None, cosine: bool) -> Rows:
+def _scale(spreads: npt.NDArray[np.float64]) -> float:
+    """Return the power of two that brings the median spread, if it is unusual, to 0.5 to 1."""
+    spread = float(np.median(spreads)) or float(spreads.max())
+    if spread == 0 or 1 / USUAL_SPREAD <= spread <= USUAL_SPREAD:
+        return 1.0
+    return 2.0 ** min(-int(np.frexp(spread)[1]), 126)
+
+
+def _searchable(X: Rows, centre: Rows, axes: Rows | None, cosine: bool, scale: float) -> Rows:
     n_columns = X.shape[1] if axes is None else axes.shape[1]
     Z = np.empty((len(X), n_columns), dtype=np.float32)
+    factor = np.float32(scale)
     for start in range(0, len(X), TILE_ROWS):
         rows = X[start : start + TILE_ROWS]
         if cosine:
             length = np.sqrt(squared_lengths(rows))
             rows = (rows / np.where(length > 0, length, 1.0)[:, None]).astype(np.float32)
+        moved = rows - centre if scale >= 1 else rows * factor - centre * factor
+        if scale > 1:
+            moved *= factor
+        np.clip(moved, -FARTHEST, FARTHEST, out=moved)
         if axes is None:
-            np.subtract(rows, centre, out=Z[start : start + TILE_ROWS])
+            Z[start : start + TILE_ROWS] = moved
         else:
-            np.matmul(rows - centre, axes, out=Z[start : start + TILE_ROWS])
+            np.matmul(moved, axes, out=Z[start : start + TILE_ROWS])
     return Z
 
 

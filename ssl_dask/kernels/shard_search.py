@@ -31,6 +31,7 @@ from ssl_dask.kernels.shard_cells import (
 )
 
 TILE_POINTS = 2048
+TINY = np.finfo(np.float32).tiny
 FAR = 100.0
 """A cell is far if its squared distance from the origin is so many times its squared radius."""
 
@@ -138,7 +139,8 @@ def _search_cells(
     # First its own cell: a near k-th neighbour spares most of what the other cells hold.
     for own in (True, False):
         if not own:
-            limits = reach * np.sqrt(2.0 * values[:, -1])
+            # Rounding may leave a square of 0 or less, whose root, or product with inf, is NaN.
+            limits = reach * np.sqrt(np.maximum(2.0 * values[:, -1], TINY))
             wanted = cells_within(points, is_query, probes, cells.centres, limits)
             queries, bounds = queries_by_cell(probes, wanted, n_cells)
         for cell in range(n_cells):

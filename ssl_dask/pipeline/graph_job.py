@@ -21,7 +21,14 @@ from ssl_dask.job_spec import JobSpec, load_job
 from ssl_dask.pipeline.inputs import Inputs, read_inputs
 from ssl_dask.pipeline.job_client import check_shared_folder, job_client
 from ssl_dask.pipeline.row_joins import joined_rows
-from ssl_dask.pipeline.stored_graph import ABOUT, GRAPH, INDEX, StoredGraph, graph_mark
+from ssl_dask.pipeline.stored_graph import (
+    ABOUT,
+    GRAPH,
+    INDEX,
+    StoredGraph,
+    edges_mark,
+    graph_mark,
+)
 from ssl_dask.propagation import METHODS
 from ssl_dask.storage.manifest import Fingerprint
 from ssl_dask.storage.stored_folder import StoredFolder
@@ -88,7 +95,7 @@ def store_graph(
     mark = graph_mark(spec, inputs.dataset)
     target = Path(folder).absolute()
     if target.exists() and not force:
-        return _same_graph(target, spec, mark)
+        return _same_graph(target, spec, inputs, mark)
     with StoredFolder.open(target) as stored, job_client(spec, client, False, listener) as opened:
         check_shared_folder(opened, stored.staging)
         execution = Execution(opened, progress=listener.progress)
@@ -114,9 +121,8 @@ def graph_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows + [("note", note) for note in settings.get("notes", ())]
 
 
-def _same_graph(target: Path, spec: JobSpec, mark: Fingerprint) -> GraphResult:
+def _same_graph(target: Path, spec: JobSpec, inputs: Inputs, mark: Fingerprint) -> GraphResult:
     there = StoredGraph.open(target)
-    there.check(mark)
     assert spec.graph is not None
     wanted = spec.graph.model_dump(mode="json")
     keys = sorted({*wanted, *there.spec})
@@ -127,6 +133,7 @@ def _same_graph(target: Path, spec: JobSpec, mark: Fingerprint) -> GraphResult:
             file=str(target),
             hint="choose another folder, or replace it with --force",
         )
+    there.check(mark, edges_mark(spec, inputs.edge_files))
     return GraphResult(target, there.summary, already_stored=True)
 
 
@@ -167,6 +174,7 @@ def _build(
     return {
         "graph": spec.graph.model_dump(mode="json"),
         "fingerprint": mark.as_dict(),
+        "edges": edges_mark(spec, inputs.edge_files).as_dict(),
         "summary": graph_summary(graph, execution),
         "version": __version__,
     }

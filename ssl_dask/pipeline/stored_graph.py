@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from ssl_dask.errors import GraphError
 from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.storage.dataset import Dataset
+from ssl_dask.storage.edge_file import EdgeFile
 from ssl_dask.storage.manifest import Fingerprint, fingerprint
 
 ABOUT = "stored_graph.json"
@@ -31,6 +32,9 @@ class StoredGraph:
         searches only), and `stored_graph.json`.
     mark
         What it was made of: input files, features, version.
+    edges
+        What its edges were made of, where it has edges from files: the files, and the column of
+        ids that they name. A job that uses the graph has neither.
     spec
         The graph part of the job that made it, as plain data.
     summary
@@ -41,6 +45,7 @@ class StoredGraph:
 
     path: Path
     mark: Fingerprint
+    edges: Fingerprint
     spec: Mapping[str, Any]
     summary: Mapping[str, Any]
     digest: str
@@ -59,9 +64,10 @@ class StoredGraph:
             text = file.read_bytes()
             about = json.loads(text)
             mark = Fingerprint.from_dict(about["fingerprint"])
+            edges = Fingerprint.from_dict(about["edges"])
             digest = hashlib.sha256(text).hexdigest()
-            return cls(Path(path), mark, about["graph"], about["summary"], digest)
-        except (OSError, ValueError, KeyError) as error:
+            return cls(Path(path), mark, edges, about["graph"], about["summary"], digest)
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise GraphError(
                 "no stored graph here",
                 file=str(path),
@@ -72,9 +78,11 @@ class StoredGraph:
         """Return the graph; strips are read where they are used."""
         return BlockGraph.load(self.path / GRAPH)
 
-    def check(self, wanted: Fingerprint) -> None:
-        """Raise GraphError unless the graph was made from what `wanted` says."""
+    def check(self, wanted: Fingerprint, edges: Fingerprint | None = None) -> None:
+        """Raise GraphError unless the graph was made from what `wanted`, and `edges`, say."""
         differing = self.mark.differing_fields(wanted)
+        if edges is not None:
+            differing += self.edges.differing_fields(edges)
         if differing:
             raise GraphError(
                 "the stored graph was made from something else; not the same are"
@@ -94,4 +102,13 @@ def graph_mark(spec: JobSpec, dataset: Dataset) -> Fingerprint:
             **{f"features.{name}": group for name, group in features.items()},
             "version": __version__,
         }
+    )
+
+
+def edges_mark(spec: JobSpec, files: Sequence[EdgeFile]) -> Fingerprint:
+    """Return what decides the edges of a graph that come from files, field by field."""
+    if not files:
+        return fingerprint({})
+    return fingerprint(
+        {"edge files": [dict(file.identity()) for file in files], "input.id": spec.input.id}
     )
