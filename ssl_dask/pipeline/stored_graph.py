@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ class StoredGraph:
         The graph part of the job that made it, as plain data.
     summary
         What a report says of the graph.
+    edges
+        Identity of the files of edges that it was made from.
     digest
         SHA-256 of its description.
     """
@@ -43,6 +45,7 @@ class StoredGraph:
     mark: Fingerprint
     spec: Mapping[str, Any]
     summary: Mapping[str, Any]
+    edges: Sequence[Mapping[str, Any]]
     digest: str
 
     @classmethod
@@ -60,8 +63,10 @@ class StoredGraph:
             about = json.loads(text)
             mark = Fingerprint.from_dict(about["fingerprint"])
             digest = hashlib.sha256(text).hexdigest()
-            return cls(Path(path), mark, about["graph"], about["summary"], digest)
-        except (OSError, ValueError, KeyError) as error:
+            # Graphs of edges that were stored without it are built again.
+            edges = about.get("edges", [])
+            return cls(Path(path), mark, about["graph"], about["summary"], edges, digest)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise GraphError(
                 "no stored graph here",
                 file=str(path),
