@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import dask.array as da
 import numpy as np
@@ -229,3 +230,38 @@ def test_edges_that_changed_since_are_noticed(rows, tmp_path, cluster_client):
     write(2)
     with pytest.raises(GraphError, match="files of edges are not those"):
         store_graph(job, tmp_path / "graph", client=cluster_client)
+
+
+def test_damaged_files_of_a_saved_graph_are_named(tmp_path):
+    whole, folder = tmp_path / "whole", tmp_path / "damaged"
+    (whole / "index").mkdir(parents=True)
+    (whole / "graph").mkdir()
+    graph = knn_graph(sheets(300), 5, search="routed", index_folder=whole / "index")
+    graph.save(whole / "graph")
+    (nodes,) = [path.name for path in (whole / "graph").glob("nodes-*")]
+
+    def read(name, content, load):
+        shutil.copytree(whole, folder, dirs_exist_ok=True)
+        (folder / name).write_bytes(content)
+        with pytest.raises(GraphError) as caught:
+            load()
+        assert str(folder) in caught.value.as_dict()["file"]
+        assert "again" in caught.value.as_dict()["hint"]
+        return str(caught.value)
+
+    def rows():
+        return BlockGraph.load(folder / "graph").to_scipy()
+
+    def index():
+        return RoutedIndex.load(folder / "index")
+
+    for text in (b"", b"[]", b"null", b"\xff", b"{}"):
+        assert "graph" in read("graph/graph.json", text, rows)
+        assert "index" in read("index/index.json", text, index)
+    content = (whole / "index" / "routing.npz").read_bytes()
+    assert "torn" in read("index/routing.npz", content[: len(content) // 2], index)
+    content = (whole / "graph" / nodes).read_bytes()
+    assert "outside 0" in read(f"graph/{nodes}", content[:-4] + b"\x01\0\0\0", rows)
+    shutil.copytree(whole, folder, dirs_exist_ok=True)
+    assert (rows() != graph.to_scipy()).nnz == 0
+    assert index().search(sheets(300)[:3], 2)[1].shape == (3, 2)

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import dask
 import numpy as np
@@ -69,21 +70,27 @@ class RoutedIndex:
         """
         path = Path(folder).absolute()
         try:
-            about = json.loads((path / "index.json").read_text())
+            about = dict(json.loads((path / "index.json").read_text()))
             with np.load(path / "routing.npz", allow_pickle=False) as arrays:
                 axes = arrays.get("axes")
                 routing = Routing(
                     arrays["centre"], axes, about["cosine"], arrays["centres"], arrays["shards"]
                 )
-        except (OSError, ValueError, KeyError) as error:
+        except FileNotFoundError as error:
             raise GraphError(
                 "no index for new rows here: only a routed search makes one",
                 file=str(path),
                 hint="build the graph with search: routed",
             ) from error
-        if about["format"] != FORMAT_VERSION:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise GraphError(
-                f"the index has format {about['format']}; this version reads {FORMAT_VERSION}",
+                "the index for new rows cannot be read: a file of it is torn",
+                file=str(path),
+                hint="build the graph again",
+            ) from error
+        if about.get("format") != FORMAT_VERSION:
+            raise GraphError(
+                f"the index has format {about.get('format')}; this version reads {FORMAT_VERSION}",
                 file=str(path),
                 hint="build the graph again",
             )
