@@ -375,3 +375,9 @@ def test_a_worker_killed_in_the_middle_changes_nothing(tmp_path):
         a, b = got.to_scipy(execution), want.to_scipy()
     assert a.data.tobytes() == b.data.tobytes()
     assert a.indices.tolist() == b.indices.tolist()
+
+
+@pytest.mark.parametrize("size", ["16MiB", 0, -1, 1e9, True])
+def test_a_size_of_shards_that_is_none_is_refused(size):
+    with pytest.raises(GraphError, match=r"shard_memory is .*whole number of bytes"):
+        knn_graph(np.eye(9), 2, shard_memory=size)

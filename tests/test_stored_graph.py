@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import dask.array as da
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from ssl_dask.cli import app
-from ssl_dask.errors import GraphError, JobSpecError
+from ssl_dask.errors import GraphError, JobSpecError, StorageError
 from ssl_dask.execution import Execution
 from ssl_dask.graph import BlockGraph, RoutedIndex, knn_graph
 from ssl_dask.job_spec import resolve_job
@@ -177,3 +180,88 @@ def test_a_stored_graph_is_loaded_from_python(rows, tmp_path, cluster_client):
     graph = BlockGraph.load(tmp_path / "graph" / "graph")
     assert graph.recall["n_sampled"] == 320
     assert graph.to_scipy().shape == (320, 320)
+
+
+def test_a_folder_of_something_else_is_never_replaced(rows, tmp_path, cluster_client):
+    folder = tmp_path / "precious"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("years of work")
+    job = resolve_job(made_job(rows, tmp_path / "unused", graph=ROUTED))
+    for force in (False, True):
+        with pytest.raises(StorageError, match="holds other files and no stored graph") as caught:
+            store_graph(job, folder, client=cluster_client, force=force)
+        assert caught.value.as_dict()["file"] == str(folder)
+    assert (folder / "thesis.txt").read_text() == "years of work"
+    (folder / "thesis.txt").unlink()
+    assert not store_graph(job, folder, client=cluster_client).already_stored
+    assert not store_graph(job, folder, client=cluster_client, force=True).already_stored
+    assert BlockGraph.load(folder / "graph").n_edges > 640
+
+
+def test_a_sum_of_two_searches_is_stored(rows, tmp_path, cluster_client):
+    parts = [{"n_neighbors": 4, "weights": "uniform"}, {"n_neighbors": 4, "metric": "cosine"}]
+    job = made_job(rows, tmp_path / "unused", graph={"parts": parts})
+    made = store_graph(resolve_job(job), tmp_path / "graph", client=cluster_client)
+    alone = store_graph(
+        resolve_job(made_job(rows, tmp_path / "unused", graph=parts[0])),
+        tmp_path / "alone",
+        client=cluster_client,
+    )
+    assert made.summary["n_edges"] > alone.summary["n_edges"] > 640
+    assert sorted(path.name for path in (tmp_path / "graph").iterdir()) == [
+        "graph",
+        "stored_graph.json",
+    ]
+
+
+def test_edges_that_changed_since_are_noticed(rows, tmp_path, cluster_client):
+    ids = pq.read_table(rows)["id"].to_numpy()
+    edges = {"path": str(tmp_path / "edges.parquet")}
+    job = resolve_job(made_job(rows, tmp_path / "unused", graph={"edges": edges}))
+
+    def write(step):
+        ends = {"source": ids, "target": np.roll(ids, step)}
+        pq.write_table(pa.table(ends), tmp_path / "edges.parquet")
+
+    write(1)
+    made = store_graph(job, tmp_path / "graph", client=cluster_client)
+    assert made.summary["n_edges"] == 320
+    assert store_graph(job, tmp_path / "graph", client=cluster_client).already_stored
+    write(2)
+    with pytest.raises(GraphError, match="not the same are edge files"):
+        store_graph(job, tmp_path / "graph", client=cluster_client)
+
+
+def test_damaged_files_of_a_saved_graph_are_named(tmp_path):
+    whole, folder = tmp_path / "whole", tmp_path / "damaged"
+    (whole / "index").mkdir(parents=True)
+    (whole / "graph").mkdir()
+    graph = knn_graph(sheets(300), 5, search="routed", index_folder=whole / "index")
+    graph.save(whole / "graph")
+    (nodes,) = [path.name for path in (whole / "graph").glob("nodes-*")]
+
+    def read(name, content, load):
+        shutil.copytree(whole, folder, dirs_exist_ok=True)
+        (folder / name).write_bytes(content)
+        with pytest.raises(GraphError) as caught:
+            load()
+        assert str(folder) in caught.value.as_dict()["file"]
+        assert "again" in caught.value.as_dict()["hint"]
+        return str(caught.value)
+
+    def rows():
+        return BlockGraph.load(folder / "graph").to_scipy()
+
+    def index():
+        return RoutedIndex.load(folder / "index")
+
+    for text in (b"", b"[]", b"null", b"\xff", b"{}"):
+        assert "graph" in read("graph/graph.json", text, rows)
+        assert "index" in read("index/index.json", text, index)
+    content = (whole / "index" / "routing.npz").read_bytes()
+    assert "torn" in read("index/routing.npz", content[: len(content) // 2], index)
+    content = (whole / "graph" / nodes).read_bytes()
+    assert "outside 0" in read(f"graph/{nodes}", content[:-4] + b"\x01\0\0\0", rows)
+    shutil.copytree(whole, folder, dirs_exist_ok=True)
+    assert (rows() != graph.to_scipy()).nnz == 0
+    assert index().search(sheets(300)[:3], 2)[1].shape == (3, 2)

@@ -270,10 +270,12 @@ class BlockGraph:
         """
         folder = Path(folder).absolute()
         try:
-            about = json.loads((folder / "graph.json").read_text())
-        except (FileNotFoundError, json.JSONDecodeError) as error:
+            about = dict(json.loads((folder / "graph.json").read_text()))
+        except (OSError, ValueError, TypeError) as error:
             raise GraphError(
-                "no saved graph here: graph.json is missing or torn", file=str(folder)
+                "no saved graph here: graph.json is missing or torn",
+                file=str(folder),
+                hint="build the graph again",
             ) from error
         if about.get("format") != FORMAT_VERSION:
             raise GraphError(
@@ -287,7 +289,11 @@ class BlockGraph:
         order_paths = [folder / _order_name(number) for number in range(len(row_chunks or ()))]
         for path in [*paths, *order_paths]:
             if not path.exists():
-                raise GraphError("a part of the saved graph is missing", file=str(path))
+                raise GraphError(
+                    "a part of the saved graph is missing",
+                    file=str(path),
+                    hint="build the graph again",
+                )
         n_nodes = sum(chunks)
         strips = [
             dask.delayed(_read_strip, pure=False)(str(path), n, n_nodes)
@@ -296,7 +302,7 @@ class BlockGraph:
         order = None
         if row_chunks is not None:
             blocks = [
-                dask.delayed(_read_nodes, pure=False)(str(path), n)
+                dask.delayed(_read_nodes, pure=False)(str(path), n, n_nodes)
                 for path, n in zip(order_paths, row_chunks, strict=True)
             ]
             order = NodeOrder(tuple(blocks), tuple(row_chunks), n_nodes)
@@ -368,13 +374,19 @@ def _write_nodes(path: str, nodes: npt.NDArray[np.int64]) -> None:
         raise
 
 
-def _read_nodes(path: str, n_rows: int) -> npt.NDArray[np.int64]:
+def _read_nodes(path: str, n_rows: int, n_nodes: int) -> npt.NDArray[np.int64]:
+    hint = "build the graph again"
     try:
         nodes = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise GraphError("a part of the saved graph cannot be read", file=path) from error
+        message = "a part of the saved graph cannot be read"
+        raise GraphError(message, file=path, hint=hint) from error
     if nodes.shape != (n_rows,):
-        raise GraphError(f"holds {len(nodes)} rows, not {n_rows}", file=path)
+        raise GraphError(f"holds {len(nodes)} rows, not {n_rows}", file=path, hint=hint)
+    # Compiled code that reads scores by these numbers does not look whether they exist.
+    if n_rows and not 0 <= nodes.min() <= nodes.max() < n_nodes:
+        message = f"holds numbers of nodes outside 0 ... {n_nodes - 1}: the file was damaged"
+        raise GraphError(message, file=path, hint=hint)
     return nodes
 
 
@@ -399,7 +411,8 @@ def _read_strip(path: str, n_rows: int, n_columns: int) -> sp.csr_array:
             parts = (arrays["data"], arrays["indices"], arrays["indptr"])
             return with_index_dtype(sp.csr_array(parts, shape=(n_rows, n_columns)))
     except (ValueError, KeyError, EOFError, OSError, BadZipFile) as error:
-        raise GraphError("a strip of the saved graph cannot be read", file=path) from error
+        message = "a strip of the saved graph cannot be read"
+        raise GraphError(message, file=path, hint="build the graph again") from error
 
 
 def _data_name(position: int) -> str:
@@ -412,4 +425,5 @@ def _read_data(path: str, position: int) -> npt.NDArray[np.float32]:
             data: npt.NDArray[np.float32] = arrays[_data_name(position)]
             return data
     except (ValueError, KeyError, EOFError, OSError, BadZipFile) as error:
-        raise GraphError("a strip of the saved graph cannot be read", file=path) from error
+        message = "a strip of the saved graph cannot be read"
+        raise GraphError(message, file=path, hint="build the graph again") from error

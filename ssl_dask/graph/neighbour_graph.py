@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,7 @@ def knn_graph(
     check_choice("search", search, SEARCHES)
     check_n_neighbors(n_neighbors)
     _check_share("target_recall", target_recall)
+    _check_bytes("shard_memory", shard_memory)
     rows = checked_rows(X, execution)
     places = max(min(int(n_neighbors), rows.n_rows - 1), 1)
     settings: dict[str, Any] = {
@@ -177,6 +179,14 @@ def chosen_search(search: str, n_rows: int, *, sparse: bool) -> str:
     if search == "auto":
         return "exact" if n_rows < (SPARSE_EXACT_ROWS if sparse else EXACT_ROWS) else "routed"
     return search
+
+
+def _check_bytes(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise GraphError(
+            f"{name} is {value!r}; it must be a whole number of bytes above 0",
+            hint="384MiB are 384 * 2**20",
+        )
 
 
 def _check_share(name: str, value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from distributed import Client
 
 from ssl_dask import __version__
 from ssl_dask.console import RunListener, Silent
-from ssl_dask.errors import GraphError, JobSpecError
+from ssl_dask.errors import GraphError, JobSpecError, StorageError
 from ssl_dask.execution import Execution
 from ssl_dask.features.views import describe, join
 from ssl_dask.graph.graph_diagnostics import graph_summary
@@ -77,8 +78,8 @@ def store_graph(
     listener
         Told what happens; default: silence.
     force
-        Replace what is already there. Otherwise the same graph is left as it is, and another one
-        is an error.
+        Replace the graph that is already there. Otherwise the same graph is left as it is, and
+        another one is an error. A folder of anything else is never replaced.
 
     Raises
     ------
@@ -94,7 +95,7 @@ def store_graph(
     inputs = Inputs.open(spec)
     mark = graph_mark(spec, inputs.dataset)
     target = Path(folder).absolute()
-    if target.exists() and not force:
+    if _holds_graph(target) and not force:
         return _same_graph(target, spec, inputs, mark)
     with StoredFolder.open(target) as stored, job_client(spec, client, False, listener) as opened:
         check_shared_folder(opened, stored.staging)
@@ -119,6 +120,19 @@ def graph_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         low, high = recall["low"], recall["high"]
         rows.append(("recall", f"{recall['estimate']:.4f}  [{low:.4f}, {high:.4f}] at 95%"))
     return rows + [("note", note) for note in settings.get("notes", ())]
+
+
+def _holds_graph(target: Path) -> bool:
+    """Tell whether a graph stands in `target`; refuse a folder whose files are somebody else's."""
+    if not target.is_dir() or not any(target.iterdir()):
+        return False
+    if not (target / ABOUT).exists():
+        raise StorageError(
+            f"the folder holds other files and no stored graph ({ABOUT} is missing); they stay",
+            file=str(target),
+            hint="choose another folder, or empty this one",
+        )
+    return True
 
 
 def _same_graph(target: Path, spec: JobSpec, inputs: Inputs, mark: Fingerprint) -> GraphResult:
@@ -155,6 +169,8 @@ def _build(
     X = view.persist(execution, "describe").X
     listener.stage("graph")
     index = stored.new(INDEX)
+    exchange = stored.new("exchange")
+    searches = itertools.count()
     graph = joined_rows(
         spec.graph,
         X,
@@ -162,13 +178,14 @@ def _build(
         spec.input.id,
         inputs.edge_files,
         execution,
-        scratch=lambda: str(stored.new("exchange")),
+        # Each part that searches has a folder of its own.
+        scratch=lambda: str(stored.new(f"{exchange.name}/{next(searches)}")),
         index_folder=str(index),
         # Any method may use it.
         more_weights=sorted({name for method in METHODS.values() for name in method.more_weights}),
     )
     graph.save(stored.new(GRAPH), execution)
-    shutil.rmtree(stored.staging / "exchange", ignore_errors=True)
+    shutil.rmtree(exchange, ignore_errors=True)
     if not any(index.iterdir()):
         index.rmdir()
     return {

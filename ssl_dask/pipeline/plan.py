@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ssl_dask.cluster import local_workers
+from ssl_dask.errors import ComputeError
 from ssl_dask.features.feature_groups import CategoricalGroup, NumericGroup, TextGroup, VectorGroup
 from ssl_dask.graph.graph_estimate import GraphEstimate, estimate_graph
 from ssl_dask.graph.graph_spec import GraphPartSpec, OneGraphSpec
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.pipeline.inputs import Inputs, plan_blocks
-from ssl_dask.pipeline.method_estimate import estimate_method
+from ssl_dask.pipeline.method_estimate import MethodEstimate, estimate_method
+from ssl_dask.propagation.worker_parts import USABLE_MEMORY
 from ssl_dask.storage.dataset import Dataset
 from ssl_dask.storage.edge_file import EdgeFile
 from ssl_dask.storage.output_path import check_output_path
@@ -26,9 +28,16 @@ VALUES_PER_SECOND = 10e6
 GRAPH_FLOPS_PER_SECOND = 30e9
 SWEEP_PRODUCTS_PER_SECOND = 700e6
 START_SECONDS = 8.0
+SECONDS_PER_TASK = 0.5e-3
+"""Of the scheduler, which is one process: more workers do not make it less."""
+MANY_TASKS = 2_000_000
+"""A scheduler and a client take about 1 KiB for each task."""
 # What footers do not tell.
 NONZEROS_PER_TEXT = 100
 CLASSES_GUESSED = 10
+FEWEST_CLASSES = 2
+
+FEWER_TASKS = "raise graph.shard_memory and cluster.memory, or take method anchor_graph"
 
 Rows = list[tuple[str, str]]
 
@@ -95,8 +104,10 @@ def plan_job(spec: JobSpec) -> Rows:
         spec, n_rows=layout.n_rows, n_features=width.columns, n_classes=_n_classes(spec)
     )
     n_nodes, n_edges = layout.n_rows, 0.0
-    if spec.graph is not None and spec.graph.path is not None:
-        rows.append(("graph", f"stored in {spec.graph.path}"))
+    if inputs.stored_graph is not None:
+        rows.append(("graph", f"stored in {inputs.stored_graph.path}"))
+        summary = inputs.stored_graph.summary
+        n_nodes, n_edges = summary["n_nodes"], 2.0 * summary["n_edges"]
     elif spec.graph is not None:
         estimates = estimate_graph(
             spec.graph,
@@ -122,7 +133,21 @@ def plan_job(spec: JobSpec) -> Rows:
         seconds += sum(one.flops for one in estimates) / GRAPH_FLOPS_PER_SECOND / slots
     seconds += method.sweeps * method.columns * n_edges / SWEEP_PRODUCTS_PER_SECOND / slots
     seconds += layout.n_rows * method.row_flops / GRAPH_FLOPS_PER_SECOND / slots
+    seconds += SECONDS_PER_TASK * tasks
     needed_by_method = method.bytes_of_worker(n_nodes, n_edges, workers)
+    if spec.cluster.kind == "local":
+        fewest = estimate_method(
+            spec,
+            n_rows=layout.n_rows,
+            n_features=width.columns,
+            n_classes=len(spec.input.classes or range(FEWEST_CLASSES)),
+        )
+        _check_memory(fewest, n_nodes, n_edges, workers, memory)
+        if needed_by_method > USABLE_MEMORY * memory:
+            guess = f"with {_n_classes(spec)} classes the method "
+            rows.append(("warning", guess + _too_much(needed_by_method, workers, memory)))
+    if tasks > MANY_TASKS:
+        rows.append(("warning", f"{tasks:,} tasks are more than a scheduler holds: {FEWER_TASKS}"))
     rows += [
         ("method", f"{spec.method.name}: {method.time}"),
         ("memory of the method", f"about {_size(needed_by_method)} a worker: {method.memory}"),
@@ -134,6 +159,26 @@ def plan_job(spec: JobSpec) -> Rows:
         ("output", f"{len(layout.blocks):,} parts in {spec.output.path}"),
     ]
     return rows
+
+
+def _check_memory(
+    method: MethodEstimate, n_nodes: int, n_edges: float, workers: int, memory: int
+) -> None:
+    """Raise ComputeError where even the fewest classes would not fit: a run would stop late."""
+    needed = method.bytes_of_worker(n_nodes, n_edges, workers)
+    if needed > USABLE_MEMORY * memory:
+        raise ComputeError(
+            f"the method {_too_much(needed, workers, memory)}",
+            hint=f"raise cluster.memory to {_size(needed / USABLE_MEMORY)}, add workers, lower"
+            " evaluation.folds, or take method anchor_graph",
+        )
+
+
+def _too_much(needed: int, workers: int, memory: int) -> str:
+    return (
+        f"needs about {_size(needed)} on each of {workers:,} workers; one has {_size(memory)}, of"
+        f" which {USABLE_MEMORY:.0%} may be used"
+    )
 
 
 def _n_classes(spec: JobSpec) -> int:

@@ -67,7 +67,7 @@ class StoredGraph:
             edges = Fingerprint.from_dict(about["edges"])
             digest = hashlib.sha256(text).hexdigest()
             return cls(Path(path), mark, edges, about["graph"], about["summary"], digest)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise GraphError(
                 "no stored graph here",
                 file=str(path),
