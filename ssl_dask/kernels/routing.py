@@ -131,7 +131,8 @@ def train_routing(sample: Any, *, cosine: bool, n_cells: int, n_shards: int, see
     if len(sample) == 0:
         return Routing(centre, None, cosine, centre[None], np.zeros(1, dtype=np.int32))
     # The median: a few rows far away would take a mean off the place where most of them are.
-    some = sample[:: max(len(sample) // CENTRE_SAMPLE, 1)]
+    # The compiled sums take no rows that lie apart.
+    some = np.ascontiguousarray(sample[:: max(len(sample) // CENTRE_SAMPLE, 1)])
     centre = np.median(_searchable(some, centre, None, cosine), axis=0).astype(np.float32)
     axes = None
     if sample.shape[1] > WIDE:
