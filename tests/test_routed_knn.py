@@ -245,7 +245,7 @@ def test_an_index_of_rows_of_any_size_finds_neighbours_of_new_rows(factor, tmp_p
         ("routing.npz", b"", "cannot be read"),
         ("routing.npz", b"PK\x03\x04 cut off", "cannot be read"),
         ("index.json", b'{"format": 1}', "has format 1"),
-        ("index.json", b"[]", "no index"),
+        ("index.json", b"[]", "cannot be read"),
         ("shard-00000-X.npy", b"", "a shard of the index"),
         ("shard-00000-nodes.npy", b"", "a shard of the index"),
     ],

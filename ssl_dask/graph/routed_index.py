@@ -74,11 +74,17 @@ class RoutedIndex:
         try:
             about = json.loads((path / "index.json").read_text())
             found = about["format"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except FileNotFoundError as error:
             raise GraphError(
                 "no index for new rows here: only a routed search makes one",
                 file=str(path),
                 hint="build the graph with search: routed",
+            ) from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise GraphError(
+                "the index for new rows cannot be read",
+                file=str(path / "index.json"),
+                hint="build the graph again",
             ) from error
         if found != FORMAT_VERSION:
             raise GraphError(

@@ -139,6 +139,7 @@ def train_routing(sample: Any, *, cosine: bool, n_cells: int, n_shards: int, see
     if len(sample) == 0:
         return Routing(centre, None, cosine, 1.0, centre[None], np.zeros(1, dtype=np.int32))
     # The median: a few rows far away would take a mean off the place where most of them are.
+    # The compiled sums take no rows that lie apart.
     some = np.ascontiguousarray(sample[:: max(len(sample) // CENTRE_SAMPLE, 1)])
     if cosine:
         some = _searchable(some, centre, None, cosine, 1.0)
