@@ -102,30 +102,33 @@ def distinct_rows(rows: RowStrips, execution: Execution) -> DistinctRows:
 
     Notes
     -----
-    24 bytes a row move once. A task for each strip, and for each strip and bucket of 4 million
-    rows.
+    24 bytes a row that has no copy before it in its strip move once, so that a row that is
+    everywhere is once a strip in the task that gathers it. A task for each strip, and for each
+    strip and bucket of 4 million rows.
     """
     n_strips = len(rows.strips)
     n_buckets = max(ceil(rows.n_rows / BUCKET_ROWS), 1)
     starts = row_starts(rows.row_chunks)
     hashed = [
-        dask.delayed(_hashed, nout=n_buckets, pure=False)(strip, start, n_buckets)
+        dask.delayed(_hashed, nout=n_buckets + 1, pure=False)(strip, start, n_buckets)
         for strip, start in zip(rows.strips, starts, strict=True)
     ]
     bounds = (*starts, rows.n_rows)
-    found = execution.persist(
-        [
-            dask.delayed(_bucket_copies)([part[b] for part in hashed], bounds)
-            for b in range(n_buckets)
-        ],
-        "copies",
-    )
-    counts = np.sum(execution.compute([dask.delayed(_counts)(part) for part in found]), axis=0)
+    buckets = [
+        dask.delayed(_bucket_copies)([part[b] for part in hashed], bounds) for b in range(n_buckets)
+    ]
+    kept = execution.persist([*buckets, *(part[n_buckets] for part in hashed)], "copies")
+    found, inside = kept[:n_buckets], kept[n_buckets:]
+    within = execution.compute([dask.delayed(_n_copies)(part) for part in inside])
+    across = execution.compute([dask.delayed(_counts)(part) for part in found])
+    counts = np.array(within) + np.sum(across, axis=0)
     if not counts.any():
         return DistinctRows(None, (0,) * n_strips)
     copies = [
-        dask.delayed(_joined)([dask.delayed(_of_strip)(part, number) for part in found])
-        for number in range(n_strips)
+        dask.delayed(_joined)(
+            [dask.delayed(_of_strip)(part, number) for part in found], inside[number], start
+        )
+        for number, start in enumerate(starts)
     ]
     return DistinctRows(tuple(execution.persist(copies, "copies")), tuple(counts.tolist()))
 
@@ -145,14 +148,18 @@ def distinct_positions(drawn: RowIds, copies: Copies | None, n_rows: int) -> Row
     return drawn if mask is None else np.flatnonzero(~mask)[drawn]
 
 
-def _hashed(strip: Any, first_row: int, n_buckets: int) -> tuple[tuple[RowHashes, RowIds], ...]:
+def _hashed(strip: Any, first_row: int, n_buckets: int) -> tuple[Any, ...]:
+    """Return (hashes, row numbers) of each bucket, and the copies of rows of this very strip."""
     hashes = row_hashes(strip)
     numbers = np.arange(first_row, first_row + len(hashes), dtype=np.int64)
-    if n_buckets == 1:
-        return ((hashes, numbers),)
+    first = copies_among(hashes, numbers)
+    positions = np.flatnonzero(first != numbers)
+    inside = (positions, first[positions])
+    kept = first == numbers
+    hashes, numbers = hashes[kept], numbers[kept]
     bucket = hashes[:, 1] % np.uint64(n_buckets)
     masks = [bucket == b for b in range(n_buckets)]
-    return tuple((hashes[mask], numbers[mask]) for mask in masks)
+    return (*((hashes[mask], numbers[mask]) for mask in masks), inside)
 
 
 def _bucket_copies(
@@ -170,18 +177,33 @@ def _bucket_copies(
     ]
 
 
+def _n_copies(copies: Copies) -> int:
+    return len(copies[0])
+
+
 def _counts(parts: Sequence[Copies]) -> list[int]:
-    return [len(positions) for positions, _ in parts]
+    return [_n_copies(part) for part in parts]
 
 
 def _of_strip(parts: Sequence[Copies], number: int) -> Copies:
     return parts[number]
 
 
-def _joined(parts: Sequence[Copies]) -> Copies:
+def _joined(parts: Sequence[Copies], inside: Copies, first_row: int) -> Copies:
+    """Return all copies of a strip: of rows of other strips, and copies of those within it."""
     positions = np.concatenate([part[0] for part in parts])
+    first = np.concatenate([part[1] for part in parts])
     order = np.argsort(positions)
-    return positions[order], np.concatenate([part[1] for part in parts])[order]
+    positions, first = positions[order], first[order]
+    own, own_first = inside
+    if len(positions):
+        place = np.searchsorted(positions, own_first - first_row)
+        place = np.minimum(place, len(positions) - 1)
+        known = positions[place] == own_first - first_row
+        own_first = np.where(known, first[place], own_first)
+    positions, first = np.concatenate([positions, own]), np.concatenate([first, own_first])
+    order = np.argsort(positions)
+    return positions[order], first[order]
 
 
 def _strips_asked(copies: Copies, starts: RowIds) -> list[int]:
