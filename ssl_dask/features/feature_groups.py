@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
@@ -47,18 +48,18 @@ NgramRange = tuple[int, int]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class _Group(SpecModel):
+class _Group(SpecModel, ABC):
     weight: Weight = 1.0
     """Importance beside other groups. Groups that are joined are first brought to the same mean
     squared length, then multiplied by their weights; a single group is not changed."""
 
+    @abstractmethod
     def columns(self) -> tuple[str, ...]:
         """Return the names of the columns that the group reads."""
-        raise NotImplementedError
 
+    @abstractmethod
     def needs(self) -> dict[str, ColumnNeed]:
         """Return how each column is read."""
-        raise NotImplementedError
 
     def _refuse_unused(self, names: tuple[str, ...], because: str) -> None:
         """Refuse fields that would be ignored; their defaults may stand, as in a resolved job."""

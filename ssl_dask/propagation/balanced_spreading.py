@@ -139,6 +139,7 @@ class BalancedSpreading(GraphClassifier):
 
     method_parameters = ("alpha", "max_iter", "tol")
     method_spec = BalancedSpreadingSpec
+    method_run = staticmethod(balanced_spreading)
 
     def __init__(
         self,
@@ -164,16 +165,3 @@ class BalancedSpreading(GraphClassifier):
         self.max_iter = max_iter
         self.tol = tol
         self.client = client
-
-    def _propagate(
-        self,
-        graph: BlockGraph,
-        labels: Labels,
-        spec: SpecModel,
-        execution: Execution,
-        sample_weight: npt.NDArray[np.float64] | None = None,
-    ) -> Propagated:
-        parameters = spec.model_dump(exclude={"name"})
-        return balanced_spreading(
-            graph, labels, **parameters, sample_weight=sample_weight, execution=execution
-        )

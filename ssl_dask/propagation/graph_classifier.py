@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 import dask.array as da
@@ -47,11 +46,13 @@ GRAPH_PARAMETERS = {
 class GraphClassifier(ClassifierMixin, BaseEstimator):
     """Builds a graph of the rows, propagates labels over it, and refuses what is unclear.
 
-    A subclass names its parameters in `__init__`, `method_parameters` among them, and propagates.
+    A subclass names its parameters in `__init__`, `method_parameters` among them, and the function
+    that propagates.
     """
 
     method_parameters: ClassVar[tuple[str, ...]]
     method_spec: ClassVar[type[SpecModel]]
+    method_run: ClassVar[Callable[..., Propagated]]
     on_collapse = "warn"
     """A subclass that can be switched to another method has it as a parameter."""
     graph_parameters: ClassVar[Mapping[str, tuple[str, ...]]] = GRAPH_PARAMETERS
@@ -64,7 +65,6 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):
     gamma: float
     client: Client | None
 
-    @abstractmethod
     def _propagate(
         self,
         graph: BlockGraph,
@@ -74,6 +74,10 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):
         sample_weight: npt.NDArray[np.float64] | None = None,
     ) -> Propagated:
         """Run the method with the parameters in `spec`; `sample_weight` (S,) is of the seeds."""
+        parameters = spec.model_dump(exclude={"name"})
+        return self.method_run(
+            graph, labels, **parameters, sample_weight=sample_weight, execution=execution
+        )
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Label all rows of `X` from those that are labelled in `y`.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -184,6 +183,7 @@ class LabelPropagation(GraphClassifier):
 
     method_parameters = ("class_mass", "max_iter", "tol")
     method_spec = LabelPropagationSpec
+    method_run = staticmethod(label_propagation)
 
     def __init__(
         self,
@@ -211,14 +211,3 @@ class LabelPropagation(GraphClassifier):
         self.tol = tol
         self.on_collapse = on_collapse
         self.client = client
-
-    def _propagate(
-        self,
-        graph: BlockGraph,
-        labels: Labels,
-        spec: SpecModel,
-        execution: Execution,
-        sample_weight: npt.NDArray[np.float64] | None = None,
-    ) -> Propagated:
-        run = partial(label_propagation, sample_weight=sample_weight, execution=execution)
-        return run(graph, labels, **spec.model_dump(exclude={"name"}))

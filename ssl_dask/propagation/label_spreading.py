@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -172,6 +171,7 @@ class LabelSpreading(GraphClassifier):
 
     method_parameters = ("alpha", "max_iter", "tol")
     method_spec = LabelSpreadingSpec
+    method_run = staticmethod(label_spreading)
 
     def __init__(
         self,
@@ -199,14 +199,3 @@ class LabelSpreading(GraphClassifier):
         self.tol = tol
         self.on_collapse = on_collapse
         self.client = client
-
-    def _propagate(
-        self,
-        graph: BlockGraph,
-        labels: Labels,
-        spec: SpecModel,
-        execution: Execution,
-        sample_weight: npt.NDArray[np.float64] | None = None,
-    ) -> Propagated:
-        run = partial(label_spreading, sample_weight=sample_weight, execution=execution)
-        return run(graph, labels, **spec.model_dump(exclude={"name"}))

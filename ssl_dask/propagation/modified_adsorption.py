@@ -210,6 +210,7 @@ class ModifiedAdsorption(GraphClassifier):
 
     method_parameters = ("mu1", "mu2", "mu3", "beta", "max_iter", "tol")
     method_spec = ModifiedAdsorptionSpec
+    method_run = staticmethod(modified_adsorption)
 
     def __init__(
         self,
@@ -241,19 +242,6 @@ class ModifiedAdsorption(GraphClassifier):
         self.max_iter = max_iter
         self.tol = tol
         self.client = client
-
-    def _propagate(
-        self,
-        graph: BlockGraph,
-        labels: Labels,
-        spec: SpecModel,
-        execution: Execution,
-        sample_weight: npt.NDArray[np.float64] | None = None,
-    ) -> Propagated:
-        parameters = spec.model_dump(exclude={"name"})
-        return modified_adsorption(
-            graph, labels, **parameters, sample_weight=sample_weight, execution=execution
-        )
 
 
 def _walked(

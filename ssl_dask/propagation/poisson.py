@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -217,6 +216,7 @@ class PoissonLearning(GraphClassifier):
 
     method_parameters = ("class_shares", "max_iter", "tol")
     method_spec = PoissonSpec
+    method_run = staticmethod(poisson)
 
     def __init__(
         self,
@@ -242,17 +242,6 @@ class PoissonLearning(GraphClassifier):
         self.max_iter = max_iter
         self.tol = tol
         self.client = client
-
-    def _propagate(
-        self,
-        graph: BlockGraph,
-        labels: Labels,
-        spec: SpecModel,
-        execution: Execution,
-        sample_weight: npt.NDArray[np.float64] | None = None,
-    ) -> Propagated:
-        run = partial(poisson, sample_weight=sample_weight, execution=execution)
-        return run(graph, labels, **spec.model_dump(exclude={"name"}))
 
 
 def _grouped(block: Scores, present: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:

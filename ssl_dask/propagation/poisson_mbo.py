@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -214,6 +213,7 @@ class PoissonMBO(GraphClassifier):
 
     method_parameters = ("class_shares", "n_rounds", "max_iter", "tol")
     method_spec = PoissonMBOSpec
+    method_run = staticmethod(poisson_mbo)
 
     def __init__(
         self,
@@ -241,17 +241,6 @@ class PoissonMBO(GraphClassifier):
         self.max_iter = max_iter
         self.tol = tol
         self.client = client
-
-    def _propagate(
-        self,
-        graph: BlockGraph,
-        labels: Labels,
-        spec: SpecModel,
-        execution: Execution,
-        sample_weight: npt.NDArray[np.float64] | None = None,
-    ) -> Propagated:
-        run = partial(poisson_mbo, sample_weight=sample_weight, execution=execution)
-        return run(graph, labels, **spec.model_dump(exclude={"name"}))
 
 
 def _most_likely(F: Scores, n_classes: int) -> Scores:
