@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_diabetes, load_iris
 
 HERE = Path(__file__).parent / "data"
 ROWS_PER_GROUP = 10_000
@@ -117,6 +117,25 @@ def iris() -> None:
     print("iris:", int((~hidden).sum()), "seeds")
 
 
+def diabetes() -> None:
+    """Write scikit-learn's diabetes in the units as measured; 100 patients keep their number."""
+    data = load_diabetes(scaled=False)
+    known = np.zeros(len(data.target), dtype=bool)
+    known[np.random.default_rng(0).choice(len(known), 100, replace=False)] = True
+    columns = {name: data.data[:, j] for j, name in enumerate(data.feature_names)}
+    write(
+        pa.table(
+            {
+                "patient": np.arange(len(known)),
+                **columns,
+                "progression": data.target,
+                "known_progression": pa.array(data.target, mask=~known),
+            }
+        ),
+        "diabetes.parquet",
+    )
+
+
 if __name__ == "__main__":
     HERE.mkdir(exist_ok=True)
     source = Path(sys.argv[1])
@@ -124,3 +143,4 @@ if __name__ == "__main__":
     http_params(source)
     letter(source)
     iris()
+    diabetes()

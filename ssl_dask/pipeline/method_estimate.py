@@ -74,6 +74,8 @@ def estimate_method(
             return _on_graph(sweeps_for(method.alpha), K, vectors=2, size=4)
         case "label_propagation" | "poisson":
             return _on_graph(sweeps_for(1.0), K, vectors=4, size=8)
+        case "harmonic_regression":
+            return _on_graph(sweeps_for(1.0), groups, vectors=4, size=8)
         case "poisson_mbo":
             sweeps = sweeps_for(1.0) + MBO_SWEEPS_PER_ROUND * method.n_rounds
             return _on_graph(sweeps, K, vectors=4, size=8)
