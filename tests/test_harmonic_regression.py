@@ -59,6 +59,7 @@ def test_closed_form_and_folds(cluster_client: Client) -> None:
             execution=execution,
         )
         assert found.converged
+        assert {(record.labels_changed, record.class_mass) for record in found.records} == {(0, ())}
         blocks = list(found.values.to_delayed(optimize_graph=False).ravel())
         values = np.concatenate(execution.compute(blocks))
         answers.append((values, found.fold_values[0]))

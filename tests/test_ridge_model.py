@@ -13,6 +13,7 @@ from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
 from ssl_dask.evaluation.hidden_seeds import hide_seeds
 from ssl_dask.evaluation.value_baselines import RidgeBaseline, mean_of_others
+from ssl_dask.kernels import ridge_model
 from ssl_dask.kernels.ridge_model import PENALTIES, RidgeModel
 from ssl_dask.labels import NumberLabels
 
@@ -73,6 +74,22 @@ def test_a_rows_bits_do_not_depend_on_its_block(kind: str) -> None:
     cuts = [0, 1, 30, 33, 200]
     parts = [model.predict(rows[a:b]) for a, b in pairwise(cuts)]
     assert np.concatenate(parts).tobytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_many_seeds_and_features_are_fitted_by_iteration(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y = words()
+    rows = X.toarray() if kind == "dense" else X
+    exact = RidgeModel().fit(rows, y)
+    monkeypatch.setattr(ridge_model, "MOST_EXACT", 100)
+    model = RidgeModel().fit(rows, y)
+    assert model.penalty_ == RidgeModel().fit(rows[::2], y[::2]).penalty_
+    assert model.penalty_ in PENALTIES
+    if model.penalty_ == exact.penalty_:
+        np.testing.assert_allclose(model.predict(rows), exact.predict(rows), atol=1e-3)
+    assert np.corrcoef(model.predict(rows), y)[0, 1] > 0.9
 
 
 def test_where_nothing_can_be_learned_it_is_the_mean() -> None:

@@ -123,6 +123,7 @@ def test_the_report_says_what_can_be_counted_again(full_run: RunResult) -> None:
     assert report.evaluation.comparison is not None
     assert report.evaluation.comparison.high < 0
     assert report.evaluation.baseline_truth is not None
+    assert report.evaluation.baseline_truth.n == scores.n
     assert report.evaluation.baseline_truth.r2.value < scores.r2.value
     assert report.decision.sources == {"seed": N_SEEDS, "propagated": int(free.sum())}
     assert sum(report.decision.bins) == free.sum()

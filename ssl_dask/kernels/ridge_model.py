@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.linear_model import RidgeCV
+from sklearn.linear_model import Ridge, RidgeCV
 from threadpoolctl import threadpool_limits
 
 from ssl_dask.kernels.linear_scores import dense_scores, sparse_scores
@@ -26,6 +26,11 @@ PENALTIES = tuple(10.0 ** (half / 2.0) for half in range(-6, 9))
 """Tried for features whose mean variance is 1: from hardly any to one that leaves the mean."""
 FEWEST_SEEDS = 3
 """With fewer nothing can be left out to choose a penalty, and the answer is the mean."""
+
+
+MOST_EXACT = 4_000
+"""Of seeds or features, whichever are fewer: leave-one-out errors take the square of them in
+memory. Of more, so many seeds choose the penalty, and all are fitted by iteration."""
 
 
 class RidgeModel(RegressorMixin, BaseEstimator):
@@ -46,8 +51,8 @@ class RidgeModel(RegressorMixin, BaseEstimator):
     def fit(self, X: Rows, y: npt.NDArray[np.float64]) -> RidgeModel:
         """Fit to the features (S, d) of seeds and their numbers float64 (S,), S at least 1.
 
-        Runs in one BLAS thread, hence the same bits on any number of cores. Costs S m min(S, m)
-        multiplications and 8 min(S, m)^2 bytes.
+        Runs in one BLAS thread, hence the same bits on any number of cores. Costs S m k
+        multiplications and 8 k^2 bytes, k = min(S, m, `MOST_EXACT`).
         """
         self.n_features_in_ = X.shape[1]
         rows, self.features_ = varying_columns(X)
@@ -62,11 +67,10 @@ class RidgeModel(RegressorMixin, BaseEstimator):
             rows = (rows - mean) / scale
         middle, spread = float(y.mean()), float(y.std())
         with threadpool_limits(1):
-            model = RidgeCV(alphas=PENALTIES).fit(rows, (y - middle) / spread)
-        coef = model.coef_ * (spread / scale)
+            coef, intercept, self.penalty_ = _fit(rows, (y - middle) / spread)
+        coef *= spread / scale
         self.coef_ = np.ascontiguousarray(coef[:, None])
-        self.intercept_ = np.array([model.intercept_ * spread + middle - coef @ mean])
-        self.penalty_ = float(model.alpha_)
+        self.intercept_ = np.array([intercept * spread + middle - coef @ mean])
         return self
 
     def predict(self, X: Rows) -> npt.NDArray[np.float64]:
@@ -84,3 +88,18 @@ class RidgeModel(RegressorMixin, BaseEstimator):
         return sparse_scores(
             rows.data, rows.indices, rows.indptr, position, self.coef_, self.intercept_
         )[:, 0]
+
+
+def _fit(
+    rows: npt.NDArray[np.float64] | sparse.csr_array, y: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], float, float]:
+    """Return coefficients (m,), intercept and penalty."""
+    exact = min(rows.shape) <= MOST_EXACT
+    # The best penalty is a ratio of variances, which does not grow with the seeds.
+    step = 1 if exact else -(-rows.shape[0] // MOST_EXACT)
+    model = RidgeCV(alphas=PENALTIES).fit(rows[::step], y[::step])
+    penalty = float(model.alpha_)
+    if not exact:
+        solver = "sparse_cg" if sparse.issparse(rows) else "lsqr"
+        model = Ridge(alpha=penalty, solver=solver, tol=1e-6).fit(rows, y)
+    return model.coef_.copy(), float(model.intercept_), penalty

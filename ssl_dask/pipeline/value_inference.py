@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from ssl_dask.evaluation.hidden_seeds import HiddenSeeds
 from ssl_dask.graph.block_graph import BlockGraph
-from ssl_dask.graph.graph_diagnostics import graph_summary
 from ssl_dask.labels import NumberLabels
+from ssl_dask.pipeline.inference import reported_graph
 from ssl_dask.pipeline.propagation_run import (
     STATE_CHECKPOINT,
     nearest_place,
@@ -71,11 +71,7 @@ def infer_values(
     """
     spec, execution, listener = context.spec, context.execution, context.clock
     began = time.perf_counter()
-    summary = {**graph.settings, **graph_summary(graph, execution)}
-    # They stand beside the counts already.
-    del summary["settings"]
-    if not summary.get("notes"):
-        summary.pop("notes", None)
+    summary = reported_graph(graph, execution)
     diagnosed = time.perf_counter()
     listener.stage("propagation")
     near, where = nearest_place(graph, 1 + folds.n_folds, execution, listener)

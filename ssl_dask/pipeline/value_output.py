@@ -175,7 +175,9 @@ def _counted(
         ends = decided.low[others], decided.high[others]
         errors = sum_errors(truth, decided.value[others], unit, *ends)
         if baseline is not None:
-            baseline_errors = sum_errors(truth, baseline[others], unit)
+            # On the same rows: the two are set beside each other.
+            both = np.where(np.isnan(decided.value[others]), np.nan, truth)
+            baseline_errors = sum_errors(both, baseline[others], unit)
     return ValueCounts(
         np.bincount(decided.source, minlength=len(VALUE_SOURCES)),
         np.bincount(decided.reason, minlength=len(VALUE_REASONS)),

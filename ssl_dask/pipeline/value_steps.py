@@ -52,8 +52,9 @@ class JudgedValues:
     unit
         What errors are summed in.
     hidden, baseline_hidden, mean_hidden
-        Scores of the method, of ridge regression and of the mean of the other seeds on the same
-        hidden seeds; None if none could be hidden, or the job wants no baseline.
+        Scores of the method, of ridge regression and of the mean of the other seeds on the hidden
+        seeds that the method gave a number; None if none could be hidden, or the job wants no
+        baseline.
     baseline
         Ridge regression on the same seeds and folds; None if the job does not want it.
     comparison
@@ -142,14 +143,15 @@ def judge_values(
     """
     unit, confidence = Unit.of(labels.values), spec.evaluation.confidence
     was_hidden = folds.fold >= 0
-    truth = labels.values[was_hidden]
-
-    def scores(found: Values) -> ValueScores | None:
-        if not len(truth):
-            return None
-        return score_values(sum_errors(truth, found[was_hidden], unit), unit, confidence)
 
     reached = ~np.isnan(hidden_values)
+
+    def scores(found: Values, of: npt.NDArray[np.bool_] = was_hidden) -> ValueScores | None:
+        if not was_hidden.any():
+            return None
+        sums = sum_errors(labels.values[of], found[of], unit)
+        return score_values(sums, unit, confidence)
+
     errors = np.abs(labels.values - hidden_values)[reached]
     coverage = spec.decision.coverage or DEFAULT_COVERAGE
     interval = fit_interval(errors, folds.fold[reached], coverage)
@@ -161,8 +163,8 @@ def judge_values(
     return JudgedValues(
         unit=unit,
         hidden=scores(hidden_values),
-        baseline_hidden=None if baseline is None else scores(baseline.hidden_values),
-        mean_hidden=scores(mean_of_others(labels.values, folds)),
+        baseline_hidden=None if baseline is None else scores(baseline.hidden_values, reached),
+        mean_hidden=scores(mean_of_others(labels.values, folds), reached),
         baseline=baseline,
         comparison=comparison,
         interval=interval,

@@ -69,7 +69,7 @@ class HarmonicValues:
     fold_values
         For each fold float64 (n_hidden,): those of the rows that it hides, in row order.
     records
-        One for each sweep that was counted; a number has no class that could change.
+        One for each sweep that was counted, without classes, which numbers do not have.
     converged
         Whether the stop rule was met; if not, `reason` says why it ended.
     n_iter
@@ -167,6 +167,11 @@ def harmonic_regression(
         dtype="float64",
         settings={"tol": tol},
     )
+
+    def tell(record: RoundRecord) -> None:
+        if on_round is not None:
+            on_round(_without_classes(record))
+
     targets_digest = hashlib.sha256(y.tobytes()).hexdigest()
     chunks = graph.node_chunks if graph.order is None else graph.order.row_chunks
     with PropagationSession(graph, execution, n_columns=sources.n_groups) as session:
@@ -177,7 +182,7 @@ def harmonic_regression(
             tol=tol,
             scale=1.0,
             identity={**identity_of(graph, sources, recurrence), "targets": targets_digest},
-            on_round=on_round,
+            on_round=tell,
             checkpoint=checkpoint,
             checkpoint_seconds=checkpoint_seconds,
             resume=resume,
@@ -206,12 +211,17 @@ def harmonic_regression(
             ]
         ),
         [at_rows[mask, g] for g, mask in enumerate(sources.hidden) if g],
-        solved.records,
+        [_without_classes(record) for record in solved.records],
         solved.converged,
         solved.n_iter,
         solved.reason,
         solved.records[-1].residual if solved.records else 0.0,
     )
+
+
+def _without_classes(record: RoundRecord) -> RoundRecord:
+    """Return the record without what the loop counts of signs, as if they were classes."""
+    return replace(record, labels_changed=0, class_mass=())
 
 
 def _held_targets(at_nodes: NodeSources, targets: Values) -> NodeSources:

@@ -54,7 +54,8 @@ class ValueEvaluation(ReportPart):
     of the other seeds, on seeds while they were hidden; None if none were. `n_folds`: in how many
     turns. `comparison`: method against ridge regression on the same hidden seeds. `inside`: hidden
     seeds inside intervals that were made without their fold. `truth`, `baseline_truth`: against the
-    truth column, on rows that are no seeds, where the job names one.
+    truth column, on rows that are no seeds, where the job names one. Baselines are judged on the
+    rows that the method gave a number, so that the figures can be set beside each other.
     """
 
     n_folds: int = 0
