@@ -20,9 +20,9 @@ from ssl_dask.pipeline.propagation_run import (
     STATE_CHECKPOINT,
     nearest_place,
     run_until_kept,
-    save_state,
 )
 from ssl_dask.pipeline.run_context import RunContext
+from ssl_dask.pipeline.saved_state import save_state
 from ssl_dask.propagation import VALUE_METHODS
 from ssl_dask.round_record import RoundRecord
 
