@@ -209,42 +209,18 @@ class JobSpec(SpecModel):
                     " gives classes: take min_probability, or method harmonic_regression"
                 )
             return self
-        found = [
-            f"{key} ({cure})"
-            for key, (value, unset, cure) in self._keys_of_classes().items()
-            if value != unset
-        ]
+        found = self.decision.keys_of_classes()
+        if self.input.classes is not None:
+            found["input.classes"] = "leave it out"
+        if self.output.probabilities:
+            found["output.probabilities"] = "value_low and value_high are always written"
         if found:
+            keys = "; ".join(f"{key} ({cure})" for key, cure in found.items())
             raise ValueError(
                 f"the labels of method {self.method.name} are numbers; what is said of classes does"
-                f" not fit them: {'; '.join(found)}"
+                f" not fit them: {keys}"
             )
         return self
-
-    def _keys_of_classes(self) -> dict[str, tuple[Any, Any, str]]:
-        """Return each key that is for classes alone: its value, the default, and the cure."""
-        decision = self.decision
-        leave = "leave it out"
-        return {
-            "input.classes": (self.input.classes, None, leave),
-            "decision.min_probability": (
-                decision.min_probability,
-                None,
-                "leave it out; decision.coverage sets how sure value_low and value_high are",
-            ),
-            "decision.abstain": (
-                decision.abstain,
-                "auto",
-                "leave it out; only rows without a path to a seed get no number",
-            ),
-            "decision.on_collapse": (decision.on_collapse, "switch", leave),
-            "decision.review_budget": (decision.review_budget, None, leave),
-            "output.probabilities": (
-                self.output.probabilities,
-                False,
-                "leave it out; value_low and value_high are always written",
-            ),
-        }
 
     @property
     def target(self) -> Literal["classes", "numbers"]:

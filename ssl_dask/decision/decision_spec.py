@@ -44,3 +44,18 @@ class DecisionSpec(SpecModel):
                 " forbids them; remove one of the two"
             )
         return self
+
+    def keys_of_classes(self) -> dict[str, str]:
+        """Return the keys that are set and mean nothing for labels that are numbers: the cures."""
+        cures = {
+            "min_probability": "decision.coverage sets how sure value_low and value_high are",
+            "abstain": "only rows without a path to a seed get no number",
+            "on_collapse": "leave it out",
+            "review_budget": "leave it out",
+        }
+        default = DecisionSpec()
+        return {
+            f"decision.{key}": cure
+            for key, cure in cures.items()
+            if getattr(self, key) != getattr(default, key)
+        }
