@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -16,20 +16,20 @@ from dask.delayed import Delayed
 
 from ssl_dask.console import RunListener
 from ssl_dask.errors import QualityError
-from ssl_dask.evaluation.hidden_seeds import HiddenSeeds
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
+from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.labels import Labels
+from ssl_dask.pipeline.saved_state import load_state, save_state
 from ssl_dask.propagation import METHODS, Propagated
 from ssl_dask.propagation.class_collapse import find_collapse
 from ssl_dask.propagation.class_shares import expected_rows
 from ssl_dask.propagation.collapse_answers import answers_to
 from ssl_dask.propagation.ensemble_run import SeedClassifier
 from ssl_dask.propagation.graph_ensemble import logistic_regression
-from ssl_dask.propagation.solver import Resume
 from ssl_dask.propagation.worker_parts import WorkersChangedError
 from ssl_dask.spec_model import SpecModel
-from ssl_dask.storage.checkpoint import Checkpoint, Checkpoints, load_block, save_block
+from ssl_dask.storage.checkpoint import Checkpoints, load_block, save_block
 
 STATE_CHECKPOINT = "propagation"
 RESULT_CHECKPOINT = "distributions"
@@ -167,7 +167,7 @@ class PropagationRun:
             hidden=hidden,
             execution=where,
             on_round=self.listener.round,
-            checkpoint=partial(_save_state, state, self.checkpoints, where, self.listener),
+            checkpoint=partial(save_state, state, self.checkpoints, where, self.listener),
         )
         found = _run_until_kept(run, state, where, self.checkpoints, self.listener)
         hidden_F = np.zeros((self.labels.n_seeds, self.labels.n_classes), dtype=np.float32)
@@ -213,7 +213,7 @@ def _run_until_kept(
     after: until F is written, the propagation is gone on with from its last checkpoint.
     """
     for attempt in itertools.count(1):
-        found = run(resume=_load_state(state, checkpoints, execution, listener))
+        found = run(resume=load_state(state, checkpoints, execution, listener))
         if execution.client is None:
             return found
         try:
@@ -271,49 +271,3 @@ def _nearest_place(
         order = replace(order, blocks=held(order.blocks))
     alternatives = {name: held(weights) for name, weights in graph.alternatives.items()}
     return graph.with_strips(held(graph.strips), order, alternatives), Execution()
-
-
-def _save_state(
-    name: str,
-    checkpoints: Checkpoints,
-    execution: Execution,
-    listener: RunListener,
-    iteration: int,
-    state: list[list[Delayed]],
-    meta: dict[str, Any],
-) -> Resume:
-    """Write the state; return it as read from there."""
-    folder = checkpoints.new(name)
-    save = delayed(save_block, pure=False)
-    tasks = [
-        save(folder, index, block, kind=f"state{part}")
-        for part, blocks in enumerate(state)
-        for index, block in enumerate(blocks)
-    ]
-    execution.compute(tasks, "checkpoint")
-    shape = {"iteration": iteration, "parts": [len(blocks) for blocks in state], "solver": meta}
-    kept = checkpoints.commit(name, folder, shape)
-    listener.event("checkpoint_written", name=name, iteration=iteration)
-    return _state_of(kept)
-
-
-def _load_state(
-    name: str, checkpoints: Checkpoints, execution: Execution, listener: RunListener
-) -> tuple[int, list[list[Delayed]], Mapping[str, Any]] | None:
-    found = checkpoints.find(name)
-    if found is None:
-        return None
-    iteration, state, meta = _state_of(found)
-    held = [execution.persist(blocks, "resume") for blocks in state]
-    listener.event("checkpoint_used", name=name, iteration=iteration)
-    return iteration, held, meta
-
-
-def _state_of(kept: Checkpoint) -> tuple[int, list[list[Delayed]], Mapping[str, Any]]:
-    """Return what `PropagationSession.solve` goes on from; blocks are read where they are used."""
-    load = delayed(load_block, pure=False)
-    state = [
-        [load(kept.folder, index, kind=f"state{part}") for index in range(count)]
-        for part, count in enumerate(kept.meta["parts"])
-    ]
-    return kept.meta["iteration"], state, kept.meta["solver"]

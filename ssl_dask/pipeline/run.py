@@ -17,9 +17,9 @@ from ssl_dask.console import RunListener, Silent
 from ssl_dask.decision.calibration import fit_calibration
 from ssl_dask.decision.review_queue import ReviewQueue, merge_review
 from ssl_dask.evaluation.block_scores import merge_scores
-from ssl_dask.evaluation.hidden_seeds import HiddenSeeds, hide_seeds
 from ssl_dask.execution import Execution
 from ssl_dask.features.views import FeatureView, describe, join
+from ssl_dask.hidden_seeds import HiddenSeeds, hide_seeds
 from ssl_dask.job_spec import JobSpec, load_job, resolve_job
 from ssl_dask.pipeline.block_output import BlockOutput, BlockResult, write_block
 from ssl_dask.pipeline.feature_inference import (
@@ -39,10 +39,13 @@ from ssl_dask.pipeline.judging import Judged, judge, warn_of_classes_gone
 from ssl_dask.pipeline.reporting import build_report
 from ssl_dask.pipeline.row_picks import RowPicks, pick
 from ssl_dask.pipeline.run_clock import RunClock
+from ssl_dask.pipeline.self_labeled_run import group_weights, infer_self_labeled
 from ssl_dask.propagation import METHODS
 from ssl_dask.report.charts import picture_rows
 from ssl_dask.report.html_page import render_page
 from ssl_dask.report.run_report import RunReport
+from ssl_dask.self_labeled import METHODS as SELF_LABELED
+from ssl_dask.self_labeled.learners import check_learners
 from ssl_dask.storage.checkpoint import Checkpoints
 from ssl_dask.storage.label_parts import ReviewColumns, write_review_part
 from ssl_dask.storage.manifest import Fingerprint, PartRecord, fingerprint
@@ -83,6 +86,7 @@ def run_job(
     resume: bool = False,
     force: bool = False,
     dashboard: bool = False,
+    trust_modules: Sequence[str] = (),
 ) -> RunResult:
     """Run a job: what `ssl-dask run` does.
 
@@ -102,6 +106,8 @@ def run_job(
         Run although the latest run has the same job, input and versions.
     dashboard
         Serve Dask's dashboard on loopback, with a local cluster.
+    trust_modules
+        Modules whose classes the job may name as learners: importing them runs their code.
 
     Returns
     -------
@@ -124,7 +130,16 @@ def run_job(
     clock = RunClock(listener or Silent())
     try:
         spec = _as_spec(job, overrides)
-        return _run(spec, clock, client, resume=resume, force=force, dashboard=dashboard)
+        check_learners(spec.method, trust_modules)
+        return _run(
+            spec,
+            clock,
+            client,
+            resume=resume,
+            force=force,
+            dashboard=dashboard,
+            trust_modules=trust_modules,
+        )
     except BaseException as error:
         # The command line's last words name the run and the stage, also after a signal.
         error.run_place = (clock.run_id, clock.name)  # type: ignore[attr-defined]
@@ -147,6 +162,7 @@ def _run(
     resume: bool,
     force: bool,
     dashboard: bool,
+    trust_modules: Sequence[str],
 ) -> RunResult:
     inputs = Inputs.open(spec)
     with OutputFolder.open(
@@ -167,7 +183,7 @@ def _run(
         with job_client(spec, client, dashboard, clock) as opened:
             execution = Execution(opened, progress=clock.progress)
             check_shared_folder(opened, output.stage)
-            return _six_steps(spec, inputs, output, mark, execution, clock)
+            return _six_steps(spec, inputs, output, mark, execution, clock, trust_modules)
 
 
 def _fingerprint(spec: JobSpec, inputs: Inputs) -> Fingerprint:
@@ -207,6 +223,7 @@ def _six_steps(
     mark: Fingerprint,
     execution: Execution,
     clock: RunClock,
+    trust_modules: Sequence[str],
 ) -> RunResult:
     clock.stage("read")
     data = read_inputs(spec, inputs, execution)
@@ -217,9 +234,14 @@ def _six_steps(
 
     clock.stage("features")
     views = describe(data.reader, spec.features, execution)
-    view = join(views, {name: group.weight for name, group in spec.features.items()})
     checkpoints = Checkpoints(output.checkpoints, mark, report=clock.warn, execution=execution)
-    inferred, picks = _infer(spec, view, data, inputs, folds, execution, checkpoints, clock)
+    if spec.method.name in SELF_LABELED:
+        inferred, picks = infer_self_labeled(
+            spec, views, labels, folds, trust_modules, execution, checkpoints, clock
+        )
+    else:
+        view = join(views, group_weights(spec))
+        inferred, picks = _infer(spec, view, data, inputs, folds, execution, checkpoints, clock)
 
     clock.stage("evaluation")
     judged = judge(spec, labels, folds, inferred.hidden_F, picks.seeds)
@@ -241,7 +263,7 @@ def _six_steps(
         labels=labels,
         calibration=calibration,
         decision=spec.decision,
-        source="supervised" if spec.method.name == "supervised" else "propagated",
+        source=inferred.source,
         no_evidence="dummy_label" if labelled_by == "modified_adsorption" else "low_mass",
         islands=inferred.islands,
         truth=spec.input.truth,

@@ -1,0 +1,367 @@
+"""The rows that one track of rounds runs over, and the tasks that a round makes of them.
+
+Track 0 has all seeds; track f + 1 has those of fold f hidden, so that its models can be judged on
+them. Nothing here waits: tasks are made, and the loop in `rounds` runs those of all tracks at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from dask import delayed
+from dask.delayed import Delayed
+from threadpoolctl import threadpool_limits
+
+from ssl_dask.features.block_reader import add_all, merge_on_workers
+from ssl_dask.kernels.row_keys import keys_below, row_keys
+from ssl_dask.labels import Labels
+from ssl_dask.self_labeled.round_method import (
+    Assignment,
+    BlockRows,
+    Distributions,
+    Ints,
+    Piece,
+    Query,
+    RoundCounts,
+    RoundMethod,
+    Selection,
+    TrackState,
+)
+
+Weights = npt.NDArray[np.float32]
+
+FIT_KEY, POOL_KEY = 1, 2
+"""Purposes of pseudo-random numbers of rows."""
+
+
+@dataclass(frozen=True)
+class RowBlock:
+    """One block of rows as tasks get it; its features stay where they are.
+
+    Parameters
+    ----------
+    rows
+        Their numbers, int64, or the first and the one after the last.
+    views, present
+        See `BlockRows`.
+    place
+        Of the first row, see `BlockRows`.
+    """
+
+    rows: Delayed | tuple[int, int]
+    views: Mapping[str, Delayed]
+    present: Mapping[str, Delayed]
+    place: int
+
+    def task(self) -> tuple[Any, ...]:
+        """Return the arguments of `_block`."""
+        return (self.rows, dict(self.views), dict(self.present), self.place)
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """A block after a round: its labels, and what the round did to them."""
+
+    assignment: Assignment
+    counts: RoundCounts
+
+
+@dataclass(frozen=True)
+class Track:
+    """The rows of a track, and the seeds that it sees.
+
+    Parameters
+    ----------
+    state
+        What the client knows.
+    blocks
+        In row order.
+    row_chunks
+        Rows of each block.
+    labels
+        The seeds that are seen.
+    seed_rows
+        For each block (positions, codes, weights) of its seeds.
+    hidden
+        The block of the seeds that are hidden; None if none are.
+    """
+
+    state: TrackState
+    blocks: tuple[RowBlock, ...]
+    row_chunks: tuple[int, ...]
+    labels: Labels
+    seed_rows: tuple[tuple[Ints, npt.NDArray[np.int32], Weights], ...]
+    hidden: RowBlock | None
+
+    def begin(self, method: Delayed) -> list[Delayed]:
+        """Return tasks of `Assigned`: the seeds alone."""
+        task = delayed(_begin, pure=False)
+        n_classes = self.labels.n_classes
+        return [
+            task(method, block.task(), *seeds, n_classes)
+            for block, seeds in zip(self.blocks, self.seed_rows, strict=True)
+        ]
+
+    def restored(self, parts: Sequence[Sequence[Delayed]]) -> list[Delayed]:
+        """Return tasks of `Assigned` from the stored arrays of an assignment, a list a field."""
+        task = delayed(_restored, pure=False)
+        return [task(self.labels.n_classes, *arrays) for arrays in zip(*parts, strict=True)]
+
+    def fit(
+        self,
+        method: Delayed,
+        n_learners: int,
+        assigned: Sequence[Delayed],
+        key: tuple[int, ...],
+        max_fit_rows: int,
+    ) -> list[Delayed]:
+        """Return a task of a model for each learner; pieces go from worker to worker."""
+        total = counted(assigned)
+        piece, fit = delayed(_labelled, pure=False), delayed(_fit, pure=False)
+        models = []
+        for learner in range(n_learners):
+            of_learner = (*key, learner)
+            pieces = [
+                piece(method, learner, block.task(), one, total, max_fit_rows, of_learner)
+                for block, one in zip(self.blocks, assigned, strict=True)
+            ]
+            models.append(fit(method, learner, pieces, of_learner))
+        return models
+
+    def score(
+        self, method: Delayed, models: Sequence[Delayed], assigned: Sequence[Delayed]
+    ) -> list[Delayed]:
+        """Return tasks of the scores of each block."""
+        task = delayed(_score, pure=False)
+        return [
+            task(method, list(models), block.task(), one)
+            for block, one in zip(self.blocks, assigned, strict=True)
+        ]
+
+    def survey(
+        self,
+        method: Delayed,
+        scores: Sequence[Delayed],
+        assigned: Sequence[Delayed],
+        query: Query | None,
+    ) -> Delayed:
+        """Return the task of the sum of all blocks' surveys."""
+        task = delayed(_survey, pure=False)
+        asked = delayed(query, pure=False, traverse=False)
+        parts = [
+            task(method, one, before, asked) for one, before in zip(scores, assigned, strict=True)
+        ]
+        return merge_on_workers(parts, add_all)
+
+    def assign(
+        self,
+        method: Delayed,
+        scores: Sequence[Delayed],
+        assigned: Sequence[Delayed],
+        selection: Selection,
+    ) -> list[Delayed]:
+        """Return tasks of `Assigned` after the round."""
+        task = delayed(_assign, pure=False)
+        chosen = delayed(selection, pure=False, traverse=False)
+        return [
+            task(method, one, before, chosen) for one, before in zip(scores, assigned, strict=True)
+        ]
+
+    def distributions(self, method: Delayed, models: Sequence[Delayed]) -> list[Delayed]:
+        """Return tasks of the class distributions of each block, float32 (n_i, C)."""
+        task = delayed(_distributions, pure=False)
+        return [task(method, list(models), block.task()) for block in self.blocks]
+
+    def judge(self, method: Delayed, models: Sequence[Delayed]) -> Delayed:
+        """Return the task of the class distributions of the hidden seeds."""
+        assert self.hidden is not None
+        return delayed(_distributions, pure=False)(method, list(models), self.hidden.task())
+
+
+def counted(assigned: Sequence[Delayed]) -> Delayed:
+    """Return the task of the summed `RoundCounts` of all blocks."""
+    task = delayed(_counts, pure=False)
+    return merge_on_workers([task(one) for one in assigned], add_all)
+
+
+def label_columns(assigned: Assigned, column: int) -> npt.NDArray[np.int32]:
+    """Return (label, round of it) of each row by one learner, int32 (n, 2); runs as a task."""
+    found = assigned.assignment
+    return np.column_stack([found.codes[:, column], found.since[:, column]])
+
+
+def stored_fields(assigned: Sequence[Delayed]) -> list[list[Delayed]]:
+    """Return the arrays of an assignment as lists of tasks, one list a field."""
+    task = delayed(_field, pure=False)
+    return [[task(one, part.name) for one in assigned] for part in fields(Assignment)]
+
+
+def blocks_of(
+    views: Mapping[str, da.Array], present: Mapping[str, da.Array], row_chunks: Sequence[int]
+) -> list[RowBlock]:
+    """Return the blocks of rows of views that are chunked alike."""
+    starts = np.concatenate([[0], np.cumsum(row_chunks)]).astype(int).tolist()
+    chunks = {name: view.to_delayed(optimize_graph=False).ravel() for name, view in views.items()}
+    has = {name: one.to_delayed(optimize_graph=False).ravel() for name, one in present.items()}
+    return [
+        RowBlock(
+            (starts[b], starts[b + 1]),
+            {name: parts[b] for name, parts in chunks.items()},
+            {name: parts[b] for name, parts in has.items()},
+            starts[b],
+        )
+        for b in range(len(row_chunks))
+    ]
+
+
+def gathered(
+    blocks: Sequence[RowBlock], starts: Ints, wanted: Ints, *, share: float | None, key: int
+) -> Delayed:
+    """Return the task of one `BlockRows` of some rows of all blocks, in row order.
+
+    Parameters
+    ----------
+    starts
+        First row of each block, and the number of all.
+    wanted
+        int64, ascending: rows that must be among them.
+    share
+        Of the other rows, those with the smallest keys of `key`; None: none of them.
+    """
+    take, join = delayed(_take, pure=False), delayed(_joined, pure=False)
+    cuts = np.searchsorted(wanted, starts)
+    parts = [
+        take(block.task(), wanted[cuts[b] : cuts[b + 1]], share, key)
+        for b, block in enumerate(blocks)
+        if share is not None or cuts[b] < cuts[b + 1]
+    ]
+    return join(parts)
+
+
+def held_block(rows: BlockRows | Delayed, names: Sequence[str], lacking: Sequence[str]) -> RowBlock:
+    """Return a gathered `BlockRows` as a block of a track."""
+    part = delayed(_part, pure=False)
+    return RowBlock(
+        part(rows, "rows", None),
+        {name: part(rows, "views", name) for name in names},
+        {name: part(rows, "present", name) for name in lacking},
+        0,
+    )
+
+
+# Tasks; what they get of blocks is what `RowBlock.task` returns.
+
+
+def _block(
+    rows: Ints | tuple[int, int],
+    views: Mapping[str, Any],
+    present: Mapping[str, Any],
+    place: int,
+) -> BlockRows:
+    numbers = np.arange(*rows) if isinstance(rows, tuple | list) else rows
+    return BlockRows(numbers.astype(np.int64), views, present, place)
+
+
+def _begin(
+    method: RoundMethod,
+    block: tuple[Any, ...],
+    positions: Ints,
+    codes: npt.NDArray[np.int32],
+    weights: Weights,
+    n_classes: int,
+) -> Assigned:
+    found = method.begin(_block(*block), positions, codes, weights)
+    return Assigned(found, RoundCounts.of(found, found, n_classes))
+
+
+def _restored(n_classes: int, *arrays: Any) -> Assigned:
+    found = Assignment(*arrays)
+    return Assigned(found, RoundCounts.of(found, found, n_classes))
+
+
+def _labelled(
+    method: RoundMethod,
+    learner: int,
+    block: tuple[Any, ...],
+    assigned: Assigned,
+    total: RoundCounts,
+    max_fit_rows: int,
+    key: tuple[int, ...],
+) -> Piece:
+    """Return the rows of a block to fit on: with too many in all, those of the smallest keys."""
+    rows, assignment = _block(*block), assigned.assignment
+    piece = method.labelled(learner, rows, assignment)
+    labelled = int(total.total[min(learner, len(total.total) - 1)].sum())
+    if labelled <= max_fit_rows:
+        return piece
+    keep = row_keys(piece.rows, FIT_KEY, *key) <= keys_below(max_fit_rows / labelled)
+    seeds = rows.rows[assignment.is_seed]
+    return piece.take(keep | np.isin(piece.rows, seeds))
+
+
+def _fit(method: RoundMethod, learner: int, pieces: list[Piece], key: tuple[int, ...]) -> Any:
+    with threadpool_limits(1):
+        return method.fit(learner, pieces, key)
+
+
+def _score(
+    method: RoundMethod, models: list[Any], block: tuple[Any, ...], assigned: Assigned
+) -> Any:
+    with threadpool_limits(1):
+        return method.score(models, _block(*block), assigned.assignment)
+
+
+def _survey(method: RoundMethod, scores: Any, assigned: Assigned, query: Query | None) -> Any:
+    return method.survey(scores, assigned.assignment, query)
+
+
+def _assign(method: RoundMethod, scores: Any, assigned: Assigned, selection: Selection) -> Assigned:
+    return Assigned(*method.assign(scores, assigned.assignment, selection))
+
+
+def _distributions(method: RoundMethod, models: list[Any], block: tuple[Any, ...]) -> Distributions:
+    with threadpool_limits(1):
+        return method.distributions(models, _block(*block))
+
+
+def _counts(assigned: Assigned) -> RoundCounts:
+    return assigned.counts
+
+
+def _field(assigned: Assigned, name: str) -> npt.NDArray[Any]:
+    return getattr(assigned.assignment, name)
+
+
+def _part(block: BlockRows, kind: str, name: str | None) -> Any:
+    found = getattr(block, kind)
+    return found if name is None else found[name]
+
+
+def _take(block: tuple[Any, ...], wanted: Ints, share: float | None, key: int) -> BlockRows:
+    rows = _block(*block)
+    chosen = np.isin(rows.rows, wanted)
+    if share is not None:
+        chosen |= row_keys(rows.rows, key) <= keys_below(share)
+    return replace(rows.take(np.flatnonzero(chosen)), place=0)
+
+
+def _joined(parts: list[BlockRows]) -> BlockRows:
+    first = parts[0]
+    return BlockRows(
+        np.concatenate([part.rows for part in parts]),
+        {name: _stacked([part.views[name] for part in parts]) for name in first.views},
+        {name: np.concatenate([part.present[name] for part in parts]) for name in first.present},
+        0,
+    )
+
+
+def _stacked(blocks: list[Any]) -> Any:
+    if sp.issparse(blocks[0]):
+        return sp.csr_array(sp.vstack(blocks, format="csr"))
+    return np.concatenate(blocks)
