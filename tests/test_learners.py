@@ -19,7 +19,7 @@ from ssl_dask.self_labeled.round_method import Piece
 QUICK: dict[str, dict[str, Any]] = {
     "random_forest": {"n_estimators": 20},
     "hist_gradient_boosting": {"max_iter": 5},
-    "mlp": {"hidden_layer_sizes": [16], "max_iter": 30},
+    "mlp": {"hidden_layer_sizes": [16], "max_iter": 400},
 }
 
 

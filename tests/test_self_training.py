@@ -114,7 +114,7 @@ def test_same_bits_on_a_cluster(cluster_client: Client, criterion: str, rescore:
 
 def test_rescoring_takes_labels_back() -> None:
     X, y = digits(2)
-    found = run(X, y, REGRESSION, 3, Execution(), criterion="threshold", threshold=0.5, max_iter=5)
+    found = run(X, y, REGRESSION, 3, Execution(), criterion="k_best", k_best=40, max_iter=3)
     taken_back = sum(sum(record.taken_back or ()) for record in found.records)
     assert taken_back > 0
     last = fetched(found, Execution())

@@ -19,14 +19,16 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 from pydantic import Field, model_validator
-from sklearn.base import clone, is_classifier
+from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 from threadpoolctl import threadpool_limits
 
 from ssl_dask.errors import JobSpecError, QualityError
 from ssl_dask.kernels.aligned_batches import score_batches
+from ssl_dask.kernels.label_distributions import normalise_rows
 from ssl_dask.kernels.linear_scores import dense_scores, softmax_rows, sparse_scores
 from ssl_dask.kernels.row_keys import mixed_seed
 from ssl_dask.kernels.supervised_model import SupervisedModel
@@ -142,14 +144,14 @@ def learner_of(spec: LearnerSpec, trusted: Collection[str] = ()) -> Learner:
             f"method.learner.name: {spec.name!r} cannot be imported ({type(error).__name__})",
             hint="give the path of a class that is installed here and on the workers",
         ) from None
-    if not (inspect.isclass(found) and is_classifier(found())):
+    if not (inspect.isclass(found) and issubclass(found, ClassifierMixin)):
         raise JobSpecError(f"method.learner.name: {spec.name!r} is no scikit-learn classifier")
-    if not hasattr(found(**spec.parameters), "predict_proba"):
-        raise JobSpecError(f"method.learner.name: {spec.name!r} has no predict_proba")
     try:
         _check_parameters(spec.name, found, spec.parameters, ())
     except ValueError as error:
         raise JobSpecError(f"method.learner.parameters: {error}") from None
+    if not hasattr(found(**spec.parameters), "predict_proba"):
+        raise JobSpecError(f"method.learner.name: {spec.name!r} has no predict_proba")
     return Learner(spec.name, dict(spec.parameters), "batches", spec.name)
 
 
@@ -202,10 +204,19 @@ class Learner:
         """Raise ValueError unless the estimator is a classifier with probabilities."""
         if self.estimator is None:
             return
-        if not is_classifier(self.estimator) or not hasattr(self.estimator, "predict_proba"):
+        one = self.estimator
+        sound = isinstance(one, BaseEstimator) and is_classifier(one)
+        if not sound or not hasattr(one, "predict_proba"):
             raise ValueError(
-                f"estimator={type(self.estimator).__name__} must be a classifier with predict_proba"
+                f"estimator is a {type(one).__name__}: it must be a classifier with predict_proba"
             )
+
+    @property
+    def takes_sparse(self) -> bool:
+        """Whether it can be fitted on CSR rows, as far as it says."""
+        if self.estimator is not None:
+            return bool(get_tags(self.estimator).input_tags.sparse)
+        return LEARNERS[self.name].sparse if self.name in LEARNERS else True
 
     def fit(self, pieces: Sequence[Piece], n_classes: int, key: tuple[int, ...]) -> FittedLearner:
         """Return a model fitted on pieces in row order, in one BLAS thread.
@@ -316,6 +327,9 @@ class FittedLearner:
                     some = self.model.predict_proba(X)
                 else:
                     some = score_batches(self.model.predict_proba, X, place)
+                    if some.dtype == np.float32:
+                        # Naive Bayes in float32 is off by a percent where it is most certain.
+                        some = normalise_rows(some)
         if some.shape[1] == self.n_classes:
             return some
         found = np.zeros((n, self.n_classes), dtype=some.dtype)

@@ -22,8 +22,9 @@ from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.kernels.label_distributions import summarise_rows
 from ssl_dask.labels import Labels
 from ssl_dask.self_labeled.learners import Learner, LearnerSpec, learner_of
-from ssl_dask.self_labeled.round_method import BlockRows, RoundMethod
+from ssl_dask.self_labeled.round_method import RoundMethod
 from ssl_dask.self_labeled.rounds import SelfLabeled
+from ssl_dask.self_labeled.track import Layout, blocks_of
 from ssl_dask.spec_model import SpecModel, spec_parameters
 
 BLOCK_ROWS = 65_536
@@ -172,8 +173,9 @@ class RoundClassifier(ClassifierMixin, BaseEstimator):
 
     def _checked_rows(self, X: Any, *, reset: bool) -> Any:
         if not isinstance(X, da.Array):
+            sparse = "csr" if self.__sklearn_tags__().input_tags.sparse else False
             return validate_data(
-                self, X, reset=reset, accept_sparse="csr", dtype=[np.float64, np.float32]
+                self, X, reset=reset, accept_sparse=sparse, dtype=[np.float64, np.float32]
             )
         if X.ndim != 2:
             raise ValueError(f"Expected 2D array, got an array of shape {X.shape} instead")
@@ -265,19 +267,11 @@ def _scored(
     n_classes: int,
 ) -> da.Array:
     first = next(iter(views.values()))
-    starts = np.concatenate([[0], np.cumsum(first.chunks[0])]).astype(int).tolist()
     shared = delayed((method, list(models)), pure=False, traverse=False)
     task = delayed(_distributions_of, pure=False)
-    parts = {name: view.to_delayed(False).ravel() for name, view in views.items()}
-    has = {name: one.to_delayed(False).ravel() for name, one in present.items()}
     blocks = [
-        task(
-            shared,
-            starts[b],
-            {name: blocks[b] for name, blocks in parts.items()},
-            {name: blocks[b] for name, blocks in has.items()},
-        )
-        for b in range(len(starts) - 1)
+        task(shared, block.layout, *block.parts)
+        for block in blocks_of(views, present, first.chunks[0])
     ]
     return da.concatenate(
         [
@@ -288,12 +282,10 @@ def _scored(
 
 
 def _distributions_of(
-    shared: tuple[RoundMethod, list[Any]], start: int, views: dict[str, Any], present: dict
+    shared: tuple[RoundMethod, list[Any]], layout: Layout, *parts: Any
 ) -> npt.NDArray[np.float32]:
     method, models = shared
-    n = next(iter(views.values())).shape[0]
-    rows = np.arange(start, start + n, dtype=np.int64)
-    return method.distributions(models, BlockRows(rows, views, present, start))
+    return method.distributions(models, layout.block(parts))
 
 
 def _likeliest(F: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from distributed import Client
 from pydantic import Field
+from sklearn.utils import Tags
 
 from ssl_dask.execution import Execution
 from ssl_dask.kernels.confidence_histogram import confidence_counts
@@ -331,3 +333,9 @@ class SelfTrainingClassifier(RoundClassifier):
 
     def _checked_parameters(self) -> dict[str, Any]:
         return {**super()._checked_parameters(), "learner": learner_for(self.estimator)}
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        with suppress(ValueError):
+            tags.input_tags.sparse = learner_for(self.estimator).takes_sparse
+        return tags

@@ -41,27 +41,55 @@ FIT_KEY, POOL_KEY = 1, 2
 
 
 @dataclass(frozen=True)
+class Layout:
+    """What the parts of a block are, which a task gets one by one.
+
+    Dask forgets results that lie in a list or mapping of a task's arguments: they stand alone.
+
+    Parameters
+    ----------
+    rows
+        The first row and the one after the last; None: the first part holds their numbers.
+    views, present
+        Names of the parts that follow.
+    place
+        Of the first row, see `BlockRows`.
+    """
+
+    rows: tuple[int, int] | None
+    views: tuple[str, ...]
+    present: tuple[str, ...]
+    place: int
+
+    def block(self, parts: Sequence[Any]) -> BlockRows:
+        """Return the block of the parts; runs in tasks."""
+        rest = list(parts)
+        rows = rest.pop(0) if self.rows is None else np.arange(*self.rows, dtype=np.int64)
+        views = {name: rest.pop(0) for name in self.views}
+        present = {name: rest.pop(0) for name in self.present}
+        return BlockRows(rows, views, present, self.place)
+
+
+@dataclass(frozen=True)
 class RowBlock:
     """One block of rows as tasks get it; its features stay where they are.
 
     Parameters
     ----------
-    rows
-        Their numbers, int64, or the first and the one after the last.
-    views, present
-        See `BlockRows`.
-    place
-        Of the first row, see `BlockRows`.
+    layout
+        Says what the parts are.
+    parts
+        Row numbers, features and what rows have, as `layout` says.
     """
 
-    rows: Delayed | tuple[int, int]
-    views: Mapping[str, Delayed]
-    present: Mapping[str, Delayed]
-    place: int
+    layout: Layout
+    parts: tuple[Delayed, ...]
 
-    def task(self) -> tuple[Any, ...]:
-        """Return the arguments of `_block`."""
-        return (self.rows, dict(self.views), dict(self.present), self.place)
+    @property
+    def rows(self) -> Delayed:
+        """Numbers of the rows, where they are a part."""
+        assert self.layout.rows is None
+        return self.parts[0]
 
 
 @dataclass(frozen=True)
@@ -104,7 +132,7 @@ class Track:
         task = delayed(_begin, pure=False)
         n_classes = self.labels.n_classes
         return [
-            task(method, block.task(), *seeds, n_classes)
+            task(method, *seeds, n_classes, block.layout, *block.parts)
             for block, seeds in zip(self.blocks, self.seed_rows, strict=True)
         ]
 
@@ -128,10 +156,19 @@ class Track:
         for learner in range(n_learners):
             of_learner = (*key, learner)
             pieces = [
-                piece(method, learner, block.task(), one, total, max_fit_rows, of_learner)
+                piece(
+                    method,
+                    learner,
+                    one,
+                    total,
+                    max_fit_rows,
+                    of_learner,
+                    block.layout,
+                    *block.parts,
+                )
                 for block, one in zip(self.blocks, assigned, strict=True)
             ]
-            models.append(fit(method, learner, pieces, of_learner))
+            models.append(fit(method, learner, of_learner, *pieces))
         return models
 
     def score(
@@ -140,7 +177,7 @@ class Track:
         """Return tasks of the scores of each block."""
         task = delayed(_score, pure=False)
         return [
-            task(method, list(models), block.task(), one)
+            task(method, one, len(models), block.layout, *models, *block.parts)
             for block, one in zip(self.blocks, assigned, strict=True)
         ]
 
@@ -176,12 +213,15 @@ class Track:
     def distributions(self, method: Delayed, models: Sequence[Delayed]) -> list[Delayed]:
         """Return tasks of the class distributions of each block, float32 (n_i, C)."""
         task = delayed(_distributions, pure=False)
-        return [task(method, list(models), block.task()) for block in self.blocks]
+        return [
+            task(method, len(models), block.layout, *models, *block.parts) for block in self.blocks
+        ]
 
     def judge(self, method: Delayed, models: Sequence[Delayed]) -> Delayed:
         """Return the task of the class distributions of the hidden seeds."""
         assert self.hidden is not None
-        return delayed(_distributions, pure=False)(method, list(models), self.hidden.task())
+        task, block = delayed(_distributions, pure=False), self.hidden
+        return task(method, len(models), block.layout, *models, *block.parts)
 
 
 def counted(assigned: Sequence[Delayed]) -> Delayed:
@@ -211,10 +251,8 @@ def blocks_of(
     has = {name: one.to_delayed(optimize_graph=False).ravel() for name, one in present.items()}
     return [
         RowBlock(
-            (starts[b], starts[b + 1]),
-            {name: parts[b] for name, parts in chunks.items()},
-            {name: parts[b] for name, parts in has.items()},
-            starts[b],
+            Layout((starts[b], starts[b + 1]), tuple(views), tuple(present), starts[b]),
+            (*(parts[b] for parts in chunks.values()), *(parts[b] for parts in has.values())),
         )
         for b in range(len(row_chunks))
     ]
@@ -237,46 +275,39 @@ def gathered(
     take, join = delayed(_take, pure=False), delayed(_joined, pure=False)
     cuts = np.searchsorted(wanted, starts)
     parts = [
-        take(block.task(), wanted[cuts[b] : cuts[b + 1]], share, key)
+        take(wanted[cuts[b] : cuts[b + 1]], share, key, block.layout, *block.parts)
         for b, block in enumerate(blocks)
         if share is not None or cuts[b] < cuts[b + 1]
     ]
-    return join(parts)
+    return join(*parts)
 
 
 def held_block(rows: BlockRows | Delayed, names: Sequence[str], lacking: Sequence[str]) -> RowBlock:
     """Return a gathered `BlockRows` as a block of a track."""
     part = delayed(_part, pure=False)
     return RowBlock(
-        part(rows, "rows", None),
-        {name: part(rows, "views", name) for name in names},
-        {name: part(rows, "present", name) for name in lacking},
-        0,
+        Layout(None, tuple(names), tuple(lacking), 0),
+        (
+            part(rows, "rows", None),
+            *(part(rows, "views", name) for name in names),
+            *(part(rows, "present", name) for name in lacking),
+        ),
     )
 
 
-# Tasks; what they get of blocks is what `RowBlock.task` returns.
-
-
-def _block(
-    rows: Ints | tuple[int, int],
-    views: Mapping[str, Any],
-    present: Mapping[str, Any],
-    place: int,
-) -> BlockRows:
-    numbers = np.arange(*rows) if isinstance(rows, tuple | list) else rows
-    return BlockRows(numbers.astype(np.int64), views, present, place)
+# Tasks.
 
 
 def _begin(
     method: RoundMethod,
-    block: tuple[Any, ...],
     positions: Ints,
     codes: npt.NDArray[np.int32],
     weights: Weights,
     n_classes: int,
+    layout: Layout,
+    *parts: Any,
 ) -> Assigned:
-    found = method.begin(_block(*block), positions, codes, weights)
+    found = method.begin(layout.block(parts), positions, codes, weights)
     return Assigned(found, RoundCounts.of(found, found, n_classes))
 
 
@@ -288,14 +319,15 @@ def _restored(n_classes: int, *arrays: Any) -> Assigned:
 def _labelled(
     method: RoundMethod,
     learner: int,
-    block: tuple[Any, ...],
     assigned: Assigned,
     total: RoundCounts,
     max_fit_rows: int,
     key: tuple[int, ...],
+    layout: Layout,
+    *parts: Any,
 ) -> Piece:
     """Return the rows of a block to fit on: with too many in all, those of the smallest keys."""
-    rows, assignment = _block(*block), assigned.assignment
+    rows, assignment = layout.block(parts), assigned.assignment
     piece = method.labelled(learner, rows, assignment)
     labelled = int(total.total[min(learner, len(total.total) - 1)].sum())
     if labelled <= max_fit_rows:
@@ -305,16 +337,17 @@ def _labelled(
     return piece.take(keep | np.isin(piece.rows, seeds))
 
 
-def _fit(method: RoundMethod, learner: int, pieces: list[Piece], key: tuple[int, ...]) -> Any:
+def _fit(method: RoundMethod, learner: int, key: tuple[int, ...], *pieces: Piece) -> Any:
     with threadpool_limits(1):
         return method.fit(learner, pieces, key)
 
 
 def _score(
-    method: RoundMethod, models: list[Any], block: tuple[Any, ...], assigned: Assigned
+    method: RoundMethod, assigned: Assigned, n_models: int, layout: Layout, *parts: Any
 ) -> Any:
     with threadpool_limits(1):
-        return method.score(models, _block(*block), assigned.assignment)
+        block = layout.block(parts[n_models:])
+        return method.score(parts[:n_models], block, assigned.assignment)
 
 
 def _survey(method: RoundMethod, scores: Any, assigned: Assigned, query: Query | None) -> Any:
@@ -325,9 +358,11 @@ def _assign(method: RoundMethod, scores: Any, assigned: Assigned, selection: Sel
     return Assigned(*method.assign(scores, assigned.assignment, selection))
 
 
-def _distributions(method: RoundMethod, models: list[Any], block: tuple[Any, ...]) -> Distributions:
+def _distributions(
+    method: RoundMethod, n_models: int, layout: Layout, *parts: Any
+) -> Distributions:
     with threadpool_limits(1):
-        return method.distributions(models, _block(*block))
+        return method.distributions(parts[:n_models], layout.block(parts[n_models:]))
 
 
 def _counts(assigned: Assigned) -> RoundCounts:
@@ -343,15 +378,15 @@ def _part(block: BlockRows, kind: str, name: str | None) -> Any:
     return found if name is None else found[name]
 
 
-def _take(block: tuple[Any, ...], wanted: Ints, share: float | None, key: int) -> BlockRows:
-    rows = _block(*block)
+def _take(wanted: Ints, share: float | None, key: int, layout: Layout, *parts: Any) -> BlockRows:
+    rows = layout.block(parts)
     chosen = np.isin(rows.rows, wanted)
     if share is not None:
         chosen |= row_keys(rows.rows, key) <= keys_below(share)
     return replace(rows.take(np.flatnonzero(chosen)), place=0)
 
 
-def _joined(parts: list[BlockRows]) -> BlockRows:
+def _joined(*parts: BlockRows) -> BlockRows:
     first = parts[0]
     return BlockRows(
         np.concatenate([part.rows for part in parts]),
