@@ -54,7 +54,14 @@ def test_attributes_are_those_of_scikit_learn(
     X, _, y = digits
     base = LogisticRegression(max_iter=2000)
     ours = SelfTrainingClassifier(
-        base, threshold=0.8, rescore=False, patience=None, n_folds=0, max_iter=5
+        base,
+        threshold=0.8,
+        rescore=False,
+        mass=None,
+        class_shares="none",
+        patience=None,
+        n_folds=0,
+        max_iter=5,
     ).fit(X, y)
     theirs = rounds_of_sklearn(base, X, y, threshold=0.8, max_iter=5)
     np.testing.assert_array_equal(ours.transduction_, theirs["labels"])

@@ -48,7 +48,7 @@ def run(
         learner=Learner.of_estimator(estimator),
         patience=None,
         execution=execution,
-        **settings,
+        **{"mass": None, "class_shares": "none", **settings},
     )
 
 

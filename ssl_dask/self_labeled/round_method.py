@@ -266,6 +266,9 @@ class TrackState:
         The round that is under way, from 1.
     counts
         After the last round; None before the first.
+    temperature
+        At which the models that score are as sure as they are right about hidden seeds, but those
+        of the track's own fold; 1 without any.
     memory
         JSON types that the method keeps from round to round.
     """
@@ -276,16 +279,23 @@ class TrackState:
     class_seeds: Ints
     round: int = 0
     counts: RoundCounts | None = None
+    temperature: float = 1.0
     memory: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what changes from round to round, in JSON types."""
         counts = None if self.counts is None else self.counts.as_dict()
-        return {"round": self.round, "counts": counts, "memory": self.memory}
+        return {
+            "round": self.round,
+            "counts": counts,
+            "temperature": self.temperature,
+            "memory": self.memory,
+        }
 
     def restore(self, stored: Mapping[str, Any]) -> None:
         """Go back to what `as_dict` returned."""
         self.round, self.memory = stored["round"], dict(stored["memory"])
+        self.temperature = stored["temperature"]
         counts = stored["counts"]
         self.counts = None if counts is None else RoundCounts.from_dict(counts)
 
@@ -400,6 +410,10 @@ class RoundMethod(ABC):
     @abstractmethod
     def distributions(self, models: Sequence[Any], block: BlockRows) -> Distributions:
         """Return class distributions float32 (n, C) of a block by the models of a round."""
+
+    def prepared(self, state: TrackState) -> RoundMethod:
+        """Return what scores the rows of a track in this round; on the client."""
+        return self
 
     def stop(self, state: TrackState) -> str | None:
         """Return why the rounds end, or None; asked after each round of the first track."""

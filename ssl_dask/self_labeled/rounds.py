@@ -176,8 +176,8 @@ def run_rounds(
         Most rounds; None: no limit.
     patience
         Rounds without a lower loss of the hidden seeds after which the rounds end; the answer is
-        then that of the best round, the baseline unless another is better by more than chance.
-        None: the answer is that of the last round.
+        that of the round of least loss, which may be the baseline. None, or no hidden seeds: the
+        answer is that of the last round.
     max_fit_rows
         Rows that a fit may take: the seeds, and of the others a pseudo-random choice. Default: as
         many as fill 256 MiB.
@@ -339,7 +339,11 @@ class _Rounds:
     def _select(self, run: _Run) -> tuple[list[list[Delayed]], list[Selection]]:
         """Score all blocks, and survey the scores until every track knows what to choose."""
         scores = [
-            track.score(self._sent, models, assigned)
+            track.score(
+                delayed(self.method.prepared(track.state), pure=False, traverse=False),
+                models,
+                assigned,
+            )
             for track, models, assigned in zip(self.tracks, run.models, run.assigned, strict=True)
         ]
         roots = [
@@ -385,6 +389,11 @@ class _Rounds:
             for track, own in zip(self.tracks[1:], run.models[1:], strict=True)
         ]
         self.loss.add(self.execution.compute(tasks, FIT))
+        if tasks:
+            for track in self.tracks:
+                # A fold's own seeds must not speak for it.
+                without = track.state.track - 1 if track.state.track else None
+                track.state.temperature = self.loss.temperature(without)
 
     def _counts(self, groups: Sequence[Sequence[Delayed]]) -> list[RoundCounts]:
         return self.execution.compute([counted(assigned) for assigned in groups], ASSIGN)
