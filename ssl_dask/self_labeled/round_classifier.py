@@ -114,7 +114,9 @@ class RoundClassifier(ClassifierMixin, BaseEstimator):
         F = _scored(self.method_, self.models_, views, present, len(self.classes_))
         if isinstance(X, da.Array):
             return F
-        return np.concatenate(execution.compute(list(F.to_delayed(False).ravel()), "scores"))
+        return np.concatenate(
+            execution.compute(list(F.to_delayed(optimize_graph=False).ravel()), "scores")
+        )
 
     def predict(self, X: Any) -> Any:
         """Return the most likely class of rows (m, d), the first of equals.
@@ -164,7 +166,10 @@ class RoundClassifier(ClassifierMixin, BaseEstimator):
             self.transduction_, self.labeled_iter_ = transduction, since
             self.label_distributions_ = found.F
             return
-        blocks = [list(one.to_delayed(False).ravel()) for one in (transduction, since, found.F)]
+        blocks = [
+            list(one.to_delayed(optimize_graph=False).ravel())
+            for one in (transduction, since, found.F)
+        ]
         flat = execution.compute([task for group in blocks for task in group], "labels")
         n = len(blocks[0])
         self.transduction_, self.labeled_iter_, self.label_distributions_ = (

@@ -182,7 +182,7 @@ def run_rounds(
         Rows that a fit may take: the seeds, and of the others a pseudo-random choice. Default: as
         many as fill 256 MiB.
     pool_rows
-        With more rows, tracks of folds see the seeds and so many of the others.
+        Tracks of folds see the seeds and at most about so many of the others, in one block.
     execution
         Where it runs; default: this process.
     on_round

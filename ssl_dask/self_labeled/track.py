@@ -16,6 +16,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from dask import delayed
 from dask.delayed import Delayed
+from distributed import Future
 from threadpoolctl import threadpool_limits
 
 from ssl_dask.features.block_reader import add_all, merge_on_workers
@@ -247,8 +248,8 @@ def blocks_of(
 ) -> list[RowBlock]:
     """Return the blocks of rows of views that are chunked alike."""
     starts = np.concatenate([[0], np.cumsum(row_chunks)]).astype(int).tolist()
-    chunks = {name: view.to_delayed(optimize_graph=False).ravel() for name, view in views.items()}
-    has = {name: one.to_delayed(optimize_graph=False).ravel() for name, one in present.items()}
+    chunks = {name: held_chunks(view) for name, view in views.items()}
+    has = {name: held_chunks(one) for name, one in present.items()}
     return [
         RowBlock(
             Layout((starts[b], starts[b + 1]), tuple(views), tuple(present), starts[b]),
@@ -256,6 +257,27 @@ def blocks_of(
         )
         for b in range(len(row_chunks))
     ]
+
+
+def held_chunks(array: da.Array) -> list[Delayed]:
+    """Return the chunks of an array as tasks; those that workers hold by the names they have there.
+
+    An array gives its chunks other names on the way, which Dask changes when it optimises a graph;
+    a scheduler that has seen both cannot compute a chunk again when its worker is lost.
+    """
+    return [_held(chunk) for chunk in array.to_delayed(optimize_graph=False).ravel()]
+
+
+def _held(chunk: Delayed) -> Delayed:
+    graph, name = dict(chunk.__dask_graph__()), chunk.key
+    for _ in range(len(graph)):
+        value = graph.get(name)
+        if isinstance(value, Future):
+            return delayed(value)
+        name = getattr(value, "target", value)
+        if not isinstance(name, str | tuple) or name not in graph:
+            break
+    return chunk
 
 
 def gathered(

@@ -41,8 +41,8 @@ def make_tracks(
     Parameters
     ----------
     pool_rows
-        With more rows than these and the seeds, the tracks of folds run over the seeds and so many
-        of the other rows, the same for all, gathered on one worker.
+        The tracks of folds run over the seeds and at most about so many of the other rows, the same
+        for all, gathered on one worker.
 
     Raises
     ------
@@ -63,10 +63,10 @@ def make_tracks(
         return tracks
     n_others = labels.n_rows - labels.n_seeds
     pool: npt.NDArray[np.int64] | None = None
-    if n_others > pool_rows:
-        task = gathered(
-            blocks, starts, labels.rows, share=pool_rows / n_others, key=POOL_KEY + random_state
-        )
+    if len(blocks) > 1 or n_others > pool_rows:
+        # One block for all folds: they cost a task each in every step, not one for each block.
+        share = min(pool_rows / n_others, 1.0) if n_others else 1.0
+        task = gathered(blocks, starts, labels.rows, share=share, key=POOL_KEY + random_state)
         (kept,) = execution.persist([task], WHAT)
         block = held_block(kept, list(views), list(present))
         (pool,) = execution.compute([block.rows], WHAT)

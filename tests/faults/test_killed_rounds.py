@@ -28,7 +28,7 @@ METHOD = {
     "k_best": 25,
     "rescore": False,
     "max_iter": 8,
-    "patience": 8,
+    "patience": None,
 }
 
 
@@ -55,7 +55,8 @@ def losing_client(tmp_path: Path) -> Iterator[Client]:
 
 
 def rounds_job(rows: Path, out: Path, **method: Any) -> dict[str, Any]:
-    job = made_job(rows, out, graph=None, method={**METHOD, **method})
+    words = {"words": {"text": "text", "n_features": 1024}}
+    job = made_job(rows, out, graph=None, features=words, method={**METHOD, **method})
     job["input"]["block_rows"] = 40
     return job
 
