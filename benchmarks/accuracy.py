@@ -38,11 +38,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.semi_supervised import LabelSpreading as SklearnSpreading
 
-from ssl_dask.evaluation.hidden_seeds import hide_seeds
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.graph.knn_search import knn_search
 from ssl_dask.graph.neighbour_graph import knn_graph
+from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.feature_inference import infer_on_propagated_features
 from ssl_dask.propagation import METHODS, balanced_spreading, graph_ensemble

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from ssl_dask.propagation.poisson import PoissonLearning as PoissonLearning
     from ssl_dask.propagation.poisson_mbo import PoissonMBO as PoissonMBO
     from ssl_dask.propagation.propagated_features import propagated_features as propagated_features
+    from ssl_dask.self_labeled.self_training import (
+        SelfTrainingClassifier as SelfTrainingClassifier,
+    )
 
 _HOMES = {
     "AnchorGraph": "ssl_dask.propagation.anchor_graph",
@@ -51,6 +54,7 @@ _HOMES = {
     "PoissonMBO": "ssl_dask.propagation.poisson_mbo",
     "RunResult": "ssl_dask.pipeline.run",
     "RoutedIndex": "ssl_dask.graph.routed_index",
+    "SelfTrainingClassifier": "ssl_dask.self_labeled.self_training",
     "attach_rows": "ssl_dask.graph.attached_rows",
     "entity_graph": "ssl_dask.graph.entity_graph",
     "knn_graph": "ssl_dask.graph.neighbour_graph",

@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -69,6 +69,15 @@ Overrides = Annotated[
 JsonLogs = Annotated[
     bool,
     typer.Option("--json-logs", help="One JSON object a line on stderr, also on a terminal."),
+]
+TrustModules = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust-module",
+        metavar="MODULE",
+        help="Let method.learner name a class of this module by its path: importing it runs its"
+        " code. May be given again.",
+    ),
 ]
 
 
@@ -125,23 +134,27 @@ def validate(
             "--schema-only", help="Read the files' footers only, not the rows: quick on any size."
         ),
     ] = False,
+    trust_modules: TrustModules = None,
 ) -> None:
     """List every mistake in the job and its input; compute nothing, write nothing."""
     from ssl_dask.job_spec import read_job
     from ssl_dask.pipeline import validate_job
 
     spec, mistakes = read_job(job, overrides or ())
-    summary = validate_job(spec, mistakes=mistakes, schema_only=schema_only)
+    summary = validate_job(
+        spec, mistakes=mistakes, schema_only=schema_only, trust_modules=trust_modules or ()
+    )
     _print_table(f"{job}: no mistakes found", summary)
 
 
 @app.command()
-def plan(job: JobFile, overrides: Overrides = None) -> None:
+def plan(job: JobFile, overrides: Overrides = None, trust_modules: TrustModules = None) -> None:
     """Print rows, blocks, tasks, bytes moved, memory and expected time; compute nothing."""
     from ssl_dask.job_spec import load_job
     from ssl_dask.pipeline import plan_job
 
-    _print_table(f"plan of {job}", plan_job(load_job(job, overrides or ())))
+    spec = load_job(job, overrides or ())
+    _print_table(f"plan of {job}", plan_job(spec, trust_modules=trust_modules or ()))
 
 
 @app.command()
@@ -169,6 +182,7 @@ def run(
     dashboard: Annotated[
         bool, typer.Option("--dashboard", help="Serve Dask's dashboard on loopback.")
     ] = False,
+    trust_modules: TrustModules = None,
     json_logs: JsonLogs = False,
 ) -> None:
     """Label the rows, and write Parquet and a report."""
@@ -185,6 +199,7 @@ def run(
             force=force,
             dashboard=dashboard,
             json_logs=json_logs,
+            trust_modules=trust_modules or (),
         )
 
 
@@ -260,12 +275,27 @@ def demo(
         _run(spec, resume=False, force=force, dashboard=False, json_logs=json_logs)
 
 
-def _run(spec: Any, *, resume: bool, force: bool, dashboard: bool, json_logs: bool) -> None:
+def _run(
+    spec: Any,
+    *,
+    resume: bool,
+    force: bool,
+    dashboard: bool,
+    json_logs: bool,
+    trust_modules: Sequence[str] = (),
+) -> None:
     from ssl_dask.console import make_listener
     from ssl_dask.pipeline import run_job, summary_rows
 
     with make_listener(json_logs=json_logs) as listener:
-        result = run_job(spec, listener=listener, resume=resume, force=force, dashboard=dashboard)
+        result = run_job(
+            spec,
+            listener=listener,
+            resume=resume,
+            force=force,
+            dashboard=dashboard,
+            trust_modules=trust_modules,
+        )
     typer.echo(result.path)
     title = "already done, nothing computed" if result.already_done else spec.name
     _print_table(title, summary_rows(result))

@@ -24,12 +24,14 @@ from ssl_dask.propagation import METHODS, VALUE_METHODS
 from ssl_dask.propagation.anchor_graph import AnchorGraphSpec
 from ssl_dask.propagation.correct_and_smooth import CorrectAndSmoothSpec
 from ssl_dask.propagation.propagated_features import PropagatedFeaturesSpec
+from ssl_dask.self_labeled import METHODS as SELF_LABELED
 from ssl_dask.spec_model import SpecModel, checked_size
 
 Graph = TypeVar("Graph", bound=OneGraphSpec)
 MAX_REPAIRS = 5
 WITH_FEATURES = ("anchor_graph", "correct_and_smooth", "propagated_features", "supervised")
 """Methods that look at features themselves, not at a graph made of them alone."""
+WITHOUT_GRAPH = ("anchor_graph", "supervised", *SELF_LABELED)
 MIN_WORKER_BYTES = 384 * 2**20
 """With less a worker is killed for want of memory before it has started."""
 
@@ -42,6 +44,7 @@ else:
             (
                 *(method.spec for method in METHODS.values()),
                 *(method.spec for method in VALUE_METHODS.values()),
+                *(method.spec for method in SELF_LABELED.values()),
                 AnchorGraphSpec,
                 CorrectAndSmoothSpec,
                 PropagatedFeaturesSpec,
@@ -179,7 +182,7 @@ class JobSpec(SpecModel):
 
     @model_validator(mode="after")
     def _whole_job(self) -> JobSpec:
-        if self.method.name in ("supervised", "anchor_graph"):
+        if self.method.name in WITHOUT_GRAPH:
             if self.graph is not None:
                 raise ValueError(f"method {self.method.name} uses no graph: leave graph out")
         elif self.graph is None:
@@ -460,7 +463,7 @@ def _user_path(loc: Sequence[Any]) -> list[str]:
     parts = [str(part) for part in loc if not str(part).startswith("function-")]
     if parts[:1] == ["features"] and len(parts) > 2:
         del parts[2]
-    methods = {*METHODS, *VALUE_METHODS, *WITH_FEATURES}
+    methods = {*METHODS, *VALUE_METHODS, *SELF_LABELED, *WITH_FEATURES}
     if parts[:1] == ["method"] and len(parts) > 1 and parts[1] in methods:
         del parts[1]
     return parts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from dask.utils import parse_bytes
 from pydantic import BaseModel, ConfigDict
@@ -14,6 +15,11 @@ class SpecModel(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True
     )
+
+
+def spec_parameters(spec: SpecModel) -> dict[str, Any]:
+    """Return the fields of a spec but its name, the inner ones as they are."""
+    return {name: getattr(spec, name) for name in type(spec).model_fields if name != "name"}
 
 
 def checked_size(value: str, *, at_least: int, why: str = "") -> str:

@@ -26,7 +26,7 @@ from ssl_dask.evaluation.baselines import (
     fit_folds,
     fit_supervised,
 )
-from ssl_dask.evaluation.hidden_seeds import hide_seeds
+from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.labels import Labels
 
 SPEC = SupervisedSpec()

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ssl_dask.class_labels import decode_labels, decoded_dtype, encode_targets
 from ssl_dask.execution import Execution
-from ssl_dask.propagation.class_labels import decode_labels, decoded_dtype, encode_targets
 
 HERE = Execution()
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssl_dask.evaluation import EvaluationSpec
-from ssl_dask.evaluation.hidden_seeds import _splitmix64, hide_seeds
+from ssl_dask.hidden_seeds import hide_seeds
+from ssl_dask.kernels.row_keys import _splitmix64
 from ssl_dask.labels import Labels
 
 

@@ -11,10 +11,10 @@ import scipy.sparse as sp
 from distributed import Client
 
 from ssl_dask.errors import GraphError
-from ssl_dask.evaluation.hidden_seeds import hide_seeds
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.graph.node_order import NodeOrder
+from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.job_spec import resolve_job
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline import run_job

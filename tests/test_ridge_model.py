@@ -11,8 +11,8 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
-from ssl_dask.evaluation.hidden_seeds import hide_seeds
 from ssl_dask.evaluation.value_baselines import RidgeBaseline, mean_of_others
+from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.kernels import ridge_model
 from ssl_dask.kernels.ridge_model import PENALTIES, RidgeModel
 from ssl_dask.labels import NumberLabels

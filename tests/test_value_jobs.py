@@ -179,7 +179,7 @@ def test_numbers_are_the_dense_closed_form(tmp_path: Path, cluster_client: Clien
 
 def folds_of(result: RunResult, seeds: np.ndarray) -> list[np.ndarray]:
     """Return the positions of the seeds that are hidden together."""
-    from ssl_dask.evaluation.hidden_seeds import hide_seeds
+    from ssl_dask.hidden_seeds import hide_seeds
     from ssl_dask.labels import Labels
 
     labels = Labels(N_ROWS, seeds, np.zeros(len(seeds), np.int32), np.array([0]))

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from ssl_dask.decision.value_decision import decide_values, fit_interval
-from ssl_dask.evaluation.hidden_seeds import hide_seeds
 from ssl_dask.evaluation.metrics import clopper_pearson
 from ssl_dask.evaluation.value_baselines import RidgeBaseline, mean_of_others
 from ssl_dask.evaluation.value_scores import Unit, compare_errors, score_values, sum_errors
+from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.labels import NumberLabels
 from ssl_dask.report.pages import read_report, render_report
 from ssl_dask.report.run_report import (

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ssl_dask.evaluation.evaluation_spec import SupervisedSpec
-from ssl_dask.evaluation.hidden_seeds import HiddenSeeds
 from ssl_dask.evaluation.metrics import predicted_codes
+from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.kernels.supervised_model import Rows, SupervisedModel
 from ssl_dask.labels import UNLABELLED
 

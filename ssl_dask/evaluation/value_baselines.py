@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ssl_dask.evaluation.hidden_seeds import HiddenSeeds
+from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.kernels.ridge_model import RidgeModel
 from ssl_dask.kernels.supervised_model import Rows
 

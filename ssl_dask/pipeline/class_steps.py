@@ -13,8 +13,8 @@ from ssl_dask.decision.calibration import fit_calibration
 from ssl_dask.decision.labelling import REASONS, SOURCES
 from ssl_dask.decision.review_queue import ReviewQueue, merge_review
 from ssl_dask.evaluation.block_scores import merge_scores
-from ssl_dask.evaluation.hidden_seeds import HiddenSeeds, hide_seeds
 from ssl_dask.execution import Execution
+from ssl_dask.hidden_seeds import HiddenSeeds, hide_seeds
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.pipeline.block_output import BlockOutput, BlockResult, write_block
 from ssl_dask.pipeline.feature_inference import (
@@ -33,9 +33,11 @@ from ssl_dask.pipeline.judging import Judged, judge, warn_of_classes_gone
 from ssl_dask.pipeline.reporting import build_report
 from ssl_dask.pipeline.row_picks import RowPicks, pick
 from ssl_dask.pipeline.run_context import RunContext
+from ssl_dask.pipeline.self_labeled_run import infer_self_labeled
 from ssl_dask.pipeline.target import Answer
 from ssl_dask.propagation import METHODS
 from ssl_dask.report.charts import picture_rows
+from ssl_dask.self_labeled import METHODS as SELF_LABELED
 from ssl_dask.storage.dataset_output import output_schema
 from ssl_dask.storage.label_parts import ReviewColumns, write_review_part
 from ssl_dask.storage.manifest import PartRecord
@@ -78,7 +80,7 @@ def label_rows(context: RunContext) -> Answer:
         labels=labels,
         calibration=calibration,
         decision=spec.decision,
-        source="supervised" if spec.method.name == "supervised" else "propagated",
+        source=inferred.source,
         no_evidence="dummy_label" if labelled_by == "modified_adsorption" else "low_mass",
         islands=inferred.islands,
         truth=spec.input.truth,
@@ -124,6 +126,17 @@ def _schema(context: RunContext) -> OutputSchema:
 
 def _infer(context: RunContext, folds: HiddenSeeds) -> tuple[Inferred, RowPicks]:
     """Run the job's method; without a graph rows are not kept, only read when needed."""
+    if context.spec.method.name in SELF_LABELED:
+        return infer_self_labeled(
+            context.spec,
+            context.views,
+            context.data.labels,
+            folds,
+            context.trust_modules,
+            context.execution,
+            context.checkpoints,
+            context.clock,
+        )
     spec, view, data = context.spec, context.view, context.data
     execution, clock = context.execution, context.clock
     labels = data.labels

@@ -13,11 +13,11 @@ import numpy.typing as npt
 from ssl_dask.console import RunListener
 from ssl_dask.evaluation import SupervisedSpec
 from ssl_dask.evaluation.baselines import fit_folds, fit_supervised
-from ssl_dask.evaluation.hidden_seeds import HiddenSeeds
 from ssl_dask.evaluation.metrics import compare_paired, predicted_codes
 from ssl_dask.execution import Execution
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.graph.block_graph import BlockGraph
+from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.inference import Inferred, infer_supervised, reported_graph
 from ssl_dask.pipeline.row_picks import fetch_rows

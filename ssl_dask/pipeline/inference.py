@@ -18,18 +18,19 @@ from ssl_dask.console import RunListener
 from ssl_dask.errors import QualityError
 from ssl_dask.evaluation import SupervisedSpec
 from ssl_dask.evaluation.baselines import fit_folds, fit_supervised
-from ssl_dask.evaluation.hidden_seeds import HiddenSeeds
 from ssl_dask.execution import Execution
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.graph import GraphSpec
 from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.graph.graph_diagnostics import Components, graph_summary, seed_agreement
 from ssl_dask.graph.node_order import NodeOrder
+from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.propagation_run import PropagationRun
 from ssl_dask.pipeline.row_joins import joined_rows
 from ssl_dask.pipeline.stored_graph import StoredGraph
+from ssl_dask.report.run_report import SelfLabeledSummary
 from ssl_dask.round_record import RoundRecord
 from ssl_dask.spec_model import SpecModel
 from ssl_dask.storage.checkpoint import Checkpoints
@@ -69,6 +70,10 @@ class Inferred:
         What a person should know of the propagation, a sentence each.
     answered_by
         The method that labelled in the place of the job's, whose classes had collapsed; else None.
+    source
+        What labels are written down as, one of `decision.labelling.SOURCES`.
+    self_labeled
+        What the report says of rounds of self-labelling; None without any.
     """
 
     F: da.Array
@@ -83,6 +88,8 @@ class Inferred:
     folds_not_converged: int = 0
     warnings: tuple[str, ...] = ()
     answered_by: SpecModel | None = None
+    source: str = "propagated"
+    self_labeled: SelfLabeledSummary | None = None
 
 
 def build_graph(
@@ -230,6 +237,7 @@ def infer_supervised(
         islands={},
         seconds={},
         folds_not_converged=not_converged,
+        source="supervised",
     )
 
 

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from ssl_dask.errors import QualityError
 from ssl_dask.evaluation.baselines import SupervisedBaseline
-from ssl_dask.evaluation.hidden_seeds import HiddenSeeds
 from ssl_dask.evaluation.metrics import (
     PairedComparison,
     Scores,
@@ -20,6 +19,7 @@ from ssl_dask.evaluation.metrics import (
     score_predictions,
 )
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
+from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
 from ssl_dask.propagation import METHODS

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssl_dask.job_spec import JobSpec
+from ssl_dask.self_labeled import METHODS as SELF_LABELED
+from ssl_dask.self_labeled.rounds import FIT_BYTES, POOL_ROWS
 
 SWEEPS_UNTIL_REST = {0.9: 30, 0.99: 60, 1.0: 100}
 """Sweeps of Chebyshev iteration until labels rest, by the alpha up to which they are enough; as
@@ -16,6 +18,10 @@ MBO_SWEEPS_PER_ROUND = 40
 ENSEMBLE_SWEEPS = 150
 ENSEMBLE_VECTORS = 8
 KMEANS_PASSES = 10
+ROUNDS_GUESSED = 10
+FIT_PASSES = 30
+"""Passes of a solver over the rows that a model is fitted on."""
+TASKS_OF_A_ROUND = 7
 FLOPS_PER_PRODUCT = 2
 
 
@@ -116,10 +122,32 @@ def estimate_method(
                 f"one pass over the rows: N m d for m = {m:,} anchors, then m^3",
                 "a block of rows, and 8 m (m + d + C G) bytes, whatever N",
             )
+        case name if name in SELF_LABELED:
+            rounds = getattr(method, "max_iter", None) or ROUNDS_GUESSED
+            fit_bytes = min(4 * n_rows * min(n_features, 256), FIT_BYTES)
+            fitted = fit_bytes / max(4 * n_rows * min(n_features, 256), 1)
+            # Folds see a sample of many rows.
+            seen = 1 + spec.evaluation.folds * min(1.0, POOL_ROWS / max(n_rows, 1))
+            one = FLOPS_PER_PRODUCT * n_features * n_classes
+            return MethodEstimate(
+                0,
+                0,
+                0,
+                2 * fit_bytes,
+                rounds * seen * one * (1 + FIT_PASSES * fitted),
+                f"up to {rounds:,} rounds: N d C to score, and the fit of a model",
+                f"a block of rows, and {2 * fit_bytes / 2**20:,.0f} MiB for the fit of a model",
+            )
         case _:
             return MethodEstimate(
                 0, 0, 0, 0, regression, "one pass over the rows: N d C", "a block of rows"
             )
+
+
+def round_tasks(spec: JobSpec, n_blocks: int) -> int:
+    """Return about how many tasks the rounds of self-labelling take."""
+    rounds = getattr(spec.method, "max_iter", None) or ROUNDS_GUESSED
+    return TASKS_OF_A_ROUND * rounds * n_blocks
 
 
 def sweeps_for(alpha: float) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ssl_dask.cluster import local_workers
@@ -13,8 +13,10 @@ from ssl_dask.graph.graph_estimate import GraphEstimate, estimate_graph
 from ssl_dask.graph.graph_spec import GraphPartSpec, OneGraphSpec
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.pipeline.inputs import Inputs, plan_blocks
-from ssl_dask.pipeline.method_estimate import MethodEstimate, estimate_method
+from ssl_dask.pipeline.method_estimate import MethodEstimate, estimate_method, round_tasks
 from ssl_dask.propagation.worker_parts import USABLE_MEMORY
+from ssl_dask.self_labeled import METHODS as SELF_LABELED
+from ssl_dask.self_labeled.learners import check_learners
 from ssl_dask.storage.dataset import Dataset
 from ssl_dask.storage.edge_file import EdgeFile
 from ssl_dask.storage.output_path import check_output_path
@@ -61,8 +63,15 @@ class Width:
     exact: bool
 
 
-def plan_job(spec: JobSpec) -> Rows:
+def plan_job(spec: JobSpec, *, trust_modules: Sequence[str] = ()) -> Rows:
     """Say what a job will cost; read footers only, start nothing.
+
+    Parameters
+    ----------
+    spec
+        The job.
+    trust_modules
+        See `run_job`.
 
     Returns
     -------
@@ -75,6 +84,7 @@ def plan_job(spec: JobSpec) -> Rows:
         The input cannot be used, or the workers' memory is too small; the message says what is
         needed.
     """
+    check_learners(spec.method, trust_modules)
     inputs = Inputs.open(spec)
     check_output_path(spec.output.path, inputs.local_paths)
     dataset = inputs.dataset
@@ -95,6 +105,8 @@ def plan_job(spec: JobSpec) -> Rows:
         ("cluster", _cluster(spec, workers, threads, memory)),
     ]
     tasks = (passes + 2) * len(layout.blocks)
+    if spec.method.name in SELF_LABELED:
+        tasks += round_tasks(spec, len(layout.blocks))
     needed = _block_bytes(layout, width)
     values = passes * layout.n_rows * _values_per_row(spec, dataset)
     seconds = START_SECONDS + (passes + 1) * size / READ_BYTES_PER_SECOND / slots

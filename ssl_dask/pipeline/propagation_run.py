@@ -16,9 +16,9 @@ from dask.delayed import Delayed
 
 from ssl_dask.console import RunListener
 from ssl_dask.errors import QualityError
-from ssl_dask.evaluation.hidden_seeds import HiddenSeeds
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
+from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.saved_state import load_state, save_state
 from ssl_dask.propagation import METHODS, HarmonicValues, Propagated

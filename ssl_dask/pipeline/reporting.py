@@ -10,9 +10,9 @@ import numpy as np
 from ssl_dask.cluster import versions
 from ssl_dask.decision.calibration import Calibration
 from ssl_dask.evaluation.block_scores import BlockScore, merge_scores, truth_scores
-from ssl_dask.evaluation.hidden_seeds import HiddenSeeds
 from ssl_dask.evaluation.metrics import Interval
 from ssl_dask.features.views import FeatureView
+from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.block_output import BlockResult
@@ -44,6 +44,10 @@ STOP_WORDS = {
     "converged": "the stop rule was met",
     "max_iter": "the limit of iterations was reached",
     "rounding": "float32 allows no smaller residual",
+    "no_change": "a round changed no label",
+    "all_labeled": "all rows have a label",
+    "hidden_loss": "hidden seeds were told no better any more",
+    "likelihood": "the likelihood settled",
 }
 
 
@@ -98,6 +102,7 @@ def build_report(
         converged=inferred.converged if inferred.records else None,
         stopped=STOP_WORDS[inferred.stop_reason],
         rounds=tuple(inferred.records),
+        self_labeled=inferred.self_labeled,
     )
     seeds = SeedSummary(
         classes=tuple(names), counts=tuple(labels.class_counts().tolist()), notes=data.seed_notes

@@ -13,7 +13,7 @@ from distributed import Client
 from ssl_dask.cluster import versions
 from ssl_dask.console import RunListener, Silent
 from ssl_dask.execution import Execution
-from ssl_dask.features.views import describe, join
+from ssl_dask.features.views import describe
 from ssl_dask.job_spec import JobSpec, load_job, resolve_job
 from ssl_dask.pipeline.inputs import Inputs, read_inputs
 from ssl_dask.pipeline.job_client import check_shared_folder, job_client
@@ -21,6 +21,7 @@ from ssl_dask.pipeline.run_clock import RunClock
 from ssl_dask.pipeline.run_context import RunContext
 from ssl_dask.pipeline.target import target_of
 from ssl_dask.report.pages import AnyReport, read_report, render_report
+from ssl_dask.self_labeled.learners import check_learners
 from ssl_dask.storage.checkpoint import Checkpoints
 from ssl_dask.storage.manifest import Fingerprint, fingerprint
 from ssl_dask.storage.run_folder import OutputFolder
@@ -59,6 +60,7 @@ def run_job(
     resume: bool = False,
     force: bool = False,
     dashboard: bool = False,
+    trust_modules: Sequence[str] = (),
 ) -> RunResult:
     """Run a job: what `ssl-dask run` does.
 
@@ -78,6 +80,8 @@ def run_job(
         Run although the latest run has the same job, input and versions.
     dashboard
         Serve Dask's dashboard on loopback, with a local cluster.
+    trust_modules
+        Modules whose classes the job may name as learners: importing them runs their code.
 
     Returns
     -------
@@ -100,7 +104,16 @@ def run_job(
     clock = RunClock(listener or Silent())
     try:
         spec = _as_spec(job, overrides)
-        return _run(spec, clock, client, resume=resume, force=force, dashboard=dashboard)
+        check_learners(spec.method, trust_modules)
+        return _run(
+            spec,
+            clock,
+            client,
+            resume=resume,
+            force=force,
+            dashboard=dashboard,
+            trust_modules=trust_modules,
+        )
     except BaseException as error:
         # The command line's last words name the run and the stage, also after a signal.
         error.run_place = (clock.run_id, clock.name)  # type: ignore[attr-defined]
@@ -123,6 +136,7 @@ def _run(
     resume: bool,
     force: bool,
     dashboard: bool,
+    trust_modules: Sequence[str],
 ) -> RunResult:
     inputs = Inputs.open(spec)
     with OutputFolder.open(
@@ -143,7 +157,7 @@ def _run(
         with job_client(spec, client, dashboard, clock) as opened:
             execution = Execution(opened, progress=clock.progress)
             check_shared_folder(opened, output.stage)
-            return _six_steps(spec, inputs, output, mark, execution, clock)
+            return _six_steps(spec, inputs, output, mark, execution, clock, trust_modules)
 
 
 def _fingerprint(spec: JobSpec, inputs: Inputs) -> Fingerprint:
@@ -183,6 +197,7 @@ def _six_steps(
     mark: Fingerprint,
     execution: Execution,
     clock: RunClock,
+    trust_modules: Sequence[str],
 ) -> RunResult:
     clock.stage("read")
     data = read_inputs(spec, inputs, execution)
@@ -191,9 +206,10 @@ def _six_steps(
 
     clock.stage("features")
     views = describe(data.reader, spec.features, execution)
-    view = join(views, {name: group.weight for name, group in spec.features.items()})
     checkpoints = Checkpoints(output.checkpoints, mark, report=clock.warn, execution=execution)
-    context = RunContext(spec, inputs, data, views, view, output, execution, checkpoints, clock)
+    context = RunContext(
+        spec, inputs, data, views, output, execution, checkpoints, clock, tuple(trust_modules)
+    )
     answer = target_of(spec).answer(context)
     report = answer.report
     for warning in report.warnings:

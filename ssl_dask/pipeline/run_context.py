@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssl_dask.execution import Execution
-from ssl_dask.features.views import FeatureView
+from ssl_dask.features.views import FeatureView, join
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.pipeline.inputs import Inputs, ReadData
 from ssl_dask.pipeline.run_clock import RunClock
+from ssl_dask.pipeline.self_labeled_run import group_weights
 from ssl_dask.storage.checkpoint import Checkpoints
 from ssl_dask.storage.run_folder import OutputFolder
 
@@ -23,23 +24,30 @@ class RunContext:
     ----------
     spec, inputs, data
         The job, its files, and what reading found.
-    views, view
-        Groups of features by name, and all of them side by side.
+    views
+        Groups of features by name.
     output
         Where the result goes.
     execution, checkpoints, clock
         Where it runs, what it goes on from, and who is told.
+    trust_modules
+        Modules whose classes the job may name as learners.
     """
 
     spec: JobSpec
     inputs: Inputs
     data: ReadData
     views: Mapping[str, FeatureView]
-    view: FeatureView
     output: OutputFolder
     execution: Execution
     checkpoints: Checkpoints
     clock: RunClock
+    trust_modules: tuple[str, ...]
+
+    @property
+    def view(self) -> FeatureView:
+        """All groups of features side by side, lazy."""
+        return join(self.views, group_weights(self.spec))
 
     @property
     def run_path(self) -> Path:

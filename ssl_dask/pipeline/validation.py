@@ -10,13 +10,18 @@ from ssl_dask.features import describe
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.pipeline.inputs import Inputs, read_inputs, scan_rows
 from ssl_dask.pipeline.target import target_of
+from ssl_dask.self_labeled.learners import check_learners
 from ssl_dask.storage.output_path import check_output_path
 
 Rows = list[tuple[str, str]]
 
 
 def validate_job(
-    spec: JobSpec | None, *, mistakes: Sequence[Problem] = (), schema_only: bool = False
+    spec: JobSpec | None,
+    *,
+    mistakes: Sequence[Problem] = (),
+    schema_only: bool = False,
+    trust_modules: Sequence[str] = (),
 ) -> Rows:
     """Check a job and its input; write nothing.
 
@@ -29,6 +34,8 @@ def validate_job(
         at: what the rows must hold depends on keys that may be the wrong ones.
     schema_only
         Look at the files' footers only.
+    trust_modules
+        See `run_job`.
 
     Returns
     -------
@@ -44,6 +51,8 @@ def validate_job(
     errors: list[SslDaskError] = [JobSpecError(list(mistakes))] if mistakes else []
     summary: Rows = []
     if spec is not None:
+        with kept(errors):
+            check_learners(spec.method, trust_modules)
         sound = len(errors)
         inputs = Inputs.look(spec, errors)
         if inputs is not None:

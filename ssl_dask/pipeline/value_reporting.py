@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ssl_dask.decision.value_decision import VALUE_REASONS, VALUE_SOURCES
-from ssl_dask.evaluation.hidden_seeds import HiddenSeeds
 from ssl_dask.evaluation.value_scores import Estimate, ValueScores, score_values
+from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.labels import NumberLabels
 from ssl_dask.pipeline.reporting import (
     STOP_WORDS,

@@ -17,7 +17,6 @@ from ssl_dask.decision.value_decision import (
     ValueInterval,
     fit_interval,
 )
-from ssl_dask.evaluation.hidden_seeds import HiddenSeeds, hide_seeds
 from ssl_dask.evaluation.metrics import Interval, clopper_pearson
 from ssl_dask.evaluation.value_baselines import RidgeBaseline, mean_of_others
 from ssl_dask.evaluation.value_scores import (
@@ -29,6 +28,7 @@ from ssl_dask.evaluation.value_scores import (
     sum_errors,
 )
 from ssl_dask.features.dask_ml_adapter import predict_blocks
+from ssl_dask.hidden_seeds import HiddenSeeds, hide_seeds
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import NumberLabels
 from ssl_dask.pipeline.inference import build_graph

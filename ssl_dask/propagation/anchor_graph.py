@@ -24,13 +24,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
+from ssl_dask.class_labels import decode_labels, encode_targets, weighted_labels
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.kernels.anchor_weights import UNITS, anchor_products, anchor_weights
 from ssl_dask.kernels.cells import ROWS_PER_CENTRE, k_means
 from ssl_dask.kernels.label_distributions import normalise_rows, summarise_rows
 from ssl_dask.labels import UNLABELLED, Labels
-from ssl_dask.propagation.class_labels import decode_labels, encode_targets, weighted_labels
 from ssl_dask.propagation.seed_sources import SeedSources
 from ssl_dask.spec_model import SpecModel
 

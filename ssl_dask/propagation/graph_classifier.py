@@ -16,6 +16,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags, check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ssl_dask.class_labels import (
+    decode_labels,
+    decoded_dtype,
+    encode_targets,
+    weighted_labels,
+)
 from ssl_dask.errors import QualityError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
@@ -25,12 +31,6 @@ from ssl_dask.graph.rbf_graph import rbf_graph
 from ssl_dask.kernels.label_distributions import summarise_rows
 from ssl_dask.labels import OTHER_CLASS, UNLABELLED, Labels
 from ssl_dask.propagation.class_collapse import CollapseWarning, find_collapse
-from ssl_dask.propagation.class_labels import (
-    decode_labels,
-    decoded_dtype,
-    encode_targets,
-    weighted_labels,
-)
 from ssl_dask.propagation.class_shares import expected_rows
 from ssl_dask.propagation.engine import Propagated
 from ssl_dask.propagation.out_of_sample import nearest_distributions, radial_distributions

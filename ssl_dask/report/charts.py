@@ -281,6 +281,69 @@ def convergence_chart(rounds: Sequence[RoundRecord]) -> str:
         return to_svg(figure, "convergence", f"Convergence over {len(rounds)} iterations")
 
 
+def rounds_chart(rounds: Sequence[RoundRecord], baseline: float | None, kept_round: int) -> str:
+    """Return what each round labelled and took back, and how it told the hidden seeds.
+
+    Parameters
+    ----------
+    rounds
+        At least one, of self-labelling.
+    baseline
+        Share of hidden seeds that models of the seeds alone name right: the line that the curve
+        must stay above. None without hidden seeds; the second picture is then left out.
+    kept_round
+        Is marked; 0 is the baseline.
+    """
+    at = [record.iteration for record in rounds]
+    with figure_style():
+        height = 3.9 if baseline is not None else 2.2
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        panels = figure.subplots(1 if baseline is None else 2, 1, sharex=True, squeeze=False)
+        upper, *rest = panels[:, 0]
+        upper.bar(
+            at, [sum(r.labeled or ()) for r in rounds], width=0.7, color=ACCENT, label="labelled"
+        )
+        upper.bar(
+            at,
+            [-sum(r.taken_back or ()) for r in rounds],
+            width=0.7,
+            color=SECOND,
+            label="taken back",
+        )
+        upper.axhline(0.0, color=GRID, linewidth=1)
+        upper.set_title("Rows labelled and taken back")
+        upper.legend(frameon=False, ncols=2, fontsize=9)
+        upper.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+        upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):,.0f}"))
+        for lower in rest:
+            _hidden_curve(lower, rounds, baseline, kept_round)
+        last = rest[-1] if rest else upper
+        last.set_xlabel("round")
+        last.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+        for axes in (upper, *rest):
+            axes.grid(axis="y")
+            axes.tick_params(length=0, which="both")
+        return to_svg(figure, "rounds", f"{len(rounds)} rounds of self-labelling")
+
+
+def _hidden_curve(
+    axes: Axes, rounds: Sequence[RoundRecord], baseline: float | None, kept_round: int
+) -> None:
+    assert baseline is not None
+    at = [0, *(record.iteration for record in rounds)]
+    shares = [baseline, *(record.hidden_accuracy or 0.0 for record in rounds)]
+    percent = [100 * share for share in shares]
+    axes.axhline(
+        100 * baseline, color=SECOND, linewidth=1.4, linestyle=(0, (4, 3)), label="the seeds alone"
+    )
+    axes.plot(at, percent, color=ACCENT, marker="o", markersize=3, linewidth=1.4, label="round")
+    if kept_round in at:
+        place = at.index(kept_round)
+        axes.plot([kept_round], [percent[place]], color=INK, marker="o", markersize=6)
+    axes.set_title("Hidden seeds named right, %; the dot is the round that answers")
+    axes.legend(frameon=False, ncols=2, fontsize=9)
+
+
 def accuracy_chart(entries: Sequence[tuple[str, Interval]]) -> str:
     """Return a point and its interval for each (name, share); at least one with a value."""
     with figure_style():

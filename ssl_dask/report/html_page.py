@@ -26,7 +26,13 @@ REASON_WORDS = {
     "below_threshold": "probability too low",
     "dummy_label": "too little evidence: the dummy label outweighs every class",
 }
-SOURCE_WORDS = {"seed": "given", "propagated": "propagated", "supervised": "supervised"}
+SOURCE_WORDS = {
+    "seed": "given",
+    "propagated": "propagated",
+    "supervised": "supervised",
+    "self_trained": "self-trained",
+}
+MOST_CLASSES_IN_ROUNDS = 12
 BASELINE = "the supervised baseline"
 
 
@@ -53,6 +59,7 @@ def render_page(report: RunReport) -> str:
         accuracy_rows=_accuracy_rows(report),
         per_class=_per_class(report),
         confusion=_confusion(report),
+        rounds=_rounds(report),
         hidden_note=HIDDEN_SEEDS_NOTE,
         facts=facts(report),
         job=json.dumps(report.job, indent=2, ensure_ascii=False, default=str),
@@ -172,7 +179,12 @@ def _figures(report: RunReport) -> dict[str, str]:
         drawn["before"], drawn["after"] = charts.before_and_after(
             np.array(picture.points), np.array(picture.labels), np.array(picture.seeds), names
         )
-    if report.method.rounds:
+    chosen = report.method.self_labeled
+    if report.method.rounds and chosen is not None:
+        drawn["rounds"] = charts.rounds_chart(
+            report.method.rounds, chosen.baseline_accuracy, chosen.kept_round
+        )
+    elif report.method.rounds:
         drawn["convergence"] = charts.convergence_chart(report.method.rounds)
     if decision.reasons:
         drawn["refusals"] = charts.refusals_chart(decision.reasons, REASON_WORDS)
@@ -260,6 +272,47 @@ def _confusion(report: RunReport) -> dict[str, Any] | None:
         cells = [{"count": count, "shade": round(count / total, 3)} for count in counts]
         rows.append({"name": short_name(name, 16), "cells": cells})
     return {"judged_on": judged[0], "rows": rows}
+
+
+def _rounds(report: RunReport) -> dict[str, Any] | None:
+    """Return the table of the rounds of self-labelling: what each did to which class."""
+    chosen = report.method.self_labeled
+    if chosen is None or not report.method.rounds:
+        return None
+    names = report.seeds.classes
+    shown = range(min(len(names), MOST_CLASSES_IN_ROUNDS))
+    rows = []
+    for record in report.method.rounds:
+        gained, lost = record.labeled or (), record.taken_back or ()
+        thresholds = record.thresholds or ()
+        rows.append(
+            {
+                "number": record.iteration,
+                "kept": record.iteration == chosen.kept_round,
+                "labelled": sum(gained),
+                "taken_back": sum(lost),
+                "classes": [f"+{gained[c]:,} −{lost[c]:,}" if gained else "–" for c in shown],
+                "thresholds": _range_of(thresholds),
+                "accuracy": percent(record.hidden_accuracy),
+                "notes": ", ".join(f"{k} {_plain(v)}" for k, v in (record.notes or {}).items()),
+            }
+        )
+    return {
+        "names": [short_name(names[c], 16) for c in shown],
+        "more": len(names) - len(shown),
+        "baseline": percent(chosen.baseline_accuracy),
+        "kept": chosen.kept_round,
+        "rows": rows,
+    }
+
+
+def _range_of(values: Sequence[float]) -> str:
+    """Return the least and the largest of the thresholds that are finite."""
+    finite = [value for value in values if np.isfinite(value)]
+    if not finite:
+        return "–"
+    low, high = min(finite), max(finite)
+    return f"{low:.3f}" if low == high else f"{low:.3f} to {high:.3f}"
 
 
 def _legend(report: RunReport) -> list[dict[str, str]]:

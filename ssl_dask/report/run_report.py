@@ -64,11 +64,24 @@ class FeatureSummary(ReportPart):
     notes: tuple[str, ...] = ()
 
 
+class SelfLabeledSummary(ReportPart):
+    """Which of the rounds of self-labelling answers, and what the seeds alone would have done.
+
+    `kept_round`: the round whose models answer, 0 for those fitted on the seeds alone.
+    `baseline_accuracy`, `baseline_loss`: of these on hidden seeds; None without hidden seeds.
+    """
+
+    kept_round: int
+    baseline_accuracy: float | None
+    baseline_loss: float | None
+
+
 class MethodSummary(ReportPart):
     """How labels were inferred.
 
     `converged` is None for methods without rounds; `stopped` says in words why it ended.
     `asked_for`: the job's method, where its classes collapsed and this one labelled in its place.
+    `self_labeled`: None for methods of other families.
     """
 
     name: str
@@ -77,6 +90,7 @@ class MethodSummary(ReportPart):
     stopped: str
     rounds: tuple[RoundRecord, ...] = ()
     asked_for: str | None = None
+    self_labeled: SelfLabeledSummary | None = None
 
 
 class DecisionSummary(ReportPart):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ssl_dask.kernels.row_keys import row_keys
 from ssl_dask.labels import Labels
 
 
@@ -60,22 +61,8 @@ def hide_seeds(labels: Labels, n_folds: int, random_state: int) -> HiddenSeeds:
     n_folds = min(n_folds, hideable)
     if n_folds < 2:
         return HiddenSeeds(fold, 0, single)
-    shuffled = np.lexsort((labels.rows, _row_keys(labels.rows, random_state), labels.codes))
+    shuffled = np.lexsort((labels.rows, row_keys(labels.rows, random_state), labels.codes))
     dealt = shuffled[counts[labels.codes[shuffled]] > 1]
     # Dealt in one go over all classes, so that the folds are of equal size too.
     fold[dealt] = np.arange(hideable) % n_folds
     return HiddenSeeds(fold, n_folds, single)
-
-
-def _row_keys(rows: npt.NDArray[np.int64], random_state: int) -> npt.NDArray[np.uint64]:
-    """Return a pseudo-random uint64 for each row number: splitmix64 of row and `random_state`."""
-    key = np.array([random_state], dtype=np.uint64)
-    return _splitmix64(_splitmix64(key) ^ rows.astype(np.uint64))
-
-
-def _splitmix64(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Return the finaliser of G. Steele, D. Lea, C. Flood, 2014, for each value (mod 2**64)."""
-    z = value + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))

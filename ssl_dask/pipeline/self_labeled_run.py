@@ -1,0 +1,117 @@
+"""Steps 3 and 4 of methods that label in rounds: no graph, models go to the rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from ssl_dask.console import RunListener
+from ssl_dask.execution import Execution
+from ssl_dask.features.views import FeatureView, join
+from ssl_dask.hidden_seeds import HiddenSeeds
+from ssl_dask.job_spec import JobSpec
+from ssl_dask.labels import Labels
+from ssl_dask.pipeline.inference import Inferred
+from ssl_dask.pipeline.row_picks import RowPicks, pick
+from ssl_dask.pipeline.saved_state import load_state, save_state
+from ssl_dask.report.charts import picture_rows
+from ssl_dask.report.run_report import SelfLabeledSummary
+from ssl_dask.self_labeled import METHODS, SelfLabeled
+from ssl_dask.spec_model import spec_parameters
+from ssl_dask.storage.checkpoint import Checkpoints
+
+CHECKPOINT = "rounds"
+ONE_VIEW = "X"
+
+
+def infer_self_labeled(
+    spec: JobSpec,
+    views: Mapping[str, FeatureView],
+    labels: Labels,
+    folds: HiddenSeeds,
+    trust_modules: Sequence[str],
+    execution: Execution,
+    checkpoints: Checkpoints,
+    listener: RunListener,
+) -> tuple[Inferred, RowPicks]:
+    """Run the rounds of the job's method, or go on with those of a killed run.
+
+    Features are kept on the workers, each group on its own where the method wants views. Rows are
+    scored by the kept models when they are written.
+
+    Raises
+    ------
+    QualityError
+        A learner cannot be fitted on the labels there are.
+    ComputeError
+        Workers were lost or ran out of memory.
+    """
+    method = METHODS[spec.method.name]
+    held = {name: view.persist(execution, "describe") for name, view in views.items()}
+    joined = join(held, group_weights(spec))
+    if method.named_views:
+        given = {name: view.X for name, view in held.items()}
+    else:
+        if len(held) > 1:
+            joined = joined.persist(execution, "describe")
+        given = {ONE_VIEW: joined.X}
+    sampled = picture_rows(labels.n_rows, labels.rows, random_state=spec.evaluation.random_state)
+    picks = pick(joined.X, labels, sampled, execution)
+    listener.stage("self_labeled")
+    began = time.perf_counter()
+    hidden = [folds.hidden(fold) for fold in range(folds.n_folds)]
+    found = method.run(
+        given,
+        labels,
+        **spec_parameters(spec.method),
+        hidden=hidden,
+        trusted=trust_modules,
+        execution=execution,
+        on_round=listener.round,
+        checkpoint=partial(save_state, CHECKPOINT, checkpoints, execution, listener),
+        resume=load_state(CHECKPOINT, checkpoints, execution, listener),
+    )
+    hidden_F = np.zeros((labels.n_seeds, labels.n_classes), dtype=np.float32)
+    for mask, rows in zip(hidden, found.fold_F, strict=True):
+        hidden_F[mask] = rows
+    inferred = Inferred(
+        F=found.F,
+        has_seed=None,
+        hidden_F=hidden_F,
+        records=found.records,
+        converged=True,
+        stop_reason=found.reason,
+        graph={},
+        islands={},
+        seconds={"rounds": time.perf_counter() - began},
+        warnings=(*found.notes, *_notes(found, folds)),
+        source="supervised" if found.kept_round == 0 else "self_trained",
+        self_labeled=SelfLabeledSummary(
+            kept_round=found.kept_round,
+            baseline_accuracy=found.baseline_accuracy,
+            baseline_loss=found.baseline_loss,
+        ),
+    )
+    return inferred, picks.with_features(joined.X)
+
+
+def group_weights(spec: JobSpec) -> dict[str, float]:
+    """Return the weight of each group of features in a single view of all."""
+    return {name: group.weight for name, group in spec.features.items()}
+
+
+def _notes(found: SelfLabeled, folds: HiddenSeeds) -> list[str]:
+    if found.records and folds.n_folds == 0:
+        return [
+            "No seed could be hidden, so nothing says whether the pseudo-labels helped: label two"
+            " rows or more of each class."
+        ]
+    if found.kept_round == 0 and found.records:
+        return [
+            "Hidden seeds were told no better by models that had learned from pseudo-labels: the"
+            " labels are those of the seeds alone."
+        ]
+    return []

@@ -1,0 +1,527 @@
+"""The loop of self-labelling, for all methods: score, select, assign, fit.
+
+Before the first round models are fitted on the seeds alone: the supervised baseline. In a round the
+workers score their rows by the models there are, summed histograms say which rows are labelled,
+and models are fitted on the labels that there are now. Seeds that are hidden from tracks of their
+own judge the models of every round; where the labels have made them worse, the answer is that of a
+round before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+from dask import delayed
+from dask.delayed import Delayed
+
+from ssl_dask.errors import ResumeMismatchError
+from ssl_dask.execution import Execution
+from ssl_dask.labels import Labels
+from ssl_dask.round_record import RoundRecord
+from ssl_dask.self_labeled.hidden_loss import HiddenLoss
+from ssl_dask.self_labeled.round_method import (
+    Distributions,
+    Query,
+    RoundCounts,
+    RoundMethod,
+    Selection,
+)
+from ssl_dask.self_labeled.track import Track, counted, label_columns, stored_fields
+from ssl_dask.self_labeled.tracks import make_tracks
+
+FIT_BYTES = 256 * 2**20
+"""Features of the rows that one fit takes, unless told otherwise: it must not depend on the
+cluster, because the answer would."""
+FEWEST_FIT_ROWS = 20_000
+POOL_ROWS = 50_000
+MAX_SURVEYS = 40
+SCORE, ASSIGN, FIT = "score", "assign", "fit"
+
+OnRound = Callable[[RoundRecord], None]
+State = list[list[Delayed]]
+Resume = tuple[int, State, Mapping[str, Any]]
+Checkpoint = Callable[[int, State, dict[str, Any]], Resume]
+
+
+@dataclass(frozen=True)
+class SelfLabeled:
+    """What the rounds found.
+
+    Parameters
+    ----------
+    F
+        Dask array float32 (N, C), chunked as the views: what the models of the kept round say;
+        rows are scored when they are asked for.
+    fold_F
+        For each fold float32 (n_hidden, C): what models that had not seen its seeds say of them.
+    baseline_fold_F
+        The same of the models before the first round, which know seeds alone.
+    assignment
+        Per block the `Assigned` after the last round.
+    models
+        Tasks of the kept round's models, one a learner, on the workers.
+    method
+        What can score other rows by them.
+    records
+        One for each round.
+    reason
+        "all_labeled", "max_iter", "no_change", "hidden_loss" or a method's own.
+    kept_round
+        Whose models answer; 0: those fitted on the seeds alone.
+    baseline_accuracy, baseline_loss
+        Of the hidden seeds before the first round; None without hidden seeds.
+    notes
+        What a person should know, a sentence each.
+    """
+
+    F: da.Array
+    fold_F: list[Distributions]
+    baseline_fold_F: list[Distributions]
+    assignment: list[Delayed]
+    models: list[Delayed]
+    method: RoundMethod
+    records: list[RoundRecord]
+    reason: str
+    kept_round: int
+    baseline_accuracy: float | None
+    baseline_loss: float | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_iter(self) -> int:
+        """Number of rounds."""
+        return len(self.records)
+
+    def transduction(self, column: int = 0) -> tuple[da.Array, da.Array]:
+        """Return the labels of the rows, and the round of each, as Dask arrays int32 (N,).
+
+        Codes of classes, -1 for rows without a label; rounds 0 for seeds and -1 without a label.
+        `column` is the learner's whose labels are asked for.
+        """
+        task = delayed(label_columns, pure=False)
+        blocks = [task(one, column) for one in self.assignment]
+        whole = da.concatenate(
+            [
+                da.from_delayed(block, (n, 2), dtype=np.int32)
+                for block, n in zip(blocks, self.F.chunks[0], strict=True)
+            ]
+        )
+        return whole[:, 0], whole[:, 1]
+
+    @property
+    def converged(self) -> bool:
+        """Whether the rounds ended by themselves."""
+        return self.reason != "max_iter"
+
+
+@dataclass
+class _Run:
+    """Where the rounds are: in between two, or after the first half of one."""
+
+    assigned: list[list[Delayed]]
+    models: list[list[Delayed]]
+    round: int = 0
+    began: float = 0.0
+    selection: Selection | None = None
+    """Of the round whose labels are given and whose models are not fitted yet."""
+    records: list[RoundRecord] = field(default_factory=list)
+    kept_assigned: list[Delayed] = field(default_factory=list)
+    kept_models: list[Delayed] = field(default_factory=list)
+
+
+def run_rounds(
+    method: RoundMethod,
+    views: Mapping[str, da.Array],
+    labels: Labels,
+    *,
+    present: Mapping[str, da.Array] | None = None,
+    sample_weight: npt.NDArray[np.float64] | None = None,
+    hidden: Sequence[npt.NDArray[np.bool_]] = (),
+    random_state: int = 0,
+    max_iter: int | None = 10,
+    patience: int | None = None,
+    max_fit_rows: int | None = None,
+    pool_rows: int = POOL_ROWS,
+    execution: Execution | None = None,
+    on_round: OnRound | None = None,
+    checkpoint: Checkpoint | None = None,
+    resume: Resume | None = None,
+) -> SelfLabeled:
+    """Run rounds of a method until nothing changes, all rows are labelled, or `max_iter`.
+
+    Parameters
+    ----------
+    method
+        What is fitted, and how rows are chosen.
+    views
+        By name: Dask arrays (N, d), dense or CSR, all in the same blocks of rows. They are read in
+        every round: persist them before.
+    labels
+        The seeds.
+    present
+        By name of a view that rows may lack: bool (N,), in the same blocks.
+    sample_weight
+        (S,): weight > 0 of each seed; None: 1 each.
+    hidden
+        For each fold a bool array (S,): the seeds that it hides from a track of its own.
+    random_state
+        Of all that is random.
+    max_iter
+        Most rounds; None: no limit.
+    patience
+        Rounds without a lower loss of the hidden seeds after which the rounds end; the answer is
+        that of the round of least loss, which may be the baseline. None, or no hidden seeds: the
+        answer is that of the last round.
+    max_fit_rows
+        Rows that a fit may take: the seeds, and of the others a pseudo-random choice. Default: as
+        many as fill 256 MiB.
+    pool_rows
+        Tracks of folds see the seeds and at most about so many of the others, in one block.
+    execution
+        Where it runs; default: this process.
+    on_round
+        Called after each round.
+    checkpoint
+        Called in each round, when its labels are given, with (round, state, meta); returns them as
+        they are stored.
+    resume
+        What `checkpoint` was given; the rounds go on from there.
+
+    Raises
+    ------
+    QualityError
+        A learner cannot be fitted on the labels there are.
+    ResumeMismatchError
+        The state to resume is of something else.
+    ComputeError
+        Workers were lost again and again, or lack memory.
+
+    Notes
+    -----
+    A round costs 5 B + L tasks for B blocks and L learners, for each track; each block is read
+    twice. Only histograms, counts and the distributions of hidden seeds come to the client, however
+    many the rows. A worker that fits holds `max_fit_rows` rows twice.
+    """
+    execution = execution or Execution()
+    rounds = _Rounds(
+        method,
+        make_tracks(
+            method,
+            views,
+            present or {},
+            labels,
+            sample_weight,
+            hidden,
+            pool_rows=pool_rows,
+            random_state=random_state,
+            execution=execution,
+        ),
+        HiddenLoss(labels.codes, [np.asarray(mask) for mask in hidden]),
+        execution,
+        random_state=random_state,
+        max_fit_rows=max_fit_rows or _default_fit_rows(views),
+        patience=patience if len(hidden) else None,
+    )
+    run = rounds.begin() if resume is None else rounds.resumed(resume)
+    reason = rounds.loop(run, max_iter, on_round, checkpoint)
+    return rounds.answer(run, reason, views, labels)
+
+
+class _Rounds:
+    """Runs the rounds of all tracks side by side."""
+
+    def __init__(
+        self,
+        method: RoundMethod,
+        tracks: Sequence[Track],
+        loss: HiddenLoss,
+        execution: Execution,
+        *,
+        random_state: int,
+        max_fit_rows: int,
+        patience: int | None,
+    ) -> None:
+        self.method, self.tracks, self.loss = method, tracks, loss
+        self.execution = execution
+        self.random_state, self.max_fit_rows = random_state, max_fit_rows
+        self.patience = patience
+        self._sent = delayed(method, pure=False, traverse=False)
+
+    def begin(self) -> _Run:
+        """Fit the baseline: models of the seeds alone."""
+        assigned = [track.begin(self._sent) for track in self.tracks]
+        run = _Run(self._persist(assigned, ASSIGN), [])
+        for track, counts in zip(self.tracks, self._counts(run.assigned), strict=True):
+            track.state.counts = counts
+        self._fit(run)
+        run.kept_assigned, run.kept_models = run.assigned[0], run.models[0]
+        return run
+
+    def loop(
+        self,
+        run: _Run,
+        max_iter: int | None,
+        on_round: OnRound | None,
+        checkpoint: Checkpoint | None,
+    ) -> str:
+        """Run rounds until one of the reasons to end, which is returned."""
+        while True:
+            if run.selection is None:
+                reason = self._ended(run, max_iter)
+                if reason is not None:
+                    return reason
+                self._relabel(run)
+                if checkpoint is not None:
+                    self._keep(run, checkpoint)
+            # A run that is resumed goes on here.
+            record = self._refit(run)
+            if on_round is not None:
+                on_round(record)
+
+    def _ended(self, run: _Run, max_iter: int | None) -> str | None:
+        state = self.tracks[0].state
+        assert state.counts is not None
+        if not self.method.rescores and state.counts.unlabelled == 0:
+            return "all_labeled"
+        if state.n_unlabelled == 0:
+            return "all_labeled"
+        if max_iter is not None and run.round >= max_iter:
+            return "max_iter"
+        if run.round == 0:
+            return None
+        if state.counts.changed == 0:
+            return "no_change"
+        if self.patience is not None and self.loss.rounds_without_gain >= self.patience:
+            return "hidden_loss"
+        return self.method.stop(state)
+
+    def _relabel(self, run: _Run) -> None:
+        """Score the rows, choose among them, and label them: the first half of a round."""
+        run.began = time.perf_counter()
+        run.round += 1
+        for track in self.tracks:
+            track.state.round = run.round
+        scores, selections = self._select(run)
+        assigned = [
+            track.assign(self._sent, one, before, selection)
+            for track, one, before, selection in zip(
+                self.tracks, scores, run.assigned, selections, strict=True
+            )
+        ]
+        run.assigned = self._persist(assigned, ASSIGN)
+        for track, counts in zip(self.tracks, self._counts(run.assigned), strict=True):
+            track.state.counts = counts
+        run.selection = selections[0]
+
+    def _refit(self, run: _Run) -> RoundRecord:
+        """Fit models on the labels that there are now, and judge them: the second half."""
+        assert run.selection is not None
+        counts = self.tracks[0].state.counts
+        assert counts is not None
+        if counts.changed or not run.models:
+            self._fit(run)
+        else:
+            # The same labels would give the same models again.
+            self.loss.repeat()
+        if self.patience is None or self.loss.kept_round == run.round:
+            run.kept_assigned, run.kept_models = run.assigned[0], run.models[0]
+        record = self._record(run, run.selection, counts)
+        run.records.append(record)
+        run.selection = None
+        return record
+
+    def _select(self, run: _Run) -> tuple[list[list[Delayed]], list[Selection]]:
+        """Score all blocks, and survey the scores until every track knows what to choose."""
+        scores = [
+            track.score(
+                delayed(self.method.prepared(track.state), pure=False, traverse=False),
+                models,
+                assigned,
+            )
+            for track, models, assigned in zip(self.tracks, run.models, run.assigned, strict=True)
+        ]
+        roots = [
+            track.survey(self._sent, one, assigned, None)
+            for track, one, assigned in zip(self.tracks, scores, run.assigned, strict=True)
+        ]
+        # In one go, so that scores are surveyed as they are made.
+        *scores, held = self._persist([*scores, roots], SCORE)
+        surveys = dict(enumerate(self.execution.compute(held, SCORE)))
+        chosen: dict[int, Selection] = {}
+        for _ in range(MAX_SURVEYS):
+            queries: dict[int, Query] = {}
+            for number, survey in surveys.items():
+                answer = self.method.select(survey, self.tracks[number].state)
+                if isinstance(answer, Selection):
+                    chosen[number] = answer
+                else:
+                    queries[number] = answer
+            if not queries:
+                return scores, [chosen[number] for number in range(len(self.tracks))]
+            tasks = [
+                self.tracks[number].survey(self._sent, scores[number], run.assigned[number], query)
+                for number, query in queries.items()
+            ]
+            surveys = dict(zip(queries, self.execution.compute(tasks, SCORE), strict=True))
+        raise AssertionError(f"{type(self.method).__name__} asks for ever more surveys")
+
+    def _fit(self, run: _Run) -> None:
+        """Fit the models of all tracks on the labels there are, and judge them."""
+        models = [
+            track.fit(
+                self._sent,
+                self.method.n_learners,
+                assigned,
+                (self.random_state, track.state.track, run.round),
+                self.max_fit_rows,
+            )
+            for track, assigned in zip(self.tracks, run.assigned, strict=True)
+        ]
+        run.models = self._persist(models, FIT)
+        tasks = [
+            track.judge(self._sent, own)
+            for track, own in zip(self.tracks[1:], run.models[1:], strict=True)
+        ]
+        self.loss.add(self.execution.compute(tasks, FIT))
+        if tasks:
+            for track in self.tracks:
+                # A fold's own seeds must not speak for it.
+                without = track.state.track - 1 if track.state.track else None
+                track.state.temperature = self.loss.temperature(without)
+
+    def _counts(self, groups: Sequence[Sequence[Delayed]]) -> list[RoundCounts]:
+        return self.execution.compute([counted(assigned) for assigned in groups], ASSIGN)
+
+    def _record(self, run: _Run, selection: Selection, counts: RoundCounts) -> RoundRecord:
+        mass = counts.total.sum(axis=0) / (len(counts.total) * max(counts.rows, 1))
+        return RoundRecord(
+            iteration=run.round,
+            labels_changed=counts.changed,
+            residual=counts.changed / max(counts.rows * len(counts.total), 1),
+            class_mass=tuple(mass.tolist()),
+            seconds=time.perf_counter() - run.began,
+            labeled=tuple(counts.labelled.tolist()),
+            taken_back=tuple(counts.taken_back.tolist()),
+            thresholds=selection.thresholds or None,
+            hidden_accuracy=self.loss.accuracy,
+            hidden_loss=self.loss.mean,
+            notes=dict(selection.notes) or None,
+        )
+
+    def _persist(self, groups: Sequence[Sequence[Delayed]], what: str) -> list[list[Delayed]]:
+        """Persist lists of tasks together, and return them as lists again."""
+        kept = iter(self.execution.persist([one for group in groups for one in group], what))
+        return [[next(kept) for _ in group] for group in groups]
+
+    def answer(
+        self, run: _Run, reason: str, views: Mapping[str, da.Array], labels: Labels
+    ) -> SelfLabeled:
+        """Return what was found, by the models of the kept round."""
+        kept = run.round if self.patience is None else self.loss.kept_round
+        track = self.tracks[0]
+        blocks = track.distributions(self._sent, run.kept_models)
+        parts = [
+            da.from_delayed(block, (n, labels.n_classes), dtype=np.float32)
+            for block, n in zip(blocks, track.row_chunks, strict=True)
+        ]
+        return SelfLabeled(
+            F=da.concatenate(parts),
+            fold_F=self.loss.fold_F(kept),
+            baseline_fold_F=self.loss.fold_F(0),
+            assignment=run.assigned[0],
+            models=run.kept_models,
+            method=self.method,
+            records=run.records,
+            reason=reason,
+            kept_round=kept,
+            baseline_accuracy=self.loss.baseline_accuracy,
+            baseline_loss=self.loss.baseline_loss,
+        )
+
+    def _keep(self, run: _Run, checkpoint: Checkpoint) -> None:
+        """Store the labels; they are then read from there, and have no past to compute again."""
+        assert run.selection is not None
+        parts = [part for assigned in run.assigned for part in stored_fields(assigned)]
+        kept = self._kept_round(run)
+        if kept:
+            parts += stored_fields(run.kept_assigned)
+        meta = {
+            "method": type(self.method).__name__,
+            "tracks": len(self.tracks),
+            "row_chunks": list(self.tracks[0].row_chunks),
+            "kept_round": kept,
+            "records": [record.as_dict() for record in run.records],
+            "selection": {
+                "thresholds": list(run.selection.thresholds),
+                "notes": dict(run.selection.notes),
+            },
+            "states": [track.state.as_dict() for track in self.tracks],
+            "loss": self.loss.as_dict(),
+        }
+        self._restore(run, checkpoint(run.round, parts, meta))
+
+    def _kept_round(self, run: _Run) -> int:
+        """Return the round of `run.kept_models`, before the models of this round are judged."""
+        return run.round - 1 if self.patience is None else self.loss.kept_round
+
+    def _restore(self, run: _Run, stored: Resume) -> None:
+        """Read the labels from where they are stored."""
+        _, parts, meta = stored
+        n_fields = len(stored_fields([]))
+        groups = [parts[i : i + n_fields] for i in range(0, len(parts), n_fields)]
+        tracks = [*self.tracks, *([self.tracks[0]] if meta["kept_round"] else [])]
+        held = self._persist(
+            [track.restored(group) for track, group in zip(tracks, groups, strict=True)], ASSIGN
+        )
+        run.assigned = held[: len(self.tracks)]
+        if meta["kept_round"]:
+            run.kept_assigned = held[-1]
+
+    def resumed(self, resume: Resume) -> _Run:
+        """Return the state in the middle of a round that `checkpoint` stored."""
+        iteration, _, meta = resume
+        own = {
+            "method": type(self.method).__name__,
+            "tracks": len(self.tracks),
+            "row_chunks": list(self.tracks[0].row_chunks),
+        }
+        for name, value in own.items():
+            if meta.get(name) != value:
+                raise ResumeMismatchError(
+                    f"the checkpoint of the rounds is of another {name.replace('_', ' ')}",
+                    hint="run without --resume; blocks of rows depend on the workers' memory",
+                )
+        run = _Run([], [], round=iteration, began=time.perf_counter())
+        run.records = [RoundRecord.from_dict(one) for one in meta["records"]]
+        stored = meta["selection"]
+        run.selection = Selection(iteration, tuple(stored["thresholds"]), stored["notes"])
+        self.loss.restore(meta["loss"])
+        for track, state in zip(self.tracks, meta["states"], strict=True):
+            track.state.restore(state)
+        self._restore(run, resume)
+        kept = meta["kept_round"]
+        if not kept:
+            (run.kept_assigned,) = self._persist([self.tracks[0].begin(self._sent)], ASSIGN)
+        # The models are not stored: the same labels give the same again.
+        key = (self.random_state, 0, kept)
+        (run.kept_models,) = self._persist(
+            [
+                self.tracks[0].fit(
+                    self._sent, self.method.n_learners, run.kept_assigned, key, self.max_fit_rows
+                )
+            ],
+            FIT,
+        )
+        return run
+
+
+def _default_fit_rows(views: Mapping[str, da.Array]) -> int:
+    """Return how many rows fill `FIT_BYTES`; sparse rows are taken to hold 128 numbers."""
+    width = sum(min(view.shape[1], 256) for view in views.values())
+    return max(FIT_BYTES // (4 * max(width, 1)), FEWEST_FIT_ROWS)

@@ -1,0 +1,542 @@
+"""Self-training: a classifier labels the rows that it is sure of, and learns from them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+from distributed import Client
+from pydantic import Field
+from sklearn.utils import Tags
+
+from ssl_dask.execution import Execution
+from ssl_dask.kernels.confidence_histogram import BINS, confidence_counts
+from ssl_dask.kernels.temperature import tempered
+from ssl_dask.labels import UNLABELLED, Labels
+from ssl_dask.self_labeled.best_rows import BestRows, Cut, taken
+from ssl_dask.self_labeled.learners import Learner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.round_classifier import RoundClassifier, learner_for
+from ssl_dask.self_labeled.round_method import (
+    Assignment,
+    BlockRows,
+    Distributions,
+    Ints,
+    Piece,
+    Query,
+    RoundCounts,
+    RoundMethod,
+    Selection,
+    TrackState,
+)
+from ssl_dask.self_labeled.rounds import Checkpoint, OnRound, Resume, SelfLabeled, run_rounds
+from ssl_dask.spec_model import SpecModel
+
+UNITS = 2**30
+"""Probabilities are summed as integers of this unit, whose sum has no order."""
+MOMENTUM = 0.5
+"""Of what was known of the confidences before, in adaptive thresholds."""
+
+
+class SelfTrainingSpec(SpecModel):
+    """Self-training (Yarowsky 1995): a classifier learns from what it is sure of."""
+
+    name: Literal["self_training"] = "self_training"
+    learner: LearnerSpec = LearnerSpec()
+    """The classifier."""
+    criterion: Literal["threshold", "adaptive", "k_best"] = "threshold"
+    """threshold: rows above it are labelled; adaptive: above a threshold for each class that rises
+    with what the model is sure of (FreeMatch); k_best: the most confident, so many more a round."""
+    threshold: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.75
+    """Confidence above which a row is labelled."""
+    k_best: Annotated[int, Field(ge=1)] = 10
+    """Rows that a round adds."""
+    rescore: bool = True
+    """Whether labels are given anew in every round, and may be taken back; false: once given, they
+    stay, as in scikit-learn."""
+    weight: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Most that a pseudo-label weighs beside a seed's 1."""
+    mass: Annotated[float, Field(gt=0.0)] | None = 4.0
+    """Most that all pseudo-labels weigh together, in multiples of the seeds: they are many, and
+    would drown the seeds; null: no limit."""
+    class_shares: Literal["none", "baseline", "seeds"] | dict[bool | int | str, float] = "baseline"
+    """How the mass is shared out, and how many rows a class may have at most: as the model of the
+    seeds alone sees the classes, as the seeds, as given, or none: as they come."""
+    calibrate: bool = False
+    """Whether confidences are made as sure as they are right, on hidden seeds."""
+    max_iter: Annotated[int, Field(ge=1)] | None = 10
+    """Most rounds; null: no limit."""
+    patience: Annotated[int, Field(ge=1)] | None = 3
+    """Rounds without a lower loss on hidden seeds after which the rounds end, and the answer is
+    that of the best, or of the seeds alone; null: the last round answers."""
+    random_state: Annotated[int, Field(ge=0)] = 0
+    """Of learners that are random."""
+
+
+@dataclass(frozen=True)
+class SelfScores:
+    """What the model says of a block.
+
+    Parameters
+    ----------
+    rows
+        int64 (n,): their numbers.
+    codes
+        int32 (n,): the most likely class, the first of equals.
+    confidence
+        float64 (n,): its probability.
+    units
+        int64 (C + 1,): sums over the rows that are no seeds of the probabilities of each class and
+        of the confidence, in units of 2**-30.
+    """
+
+    rows: Ints
+    codes: npt.NDArray[np.int32]
+    confidence: npt.NDArray[np.float64]
+    units: Ints
+
+
+@dataclass(frozen=True)
+class SelfQuery(Query):
+    """Asks where exactly the best rows of each group end.
+
+    Parameters
+    ----------
+    best
+        The search.
+    by_class
+        Whether the groups are the classes, or one of all.
+    """
+
+    best: BestRows
+    by_class: bool
+
+
+@dataclass(frozen=True)
+class SelfSelection(Selection):
+    """Rows above the thresholds of their classes, or before the cuts.
+
+    Parameters
+    ----------
+    above
+        float64 (C,): rows of a class are taken above this confidence.
+    cuts
+        Instead, and for all: one for each class, or a single one.
+    weights
+        float32 (C,): of the labels.
+    """
+
+    above: tuple[float, ...] = ()
+    cuts: tuple[Cut, ...] | None = None
+    weights: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Counts of rows by class and confidence, summed over blocks.
+
+    Parameters
+    ----------
+    counts
+        int64 (G, 4096).
+    units
+        See `SelfScores`.
+    query
+        What asked for them; None in the first survey of a round.
+    """
+
+    counts: npt.NDArray[np.int64]
+    units: Ints
+    query: SelfQuery | None
+
+    def __add__(self, other: Survey) -> Survey:
+        return Survey(self.counts + other.counts, self.units + other.units, self.query)
+
+
+@dataclass(frozen=True)
+class SelfTraining(RoundMethod):
+    """The rounds of self-training.
+
+    Parameters
+    ----------
+    learner
+        Makes the classifier.
+    n_classes
+        C.
+    shares
+        float64 (C,) of the classes, or "none" or "baseline".
+    criterion, threshold, k_best, rescores, weight, mass, calibrate
+        See `SelfTrainingSpec`.
+    temperature
+        Of the confidences in this round.
+    """
+
+    learner: Learner
+    n_classes: int
+    shares: tuple[float, ...] | str
+    criterion: str = "threshold"
+    threshold: float = 0.75
+    k_best: int = 10
+    rescores: bool = True
+    weight: float = 1.0
+    mass: float | None = None
+    calibrate: bool = False
+    temperature: float = 1.0
+
+    def fit(self, learner: int, pieces: Sequence[Piece], key: tuple[int, ...]) -> Any:
+        """Return the classifier, fitted on seeds and pseudo-labels."""
+        return self.learner.fit(pieces, self.n_classes, key)
+
+    def prepared(self, state: TrackState) -> RoundMethod:
+        """Return the same with the temperature of the round, if confidences are calibrated."""
+        return replace(self, temperature=state.temperature) if self.calibrate else self
+
+    def score(self, models: Sequence[Any], block: BlockRows, assignment: Assignment) -> SelfScores:
+        """Return the most likely class of each row, and how likely it is."""
+        p = models[0].probabilities(block.only, block.place)
+        if self.temperature != 1.0:
+            p = tempered(p, self.temperature)
+        codes = p.argmax(axis=1)
+        confidence = np.minimum(p[np.arange(len(codes)), codes].astype(np.float64), 1.0)
+        free = ~assignment.is_seed
+        units = np.append(
+            np.rint(p[free] * UNITS).astype(np.int64).sum(axis=0),
+            np.rint(confidence[free] * UNITS).astype(np.int64).sum(),
+        )
+        return SelfScores(block.rows, codes.astype(np.int32), confidence, units)
+
+    def _group(
+        self, scores: SelfScores, assignment: Assignment, *, by_class: bool = True
+    ) -> npt.NDArray[np.int32]:
+        """Return the class (or 0) of rows that may be labelled in this round, -1 of others."""
+        free = assignment.codes[:, 0] == UNLABELLED
+        if self.rescores:
+            free = ~assignment.is_seed
+        group = scores.codes if by_class else np.zeros_like(scores.codes)
+        return np.where(free, group, np.int32(-1)).astype(np.int32)
+
+    def survey(self, scores: SelfScores, assignment: Assignment, query: Query | None) -> Survey:
+        """Return the histogram of confidences of the rows that may be labelled."""
+        if isinstance(query, SelfQuery):
+            group = self._group(scores, assignment, by_class=query.by_class)
+            counts = query.best.survey(scores.confidence, scores.rows, group)
+            return Survey(counts, scores.units, query)
+        group = self._group(scores, assignment)
+        counts = confidence_counts(scores.confidence, group, self.n_classes)
+        return Survey(counts, scores.units, None)
+
+    def select(self, survey: Survey, state: TrackState) -> Query | Selection:
+        """Return by what rows are chosen: thresholds, or cuts after the best."""
+        if survey.query is not None:
+            best = survey.query.best.refined(survey.counts, state.n_total)
+            if not best.found:
+                return replace(survey.query, best=best)
+            return self._cut(best, survey.query.by_class, state)
+        if state.round == 1:
+            # The model of the seeds alone; one more of each, so that none is missing.
+            state.memory["baseline"] = (survey.counts.sum(axis=1) + 1).tolist()
+        shares = self._shares(state)
+        if self.criterion == "k_best":
+            k = max(round(self.k_best * state.share), 1)
+            wanted = k * state.round if self.rescores else k
+            state.memory["taken"] = [wanted, *[0] * (self.n_classes - 1)]
+            best = BestRows.begin(survey.counts.sum(axis=0, keepdims=True), [wanted])
+            query = SelfQuery(best, by_class=False)
+            return self._cut(best, False, state) if best.found else query
+        above = self._thresholds(survey, state)
+        bins = np.minimum((above * BINS).astype(np.int64), BINS - 1)
+        over = np.array([row[first:].sum() for row, first in zip(survey.counts, bins, strict=True)])
+        most = over if shares is None else np.ceil(shares * state.n_unlabelled).astype(np.int64)
+        taken_rows = np.minimum(over, most)
+        state.memory["taken"] = taken_rows.tolist()
+        if (over > most).any():
+            # Others are cut at their thresholds' bins: the rows in them are few.
+            best = BestRows.begin(survey.counts, taken_rows.tolist())
+            query = SelfQuery(best, by_class=True)
+            return self._cut(best, True, state) if best.found else query
+        return SelfSelection(
+            state.round,
+            tuple(above.tolist()),
+            above=tuple(above.tolist()),
+            weights=self._weights(state),
+        )
+
+    def _cut(self, best: BestRows, by_class: bool, state: TrackState) -> SelfSelection:
+        least = [cut.confidence for cut in best.cuts]
+        thresholds = tuple(least if by_class else least * self.n_classes)
+        weights = self._weights(state)
+        return SelfSelection(state.round, thresholds, cuts=best.cuts, weights=weights)
+
+    def _thresholds(self, survey: Survey, state: TrackState) -> npt.NDArray[np.float64]:
+        """Return the confidence of each class above which rows are labelled, float64 (C,)."""
+        if self.criterion == "threshold":
+            return np.full(self.n_classes, self.threshold)
+        means = survey.units / (UNITS * max(state.n_unlabelled, 1))
+        before = state.memory.get("means")
+        if before is not None:
+            means = MOMENTUM * np.array(before) + (1.0 - MOMENTUM) * means
+        state.memory["means"] = means.tolist()
+        p, confidence = means[:-1], means[-1]
+        return np.minimum(confidence * p / p.max(), np.nextafter(1.0, 0.0))
+
+    def _shares(self, state: TrackState) -> npt.NDArray[np.float64] | None:
+        if self.shares == "none":
+            return None
+        shares = state.memory["baseline"] if self.shares == "baseline" else self.shares
+        found = np.array(shares, dtype=np.float64)
+        return found / found.sum()
+
+    def _weights(self, state: TrackState) -> tuple[float, ...]:
+        """Return the weight of a label of each class, by how many there are."""
+        if self.mass is None:
+            return (self.weight,) * self.n_classes
+        taken_rows = np.array(state.memory["taken"], dtype=np.float64)
+        total = self.mass * float(state.class_seeds.sum())
+        shares = self._shares(state)
+        if self.criterion == "k_best" or shares is None:
+            rows = max(float(taken_rows.sum()), 1.0)
+            return (min(self.weight, total / rows),) * self.n_classes
+        shares = np.where(taken_rows > 0, shares, 0.0)
+        shares = shares / (shares.sum() or 1.0)
+        heavy = total * shares / np.maximum(taken_rows, 1.0)
+        return tuple(np.minimum(heavy, self.weight).tolist())
+
+    def assign(
+        self, scores: SelfScores, assignment: Assignment, selection: Selection
+    ) -> tuple[Assignment, RoundCounts]:
+        """Return the labels after the round."""
+        assert isinstance(selection, SelfSelection)
+        group = self._group(scores, assignment)
+        if selection.cuts is None:
+            above = np.array(selection.above)[scores.codes]
+            chosen = (group >= 0) & (scores.confidence > above)
+        else:
+            by_class = len(selection.cuts) == self.n_classes and self.criterion != "k_best"
+            one = self._group(scores, assignment, by_class=by_class)
+            chosen = taken(selection.cuts, scores.confidence, scores.rows, one)
+        # Rows that stand outside this round keep what they have; the others lose it unless chosen.
+        keep = np.where(group >= 0, UNLABELLED, assignment.codes[:, 0])
+        codes = np.where(chosen, scores.codes, keep)
+        weights = np.array(selection.weights, dtype=np.float32)[scores.codes]
+        weights = np.where(chosen, weights, assignment.weights[:, 0])
+        return assignment.relabelled(
+            codes[:, None], weights[:, None], selection.round, self.n_classes
+        )
+
+    def distributions(self, models: Sequence[Any], block: BlockRows) -> Distributions:
+        """Return the classifier's probabilities, float32 (n, C)."""
+        return models[0].probabilities(block.only, block.place).astype(np.float32)
+
+
+def self_training(
+    views: Mapping[str, da.Array],
+    labels: Labels,
+    *,
+    learner: LearnerSpec | Learner | None = None,
+    criterion: str = "threshold",
+    threshold: float = 0.75,
+    k_best: int = 10,
+    rescore: bool = True,
+    weight: float = 1.0,
+    mass: float | None = 4.0,
+    class_shares: str | Mapping[Any, float] = "baseline",
+    calibrate: bool = False,
+    max_iter: int | None = 10,
+    patience: int | None = 3,
+    random_state: int = 0,
+    sample_weight: npt.NDArray[np.float64] | None = None,
+    hidden: Sequence[npt.NDArray[np.bool_]] = (),
+    trusted: Collection[str] = (),
+    execution: Execution | None = None,
+    on_round: OnRound | None = None,
+    checkpoint: Checkpoint | None = None,
+    resume: Resume | None = None,
+) -> SelfLabeled:
+    """Run self-training over the rows of a single view.
+
+    Parameters
+    ----------
+    views
+        One Dask array (N, d) by its name.
+    labels
+        The seeds.
+    learner, criterion, threshold, k_best, rescore, weight, mass, class_shares, calibrate
+        See `SelfTrainingSpec`.
+    max_iter, patience, random_state
+        See `SelfTrainingSpec`.
+    trusted
+        See `learner_of`.
+    sample_weight, hidden, execution, on_round, checkpoint, resume
+        See `run_rounds`.
+
+    Raises
+    ------
+    ValueError
+        `class_shares` names other classes than the seeds'.
+    QualityError
+        The learner cannot be fitted on the labels there are.
+
+    Notes
+    -----
+    With rescore false, mass None, class_shares "none" and patience None it labels the same rows in
+    the same rounds as scikit-learn's SelfTrainingClassifier.
+
+    References
+    ----------
+    D. Yarowsky: Unsupervised word sense disambiguation rivaling supervised methods, ACL 1995.
+    Y. Wang et al.: FreeMatch: Self-adaptive Thresholding for Semi-supervised Learning, ICLR 2023,
+    eq. 5 to 8 (adaptive). C. Wei et al.: CReST: A Class-Rebalancing Self-Training Framework for
+    Imbalanced Semi-Supervised Learning, CVPR 2021 (shares of the classes).
+    """
+    if not isinstance(learner, Learner):
+        learner = learner_of(learner or LearnerSpec(), trusted)
+    method = SelfTraining(
+        learner,
+        labels.n_classes,
+        _given_shares(class_shares, labels),
+        criterion=criterion,
+        threshold=threshold,
+        k_best=k_best,
+        rescores=rescore,
+        weight=weight,
+        mass=mass,
+        calibrate=calibrate,
+    )
+    return run_rounds(
+        method,
+        views,
+        labels,
+        sample_weight=sample_weight,
+        hidden=hidden,
+        random_state=random_state,
+        max_iter=max_iter,
+        patience=patience,
+        execution=execution,
+        on_round=on_round,
+        checkpoint=checkpoint,
+        resume=resume,
+    )
+
+
+def _given_shares(
+    class_shares: str | Mapping[Any, float], labels: Labels
+) -> tuple[float, ...] | str:
+    if class_shares in ("none", "baseline"):
+        return str(class_shares)
+    if class_shares == "seeds":
+        return tuple(labels.class_counts().astype(np.float64).tolist())
+    assert not isinstance(class_shares, str)
+    # 1 and True are equal in Python, and different classes to a reader.
+    named = {(type(key), key): float(share) for key, share in class_shares.items()}
+    wanted = [(type(value), value) for value in labels.classes.tolist()]
+    if set(named) != set(wanted) or not all(0.0 < share <= 1.0 for share in named.values()):
+        raise ValueError(
+            f"class_shares gives {len(named)} shares; it must give one above 0 and up to 1 for each"
+            f" of the {labels.n_classes} classes of the seeds, in their type"
+        )
+    return tuple(named[key] for key in wanted)
+
+
+class SelfTrainingClassifier(RoundClassifier):
+    """Self-training as a scikit-learn classifier, over rows that need not fit one machine.
+
+    With `rescore=False`, `mass=None`, `class_shares="none"` and `patience=None` it labels the same
+    rows in the same rounds as scikit-learn's class of the same name.
+
+    Parameters
+    ----------
+    estimator
+        A scikit-learn classifier with `predict_proba`, or a name of `learners.LEARNERS`; None:
+        logistic regression over features that are centred and scaled by one number.
+    criterion, threshold, k_best, rescore, weight, mass, class_shares, calibrate
+        See `SelfTrainingSpec`.
+    max_iter, patience, random_state
+        See `SelfTrainingSpec`.
+    n_folds
+        Seeds are hidden in so many turns to judge the rounds by; 0: none are, and the last round
+        answers.
+    client
+        A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
+
+    Attributes
+    ----------
+    classes_
+        Array (C,) of the distinct class labels, sorted.
+    label_distributions_
+        float32 (N, C): what the models of the kept round say of the rows.
+    transduction_, labeled_iter_
+        Array (N,): label of each row after the last round, -1 or None without one; and the round in
+        which it got it, 0 for seeds and -1 without. Dask arrays if X is one.
+    termination_condition_
+        "all_labeled", "max_iter", "no_change" or "hidden_loss".
+    n_iter_, rounds_
+        Number of rounds, and a `RoundRecord` of each.
+    kept_round_
+        The round whose models answer; 0: the seeds alone.
+    models_
+        These models.
+    n_features_in_
+        Number of features d.
+    """
+
+    method_parameters = (
+        "criterion",
+        "threshold",
+        "k_best",
+        "rescore",
+        "weight",
+        "mass",
+        "class_shares",
+        "calibrate",
+        "max_iter",
+        "patience",
+        "random_state",
+    )
+    method_spec = SelfTrainingSpec
+    method_run: ClassVar[Any] = staticmethod(self_training)
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        criterion: str = "threshold",
+        threshold: float = 0.75,
+        k_best: int = 10,
+        rescore: bool = True,
+        weight: float = 1.0,
+        mass: float | None = 4.0,
+        class_shares: Any = "baseline",
+        calibrate: bool = False,
+        max_iter: int | None = 10,
+        patience: int | None = 3,
+        n_folds: int = 5,
+        random_state: int = 0,
+        client: Client | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.criterion = criterion
+        self.threshold = threshold
+        self.k_best = k_best
+        self.rescore = rescore
+        self.weight = weight
+        self.mass = mass
+        self.class_shares = class_shares
+        self.calibrate = calibrate
+        self.max_iter = max_iter
+        self.patience = patience
+        self.n_folds = n_folds
+        self.random_state = random_state
+        self.client = client
+
+    def _checked_parameters(self) -> dict[str, Any]:
+        return {**super()._checked_parameters(), "learner": learner_for(self.estimator)}
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        with suppress(ValueError):
+            tags.input_tags.sparse = learner_for(self.estimator).takes_sparse
+        return tags

@@ -1,0 +1,150 @@
+"""Rounds of self-labelling under SIGKILL: of a worker in a round, of the client between rounds."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import Client, LocalCluster
+
+from ssl_dask.pipeline import run_job
+from ssl_dask.round_record import RoundRecord
+from tests.made_job import Heard, answer, assert_useful, made_job, made_rows, write_job, write_rows
+from tests.processes import end_group, environment, ssl_dask
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+METHOD = {
+    "name": "self_training",
+    "criterion": "k_best",
+    "k_best": 25,
+    "rescore": False,
+    "max_iter": 8,
+    "patience": None,
+}
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    return write_rows(tmp_path / "rows", made_rows())
+
+
+@pytest.fixture
+def losing_client(tmp_path: Path) -> Iterator[Client]:
+    """A cluster of two worker processes that a test may kill; a nanny starts them again."""
+    with (
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            local_directory=str(tmp_path / "workers"),
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def rounds_job(rows: Path, out: Path, **method: Any) -> dict[str, Any]:
+    words = {"words": {"text": "text", "n_features": 1024}}
+    job = made_job(rows, out, graph=None, features=words, method={**METHOD, **method})
+    job["input"]["block_rows"] = 40
+    return job
+
+
+class KillsInARound(Heard):
+    """Kills a worker while tasks of a step run in the round after `round_number`, once."""
+
+    def __init__(self, client: Client, step: str, round_number: int) -> None:
+        super().__init__()
+        self.client, self.step, self.round_number = client, step, round_number
+        self.killed: list[int] = []
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        super().progress(what, done, total)
+        if what == self.step and len(self.rounds) == self.round_number and not self.killed:
+            pids = self.client.run(os.getpid)
+            self.killed.append(pids[min(pids)])
+            os.kill(self.killed[0], signal.SIGKILL)
+
+    def round(self, record: RoundRecord) -> None:
+        self.rounds.append(record)
+
+
+@pytest.mark.parametrize(("step", "round_number"), [("score", 2), ("assign", 3), ("fit", 4)])
+def test_a_worker_killed_in_a_round_changes_nothing(
+    step: str,
+    round_number: int,
+    rows: Path,
+    tmp_path: Path,
+    cluster_client: Client,
+    losing_client: Client,
+) -> None:
+    undisturbed = run_job(rounds_job(rows, tmp_path / "whole"), client=cluster_client)
+    assert_useful(undisturbed.path)
+    assert len(undisturbed.report.method.rounds) > round_number + 1
+    heard = KillsInARound(losing_client, step, round_number)
+    result = run_job(rounds_job(rows, tmp_path / "out"), client=losing_client, listener=heard)
+    assert len(heard.killed) == 1
+    assert answer(result.path) == answer(undisturbed.path)
+    ours, theirs = (
+        [(r.labeled, r.taken_back, r.hidden_loss) for r in one.report.method.rounds]
+        for one in (result, undisturbed)
+    )
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("rescore", [False, True])
+def test_the_client_killed_between_rounds_goes_on(
+    rescore: bool, rows: Path, tmp_path: Path, cluster_client: Client
+) -> None:
+    more = {"rescore": rescore}
+    undisturbed = run_job(rounds_job(rows, tmp_path / "whole", **more), client=cluster_client)
+    job = write_job(tmp_path / "job.yaml", rounds_job(rows, tmp_path / "out", **more))
+    address, log = cluster_client.scheduler.address, tmp_path / "log"
+    command = [sys.executable, "-m", "ssl_dask", "run", str(job), "--json-logs"]
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [*command, "--cluster", address],
+            stdout=subprocess.DEVNULL,
+            stderr=stream,
+            env=environment(),
+            cwd=tmp_path,
+            process_group=0,
+        )
+    try:
+        while _checkpoints(log) < 3:
+            assert process.poll() is None, log.read_text()[-2000:]
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+    finally:
+        end_group(process, patience=0)
+    assert not (tmp_path / "out" / "latest").exists()
+    last = ssl_dask("run", job, "--resume", "--json-logs", "--cluster", address, cwd=tmp_path)
+    assert last.code == 0, last.stderr
+    used = [
+        line
+        for line in (json.loads(text) for text in last.stderr.splitlines() if text)
+        if line["event"] == "checkpoint_used" and line.get("name") == "rounds"
+    ]
+    assert used
+    assert used[0]["iteration"] >= 3
+    assert answer(last.path) == answer(undisturbed.path)
+    rounds = json.loads((last.path / "report.json").read_text())["method"]["rounds"]
+    assert [one["labeled"] for one in rounds] == [
+        list(one.labeled or ()) for one in undisturbed.report.method.rounds
+    ]
+
+
+def _checkpoints(log: Path) -> int:
+    return log.read_text().count('"checkpoint_written", "run_id"') if log.exists() else 0

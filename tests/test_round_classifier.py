@@ -1,0 +1,153 @@
+"""Self-training as a scikit-learn classifier."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from distributed import Client
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from ssl_dask import SelfTrainingClassifier
+from ssl_dask.errors import QualityError
+from tests.oracles.self_training_rounds import rounds_of_sklearn
+
+ROWS = "rows without weight are no seeds, but rows that are labelled; features are scaled by rows"
+FAILED = {
+    "check_sample_weight_equivalence_on_dense_data": ROWS,
+    "check_sample_weight_equivalence_on_sparse_data": ROWS,
+    "check_non_transformer_estimators_n_iter": "where all rows are labelled there is no round",
+    "check_classifiers_classes": "-1 is unlabelled; scikit-learn knows it of some names only",
+}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@parametrize_with_checks(
+    [SelfTrainingClassifier(max_iter=2, n_folds=2), SelfTrainingClassifier("gaussian_nb")],
+    expected_failed_checks=lambda estimator: FAILED,
+)
+def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows, true classes, and y with 6 labels a class."""
+    X, truth = load_digits(return_X_y=True)
+    y = np.full(len(truth), -1)
+    for c in range(10):
+        y[np.flatnonzero(truth == c)[:6]] = c
+    return X / 16.0, truth, y
+
+
+def test_attributes_are_those_of_scikit_learn(
+    digits: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    X, _, y = digits
+    base = LogisticRegression(max_iter=2000)
+    ours = SelfTrainingClassifier(
+        base,
+        threshold=0.8,
+        rescore=False,
+        mass=None,
+        class_shares="none",
+        patience=None,
+        n_folds=0,
+        max_iter=5,
+    ).fit(X, y)
+    theirs = rounds_of_sklearn(base, X, y, threshold=0.8, max_iter=5)
+    np.testing.assert_array_equal(ours.transduction_, theirs["labels"])
+    np.testing.assert_array_equal(ours.labeled_iter_, theirs["rounds"])
+    assert ours.termination_condition_ == theirs["reason"]
+    assert ours.n_iter_ == theirs["n_iter"] == len(ours.rounds_)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs["probabilities"], atol=1e-6)
+
+
+def test_kinds_of_input_agree(
+    digits: tuple[np.ndarray, np.ndarray, np.ndarray], cluster_client: Client
+) -> None:
+    X, _, y = digits
+    make = SelfTrainingClassifier(max_iter=3, n_folds=3)
+    dense = make.fit(X, y)
+    named = clone(make).fit(pd.DataFrame(X, columns=[f"p{j}" for j in range(64)]), y)
+    assert list(named.feature_names_in_[:2]) == ["p0", "p1"]
+    np.testing.assert_array_equal(named.transduction_, dense.transduction_)
+    blocks = da.from_array(X, chunks=(300, 20))
+    far = clone(make).set_params(client=cluster_client).fit(blocks, da.from_array(y, chunks=500))
+    np.testing.assert_array_equal(
+        cluster_client.compute(far.transduction_).result(), dense.transduction_
+    )
+    np.testing.assert_array_equal(
+        cluster_client.compute(far.label_distributions_).result(), dense.label_distributions_
+    )
+    np.testing.assert_array_equal(
+        cluster_client.compute(far.predict(blocks[:70])).result(), dense.predict(X[:70])
+    )
+    sparse = clone(make).fit(sp.csr_array(X), y)
+    # Sparse rows are not centred, so the penalty means another thing: most labels agree.
+    assert (sparse.predict(sp.csr_array(X)) == dense.predict(X)).mean() > 0.8
+
+
+def test_strings_and_none(digits: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    X, truth, y = digits
+    names = np.array([None if code < 0 else f"digit {code}" for code in y], dtype=object)
+    model = SelfTrainingClassifier(max_iter=2, n_folds=0, threshold=0.9).fit(X, names)
+    assert model.classes_[3] == "digit 3"
+    assert model.transduction_.dtype == object
+    assert {None} < set(model.transduction_[:200].tolist())
+    said = model.predict(X)
+    assert (said == np.array([f"digit {t}" for t in truth])).mean() > 0.8
+
+
+def test_the_model_travels(digits: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    X, _, y = digits
+    model = SelfTrainingClassifier("random_forest", max_iter=1, n_folds=0).fit(X, y)
+    again = pickle.loads(pickle.dumps(model))  # noqa: S301
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+
+
+def test_weights_of_seeds_count(digits: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    X, _, y = digits
+    weights = np.where(y == 3, 5.0, 1.0)
+    plain = SelfTrainingClassifier(max_iter=1, n_folds=0).fit(X, y)
+    heavy = SelfTrainingClassifier(max_iter=1, n_folds=0).fit(X, y, sample_weight=weights)
+    assert (heavy.predict(X) == 3).sum() > (plain.predict(X) == 3).sum()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"threshold": 1.5}, "threshold"),
+        ({"n_folds": 1}, "n_folds"),
+        ({"estimator": "logistic"}, "logistic_regression"),
+        ({"estimator": 3}, "classifier"),
+        ({"criterion": "best"}, "criterion"),
+    ],
+)
+def test_wrong_parameters_are_named(
+    parameters: dict[str, Any], message: str, digits: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> None:
+    X, _, y = digits
+    with pytest.raises(ValueError, match=message):
+        SelfTrainingClassifier(**parameters).fit(X, y)
+
+
+def test_one_label_a_class_has_no_folds(
+    digits: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    X, truth, _ = digits
+    y = np.full(len(truth), -1)
+    for c in range(10):
+        y[np.flatnonzero(truth == c)[0]] = c
+    model = SelfTrainingClassifier(max_iter=2).fit(X, y)
+    assert model.rounds_[0].hidden_accuracy is None
+    with pytest.raises(QualityError, match="calibrated"):
+        SelfTrainingClassifier("svm").fit(X, y)
