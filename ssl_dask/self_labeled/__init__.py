@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ssl_dask.self_labeled.co_forest import CoForestClassifier, CoForestSpec, co_forest
+from ssl_dask.self_labeled.co_training import CoTrainingClassifier, CoTrainingSpec, co_training
+from ssl_dask.self_labeled.democratic_co_learning import (
+    DemocraticCoLearningClassifier,
+    DemocraticCoLearningSpec,
+    democratic_co_learning,
+)
 from ssl_dask.self_labeled.rounds import SelfLabeled, run_rounds
 from ssl_dask.self_labeled.self_training import (
     SelfTrainingClassifier,
     SelfTrainingSpec,
     self_training,
+)
+from ssl_dask.self_labeled.tri_training import (
+    TriTrainingClassifier,
+    TriTrainingSpec,
+    tri_training,
 )
 from ssl_dask.spec_model import SpecModel
 
@@ -36,14 +48,30 @@ class Method:
 
 METHODS: Mapping[str, Method] = {
     "self_training": Method(SelfTrainingSpec, self_training),
+    "co_training": Method(CoTrainingSpec, co_training, named_views=True),
+    "tri_training": Method(TriTrainingSpec, tri_training),
+    "democratic_co_learning": Method(DemocraticCoLearningSpec, democratic_co_learning),
+    "co_forest": Method(CoForestSpec, co_forest),
 }
 
 __all__ = [
     "METHODS",
+    "CoForestClassifier",
+    "CoForestSpec",
+    "CoTrainingClassifier",
+    "CoTrainingSpec",
+    "DemocraticCoLearningClassifier",
+    "DemocraticCoLearningSpec",
     "Method",
     "SelfLabeled",
     "SelfTrainingClassifier",
     "SelfTrainingSpec",
+    "TriTrainingClassifier",
+    "TriTrainingSpec",
+    "co_forest",
+    "co_training",
+    "democratic_co_learning",
     "run_rounds",
     "self_training",
+    "tri_training",
 ]
