@@ -9,18 +9,21 @@ import pytest
 import scipy.sparse as sp
 from distributed import Client
 from sklearn.naive_bayes import GaussianNB
+from sklearn.tree import DecisionTreeClassifier
 
 from ssl_dask import CoTrainingClassifier
 from ssl_dask.errors import JobSpecError
 from ssl_dask.execution import Execution
 from ssl_dask.self_labeled import co_training
-from ssl_dask.self_labeled.co_training import joined_views, split_columns
+from ssl_dask.self_labeled.co_training import ORDER, joined_views, split_columns
 
 from .committee_case import N_CLASSES, codes_of, labels_of, made_rows, seeded_fit, views_of
 from .oracles import committees
 
 COLUMNS = {"left": slice(0, 4), "right": slice(4, 8)}
 BAYES = {"name": "gaussian_nb"}
+SHALLOW = {"name": "decision_tree", "parameters": {"max_depth": 2}}
+TREE = DecisionTreeClassifier(max_depth=2)
 
 
 @pytest.mark.parametrize("n_blocks", [1, 4])
@@ -34,15 +37,23 @@ BAYES = {"name": "gaussian_nb"}
 )
 def test_labels_of_every_round_are_the_papers(settings: dict[str, Any], n_blocks: int) -> None:
     X, _, seeds = made_rows(seed=5)
+    # The trees are equally sure of many rows.
+    estimator, learner = (GaussianNB(), BAYES) if settings["rescore"] else (TREE, SHALLOW)
     halves = [X[:, one] for one in COLUMNS.values()]
     views = views_of(X, n_blocks, COLUMNS)
     # Without k_best, how many rows a round labels depends on the number of rounds.
     ends = [5] if settings["k_best"] is None else [1, 2, 3, 4, 5]
     for end in ends:
         expected = committees.co_training(
-            halves, seeds, seeded_fit([GaussianNB()]), N_CLASSES, max_iter=end, **settings
+            halves,
+            seeds,
+            seeded_fit([estimator]),
+            N_CLASSES,
+            max_iter=end,
+            order=[committees.row_key(row, 0, ORDER) for row in range(len(X))],
+            **settings,
         )
-        found = co_training(views, labels_of(seeds), learner=BAYES, max_iter=end, **settings)
+        found = co_training(views, labels_of(seeds), learner=learner, max_iter=end, **settings)
         np.testing.assert_array_equal(codes_of(found, 2), expected.codes[-1])
     for record, votes in zip(found.records, expected.votes, strict=True):
         agreement = (votes[:, 0] == votes[:, 1])[seeds < 0].mean()

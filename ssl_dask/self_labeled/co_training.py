@@ -38,8 +38,9 @@ from ssl_dask.self_labeled.rounds import Checkpoint, OnRound, Resume, SelfLabele
 from ssl_dask.spec_model import SpecModel
 
 N_VIEWS = 2
-SPLIT = 301
-"""Purpose of randomness: part of the key that splits the features of a single view."""
+SPLIT, ORDER = 301, 302
+"""Purposes of randomness: how a single view is split, and which of equally sure rows come first."""
+ORDER_BITS = 62
 STRONG_DEPENDENCE, CHANCE = 0.3, 0.01
 """Correlation of the views' errors within classes that is told, and how sure it must be."""
 LEAST_PROBABILITY = 1e-6
@@ -80,15 +81,15 @@ class CoScores:
 
     Parameters
     ----------
-    rows
-        int64 (n,): row numbers.
+    order
+        int64 (n,), below 2**62: of rows that are equally sure, those with small ones are taken.
     codes
         int32 (n, 2): the most likely class, the first of equals.
     confidence
         float64 (n, 2): its probability.
     """
 
-    rows: Ints
+    order: Ints
     codes: npt.NDArray[np.int32]
     confidence: npt.NDArray[np.float64]
 
@@ -190,7 +191,10 @@ class CoTraining(RoundMethod):
             p = model.probabilities(self.features(view, block), block.place)
             codes[:, view] = p.argmax(axis=1)
             confidence[:, view] = p[np.arange(len(p)), codes[:, view]]
-        return CoScores(block.rows, codes, confidence)
+        # Trees and neighbours are equally sure of many rows, and files are often sorted: the first
+        # rows of a file would stand for all.
+        order = row_keys(block.rows, self.random_state, ORDER) >> np.uint64(64 - ORDER_BITS)
+        return CoScores(order.astype(np.int64), codes, confidence)
 
     def survey(self, scores: CoScores, assignment: Assignment, query: Query | None) -> CoSurvey:
         """Return histograms of the confidences of rows that a learner may label for the other."""
@@ -198,7 +202,7 @@ class CoTraining(RoundMethod):
         free = ~assignment.is_seed
         confidence, group = scores.confidence.T.ravel(), groups.T.ravel()
         if isinstance(query, CoQuery):
-            counts = query.best.survey(confidence, np.tile(scores.rows, N_VIEWS), group)
+            counts = query.best.survey(confidence, np.tile(scores.order, N_VIEWS), group)
             return CoSurvey(counts, 0, 0, query)
         agreed = int((free & (scores.codes[:, 0] == scores.codes[:, 1])).sum())
         counts = confidence_counts(confidence, group, N_VIEWS * self.n_classes)
@@ -210,7 +214,7 @@ class CoTraining(RoundMethod):
             best = BestRows.begin(survey.counts, self._wanted(state) * N_VIEWS)
             agreed, rows = survey.agreed, survey.rows
         else:
-            best = survey.query.best.refined(survey.counts, state.n_total)
+            best = survey.query.best.refined(survey.counts, 2**ORDER_BITS)
             agreed, rows = survey.query.agreed, survey.query.rows
         if not best.found:
             return CoQuery(best, agreed, rows)
@@ -228,7 +232,7 @@ class CoTraining(RoundMethod):
         groups = self._groups(scores, assignment)
         chosen = np.stack(
             [
-                taken(selection.cuts, scores.confidence[:, view], scores.rows, groups[:, view])
+                taken(selection.cuts, scores.confidence[:, view], scores.order, groups[:, view])
                 for view in range(N_VIEWS)
             ],
             axis=1,

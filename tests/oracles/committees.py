@@ -240,10 +240,12 @@ def co_training(
     threshold: float,
     rescore: bool,
     max_iter: int,
+    order: list[int],
 ) -> Rounds:
     """Blum & Mitchell 1998, table 1, each learner labelling for the other, best rows by class.
 
-    Where they name different classes only the surer one labels.
+    Where they name different classes only the surer one labels. `order` (n,) says which of rows
+    that are equally sure comes first.
     """
     free = np.flatnonzero(seeds < 0)
     shares = np.bincount(seeds[seeds >= 0], minlength=n_classes) / (seeds >= 0).sum()
@@ -269,7 +271,7 @@ def co_training(
                     and (rescore or labels[x, 1 - v] < 0)
                     and (votes[x, 0] == votes[x, 1] or p[v][x].max() > p[1 - v][x].max())
                 ]
-                for x in sorted(able, key=lambda x, v=v, c=c: (-p[v][x, c], x))[:quota]:
+                for x in sorted(able, key=lambda x, v=v, c=c: (-p[v][x, c], order[x]))[:quota]:
                     picks[v][x] = c
         before, labels = labels, labels.copy()
         if rescore:
