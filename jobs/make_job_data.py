@@ -65,7 +65,7 @@ def mnist(folder: Path) -> None:
 
 
 def http_params(folder: Path) -> None:
-    """Write 31,067 parameter values of web requests and 100 seeds drawn at random."""
+    """Write 31,067 parameter values of web requests, their shape, and 100 seeds drawn at random."""
     table = pq.read_table(folder / "http_params" / "data.parquet")
     attack = table["label"].to_numpy()
     ids = table["row_id"].to_numpy()
@@ -74,12 +74,29 @@ def http_params(folder: Path) -> None:
             "row_id": ids,
             "payload": table["payload"],
             "length": table["length"],
+            **shape_of(table["payload"].to_pylist()),
             "attack": attack,
         }
     )
     write(out, "http_params.parquet")
     rows = np.sort(np.random.default_rng(0).choice(len(ids), 100, replace=False))
     write_seeds(ids, attack, rows, "http_params_seeds.csv")
+
+
+def shape_of(payloads: list[str]) -> dict[str, np.ndarray]:
+    """Return numbers that see how a text is made, and not one of its words."""
+    symbols = ["'\"`", "<>", "/\\", "()[]{}", "=&|", ";,.:", "%#-*+"]
+    names = ["quotes", "angles", "slashes", "brackets", "operators", "stops", "marks"]
+    columns = {
+        "letters": [sum(c.isalpha() for c in text) for text in payloads],
+        "digits": [sum(c.isdigit() for c in text) for text in payloads],
+        "spaces": [sum(c.isspace() for c in text) for text in payloads],
+        "distinct_characters": [len(set(text)) for text in payloads],
+        "longest_word": [max(map(len, text.split()), default=0) for text in payloads],
+    }
+    for name, some in zip(names, symbols, strict=True):
+        columns[name] = [sum(c in some for c in text) for text in payloads]
+    return {name: np.array(values, dtype=np.int16) for name, values in columns.items()}
 
 
 def letter(folder: Path) -> None:

@@ -31,7 +31,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 def piece(X: Any, y: np.ndarray, weights: np.ndarray | None = None) -> Piece:
     w = np.ones(len(y), np.float32) if weights is None else weights.astype(np.float32)
-    return Piece(np.arange(len(y)), X, y, w)
+    return Piece(np.arange(len(y)), X, y, w, np.ones(len(y), dtype=np.bool_))
 
 
 @pytest.mark.parametrize("name", list(LEARNERS))

@@ -19,9 +19,9 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits
 
 from ssl_dask.kernels.linear_scores import dense_scores, softmax_rows, sparse_scores
+from ssl_dask.kernels.one_thread import one_thread
 
 Rows: TypeAlias = "npt.NDArray[np.float32] | sparse.csr_array"
 """Features of n rows: dense (n, d) or CSR."""
@@ -102,7 +102,7 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
             mean, scale = rows.mean(axis=0), float(np.sqrt(rows.var(axis=0).mean()))
             scaled = (rows - mean) / scale
         model = LogisticRegression(C=self.C, max_iter=self.max_iter)
-        with threadpool_limits(1), warnings.catch_warnings():
+        with one_thread(), warnings.catch_warnings():
             # Told by `converged_` instead.
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(scaled, y, sample_weight)

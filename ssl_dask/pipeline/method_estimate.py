@@ -128,14 +128,18 @@ def estimate_method(
             fitted = fit_bytes / max(4 * n_rows * min(n_features, 256), 1)
             # Folds see a sample of many rows.
             seen = 1 + spec.evaluation.folds * min(1.0, POOL_ROWS / max(n_rows, 1))
-            one = FLOPS_PER_PRODUCT * n_features * n_classes
+            learners = SELF_LABELED[name].n_learners(method)
+            one = FLOPS_PER_PRODUCT * n_features * n_classes * learners
+            models, by_learner = "the fit of a model", ""
+            if learners > 1:
+                models, by_learner = f"the fits of L = {learners} models", " L"
             return MethodEstimate(
                 0,
                 0,
                 0,
                 2 * fit_bytes,
                 rounds * seen * one * (1 + FIT_PASSES * fitted),
-                f"up to {rounds:,} rounds: N d C to score, and the fit of a model",
+                f"up to {rounds:,} rounds: N d C{by_learner} to score, and {models}",
                 f"a block of rows, and {2 * fit_bytes / 2**20:,.0f} MiB for the fit of a model",
             )
         case _:

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from ssl_dask.self_labeled.co_forest import CoForestClassifier, CoForestSpec, co_forest
+from ssl_dask.self_labeled.co_training import CoTrainingClassifier, CoTrainingSpec, co_training
+from ssl_dask.self_labeled.democratic_co_learning import (
+    DemocraticCoLearningClassifier,
+    DemocraticCoLearningSpec,
+    democratic_co_learning,
+)
 from ssl_dask.self_labeled.rounds import SelfLabeled, run_rounds
 from ssl_dask.self_labeled.self_training import (
     SelfTrainingClassifier,
     SelfTrainingSpec,
     self_training,
+)
+from ssl_dask.self_labeled.tri_training import (
+    TriTrainingClassifier,
+    TriTrainingSpec,
+    tri_training,
 )
 from ssl_dask.spec_model import SpecModel
 
@@ -27,23 +40,46 @@ class Method:
         on_round=..., checkpoint=..., resume=...)`.
     named_views
         It gets each group of features as a view of its own; else one view, "X", of all groups.
+    n_learners
+        Of a spec: models that a round fits, for the plan.
     """
 
     spec: type[SpecModel]
     run: Callable[..., SelfLabeled]
     named_views: bool = False
+    n_learners: Callable[[Any], int] = lambda spec: 1
 
 
 METHODS: Mapping[str, Method] = {
     "self_training": Method(SelfTrainingSpec, self_training),
+    "co_training": Method(CoTrainingSpec, co_training, named_views=True, n_learners=lambda spec: 2),
+    "tri_training": Method(TriTrainingSpec, tri_training, n_learners=lambda spec: 3),
+    "democratic_co_learning": Method(
+        DemocraticCoLearningSpec,
+        democratic_co_learning,
+        n_learners=lambda spec: len(spec.learners),
+    ),
+    "co_forest": Method(CoForestSpec, co_forest, n_learners=lambda spec: spec.n_estimators),
 }
 
 __all__ = [
     "METHODS",
+    "CoForestClassifier",
+    "CoForestSpec",
+    "CoTrainingClassifier",
+    "CoTrainingSpec",
+    "DemocraticCoLearningClassifier",
+    "DemocraticCoLearningSpec",
     "Method",
     "SelfLabeled",
     "SelfTrainingClassifier",
     "SelfTrainingSpec",
+    "TriTrainingClassifier",
+    "TriTrainingSpec",
+    "co_forest",
+    "co_training",
+    "democratic_co_learning",
     "run_rounds",
     "self_training",
+    "tri_training",
 ]

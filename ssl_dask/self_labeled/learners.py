@@ -24,12 +24,12 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
-from threadpoolctl import threadpool_limits
 
 from ssl_dask.errors import JobSpecError, QualityError
 from ssl_dask.kernels.aligned_batches import score_batches
 from ssl_dask.kernels.label_distributions import normalise_rows
 from ssl_dask.kernels.linear_scores import dense_scores, softmax_rows, sparse_scores
+from ssl_dask.kernels.one_thread import one_thread
 from ssl_dask.kernels.row_keys import mixed_seed
 from ssl_dask.kernels.supervised_model import SupervisedModel
 from ssl_dask.self_labeled.round_method import Piece
@@ -74,6 +74,7 @@ LEARNERS: Mapping[str, KnownLearner] = {
     "sgd": KnownLearner("sklearn.linear_model.SGDClassifier", {"loss": "log_loss"}),
     "multinomial_nb": KnownLearner("sklearn.naive_bayes.MultinomialNB"),
     "gaussian_nb": KnownLearner("sklearn.naive_bayes.GaussianNB", sparse=False),
+    "decision_tree": KnownLearner("sklearn.tree.DecisionTreeClassifier", scoring="rows"),
     "random_forest": KnownLearner("sklearn.ensemble.RandomForestClassifier", scoring="rows"),
     "hist_gradient_boosting": KnownLearner(
         "sklearn.ensemble.HistGradientBoostingClassifier",
@@ -248,7 +249,7 @@ class Learner:
                     f"{self.name} takes no weights, and the labels have some below 1",
                     hint="method.weight: 1, or another learner",
                 )
-        with threadpool_limits(1), warnings.catch_warnings():
+        with one_thread(), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             try:
                 if weights is None:
@@ -322,7 +323,7 @@ class FittedLearner:
         if self.scoring == "linear":
             some = self._linear(X)
         else:
-            with threadpool_limits(1):
+            with one_thread():
                 if self.scoring == "rows":
                     some = self.model.predict_proba(X)
                 else:
@@ -389,6 +390,7 @@ def joined_pieces(pieces: Sequence[Piece]) -> Piece:
         X,
         np.concatenate([piece.codes for piece in filled]),
         np.concatenate([piece.weights for piece in filled]),
+        np.concatenate([piece.given for piece in filled]),
     )
 
 

@@ -231,12 +231,15 @@ class Piece:
         int32 (m,).
     weights
         float32 (m,).
+    given
+        bool (m,): the seeds among them.
     """
 
     rows: Ints
     X: Any
     codes: npt.NDArray[np.int32]
     weights: npt.NDArray[np.float32]
+    given: npt.NDArray[np.bool_]
 
     def take(self, keep: npt.NDArray[np.bool_]) -> Piece:
         """Return the rows of which `keep`, bool (m,), is true."""
@@ -247,7 +250,7 @@ class Piece:
             if isinstance(self.X, Mapping)
             else self.X[keep]
         )
-        return Piece(self.rows[keep], X, self.codes[keep], self.weights[keep])
+        return Piece(self.rows[keep], X, self.codes[keep], self.weights[keep], self.given[keep])
 
 
 @dataclass
@@ -351,12 +354,15 @@ class RoundMethod(ABC):
         Columns L of an assignment: 1 where the learners share their labels.
     rescores
         Whether labels may be taken back: the rounds then do not end when all rows have one.
+    compares_learners
+        Whether `findings` is asked, with `opinions` of the hidden seeds, before the first round.
     """
 
     n_classes: int
     n_learners: int = 1
     n_columns: int = 1
     rescores: bool = False
+    compares_learners: bool = False
 
     def begin(
         self,
@@ -373,7 +379,13 @@ class RoundMethod(ABC):
         column = learner if self.n_columns > 1 else 0
         codes, weights = assignment.codes[:, column], assignment.weights[:, column]
         at = np.flatnonzero((codes != UNLABELLED) & (weights > 0.0))
-        return Piece(block.rows[at], self.features(learner, block, at), codes[at], weights[at])
+        return Piece(
+            block.rows[at],
+            self.features(learner, block, at),
+            codes[at],
+            weights[at],
+            assignment.is_seed[at],
+        )
 
     def features(self, learner: int, block: BlockRows, at: Ints) -> Any:
         """Return what `fit` gets as the features of the rows at these positions of a block."""
@@ -414,6 +426,19 @@ class RoundMethod(ABC):
     def prepared(self, state: TrackState) -> RoundMethod:
         """Return what scores the rows of a track in this round; on the client."""
         return self
+
+    def opinions(self, models: Sequence[Any], block: BlockRows) -> npt.NDArray[np.int32]:
+        """Return the class that each learner names, int32 (n, L)."""
+        raise NotImplementedError
+
+    def findings(
+        self, opinions: npt.NDArray[np.int32], truth: npt.NDArray[np.int32]
+    ) -> tuple[str, ...]:
+        """Return what a person should know of the learners, a sentence each.
+
+        `opinions` (S, L) are those of models that have not seen the seeds, `truth` (S,) the codes.
+        """
+        return ()
 
     def stop(self, state: TrackState) -> str | None:
         """Return why the rounds end, or None; asked after each round of the first track."""

@@ -133,6 +133,7 @@ class _Run:
     records: list[RoundRecord] = field(default_factory=list)
     kept_assigned: list[Delayed] = field(default_factory=list)
     kept_models: list[Delayed] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
 
 def run_rounds(
@@ -261,7 +262,17 @@ class _Rounds:
             track.state.counts = counts
         self._fit(run)
         run.kept_assigned, run.kept_models = run.assigned[0], run.models[0]
+        if self.method.compares_learners and len(self.tracks) > 1:
+            run.notes = self._compare_learners(run)
         return run
+
+    def _compare_learners(self, run: _Run) -> tuple[str, ...]:
+        """Return what the method finds in the answers of learners that know some seeds alone."""
+        judges = zip(self.tracks[1:], run.models[1:], strict=True)
+        tasks = [track.opinions(self._sent, models) for track, models in judges]
+        said = np.concatenate(self.execution.compute(tasks, FIT))
+        truth = np.concatenate([self.loss.codes[mask] for mask in self.loss.hidden])
+        return self.method.findings(said, truth)
 
     def loop(
         self,
@@ -442,6 +453,7 @@ class _Rounds:
             kept_round=kept,
             baseline_accuracy=self.loss.baseline_accuracy,
             baseline_loss=self.loss.baseline_loss,
+            notes=run.notes,
         )
 
     def _keep(self, run: _Run, checkpoint: Checkpoint) -> None:
@@ -463,6 +475,7 @@ class _Rounds:
             },
             "states": [track.state.as_dict() for track in self.tracks],
             "loss": self.loss.as_dict(),
+            "notes": list(run.notes),
         }
         self._restore(run, checkpoint(run.round, parts, meta))
 
@@ -499,6 +512,7 @@ class _Rounds:
                 )
         run = _Run([], [], round=iteration, began=time.perf_counter())
         run.records = [RoundRecord.from_dict(one) for one in meta["records"]]
+        run.notes = tuple(meta["notes"])
         stored = meta["selection"]
         run.selection = Selection(iteration, tuple(stored["thresholds"]), stored["notes"])
         self.loss.restore(meta["loss"])

@@ -17,9 +17,9 @@ import scipy.sparse as sp
 from dask import delayed
 from dask.delayed import Delayed
 from distributed import Future
-from threadpoolctl import threadpool_limits
 
 from ssl_dask.features.block_reader import add_all, merge_on_workers
+from ssl_dask.kernels.one_thread import one_thread
 from ssl_dask.kernels.row_keys import keys_below, row_keys
 from ssl_dask.labels import Labels
 from ssl_dask.self_labeled.round_method import (
@@ -224,6 +224,12 @@ class Track:
         task, block = delayed(_distributions, pure=False), self.hidden
         return task(method, len(models), block.layout, *models, *block.parts)
 
+    def opinions(self, method: Delayed, models: Sequence[Delayed]) -> Delayed:
+        """Return the task of what each learner says of the hidden seeds, int32 (n, L)."""
+        assert self.hidden is not None
+        task, block = delayed(_opinions, pure=False), self.hidden
+        return task(method, len(models), block.layout, *models, *block.parts)
+
 
 def counted(assigned: Sequence[Delayed]) -> Delayed:
     """Return the task of the summed `RoundCounts` of all blocks."""
@@ -360,14 +366,14 @@ def _labelled(
 
 
 def _fit(method: RoundMethod, learner: int, key: tuple[int, ...], *pieces: Piece) -> Any:
-    with threadpool_limits(1):
+    with one_thread():
         return method.fit(learner, pieces, key)
 
 
 def _score(
     method: RoundMethod, assigned: Assigned, n_models: int, layout: Layout, *parts: Any
 ) -> Any:
-    with threadpool_limits(1):
+    with one_thread():
         block = layout.block(parts[n_models:])
         return method.score(parts[:n_models], block, assigned.assignment)
 
@@ -383,8 +389,15 @@ def _assign(method: RoundMethod, scores: Any, assigned: Assigned, selection: Sel
 def _distributions(
     method: RoundMethod, n_models: int, layout: Layout, *parts: Any
 ) -> Distributions:
-    with threadpool_limits(1):
+    with one_thread():
         return method.distributions(parts[:n_models], layout.block(parts[n_models:]))
+
+
+def _opinions(
+    method: RoundMethod, n_models: int, layout: Layout, *parts: Any
+) -> npt.NDArray[np.int32]:
+    with one_thread():
+        return method.opinions(parts[:n_models], layout.block(parts[n_models:]))
 
 
 def _counts(assigned: Assigned) -> RoundCounts:
