@@ -27,10 +27,9 @@ from ssl_dask.kernels.edge_weights import edge_weights
 from ssl_dask.kernels.walk_sweep import Scores
 from ssl_dask.labels import Labels
 from ssl_dask.propagation.engine import MAX_ATTEMPTS, PropagationSession, Recurrence
-from ssl_dask.propagation.parts import WHAT
+from ssl_dask.propagation.parts import WHAT, WorkersChangedError
 from ssl_dask.propagation.seed_sources import SeedSources
 from ssl_dask.propagation.seeded_components import SeededComponents
-from ssl_dask.propagation.worker_parts import WorkersChangedError
 from ssl_dask.spec_model import SpecModel
 
 Values = npt.NDArray[np.float64]

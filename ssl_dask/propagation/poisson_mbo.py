@@ -31,7 +31,7 @@ from ssl_dask.propagation.engine import (
     identity_of,
 )
 from ssl_dask.propagation.graph_classifier import GraphClassifier
-from ssl_dask.propagation.parts import WHAT
+from ssl_dask.propagation.parts import WHAT, WorkersChangedError
 from ssl_dask.propagation.poisson import (
     centred_sources,
     poisson_recurrence,
@@ -41,7 +41,6 @@ from ssl_dask.propagation.prior_projection import project_blocks
 from ssl_dask.propagation.seed_sources import NodeSources, SeedSources
 from ssl_dask.propagation.seeded_components import SeededComponents
 from ssl_dask.propagation.solver import Solved
-from ssl_dask.propagation.worker_parts import WorkersChangedError
 from ssl_dask.spec_model import SpecModel
 
 N_STEPS = 40
