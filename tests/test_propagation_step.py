@@ -16,6 +16,8 @@ from ssl_dask.kernels.propagation_step import (
     SweepCounts,
     add_sources,
     count_changes,
+    plain_rows,
+    step_with_residual,
 )
 from ssl_dask.kernels.walk_sweep import SMALLEST, row_degrees, sweep, walk_rows
 from ssl_dask.propagation.part_links import NoLinks
@@ -68,6 +70,25 @@ def test_a_sweep_is_the_recurrence(
     if with_source:
         expected += 0.4 * source
     np.testing.assert_allclose(answers[0], expected[start:stop], atol=3e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("with_source", [False, True])
+def test_a_step_with_its_residual_is_two_sweeps(dtype: type, with_source: bool) -> None:
+    n, start, stop, first = 40, 3, 36, 2
+    W, rng = made_weights(5, n), np.random.default_rng(1)
+    Z, before, source = rng.normal(size=(3, n + 5, 4)).astype(dtype)
+    walk, given = walk_of(W), source if with_source else None
+    out, expected = before[: stop - start].copy(), before[: stop - start].copy()
+    left, residual = np.full_like(out, 9.0), np.zeros_like(out)
+    step_with_residual(
+        walk, plain_rows(walk), start, stop, first, Z, out, left, NUMBERS, (0.9, 0.1), given
+    )
+    sweep(walk, start, stop, first, Z, expected, 0, NUMBERS, given)
+    sweep(walk, start, stop, first, Z, residual, 0, (0.9, -1.0, 0.0, 0.1), given)
+    assert out.tobytes() == expected.tobytes()
+    np.testing.assert_array_equal(left, residual)
+    assert np.unique(out).size == out.size
 
 
 @given(
