@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssl_dask.job_spec import JobSpec
+from ssl_dask.propagation.poisson_mbo import SWEEPS_A_ROUND
 
 SWEEPS_UNTIL_REST = {0.9: 30, 0.99: 60, 1.0: 100}
 """Sweeps of Chebyshev iteration until labels rest, by the alpha up to which they are enough; as
 many are usual for conjugate gradients with few seeds."""
 HELD_BYTES_PER_NODE = 40
 ADSORPTION_SWEEPS = 60
-MBO_SWEEPS_PER_ROUND = 40
 ENSEMBLE_SWEEPS = 150
 ENSEMBLE_VECTORS = 8
 KMEANS_PASSES = 10
@@ -75,7 +75,7 @@ def estimate_method(
         case "label_propagation" | "poisson":
             return _on_graph(sweeps_for(1.0), K, vectors=4, size=8)
         case "poisson_mbo":
-            sweeps = sweeps_for(1.0) + MBO_SWEEPS_PER_ROUND * method.n_rounds
+            sweeps = sweeps_for(1.0) + SWEEPS_A_ROUND * method.n_rounds
             return _on_graph(sweeps, K, vectors=4, size=8)
         case "modified_adsorption":
             # Each fold is a solve of its own, one after the other.
