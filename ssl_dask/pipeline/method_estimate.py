@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssl_dask.job_spec import JobSpec
+from ssl_dask.propagation.poisson_mbo import SWEEPS_A_ROUND
 from ssl_dask.self_labeled import METHODS as SELF_LABELED
 from ssl_dask.self_labeled.rounds import FIT_BYTES, POOL_ROWS
 
@@ -14,7 +15,6 @@ SWEEPS_UNTIL_REST = {0.9: 30, 0.99: 60, 1.0: 100}
 many are usual for conjugate gradients with few seeds."""
 HELD_BYTES_PER_NODE = 40
 ADSORPTION_SWEEPS = 60
-MBO_SWEEPS_PER_ROUND = 40
 ENSEMBLE_SWEEPS = 150
 ENSEMBLE_VECTORS = 8
 KMEANS_PASSES = 10
@@ -83,7 +83,7 @@ def estimate_method(
         case "harmonic_regression":
             return _on_graph(sweeps_for(1.0), groups, vectors=4, size=8)
         case "poisson_mbo":
-            sweeps = sweeps_for(1.0) + MBO_SWEEPS_PER_ROUND * method.n_rounds
+            sweeps = sweeps_for(1.0) + SWEEPS_A_ROUND * method.n_rounds
             return _on_graph(sweeps, K, vectors=4, size=8)
         case "modified_adsorption":
             # Each fold is a solve of its own, one after the other.

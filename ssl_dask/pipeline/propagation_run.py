@@ -27,7 +27,7 @@ from ssl_dask.propagation.class_shares import expected_rows
 from ssl_dask.propagation.collapse_answers import answers_to
 from ssl_dask.propagation.ensemble_run import SeedClassifier
 from ssl_dask.propagation.graph_ensemble import logistic_regression
-from ssl_dask.propagation.worker_parts import WorkersChangedError
+from ssl_dask.propagation.parts import WorkersChangedError
 from ssl_dask.spec_model import SpecModel
 from ssl_dask.storage.checkpoint import Checkpoints, load_block, save_block
 

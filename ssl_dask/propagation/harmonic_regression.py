@@ -37,10 +37,9 @@ from ssl_dask.propagation.engine import (
     Resume,
     identity_of,
 )
-from ssl_dask.propagation.parts import WHAT
+from ssl_dask.propagation.parts import WHAT, WorkersChangedError
 from ssl_dask.propagation.seed_sources import NodeSources, SeedSources
 from ssl_dask.propagation.seeded_components import SeededComponents
-from ssl_dask.propagation.worker_parts import WorkersChangedError
 from ssl_dask.round_record import RoundRecord
 from ssl_dask.spec_model import SpecModel
 
