@@ -1,7 +1,8 @@
 """Make the small data sets that ship with the jobs from the public copies they come from.
 
-Usage: python jobs/make_job_data.py FOLDER   (FOLDER holds mnist/, http_params/ and letter/, each
-with data.parquet). The result is the same each time: the seeds are drawn from fixed generators.
+Usage: python jobs/make_job_data.py FOLDER   (FOLDER holds mnist/, http_params/, letter/ and
+ad_spambase/, each with data.parquet). The result is the same each time: the seeds are drawn from
+fixed generators.
 """
 
 from __future__ import annotations
@@ -109,6 +110,17 @@ def letter(folder: Path) -> None:
     write_seeds(ids, names, draw_per_class(names, 10, seed=0), "letter_seeds.csv")
 
 
+def spambase(folder: Path) -> None:
+    """Write 4,207 e-mails as 57 numbers each, and 20 seeds: 10 spam and 10 not."""
+    table = pq.read_table(folder / "ad_spambase" / "data.parquet")
+    spam = table["label"].to_numpy()
+    ids = table["row_id"].to_numpy()
+    numbers = np.stack(table["features"].to_numpy(zero_copy_only=False)).astype(np.float32)
+    columns = {f"x{j}": numbers[:, j] for j in range(numbers.shape[1])}
+    write(pa.table({"row_id": ids, **columns, "spam": spam}), "spambase.parquet")
+    write_seeds(ids, spam, draw_per_class(spam, 10, seed=0), "spambase_seeds.csv")
+
+
 def iris() -> None:
     """Write scikit-learn's iris and a column of seed labels: about one row in ten keeps its own."""
     data = load_iris()
@@ -159,5 +171,6 @@ if __name__ == "__main__":
     mnist(source)
     http_params(source)
     letter(source)
+    spambase(source)
     iris()
     diabetes()

@@ -1,0 +1,52 @@
+"""Newton's method for two classes, against scikit-learn's solver on the same problem."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from ssl_dask.kernels.binary_logistic import fit_binary
+from ssl_dask.kernels.supervised_model import SupervisedModel
+
+
+def rows(n: int, d: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(2)
+    X = (random.normal(size=(n, d)) * np.arange(1, d + 1) + 3.0).astype(np.float32)
+    y = X @ random.normal(size=d) + random.normal(size=n) * 4 > 2.0
+    return X, y
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("C", [0.01, 1.0, 100.0])
+def test_same_coefficients_as_scikit_learn(C: float, weighted: bool) -> None:
+    X, y = rows(20_000)
+    weights = np.random.default_rng(0).random(len(y)) if weighted else None
+    found = fit_binary(X, y, weights, C, 100)
+    assert found.converged
+    scale = float(np.sqrt(X.astype(float).var(axis=0).mean()))
+    centred = (X - X.mean(axis=0, dtype=float)) / scale
+    theirs = LogisticRegression(C=C, tol=1e-10, max_iter=1000).fit(centred, y, weights)
+    np.testing.assert_allclose(found.coef * scale, theirs.coef_[0], rtol=1e-3, atol=1e-4)
+    p = 1.0 / (1.0 + np.exp(-(X @ found.coef + found.intercept)))
+    np.testing.assert_allclose(p, theirs.predict_proba(centred)[:, 1], atol=1e-4)
+    assert 0.1 < p.std() < 0.49
+
+
+def test_rows_that_a_line_tells_apart_still_end() -> None:
+    X, _ = rows(3000)
+    found = fit_binary(X, X[:, 0] > 3.0, None, 1e4, 100)
+    assert found.converged
+    assert np.isfinite(found.coef).all()
+    assert ((X @ found.coef + found.intercept > 0) == (X[:, 0] > 3.0)).mean() > 0.99
+
+
+def test_the_supervised_model_says_the_same_either_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = rows(20_000)
+    codes = np.where(y, 4, 1).astype(np.int32)
+    long = SupervisedModel(6).fit(X, codes).predict_proba(X)
+    monkeypatch.setattr("ssl_dask.kernels.supervised_model.FEWEST_ROWS", 10**9)
+    short = SupervisedModel(6).fit(X, codes).predict_proba(X)
+    np.testing.assert_allclose(long, short, atol=2e-3)
+    assert (long.argmax(axis=1) == short.argmax(axis=1)).mean() > 0.999
+    assert set(np.unique(long.argmax(axis=1))) == {1, 4}

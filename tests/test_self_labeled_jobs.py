@@ -1,0 +1,91 @@
+"""Jobs that label in rounds: the whole way, and what the command line says of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import Client
+
+from ssl_dask.errors import JobSpecError
+from ssl_dask.job_spec import resolve_job
+from ssl_dask.pipeline import plan_job, run_job, validate_job
+from ssl_dask.report.html_page import render_page
+from ssl_dask.report.run_report import RunReport
+from tests.made_job import Heard, answer, assert_useful, made_job, made_rows, write_rows
+
+COMPLEMENT = "sklearn.naive_bayes.ComplementNB"
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_rows(tmp_path_factory.mktemp("rows") / "rows", made_rows())
+
+
+def rounds_job(rows: Path, out: Path, **method: Any) -> dict[str, Any]:
+    method = {"name": "self_training", "criterion": "k_best", "k_best": 60, "max_iter": 3} | method
+    words = {"words": {"text": "text", "n_features": 1024}}
+    return made_job(rows, out, graph=None, features=words, method=method)
+
+
+def test_a_job_labels_in_rounds_and_tells_of_them(
+    rows: Path, tmp_path: Path, cluster_client: Client
+) -> None:
+    heard = Heard()
+    job = rounds_job(rows, tmp_path / "out", patience=None)
+    result = run_job(job, client=cluster_client, listener=heard)
+    assert_useful(result.path)
+    assert "self_labeled" in heard.stages
+    assert "graph" not in heard.stages
+    assert [one["iteration"] for one in heard.named("checkpoint_written")] == [1, 2, 3]
+    method = result.report.method
+    assert next(sum(one.labeled or ()) for one in method.rounds) == 60
+    assert method.self_labeled is not None
+    assert method.self_labeled.kept_round == 3
+    assert 0.3 < (method.self_labeled.baseline_accuracy or 0.0) <= 1.0
+    assert set(result.report.decision.sources) == {"seed", "self_trained"}
+    again = RunReport.from_json(result.report.to_json())
+    assert again.method.rounds == method.rounds
+    page = render_page(again)
+    assert "What each round did" in page
+    assert "the seeds alone" in page
+
+    blocks = rounds_job(rows, tmp_path / "blocks", patience=None)
+    blocks["input"]["block_rows"] = 50
+    assert answer(run_job(blocks, client=cluster_client).path) == answer(result.path)
+
+
+def test_what_hidden_seeds_speak_against_is_not_taken(
+    rows: Path, tmp_path: Path, cluster_client: Client
+) -> None:
+    # A threshold that no row passes: nothing is learned, and the seeds alone answer.
+    job = rounds_job(rows, tmp_path / "out", criterion="threshold", threshold=0.999)
+    result = run_job(job, client=cluster_client)
+    assert set(result.report.decision.sources) == {"seed", "supervised"}
+    assert any("seeds alone" in text for text in result.report.warnings)
+
+
+def test_plan_and_schema_know_the_method(rows: Path, tmp_path: Path) -> None:
+    told = dict(plan_job(resolve_job(rounds_job(rows, tmp_path / "out"))))
+    assert told["method"].startswith("self_training: up to 3 rounds")
+    assert "graph" not in told
+    with pytest.raises(JobSpecError, match="uses no graph"):
+        resolve_job({**rounds_job(rows, tmp_path / "out"), "graph": {"n_neighbors": 5}})
+    with pytest.raises(JobSpecError, match="did you mean 'threshold'"):
+        resolve_job(rounds_job(rows, tmp_path / "out", treshold=0.5))
+    with pytest.raises(JobSpecError, match="did you mean 'random_forest'"):
+        resolve_job(rounds_job(rows, tmp_path / "out", learner={"name": "random_forrest"}))
+
+
+def test_classes_of_other_modules_must_be_trusted(
+    rows: Path, tmp_path: Path, cluster_client: Client
+) -> None:
+    job = rounds_job(rows, tmp_path / "out", learner={"name": COMPLEMENT}, max_iter=1)
+    spec = resolve_job(job)
+    for use in (validate_job, plan_job, run_job):
+        with pytest.raises(JobSpecError, match="--trust-module sklearn"):
+            use(spec)
+    assert validate_job(spec, schema_only=True, trust_modules=["sklearn"])
+    result = run_job(spec, client=cluster_client, trust_modules=["sklearn"])
+    assert_useful(result.path)
