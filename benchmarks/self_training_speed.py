@@ -41,6 +41,8 @@ def make_block(start: int, n_rows: int, n_features: int) -> np.ndarray:
     shape = np.random.default_rng(7)
     mixing = shape.normal(size=(n_features, n_features)) / np.sqrt(n_features)
     mixing *= np.exp(shape.normal(size=n_features))
+    # The mean variance is 1, so that the penalty means the same to both.
+    mixing /= np.sqrt((mixing**2).sum() / n_features)
     line = shape.normal(size=n_features)
     random = np.random.default_rng([11, start])
     Z = random.normal(size=(n_rows, n_features))

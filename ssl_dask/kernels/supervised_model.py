@@ -21,7 +21,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from ssl_dask.kernels.binary_logistic import FEWEST_ROWS, MOST_FEATURES, fit_binary
-from ssl_dask.kernels.linear_scores import dense_scores, softmax_rows, sparse_scores
+from ssl_dask.kernels.linear_scores import (
+    binary_probabilities,
+    dense_scores,
+    softmax_rows,
+    sparse_scores,
+)
 from ssl_dask.kernels.one_thread import one_thread
 
 Rows: TypeAlias = "npt.NDArray[np.float32] | sparse.csr_array"
@@ -143,8 +148,17 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
 
         Costs 16 n C bytes besides the block, and n m K multiplications.
         """
+        if len(self.seen_) == 2 and len(self.features_) == X.shape[1] and not sparse.issparse(X):
+            # The first of two classes has coefficients of 0.
+            rows = np.ascontiguousarray(X, dtype=np.float32)
+            line = np.ascontiguousarray(self.coef_[:, 1] - self.coef_[:, 0])
+            some = binary_probabilities(rows, line, self.intercept_[1] - self.intercept_[0])
+            if self.n_classes == 2:
+                return some
+        else:
+            some = softmax_rows(self._scores(X))
         probabilities = np.zeros((X.shape[0], self.n_classes), dtype=np.float32)
-        probabilities[:, self.seen_] = softmax_rows(self._scores(X))
+        probabilities[:, self.seen_] = some
         return probabilities
 
     def predict(self, X: Rows) -> npt.NDArray[np.int64]:

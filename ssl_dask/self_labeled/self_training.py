@@ -91,7 +91,7 @@ class SelfScores:
         float64 (n,): its probability.
     units
         int64 (C + 1,): sums over the rows that are no seeds of the probabilities of each class and
-        of the confidence, in units of 2**-30.
+        of the confidence, in units of 2**-30; zeros unless thresholds adapt.
     """
 
     rows: Ints
@@ -202,11 +202,11 @@ class SelfTraining(RoundMethod):
             p = tempered(p, self.temperature)
         codes = p.argmax(axis=1)
         confidence = np.minimum(p[np.arange(len(codes)), codes].astype(np.float64), 1.0)
-        free = ~assignment.is_seed
-        units = np.append(
-            np.rint(p[free] * UNITS).astype(np.int64).sum(axis=0),
-            np.rint(confidence[free] * UNITS).astype(np.int64).sum(),
-        )
+        units = np.zeros(self.n_classes + 1, dtype=np.int64)
+        if self.criterion == "adaptive":
+            free = ~assignment.is_seed
+            units[:-1] = np.rint(p[free] * UNITS).astype(np.int64).sum(axis=0)
+            units[-1] = np.rint(confidence[free] * UNITS).astype(np.int64).sum()
         return SelfScores(block.rows, codes.astype(np.int32), confidence, units)
 
     def _group(
