@@ -111,3 +111,12 @@ def test_letter_gets_20_000_rows_from_260(tmp_path: Path) -> None:
     assert len(read_parts(ended.path)) == 20_000
     assert unlabelled(report) > 0.6
     assert len(report["seeds"]["classes"]) == 26
+
+
+def test_spambase_is_not_behind_its_labels_alone(tmp_path: Path) -> None:
+    ended, report = run("spambase", tmp_path)
+    assert len(read_parts(ended.path)) == 4_207
+    assert report["method"]["rounds"]
+    baseline = report["evaluation"]["baseline_truth"]["unlabelled"]["accuracy_all"]["value"]
+    assert unlabelled(report) >= baseline - 0.005
+    assert baseline > 0.7
