@@ -167,7 +167,8 @@ def main() -> None:
     # The kernels are compiled before the clock runs.
     learner = learner_of(LearnerSpec())
     small = make_block(0, 100, args.features)
-    piece = Piece(np.arange(100), features(small), small[:, -1].astype(np.int32), np.ones(100))
+    codes = small[:, -1].astype(np.int32)
+    piece = Piece(np.arange(100), features(small), codes, np.ones(100), np.ones(100, bool))
     learner.fit([piece], 2, (0,)).probabilities(features(small))
     results = {"ssl_dask": ours(args)}
     if not args.no_peer:
