@@ -68,9 +68,9 @@ class CoTrainingSpec(SpecModel):
     stay, as in the paper."""
     max_iter: Annotated[int, Field(ge=1)] = 10
     """Most rounds."""
-    patience: Annotated[int, Field(ge=1)] | None = 3
+    patience: Annotated[int, Field(ge=1)] | None = 10
     """Rounds without a lower loss on hidden seeds after which the rounds end, and the answer is
-    that of the best; null: the last round answers."""
+    that of the best; null: the last round answers. The first rounds often lose a little."""
     random_state: Annotated[int, Field(ge=0)] = 0
     """Of the split of the features, and of learners that are random."""
 
@@ -313,7 +313,7 @@ def split_columns(n_columns: int, random_state: int) -> tuple[Ints, Ints]:
     if n_columns < N_VIEWS:
         raise JobSpecError(
             f"co-training needs two views, and {n_columns} feature cannot be split",
-            hint="name two groups of features in method.views",
+            hint="name two groups of features in method.view_names",
         )
     order = np.argsort(row_keys(np.arange(n_columns), random_state, SPLIT), kind="stable")
     half = (n_columns + 1) // 2
@@ -351,7 +351,7 @@ def co_training(
     threshold: float = 0.5,
     rescore: bool = True,
     max_iter: int = 10,
-    patience: int | None = 3,
+    patience: int | None = 10,
     random_state: int = 0,
     sample_weight: npt.NDArray[np.float64] | None = None,
     hidden: Sequence[npt.NDArray[np.bool_]] = (),
@@ -487,7 +487,7 @@ class CoTrainingClassifier(RoundClassifier):
         threshold: float = 0.5,
         rescore: bool = True,
         max_iter: int = 10,
-        patience: int | None = 3,
+        patience: int | None = 10,
         n_folds: int = 5,
         random_state: int = 0,
         client: Client | None = None,
@@ -518,6 +518,8 @@ class CoTrainingClassifier(RoundClassifier):
     def _views(self, rows: Any, execution: Execution) -> tuple[dict[str, da.Array], dict]:
         views, present = super()._views(rows, execution)
         if self.view_columns is None:
+            if rows.shape[1] < N_VIEWS:
+                raise ValueError(f"n_features = {rows.shape[1]}: two views need 2 features at least")
             return views, present
         (X,) = views.values()
         for columns in self.view_columns:
