@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from distributed import Client
+from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from ssl_dask import (
@@ -29,7 +30,7 @@ FAILED = {
     "check_non_transformer_estimators_n_iter": "with no row to label there is no round",
     "check_classifiers_classes": "-1 is unlabelled; scikit-learn knows it of some names only",
 }
-THREE = ["decision_tree", "logistic_regression", "knn"]
+THREE = ["decision_tree", "logistic_regression", DecisionTreeClassifier(max_depth=2)]
 CLASSIFIERS = [
     TriTrainingClassifier("decision_tree", n_folds=2),
     DemocraticCoLearningClassifier(THREE, n_folds=0),

@@ -519,7 +519,9 @@ class CoTrainingClassifier(RoundClassifier):
         views, present = super()._views(rows, execution)
         if self.view_columns is None:
             if rows.shape[1] < N_VIEWS:
-                raise ValueError(f"n_features = {rows.shape[1]}: two views need 2 features at least")
+                raise ValueError(
+                    f"n_features = {rows.shape[1]}: two views need 2 features at least"
+                )
             return views, present
         (X,) = views.values()
         for columns in self.view_columns:
