@@ -111,3 +111,11 @@ def test_letter_gets_20_000_rows_from_260(tmp_path: Path) -> None:
     assert len(read_parts(ended.path)) == 20_000
     assert unlabelled(report) > 0.6
     assert len(report["seeds"]["classes"]) == 26
+
+
+def test_two_views_of_web_requests_label_for_each_other(tmp_path: Path) -> None:
+    _, report = run("http_two_views", tmp_path)
+    rounds = report["method"]["rounds"]
+    agreement = [one["notes"]["agreement"] for one in rounds]
+    assert agreement[-1] > agreement[0] > 0.5
+    assert unlabelled(report) > 0.94

@@ -18,6 +18,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.kernels.confidence_histogram import confidence_counts
 from ssl_dask.kernels.error_dependence import error_dependence
 from ssl_dask.kernels.row_keys import row_keys
+from ssl_dask.kernels.two_views import joined_views, split_columns
 from ssl_dask.labels import UNLABELLED, Labels
 from ssl_dask.self_labeled.best_rows import BestRows, Cut, taken
 from ssl_dask.self_labeled.learners import FittedLearner, Learner, LearnerSpec, learner_of
@@ -38,13 +39,11 @@ from ssl_dask.self_labeled.rounds import Checkpoint, OnRound, Resume, SelfLabele
 from ssl_dask.spec_model import SpecModel
 
 N_VIEWS = 2
-SPLIT, ORDER = 301, 302
-"""Purposes of randomness: how a single view is split, and which of equally sure rows come first."""
+ORDER = 302
+"""Purpose of randomness: which of equally sure rows come first."""
 ORDER_BITS = 62
 STRONG_DEPENDENCE, CHANCE = 0.3, 0.01
 """Correlation of the views' errors within classes that is told, and how sure it must be."""
-LEAST_PROBABILITY = 1e-6
-"""What a view that rules a class out leaves to it, so that the other view is still heard."""
 
 
 class CoTrainingSpec(SpecModel):
@@ -300,44 +299,6 @@ class CoTraining(RoundMethod):
         seeds = state.class_seeds
         shares = seeds / max(int(seeds.sum()), 1)
         return [max(round(k * share), 1) if share else 0 for share in shares.tolist()]
-
-
-def split_columns(n_columns: int, random_state: int) -> tuple[Ints, Ints]:
-    """Return two halves of the columns, int64 ascending, drawn at random.
-
-    Raises
-    ------
-    JobSpecError
-        There are fewer than two columns.
-    """
-    if n_columns < N_VIEWS:
-        raise JobSpecError(
-            f"co-training needs two views, and {n_columns} feature cannot be split",
-            hint="name two groups of features in method.view_names",
-        )
-    order = np.argsort(row_keys(np.arange(n_columns), random_state, SPLIT), kind="stable")
-    half = (n_columns + 1) // 2
-    return np.sort(order[:half]), np.sort(order[half:])
-
-
-def joined_views(probabilities: Sequence[npt.NDArray[np.floating]]) -> Distributions:
-    """Return what views that are independent given the class say together, float32 (n, C).
-
-    Parameters
-    ----------
-    probabilities
-        (n, C) of each view. Their product, as in the paper, is taken to the root of their number:
-        the same order of the classes, and no more sure than the views are.
-    """
-    logs: Any = 0.0
-    for one in probabilities:
-        logs = logs + np.log(np.maximum(one, LEAST_PROBABILITY, dtype=np.float64))
-    logs = logs / len(probabilities)
-    shares = np.exp(logs - logs.max(axis=1, keepdims=True))
-    total = np.zeros(len(shares))
-    for column in shares.T:
-        total += column
-    return (shares / total[:, None]).astype(np.float32)
 
 
 def co_training(
