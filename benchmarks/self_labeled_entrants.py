@@ -26,7 +26,7 @@ from ssl_dask import (
     TriTrainingClassifier,
 )
 from ssl_dask.kernels.supervised_model import SupervisedModel
-from ssl_dask.self_labeled.co_training import split_columns
+from ssl_dask.kernels.two_views import split_columns
 
 Run = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 

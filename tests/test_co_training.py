@@ -14,8 +14,9 @@ from sklearn.tree import DecisionTreeClassifier
 from ssl_dask import CoTrainingClassifier
 from ssl_dask.errors import JobSpecError
 from ssl_dask.execution import Execution
+from ssl_dask.kernels.two_views import joined_views, split_columns
 from ssl_dask.self_labeled import co_training
-from ssl_dask.self_labeled.co_training import ORDER, joined_views, split_columns
+from ssl_dask.self_labeled.co_training import ORDER
 
 from .committee_case import N_CLASSES, codes_of, labels_of, made_rows, seeded_fit, views_of
 from .oracles import committees

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from distributed import Client
+from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from ssl_dask import (
@@ -26,9 +27,10 @@ WEIGHTS = "rows without weight are still labelled; samples and bounds count rows
 FAILED = {
     "check_sample_weight_equivalence_on_dense_data": WEIGHTS,
     "check_sample_weight_equivalence_on_sparse_data": WEIGHTS,
+    "check_non_transformer_estimators_n_iter": "with no row to label there is no round",
     "check_classifiers_classes": "-1 is unlabelled; scikit-learn knows it of some names only",
 }
-THREE = ["gaussian_nb", "decision_tree", "logistic_regression"]
+THREE = ["decision_tree", "logistic_regression", DecisionTreeClassifier(max_depth=2)]
 CLASSIFIERS = [
     TriTrainingClassifier("decision_tree", n_folds=2),
     DemocraticCoLearningClassifier(THREE, n_folds=0),
@@ -57,6 +59,5 @@ def test_arrays_of_any_kind_give_the_same(model: Any, cluster_client: Client) ->
     assert isinstance(there.label_distributions_, da.Array)
     np.testing.assert_array_equal(cluster_client.compute(there.label_distributions_).result(), F)
     np.testing.assert_array_equal(cluster_client.compute(there.transduction_).result(), labels)
-    if "gaussian_nb" not in (model.get_params().get("estimators") or ()):
-        sparse = model.__sklearn_clone__().fit(sp.csr_array(X), seeds)
-        assert (sparse.predict(sp.csr_array(X)) == here.predict(X)).mean() > 0.9
+    sparse = model.__sklearn_clone__().fit(sp.csr_array(X), seeds)
+    assert (sparse.predict(sp.csr_array(X)) == here.predict(X)).mean() > 0.9

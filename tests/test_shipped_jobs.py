@@ -120,3 +120,11 @@ def test_spambase_is_not_behind_its_labels_alone(tmp_path: Path) -> None:
     baseline = report["evaluation"]["baseline_truth"]["unlabelled"]["accuracy_all"]["value"]
     assert unlabelled(report) >= baseline - 0.005
     assert baseline > 0.7
+
+
+def test_two_views_of_web_requests_label_for_each_other(tmp_path: Path) -> None:
+    _, report = run("http_two_views", tmp_path)
+    rounds = report["method"]["rounds"]
+    agreement = [one["notes"]["agreement"] for one in rounds]
+    assert agreement[-1] > agreement[0] > 0.5
+    assert unlabelled(report) > 0.94

@@ -18,6 +18,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.kernels.confidence_histogram import confidence_counts
 from ssl_dask.kernels.error_dependence import error_dependence
 from ssl_dask.kernels.row_keys import row_keys
+from ssl_dask.kernels.two_views import joined_views, split_columns
 from ssl_dask.labels import UNLABELLED, Labels
 from ssl_dask.self_labeled.best_rows import BestRows, Cut, taken
 from ssl_dask.self_labeled.learners import FittedLearner, Learner, LearnerSpec, learner_of
@@ -38,13 +39,11 @@ from ssl_dask.self_labeled.rounds import Checkpoint, OnRound, Resume, SelfLabele
 from ssl_dask.spec_model import SpecModel
 
 N_VIEWS = 2
-SPLIT, ORDER = 301, 302
-"""Purposes of randomness: how a single view is split, and which of equally sure rows come first."""
+ORDER = 302
+"""Purpose of randomness: which of equally sure rows come first."""
 ORDER_BITS = 62
 STRONG_DEPENDENCE, CHANCE = 0.3, 0.01
 """Correlation of the views' errors within classes that is told, and how sure it must be."""
-LEAST_PROBABILITY = 1e-6
-"""What a view that rules a class out leaves to it, so that the other view is still heard."""
 
 
 class CoTrainingSpec(SpecModel):
@@ -68,9 +67,9 @@ class CoTrainingSpec(SpecModel):
     stay, as in the paper."""
     max_iter: Annotated[int, Field(ge=1)] = 10
     """Most rounds."""
-    patience: Annotated[int, Field(ge=1)] | None = 3
+    patience: Annotated[int, Field(ge=1)] | None = 10
     """Rounds without a lower loss on hidden seeds after which the rounds end, and the answer is
-    that of the best; null: the last round answers."""
+    that of the best; null: the last round answers. The first rounds often lose a little."""
     random_state: Annotated[int, Field(ge=0)] = 0
     """Of the split of the features, and of learners that are random."""
 
@@ -302,44 +301,6 @@ class CoTraining(RoundMethod):
         return [max(round(k * share), 1) if share else 0 for share in shares.tolist()]
 
 
-def split_columns(n_columns: int, random_state: int) -> tuple[Ints, Ints]:
-    """Return two halves of the columns, int64 ascending, drawn at random.
-
-    Raises
-    ------
-    JobSpecError
-        There are fewer than two columns.
-    """
-    if n_columns < N_VIEWS:
-        raise JobSpecError(
-            f"co-training needs two views, and {n_columns} feature cannot be split",
-            hint="name two groups of features in method.views",
-        )
-    order = np.argsort(row_keys(np.arange(n_columns), random_state, SPLIT), kind="stable")
-    half = (n_columns + 1) // 2
-    return np.sort(order[:half]), np.sort(order[half:])
-
-
-def joined_views(probabilities: Sequence[npt.NDArray[np.floating]]) -> Distributions:
-    """Return what views that are independent given the class say together, float32 (n, C).
-
-    Parameters
-    ----------
-    probabilities
-        (n, C) of each view. Their product, as in the paper, is taken to the root of their number:
-        the same order of the classes, and no more sure than the views are.
-    """
-    logs: Any = 0.0
-    for one in probabilities:
-        logs = logs + np.log(np.maximum(one, LEAST_PROBABILITY, dtype=np.float64))
-    logs = logs / len(probabilities)
-    shares = np.exp(logs - logs.max(axis=1, keepdims=True))
-    total = np.zeros(len(shares))
-    for column in shares.T:
-        total += column
-    return (shares / total[:, None]).astype(np.float32)
-
-
 def co_training(
     views: Mapping[str, da.Array],
     labels: Labels,
@@ -351,7 +312,7 @@ def co_training(
     threshold: float = 0.5,
     rescore: bool = True,
     max_iter: int = 10,
-    patience: int | None = 3,
+    patience: int | None = 10,
     random_state: int = 0,
     sample_weight: npt.NDArray[np.float64] | None = None,
     hidden: Sequence[npt.NDArray[np.bool_]] = (),
@@ -487,7 +448,7 @@ class CoTrainingClassifier(RoundClassifier):
         threshold: float = 0.5,
         rescore: bool = True,
         max_iter: int = 10,
-        patience: int | None = 3,
+        patience: int | None = 10,
         n_folds: int = 5,
         random_state: int = 0,
         client: Client | None = None,
@@ -518,6 +479,10 @@ class CoTrainingClassifier(RoundClassifier):
     def _views(self, rows: Any, execution: Execution) -> tuple[dict[str, da.Array], dict]:
         views, present = super()._views(rows, execution)
         if self.view_columns is None:
+            if rows.shape[1] < N_VIEWS:
+                raise ValueError(
+                    f"n_features = {rows.shape[1]}: two views need 2 features at least"
+                )
             return views, present
         (X,) = views.values()
         for columns in self.view_columns:

@@ -66,9 +66,9 @@ class DemocraticCoLearningSpec(SpecModel):
     paper."""
     max_iter: Annotated[int, Field(ge=1)] = 30
     """Most rounds; most often the bound on wrong labels ends them after a few."""
-    patience: Annotated[int, Field(ge=1)] | None = 3
+    patience: Annotated[int, Field(ge=1)] | None = 10
     """Rounds without a lower loss on hidden seeds after which the rounds end, and the answer is
-    that of the best; null: the last round answers."""
+    that of the best; null: the last round answers. The first rounds often lose a little."""
     random_state: Annotated[int, Field(ge=0)] = 0
     """Of samples, and of learners that are random."""
 
@@ -269,7 +269,7 @@ def democratic_co_learning(
     confidence: float = 0.95,
     voting: str = "soft",
     max_iter: int = 30,
-    patience: int | None = 3,
+    patience: int | None = 10,
     random_state: int = 0,
     sample_weight: npt.NDArray[np.float64] | None = None,
     hidden: Sequence[npt.NDArray[np.bool_]] = (),
@@ -352,7 +352,7 @@ class DemocraticCoLearningClassifier(RoundClassifier):
         confidence: float = 0.95,
         voting: str = "soft",
         max_iter: int = 30,
-        patience: int | None = 3,
+        patience: int | None = 10,
         n_folds: int = 5,
         random_state: int = 0,
         client: Client | None = None,

@@ -237,6 +237,7 @@ class Learner:
             The learner takes no weights, no sparse rows, or there are too few rows for it.
         """
         piece = joined_pieces(pieces)
+        X = _short_indices(piece.X)
         seen = np.unique(piece.codes).astype(np.int64)
         if len(seen) == 1:
             return FittedLearner(None, seen, n_classes, "rows", self.name)
@@ -253,9 +254,9 @@ class Learner:
             warnings.simplefilter("ignore", ConvergenceWarning)
             try:
                 if weights is None:
-                    model.fit(piece.X, piece.codes)
+                    model.fit(X, piece.codes)
                 else:
-                    model.fit(piece.X, piece.codes, sample_weight=weights)
+                    model.fit(X, piece.codes, sample_weight=weights)
             except (TypeError, ValueError) as error:
                 raise QualityError(
                     f"{self.name} could not be fitted on {len(piece.codes):,} rows of"
@@ -324,10 +325,11 @@ class FittedLearner:
             some = self._linear(X)
         else:
             with one_thread():
+                rows = _short_indices(X)
                 if self.scoring == "rows":
-                    some = self.model.predict_proba(X)
+                    some = self.model.predict_proba(rows)
                 else:
-                    some = score_batches(self.model.predict_proba, X, place)
+                    some = score_batches(self.model.predict_proba, rows, place)
                     if some.dtype == np.float32:
                         # Naive Bayes in float32 is off by a percent where it is most certain.
                         some = normalise_rows(some)
@@ -392,6 +394,14 @@ def joined_pieces(pieces: Sequence[Piece]) -> Piece:
         np.concatenate([piece.weights for piece in filled]),
         np.concatenate([piece.given for piece in filled]),
     )
+
+
+def _short_indices(X: Any) -> Any:
+    """Return CSR rows with the 32-bit indices that trees insist on; other rows as they are."""
+    if not sp.issparse(X) or X.indices.dtype == np.int32 or X.nnz > np.iinfo(np.int32).max:
+        return X
+    short = (X.indices.astype(np.int32), X.indptr.astype(np.int32))
+    return sp.csr_array((X.data, *short), shape=X.shape)
 
 
 @cache

@@ -69,9 +69,9 @@ class TriTrainingSpec(SpecModel):
     """How the three answer together: mean of their probabilities, or votes as in the paper."""
     max_iter: Annotated[int, Field(ge=1)] = 30
     """Most rounds; most often the error bound ends them after a few."""
-    patience: Annotated[int, Field(ge=1)] | None = 3
+    patience: Annotated[int, Field(ge=1)] | None = 10
     """Rounds without a lower loss on hidden seeds after which the rounds end, and the answer is
-    that of the best; null: the last round answers."""
+    that of the best; null: the last round answers. The first rounds often lose a little."""
     random_state: Annotated[int, Field(ge=0)] = 0
     """Of samples, and of learners that are random."""
 
@@ -354,7 +354,7 @@ def tri_training(
     learner: LearnerSpec | Learner | Mapping[str, Any] | None = None,
     voting: str = "soft",
     max_iter: int = 30,
-    patience: int | None = 3,
+    patience: int | None = 10,
     random_state: int = 0,
     sample_weight: npt.NDArray[np.float64] | None = None,
     hidden: Sequence[npt.NDArray[np.bool_]] = (),
@@ -435,7 +435,7 @@ class TriTrainingClassifier(RoundClassifier):
         *,
         voting: str = "soft",
         max_iter: int = 30,
-        patience: int | None = 3,
+        patience: int | None = 10,
         n_folds: int = 5,
         random_state: int = 0,
         client: Client | None = None,
