@@ -193,6 +193,12 @@ class JobSpec(SpecModel):
                 raise ValueError(
                     f"features.{name} uses {sorted(used)}, which holds the labels or the truth"
                 )
+        for part in () if self.graph is None else self.graph.parts or ():
+            if unknown := sorted(set(part.features or ()) - set(self.features)):
+                raise ValueError(
+                    f"graph.parts names {unknown}, which are none of the groups under features:"
+                    f" {', '.join(self.features)}"
+                )
         entities = set(() if self.graph is None else self.graph.entity_columns())
         if shown := sorted(secret & entities):
             raise ValueError(f"graph.entities names {shown}, which holds the labels or the truth")

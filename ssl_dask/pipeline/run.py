@@ -37,6 +37,7 @@ from ssl_dask.pipeline.inputs import Inputs, ReadData, read_inputs, result_schem
 from ssl_dask.pipeline.job_client import check_shared_folder, job_client
 from ssl_dask.pipeline.judging import Judged, judge, warn_of_classes_gone
 from ssl_dask.pipeline.reporting import build_report
+from ssl_dask.pipeline.row_joins import rows_of_groups
 from ssl_dask.pipeline.row_picks import RowPicks, pick
 from ssl_dask.pipeline.run_clock import RunClock
 from ssl_dask.pipeline.self_labeled_run import group_weights, infer_self_labeled
@@ -240,8 +241,7 @@ def _six_steps(
             spec, views, labels, folds, trust_modules, execution, checkpoints, clock
         )
     else:
-        view = join(views, group_weights(spec))
-        inferred, picks = _infer(spec, view, data, inputs, folds, execution, checkpoints, clock)
+        inferred, picks = _infer(spec, views, data, inputs, folds, execution, checkpoints, clock)
 
     clock.stage("evaluation")
     judged = judge(spec, labels, folds, inferred.hidden_F, picks.seeds)
@@ -341,7 +341,7 @@ def _tell_end(result: RunResult, clock: RunClock) -> None:
 
 def _infer(
     spec: JobSpec,
-    view: FeatureView,
+    views: Mapping[str, FeatureView],
     data: ReadData,
     inputs: Inputs,
     folds: HiddenSeeds,
@@ -351,6 +351,7 @@ def _infer(
 ) -> tuple[Inferred, RowPicks]:
     """Run the job's method; without a graph rows are not kept, only read when needed."""
     labels = data.labels
+    view = join(views, group_weights(spec))
     sampled = picture_rows(labels.n_rows, labels.rows, random_state=spec.evaluation.random_state)
     if spec.method.name == "supervised":
         clock.stage("supervised")
@@ -378,6 +379,8 @@ def _infer(
         checkpoints,
         clock,
         more_weights=method.more_weights if method is not None else (),
+        rows_of=rows_of_groups(views, spec.features, execution),
+        labels=labels,
     )
     if spec.method.name == "correct_and_smooth":
         clock.stage("propagation")
