@@ -86,8 +86,7 @@ def learned_weights(
         if Z and like.any() and not like.all():
             weights[told] = _fitted(np.stack(Z), like)
     weights /= max(weights.max(), LEAST_WEIGHT)
-    rounded: Floats = np.round(np.maximum(weights, LEAST_WEIGHT), DECIMALS)
-    return rounded
+    return np.asarray(np.round(np.maximum(weights, LEAST_WEIGHT), DECIMALS), dtype=np.float64)
 
 
 def _chosen(n_seeds: int, key: int) -> npt.NDArray[np.int64]:
