@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from ssl_dask.errors import InputDataError
 from ssl_dask.kernels.linear_scores import dense_scores, softmax_rows, sparse_scores
 
 Rows: TypeAlias = Any
@@ -25,14 +26,6 @@ LIKELIHOOD_BITS = 16
 """Log likelihoods of rows are summed in steps of 2**-16."""
 LARGEST_UNITS = 2**61
 """Above it a sum of two could leave 64 bits."""
-
-
-class NegativeFeatureError(ValueError):
-    """A feature is below 0, or not finite: no count of a multinomial."""
-
-
-class CountOverflowError(ValueError):
-    """The sum of a feature over all rows is beyond what 64 bits hold."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +59,10 @@ class ClassFeatureCounts:
         largest = int(self.features.max(initial=0))
         # A sum of two numbers below 2**61 is right, so what is past it is seen before it is wrong.
         if largest >= LARGEST_UNITS or int(self.features.min(initial=0)) < 0:
-            raise CountOverflowError(
-                f"a feature adds up to more than {LARGEST_UNITS >> UNIT_BITS:.3g} over the rows"
+            raise InputDataError(
+                f"naive Bayes: a feature adds up to more than {LARGEST_UNITS >> UNIT_BITS:.3g} over"
+                " the rows",
+                hint="scale the features down",
             )
 
 
@@ -120,7 +115,7 @@ def count_rows(
 
     Raises
     ------
-    CountOverflowError
+    InputDataError
         A feature adds up to more than 2**31.
     """
     total = ClassFeatureCounts.zero(X.shape[1], shares.shape[1])
@@ -137,14 +132,16 @@ def check_not_negative(X: Rows) -> None:
 
     Raises
     ------
-    NegativeFeatureError
+    InputDataError
         With the number of values that are not.
     """
     values: npt.NDArray[Any] = X.data if sp.issparse(X) else np.asarray(X)
     wrong = int(np.count_nonzero(~(values >= 0.0) | np.isinf(values)))
     if wrong:
-        raise NegativeFeatureError(
-            f"{wrong} features are below 0 or not finite; a multinomial counts what is there"
+        raise InputDataError(
+            f"naive Bayes: {wrong} features are below 0 or not finite; it takes counts, and what is"
+            " like them",
+            hint="take text groups, categories, or numeric columns with scale: minmax",
         )
 
 
