@@ -102,9 +102,18 @@ class NaiveBayesRounds(RoundMethod):
     sums = True
     soft = True
 
-    def __init__(self, spec: SemiSupervisedNBSpec, n_classes: int) -> None:
-        self.spec = spec
+    def __init__(
+        self,
+        n_classes: int,
+        *,
+        alpha: float,
+        unlabelled_weight: float,
+        learn_prior: bool,
+        tol: float,
+    ) -> None:
         self.n_classes = n_classes
+        self.alpha, self.unlabelled_weight = alpha, unlabelled_weight
+        self.learn_prior, self.tol = learn_prior, tol
 
     def begin(
         self,
@@ -135,7 +144,7 @@ class NaiveBayesRounds(RoundMethod):
     def fit(self, learner: int, pieces: Sequence[Any], key: tuple[int, ...]) -> MultinomialModel:
         """Return the model of the sum over all blocks."""
         (total,) = pieces
-        return fit_counts(total, self.spec.alpha, learn_prior=self.spec.learn_prior)
+        return fit_counts(total, self.alpha, learn_prior=self.learn_prior)
 
     def score(
         self, models: Sequence[MultinomialModel], block: BlockRows, assignment: Assignment
@@ -145,7 +154,7 @@ class NaiveBayesRounds(RoundMethod):
         joint = model.joint_log(block.only)
         given = assignment.is_seed
         codes = np.where(given, assignment.codes[:, 0], np.int32(-1)).astype(np.int32)
-        weights = np.where(given, assignment.weights[:, 0], self.spec.unlabelled_weight)
+        weights = np.where(given, assignment.weights[:, 0], self.unlabelled_weight)
         units = likelihood_units(joint, codes, weights.astype(np.float32))
         return _Scores(model.shares_of(joint), BlockLikelihood(units, model.log_density))
 
@@ -169,7 +178,7 @@ class NaiveBayesRounds(RoundMethod):
         seeds = assignment.is_seed
         shares[seeds] = assignment.extra[seeds]
         codes = shares.argmax(axis=1).astype(np.int32)[:, None]
-        weights = np.full(codes.shape, self.spec.unlabelled_weight, dtype=np.float32)
+        weights = np.full(codes.shape, self.unlabelled_weight, dtype=np.float32)
         return assignment.relabelled(codes, weights, selection.round, self.n_classes, shares)
 
     def distributions(self, models: Sequence[MultinomialModel], block: BlockRows) -> Distributions:
@@ -183,7 +192,7 @@ class NaiveBayesRounds(RoundMethod):
         if len(history) < 3:
             return None
         last, value = history[-2:]
-        return "converged" if abs(value - last) <= self.spec.tol * abs(last) else None
+        return "converged" if abs(value - last) <= self.tol * abs(last) else None
 
 
 def semi_supervised_nb(
@@ -238,16 +247,15 @@ def semi_supervised_nb(
     K. Nigam, A. McCallum, S. Thrun, T. Mitchell: Text Classification from Labeled and Unlabeled
     Documents using EM, Machine Learning 39, 2000, tables 1 and 3 and eq. 5 to 8 and 12.
     """
-    spec = SemiSupervisedNBSpec(
+    method = NaiveBayesRounds(
+        labels.n_classes,
         alpha=alpha,
         unlabelled_weight=unlabelled_weight,
         learn_prior=learn_prior,
-        max_iter=max_iter,
         tol=tol,
-        patience=patience,
     )
     return run_rounds(
-        NaiveBayesRounds(spec, labels.n_classes),
+        method,
         views,
         labels,
         sample_weight=sample_weight,
