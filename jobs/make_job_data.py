@@ -1,7 +1,8 @@
 """Make the small data sets that ship with the jobs from the public copies they come from.
 
 Usage: python jobs/make_job_data.py FOLDER   (FOLDER holds mnist/, http_params/, letter/ and
-newsgroups20/, each with data.parquet). The result is the same each time: the seeds are drawn from fixed generators.
+newsgroups20/, each with data.parquet). The result is the same each time: the seeds are drawn from
+fixed generators.
 """
 
 from __future__ import annotations

@@ -111,3 +111,11 @@ def test_letter_gets_20_000_rows_from_260(tmp_path: Path) -> None:
     assert len(read_parts(ended.path)) == 20_000
     assert unlabelled(report) > 0.6
     assert len(report["seeds"]["classes"]) == 26
+
+
+def test_newsgroups_are_told_by_two_views_of_which_one_may_be_missing(tmp_path: Path) -> None:
+    ended, report = run("newsgroups", tmp_path)
+    assert len(read_parts(ended.path)) == 5_849
+    baseline = report["evaluation"]["baseline_truth"]["unlabelled"]["accuracy_all"]["value"]
+    assert unlabelled(report) > baseline + 0.1
+    assert "features.body: 1453 rows lack it" in report["features"][1]["notes"]

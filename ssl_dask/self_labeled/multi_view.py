@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import dask.array as da
@@ -70,11 +70,13 @@ class MultiViewSpec(SpecModel):
     fusion: Literal["learned", "equal"] = "learned"
     """How views are weighed where they are joined: by what they say of seeds that they have not
     seen, or all alike."""
-    share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.6
-    """Share of the rows of each class, the most certain ones, that the last round labels; every
-    round labels as many more."""
-    weight: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
-    """How much all pseudo-labels together count beside all seeds together."""
+    share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
+    """Share of the unlabelled rows, the most certain ones of each class, that the last round
+    labels; every round labels as many more. Of each class there are at most so many as its share
+    of the seeds says."""
+    mass: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 4.0
+    """Most that all pseudo-labels of a class weigh together, in multiples of its seeds: they are
+    many, and would drown the seeds."""
     max_iter: Annotated[int, Field(ge=1)] = 5
     """Rounds."""
     patience: Annotated[int, Field(ge=1)] | None = 3
@@ -82,26 +84,6 @@ class MultiViewSpec(SpecModel):
     that of the best; null: the last round answers."""
     random_state: Annotated[int, Field(ge=0)] = 0
     """Of learners that are random."""
-
-
-@dataclass(frozen=True)
-class ViewPiece(Piece):
-    """Rows of one block that have a view, and which of them were labelled from the start.
-
-    Parameters
-    ----------
-    given
-        bool (m,).
-    """
-
-    given: npt.NDArray[np.bool_]
-
-    def take(self, keep: npt.NDArray[np.bool_]) -> ViewPiece:
-        """Return the rows of which `keep`, bool (m,), is true."""
-        if keep.all():
-            return self
-        one = super().take(keep)
-        return ViewPiece(one.rows, one.X, one.codes, one.weights, self.given[keep])
 
 
 @dataclass(frozen=True)
@@ -188,10 +170,9 @@ class ViewQuery(Query):
 
 @dataclass(frozen=True)
 class ViewSelection(Selection):
-    """The rows of each class before its cut, and the weight of each."""
+    """The rows of each class before its cut."""
 
     cuts: tuple[Cut, ...] = ()
-    weight: float = 1.0
 
 
 class MultiView(RoundMethod):
@@ -204,9 +185,10 @@ class MultiView(RoundMethod):
         learners: Mapping[str, Learner],
         n_classes: int,
         *,
+        shares: npt.NDArray[np.float64],
         learned_fusion: bool = True,
-        share: float = 0.6,
-        weight: float = 1.0,
+        share: float = 0.9,
+        mass: float = 4.0,
         n_rounds: int = 5,
     ) -> None:
         self.names = tuple(learners)
@@ -214,40 +196,64 @@ class MultiView(RoundMethod):
         self.n_learners = len(self.names)
         self.n_classes = n_classes
         self.learned_fusion = learned_fusion
-        self.share, self.weight, self.n_rounds = share, weight, n_rounds
+        self.shares = shares
+        self.share, self.mass, self.n_rounds = share, mass, n_rounds
 
-    def labelled(self, learner: int, block: BlockRows, assignment: Assignment) -> ViewPiece:
+    def labelled(self, learner: int, block: BlockRows, assignment: Assignment) -> Piece:
         """Return the labelled rows of a block that have the view."""
         codes, weights = assignment.codes[:, 0], assignment.weights[:, 0]
         there = (codes != UNLABELLED) & (weights > 0.0) & self._has(learner, block)
         at = np.flatnonzero(there)
         X = block.views[self.names[learner]][at]
-        return ViewPiece(block.rows[at], X, codes[at], weights[at], assignment.is_seed[at])
+        return Piece(block.rows[at], X, codes[at], weights[at], assignment.is_seed[at])
 
     def fit(self, learner: int, pieces: Sequence[Any], key: tuple[int, ...]) -> ViewModel:
         """Return the classifier of a view, and what it says of hidden seeds.
 
-        Costs five more fits on the seeds alone.
+        Classes weigh what they weigh among all seeds, whatever part of them has the view: a
+        classifier would else be told by it which class is frequent. Costs five more fits on the
+        seeds alone.
         """
         name = self.names[learner]
+        empty = np.zeros((0, self.n_classes), dtype=np.float32)
+        nothing = np.zeros(0, dtype=np.int64)
         if not any(len(piece.rows) for piece in pieces):
-            empty = np.zeros((0, self.n_classes), dtype=np.float32)
-            nothing = np.zeros(0, dtype=np.int64)
             return ViewModel(None, nothing, nothing.astype(np.int32), empty)
         try:
-            fitted = self.learners[learner].fit(pieces, self.n_classes, key)
+            piece = joined_pieces(pieces)
+            fitted = self._fitted(learner, piece, key)
         except QualityError as error:
             raise QualityError(f"view {name!r}: {error}", hint=error.problems[0].hint) from error
-        seeds = joined_pieces([piece.take(piece.given) for piece in pieces])
+        seeds = piece.take(piece.given)
         fold = _inner_folds(seeds, key[0])
         hidden = np.flatnonzero(fold >= 0)
         said = np.zeros((len(seeds.rows), self.n_classes), dtype=np.float32)
         for number in range(fold.max(initial=-1) + 1):
             out = fold == number
-            inner = self.learners[learner].fit([seeds.take(~out)], self.n_classes, key)
+            inner = self._fitted(learner, seeds.take(~out), key)
             said[out] = inner.probabilities(seeds.X[np.flatnonzero(out)])
         evidence = log_shares(said[hidden], self.n_classes)
         return ViewModel(fitted, seeds.rows[hidden], seeds.codes[hidden], evidence)
+
+    def _fitted(self, learner: int, piece: Piece, key: tuple[int, ...]) -> FittedLearner:
+        """Return a classifier of rows whose weights are brought to the classes' shares.
+
+        The seeds of a class weigh together its share of all seeds; its pseudo-labels `mass` times
+        that, and none more than 1.
+        """
+        weights = piece.weights.astype(np.float64)
+        seeds = piece.given
+        total = float(weights[seeds].sum()) or 1.0
+        for code in np.unique(piece.codes):
+            mine = piece.codes == code
+            own, pseudo = mine & seeds, mine & ~seeds
+            if own.any():
+                weights[own] *= self.shares[code] * total / weights[own].sum()
+            if pseudo.any():
+                heavy = self.mass * self.shares[code] * total / pseudo.sum()
+                weights[pseudo] = min(heavy, 1.0)
+        even = replace(piece, weights=weights.astype(np.float32))
+        return self.learners[learner].fit([even], self.n_classes, key)
 
     def view_weights(self, models: Sequence[ViewModel]) -> npt.NDArray[np.float64]:
         """Return the weight of each view, float64 (V,), by what it says of hidden seeds.
@@ -298,23 +304,23 @@ class MultiView(RoundMethod):
         if survey.best is None:
             part = self.share * min(state.round / self.n_rounds, 1.0)
             found = survey.counts.sum(axis=1)
-            wanted = [int(np.ceil(part * n)) for n in found.tolist()]
+            most = np.ceil(part * self.shares * state.n_unlabelled).astype(np.int64)
+            wanted = np.minimum(found, most).tolist()
             n_free = int(found.sum())
             notes = {
                 "agreement": survey.agreeing / n_free if n_free else 1.0,
                 "view_weights": dict(zip(self.names, survey.weights, strict=True)),
             }
             best = BestRows.begin(survey.counts, wanted)
-            state.memory["wanted"], state.memory["notes"] = sum(wanted), notes
+            state.memory["notes"] = notes
         else:
             best = survey.best.refined(survey.counts, state.n_total)
             notes = state.memory["notes"]
         if not best.found:
             return ViewQuery(best, notes)
-        n_seeds = int(state.class_seeds.sum())
-        weight = self.weight * n_seeds / max(state.memory["wanted"], 1)
-        thresholds = tuple(cut.confidence for cut in best.cuts)
-        return ViewSelection(state.round, thresholds, notes, best.cuts, min(weight, 1.0))
+        # A class of which no row is taken has no least confidence; JSON knows no infinity.
+        thresholds = tuple(min(cut.confidence, 1.0) for cut in best.cuts)
+        return ViewSelection(state.round, thresholds, notes, best.cuts)
 
     def assign(
         self, scores: ViewScores, assignment: Assignment, selection: Selection
@@ -324,7 +330,7 @@ class MultiView(RoundMethod):
         group = _groups(scores, assignment)
         chosen = taken(selection.cuts, scores.confidence, scores.rows, group)
         codes = np.where(chosen, scores.codes, UNLABELLED)[:, None]
-        weights = np.full(codes.shape, selection.weight, dtype=np.float32)
+        weights = np.ones(codes.shape, dtype=np.float32)
         return assignment.relabelled(codes, weights, selection.round, self.n_classes)
 
     def distributions(self, models: Sequence[ViewModel], block: BlockRows) -> Distributions:
@@ -397,8 +403,8 @@ def multi_view(
     learner: LearnerSpec | Learner | Mapping[str, Any] | None = None,
     learners: Mapping[str, Any] | None = None,
     fusion: str = "learned",
-    share: float = 0.6,
-    weight: float = 1.0,
+    share: float = 0.9,
+    mass: float = 4.0,
     max_iter: int = 5,
     patience: int | None = 3,
     random_state: int = 0,
@@ -415,7 +421,8 @@ def multi_view(
     1. Each view's classifier is fitted on the labelled rows that have it.
     2. P(c | row) is proportional to prod_v p_v(c | row)^w_v over the views that the row has: a
        logarithmic opinion pool. Weights w_v are fitted on seeds that the classifiers have not seen.
-    3. The most certain rows of each class get pseudo-labels, in every round anew and more of them.
+    3. The most certain rows of each class get pseudo-labels, in every round anew and more of them,
+       in the classes' shares of the seeds.
 
     Parameters
     ----------
@@ -425,7 +432,7 @@ def multi_view(
         The seeds.
     present
         By name of a view that rows may lack: Dask array bool (N,).
-    learner, learners, fusion, share, weight, max_iter, patience, random_state
+    learner, learners, fusion, share, mass, max_iter, patience, random_state
         See `MultiViewSpec`.
     trusted
         See `learner_of`.
@@ -452,13 +459,15 @@ def multi_view(
         return learner_of(LearnerSpec.model_validate(spec), trusted)
 
     usual = learner or LearnerSpec()
+    mass_of_classes = np.bincount(labels.codes, sample_weight, minlength=labels.n_classes)
     each = {name: made((learners or {}).get(name, usual)) for name in views}
     method = MultiView(
         each,
         labels.n_classes,
         learned_fusion=fusion == "learned",
+        shares=mass_of_classes / mass_of_classes.sum(),
         share=share,
-        weight=weight,
+        mass=mass,
         n_rounds=max_iter,
     )
     return run_rounds(
@@ -492,7 +501,7 @@ class MultiViewClassifier(RoundClassifier):
         view; None: logistic regression. By name of a view for one of its own, in `estimators`.
     estimators
         Views that have a classifier of their own, by name.
-    fusion, share, weight, max_iter, patience, random_state
+    fusion, share, mass, max_iter, patience, random_state
         See `MultiViewSpec`.
     n_folds
         Seeds are hidden in so many turns to judge the rounds by; 0: none are, and the last round
@@ -509,7 +518,7 @@ class MultiViewClassifier(RoundClassifier):
         As of `SelfTrainingClassifier`. Distributions of a row that lacks all views are 0.
     """
 
-    method_parameters = ("fusion", "share", "weight", "max_iter", "patience", "random_state")
+    method_parameters = ("fusion", "share", "mass", "max_iter", "patience", "random_state")
     method_spec = MultiViewSpec
     method_run: ClassVar[Any] = staticmethod(multi_view)
 
@@ -520,8 +529,8 @@ class MultiViewClassifier(RoundClassifier):
         *,
         estimators: Mapping[str, Any] | None = None,
         fusion: str = "learned",
-        share: float = 0.6,
-        weight: float = 1.0,
+        share: float = 0.9,
+        mass: float = 4.0,
         max_iter: int = 5,
         patience: int | None = 3,
         n_folds: int = 5,
@@ -533,7 +542,7 @@ class MultiViewClassifier(RoundClassifier):
         self.estimators = estimators
         self.fusion = fusion
         self.share = share
-        self.weight = weight
+        self.mass = mass
         self.max_iter = max_iter
         self.patience = patience
         self.n_folds = n_folds

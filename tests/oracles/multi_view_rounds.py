@@ -23,16 +23,24 @@ def fuse(members):
     return (raised / raised.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def rounds(views, present, codes, n_classes, make, *, share, weight, n_rounds):
+def rounds(views, present, codes, n_classes, make, *, share, mass, n_rounds):
     """Return for each round (codes of rows, fused distributions by the models fitted on them)."""
     seeds = np.flatnonzero(codes >= 0)
     others = np.flatnonzero(codes < 0)
-    labels, weights = codes.copy(), np.where(codes >= 0, 1.0, 0.0)
+    labels = codes.copy()
+    shares = np.bincount(codes[seeds]) / len(seeds)
     history = []
     for number in range(n_rounds + 1):
         members = []
         for name, X in views.items():
             rows = np.flatnonzero((labels >= 0) & present[name])
+            weights = np.zeros(len(labels))
+            n_here = (present[name] & (codes >= 0)).sum()
+            for c in range(n_classes):
+                own = present[name] & (codes == c)
+                pseudo = present[name] & (codes < 0) & (labels == c)
+                weights[own] = shares[c] * n_here / max(own.sum(), 1)
+                weights[pseudo] = min(1.0, mass * shares[c] * n_here / max(pseudo.sum(), 1))
             model = make().fit(X[rows], labels[rows], sample_weight=weights[rows])
             member = evidence(probabilities(model, X, n_classes))
             member[~present[name]] = 0
@@ -43,13 +51,10 @@ def rounds(views, present, codes, n_classes, make, *, share, weight, n_rounds):
         said = F.argmax(axis=1)
         said[nothing] = -1
         labels = np.where(codes >= 0, codes, -1)
-        wanted = 0
         for c in range(n_classes):
             mine = others[said[others] == c]
-            k = int(np.ceil(share * min((number + 1) / n_rounds, 1.0) * len(mine)))
-            wanted += k
+            part = share * min((number + 1) / n_rounds, 1.0)
+            k = min(len(mine), int(np.ceil(part * shares[c] * len(others))))
             best = sorted(mine, key=lambda i: (-F[i].max(), i))[:k]
             labels[best] = c
-        weights = np.where(codes >= 0, 1.0, min(weight * len(seeds) / max(wanted, 1), 1.0))
-        weights[labels < 0] = 0.0
     return history
