@@ -37,9 +37,9 @@ from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.kernels.walk_sweep import sweep, walk_rows
 from ssl_dask.labels import Labels
 from ssl_dask.propagation.label_spreading import chebyshev_steps
-from ssl_dask.propagation.part_run import RecurrenceSteps
 from ssl_dask.propagation.seed_sources import SeedSources
 from ssl_dask.propagation.solver import PropagationSession, Recurrence
+from ssl_dask.propagation.superstep import RecurrenceSteps
 from ssl_dask.propagation.worker_parts import WorkerParts
 
 N_CLASSES = 10

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_diabetes, load_iris
 
 HERE = Path(__file__).parent / "data"
 ROWS_PER_GROUP = 10_000
@@ -75,7 +75,7 @@ def mnist(folder: Path) -> None:
 
 
 def http_params(folder: Path) -> None:
-    """Write 31,067 parameter values of web requests and 100 seeds drawn at random."""
+    """Write 31,067 parameter values of web requests, their shape, and 100 seeds drawn at random."""
     table = pq.read_table(folder / "http_params" / "data.parquet")
     attack = table["label"].to_numpy()
     ids = table["row_id"].to_numpy()
@@ -84,12 +84,29 @@ def http_params(folder: Path) -> None:
             "row_id": ids,
             "payload": table["payload"],
             "length": table["length"],
+            **shape_of(table["payload"].to_pylist()),
             "attack": attack,
         }
     )
     write(out, "http_params.parquet")
     rows = np.sort(np.random.default_rng(0).choice(len(ids), 100, replace=False))
     write_seeds(ids, attack, rows, "http_params_seeds.csv")
+
+
+def shape_of(payloads: list[str]) -> dict[str, np.ndarray]:
+    """Return numbers that see how a text is made, and not one of its words."""
+    symbols = ["'\"`", "<>", "/\\", "()[]{}", "=&|", ";,.:", "%#-*+"]
+    names = ["quotes", "angles", "slashes", "brackets", "operators", "stops", "marks"]
+    columns = {
+        "letters": [sum(c.isalpha() for c in text) for text in payloads],
+        "digits": [sum(c.isdigit() for c in text) for text in payloads],
+        "spaces": [sum(c.isspace() for c in text) for text in payloads],
+        "distinct_characters": [len(set(text)) for text in payloads],
+        "longest_word": [max(map(len, text.split()), default=0) for text in payloads],
+    }
+    for name, some in zip(names, symbols, strict=True):
+        columns[name] = [sum(c in some for c in text) for text in payloads]
+    return {name: np.array(values, dtype=np.int16) for name, values in columns.items()}
 
 
 def letter(folder: Path) -> None:
@@ -152,6 +169,25 @@ def iris() -> None:
     print("iris:", int((~hidden).sum()), "seeds")
 
 
+def diabetes() -> None:
+    """Write scikit-learn's diabetes in the units as measured; 100 patients keep their number."""
+    data = load_diabetes(scaled=False)
+    known = np.zeros(len(data.target), dtype=bool)
+    known[np.random.default_rng(0).choice(len(known), 100, replace=False)] = True
+    columns = {name: data.data[:, j] for j, name in enumerate(data.feature_names)}
+    write(
+        pa.table(
+            {
+                "patient": np.arange(len(known)),
+                **columns,
+                "progression": data.target,
+                "known_progression": pa.array(data.target, mask=~known),
+            }
+        ),
+        "diabetes.parquet",
+    )
+
+
 if __name__ == "__main__":
     HERE.mkdir(exist_ok=True)
     source = Path(sys.argv[1])
@@ -160,3 +196,4 @@ if __name__ == "__main__":
     letter(source)
     newsgroups(source)
     iris()
+    diabetes()

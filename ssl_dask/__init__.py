@@ -36,16 +36,25 @@ if TYPE_CHECKING:
     from ssl_dask.propagation.poisson import PoissonLearning as PoissonLearning
     from ssl_dask.propagation.poisson_mbo import PoissonMBO as PoissonMBO
     from ssl_dask.propagation.propagated_features import propagated_features as propagated_features
+    from ssl_dask.self_labeled.co_forest import CoForestClassifier as CoForestClassifier
+    from ssl_dask.self_labeled.co_training import CoTrainingClassifier as CoTrainingClassifier
+    from ssl_dask.self_labeled.democratic_co_learning import (
+        DemocraticCoLearningClassifier as DemocraticCoLearningClassifier,
+    )
     from ssl_dask.self_labeled.multi_view import MultiViewClassifier as MultiViewClassifier
     from ssl_dask.self_labeled.self_training import (
         SelfTrainingClassifier as SelfTrainingClassifier,
     )
     from ssl_dask.self_labeled.semi_supervised_nb import SemiSupervisedNB as SemiSupervisedNB
+    from ssl_dask.self_labeled.tri_training import TriTrainingClassifier as TriTrainingClassifier
 
 _HOMES = {
     "AnchorGraph": "ssl_dask.propagation.anchor_graph",
     "BalancedSpreading": "ssl_dask.propagation.balanced_spreading",
     "BlockGraph": "ssl_dask.graph.block_graph",
+    "CoForestClassifier": "ssl_dask.self_labeled.co_forest",
+    "CoTrainingClassifier": "ssl_dask.self_labeled.co_training",
+    "DemocraticCoLearningClassifier": "ssl_dask.self_labeled.democratic_co_learning",
     "GraphEnsemble": "ssl_dask.propagation.graph_ensemble",
     "LabelPropagation": "ssl_dask.propagation.label_propagation",
     "LabelPropagationRegressor": "ssl_dask.propagation.harmonic_regression",
@@ -59,6 +68,7 @@ _HOMES = {
     "RoutedIndex": "ssl_dask.graph.routed_index",
     "SelfTrainingClassifier": "ssl_dask.self_labeled.self_training",
     "SemiSupervisedNB": "ssl_dask.self_labeled.semi_supervised_nb",
+    "TriTrainingClassifier": "ssl_dask.self_labeled.tri_training",
     "attach_rows": "ssl_dask.graph.attached_rows",
     "entity_graph": "ssl_dask.graph.entity_graph",
     "knn_graph": "ssl_dask.graph.neighbour_graph",

@@ -178,13 +178,14 @@ class Execution:
             except TimeoutError:
                 finished = False
             except CancelledError as error:
-                raise _scheduler_lost(what) from error
+                raise _given_up(self.client, what) from error
             done = 0
             for future in futures:
+                # One that is "lost" went with its worker, and is made again like one not begun.
                 if future.status == "error":
                     raise_task_error(future, what)
-                if future.status in ("cancelled", "lost"):
-                    raise _scheduler_lost(what)
+                if future.status == "cancelled":
+                    raise _given_up(self.client, what)
                 done += future.status == "finished"
             if self._progress is not None and what:
                 self._progress(what, done, len(futures))
@@ -286,6 +287,16 @@ def as_package_error(error: BaseException, what: str) -> BaseException:
     if isinstance(error, (CancelledError, CommClosedError)):
         return _scheduler_lost(what)
     return error
+
+
+def _given_up(client: Client, what: str) -> ComputeError:
+    """Return why tasks were given up: no scheduler, or what they need cannot be made again."""
+    if client.status != "running":
+        return _scheduler_lost(what)
+    return ComputeError(
+        f"a worker was lost during {what!r}, and with it rows that this process had sent to it",
+        hint="give the rows as a Dask array over files, which workers can read again",
+    )
 
 
 def _scheduler_lost(what: str) -> ComputeError:

@@ -20,7 +20,7 @@ from ssl_dask.evaluation import EvaluationSpec, SupervisedSpec
 from ssl_dask.features import FeatureGroup
 from ssl_dask.graph.graph_spec import GraphSpec, OneGraphSpec
 from ssl_dask.plain_yaml import MAX_FILE_BYTES, parse_yaml
-from ssl_dask.propagation import METHODS
+from ssl_dask.propagation import METHODS, VALUE_METHODS
 from ssl_dask.propagation.anchor_graph import AnchorGraphSpec
 from ssl_dask.propagation.correct_and_smooth import CorrectAndSmoothSpec
 from ssl_dask.propagation.propagated_features import PropagatedFeaturesSpec
@@ -43,6 +43,7 @@ else:
         Union[
             (
                 *(method.spec for method in METHODS.values()),
+                *(method.spec for method in VALUE_METHODS.values()),
                 *(method.spec for method in SELF_LABELED.values()),
                 AnchorGraphSpec,
                 CorrectAndSmoothSpec,
@@ -75,13 +76,14 @@ class InputSpec(SpecModel):
     id: str | None = None
     """Column that names each row, without nulls or duplicates; null: rows are numbered."""
     label: str | None = None
-    """Column of seed labels, null = unlabelled. Or use `labels`."""
+    """Column of seed labels, null = unlabelled: classes, or numbers for a method that predicts
+    numbers. Or use `labels`."""
     labels: LabelsFileSpec | None = None
     """Seed labels kept elsewhere. Or use `label`."""
     classes: tuple[bool | int | str, ...] | None = None
     """The classes there may be; a label outside them is an error."""
     truth: str | None = None
-    """Column of the true classes: never used for learning, only to score a benchmark."""
+    """Column of the true classes or numbers: never used for learning, only to score a benchmark."""
     block_rows: Annotated[int, Field(ge=1)] | None = None
     """Rows of one block; default: set by the memory of a worker."""
 
@@ -212,6 +214,34 @@ class JobSpec(SpecModel):
         if self.input.id in entities:
             raise ValueError("graph.entities names the id, which no two rows share")
         return self
+
+    @model_validator(mode="after")
+    def _keys_fit_the_labels(self) -> JobSpec:
+        """Refuse keys that say nothing about the method's kind of labels: nothing is ignored."""
+        if self.target == "classes":
+            if self.decision.coverage is not None:
+                raise ValueError(
+                    f"decision.coverage is for labels that are numbers, and {self.method.name}"
+                    " gives classes: take min_probability, or method harmonic_regression"
+                )
+            return self
+        found = self.decision.keys_of_classes()
+        if self.input.classes is not None:
+            found["input.classes"] = "leave it out"
+        if self.output.probabilities:
+            found["output.probabilities"] = "value_low and value_high are always written"
+        if found:
+            keys = "; ".join(f"{key} ({cure})" for key, cure in found.items())
+            raise ValueError(
+                f"the labels of method {self.method.name} are numbers; what is said of classes does"
+                f" not fit them: {keys}"
+            )
+        return self
+
+    @property
+    def target(self) -> Literal["classes", "numbers"]:
+        """What the labels are: that is the method's to say."""
+        return "numbers" if self.method.name in VALUE_METHODS else "classes"
 
     def fingerprint_fields(self) -> dict[str, Any]:
         """Return what makes two jobs the same: all but the cluster and the output's place."""
@@ -446,7 +476,7 @@ def _user_path(loc: Sequence[Any]) -> list[str]:
     parts = [str(part) for part in loc if not str(part).startswith("function-")]
     if parts[:1] == ["features"] and len(parts) > 2:
         del parts[2]
-    methods = {*METHODS, *SELF_LABELED, *WITH_FEATURES}
+    methods = {*METHODS, *VALUE_METHODS, *SELF_LABELED, *WITH_FEATURES}
     if parts[:1] == ["method"] and len(parts) > 1 and parts[1] in methods:
         del parts[1]
     return parts

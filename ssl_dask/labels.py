@@ -1,4 +1,4 @@
-"""The labels that were given: which rows, which class."""
+"""The labels that were given: which rows, and which class or number."""
 
 from __future__ import annotations
 
@@ -70,3 +70,45 @@ class Labels:
         """Return (positions from `start`, codes) of the seeds in rows `start` to `stop`."""
         first, last = np.searchsorted(self.rows, [start, stop])
         return self.rows[first:last] - start, self.codes[first:last]
+
+
+@dataclass(frozen=True)
+class NumberLabels:
+    """Seed labels that are numbers.
+
+    Parameters
+    ----------
+    n_rows
+        Number of rows N of the whole data set.
+    rows
+        int64 array (S,), strictly increasing: numbers of the labelled rows.
+    values
+        float64 array (S,), finite: the number of each.
+    """
+
+    n_rows: int
+    rows: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, labels: Labels) -> NumberLabels:
+        """Return what `labels` say whose classes are the distinct numbers."""
+        values = labels.classes.astype(np.float64)[labels.codes]
+        return cls(labels.n_rows, labels.rows, values)
+
+    @property
+    def n_seeds(self) -> int:
+        """Number of labelled rows S."""
+        return len(self.rows)
+
+    def as_one_class(self) -> Labels:
+        """Return the labelled rows alone, as labels of one class."""
+        codes = np.zeros(self.n_seeds, dtype=np.int32)
+        return Labels(self.n_rows, self.rows, codes, np.array([0]))
+
+    def in_rows(
+        self, start: int, stop: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Return (positions from `start`, numbers) of the seeds in rows `start` to `stop`."""
+        first, last = np.searchsorted(self.rows, [start, stop])
+        return self.rows[first:last] - start, self.values[first:last]

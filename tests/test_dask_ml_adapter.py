@@ -11,10 +11,10 @@ import scipy.sparse as sp
 from dask import delayed
 from dask_ml.preprocessing import StandardScaler as DaskStandardScaler
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 
 from ssl_dask.execution import Execution
-from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
+from ssl_dask.features.dask_ml_adapter import predict_blocks, predict_proba_blocks
 from ssl_dask.features.views import array_of_blocks
 
 RNG = np.random.default_rng(0)
@@ -43,7 +43,20 @@ def test_probabilities_of_every_row(sparse: bool) -> None:
     assert len(np.unique(expected.argmax(axis=1))) == 3
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+def test_numbers_of_every_row(sparse: bool) -> None:
+    model = Ridge().fit(DENSE, DENSE[:, 1] - DENSE[:, 2])
+    found = predict_blocks(model, blocks_of(sparse))
+    assert found.chunks == ((1, 19, 30),)
+    blocks = Execution(threads=1).compute(found.to_delayed().ravel())
+    expected = model.predict(DENSE)
+    assert np.concatenate(blocks) == pytest.approx(expected, abs=1e-5)
+    assert expected.std() > 0.5
+
+
 def test_refusals() -> None:
+    with pytest.raises(NotFittedError):
+        predict_blocks(Ridge(), blocks_of(False))
     with pytest.raises(NotFittedError):
         predict_proba_blocks(LogisticRegression(), blocks_of(False))
     with pytest.raises(ValueError, match="2 blocks of columns"):

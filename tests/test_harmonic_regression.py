@@ -59,7 +59,9 @@ def test_closed_form_and_folds(cluster_client: Client) -> None:
             execution=execution,
         )
         assert found.converged
-        values = np.concatenate(execution.compute(found.values))
+        assert {(record.labels_changed, record.class_mass) for record in found.records} == {(0, ())}
+        blocks = list(found.values.to_delayed(optimize_graph=False).ravel())
+        values = np.concatenate(execution.compute(blocks))
         answers.append((values, found.fold_values[0]))
     np.testing.assert_allclose(answers[0][0], exact, atol=1e-4)
     np.testing.assert_allclose(answers[0][1], without[rows[fold]], atol=1e-4)

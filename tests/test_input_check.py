@@ -16,6 +16,7 @@ from ssl_dask.storage.block_scan import MAX_CELL_BYTES
 from ssl_dask.storage.dataset import Dataset
 from ssl_dask.storage.input_check import ColumnNeeds, InputScan, check_columns, scan_input
 from ssl_dask.storage.label_file import read_label_file
+from ssl_dask.storage.label_rules import ClassRule
 from tests.parquet_samples import open_reader, write
 
 HERE = Execution(threads=2)
@@ -182,9 +183,9 @@ def test_classes_labels_and_truth_are_of_one_kind(tmp_path: Path) -> None:
     table = {"y": ["a", None], "t": [1, 2], "b": [True, False]}
     needs = ColumnNeeds(label="y", truth="t")
     assert "of kind integer" in str(schema_problems(tmp_path, needs, table)[0])
-    needs = ColumnNeeds(label="y", classes=(0, 1))
+    needs = ColumnNeeds(label="y", rule=ClassRule((0, 1)))
     assert "in quotes" in str(schema_problems(tmp_path, needs, table)[0])
-    needs = ColumnNeeds(label="b", truth="b", classes=(False, True))
+    needs = ColumnNeeds(label="b", truth="b", rule=ClassRule((False, True)))
     assert schema_problems(tmp_path, needs, table) == []
 
 
@@ -352,7 +353,7 @@ def test_damaged_pages_of_all_files_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_everything_wrong_is_in_one_list(tmp_path: Path) -> None:
-    needs = ColumnNeeds(id="id", label="y", classes=(0, 1), numeric={"f0": False})
+    needs = ColumnNeeds(id="id", label="y", rule=ClassRule((0, 1)), numeric={"f0": False})
     rows = {"id": [1, 1, 2, None], "f0": [np.nan, 1.0, np.inf, 2.0], "y": [0, 1, 9, None]}
     found = scan(tmp_path, needs, rows)
     text = "\n".join(map(str, found.problems))

@@ -49,6 +49,6 @@ def test_sweeps_follow_the_parameters(tmp_path: Path) -> None:
         return estimate_method(spec, n_rows=1000, n_features=5, n_classes=3).sweeps
 
     assert sweeps("label_spreading", alpha=0.8) < sweeps("label_spreading", alpha=0.99)
-    assert sweeps("poisson_mbo") == sweeps("poisson") + 800
+    assert sweeps("poisson_mbo") == sweeps("poisson") + 20 * 17
     assert sweeps("propagated_features", n_hops=3) == 3
     assert sweeps_for(0.999) == sweeps_for(1.0)

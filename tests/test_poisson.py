@@ -5,15 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from scipy.linalg import expm
+from scipy.optimize import linear_sum_assignment
 
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
-from ssl_dask.kernels.class_multipliers import class_multipliers
+from ssl_dask.kernels.class_multipliers import class_multipliers, class_offsets, hard_shares
 from ssl_dask.kernels.signed_scores import MEDIAN_ODDS
 from ssl_dask.labels import Labels
 from ssl_dask.propagation import PoissonLearning, poisson, poisson_mbo
+from ssl_dask.propagation.heat_flow import heat_flow
+from ssl_dask.propagation.solver import PropagationSession
 from tests.oracles import method_closed_forms as closed_forms
-from tests.test_propagation import N_CLASSES, labels_of, random_weights, some_codes
+from tests.test_propagation import N_CLASSES, delay, labels_of, random_weights, some_codes
 
 
 def islands(n_islands: int, seed: int) -> sp.csr_array:
@@ -123,6 +127,47 @@ def test_multipliers_of_brute_force() -> None:
     assert abs((w[0] / w[1]) - ratio[600]) < 0.05 * ratio[600]
     np.testing.assert_array_equal(class_multipliers(F, np.array([0.0, 1.0])), [0, 1])
     np.testing.assert_array_equal(class_multipliers(np.zeros((5, 2)), np.array([0.5, 0.5])), 1)
+
+
+def test_offsets_are_those_of_transport() -> None:
+    """Against linear programming: rows to classes at the largest total score, shares held."""
+    rng = np.random.default_rng(3)
+    n, q = 600, np.array([0.1, 0.15, 0.25, 0.5])
+    for spread in (0.5, 30.0):
+        scores = rng.normal(size=(n, 4)) * spread + [3.0 * spread, 0.0, 0.0, 0.0]
+        offsets = class_offsets(scores, q)
+        shares = hard_shares(scores, offsets)
+        np.testing.assert_allclose(shares, q, atol=0.004)
+        assert np.abs(hard_shares(scores, np.zeros(4)) - q).max() > 0.3
+        places = np.repeat(np.arange(4), np.round(q * n).astype(int))
+        _, chosen = linear_sum_assignment(scores[:, places], maximize=True)
+        assert (places[chosen] == (scores + offsets).argmax(axis=1)).mean() > 0.99
+        # From nearly right ones it finds as good ones, and from none it keeps none.
+        again = class_offsets(scores, q, offsets + rng.normal(size=4) * 0.01 * spread)
+        np.testing.assert_allclose(hard_shares(scores, again), q, atol=0.004)
+        assert not class_offsets(scores, np.bincount(scores.argmax(1), minlength=4) / n).any()
+
+
+def test_heat_flows_as_the_exponential_of_the_walk() -> None:
+    W = random_weights(60, 1, density=0.1)
+    dense = W.toarray().astype(float)
+    degree = np.where(dense.sum(axis=1) > 0, dense.sum(axis=1), 1.0)
+    V = np.random.default_rng(1).normal(size=(60, 4)).astype(np.float32)
+    graph = BlockGraph.from_scipy(W, n_strips=2)
+    blocks = [delay(part) for part in np.split(V, np.cumsum(graph.node_chunks))[:-1]]
+    for time in (0.0, 0.3, 10.0, 90.0):
+        recurrence, n_sweeps = heat_flow("heat", time)
+        with PropagationSession(graph, Execution(), n_columns=4) as session:
+            solved = session.solve(
+                recurrence, dense=blocks, n_classes=4, max_iter=n_sweeps, tol=None, scale=1.0
+            )
+        found = np.concatenate([block.compute() for block in solved.blocks])
+        expected = expm(time * (dense / degree[:, None] - np.eye(60))) @ V
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        assert n_sweeps <= 5 + 4.5 * time**0.5
+        assert recurrence.steps is not None
+        with pytest.raises(ValueError, match="the series ends"):
+            recurrence.steps(n_sweeps + 1)
 
 
 def test_mbo_is_the_dense_iteration() -> None:

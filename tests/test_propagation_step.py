@@ -8,14 +8,22 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.kernels import walk_sweep
 from ssl_dask.kernels.propagation_step import (
     SparseSources,
     SweepCounts,
     add_sources,
     count_changes,
+    plain_rows,
+    step_with_residual,
 )
 from ssl_dask.kernels.walk_sweep import SMALLEST, row_degrees, sweep, walk_rows
+from ssl_dask.propagation.part_links import NoLinks
+from ssl_dask.propagation.part_run import PartRun
+from ssl_dask.propagation.parts import LocalParts
+from ssl_dask.propagation.superstep import Problem, RecurrenceSteps
 
 NUMBERS = (0.7, 0.2, -0.3, 0.4)
 
@@ -62,6 +70,25 @@ def test_a_sweep_is_the_recurrence(
     if with_source:
         expected += 0.4 * source
     np.testing.assert_allclose(answers[0], expected[start:stop], atol=3e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("with_source", [False, True])
+def test_a_step_with_its_residual_is_two_sweeps(dtype: type, with_source: bool) -> None:
+    n, start, stop, first = 40, 3, 36, 2
+    W, rng = made_weights(5, n), np.random.default_rng(1)
+    Z, before, source = rng.normal(size=(3, n + 5, 4)).astype(dtype)
+    walk, given = walk_of(W), source if with_source else None
+    out, expected = before[: stop - start].copy(), before[: stop - start].copy()
+    left, residual = np.full_like(out, 9.0), np.zeros_like(out)
+    step_with_residual(
+        walk, plain_rows(walk), start, stop, first, Z, out, left, NUMBERS, (0.9, 0.1), given
+    )
+    sweep(walk, start, stop, first, Z, expected, 0, NUMBERS, given)
+    sweep(walk, start, stop, first, Z, residual, 0, (0.9, -1.0, 0.0, 0.1), given)
+    assert out.tobytes() == expected.tobytes()
+    np.testing.assert_array_equal(left, residual)
+    assert np.unique(out).size == out.size
 
 
 @given(
@@ -192,3 +219,33 @@ def test_rounding_alone_does_not_change_a_label() -> None:
     assert counts.changed[0] == 1
     assert counts.reached[0] == 1
     assert counts.residual[0] == 0.0
+
+
+def test_the_code_is_chosen_by_all_rows_that_are_swept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph in many strips must not fall back to the slow code strip by strip."""
+    asked: list[int] = []
+    made = walk_sweep.compiled_sweep
+
+    def noted(n_columns: int) -> object:
+        asked.append(n_columns)
+        return made(n_columns)
+
+    monkeypatch.setattr(walk_sweep, "compiled_sweep", noted)
+    W = made_weights(4, 30)
+    Z, out = np.ones((30, 3), dtype=np.float32), np.zeros((30, 3), dtype=np.float32)
+    sweep(walk_of(W), 0, 30, 0, Z, out, 0, NUMBERS)
+    assert asked == []
+    sweep(walk_of(W), 0, 30, 0, Z, out, 0, NUMBERS, None, walk_sweep.MIN_COMPILED_WORK // 3 + 1)
+    assert asked == [3]
+    graph = BlockGraph.from_scipy(W, n_strips=5)
+    part = LocalParts(graph, Execution(threads=2)).parts[0]
+    monkeypatch.setattr(walk_sweep, "MIN_COMPILED_WORK", W.nnz * 3)
+    problem = Problem("float32", 1, 3, (0.0, 0.0), (1.0, 0.0))
+    nothing = SparseSources(
+        np.zeros(0, dtype=np.int64), np.zeros((0, 3), np.float32), np.zeros((0, 1), np.bool_)
+    )
+    run = PartRun(part, 1, problem, nothing, Z, 1.0)
+    run.start(1.0, conjugate=False)
+    run.advance(RecurrenceSteps((NUMBERS,)), NoLinks())
+    assert len(part.pieces) == 5
+    assert len(asked) > 5

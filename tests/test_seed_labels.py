@@ -15,6 +15,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.storage.column_reader import ColumnReader
 from ssl_dask.storage.input_check import ColumnNeeds, scan_input
 from ssl_dask.storage.label_file import SeedFile, read_label_file
+from ssl_dask.storage.label_rules import ClassRule, LabelRule
 from ssl_dask.storage.seed_labels import SeedTable, truth_codes
 from tests.parquet_samples import open_reader, travelled, write
 
@@ -28,10 +29,9 @@ def read_seeds(
     label: str | None = None,
     seed_file: SeedFile | None = None,
     id_column: str | None = None,
-    classes: Sequence[Any] | None = None,
+    rule: LabelRule | None = None,
 ) -> SeedTable:
-    listed = None if classes is None else tuple(classes)
-    needs = ColumnNeeds(id=id_column, label=label, classes=listed)
+    needs = ColumnNeeds(id=id_column, label=label, rule=rule or ClassRule())
     found = scan_input(reader, needs, execution, seed_file=seed_file)
     assert found.seeds is not None
     return found.seeds
@@ -43,7 +43,7 @@ def from_column(
     for i, part in enumerate(parts):
         write(folder / f"{i}.parquet", {"y": part}, group_rows=4)
     reader = open_reader(folder, block_rows=block_rows)
-    return read_seeds(reader, label="y", classes=classes)
+    return read_seeds(reader, label="y", rule=ClassRule(classes))
 
 
 def told(found: SeedTable | SeedFile) -> str:
@@ -274,10 +274,10 @@ def test_labels_of_csv_take_their_kind_from_all_cells(
     lines = [f"{i},{cell}" for i, cell in enumerate(cells)]
     (tmp_path / "y.csv").write_text("id,y\n" + "\n".join(lines))
     reader = data(tmp_path, pa.array(range(4)))
-    seeds = from_file(tmp_path, "y.csv", reader, classes=classes)
+    seeds = from_file(tmp_path, "y.csv", reader, rule=ClassRule(classes))
     assert seeds.problems == ()
     assert "rows without a label: 1" in seeds.notes[0]
-    assert joined(reader, seeds, classes=classes).labels.classes.tolist() == expected
+    assert joined(reader, seeds, rule=ClassRule(classes)).labels.classes.tolist() == expected
 
 
 def test_a_parquet_file_of_labels(tmp_path: Path) -> None:
@@ -341,12 +341,12 @@ def test_unmatched_ids_are_an_error_or_a_note(tmp_path: Path) -> None:
         ("id,y\n1,0.0\n2,1.0\n", {}, "decimal"),
         (
             "id,y\n1,a\n2,c\n",
-            {"classes": ["a", "b"]},
+            {"rule": ClassRule(["a", "b"])},
             "labels that are none of the classes of the job: 1",
         ),
         (
             "id,y\n1,0\n2,x\n",
-            {"classes": [0, 1]},
+            {"rule": ClassRule([0, 1])},
             "labels that are not of kind integer, as input.classes is: 1",
         ),
     ],

@@ -7,8 +7,7 @@ import pytest
 from scipy.sparse.linalg import LinearOperator, cg
 
 from ssl_dask.kernels.propagation_step import SweepCounts
-from ssl_dask.propagation.conjugate_gradients import ConjugateScalars
-from ssl_dask.propagation.part_run import conjugate_scalars
+from ssl_dask.propagation.conjugate_gradients import ConjugateScalars, conjugate_scalars
 from ssl_dask.propagation.stop_rule import StopRule, next_check
 
 

@@ -28,6 +28,11 @@ class DecisionSpec(SpecModel):
     for `error`, the run fails with exit code 8. `warn` writes the labels as they are. Methods that
     look at features themselves have no other to switch to: for them `switch` is `warn`."""
 
+    coverage: float | None = Field(default=None, gt=0.0, lt=1.0)
+    """Where labels are numbers: share of the rows whose true number the interval from `value_low`
+    to `value_high` is to hold. Default: 0.9. Needs coverage / (1 - coverage) hidden seeds: 9 for
+    0.9, 19 for 0.95."""
+
     review_budget: int | None = Field(default=None, ge=1, le=1_000_000)
     """How many rows to propose for labelling by hand, best first. Default: none."""
 
@@ -39,3 +44,18 @@ class DecisionSpec(SpecModel):
                 " forbids them; remove one of the two"
             )
         return self
+
+    def keys_of_classes(self) -> dict[str, str]:
+        """Return the keys that are set and mean nothing for labels that are numbers: the cures."""
+        cures = {
+            "min_probability": "decision.coverage sets how sure value_low and value_high are",
+            "abstain": "only rows without a path to a seed get no number",
+            "on_collapse": "leave it out",
+            "review_budget": "leave it out",
+        }
+        default = DecisionSpec()
+        return {
+            f"decision.{key}": cure
+            for key, cure in cures.items()
+            if getattr(self, key) != getattr(default, key)
+        }

@@ -24,7 +24,8 @@ class EvaluationSpec(SpecModel):
     """Confidence of every interval."""
 
     baseline: bool = True
-    """Whether to train logistic regression on the same seeds and put it beside the labels."""
+    """Whether to train logistic regression (ridge regression where labels are numbers) on the same
+    seeds and put it beside the labels."""
 
     @field_validator("folds")
     @classmethod

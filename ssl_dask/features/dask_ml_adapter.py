@@ -49,9 +49,7 @@ def predict_proba_blocks(estimator: Any, X: da.Array) -> da.Array:
     ValueError
         X is chunked by columns.
     """
-    check_is_fitted(estimator)
-    if X.numblocks[1] != 1:
-        raise ValueError(f"X is cut into {X.numblocks[1]} blocks of columns; rechunk to rows only")
+    _check(estimator, X)
     n_classes = len(estimator.classes_)
     # The shape of one row of the answer cannot be found out with an empty block, so it is told.
     meta = np.empty((0, n_classes), dtype=np.float32)
@@ -63,3 +61,23 @@ def predict_proba_blocks(estimator: Any, X: da.Array) -> da.Array:
         chunks=(X.chunks[0], (n_classes,)),
         meta=meta,
     )
+
+
+def predict_blocks(estimator: Any, X: da.Array) -> da.Array:
+    """Return the numbers of a fitted regressor for every row, lazily.
+
+    Parameters, errors and costs as `predict_proba_blocks`; the estimator has `predict`.
+
+    Returns
+    -------
+    dask.array.Array
+        (N,), float64, chunked as X.
+    """
+    _check(estimator, X)
+    return ParallelPostFit(estimator, predict_meta=np.empty(0)).predict(X)
+
+
+def _check(estimator: Any, X: da.Array) -> None:
+    check_is_fitted(estimator)
+    if X.numblocks[1] != 1:
+        raise ValueError(f"X is cut into {X.numblocks[1]} blocks of columns; rechunk to rows only")

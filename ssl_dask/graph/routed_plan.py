@@ -32,6 +32,8 @@ find .969 of the neighbours, 3 find .988, and more of anything else finds no mor
 HIGH_RECALL = 0.98
 VERY_HIGH_RECALL = 0.99
 FEW_SHARDS = 4
+MANY_SHARDS = 48
+"""More borders ask for a harder first attempt: a second one costs as much as the first."""
 ROUTES_PER_FEW_SHARDS = 2
 MOST_ROUTES_MORE = 10
 MOST_ROUTES_MORE_AT_EASE = 4
@@ -97,9 +99,8 @@ def attempts(n_columns: int, target_recall: float, n_shards: int) -> tuple[Attem
         Attempt(SearchEffort(n_probes=24, reach=1.0, n_rounds=2, n_candidates=2), 12),
         Attempt(SearchEffort(n_probes=48, reach=4.0, n_rounds=2, n_candidates=4), 16),
     )
-    first = int(n_shards > FEW_SHARDS) + int(
-        target_recall > (HIGH_RECALL if n_shards > FEW_SHARDS else VERY_HIGH_RECALL)
-    )
+    first = int(n_shards > FEW_SHARDS) + int(n_shards > MANY_SHARDS)
+    first += target_recall > (HIGH_RECALL if n_shards > FEW_SHARDS else VERY_HIGH_RECALL)
     kept = SKETCH_CANDIDATES if n_columns > WIDE else 1
     # Of many shards, more lie around a row; what is lost there no effort in a shard finds.
     most = MOST_ROUTES_MORE if target_recall > HIGH_RECALL else MOST_ROUTES_MORE_AT_EASE

@@ -1,16 +1,23 @@
-"""One multiplier a class, such that the most likely classes have given shares."""
+"""One multiplier, or one addend, a class, such that the most likely classes have given shares."""
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 SHARE_ERROR = 1e-3
 """Shares that are this near to those wanted are good enough."""
-SOFT_STEPS = 30
+SOFT_STEPS = 40
+SOFT_ERROR = 1e-2
 SHARP_STEPS = 300
-SHARPNESS = (1.0, 3.0, 10.0, 30.0)
+SHARPNESS = (1.0, 3.0, 10.0, 30.0, 100.0)
 FLOOR = 1e-30
+NEGLIGIBLE_LOG = -20.7
+"""A share below exp of this is not counted."""
+LONGEST_STEP = 20.0
+"""Newton's step is shortened to this over the sharpness: beyond, it says nothing any more."""
 
 
 def class_multipliers(
@@ -18,9 +25,7 @@ def class_multipliers(
 ) -> npt.NDArray[np.float64]:
     """Return w, float64 (C,), largest 1, such that argmax_c w_c F_ic has nearly the given shares.
 
-    First by soft assignments that become ever sharper, each class being multiplied by what its
-    share lacks (the dual of optimal transport to C points: Cuturi 2013); then by the hard ones,
-    whose step shrinks. What came nearest is kept, no multiplier at all included.
+    See `class_offsets`, which fits their logarithms.
 
     Parameters
     ----------
@@ -28,43 +33,63 @@ def class_multipliers(
         (n, C): scores >= 0. Rows of zeros are left out.
     shares
         float64 (C,), >= 0, sum 1. A class of share 0 is never the answer.
-
-    Notes
-    -----
-    About 400 n C steps.
     """
     rows = np.asarray(F, dtype=np.float64)
     rows = rows[rows.max(axis=1, initial=0.0) > 0.0]
     wanted = shares > 0.0
     if len(rows) == 0 or wanted.sum() < 2:
         return wanted.astype(np.float64)
-    logs = np.log(np.maximum(rows[:, wanted], FLOOR))
-    offsets = _fitted_offsets(logs, shares[wanted] / shares[wanted].sum())
+    offsets = class_offsets(np.log(np.maximum(rows[:, wanted], FLOOR)), shares[wanted])
     w = np.zeros(len(shares))
     w[wanted] = np.exp(offsets - offsets.max())
     return w
 
 
-def _fitted_offsets(
-    logs: npt.NDArray[np.float64], q: npt.NDArray[np.float64]
+def class_offsets(
+    scores: npt.NDArray[np.floating],
+    shares: npt.NDArray[np.float64],
+    start: npt.NDArray[np.float64] | None = None,
 ) -> npt.NDArray[np.float64]:
-    n, n_classes = logs.shape
+    """Return o, float64 (C,), such that argmax_c scores_ic + o_c has nearly the given shares.
 
-    def shares_of(offsets: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.bincount((logs + offsets).argmax(axis=1), minlength=n_classes) / n
+    First by soft assignments that become ever sharper: the dual of optimal transport to C points,
+    by Newton's steps where they lower it and by Sinkhorn's where they do not (Cuturi 2013; Brauer
+    et al. 2017, A Sinkhorn-Newton method for entropic optimal transport). Then by the hard ones,
+    whose step shrinks. What came nearest is kept, no offset at all included.
 
-    offsets = np.zeros(n_classes)
-    best, best_error = offsets, float(np.abs(shares_of(offsets) - q).max())
-    for sharpness in SHARPNESS:
-        for _ in range(SOFT_STEPS):
-            steep = sharpness * (logs + offsets)
-            soft = np.exp(steep - steep.max(axis=1, keepdims=True))
-            soft /= soft.sum(axis=1, keepdims=True)
-            offsets = offsets + np.log(q / np.maximum(soft.mean(axis=0), FLOOR)) / sharpness
+    Parameters
+    ----------
+    scores
+        (n, C), n >= 1, finite; a difference of 1 is a factor e in odds.
+    shares
+        float64 (C,), > 0; they are divided by their sum.
+    start
+        float64 (C,): offsets that are nearly right, of scores that were nearly these. The softest
+        assignments are then left out.
+
+    Notes
+    -----
+    About 20 passes over the scores, and up to 300 where no offsets give the shares.
+    """
+    values = np.ascontiguousarray(scores, dtype=np.float64)
+    q = shares / shares.sum()
+    none = np.zeros(len(q))
+    best, best_error = none, _hard_error(values, none, q)
+    offsets, sharpness = (none, SHARPNESS) if start is None else (start, SHARPNESS[-1:])
+    if start is not None:
+        error = _hard_error(values, start, q)
+        best, best_error = (start, error) if error < best_error else (best, best_error)
+    # How many threads a linear solver has may change its last bit.
+    with threadpool_limits(1):
+        for sharp in sharpness:
+            if best_error <= SHARE_ERROR:
+                return best
+            least = SHARE_ERROR / 4.0 if sharp == sharpness[-1] else SOFT_ERROR
+            offsets = _soft_offsets(values, q, offsets, sharp, least)
     # A class may be rescued only from where its rows are: as wide as the scores are.
     step = 1.0
     for _ in range(SHARP_STEPS):
-        lacks = q - shares_of(offsets)
+        lacks = q - hard_shares(values, offsets)
         error = float(np.abs(lacks).max())
         if error < best_error:
             best, best_error = offsets, error
@@ -73,3 +98,92 @@ def _fitted_offsets(
         offsets = offsets + step * lacks
         step *= 0.985
     return best
+
+
+def hard_shares(
+    scores: npt.NDArray[np.float64], offsets: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the share of the rows whose largest score with its offset is each class's."""
+    counts = np.zeros(len(offsets), dtype=np.int64)
+    _count_largest(scores, offsets, counts)
+    return counts / len(scores)
+
+
+def _hard_error(
+    scores: npt.NDArray[np.float64], offsets: npt.NDArray[np.float64], q: npt.NDArray[np.float64]
+) -> float:
+    return float(np.abs(hard_shares(scores, offsets) - q).max())
+
+
+def _soft_offsets(
+    scores: npt.NDArray[np.float64],
+    q: npt.NDArray[np.float64],
+    offsets: npt.NDArray[np.float64],
+    sharp: float,
+    least_error: float,
+) -> npt.NDArray[np.float64]:
+    """Minimise mean_i log sum_c exp(sharp (scores_ic + o_c)) / sharp - q o, a convex function."""
+    n_classes = len(q)
+    lowest = np.inf
+    held = offsets
+    sinkhorn = np.zeros(n_classes)
+    for _ in range(SOFT_STEPS):
+        means, products = np.zeros(n_classes), np.zeros((n_classes, n_classes))
+        value = _soft_sums(scores, offsets, sharp, means, products) / len(scores)
+        value = value / sharp - float(q @ offsets)
+        if value > lowest:
+            # Newton's step went too far.
+            offsets, lowest = held + sinkhorn, np.inf
+            continue
+        means, products = means / len(scores), products / len(scores)
+        if np.abs(means - q).max() <= least_error:
+            break
+        held, lowest = offsets, value
+        sinkhorn = np.log(q / np.maximum(means, FLOOR)) / sharp
+        curvature = sharp * (np.diag(means) - products)
+        # Offsets that are all the same change nothing: that direction is taken out.
+        newton = np.linalg.lstsq(curvature + 1.0 / n_classes, q - means, rcond=1e-12)[0]
+        longest = float(np.abs(newton).max())
+        offsets = held + newton * min(1.0, LONGEST_STEP / sharp / max(longest, FLOOR))
+    return offsets
+
+
+@numba.njit(nogil=True, cache=True)
+def _count_largest(scores, offsets, counts):  # type: ignore[no-untyped-def]
+    for i in range(len(scores)):
+        best = 0
+        largest = scores[i, 0] + offsets[0]
+        for c in range(1, len(offsets)):
+            value = scores[i, c] + offsets[c]
+            if value > largest:
+                best, largest = c, value
+        counts[best] += 1
+
+
+@numba.njit(nogil=True, cache=True)
+def _soft_sums(scores, offsets, sharp, means, products):  # type: ignore[no-untyped-def]
+    """Add up p and p p^T of the soft assignments p of all rows; return the sum of their logs."""
+    n_classes = len(offsets)
+    kept = np.empty(n_classes, dtype=np.int64)
+    p = np.empty(n_classes)
+    logs = 0.0
+    for i in range(len(scores)):
+        largest = scores[i, 0] + offsets[0]
+        for c in range(1, n_classes):
+            largest = max(largest, scores[i, c] + offsets[c])
+        total = 0.0
+        n_kept = 0
+        for c in range(n_classes):
+            steep = sharp * (scores[i, c] + offsets[c] - largest)
+            if steep > NEGLIGIBLE_LOG:
+                kept[n_kept] = c
+                p[n_kept] = np.exp(steep)
+                total += p[n_kept]
+                n_kept += 1
+        logs += sharp * largest + np.log(total)
+        for a in range(n_kept):
+            share = p[a] / total
+            means[kept[a]] += share
+            for b in range(n_kept):
+                products[kept[a], kept[b]] += share * (p[b] / total)
+    return logs

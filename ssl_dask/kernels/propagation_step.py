@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ssl_dask.kernels.label_distributions import TIE_MARGIN
-from ssl_dask.kernels.walk_sweep import SMALLEST, Scores
+from ssl_dask.kernels.walk_sweep import SMALLEST, Scores, WalkRows, sweep
 
 SHARE_MOVED = 1e-3
 """A row whose share of a class moves by more in a sweep has not come to rest."""
@@ -131,6 +131,54 @@ def add_sources(
         )
 
 
+def plain_rows(rows: WalkRows) -> WalkRows:
+    """Return the rows without what their sums are divided by: `sweep` then gives plain sums."""
+    return rows._replace(inverse_sum=np.ones(rows.n_rows))
+
+
+def step_with_residual(
+    rows: WalkRows,
+    plain: WalkRows,
+    start: int,
+    stop: int,
+    first: int,
+    Z: Scores,
+    out: Scores,
+    left: Scores,
+    coefficients: tuple[float, float, float, float],
+    target: tuple[float, float],
+    source: Scores | None = None,
+    n_entries: int | None = None,
+) -> None:
+    """Take the step of `sweep` and find the residual, at the cost of one sweep for both.
+
+    Parameters
+    ----------
+    rows, start, stop, first, Z, coefficients, source, n_entries
+        See `sweep`.
+    plain
+        Of `plain_rows`: the sums of neighbours serve both.
+    out
+        (stop - start, K), type of `Z`: F_{t-1}; becomes F_{t+1}, with the bits that `sweep` gives.
+    left
+        (stop - start, K), type of `Z`: becomes p S Z + q source - Z.
+    target
+        (p, q).
+    """
+    left[:] = 0.0
+    sweep(plain, start, stop, first, Z, left, 0, (1.0, 0.0, 0.0, 0.0), None, n_entries)
+    number = Z.dtype.type
+    own = slice(first + start, first + stop)
+    _finish_both(
+        left,
+        rows.inverse_sum[start:stop],
+        Z[own],
+        out,
+        out[:0] if source is None else source[own],
+        *(number(x) for x in (*coefficients, *target)),
+    )
+
+
 def count_changes(
     new: Scores, old: Scores, residual: Scores | None, row_scale: npt.NDArray[np.float64],
     counts: SweepCounts,
@@ -146,6 +194,25 @@ def count_changes(
     """
     given = new[:0] if residual is None else residual
     _count_changes(new, old, given, row_scale, *counts)
+
+
+@numba.njit(nogil=True, cache=True)
+def _finish_both(sums, inverse, Z, out, source, a, b, c, d, p, q):  # type: ignore[no-untyped-def]
+    zero = a - a
+    into_new = len(source) > 0 and d != zero
+    into_left = len(source) > 0 and q != zero
+    for i in range(sums.shape[0]):
+        factor = a * Z.dtype.type(inverse[i])
+        share = p * Z.dtype.type(inverse[i])
+        for k in range(sums.shape[1]):
+            new = factor * sums[i, k] + b * Z[i, k] + c * out[i, k]
+            left = share * sums[i, k] - Z[i, k]
+            if into_new:
+                new += d * source[i, k]
+            if into_left:
+                left += q * source[i, k]
+            out[i, k] = zero if abs(new) < SMALLEST else new
+            sums[i, k] = left
 
 
 @numba.njit(nogil=True, cache=True)
@@ -167,57 +234,59 @@ def _count_changes(  # type: ignore[no-untyped-def]
     new_rows, old_rows, residual, row_scale, changed, reached, unsettled, steps, residuals, largest,
     class_rows,
 ):  # fmt: skip
+    # Written without branches that depend on scores: mispredicted, they cost more than the rest.
     n_groups = len(changed)
     n_classes = len(class_rows)
+    with_residual = len(residual) > 0
     for i in range(new_rows.shape[0]):
         scale = row_scale[i]
         for g in range(n_groups):
             first = g * n_classes
-            old_total = 0.0
-            new_total = 0.0
-            step = np.float64(0.0)
-            size = np.float64(0.0)
+            old_top = np.float64(old_rows[i, first])
+            new_top = np.float64(new_rows[i, first])
+            old_total = max(old_top, 0.0)
+            new_total = max(new_top, 0.0)
+            step = abs(new_top - old_top)
+            size = abs(new_top)
+            filled = abs(old_top)
             old_best = first
             new_best = first
-            was_empty = True
-            for k in range(first, first + n_classes):
+            for k in range(first + 1, first + n_classes):
                 old = np.float64(old_rows[i, k])
                 new = np.float64(new_rows[i, k])
                 old_total += max(old, 0.0)
                 new_total += max(new, 0.0)
                 step = max(step, abs(new - old))
                 size = max(size, abs(new))
-                was_empty = was_empty and old == 0.0
-                if old_rows[i, k] > old_rows[i, old_best]:
-                    old_best = k
-                if new_rows[i, k] > new_rows[i, new_best]:
-                    new_best = k
+                filled = max(filled, abs(old))
+                old_best = k if old > old_top else old_best
+                old_top = max(old_top, old)
+                new_best = k if new > new_top else new_best
+                new_top = max(new_top, new)
             steps[g] = max(steps[g], step * scale)
             largest[g] = max(largest[g], size * scale)
-            if len(residual) > 0:
+            if with_residual:
                 left = 0.0
                 for k in range(first, first + n_classes):
                     left = max(left, abs(np.float64(residual[i, k])))
                 residuals[g] = max(residuals[g], left * scale)
-            if old_total > 0.0 and new_total > 0.0:
-                # |new / new_total - old / old_total|, without dividing each.
-                bound = SHARE_MOVED * old_total * new_total
-                for k in range(first, first + n_classes):
-                    one = max(np.float64(old_rows[i, k]), 0.0) * new_total
-                    other = max(np.float64(new_rows[i, k]), 0.0) * old_total
-                    if abs(other - one) > bound:
-                        unsettled[g] += 1
-                        break
-            if was_empty and size > 0.0:
-                reached[g] += 1
-            had_label = old_rows[i, old_best] > 0.0
-            has_label = new_rows[i, new_best] > 0.0
+            # |new / new_total - old / old_total|, without dividing each.
+            bound = SHARE_MOVED * old_total * new_total
+            moved = 0
+            for k in range(first, first + n_classes):
+                one = max(np.float64(old_rows[i, k]), 0.0) * new_total
+                other = max(np.float64(new_rows[i, k]), 0.0) * old_total
+                moved |= abs(other - one) > bound
+            had_label = old_top > 0.0
+            has_label = new_top > 0.0
+            unsettled[g] += moved & had_label & has_label
+            reached[g] += (filled == 0.0) & (size > 0.0)
             if had_label != has_label:
                 changed[g] += 1
             elif has_label and new_best != old_best:
                 # Two classes that rounding alone sets in order do not make a row restless.
-                lead = np.float64(new_rows[i, new_best]) - np.float64(new_rows[i, old_best])
-                if lead > TIE_MARGIN * new_rows[i, new_best]:
+                lead = new_top - np.float64(new_rows[i, old_best])
+                if lead > TIE_MARGIN * new_top:
                     changed[g] += 1
             if g == 0 and has_label:
                 class_rows[new_best - first] += 1

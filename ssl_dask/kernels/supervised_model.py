@@ -78,7 +78,7 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
         self.classes_ = np.arange(self.n_classes)
         self.n_features_in_ = X.shape[1]
         self.seen_ = np.unique(y).astype(np.int64)
-        rows, self.features_ = _varying(X)
+        rows, self.features_ = varying_columns(X)
         if len(self.seen_) == 1 or len(self.features_) == 0:
             mass = np.bincount(y, sample_weight, minlength=self.n_classes)[self.seen_]
             shares = mass / mass.sum()
@@ -138,7 +138,7 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
             dense = np.ascontiguousarray(X[:, self.features_], dtype=np.float32)
             return dense_scores(dense, self.coef_, self.intercept_)
         # Products must be added in the order of features.
-        rows = _canonical(X)
+        rows = canonical_rows(X)
         position = np.full(self.n_features_in_, -1, dtype=np.int32)
         position[self.features_] = np.arange(len(self.features_), dtype=np.int32)
         return sparse_scores(
@@ -146,10 +146,12 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
         )
 
 
-def _varying(X_seeds: Rows) -> tuple[npt.NDArray[np.float64] | sparse.csr_array, npt.NDArray]:
+def varying_columns(
+    X_seeds: Rows,
+) -> tuple[npt.NDArray[np.float64] | sparse.csr_array, npt.NDArray]:
     """Return the columns that tell seeds apart, in float64, and their numbers int64 (m,)."""
     if sparse.issparse(X_seeds):
-        rows = _canonical(X_seeds).astype(np.float64)
+        rows = canonical_rows(X_seeds).astype(np.float64)
         features = np.unique(rows.indices[rows.data != 0]).astype(np.int64)
         return rows[:, features], features
     X = np.asarray(X_seeds, dtype=np.float64)
@@ -157,7 +159,7 @@ def _varying(X_seeds: Rows) -> tuple[npt.NDArray[np.float64] | sparse.csr_array,
     return X[:, features], features
 
 
-def _canonical(X: sparse.csr_array) -> sparse.csr_array:
+def canonical_rows(X: sparse.csr_array) -> sparse.csr_array:
     """Return X with features ascending in each row and none twice; X itself if it is so."""
     if X.has_canonical_format:
         return X

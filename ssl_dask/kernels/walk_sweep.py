@@ -115,6 +115,7 @@ def sweep(
     out_first: int,
     coefficients: tuple[float, float, float, float],
     source: Scores | None = None,
+    n_entries: int | None = None,
 ) -> None:
     """Replace rows of `out`, F_{t-1} of the recurrence, by F_{t+1}.
 
@@ -134,14 +135,16 @@ def sweep(
         (a, b, c, d).
     source
         (., K), same type, rows as in `Z`; None for none (d is not used).
+    n_entries
+        Entries of all runs of rows that are swept together; None: of `rows` alone.
 
     Notes
     -----
-    Releases the GIL. 2 nnz K flops. From `MIN_COMPILED_WORK` products on, code is compiled for K
-    columns, once a machine: about a second; the bits are the same.
+    Releases the GIL. 2 nnz K flops. From `MIN_COMPILED_WORK` products in all runs on, code is
+    compiled for K columns, once a machine: about a second; the bits are the same.
     """
     n_columns, dtype = Z.shape[1], Z.dtype
-    work = int(rows.indptr[-1]) * n_columns
+    work = (int(rows.indptr[-1]) if n_entries is None else n_entries) * n_columns
     if work >= MIN_COMPILED_WORK and n_columns <= MAX_CONSTANT_COLUMNS:
         kernel = compiled_sweep(n_columns)
     else:

@@ -245,7 +245,10 @@ def _why_left_out(one: ColumnProfile) -> str:
     if one.n_distinct == 0:
         return f"{one.type}, empty in the rows that were looked at: labels, if anything"
     if one.type in FLOATS and one.null_share > 0:
-        return f"looks like labels, but is {one.type}: cast it to a nullable integer or to text"
+        return (
+            f"looks like labels, but is {one.type}: cast it to a nullable integer or to text, or"
+            " name it as label with method harmonic_regression"
+        )
     return "looks like labels or the truth, so it is left out"
 
 

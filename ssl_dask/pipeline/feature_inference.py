@@ -17,10 +17,9 @@ from ssl_dask.evaluation.metrics import compare_paired, predicted_codes
 from ssl_dask.execution import Execution
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.graph.block_graph import BlockGraph
-from ssl_dask.graph.graph_diagnostics import graph_summary
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.labels import Labels
-from ssl_dask.pipeline.inference import Inferred, infer_supervised
+from ssl_dask.pipeline.inference import Inferred, infer_supervised, reported_graph
 from ssl_dask.pipeline.row_picks import fetch_rows
 from ssl_dask.propagation.anchor_graph import AnchorGraphSpec, anchor_graph, score_rows
 from ssl_dask.propagation.correct_and_smooth import CorrectAndSmoothSpec, correct_and_smooth
@@ -88,7 +87,7 @@ def infer_corrected(
         Workers were lost or ran out of memory.
     """
     began = time.perf_counter()
-    summary = _summary(graph, execution)
+    summary = reported_graph(graph, execution)
     diagnosed = time.perf_counter()
     classifier = SupervisedSpec()
     hidden = [folds.hidden(fold) for fold in range(folds.n_folds)]
@@ -154,7 +153,7 @@ def infer_on_propagated_features(
         Workers were lost or ran out of memory.
     """
     began = time.perf_counter()
-    summary = _summary(graph, execution)
+    summary = reported_graph(graph, execution)
     diagnosed = time.perf_counter()
     carried = propagated_features(
         graph,
@@ -234,13 +233,3 @@ def _simplest_of_the_best(
             if compare_paired(truth[judged], *pair).low > 0.0:
                 best = later
     return best
-
-
-def _summary(graph: BlockGraph, execution: Execution) -> dict[str, Any]:
-    """Return what the report says of the graph."""
-    summary = {**graph.settings, **graph_summary(graph, execution)}
-    # They stand beside the counts already.
-    del summary["settings"]
-    if not summary.get("notes"):
-        summary.pop("notes", None)
-    return summary

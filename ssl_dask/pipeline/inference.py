@@ -141,6 +141,18 @@ def build_graph(
     return graph
 
 
+def reported_graph(
+    graph: BlockGraph, execution: Execution, components: Components | None = None
+) -> dict[str, Any]:
+    """Return what the report says of the graph: its settings beside its counts."""
+    summary = {**graph.settings, **graph_summary(graph, execution, components)}
+    # They stand beside the counts already.
+    del summary["settings"]
+    if not summary.get("notes"):
+        summary.pop("notes", None)
+    return summary
+
+
 def infer_on_graph(
     spec: JobSpec,
     graph: BlockGraph,
@@ -167,7 +179,7 @@ def infer_on_graph(
     """
     began = time.perf_counter()
     components = graph.components(execution)
-    summary = {**graph.settings, **graph_summary(graph, execution, components)}
+    summary = reported_graph(graph, execution, components)
     diagnosed = time.perf_counter()
     listener.stage("propagation")
     run = PropagationRun(graph, X, X_seeds, labels, folds, execution, checkpoints, listener)
@@ -176,10 +188,6 @@ def infer_on_graph(
     reached, n_without, islands = _seed_components(
         components, graph.order, labels, row_chunks, execution
     )
-    # They stand beside the counts already.
-    del summary["settings"]
-    if not summary.get("notes"):
-        summary.pop("notes", None)
     summary["rows_without_path_to_seed"] = n_without
     seed_nodes = labels.rows
     if graph.order is not None:

@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_dask.decision.labelling import REASONS, SOURCES
 from ssl_dask.errors import InputDataError, Problem, SslDaskError, kept, raise_all
 from ssl_dask.execution import Execution
 from ssl_dask.graph.graph_spec import EdgesSpec
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.stored_graph import StoredGraph, graph_mark
+from ssl_dask.pipeline.target import target_of
 from ssl_dask.storage.column_check import ColumnNeeds, check_columns, without_columns
 from ssl_dask.storage.column_reader import ColumnReader
 from ssl_dask.storage.dataset import Dataset
-from ssl_dask.storage.dataset_output import labels_file_id_type, output_schema
+from ssl_dask.storage.dataset_output import labels_file_id_type
 from ssl_dask.storage.edge_file import EdgeFile, open_edge_file
 from ssl_dask.storage.input_check import InputScan, scan_input
 from ssl_dask.storage.label_file import SeedFile, read_label_file
-from ssl_dask.storage.output_schema import ROW_COLUMN, OutputSchema, check_names
+from ssl_dask.storage.output_schema import ROW_COLUMN
 from ssl_dask.storage.row_layout import RowLayout, plan_layout
 
 # A task holds a block a few times over: as read, as features in float64 and float32, as output.
@@ -92,11 +92,7 @@ class Inputs:
                 errors.append(InputDataError(problems))
             needs = without_columns(needs, {one.column for one in problems if one.column})
             with kept(errors):
-                check_names(
-                    spec.input.id or ROW_COLUMN,
-                    spec.output.columns,
-                    id_is_row=spec.input.id is None,
-                )
+                target_of(spec).check_names(spec)
             seed_file = None
             edge_files: list[EdgeFile] = []
             # Without usable ids those of labels and edges have nothing to be compared with.
@@ -142,7 +138,7 @@ class ReadData:
     reader
         Reads blocks on the workers.
     labels
-        The seeds.
+        The seeds; of numbers, each distinct one is a class here, see `NumberLabels.of`.
     carried
         Columns of the input that go to the output, the id first.
     row_numbers
@@ -176,7 +172,7 @@ def column_needs(spec: JobSpec) -> ColumnNeeds:
         id=spec.input.id,
         label=spec.input.label,
         truth=spec.input.truth,
-        classes=spec.input.classes,
+        rule=target_of(spec).rule(spec),
         numeric=kinds["numeric"],
         string=kinds["string"],
         vector=kinds["vector"],
@@ -210,12 +206,12 @@ def read_inputs(spec: JobSpec, inputs: Inputs, execution: Execution) -> ReadData
     InputDataError
         With every problem found in rows, ids and labels.
     QualityError
-        No seeds, or seeds of one class only.
+        No seeds, or seeds of one class or number only.
     """
     reader, scan = scan_rows(spec, inputs, execution)
     _refuse_constant_features(inputs, scan)
     assert scan.seeds is not None
-    scan.seeds.require_classes()
+    target_of(spec).require(scan.seeds)
     notes = [*inputs.dataset.notes, *scan.notes]
     if inputs.dataset.ignored:
         notes.append(f"left out, no Parquet: {', '.join(inputs.dataset.ignored[:10])}")
@@ -262,7 +258,7 @@ def _read_labels_file(spec: JobSpec, dataset: Dataset) -> SeedFile | None:
         label_column=labels.label,
         base=Path.cwd(),
         id_type=labels_file_id_type(dataset, spec.input.id),
-        classes=spec.input.classes,
+        rule=target_of(spec).rule(spec),
         allow_unmatched=labels.allow_unmatched,
     )
 
@@ -275,20 +271,6 @@ def _open_edges(edges: EdgesSpec, spec: JobSpec, dataset: Dataset) -> EdgeFile:
         weight=edges.weight,
         base=Path.cwd(),
         id_type=labels_file_id_type(dataset, spec.input.id),
-    )
-
-
-def result_schema(spec: JobSpec, inputs: Inputs, data: ReadData) -> OutputSchema:
-    """Return what the parts of the result look like."""
-    return output_schema(
-        inputs.dataset,
-        data.labels,
-        id_column=spec.input.id,
-        kept=spec.output.columns,
-        label_column=spec.input.label,
-        source_names=SOURCES,
-        reason_names=REASONS,
-        probabilities=spec.output.probabilities,
     )
 
 

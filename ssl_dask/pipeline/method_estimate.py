@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssl_dask.job_spec import JobSpec
+from ssl_dask.propagation.poisson_mbo import SWEEPS_A_ROUND
 from ssl_dask.self_labeled import METHODS as SELF_LABELED
 from ssl_dask.self_labeled.rounds import FIT_BYTES, POOL_ROWS
 
@@ -14,7 +15,6 @@ SWEEPS_UNTIL_REST = {0.9: 30, 0.99: 60, 1.0: 100}
 many are usual for conjugate gradients with few seeds."""
 HELD_BYTES_PER_NODE = 40
 ADSORPTION_SWEEPS = 60
-MBO_SWEEPS_PER_ROUND = 40
 ENSEMBLE_SWEEPS = 150
 ENSEMBLE_VECTORS = 8
 KMEANS_PASSES = 10
@@ -80,8 +80,10 @@ def estimate_method(
             return _on_graph(sweeps_for(method.alpha), K, vectors=2, size=4)
         case "label_propagation" | "poisson":
             return _on_graph(sweeps_for(1.0), K, vectors=4, size=8)
+        case "harmonic_regression":
+            return _on_graph(sweeps_for(1.0), groups, vectors=4, size=8)
         case "poisson_mbo":
-            sweeps = sweeps_for(1.0) + MBO_SWEEPS_PER_ROUND * method.n_rounds
+            sweeps = sweeps_for(1.0) + SWEEPS_A_ROUND * method.n_rounds
             return _on_graph(sweeps, K, vectors=4, size=8)
         case "modified_adsorption":
             # Each fold is a solve of its own, one after the other.
@@ -126,14 +128,18 @@ def estimate_method(
             fitted = fit_bytes / max(4 * n_rows * min(n_features, 256), 1)
             # Folds see a sample of many rows.
             seen = 1 + spec.evaluation.folds * min(1.0, POOL_ROWS / max(n_rows, 1))
-            one = FLOPS_PER_PRODUCT * n_features * n_classes
+            learners = SELF_LABELED[name].n_learners(method)
+            one = FLOPS_PER_PRODUCT * n_features * n_classes * learners
+            models, by_learner = "the fit of a model", ""
+            if learners > 1:
+                models, by_learner = f"the fits of L = {learners} models", " L"
             return MethodEstimate(
                 0,
                 0,
                 0,
                 2 * fit_bytes,
                 rounds * seen * one * (1 + FIT_PASSES * fitted),
-                f"up to {rounds:,} rounds: N d C to score, and the fit of a model",
+                f"up to {rounds:,} rounds: N d C{by_learner} to score, and {models}",
                 f"a block of rows, and {2 * fit_bytes / 2**20:,.0f} MiB for the fit of a model",
             )
         case _:

@@ -194,7 +194,9 @@ def _too_much(needed: int, workers: int, memory: int) -> str:
 
 
 def _n_classes(spec: JobSpec) -> int:
-    """Return the number of classes, a guess where the job does not name them."""
+    """Return the number of classes, a guess where the job does not name them; a number is one."""
+    if spec.target == "numbers":
+        return 1
     return CLASSES_GUESSED if spec.input.classes is None else len(spec.input.classes)
 
 

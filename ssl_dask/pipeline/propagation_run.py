@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import dask.array as da
 import numpy as np
@@ -21,19 +21,20 @@ from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.saved_state import load_state, save_state
-from ssl_dask.propagation import METHODS, Propagated
+from ssl_dask.propagation import METHODS, HarmonicValues, Propagated
 from ssl_dask.propagation.class_collapse import find_collapse
 from ssl_dask.propagation.class_shares import expected_rows
 from ssl_dask.propagation.collapse_answers import answers_to
 from ssl_dask.propagation.ensemble_run import SeedClassifier
 from ssl_dask.propagation.graph_ensemble import logistic_regression
-from ssl_dask.propagation.worker_parts import WorkersChangedError
+from ssl_dask.propagation.parts import WorkersChangedError
 from ssl_dask.spec_model import SpecModel
 from ssl_dask.storage.checkpoint import Checkpoints, load_block, save_block
 
 STATE_CHECKPOINT = "propagation"
 RESULT_CHECKPOINT = "distributions"
 MAX_ATTEMPTS = 5
+Found = TypeVar("Found", Propagated, HarmonicValues)
 IN_PROCESS_BYTES = 160 * 2**20
 """A graph and its class distributions of no more than this are propagated in this process."""
 
@@ -97,7 +98,7 @@ class PropagationRun:
         ComputeError
             Workers were lost again and again, or lack memory.
         """
-        near, where = _nearest_place(
+        near, where = nearest_place(
             self.graph,
             self.labels.n_classes * (1 + self.folds.n_folds),
             self.execution,
@@ -169,7 +170,7 @@ class PropagationRun:
             on_round=self.listener.round,
             checkpoint=partial(save_state, state, self.checkpoints, where, self.listener),
         )
-        found = _run_until_kept(run, state, where, self.checkpoints, self.listener)
+        found = run_until_kept(run, state, "F", where, self.checkpoints, self.listener)
         hidden_F = np.zeros((self.labels.n_seeds, self.labels.n_classes), dtype=np.float32)
         for mask, rows in zip(hidden, found.fold_F, strict=True):
             hidden_F[mask] = rows
@@ -200,24 +201,35 @@ def _scored_nearby(
     return score
 
 
-def _run_until_kept(
-    run: Callable[..., Propagated],
+def run_until_kept(
+    run: Callable[..., Found],
     state: str,
+    answer: str,
     execution: Execution,
     checkpoints: Checkpoints,
     listener: RunListener,
-) -> Propagated:
-    """Propagate, and write F to files where it was found on workers.
+) -> Found:
+    """Propagate, and write the answer to files where it was found on workers.
 
     A worker that is lost takes its scores with it, and they cannot be computed again by what comes
-    after: until F is written, the propagation is gone on with from its last checkpoint.
+    after: until the answer is written, the propagation is gone on with from its last checkpoint.
+
+    Parameters
+    ----------
+    run
+        Called with `resume`; returns a dataclass.
+    state
+        Name of the checkpoints of the propagation.
+    answer
+        The field of what `run` returns that is a Dask array of the rows.
     """
     for attempt in itertools.count(1):
         found = run(resume=load_state(state, checkpoints, execution, listener))
         if execution.client is None:
             return found
         try:
-            return replace(found, F=_kept_F(found.F, execution, checkpoints, listener))
+            kept = _kept_rows(getattr(found, answer), execution, checkpoints, listener)
+            return replace(found, **{answer: kept})
         except WorkersChangedError:
             listener.event("worker_lost", level="warning", name=RESULT_CHECKPOINT)
             if attempt == MAX_ATTEMPTS:
@@ -225,28 +237,27 @@ def _run_until_kept(
     raise AssertionError("the loop above ends by itself")
 
 
-def _kept_F(
-    F: da.Array, execution: Execution, checkpoints: Checkpoints, listener: RunListener
+def _kept_rows(
+    rows: da.Array, execution: Execution, checkpoints: Checkpoints, listener: RunListener
 ) -> da.Array:
-    """Write F, one file a block, and return it as read from there."""
+    """Write an array (N, ...), one file a block, and return it as read from there."""
     folder = checkpoints.new(RESULT_CHECKPOINT)
-    blocks = F.to_delayed(optimize_graph=False).ravel()
+    blocks = rows.to_delayed(optimize_graph=False).ravel()
     save = delayed(save_block, pure=False)
     tasks = [save(folder, index, block) for index, block in enumerate(blocks)]
     execution.compute(tasks, "checkpoint")
     kept = checkpoints.commit(RESULT_CHECKPOINT, folder, {})
     listener.event("checkpoint_written", name=RESULT_CHECKPOINT)
     load = delayed(load_block, pure=False)
-    shapes = [(n, F.shape[1]) for n in F.chunks[0]]
     return da.concatenate(
         [
-            da.from_delayed(load(kept.folder, index), shape, dtype=np.float32)
-            for index, shape in enumerate(shapes)
+            da.from_delayed(load(kept.folder, index), (n, *rows.shape[1:]), dtype=rows.dtype)
+            for index, n in enumerate(rows.chunks[0])
         ]
     )
 
 
-def _nearest_place(
+def nearest_place(
     graph: BlockGraph, n_columns: int, execution: Execution, listener: RunListener
 ) -> tuple[BlockGraph, Execution]:
     """Bring a small graph into this process: its sweeps take less time than a message to a worker.

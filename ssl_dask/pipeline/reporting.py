@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ssl_dask.cluster import versions
 from ssl_dask.decision.calibration import Calibration
 from ssl_dask.evaluation.block_scores import BlockScore, merge_scores, truth_scores
+from ssl_dask.evaluation.metrics import Interval
 from ssl_dask.features.views import FeatureView
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.block_output import BlockResult
 from ssl_dask.pipeline.inference import Inferred
-from ssl_dask.pipeline.inputs import Inputs, ReadData
 from ssl_dask.pipeline.judging import Judged, class_names
 from ssl_dask.pipeline.row_picks import RowPicks
+from ssl_dask.pipeline.run_context import RunContext
+from ssl_dask.pipeline.target import TARGETS
 from ssl_dask.report.charts import project_2d
+from ssl_dask.report.pages import AnyReport
 from ssl_dask.report.run_report import (
     DecisionSummary,
     EvaluationSummary,
@@ -49,17 +51,35 @@ STOP_WORDS = {
 }
 
 
+def common_fields(context: RunContext, graph: Mapping[str, Any], n_parts: int) -> dict[str, Any]:
+    """Return the fields that a report has whatever its labels are."""
+    spec, data, dataset = context.spec, context.data, context.inputs.dataset
+    stages = context.clock.seconds()
+    return {
+        "job_name": spec.name,
+        "run_id": context.output.run_id,
+        "started": context.clock.started,
+        "seconds": context.clock.total(),
+        "stages": tuple(StageTime(name=name, seconds=value) for name, value in stages.items()),
+        "job": spec.model_dump(mode="json", exclude_none=True),
+        "versions": versions(),
+        "input": InputSummary(
+            path=dataset.path,
+            files=len(dataset.files),
+            rows=data.layout.n_rows,
+            columns=len(dataset.columns),
+            size=sum(file.size for file in dataset.files),
+            notes=tuple(data.notes),
+        ),
+        "features": tuple(_feature(view, spec) for view in context.views.values()),
+        "graph": dict(graph) or None,
+        "output": OutputSummary(path=str(context.run_path), parts=n_parts, rows=data.layout.n_rows),
+    }
+
+
 def build_report(
+    context: RunContext,
     *,
-    spec: JobSpec,
-    run_id: str,
-    started: datetime.datetime,
-    seconds: float,
-    stages: Mapping[str, float],
-    versions: Mapping[str, str],
-    inputs: Inputs,
-    data: ReadData,
-    views: Mapping[str, FeatureView],
     inferred: Inferred,
     folds: HiddenSeeds,
     calibration: Calibration,
@@ -67,9 +87,9 @@ def build_report(
     results: Sequence[BlockResult],
     picks: RowPicks,
     review_rows: int,
-    path: Path,
 ) -> RunReport:
-    """Return the report of a run whose parts are written and not yet committed."""
+    """Return the report of a run of classes whose parts are written and not yet committed."""
+    spec, data = context.spec, context.data
     labels = data.labels
     names = class_names(labels)
     score = merge_scores(result.score for result in results)
@@ -92,24 +112,8 @@ def build_report(
     )
     evaluation = _evaluation(spec, judged, inferred, folds, score, results, names)
     return RunReport(
-        job_name=spec.name,
-        run_id=run_id,
-        started=started,
-        seconds=seconds,
-        stages=tuple(StageTime(name=name, seconds=value) for name, value in stages.items()),
-        job=spec.model_dump(mode="json", exclude_none=True),
-        versions=dict(versions),
-        input=InputSummary(
-            path=inputs.dataset.path,
-            files=len(inputs.dataset.files),
-            rows=data.layout.n_rows,
-            columns=len(inputs.dataset.columns),
-            size=sum(file.size for file in inputs.dataset.files),
-            notes=tuple(data.notes),
-        ),
+        **common_fields(context, inferred.graph, len(results)),
         seeds=seeds,
-        features=tuple(_feature(view, spec) for view in views.values()),
-        graph=dict(inferred.graph) or None,
         method=method,
         calibration=calibration,
         decision=decision,
@@ -118,14 +122,14 @@ def build_report(
         warnings=(
             *inferred.warnings,
             *quality_warnings(method, calibration, seeds, decision, evaluation),
-            *_graph_warnings(inferred.graph, data.layout.n_rows),
+            *graph_warnings(inferred.graph, data.layout.n_rows),
             *no_signal_warnings(inferred.graph, seeds, evaluation),
         ),
-        output=OutputSummary(path=str(path), parts=len(results), rows=score.n_rows),
     )
 
 
-def _graph_warnings(graph: Mapping[str, Any], n_rows: int) -> list[str]:
+def graph_warnings(graph: Mapping[str, Any], n_rows: int) -> list[str]:
+    """Return a warning where the graph depends on the order of the rows."""
     copies = graph.get("n_among_copies", 0)
     if not copies:
         return []
@@ -231,46 +235,54 @@ def _picture(picks: RowPicks, labels: Labels, results: Sequence[BlockResult]) ->
 
 def summary_rows(result: Any) -> list[tuple[str, str]]:
     """Return what the command prints about a finished run: (name, value) pairs."""
-    report: RunReport = result.report
-    decision, evaluation = report.decision, report.evaluation
-    total = report.output.rows
-    labelled = total - decision.n_abstained
-    rows = [
-        ("rows", f"{total:,}"),
-        ("seeds", f"{sum(report.seeds.counts):,} of {len(report.seeds.classes)} classes"),
-        ("labelled", f"{labelled:,} ({labelled / total:.1%})"),
-        ("refused", _refused(decision)),
-    ]
-    if evaluation.hidden is not None:
-        rows.append(("accuracy, hidden seeds", _share(evaluation.hidden.accuracy_all)))
-    if evaluation.baseline_hidden is not None:
-        rows.append(("supervised baseline", _share(evaluation.baseline_hidden.accuracy_all)))
-    if evaluation.truth is not None:
-        rows.append(("truth, unlabelled rows", _share(evaluation.truth.unlabelled.accuracy_all)))
-        rows.append(("truth, seeds", _share(evaluation.truth.seeds.accuracy_all)))
-        rows.append(("truth, overall", _share(evaluation.truth.overall.accuracy_all)))
-        if other := evaluation.truth.other_class:
-            rows.append(("truth, other classes", f"{other:,} rows, counted as wrong"))
-    if evaluation.baseline_truth is not None:
-        baseline = evaluation.baseline_truth.unlabelled.accuracy_all
-        rows.append(("baseline, unlabelled rows", _share(baseline)))
-    rows += [("warning", text) for text in report.warnings]
-    rows += [
+    report: AnyReport = result.report
+    return [
+        ("rows", f"{report.output.rows:,}"),
+        *TARGETS[report.target].summary_rows(report),
+        *(("warning", text) for text in report.warnings),
         ("time", f"{report.seconds:.1f} s"),
         ("labels", str(result.path / "labels")),
         ("report", str(result.path / "report.html")),
     ]
+
+
+def class_rows(report: RunReport) -> list[tuple[str, str]]:
+    """Return what the command prints about labels that are classes: (name, value) pairs."""
+    decision, evaluation = report.decision, report.evaluation
+    total = report.output.rows
+    labelled = total - decision.n_abstained
+    rows = [
+        ("seeds", f"{sum(report.seeds.counts):,} of {len(report.seeds.classes)} classes"),
+        ("labelled", f"{labelled:,} ({labelled / total:.1%})"),
+        ("refused", refused_words(decision.n_abstained, decision.reasons)),
+    ]
+    if evaluation.hidden is not None:
+        rows.append(("accuracy, hidden seeds", share_words(evaluation.hidden.accuracy_all)))
+    if evaluation.baseline_hidden is not None:
+        rows.append(("supervised baseline", share_words(evaluation.baseline_hidden.accuracy_all)))
+    if evaluation.truth is not None:
+        truth = evaluation.truth
+        rows.append(("truth, unlabelled rows", share_words(truth.unlabelled.accuracy_all)))
+        rows.append(("truth, seeds", share_words(truth.seeds.accuracy_all)))
+        rows.append(("truth, overall", share_words(truth.overall.accuracy_all)))
+        if other := evaluation.truth.other_class:
+            rows.append(("truth, other classes", f"{other:,} rows, counted as wrong"))
+    if evaluation.baseline_truth is not None:
+        baseline = evaluation.baseline_truth.unlabelled.accuracy_all
+        rows.append(("baseline, unlabelled rows", share_words(baseline)))
     return rows
 
 
-def _refused(decision: DecisionSummary) -> str:
-    if not decision.n_abstained:
+def refused_words(n_without: int, reasons: Mapping[str, int]) -> str:
+    """Return how many rows got no label, and why, in a line."""
+    if not n_without:
         return "0"
-    reasons = ", ".join(f"{name} {count:,}" for name, count in decision.reasons.items())
-    return f"{decision.n_abstained:,} ({reasons})"
+    words = ", ".join(f"{name} {count:,}" for name, count in reasons.items())
+    return f"{n_without:,} ({words})"
 
 
-def _share(interval: Any) -> str:
+def share_words(interval: Interval) -> str:
+    """Return a share with its interval, in a line."""
     if interval.value is None:
         return "unknown"
     return (

@@ -4,53 +4,26 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from dask import delayed
 from distributed import Client
 
 from ssl_dask.cluster import versions
 from ssl_dask.console import RunListener, Silent
-from ssl_dask.decision.calibration import fit_calibration
-from ssl_dask.decision.review_queue import ReviewQueue, merge_review
-from ssl_dask.evaluation.block_scores import merge_scores
 from ssl_dask.execution import Execution
-from ssl_dask.features.views import FeatureView, describe, join
-from ssl_dask.hidden_seeds import HiddenSeeds, hide_seeds
+from ssl_dask.features.views import describe
 from ssl_dask.job_spec import JobSpec, load_job, resolve_job
-from ssl_dask.pipeline.block_output import BlockOutput, BlockResult, write_block
-from ssl_dask.pipeline.feature_inference import (
-    infer_corrected,
-    infer_on_anchors,
-    infer_on_propagated_features,
-)
-from ssl_dask.pipeline.inference import (
-    Inferred,
-    build_graph,
-    infer_on_graph,
-    infer_supervised,
-)
-from ssl_dask.pipeline.inputs import Inputs, ReadData, read_inputs, result_schema
+from ssl_dask.pipeline.inputs import Inputs, read_inputs
 from ssl_dask.pipeline.job_client import check_shared_folder, job_client
-from ssl_dask.pipeline.judging import Judged, judge, warn_of_classes_gone
-from ssl_dask.pipeline.reporting import build_report
-from ssl_dask.pipeline.row_joins import rows_of_groups
-from ssl_dask.pipeline.row_picks import RowPicks, pick
 from ssl_dask.pipeline.run_clock import RunClock
-from ssl_dask.pipeline.self_labeled_run import group_weights, infer_self_labeled
-from ssl_dask.propagation import METHODS
-from ssl_dask.report.charts import picture_rows
-from ssl_dask.report.html_page import render_page
-from ssl_dask.report.run_report import RunReport
-from ssl_dask.self_labeled import METHODS as SELF_LABELED
+from ssl_dask.pipeline.run_context import RunContext
+from ssl_dask.pipeline.target import target_of
+from ssl_dask.report.pages import AnyReport, read_report, render_report
 from ssl_dask.self_labeled.learners import check_learners
 from ssl_dask.storage.checkpoint import Checkpoints
-from ssl_dask.storage.label_parts import ReviewColumns, write_review_part
-from ssl_dask.storage.manifest import Fingerprint, PartRecord, fingerprint
-from ssl_dask.storage.row_lookup import fetch_rows
+from ssl_dask.storage.manifest import Fingerprint, fingerprint
 from ssl_dask.storage.run_folder import OutputFolder
 
 REPORT_JSON, REPORT_HTML = "report.json", "report.html"
@@ -74,7 +47,7 @@ class RunResult:
 
     path: Path
     run_id: str
-    report: RunReport = field(repr=False)
+    report: AnyReport = field(repr=False)
     already_done: bool
 
 
@@ -202,7 +175,7 @@ def _already_done(output: OutputFolder, mark: Fingerprint) -> RunResult | None:
     latest = output.latest()
     if latest is None or latest.fingerprint != mark or latest.verify():
         return None
-    report = RunReport.from_json((latest.path / REPORT_JSON).read_text(encoding="utf-8"))
+    report = read_report((latest.path / REPORT_JSON).read_text(encoding="utf-8"))
     return RunResult(latest.path, latest.run_id, report, already_done=True)
 
 
@@ -230,85 +203,26 @@ def _six_steps(
     data = read_inputs(spec, inputs, execution)
     for note in data.notes:
         clock.event("input_note", message=note)
-    labels = data.labels
-    folds = hide_seeds(labels, spec.evaluation.folds, spec.evaluation.random_state)
 
     clock.stage("features")
     views = describe(data.reader, spec.features, execution)
     checkpoints = Checkpoints(output.checkpoints, mark, report=clock.warn, execution=execution)
-    if spec.method.name in SELF_LABELED:
-        inferred, picks = infer_self_labeled(
-            spec, views, labels, folds, trust_modules, execution, checkpoints, clock
-        )
-    else:
-        inferred, picks = _infer(spec, views, data, inputs, folds, execution, checkpoints, clock)
-
-    clock.stage("evaluation")
-    judged = judge(spec, labels, folds, inferred.hidden_F, picks.seeds)
-    calibration = fit_calibration(
-        inferred.hidden_F[folds.fold >= 0],
-        labels.codes[folds.fold >= 0],
-        folds.fold[folds.fold >= 0],
+    context = RunContext(
+        spec, inputs, data, views, output, execution, checkpoints, clock, tuple(trust_modules)
     )
-
-    clock.stage("decision")
-    labelled_by = (inferred.answered_by or spec.method).model_dump()["name"]
-    block_output = BlockOutput(
-        reader=data.reader,
-        columns=data.carried,
-        row_numbers=data.row_numbers,
-        stage=output.stage,
-        run_id=output.run_id,
-        schema=result_schema(spec, inputs, data),
-        labels=labels,
-        calibration=calibration,
-        decision=spec.decision,
-        source=inferred.source,
-        no_evidence="dummy_label" if labelled_by == "modified_adsorption" else "low_mass",
-        islands=inferred.islands,
-        truth=spec.input.truth,
-        sampled=picks.sampled,
-    )
-    results = _write_blocks(block_output, inferred, judged, picks, data, execution)
-    counted = merge_scores(result.score for result in results).labels
-    gone = warn_of_classes_gone(spec, labels, folds, inferred.hidden_F, counted)
-    inferred = replace(inferred, warnings=(*inferred.warnings, *gone))
-    review = _review(spec, results)
-    parts = [result.part for result in results]
-    if review is not None and len(review):
-        parts.append(_write_review(review, block_output, data, execution))
-
-    clock.stage("report")
-    report = build_report(
-        spec=spec,
-        run_id=output.run_id,
-        started=clock.started,
-        seconds=clock.total(),
-        stages=clock.seconds(),
-        versions=versions(),
-        inputs=inputs,
-        data=data,
-        views=views,
-        inferred=inferred,
-        folds=folds,
-        calibration=calibration,
-        judged=judged,
-        results=results,
-        picks=picks,
-        review_rows=0 if review is None else len(review),
-        path=output.root / "runs" / output.run_id,
-    )
+    answer = target_of(spec).answer(context)
+    report = answer.report
     for warning in report.warnings:
         clock.event("quality_warning", level="warning", message=warning)
     files = {
         REPORT_JSON: report.to_json().encode(),
-        REPORT_HTML: render_page(report).encode(),
+        REPORT_HTML: render_report(report).encode(),
     }
 
     clock.stage("commit")
     known = len(output.notes)
     run = output.commit(
-        parts,
+        answer.parts,
         files,
         expected_rows=data.layout.n_rows,
         fingerprint=mark,
@@ -332,127 +246,8 @@ def _tell_end(result: RunResult, clock: RunClock) -> None:
         path=str(result.path),
         already_done=result.already_done,
         rows=report.output.rows,
-        labelled=report.output.rows - report.decision.n_abstained,
+        labelled=report.output.rows - report.n_without_label,
         method=report.method.name,
         asked_for=report.method.asked_for,
         warnings=list(report.warnings),
     )
-
-
-def _infer(
-    spec: JobSpec,
-    views: Mapping[str, FeatureView],
-    data: ReadData,
-    inputs: Inputs,
-    folds: HiddenSeeds,
-    execution: Execution,
-    checkpoints: Checkpoints,
-    clock: RunClock,
-) -> tuple[Inferred, RowPicks]:
-    """Run the job's method; without a graph rows are not kept, only read when needed."""
-    labels = data.labels
-    view = join(views, group_weights(spec))
-    sampled = picture_rows(labels.n_rows, labels.rows, random_state=spec.evaluation.random_state)
-    if spec.method.name == "supervised":
-        clock.stage("supervised")
-        picks = pick(view.X, labels, sampled, execution)
-        return infer_supervised(spec.method, view.X, picks.seeds, labels, folds), picks
-    X = view.persist(execution, "describe").X
-    if spec.method.name == "anchor_graph":
-        clock.stage("propagation")
-        picks = pick(X, labels, sampled, execution)
-        inferred = infer_on_anchors(spec.method, X, labels, folds, execution)
-        return inferred, picks.with_features(X)
-    clock.stage("graph")
-    picks = pick(X, labels, sampled, execution)
-    assert spec.graph is not None
-    # Methods that look at features are not among those that need a graph alone.
-    method = METHODS.get(spec.method.name)
-    graph = build_graph(
-        spec.graph,
-        X,
-        data.reader,
-        spec.input.id,
-        inputs.edge_files,
-        inputs.stored_graph,
-        execution,
-        checkpoints,
-        clock,
-        more_weights=method.more_weights if method is not None else (),
-        rows_of=rows_of_groups(views, spec.features, execution),
-        labels=labels,
-    )
-    if spec.method.name == "correct_and_smooth":
-        clock.stage("propagation")
-        corrected = infer_corrected(
-            spec.method, graph, X, picks.seeds, labels, folds, execution, clock
-        )
-        return corrected, picks.with_features(X)
-    if spec.method.name == "propagated_features":
-        clock.stage("propagation")
-        carried = infer_on_propagated_features(spec.method, graph, X, labels, folds, execution)
-        return carried, picks.with_features(X)
-    inferred = infer_on_graph(
-        spec,
-        graph,
-        X,
-        picks.seeds,
-        labels,
-        folds,
-        data.layout.row_chunks,
-        execution,
-        checkpoints,
-        clock,
-    )
-    return inferred, picks.with_features(X)
-
-
-def _write_blocks(
-    output: BlockOutput,
-    inferred: Inferred,
-    judged: Judged,
-    picks: RowPicks,
-    data: ReadData,
-    execution: Execution,
-) -> list[BlockResult]:
-    F = inferred.F.to_delayed().ravel()
-    n_blocks = len(F)
-    has_seed = inferred.has_seed or [None] * n_blocks
-    baseline_F: Sequence[Any] = [None] * n_blocks
-    if output.truth is not None and judged.baseline is not None and picks.X is not None:
-        baseline_F = judged.score_rows(picks.X).to_delayed().ravel()
-    shared = delayed(output, pure=False, traverse=False)
-    write = delayed(write_block, pure=False)
-    starts = data.layout.starts
-    tasks = [
-        write(shared, block, int(starts[block]), F[block], has_seed[block], baseline_F[block])
-        for block in range(n_blocks)
-    ]
-    return execution.compute(tasks, "write")
-
-
-def _review(spec: JobSpec, results: Sequence[BlockResult]) -> ReviewQueue | None:
-    budget = spec.decision.review_budget
-    if budget is None:
-        return None
-    return merge_review([one.review for one in results if one.review is not None], budget)
-
-
-def _write_review(
-    review: ReviewQueue, output: BlockOutput, data: ReadData, execution: Execution
-) -> PartRecord:
-    table = fetch_rows(
-        data.reader,
-        review.row,
-        () if output.row_numbers else output.columns[:1],
-        execution,
-        row_numbers=output.row_numbers,
-    )
-    columns = ReviewColumns(
-        rows=review.row,
-        codes=review.label,
-        probability=review.probability,
-        margin=review.margin,
-        rank=np.arange(1, len(review) + 1, dtype=np.int64),
-    )
-    return write_review_part(output.stage, output.run_id, 0, table, columns, output.schema)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import ssl_dask
 from ssl_dask.errors import StorageError
-from ssl_dask.report.html_page import render_page
-from ssl_dask.report.run_report import RunReport
+from ssl_dask.report.pages import read_report, render_report
 from ssl_dask.storage.durable_files import replace_file, storage_errors
 
 REPORT_JSON, REPORT_HTML = "report.json", "report.html"
@@ -36,7 +35,7 @@ def rebuild_report(run: Path, output: Path | None = None) -> Path:
     folder = run / "latest" if (run / "latest").exists() else run
     source = folder / REPORT_JSON
     try:
-        report = RunReport.from_json(source.read_text(encoding="utf-8"))
+        report = read_report(source.read_text(encoding="utf-8"))
     except OSError as error:
         raise StorageError(
             f"no finished run: {error.strerror}",
@@ -49,7 +48,7 @@ def rebuild_report(run: Path, output: Path | None = None) -> Path:
         ) from None
     target = output or folder / REPORT_HTML
     with storage_errors("write the report", target):
-        replace_file(target, render_page(report).encode())
+        replace_file(target, render_report(report).encode())
     return target
 
 

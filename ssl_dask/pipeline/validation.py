@@ -9,6 +9,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.features import describe
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.pipeline.inputs import Inputs, read_inputs, scan_rows
+from ssl_dask.pipeline.target import target_of
 from ssl_dask.self_labeled.learners import check_learners
 from ssl_dask.storage.output_path import check_output_path
 
@@ -82,10 +83,7 @@ def _check_rows(spec: JobSpec, inputs: Inputs, *, footers_only: bool, whole: boo
         scan_rows(spec, inputs, Execution())
     else:
         data = read_inputs(spec, inputs, Execution())
-        counts = data.labels.class_counts()
-        names = [str(value) for value in data.labels.classes.tolist()]
-        shown = [f"{name}: {n:,}" for name, n in zip(names, counts, strict=True)]
-        summary.append(("seeds", f"{data.labels.n_seeds:,} ({', '.join(shown[:30])})"))
+        summary.append(("seeds", target_of(spec).seed_words(data.labels)))
         # What only the values show: too many categories, more components than columns.
         describe(data.reader, spec.features, Execution())
         notes = [*data.notes, *data.seed_notes]

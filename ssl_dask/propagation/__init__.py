@@ -18,6 +18,11 @@ from ssl_dask.propagation.graph_ensemble import (
     GraphEnsembleSpec,
     graph_ensemble,
 )
+from ssl_dask.propagation.harmonic_regression import (
+    HarmonicRegressionSpec,
+    HarmonicValues,
+    harmonic_regression,
+)
 from ssl_dask.propagation.label_propagation import (
     LabelPropagation,
     LabelPropagationSpec,
@@ -77,10 +82,34 @@ METHODS: Mapping[str, Method] = {
     "modified_adsorption": Method(ModifiedAdsorptionSpec, modified_adsorption),
 }
 
+
+@dataclass(frozen=True)
+class ValueMethod:
+    """A propagation method whose labels are numbers, as the job file knows it.
+
+    Parameters
+    ----------
+    spec
+        Its parameters. All fields but `name` are keyword arguments of `run`.
+    run
+        Called as `run(graph, rows, targets, **parameters, hidden=..., execution=..., ...)`.
+    """
+
+    spec: type[SpecModel]
+    run: Callable[..., HarmonicValues]
+
+
+VALUE_METHODS: Mapping[str, ValueMethod] = {
+    "harmonic_regression": ValueMethod(HarmonicRegressionSpec, harmonic_regression),
+}
+
 __all__ = [
     "METHODS",
+    "VALUE_METHODS",
     "BalancedSpreading",
     "GraphEnsemble",
+    "HarmonicRegressionSpec",
+    "HarmonicValues",
     "LabelPropagation",
     "LabelPropagationSpec",
     "LabelSpreading",
@@ -93,9 +122,11 @@ __all__ = [
     "PoissonMBOSpec",
     "PoissonSpec",
     "Propagated",
+    "ValueMethod",
     "balanced_spreading",
     "correct_and_smooth",
     "graph_ensemble",
+    "harmonic_regression",
     "label_propagation",
     "label_spreading",
     "modified_adsorption",

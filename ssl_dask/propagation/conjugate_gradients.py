@@ -1,4 +1,4 @@
-"""What the scalars of conjugate gradients tell about the system that is solved."""
+"""The scalars of block conjugate gradients, and what they tell about the system."""
 
 from __future__ import annotations
 
@@ -7,6 +7,28 @@ import numpy.typing as npt
 from scipy.linalg import eigvalsh_tridiagonal
 
 MAX_COLUMNS = 8
+SOLVED = 1e-26
+"""A column whose <r, r> has come down to this share of the first is solved: what is left is
+rounding, and steps after it would walk along the null space of a singular system for ever."""
+
+
+def conjugate_scalars(
+    gamma: npt.NDArray[np.float64],
+    delta: npt.NDArray[np.float64],
+    last_gamma: npt.NDArray[np.float64] | None,
+    last_alpha: npt.NDArray[np.float64] | None,
+    solved: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return (alpha, beta), float64 (K,); 0 in columns whose gamma is not above `solved`."""
+    if last_gamma is None or last_alpha is None:
+        beta, less = np.zeros_like(gamma), np.zeros_like(gamma)
+    else:
+        going = (last_gamma > 0.0) & (last_alpha > 0.0)
+        beta = np.divide(gamma, last_gamma, where=going, out=np.zeros_like(gamma))
+        less = np.divide(beta * gamma, last_alpha, where=going, out=np.zeros_like(gamma))
+    energy = delta - less
+    usable = (gamma > solved) & (energy > 0.0)
+    return np.divide(gamma, energy, where=usable, out=np.zeros_like(gamma)), beta
 
 
 class ConjugateScalars:

@@ -26,9 +26,8 @@ from ssl_dask.propagation.engine import (
     distributions,
 )
 from ssl_dask.propagation.label_spreading import chebyshev_steps
-from ssl_dask.propagation.parts import WHAT
+from ssl_dask.propagation.parts import WHAT, WorkersChangedError
 from ssl_dask.propagation.seed_sources import NodeSources, SeedSources
-from ssl_dask.propagation.worker_parts import WorkersChangedError
 from ssl_dask.spec_model import SpecModel
 
 Values = npt.NDArray[np.float32]

@@ -17,7 +17,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.kernels.label_distributions import normalise_rows, row_mass, summarise_rows
 from ssl_dask.kernels.walk_sweep import Scores, row_degrees
-from ssl_dask.propagation.parts import WHAT
+from ssl_dask.propagation.parts import WHAT, WorkersChangedError
 from ssl_dask.propagation.seed_sources import NodeSources, SeedSources
 from ssl_dask.propagation.solver import (
     CHECKPOINT_SECONDS,
@@ -28,7 +28,6 @@ from ssl_dask.propagation.solver import (
     Resume,
     Solved,
 )
-from ssl_dask.propagation.worker_parts import WorkersChangedError
 from ssl_dask.round_record import RoundRecord
 
 MAX_ATTEMPTS = 5

@@ -10,8 +10,8 @@ from typing import Any
 import dask.array as da
 from dask.delayed import Delayed
 
+from ssl_dask.propagation.parts import WorkersChangedError
 from ssl_dask.propagation.solver import Checkpoint, Resume, check_identity
-from ssl_dask.propagation.worker_parts import WorkersChangedError
 
 MAX_ATTEMPTS = 20
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import dask.array as da
 import numpy as np
@@ -25,20 +26,30 @@ from ssl_dask.graph.knn_search import knn_search
 from ssl_dask.graph.neighbour_graph import knn_graph
 from ssl_dask.kernels.edge_weights import edge_weights
 from ssl_dask.kernels.walk_sweep import Scores
-from ssl_dask.labels import Labels
-from ssl_dask.propagation.engine import MAX_ATTEMPTS, PropagationSession, Recurrence
-from ssl_dask.propagation.parts import WHAT
-from ssl_dask.propagation.seed_sources import SeedSources
+from ssl_dask.labels import NumberLabels
+from ssl_dask.propagation.engine import (
+    CHECKPOINT_SECONDS,
+    MAX_ATTEMPTS,
+    Checkpoint,
+    OnRound,
+    PropagationSession,
+    Recurrence,
+    Resume,
+    identity_of,
+)
+from ssl_dask.propagation.parts import WHAT, WorkersChangedError
+from ssl_dask.propagation.seed_sources import NodeSources, SeedSources
 from ssl_dask.propagation.seeded_components import SeededComponents
-from ssl_dask.propagation.worker_parts import WorkersChangedError
+from ssl_dask.round_record import RoundRecord
 from ssl_dask.spec_model import SpecModel
 
 Values = npt.NDArray[np.float64]
 
 
 class HarmonicRegressionSpec(SpecModel):
-    """The parameters of `harmonic_regression`."""
+    """Label propagation of numbers (Zhu et al. 2003): rows are the mean of their neighbours."""
 
+    name: Literal["harmonic_regression"] = "harmonic_regression"
     max_iter: Annotated[int, Field(ge=1)] = 10_000
     """Most sweeps over the graph."""
     tol: Annotated[float, Field(ge=0.0)] = 1e-3
@@ -52,22 +63,28 @@ class HarmonicValues:
     Parameters
     ----------
     values
-        One float64 array (n_i,) a block, in the order of the rows: NaN where no path leads to a
-        labelled row.
+        Dask array float64 (N,) in the order of the rows, chunked as `graph.order`, or as the
+        strips if that is None: NaN where no path leads to a labelled row.
     fold_values
         For each fold float64 (n_hidden,): those of the rows that it hides, in row order.
+    records
+        One for each sweep that was counted, without classes, which numbers do not have.
     converged
-        Whether the stop rule was met.
+        Whether the stop rule was met; if not, `reason` says why it ended.
     n_iter
-        Number of sweeps.
+        Number of sweeps, over all resumed runs.
+    reason
+        "converged"; "max_iter"; "rounding": float64 allows no smaller error.
     residual
         The estimated error at the end, in the unit of `tol`.
     """
 
-    values: list[Delayed]
+    values: da.Array
     fold_values: list[Values]
+    records: list[RoundRecord]
     converged: bool
     n_iter: int
+    reason: Literal["converged", "max_iter", "rounding"]
     residual: float
 
 
@@ -81,6 +98,10 @@ def harmonic_regression(
     sample_weight: npt.ArrayLike | None = None,
     hidden: Sequence[npt.NDArray[np.bool_]] = (),
     execution: Execution | None = None,
+    on_round: OnRound | None = None,
+    checkpoint: Checkpoint | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    resume: Resume | None = None,
 ) -> HarmonicValues:
     """Solve f = D^-1 W f with f held at the targets of the labelled rows.
 
@@ -104,6 +125,9 @@ def harmonic_regression(
         Where it runs; default: this process.
     max_iter, tol
         See `HarmonicRegressionSpec`.
+    on_round, checkpoint, checkpoint_seconds, resume
+        See `PropagationSession.solve`, also for what it costs, with K = 1 + number of folds
+        columns.
 
     Raises
     ------
@@ -111,6 +135,8 @@ def harmonic_regression(
         A parameter or a target is not usable.
     QualityError
         No row is labelled, or a fold hides all.
+    ResumeMismatchError
+        The checkpoint is of something else.
     ComputeError
         Workers were lost again and again, or lack memory.
 
@@ -124,20 +150,13 @@ def harmonic_regression(
     if y.shape != np.shape(rows) or not np.isfinite(y).all():
         raise ValueError("targets must be one finite number for each labelled row")
     execution = execution or Execution()
-    labels = Labels(graph.n_rows, rows, np.zeros(len(y), dtype=np.int32), np.array([0]))
+    labels = NumberLabels(graph.n_rows, np.asarray(rows), y).as_one_class()
     sources = SeedSources.from_folds(labels, hidden, sample_weight)
-    at_nodes = sources.at_nodes(graph, execution)
     middle = float(y.mean())
     scale = float(np.abs(y - middle).max()) or 1.0
-    place = np.searchsorted(at_nodes.nodes, at_nodes.seed_nodes)
-    weights = np.where(sources.hidden, 0.0, sources.weights).T
-    sums, totals = np.zeros(at_nodes.seen.shape), np.zeros(at_nodes.seen.shape)
-    np.add.at(sums, place, weights * ((y - middle) / scale)[:, None])
-    np.add.at(totals, place, weights)
-    means = np.divide(sums, totals, where=totals > 0.0, out=np.zeros_like(sums))
-    held = replace(at_nodes, values=means[:, :, None])
-    components = SeededComponents.find(graph, at_nodes, execution)
-    seeded = components.sums(at_nodes.seen.astype(np.float64)) > 0.0
+    held = _held_targets(sources.at_nodes(graph, execution), (y - middle) / scale)
+    components = SeededComponents.find(graph, held, execution)
+    seeded = components.sums(held.seen.astype(np.float64)) > 0.0
     recurrence = Recurrence(
         name="harmonic_regression",
         target=(1.0, 0.0),
@@ -147,36 +166,73 @@ def harmonic_regression(
         dtype="float64",
         settings={"tol": tol},
     )
+
+    def tell(record: RoundRecord) -> None:
+        if on_round is not None:
+            on_round(_without_classes(record))
+
+    targets_digest = hashlib.sha256(y.tobytes()).hexdigest()
+    chunks = graph.node_chunks if graph.order is None else graph.order.row_chunks
     with PropagationSession(graph, execution, n_columns=sources.n_groups) as session:
+        solved = session.solve(
+            recurrence,
+            sources=held,
+            max_iter=max_iter,
+            tol=tol,
+            scale=1.0,
+            identity={**identity_of(graph, sources, recurrence), "targets": targets_digest},
+            on_round=tell,
+            checkpoint=checkpoint,
+            checkpoint_seconds=checkpoint_seconds,
+            resume=resume,
+        )
         for attempt in range(MAX_ATTEMPTS + 1):
             try:
-                solved = session.solve(
-                    recurrence, sources=held, max_iter=max_iter, tol=tol, scale=1.0
-                )
-                blocks = execution.persist(
-                    [
-                        delayed(_in_unit, pure=False)(block, part, seeded, middle, scale)
-                        for block, part in zip(
-                            solved.blocks, components.of_strips(graph), strict=True
-                        )
-                    ],
-                    WHAT,
-                )
+                tasks = [
+                    delayed(_in_unit, pure=False)(block, part, seeded, middle, scale)
+                    for block, part in zip(solved.blocks, components.of_strips(graph), strict=True)
+                ]
+                blocks = execution.persist(tasks, WHAT)
                 if graph.order is not None:
                     blocks = graph.order.rows_of_nodes(blocks, graph.node_chunks, execution)
+                at_rows = _at(blocks, chunks, labels.rows, execution)
                 break
             except WorkersChangedError:
                 if attempt == MAX_ATTEMPTS:
                     raise
-    chunks = graph.node_chunks if graph.order is None else graph.order.row_chunks
-    at_rows = _at(blocks, chunks, labels.rows, execution)
+                # The values were lost with a worker before they were used.
+                solved = session.again()
     return HarmonicValues(
-        [delayed(_first_column, pure=False)(block) for block in blocks],
+        da.concatenate(
+            [
+                da.from_delayed(delayed(_first_column, pure=False)(block), (n,), dtype=np.float64)
+                for block, n in zip(blocks, chunks, strict=True)
+            ]
+        ),
         [at_rows[mask, g] for g, mask in enumerate(sources.hidden) if g],
+        [_without_classes(record) for record in solved.records],
         solved.converged,
         solved.n_iter,
-        solved.records[-1].residual,
+        solved.reason,
+        solved.records[-1].residual if solved.records else 0.0,
     )
+
+
+def _without_classes(record: RoundRecord) -> RoundRecord:
+    """Return the record without what the loop counts of signs, as if they were classes."""
+    return replace(record, labels_changed=0, class_mass=())
+
+
+def _held_targets(at_nodes: NodeSources, targets: Values) -> NodeSources:
+    """Return sources (U, G, 1) that hold at each node the weighted mean of its visible targets."""
+    sources = at_nodes.sources
+    place = np.searchsorted(at_nodes.nodes, at_nodes.seed_nodes)
+    weights = np.where(sources.hidden, 0.0, sources.weights).T
+    sums, totals = np.zeros(at_nodes.seen.shape), np.zeros(at_nodes.seen.shape)
+    np.add.at(sums, place, weights * targets[:, None])
+    np.add.at(totals, place, weights)
+    means = np.divide(sums, totals, where=totals > 0.0, out=np.zeros_like(sums))
+    return replace(at_nodes, values=means[:, :, None])
 
 
 class LabelPropagationRegressor(RegressorMixin, BaseEstimator):
@@ -296,7 +352,8 @@ class LabelPropagationRegressor(RegressorMixin, BaseEstimator):
                 stacklevel=2,
             )
         self.graph_, self.n_iter_ = graph, found.n_iter
-        self.transduction_ = np.concatenate(execution.compute(found.values, WHAT))
+        blocks = list(found.values.to_delayed(optimize_graph=False).ravel())
+        self.transduction_ = np.concatenate(execution.compute(blocks, WHAT))
         return self
 
     def predict(self, X: Any) -> Values:

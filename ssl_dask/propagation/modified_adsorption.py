@@ -36,10 +36,9 @@ from ssl_dask.propagation.engine import (
     rows_of_blocks,
 )
 from ssl_dask.propagation.graph_classifier import GraphClassifier
-from ssl_dask.propagation.parts import WHAT
+from ssl_dask.propagation.parts import WHAT, WorkersChangedError
 from ssl_dask.propagation.prior_projection import rows_at
 from ssl_dask.propagation.seed_sources import NodeSources, SeedSources
-from ssl_dask.propagation.worker_parts import WorkersChangedError
 from ssl_dask.round_record import RoundRecord
 from ssl_dask.spec_model import SpecModel
 

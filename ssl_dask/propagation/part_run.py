@@ -7,11 +7,9 @@ hold them, through `Links`; how these get there is no concern of this module.
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,161 +22,25 @@ from ssl_dask.kernels.propagation_step import (
     SweepCounts,
     add_sources,
     count_changes,
+    plain_rows,
+    step_with_residual,
 )
 from ssl_dask.kernels.walk_sweep import Scores, sweep
+from ssl_dask.propagation.conjugate_gradients import SOLVED, conjugate_scalars
+from ssl_dask.propagation.part_links import Key, Links
+from ssl_dask.propagation.superstep import (
+    ConjugateSteps,
+    Problem,
+    RecurrenceSteps,
+    Steps,
+    StepsDone,
+)
 
 CHUNK_BYTES = 2**18
 """Rows that are counted together: they stay in the cache between sweep and count."""
-NO_MESSAGE_SECONDS = 600.0
 MAX_SOURCE = 2.0**100
 """A source of 1 becomes no more than this. Nodes whose edges weigh next to nothing would make it
 infinite where it is divided by the degree, and then all nodes that a path leads to."""
-SOLVED = 1e-26
-"""A column whose <r, r> has come down to this share of the first is solved: what is left is
-rounding, and steps after it would walk along the null space of a singular system for ever."""
-
-Key = tuple[Any, ...]
-
-
-class Aborted(Exception):
-    """The superstep was told to stop: another worker is gone."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What all parts must know of the system F = p S F + q B, or of the recurrence.
-
-    Parameters
-    ----------
-    dtype
-        Type of the scores.
-    n_groups, n_classes
-        Columns are G groups of C.
-    powers
-        (s, r): sources enter as D^-s B, scores leave as D^r Z.
-    target
-        (p, q) of the fixed point.
-    """
-
-    dtype: str
-    n_groups: int
-    n_classes: int
-    powers: tuple[float, float]
-    target: tuple[float, float]
-
-    @property
-    def n_columns(self) -> int:
-        """Number of columns."""
-        return self.n_groups * self.n_classes
-
-
-@dataclass(frozen=True)
-class RecurrenceSteps:
-    """Sweeps to be done on end: (a, b, c, d) each; the last is counted if `counted`."""
-
-    coefficients: tuple[tuple[float, float, float, float], ...]
-    counted: bool = True
-
-
-@dataclass(frozen=True)
-class ConjugateSteps:
-    """Sweeps of block conjugate gradients to be done on end; the last is counted.
-
-    Parameters
-    ----------
-    n_sweeps
-        How many.
-    gamma, alpha
-        float64 (K,): <r, r> and the step of the sweep before; None at the beginning.
-    first
-        float64 (K,): <r, r> of the first sweep of all; None at the beginning.
-    """
-
-    n_sweeps: int
-    gamma: npt.NDArray[np.float64] | None = None
-    alpha: npt.NDArray[np.float64] | None = None
-    first: npt.NDArray[np.float64] | None = None
-
-
-Steps = RecurrenceSteps | ConjugateSteps
-
-
-@dataclass(frozen=True)
-class StepsDone:
-    """What a superstep did.
-
-    Parameters
-    ----------
-    counts
-        Of the last sweep, in this part, or in all when joined; None if not counted.
-    gammas, alphas
-        float64 (sweeps, K): scalars of conjugate gradients, the same in all parts; else None.
-    """
-
-    counts: SweepCounts | None
-    gammas: npt.NDArray[np.float64] | None = None
-    alphas: npt.NDArray[np.float64] | None = None
-
-    @staticmethod
-    def joined(parts: Sequence[StepsDone]) -> StepsDone:
-        """Return what all parts did together."""
-        total = parts[0].counts
-        for part in parts[1:]:
-            if total is not None and part.counts is not None:
-                total = total.joined(part.counts)
-        return StepsDone(total, parts[0].gammas, parts[0].alphas)
-
-
-class Links(Protocol):
-    """How a part reaches the others."""
-
-    def send(self, part: int, key: Key, value: Any) -> None:
-        """Give `value` to part `part` under `key`; may return before it is there."""
-
-    def take(self, key: Key) -> Any:
-        """Return what another part gave under `key`; waits for it."""
-
-    def flush(self) -> None:
-        """Wait until all that was sent has arrived."""
-
-
-class Mailbox:
-    """What parts gave to each other, by key; the first element of a key is the superstep."""
-
-    def __init__(self) -> None:
-        self._held: dict[Key, Any] = {}
-        self._stopped: set[str] = set()
-        self._changed = threading.Condition()
-
-    def put(self, key: Key, value: Any) -> None:
-        """Keep `value` until it is taken; what a stopped superstep sends is dropped."""
-        with self._changed:
-            if key[0] not in self._stopped:
-                self._held[key] = value
-                self._changed.notify_all()
-
-    def take(self, key: Key, seconds: float = NO_MESSAGE_SECONDS) -> Any:
-        """Return and forget what is kept under `key`, as soon as it is there.
-
-        Raises
-        ------
-        Aborted
-            The superstep was stopped, or nothing came for `seconds`.
-        """
-        with self._changed:
-            arrived = self._changed.wait_for(
-                lambda: key in self._held or key[0] in self._stopped, seconds
-            )
-            if key[0] in self._stopped or not arrived:
-                raise Aborted("a message of another part did not come")
-            return self._held.pop(key)
-
-    def stop(self, superstep: str) -> None:
-        """Wake all that wait for messages of `superstep`, and forget what it has sent."""
-        with self._changed:
-            self._stopped.add(superstep)
-            self._held = {key: held for key, held in self._held.items() if key[0] != superstep}
-            self._changed.notify_all()
 
 
 class PartRun:
@@ -239,7 +101,7 @@ class PartRun:
         self.largest_source = float(max(largest))
         self.vectors: list[Scores] = []
         self.version = 0
-        self._n_threads = n_threads
+        self._n_threads, self._n_entries = n_threads, part.n_entries
         self._ranges = part.row_ranges(4 * n_threads if n_threads > 1 else 1)
 
     def start(self, factor: float, *, conjugate: bool) -> None:
@@ -362,7 +224,8 @@ class PartRun:
         """Fill the rows of the halo."""
         me = self.part.number
         for other, rows in self.part.send.items():
-            links.send(other, (*key, me, other), vector[rows])
+            # Not vector[rows], which takes three times as long.
+            links.send(other, (*key, me, other), vector.take(rows, axis=0))
         halo = vector[self.part.n_own :]
         for other, slots in self.part.receive.items():
             halo[slots] = links.take((*key, other, me))
@@ -376,9 +239,14 @@ class PartRun:
         *,
         hold: bool,
     ) -> None:
+        dense = self._dense if coefficients[3] != 0.0 else None
+
         def run(rows: tuple[int, int, int]) -> None:
-            first, start, stop = self._rows_of(rows)
-            self._step(rows, start, stop, Z, out, first + start, coefficients, hold=hold)
+            piece, start, stop = rows
+            first, walk = self.part.pieces[piece]
+            low, high = first + start, first + stop
+            sweep(walk, start, stop, first, Z, out, low, coefficients, dense, self._n_entries)
+            self._add_sources(out, low, coefficients[3], low, high, hold=hold)
 
         threads.map(run, self._ranges)
 
@@ -395,14 +263,19 @@ class PartRun:
 
         def run(rows: tuple[int, int, int]) -> SweepCounts:
             counts = SweepCounts.none(self.problem.n_groups, self.problem.n_classes)
-            first, start, stop = self._rows_of(rows)
-            residual = np.zeros((min(chunk, stop - start), n_columns), dtype=self._dtype)
-            for low in range(start, stop, chunk):
-                high = min(low + chunk, stop)
+            first, walk = self.part.pieces[rows[0]]
+            plain = plain_rows(walk)
+            residual = np.zeros((min(chunk, rows[2] - rows[1]), n_columns), dtype=self._dtype)
+            for low in range(rows[1], rows[2], chunk):
+                high = min(low + chunk, rows[2])
                 at = slice(first + low, first + high)
                 left = residual[: high - low]
-                self._step(rows, low, high, Z, left, 0, (p, -1.0, 0.0, q), hold=False)
-                self._step(rows, low, high, Z, out, first + low, coefficients, hold=True)
+                step_with_residual(
+                    walk, plain, low, high, first, Z, out[at], left, coefficients, (p, q),
+                    self._dense, self._n_entries,
+                )  # fmt: skip
+                self._add_sources(left, 0, q, at.start, at.stop, hold=False)
+                self._add_sources(out, at.start, coefficients[3], at.start, at.stop, hold=True)
                 count_changes(out[at], Z[at], left, self.row_scale[at], counts)
             return counts
 
@@ -411,55 +284,10 @@ class PartRun:
             total = total.joined(counts)
         return total
 
-    def _rows_of(self, rows: tuple[int, int, int]) -> tuple[int, int, int]:
-        piece, start, stop = rows
-        return self.part.pieces[piece][0], start, stop
-
-    def _step(
-        self,
-        rows: tuple[int, int, int],
-        start: int,
-        stop: int,
-        Z: Scores,
-        out: Scores,
-        out_first: int,
-        coefficients: tuple[float, float, float, float],
-        *,
-        hold: bool,
+    def _add_sources(
+        self, out: Scores, out_first: int, factor: float, start: int, stop: int, *, hold: bool
     ) -> None:
-        """Take the step of some rows of a piece, sources and clamped rows included."""
-        first, walk = self.part.pieces[rows[0]]
-        dense = self._dense if coefficients[3] != 0.0 else None
-        sweep(walk, start, stop, first, Z, out, out_first, coefficients, dense)
-        add_sources(
-            out,
-            out_first,
-            self._sparse,
-            self._seeds,
-            coefficients[3],
-            first + start,
-            first + stop,
-            hold=hold,
-        )
-
-
-def conjugate_scalars(
-    gamma: npt.NDArray[np.float64],
-    delta: npt.NDArray[np.float64],
-    last_gamma: npt.NDArray[np.float64] | None,
-    last_alpha: npt.NDArray[np.float64] | None,
-    solved: npt.NDArray[np.float64],
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return (alpha, beta), float64 (K,); 0 in columns whose gamma is not above `solved`."""
-    if last_gamma is None or last_alpha is None:
-        beta, less = np.zeros_like(gamma), np.zeros_like(gamma)
-    else:
-        going = (last_gamma > 0.0) & (last_alpha > 0.0)
-        beta = np.divide(gamma, last_gamma, where=going, out=np.zeros_like(gamma))
-        less = np.divide(beta * gamma, last_alpha, where=going, out=np.zeros_like(gamma))
-    energy = delta - less
-    usable = (gamma > solved) & (energy > 0.0)
-    return np.divide(gamma, energy, where=usable, out=np.zeros_like(gamma)), beta
+        add_sources(out, out_first, self._sparse, self._seeds, factor, start, stop, hold=hold)
 
 
 class _Threads:

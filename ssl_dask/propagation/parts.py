@@ -13,18 +13,25 @@ import numpy.typing as npt
 from dask import delayed
 from dask.delayed import Delayed
 
+from ssl_dask.errors import ComputeError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.kernels.graph_parts import GraphPart, even_cuts, leaf_entries, part_of_strips
 from ssl_dask.kernels.pairwise_sums import LEAF_ROWS
 from ssl_dask.kernels.propagation_step import SparseSources
 from ssl_dask.kernels.walk_sweep import Scores
-from ssl_dask.propagation.part_run import Key, Mailbox, PartRun, Problem, Steps, StepsDone
+from ssl_dask.propagation.part_links import NoLinks, ThreadLinks
+from ssl_dask.propagation.part_run import PartRun
 from ssl_dask.propagation.seed_sources import NodeSources
+from ssl_dask.propagation.superstep import Problem, Steps, StepsDone
 
 WHAT = "propagation"
 
 State = Sequence[Sequence[Delayed]]
+
+
+class WorkersChangedError(ComputeError):
+    """Workers were lost, and with them what they held of a propagation."""
 
 
 class Parts(ABC):
@@ -203,8 +210,8 @@ class LocalParts(Parts):
         """Run a superstep."""
         self._superstep += 1
         if self.n_parts == 1:
-            return self._runs[0].advance(steps, _NoLinks())
-        links = _ThreadLinks(str(self._superstep))
+            return self._runs[0].advance(steps, NoLinks())
+        links = ThreadLinks(str(self._superstep))
         with ThreadPoolExecutor(self.n_parts) as threads:
             done = list(threads.map(lambda run: run.advance(steps, links), self._runs))
         return StepsDone.joined(done)
@@ -221,35 +228,6 @@ class LocalParts(Parts):
     def close(self) -> None:
         """Forget the parts."""
         self.parts, self._runs = [], []
-
-
-class _NoLinks:
-    """The links of a part that is alone."""
-
-    def send(self, part: int, key: Key, value: Any) -> None:
-        raise ValueError(f"there is no part {part}")
-
-    def take(self, key: Key) -> Any:
-        raise ValueError("there is no other part")
-
-    def flush(self) -> None:
-        pass
-
-
-class _ThreadLinks:
-    """Links between parts whose threads share this process."""
-
-    def __init__(self, superstep: str) -> None:
-        self._superstep, self._mailbox = superstep, Mailbox()
-
-    def send(self, part: int, key: Key, value: Any) -> None:
-        self._mailbox.put((self._superstep, *key), value)
-
-    def take(self, key: Key) -> Any:
-        return self._mailbox.take((self._superstep, *key))
-
-    def flush(self) -> None:
-        pass
 
 
 def rows_between(

@@ -23,8 +23,8 @@ from ssl_dask.kernels.class_evidence import UNIT_BITS, unit_totals
 from ssl_dask.kernels.walk_sweep import row_degrees
 from ssl_dask.propagation.engine import MAX_ATTEMPTS
 from ssl_dask.propagation.node_vectors import largest_degree
+from ssl_dask.propagation.parts import WorkersChangedError
 from ssl_dask.propagation.solver import PropagationSession, Recurrence
-from ssl_dask.propagation.worker_parts import WorkersChangedError
 from ssl_dask.spec_model import SpecModel
 
 COLUMNS_AT_ONCE = 64

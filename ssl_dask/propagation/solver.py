@@ -14,11 +14,11 @@ from ssl_dask.errors import ComputeError, ResumeMismatchError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.propagation.conjugate_gradients import ConjugateScalars
-from ssl_dask.propagation.part_run import ConjugateSteps, Problem, RecurrenceSteps, StepsDone
-from ssl_dask.propagation.parts import LocalParts, Parts, State
+from ssl_dask.propagation.parts import LocalParts, Parts, State, WorkersChangedError
 from ssl_dask.propagation.seed_sources import NodeSources
 from ssl_dask.propagation.stop_rule import StopRule, next_check
-from ssl_dask.propagation.worker_parts import WorkerParts, WorkersChangedError
+from ssl_dask.propagation.superstep import ConjugateSteps, Problem, RecurrenceSteps, StepsDone
+from ssl_dask.propagation.worker_parts import WorkerParts
 from ssl_dask.round_record import RoundRecord
 
 CHECKPOINT_SECONDS = 300.0

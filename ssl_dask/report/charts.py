@@ -133,20 +133,20 @@ def _scatter(
     figure = Figure(figsize=(WIDTH, WIDTH * 0.82))
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set_axis_off()
-    _fit_view(axes, points)
+    fit_view(axes, points)
     colours = class_colours(len(class_names))
     size = 4.6 if len(points) > 500 else 7.0
     none = codes < 0
-    _dots(axes, points[none], size, GREY, alpha=0.9 if hollow else 0.45)
+    draw_dots(axes, points[none], size, GREY, alpha=0.9 if hollow else 0.45)
     if hollow:
-        _dots(axes, points[none], size - 1.8, SURFACE)
+        draw_dots(axes, points[none], size - 1.8, SURFACE)
     for code, colour in enumerate(colours):
-        _dots(axes, points[(codes == code) & ~seeds], size, colour, alpha=0.8)
+        draw_dots(axes, points[(codes == code) & ~seeds], size, colour, alpha=0.8)
     ring = 2.4 if seeds.sum() <= 150 else 1.0
-    _dots(axes, points[seeds], size + 3 * ring, INK)
-    _dots(axes, points[seeds], size + 2 * ring, SURFACE)
+    draw_dots(axes, points[seeds], size + 3 * ring, INK)
+    draw_dots(axes, points[seeds], size + 2 * ring, SURFACE)
     for code, colour in enumerate(colours):
-        _dots(axes, points[(codes == code) & seeds], size + ring, colour)
+        draw_dots(axes, points[(codes == code) & seeds], size + ring, colour)
     if hollow and len(class_names) <= MOST_CLASSES_DRAWN:
         for code, name in enumerate(class_names):
             mine = points[codes == code]
@@ -155,14 +155,15 @@ def _scatter(
     return figure
 
 
-def _fit_view(axes: Axes, points: Points) -> None:
+def fit_view(axes: Axes, points: Points) -> None:
+    """Set the limits of axes so that all points are seen."""
     for limit, values in ((axes.set_xlim, points[:, 0]), (axes.set_ylim, points[:, 1])):
         low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
         margin = 0.04 * (high - low) or 1.0
         limit(low - margin, high + margin)
 
 
-def _dots(axes: Axes, points: Points, size: float, colour: str, alpha: float = 1.0) -> None:
+def draw_dots(axes: Axes, points: Points, size: float, colour: str, alpha: float = 1.0) -> None:
     """Draw all points as one path of zero-length lines with round ends: 12 bytes a point."""
     if len(points) == 0:
         return
@@ -214,7 +215,7 @@ def class_counts_chart(
         axes.margins(y=0.02)
         axes.set_yticks(y, [short_name(class_names[code]) for code in shown])
         axes.invert_yaxis()
-        _horizontal_bars(axes, "share, %")
+        horizontal_bars(axes, "share, %")
         axes.legend(
             frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0), fontsize=10
         )
@@ -234,11 +235,12 @@ def refusals_chart(reasons: Mapping[str, int], words: Mapping[str, str]) -> str:
         axes.set_xlim(0, max(counts) * 1.18)
         axes.set_yticks(range(len(names)), [words.get(name, name) for name in names])
         axes.invert_yaxis()
-        _horizontal_bars(axes, "rows")
+        horizontal_bars(axes, "rows")
         return to_svg(figure, "refusals", "Rows without a label, by reason")
 
 
-def _horizontal_bars(axes: Axes, unit: str) -> None:
+def horizontal_bars(axes: Axes, unit: str) -> None:
+    """Dress axes of horizontal bars: a grid and whole numbers along the unit."""
     axes.set_xlabel(unit)
     axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
@@ -361,7 +363,7 @@ def accuracy_chart(entries: Sequence[tuple[str, Interval]]) -> str:
         axes.set_yticks(range(len(entries)), [name for name, _ in entries])
         axes.set_ylim(len(entries) - 0.5, -0.75)
         axes.set_xlim(max(0.0, 100 * lowest - 6), 102)
-        _horizontal_bars(axes, "right, %")
+        horizontal_bars(axes, "right, %")
         return to_svg(figure, "accuracy", "Share of right labels with intervals")
 
 

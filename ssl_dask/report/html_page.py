@@ -10,13 +10,13 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from ssl_dask.evaluation.metrics import HIDDEN_SEEDS_NOTE, Interval, Scores
 from ssl_dask.report import charts
 from ssl_dask.report.palette import class_colours
-from ssl_dask.report.run_report import RunReport
+from ssl_dask.report.run_report import ReportBase, RunReport
 from ssl_dask.report.svg_figure import short_name
 
 REASON_WORDS = {
@@ -51,7 +51,7 @@ class Tile:
 
 def render_page(report: RunReport) -> str:
     """Return the page of a run, a few hundred kilobytes of HTML."""
-    return _template().render(
+    return page_template("report.html.jinja").render(
         report=report,
         tiles=first_screen(report),
         figures={name: Markup(svg) for name, svg in _figures(report).items()},
@@ -61,15 +61,20 @@ def render_page(report: RunReport) -> str:
         confusion=_confusion(report),
         rounds=_rounds(report),
         hidden_note=HIDDEN_SEEDS_NOTE,
-        facts=_facts(report),
+        facts=facts(report),
         job=json.dumps(report.job, indent=2, ensure_ascii=False, default=str),
     )
 
 
 @cache
-def _template() -> Template:
+def page_template(name: str) -> Template:
+    """Return a template of this package."""
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(_source),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {
         "count": lambda n: f"{n:,}",
@@ -77,8 +82,11 @@ def _template() -> Template:
         "seconds": duration,
         "size": byte_size,
     }
-    text = files("ssl_dask.report").joinpath("report.html.jinja").read_text(encoding="utf-8")
-    return environment.from_string(text)
+    return environment.get_template(name)
+
+
+def _source(name: str) -> str:
+    return files("ssl_dask.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def first_screen(report: RunReport) -> tuple[Tile, ...]:
@@ -313,7 +321,7 @@ def _legend(report: RunReport) -> list[dict[str, str]]:
     return [{"name": short_name(name), "colour": colour} for name, colour in pairs]
 
 
-def _facts(report: RunReport) -> list[tuple[str, list[tuple[str, str]]]]:
+def facts(report: ReportBase) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return the small tables at the end of the page: title and rows of name and value."""
     features = [
         (view.name, f"{view.kind}, {view.n_features:,} {'sparse ' if view.sparse else ''}columns")

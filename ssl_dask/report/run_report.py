@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -169,8 +169,8 @@ class OutputSummary(ReportPart):
     rows: int
 
 
-class RunReport(ReportPart):
-    """A whole run.
+class ReportBase(ReportPart):
+    """What every report says, whatever its labels are.
 
     `job`: the resolved job file, secrets removed. `graph`: its summary, None without a graph.
     `warnings`: whole sentences that a reader must not miss, worst first.
@@ -185,14 +185,9 @@ class RunReport(ReportPart):
     job: dict[str, Any]
     versions: dict[str, str]
     input: InputSummary
-    seeds: SeedSummary
     features: tuple[FeatureSummary, ...]
     graph: dict[str, Any] | None
     method: MethodSummary
-    calibration: Calibration
-    decision: DecisionSummary
-    evaluation: EvaluationSummary
-    picture: Picture | None
     warnings: tuple[str, ...]
     output: OutputSummary
 
@@ -201,9 +196,25 @@ class RunReport(ReportPart):
         return self.model_dump_json(indent=1)
 
     @classmethod
-    def from_json(cls, text: str) -> RunReport:
+    def from_json(cls, text: str) -> Self:
         """Read a report back; raises pydantic's ValidationError (a ValueError) if it is none."""
         return cls.model_validate_json(text)
+
+
+class RunReport(ReportBase):
+    """A whole run whose labels are classes."""
+
+    target: Literal["classes"] = "classes"
+    seeds: SeedSummary
+    calibration: Calibration
+    decision: DecisionSummary
+    evaluation: EvaluationSummary
+    picture: Picture | None
+
+    @property
+    def n_without_label(self) -> int:
+        """Rows without a label."""
+        return self.decision.n_abstained
 
 
 def reliability_bins(counts: Reliability) -> tuple[ReliabilityBin, ...]:

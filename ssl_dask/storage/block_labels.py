@@ -14,8 +14,9 @@ import pyarrow.types as pt
 from ssl_dask.labels import OTHER_CLASS, UNLABELLED
 from ssl_dask.storage.column_reader import ColumnReader
 from ssl_dask.storage.column_types import is_text, label_type
-from ssl_dask.storage.column_values import ColumnValueError, label_array
+from ssl_dask.storage.column_values import ColumnValueError, numeric_values
 from ssl_dask.storage.label_file import SeedFile
+from ssl_dask.storage.label_rules import ANY_CLASSES, LabelRule
 from ssl_dask.storage.label_values import LabelValue, is_stand_in
 
 
@@ -39,7 +40,7 @@ class BlockLabels:
     values: tuple[LabelValue | None, ...]
 
 
-def labels_of_block(column: pa.ChunkedArray, kind: pa.DataType) -> BlockLabels:
+def labels_of_block(column: pa.ChunkedArray, kind: pa.DataType, rule: LabelRule) -> BlockLabels:
     """Find the labelled rows in one block of a label column.
 
     Parameters
@@ -48,13 +49,15 @@ def labels_of_block(column: pa.ChunkedArray, kind: pa.DataType) -> BlockLabels:
         As read from one file.
     kind
         The column's type in the whole data set.
+    rule
+        What labels may be.
 
     Raises
     ------
     ColumnValueError
-        An unsigned integer above 2**63 - 1.
+        An integer that is beyond what labels are read as.
     """
-    array = label_array(column, kind)
+    array = rule.array(column, kind)
     positions = np.flatnonzero(array.is_valid().to_numpy(zero_copy_only=False)).astype(np.int64)
     array = array.drop_null()
     if is_text(array.type):
@@ -65,7 +68,7 @@ def labels_of_block(column: pa.ChunkedArray, kind: pa.DataType) -> BlockLabels:
     return BlockLabels(positions, codes, values)
 
 
-def _decoded(value: int | bool | bytes) -> LabelValue | None:
+def _decoded(value: int | bool | float | bytes) -> LabelValue | None:
     if not isinstance(value, bytes):
         return value
     try:
@@ -127,6 +130,21 @@ def truth_codes(
         return codes_of_truth(values, kind, classes)
 
 
+def true_numbers(reader: ColumnReader, block: int, column: str) -> npt.NDArray[np.float64]:
+    """Return the true number of each row of a block, float64 (n,); NaN where it is not known.
+
+    Infinity in place of a truth is taken as not known.
+
+    Raises
+    ------
+    InputDataError
+        The data cannot be read.
+    """
+    values = numeric_values(reader.read_raw(block, [column]).column(column)).copy()
+    values[np.isinf(values)] = np.nan
+    return values
+
+
 def codes_of_truth(
     column: pa.ChunkedArray, kind: pa.DataType, classes: npt.NDArray[Any]
 ) -> npt.NDArray[np.int32]:
@@ -146,7 +164,7 @@ def codes_of_truth(
     known = pa.array(classes.tolist(), _arrow_type(classes))
     if not known.type.equals(label_type(kind)):
         raise ColumnValueError(f"is {kind}, but the classes are {known.type}")
-    found = labels_of_block(column, kind)
+    found = labels_of_block(column, kind, ANY_CLASSES)
     places = {value: code for code, value in enumerate(classes.tolist())}
     table = [
         places.get(value, UNLABELLED if is_stand_in(value) else OTHER_CLASS)

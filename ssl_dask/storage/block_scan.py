@@ -36,7 +36,6 @@ from ssl_dask.storage.id_check import IdSummary, summarise_ids
 from ssl_dask.storage.label_file import SeedFile
 
 MAX_CELL_BYTES = 1 << 20
-MAX_TRUTH_VALUES = 10_000
 
 
 @dataclass
@@ -55,7 +54,7 @@ class BlockScan:
     ids, labels
         Of the block, where the job has them.
     truth
-        True label -> rows, null left out.
+        What the rule of the labels counts of the truth -> rows, null left out.
     problems
         Why the block could not be read.
     """
@@ -80,17 +79,20 @@ def scan_block(
         table = reader.read_raw(block, needs.columns)
     except InputDataError as error:
         return BlockScan(problems=list(error.problems))
-    return _Scanner(reader, block, table).scan(needs, seeds)
+    return _Scanner(reader, block, table, needs).scan(needs, seeds)
 
 
 class _Scanner:
     """The scan of one block's table."""
 
-    def __init__(self, reader: ColumnReader, block: int, table: pa.Table) -> None:
+    def __init__(
+        self, reader: ColumnReader, block: int, table: pa.Table, needs: ColumnNeeds
+    ) -> None:
         self._reader = reader
         self._block = block
         self._table = table
         self._segments = reader.layout.blocks[block].segments()
+        self._rule = needs.rule
         self._scan = BlockScan()
 
     def scan(self, needs: ColumnNeeds, seeds: SeedFile | None) -> BlockScan:
@@ -187,13 +189,12 @@ class _Scanner:
         self._scan.ids = summarise_ids(id_array(values, kind))
 
     def _labels(self, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> None:
-        self._scan.labels = labels_of_block(values, kind)
+        self._scan.labels = labels_of_block(values, kind, self._rule)
 
     def _truth(self, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> None:
-        found = labels_of_block(values, kind)
+        found = labels_of_block(values, kind, self._rule)
         rows = np.bincount(found.codes, minlength=len(found.values)).tolist()
-        pairs = list(zip(found.values, rows, strict=True))
-        self._scan.truth = dict(pairs[:MAX_TRUTH_VALUES])
+        self._scan.truth = self._rule.truth_counts(found.values, rows)
 
     def _kept(self, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> None:
         cast_exactly(values, kind)

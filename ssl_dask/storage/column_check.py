@@ -12,7 +12,6 @@ from ssl_dask.errors import Problem
 from ssl_dask.storage.column_types import (
     common_type,
     id_trouble,
-    label_trouble,
     nearest_names,
     numeric_trouble,
     plain_type,
@@ -20,12 +19,7 @@ from ssl_dask.storage.column_types import (
     vector_trouble,
 )
 from ssl_dask.storage.dataset import Dataset
-from ssl_dask.storage.label_values import (
-    LabelValue,
-    classes_trouble,
-    kind_of_type,
-    kind_of_value,
-)
+from ssl_dask.storage.label_rules import ANY_CLASSES, LabelRule
 
 Trouble = Callable[[pa.DataType], tuple[str, str] | None]
 
@@ -40,8 +34,8 @@ class ColumnNeeds:
         Column of ids; None: row numbers are the ids.
     label, truth
         Columns of seed labels and of true labels, null where there is none.
-    classes
-        The classes, where the job lists them.
+    rule
+        What labels and truth may be.
     numeric, string, vector
         Feature column -> whether missing values (null or NaN) are allowed in it.
     keep
@@ -53,7 +47,7 @@ class ColumnNeeds:
     id: str | None = None
     label: str | None = None
     truth: str | None = None
-    classes: tuple[LabelValue, ...] | None = None
+    rule: LabelRule = ANY_CLASSES
     numeric: Mapping[str, bool] = field(default_factory=dict)
     string: Mapping[str, bool] = field(default_factory=dict)
     vector: Mapping[str, bool] = field(default_factory=dict)
@@ -120,7 +114,12 @@ def check_columns(dataset: Dataset, needs: ColumnNeeds) -> list[Problem]:
         if column in known
         for problem in _vector_lengths(dataset, column)
     ]
-    return list(dict.fromkeys(problems)) + _class_kinds(dataset, needs)
+    kinds = {
+        name: dataset.schema.field(name).type
+        for name in (needs.label, needs.truth)
+        if name is not None and name in dataset.schema.names
+    }
+    return list(dict.fromkeys(problems)) + needs.rule.column_problems(kinds)
 
 
 def _uses(needs: ColumnNeeds) -> list[tuple[str, str, Trouble, bool]]:
@@ -130,7 +129,7 @@ def _uses(needs: ColumnNeeds) -> list[tuple[str, str, Trouble, bool]]:
         uses.append((needs.id, "id", id_trouble, True))
     for use, name in (("label", needs.label), ("truth", needs.truth)):
         if name is not None:
-            uses.append((name, use, label_trouble, True))
+            uses.append((name, use, needs.rule.type_trouble, True))
     uses += [(name, "numeric feature", numeric_trouble, False) for name in needs.numeric]
     uses += [(name, "categorical or text", string_trouble, True) for name in needs.string]
     uses += [(name, "vector feature", vector_trouble, False) for name in needs.vector]
@@ -205,30 +204,6 @@ def _vector_lengths(dataset: Dataset, column: str) -> list[Problem]:
     text = f"has vectors of {second} numbers, but of {first} in {dataset.shown_path(file)}"
     hint = "write all vectors with one length"
     return [Problem(text, dataset.shown_path(other), column=column, hint=hint)]
-
-
-def _class_kinds(dataset: Dataset, needs: ColumnNeeds) -> list[Problem]:
-    """Check that classes, labels and truth are of one kind."""
-    kinds = {}
-    for column in (needs.label, needs.truth):
-        if column is not None and column in dataset.schema.names:
-            kind = dataset.schema.field(column).type
-            if label_trouble(kind) is None and not pt.is_null(plain_type(kind)):
-                kinds[column] = kind_of_type(kind)
-    if needs.classes is not None:
-        if not kinds:
-            kind = kind_of_value(needs.classes[0]) if needs.classes else None
-            return classes_trouble(needs.classes, kind or "string", None)
-        return [
-            problem
-            for column, kind in kinds.items()
-            for problem in classes_trouble(needs.classes, kind, column)
-        ]
-    if len(set(kinds.values())) > 1:
-        (label, first), (truth, second) = kinds.items()
-        text = f"is of kind {second}, but the labels in {label!r} are of kind {first}"
-        return [Problem(text, column=truth, hint="give both columns one type")]
-    return []
 
 
 def _all_names(dataset: Dataset) -> list[str]:

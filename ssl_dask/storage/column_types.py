@@ -100,7 +100,19 @@ def label_trouble(kind: pa.DataType) -> tuple[str, str] | None:
         return None
     found = f"is {kind}; labels are integers, booleans or strings, null where unlabelled"
     if pt.is_floating(plain) or pt.is_decimal(plain):
-        return found, "cast it to a nullable integer where the data is written"
+        cure = "cast it to a nullable integer where the data is written"
+        return found, f"{cure}, or take method harmonic_regression, whose labels are numbers"
+    return found, "name another column as the label"
+
+
+def number_label_trouble(kind: pa.DataType) -> tuple[str, str] | None:
+    """Return (what is wrong, cure) of `kind` as a label that is a number, or None."""
+    plain = plain_type(kind)
+    if is_number(plain) and not pt.is_boolean(plain):
+        return None
+    found = f"is {kind}; the labels of this method are numbers, null where unlabelled"
+    if pt.is_boolean(plain) or is_text(plain):
+        return found, "cast it to a number in the data, or take a method whose labels are classes"
     return found, "name another column as the label"
 
 

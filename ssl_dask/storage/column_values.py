@@ -186,6 +186,17 @@ def label_array(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
     return _one_array(cast_exactly(decoded(column), label_type(kind)))
 
 
+def number_label_array(column: pa.ChunkedArray) -> pa.Array:
+    """Return labels as one Arrow array of float64, null where unlabelled; 0.0 for -0.0.
+
+    Raises
+    ------
+    ColumnValueError
+        An integer beyond 2**53, which float64 does not hold.
+    """
+    return pc.add(_one_array(cast_exactly(decoded(column), pa.float64())), 0.0)
+
+
 def _one_array(column: pa.ChunkedArray) -> pa.Array:
     if column.num_chunks == 1:
         return column.chunk(0)

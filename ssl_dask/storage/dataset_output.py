@@ -9,6 +9,7 @@ import pyarrow as pa
 from ssl_dask.labels import Labels
 from ssl_dask.storage.dataset import Dataset
 from ssl_dask.storage.output_schema import ROW_COLUMN, OutputSchema
+from ssl_dask.storage.value_parts import ValueSchema
 
 
 def output_schema(
@@ -44,9 +45,8 @@ def output_schema(
     JobSpecError
         Names clash.
     """
-    row_id = pa.field(ROW_COLUMN, pa.int64())
     return OutputSchema.of(
-        row_id if id_column is None else dataset.schema.field(id_column),
+        _id_field(dataset, id_column),
         [dataset.schema.field(name) for name in kept],
         labels.classes,
         label_type=None if label_column is None else dataset.schema.field(label_column).type,
@@ -55,6 +55,37 @@ def output_schema(
         probabilities=probabilities,
         id_is_row=id_column is None,
     )
+
+
+def value_schema(
+    dataset: Dataset,
+    *,
+    id_column: str | None,
+    kept: Sequence[str],
+    source_names: Sequence[str],
+    reason_names: Sequence[str],
+) -> ValueSchema:
+    """Return what the parts of a run over `dataset` look like whose labels are numbers.
+
+    Parameters
+    ----------
+    dataset, id_column, kept
+        As `output_schema`.
+    source_names, reason_names
+        Texts of the codes; `NO_NAME` stands for null.
+    """
+    return ValueSchema(
+        _id_field(dataset, id_column),
+        tuple(dataset.schema.field(name) for name in kept),
+        tuple(source_names),
+        tuple(reason_names),
+    )
+
+
+def _id_field(dataset: Dataset, id_column: str | None) -> pa.Field:
+    if id_column is None:
+        return pa.field(ROW_COLUMN, pa.int64())
+    return dataset.schema.field(id_column)
 
 
 def labels_file_id_type(dataset: Dataset, id_column: str | None) -> pa.DataType:

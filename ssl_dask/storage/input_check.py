@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dask.delayed import delayed
 
@@ -15,7 +16,6 @@ from ssl_dask.storage.column_check import ColumnNeeds, check_columns
 from ssl_dask.storage.column_reader import ColumnReader
 from ssl_dask.storage.id_check import IdCheck, find_duplicate_ids
 from ssl_dask.storage.label_file import SeedFile
-from ssl_dask.storage.label_values import LabelValue, is_stand_in
 from ssl_dask.storage.seed_labels import SeedTable, seeds_from_column, seeds_from_file
 
 __all__ = ["FINDINGS", "ColumnNeeds", "InputScan", "check_columns", "scan_input"]
@@ -57,7 +57,7 @@ class InputScan:
     seeds
         The labels; None where the job names none, or when the input cannot be read.
     n_truth
-        Rows with a true label that is one of the classes.
+        Rows with a truth that can be scored.
     """
 
     problems: tuple[Problem, ...]
@@ -150,9 +150,9 @@ def _seeds(
 ) -> SeedTable | None:
     blocks = [scan.labels for scan in scans if scan.labels is not None]
     if seed_file is not None:
-        return seeds_from_file(reader, seed_file, blocks, needs.classes)
+        return seeds_from_file(reader, seed_file, blocks, needs.rule)
     if needs.label is not None:
-        return seeds_from_column(reader, needs.label, blocks, needs.classes)
+        return seeds_from_column(reader, needs.label, blocks, needs.rule)
     return None
 
 
@@ -254,27 +254,13 @@ def _truth(
     seeds: SeedTable | None,
     notes: list[str],
 ) -> int:
-    """Return how many rows have a true label that is a class; note those that have no such."""
+    """Return how many rows have a truth that can be scored; note those that have none."""
     if needs.truth is None:
         return 0
-    counts: Counter[LabelValue | None] = Counter()
+    counts: Counter[Any] = Counter()
     for scan in scans:
         counts.update(scan.truth)
-    if needs.classes is not None:
-        classes = set(needs.classes)
-    else:
-        classes = set(seeds.labels.classes.tolist()) if seeds is not None else set()
-    known = sum(n for value, n in counts.items() if value in classes)
-    without = sum(n for value, n in counts.items() if value not in classes and is_stand_in(value))
-    other = sum(counts.values()) - known - without
-    if other and seeds is not None:
-        notes.append(
-            f"column {needs.truth!r}: {other:,} rows have a truth that is none of the classes;"
-            " no label can be right there, so they count as wrong"
-        )
-    if without and seeds is not None:
-        notes.append(
-            f"column {needs.truth!r}: {without:,} rows hold empty text, -1 or the like in place of"
-            " a truth; they are not scored"
-        )
+    labels = None if seeds is None else seeds.labels.classes
+    known, more = needs.rule.judge_truth(needs.truth, counts, labels)
+    notes += more
     return known

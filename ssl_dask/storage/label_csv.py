@@ -16,6 +16,7 @@ from ssl_dask.storage.label_values import LabelKind, LabelValue, kind_of_value
 
 INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 DECIMAL = re.compile(r"-?[0-9]+\.[0-9]*")
+NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 BOOLEANS = {"true": True, "false": False}
 
 
@@ -69,6 +70,7 @@ def parse_labels(
         if filled and all(DECIMAL.fullmatch(cell) for cell in filled):
             hint = "write whole numbers, and leave the cell empty where there is no label"
             text = "labels are decimal numbers"
+            hint += ", or take method harmonic_regression, whose labels are numbers"
             problems.append(Problem(text, shown, None, column, len(filled), hint))
     turn: dict[str, Callable[[str], Any]] = {
         "integer": _as_int64,
@@ -81,6 +83,24 @@ def parse_labels(
         text = f"labels that are not of kind {kind}, as input.classes is: {wrong:,}"
         problems.append(Problem(text, shown, None, column, wrong))
     return pa.array(values, arrow), kind
+
+
+def parse_numbers(cells: list[str], shown: str, column: str, problems: list[Problem]) -> pa.Array:
+    """Return labels that are numbers, float64, null where empty or wrong; wrong ones a problem."""
+    values, kept = _turn_cells(cells, _as_number)
+    if wrong := kept.count(False):
+        hint = "write them with a decimal point, and leave the cell empty where there is no label"
+        problems.append(
+            Problem(f"labels that are no numbers: {wrong:,}", shown, None, column, wrong, hint)
+        )
+    return pa.array(values, pa.float64())
+
+
+def _as_number(cell: str) -> float:
+    if not NUMBER.fullmatch(cell.strip()):
+        raise ValueError
+    # -0.0 becomes 0.0, as in a column.
+    return float(cell) + 0.0
 
 
 def _as_int64(cell: str) -> int:

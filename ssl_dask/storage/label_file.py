@@ -22,21 +22,14 @@ from ssl_dask.storage.column_types import (
     common_type,
     id_family,
     id_trouble,
-    label_trouble,
     nearest_names,
 )
-from ssl_dask.storage.column_values import id_array, label_array
+from ssl_dask.storage.column_values import id_array
 from ssl_dask.storage.dataset import Dataset
 from ssl_dask.storage.file_listing import list_files
-from ssl_dask.storage.label_csv import parse_ids, parse_labels
-from ssl_dask.storage.label_values import (
-    REFUSALS,
-    LabelKind,
-    LabelValue,
-    classes_trouble,
-    kind_of_type,
-    refusal,
-)
+from ssl_dask.storage.label_csv import parse_ids
+from ssl_dask.storage.label_rules import ANY_CLASSES, LabelRule
+from ssl_dask.storage.label_values import REFUSALS, LabelKind, LabelValue
 from ssl_dask.storage.row_layout import plan_layout
 
 
@@ -103,7 +96,7 @@ def read_label_file(
     label_column: str,
     base: Path,
     id_type: pa.DataType,
-    classes: Sequence[LabelValue] | None = None,
+    rule: LabelRule = ANY_CLASSES,
     allow_unmatched: bool = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> SeedFile:
@@ -119,8 +112,8 @@ def read_label_file(
         Folder that a relative path starts from.
     id_type
         Arrow type of the data's ids; int64 where row numbers are the ids.
-    classes
-        The classes of the job, where it lists them.
+    rule
+        What labels may be.
     allow_unmatched
         Whether ids that the data does not hold are only noted.
     storage_options
@@ -141,11 +134,11 @@ def read_label_file(
     """
     wanted = (id_column, label_column)
     if os.fspath(path).lower().endswith(".csv"):
-        read = _read_csv(path, wanted, base, id_type, classes, storage_options)
+        read = _read_csv(path, wanted, base, id_type, rule, storage_options)
     else:
-        read = _read_parquet(path, wanted, base, id_type, storage_options)
+        read = _read_parquet(path, wanted, base, id_type, rule, storage_options)
     problems = list(read.problems)
-    trouble = classes_trouble(classes, read.kind, label_column) if classes is not None else []
+    trouble = rule.job_problems(read.kind, label_column)
     labelled = read.labels.is_valid()
     notes = []
     if unlabelled := len(read.labels) - labelled.true_count:
@@ -165,7 +158,7 @@ def read_label_file(
     values = tuple(encoded.dictionary.to_pylist())
     codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
     # Classes of another kind would refuse every label once more.
-    problems += trouble or _refused(values, codes, classes, read.shown, label_column)
+    problems += trouble or _refused(values, codes, rule, read.shown, label_column)
     ids, codes, more_problems, more_notes = _once_each(ids, codes, read.shown, id_column)
     return SeedFile(
         read.shown,
@@ -184,14 +177,14 @@ def read_label_file(
 def _refused(
     values: Sequence[LabelValue],
     codes: npt.NDArray[np.int32],
-    classes: Sequence[LabelValue] | None,
+    rule: LabelRule,
     shown: str,
     column: str,
 ) -> list[Problem]:
     counts = np.bincount(codes, minlength=len(values)).tolist()
     rows: Counter[str] = Counter()
     for value, n in zip(values, counts, strict=True):
-        if (why := refusal(value, classes)) is not None:
+        if (why := rule.refusal(value)) is not None:
             rows[why] += n
     return [
         Problem(f"{REFUSALS[why][0]}: {n:,}", shown, None, column, n, REFUSALS[why][1])
@@ -228,6 +221,7 @@ def _read_parquet(
     wanted: tuple[str, str],
     base: Path,
     id_type: pa.DataType,
+    rule: LabelRule,
     storage_options: Mapping[str, Any] | None,
 ) -> _Columns:
     dataset = Dataset.open(path, base=base, storage_options=storage_options)
@@ -235,7 +229,7 @@ def _read_parquet(
     _require_columns(wanted, dataset.schema.names, dataset.path)
     id_kind, label_kind = (dataset.schema.field(column).type for column in wanted)
     problems = []
-    for column, trouble in zip(wanted, (id_trouble, label_trouble), strict=True):
+    for column, trouble in zip(wanted, (id_trouble, rule.type_trouble), strict=True):
         kinds = dataset.types_of(column)
         if None in kinds:
             shown = dataset.shown_path(kinds[None][0])
@@ -259,12 +253,12 @@ def _read_parquet(
         with reader.telling(block, id_column):
             ids.append(id_array(table.column(id_column), id_type))
         with reader.telling(block, label_column):
-            labels.append(label_array(table.column(label_column), label_kind))
+            labels.append(rule.array(table.column(label_column), label_kind))
     return _Columns(
         dataset.path,
         pa.concat_arrays(ids),
         pa.concat_arrays(labels),
-        kind_of_type(label_kind),
+        rule.kind_of(label_kind),
         [],
         tuple(dataset.identity()),
         dataset.local_paths,
@@ -276,7 +270,7 @@ def _read_csv(
     wanted: tuple[str, str],
     base: Path,
     id_type: pa.DataType,
-    classes: Sequence[LabelValue] | None,
+    rule: LabelRule,
     storage_options: Mapping[str, Any] | None,
 ) -> _Columns:
     listing = list_files(path, base=base, storage_options=storage_options)
@@ -302,7 +296,7 @@ def _read_csv(
     problems: list[Problem] = []
     ids, kept = parse_ids([row[id_place] for row in rows], id_type, shown, wanted[0], problems)
     cells = [row[label_place] for row, keep in zip(rows, kept, strict=True) if keep]
-    labels, kind = parse_labels(cells, classes, shown, wanted[1], problems)
+    labels, kind = rule.parse(cells, shown, wanted[1], problems)
     digest = hashlib.sha256(data).hexdigest()
     identity = ({"path": name, "bytes": size, "sha256": digest},)
     return _Columns(shown, ids, labels, kind, problems, identity, listing.local_paths)

@@ -121,15 +121,15 @@ def write_label_part(
     added: list[pa.Array] = [
         schema.label_array(columns.codes),
         _numbers(columns.probability),
-        _names(columns.source, schema.source_names),
-        _names(columns.reason, schema.reason_names),
+        name_array(columns.source, schema.source_names),
+        name_array(columns.reason, schema.reason_names),
         _numbers(columns.margin),
     ]
     if schema.probabilities and columns.p is not None:
         added += [_numbers(column) for column in columns.p.T]
     layout = schema.labels(run_id)
-    whole = _join(table, schema.carried, added, layout, block)
-    return _write_part(stage, LABELS_FOLDER, run_id, block, whole)
+    whole = joined_columns(table, schema.carried, added, layout, block)
+    return write_part(stage, LABELS_FOLDER, run_id, block, whole)
 
 
 def write_review_part(
@@ -146,7 +146,7 @@ def write_review_part(
     """
     n_rows = table.num_rows
     for name in ("rows", "codes", "probability", "margin", "rank"):
-        _check_shape(name, getattr(columns, name), (n_rows,))
+        check_shape(name, getattr(columns, name), (n_rows,))
     values = {
         "row": pa.array(columns.rows, pa.int64()),
         "label": schema.label_array(columns.codes),
@@ -156,27 +156,29 @@ def write_review_part(
     }
     layout = schema.review(run_id)
     added = [values[name] for name in layout.names[1:]]
-    whole = _join(table, [schema.id], added, layout, block)
-    return _write_part(stage, REVIEW_FOLDER, run_id, block, whole)
+    whole = joined_columns(table, [schema.id], added, layout, block)
+    return write_part(stage, REVIEW_FOLDER, run_id, block, whole)
 
 
 def _check_columns(n_rows: int, columns: LabelColumns, schema: OutputSchema) -> None:
     n_classes = len(schema.label_values)
     for name in ("codes", "probability", "source", "reason", "margin"):
-        _check_shape(name, getattr(columns, name), (n_rows,))
+        check_shape(name, getattr(columns, name), (n_rows,))
     if schema.probabilities:
-        _check_shape("p", columns.p, (n_rows, n_classes))
+        check_shape("p", columns.p, (n_rows, n_classes))
     if n_rows and not -1 <= int(columns.codes.min()) <= int(columns.codes.max()) < n_classes:
         raise ValueError(f"codes are not all between -1 and {n_classes - 1}")
 
 
-def _check_shape(name: str, values: npt.NDArray[Any] | None, shape: tuple[int, ...]) -> None:
+def check_shape(name: str, values: npt.NDArray[Any] | None, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless an array of a part has its shape."""
     found = None if values is None else values.shape
     if found != shape:
         raise ValueError(f"{name} has the shape {found}; the part needs {shape}")
 
 
-def _names(codes: npt.NDArray[np.uint8], names: Sequence[str]) -> pa.Array:
+def name_array(codes: npt.NDArray[np.uint8], names: Sequence[str]) -> pa.Array:
+    """Return the texts of `codes` uint8 (n,); null for `NO_NAME`."""
     texts = pa.array([None if name == NO_NAME else name for name in names], pa.string())
     return texts.take(pa.array(codes))
 
@@ -185,13 +187,20 @@ def _numbers(values: npt.NDArray[np.float32]) -> pa.Array:
     return pa.array(np.ascontiguousarray(values, dtype=np.float32), from_pandas=True)
 
 
-def _join(
+def joined_columns(
     table: pa.Table,
     carried: Sequence[pa.Field],
     added: Sequence[pa.Array],
     layout: pa.Schema,
     block: int,
 ) -> pa.Table:
+    """Return the columns `carried` of the input beside those that are added.
+
+    Raises
+    ------
+    InputDataError
+        The table's columns are not of the types of `carried`.
+    """
     try:
         kept = table.select([field.name for field in carried]).cast(pa.schema(carried))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError, ValueError) as error:
@@ -204,7 +213,8 @@ def _join(
     return pa.Table.from_arrays([*kept.columns, *added], schema=layout)
 
 
-def _write_part(stage: Path, folder: str, run_id: str, block: int, table: pa.Table) -> PartRecord:
+def write_part(stage: Path, folder: str, run_id: str, block: int, table: pa.Table) -> PartRecord:
+    """Write a part under a name of this attempt's own; see `write_label_part`."""
     name = part_name(block, run_id)
     attempt = f"{name}.{secrets.token_hex(8)}.attempt"
     path = stage / folder / attempt

@@ -13,8 +13,8 @@ import pyarrow.types as pt
 from ssl_dask.errors import Problem
 from ssl_dask.storage.column_types import label_type
 
-LabelKind = Literal["integer", "boolean", "string"]
-LabelValue = int | bool | str
+LabelKind = Literal["integer", "boolean", "string", "number"]
+LabelValue = int | bool | str | float
 
 PLACEHOLDERS = frozenset({"-1", "nan", "NaN", "None", "null", "<NA>"})
 """Text that programs write for "no value"."""
@@ -34,6 +34,8 @@ REFUSALS: dict[str, tuple[str, str]] = {
         "write null where a row is unlabelled, or list the value in input.classes if it is one",
     ),
     "utf8": ("labels that are not valid UTF-8", "write them again as UTF-8"),
+    "nan": ("labels that are NaN", "write null where a row is unlabelled"),
+    "infinite": ("labels that are infinite", "correct them, or write null where it is unknown"),
 }
 
 

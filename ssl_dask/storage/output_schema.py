@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +87,7 @@ def check_names(
     probabilities: bool = False,
     id_is_row: bool = False,
 ) -> None:
-    """Refuse column names of the input that the result needs for itself.
+    """Refuse column names of the input that the result of classes needs for itself.
 
     Parameters
     ----------
@@ -110,6 +110,31 @@ def check_names(
     ours = {column.name for column in LABEL_COLUMNS}
     if probabilities and classes is not None:
         ours.update(probability_names(classes))
+    in_review = {column.name for column in REVIEW_COLUMNS} - ({ROW_COLUMN} if id_is_row else set())
+    refuse_names(id_name, kept, ours, ours | in_review)
+
+
+def refuse_names(
+    id_name: str, kept: Sequence[str], ours: Collection[str], not_ids: Collection[str]
+) -> None:
+    """Refuse names of the input that are also names of the result.
+
+    Parameters
+    ----------
+    id_name
+        Name of the id column.
+    kept
+        Names of the input columns that are carried to the output.
+    ours
+        Names of the columns that the result adds.
+    not_ids
+        Names that the id must not have.
+
+    Raises
+    ------
+    JobSpecError
+        Listing every name that clashes or comes twice.
+    """
     problems = [
         Problem(
             f"output.columns lists {name!r}, which is also a column of the result",
@@ -119,8 +144,7 @@ def check_names(
         for name in kept
         if name in ours
     ]
-    in_review = {column.name for column in REVIEW_COLUMNS} - ({ROW_COLUMN} if id_is_row else set())
-    if id_name in ours | in_review:
+    if id_name in not_ids:
         problems.append(
             Problem(
                 f"the id column is called {id_name!r}, which is also a column of the result",
@@ -219,8 +243,8 @@ class OutputSchema:
         stored = _label_type(label_type, classes)
         plain = stored.value_type if pa.types.is_dictionary(stored) else stored
         return cls(
-            id=_without_metadata(id),
-            kept=tuple(_without_metadata(field) for field in kept),
+            id=without_metadata(id),
+            kept=tuple(without_metadata(field) for field in kept),
             label_values=_exact_array(classes, plain),
             label_type=stored,
             source_names=tuple(source_names),
@@ -247,12 +271,12 @@ class OutputSchema:
             self._field(ResultColumn(name, pa.float32(), P_MEANING))
             for name in self.probability_names
         ]
-        return _with_metadata([*self.carried, *added], run_id)
+        return with_metadata([*self.carried, *added], run_id)
 
     def review(self, run_id: str) -> pa.Schema:
         """Return the Arrow schema of a part of `review`."""
         added = [self._field(column) for column in REVIEW_COLUMNS if column.name != self.id.name]
-        return _with_metadata([self.id, *added], run_id)
+        return with_metadata([self.id, *added], run_id)
 
     def label_array(self, codes: npt.NDArray[np.int32]) -> pa.Array:
         """Return the label column of `codes`, int32 (n,): class values, null for -1."""
@@ -263,7 +287,7 @@ class OutputSchema:
 
     def _field(self, column: ResultColumn) -> pa.Field:
         kind = self.label_type if column.type is None else column.type
-        return pa.field(column.name, kind, metadata={b"description": column.meaning.encode()})
+        return described_field(column.name, kind, column.meaning)
 
 
 def _label_type(given: pa.DataType | str | None, classes: npt.NDArray[Any]) -> pa.DataType:
@@ -297,7 +321,13 @@ def _exact_array(classes: npt.NDArray[Any], plain: pa.DataType) -> pa.Array:
     return values
 
 
-def _without_metadata(field: pa.Field) -> pa.Field:
+def described_field(name: str, kind: pa.DataType, meaning: str) -> pa.Field:
+    """Return a field that says what the column means."""
+    return pa.field(name, kind, metadata={b"description": meaning.encode()})
+
+
+def without_metadata(field: pa.Field) -> pa.Field:
+    """Return a field of the input as it goes to the output: without what would be untrue there."""
     # Descriptions, field ids and pandas notes of the input would be untrue in our files; the name
     # of an extension type that is unknown here has to stay, for it is part of the type.
     own = field.metadata or {}
@@ -305,7 +335,8 @@ def _without_metadata(field: pa.Field) -> pa.Field:
     return field.with_metadata(kept) if kept else field.remove_metadata()
 
 
-def _with_metadata(fields: Sequence[pa.Field], run_id: str) -> pa.Schema:
+def with_metadata(fields: Sequence[pa.Field], run_id: str) -> pa.Schema:
+    """Return the schema of a part, which names its run and what its columns mean."""
     meanings = {
         field.name: field.metadata[b"description"].decode()
         for field in fields

@@ -11,29 +11,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.types as pt
 
 from ssl_dask.errors import Problem, QualityError
 from ssl_dask.labels import UNLABELLED, Labels
-from ssl_dask.storage.block_labels import BlockLabels, truth_codes
+from ssl_dask.storage.block_labels import BlockLabels, true_numbers, truth_codes
 from ssl_dask.storage.column_reader import ColumnReader
 from ssl_dask.storage.label_file import SeedFile
-from ssl_dask.storage.label_values import (
-    REFUSALS,
-    LabelKind,
-    LabelValue,
-    class_array,
-    classes_trouble,
-    codes_of,
-    kind_of_type,
-    kind_of_value,
-    refusal,
-)
+from ssl_dask.storage.label_rules import LabelRule
+from ssl_dask.storage.label_values import REFUSALS, LabelKind, LabelValue, codes_of
 
 __all__ = [
     "SeedTable",
     "seeds_from_column",
     "seeds_from_file",
+    "true_numbers",
     "truth_codes",
 ]
 
@@ -88,11 +79,33 @@ class SeedTable:
         )
 
 
+def require_numbers(seeds: SeedTable) -> None:
+    """Refuse labels that are numbers and tell nothing: fewer than two, or all the same.
+
+    Raises
+    ------
+    QualityError
+        The message gives the counts.
+    """
+    labels = seeds.labels
+    if labels.n_seeds == 0:
+        text = f"no labelled row among {labels.n_rows:,}"
+    elif labels.n_classes == 1:
+        text = f"one and the same number on all {labels.n_seeds:,} labelled rows"
+    else:
+        return
+    raise QualityError(
+        f"{text}; at least two rows must have labels, and different ones",
+        rows=labels.n_seeds,
+        hint="label a few more rows; null means unlabelled",
+    )
+
+
 def seeds_from_column(
     reader: ColumnReader,
     column: str,
     blocks: Sequence[BlockLabels],
-    classes: Sequence[LabelValue] | None,
+    rule: LabelRule,
 ) -> SeedTable:
     """Join what the tasks found in a label column.
 
@@ -104,21 +117,18 @@ def seeds_from_column(
         The label column.
     blocks
         One a block, from `labels_of_block`.
-    classes
-        The classes of the job, where it lists them.
+    rule
+        What labels may be.
     """
     kind = reader.dataset.schema.field(column).type
-    label_kind = kind_of_type(kind)
-    if pt.is_null(kind) and classes:
-        label_kind = kind_of_value(classes[0]) or label_kind
-    trouble = classes_trouble(classes, label_kind, column) if classes is not None else []
-    if trouble:
-        return SeedTable(_no_labels(reader, label_kind), 0, tuple(trouble), ())
+    label_kind = rule.kind_of(kind)
+    if trouble := rule.job_problems(label_kind, column):
+        return SeedTable(_no_labels(reader, label_kind, rule), 0, tuple(trouble), ())
     refused: Counter[tuple[int, int, str]] = Counter()
     accepted: set[LabelValue] = set()
     for place, block in zip(reader.layout.blocks, blocks, strict=True):
         for code, value in enumerate(block.values):
-            why = refusal(value, classes)
+            why = rule.refusal(value)
             if why is None and value is not None:
                 accepted.add(value)
                 continue
@@ -126,7 +136,7 @@ def seeds_from_column(
             for group, first, stop in place.segments():
                 if n := int(((at >= first) & (at < stop)).sum()):
                     refused[place.file, group, str(why)] += n
-    found = class_array(accepted, label_kind, classes)
+    found = rule.values(accepted, label_kind)
     rows, codes = [], []
     for start, block in zip(reader.layout.starts.tolist(), blocks, strict=True):
         table = np.array([*codes_of(block.values, found), UNLABELLED], dtype=np.int32)
@@ -153,7 +163,7 @@ def seeds_from_file(
     reader: ColumnReader,
     seeds: SeedFile,
     blocks: Sequence[BlockLabels],
-    classes: Sequence[LabelValue] | None,
+    rule: LabelRule,
 ) -> SeedTable:
     """Join what the tasks found of the ids in a label file.
 
@@ -165,15 +175,15 @@ def seeds_from_file(
         From `read_label_file`.
     blocks
         One a block, from `matches_of_block`.
-    classes
-        The classes of the job, where it lists them.
+    rule
+        What labels may be.
     """
     problems, notes = list(seeds.problems), list(seeds.notes)
-    usable = [value for value in seeds.values if refusal(value, classes) is None]
-    if classes is not None and classes_trouble(classes, seeds.kind, None):
+    usable = [value for value in seeds.values if rule.refusal(value) is None]
+    if rule.job_problems(seeds.kind, None):
         # The file's own problems tell of it.
-        return SeedTable(_no_labels(reader, seeds.kind), 0, tuple(problems), tuple(notes))
-    found = class_array(usable, seeds.kind, classes)
+        return SeedTable(_no_labels(reader, seeds.kind, rule), 0, tuple(problems), tuple(notes))
+    found = rule.values(usable, seeds.kind)
     table = np.array([*codes_of(seeds.values, found), UNLABELLED], dtype=np.int32)
     seed_codes = table[seeds.codes]
     matched = np.zeros(seeds.n_labels, dtype=bool)
@@ -196,10 +206,10 @@ def seeds_from_file(
     return SeedTable(labels, n_unmatched, tuple(problems), tuple(notes))
 
 
-def _no_labels(reader: ColumnReader, kind: LabelKind) -> Labels:
+def _no_labels(reader: ColumnReader, kind: LabelKind, rule: LabelRule) -> Labels:
     codes = np.empty(0, dtype=np.int32)
     rows = np.empty(0, dtype=np.int64)
-    return Labels(reader.layout.n_rows, rows, codes, class_array([], kind, None))
+    return Labels(reader.layout.n_rows, rows, codes, rule.values([], kind))
 
 
 def _notes(labels: Labels) -> list[str]:

@@ -18,6 +18,7 @@ from distributed import Client, LocalCluster
 
 from ssl_dask.pipeline import propagation_run, run_job
 from tests.made_job import Heard, answer, assert_useful, made_job, made_rows, write_job, write_rows
+from tests.made_numbers import made_numbers, number_job
 from tests.processes import end_group, environment, ssl_dask
 
 pytestmark = pytest.mark.slow
@@ -180,3 +181,25 @@ def test_a_killed_worker_changes_nothing(
     assert len(heard.killed) == 1
     assert heard.killed[0] not in losing_client.run(os.getpid).values()
     assert answer(result.path) == answer(undisturbed.path)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("step", ["propagation", "decision"])
+def test_a_killed_worker_changes_no_number(
+    step: str,
+    tmp_path: Path,
+    cluster_client: Client,
+    losing_client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = write_rows(tmp_path / "rows", made_numbers())
+    undisturbed = run_job(number_job(rows, tmp_path / "whole"), client=cluster_client)
+    monkeypatch.setattr(propagation_run, "IN_PROCESS_BYTES", 0)
+    heard = KillsAWorker(losing_client, step)
+    job = number_job(rows, tmp_path / "out")
+    job["input"]["block_rows"] = 40
+    result = run_job(job, client=losing_client, listener=heard)
+    assert len(heard.killed) == 1
+    assert heard.killed[0] not in losing_client.run(os.getpid).values()
+    assert answer(result.path) == answer(undisturbed.path)
+    assert result.report.evaluation == undisturbed.report.evaluation

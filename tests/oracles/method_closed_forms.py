@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import expm
 from scipy.sparse.csgraph import connected_components
 
 Array = npt.NDArray[np.float64]
@@ -51,18 +52,25 @@ def class_mass_normalised(F: Array, codes: Codes, shares: Array) -> Array:
 
 
 def poisson_mbo_scores(
-    W: Array, codes: Codes, n_classes: int, n_rounds: int, n_steps: int = 40, step: float = 0.5
+    W: Array, codes: Codes, n_classes: int, n_rounds: int, time: float = 10.0
 ) -> Array:
-    """Return u after rounds of u <- u - step D^-1 (L u - b) from the most likely classes."""
+    """Return u after rounds of du/dt = -D^-1 (L u - b), b the sources, from the likeliest classes.
+
+    One matrix exponential solves the equation with its right-hand side: that of the matrix which
+    has D^-1 b as further columns.
+    """
     u, present = poisson_scores(W, codes, n_classes)
-    degree = W.sum(axis=1)
+    n, degree = len(W), W.sum(axis=1)
     degree = np.where(degree > 0, degree, 1.0)
     b = (np.diag(W.sum(axis=1)) - W) @ u
+    whole = np.zeros((n + n_classes, n + n_classes))
+    whole[:n, :n] = W / degree[:, None] - np.eye(n)
+    whole[:n, n:] = b / degree[:, None]
+    flow = expm(time * whole)
     for _ in range(n_rounds):
         best = np.where(present, u, -np.inf).argmax(axis=1)
         u = np.eye(n_classes)[best] * present.any(axis=1)[:, None]
-        for _ in range(n_steps):
-            u = (1 - step) * u + step * (W @ u + b) / degree[:, None]
+        u = flow[:n, :n] @ u + flow[:n, n:]
     return np.where(present, u, -np.inf)
 
 

@@ -1,0 +1,247 @@
+"""Steps 3 to 6 of a run whose labels are classes: infer, judge, decide, write, report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from dask import delayed
+
+from ssl_dask.decision.calibration import fit_calibration
+from ssl_dask.decision.labelling import REASONS, SOURCES
+from ssl_dask.decision.review_queue import ReviewQueue, merge_review
+from ssl_dask.evaluation.block_scores import merge_scores
+from ssl_dask.execution import Execution
+from ssl_dask.hidden_seeds import HiddenSeeds, hide_seeds
+from ssl_dask.job_spec import JobSpec
+from ssl_dask.pipeline.block_output import BlockOutput, BlockResult, write_block
+from ssl_dask.pipeline.feature_inference import (
+    infer_corrected,
+    infer_on_anchors,
+    infer_on_propagated_features,
+)
+from ssl_dask.pipeline.inference import (
+    Inferred,
+    build_graph,
+    infer_on_graph,
+    infer_supervised,
+)
+from ssl_dask.pipeline.inputs import ReadData
+from ssl_dask.pipeline.judging import Judged, judge, warn_of_classes_gone
+from ssl_dask.pipeline.reporting import build_report
+from ssl_dask.pipeline.row_joins import rows_of_groups
+from ssl_dask.pipeline.row_picks import RowPicks, pick
+from ssl_dask.pipeline.run_context import RunContext
+from ssl_dask.pipeline.self_labeled_run import infer_self_labeled
+from ssl_dask.pipeline.target import Answer
+from ssl_dask.propagation import METHODS
+from ssl_dask.report.charts import picture_rows
+from ssl_dask.self_labeled import METHODS as SELF_LABELED
+from ssl_dask.storage.dataset_output import output_schema
+from ssl_dask.storage.label_parts import ReviewColumns, write_review_part
+from ssl_dask.storage.manifest import PartRecord
+from ssl_dask.storage.output_schema import OutputSchema
+from ssl_dask.storage.row_lookup import fetch_rows
+
+
+def label_rows(context: RunContext) -> Answer:
+    """Give each row a class or a refusal, and say how good they are.
+
+    Raises
+    ------
+    QualityError
+        Classes have collapsed, and the job does not take that.
+    ComputeError
+        Workers were lost or ran out of memory.
+    """
+    spec, data, clock = context.spec, context.data, context.clock
+    labels = data.labels
+    folds = hide_seeds(labels, spec.evaluation.folds, spec.evaluation.random_state)
+    inferred, picks = _infer(context, folds)
+
+    clock.stage("evaluation")
+    judged = judge(spec, labels, folds, inferred.hidden_F, picks.seeds)
+    calibration = fit_calibration(
+        inferred.hidden_F[folds.fold >= 0],
+        labels.codes[folds.fold >= 0],
+        folds.fold[folds.fold >= 0],
+    )
+
+    clock.stage("decision")
+    labelled_by = (inferred.answered_by or spec.method).model_dump()["name"]
+    block_output = BlockOutput(
+        reader=data.reader,
+        columns=data.carried,
+        row_numbers=data.row_numbers,
+        stage=context.output.stage,
+        run_id=context.output.run_id,
+        schema=_schema(context),
+        labels=labels,
+        calibration=calibration,
+        decision=spec.decision,
+        source=inferred.source,
+        no_evidence="dummy_label" if labelled_by == "modified_adsorption" else "low_mass",
+        islands=inferred.islands,
+        truth=spec.input.truth,
+        sampled=picks.sampled,
+    )
+    results = _write_blocks(block_output, inferred, judged, picks, data, context.execution)
+    counted = merge_scores(result.score for result in results).labels
+    gone = warn_of_classes_gone(spec, labels, folds, inferred.hidden_F, counted)
+    inferred = replace(inferred, warnings=(*inferred.warnings, *gone))
+    review = _review(spec, results)
+    parts = [result.part for result in results]
+    if review is not None and len(review):
+        parts.append(_write_review(review, block_output, data, context.execution))
+
+    clock.stage("report")
+    report = build_report(
+        context,
+        inferred=inferred,
+        folds=folds,
+        calibration=calibration,
+        judged=judged,
+        results=results,
+        picks=picks,
+        review_rows=0 if review is None else len(review),
+    )
+    return Answer(parts, report)
+
+
+def _schema(context: RunContext) -> OutputSchema:
+    """Return what the parts of the result look like."""
+    spec = context.spec
+    return output_schema(
+        context.inputs.dataset,
+        context.data.labels,
+        id_column=spec.input.id,
+        kept=spec.output.columns,
+        label_column=spec.input.label,
+        source_names=SOURCES,
+        reason_names=REASONS,
+        probabilities=spec.output.probabilities,
+    )
+
+
+def _infer(context: RunContext, folds: HiddenSeeds) -> tuple[Inferred, RowPicks]:
+    """Run the job's method; without a graph rows are not kept, only read when needed."""
+    if context.spec.method.name in SELF_LABELED:
+        return infer_self_labeled(
+            context.spec,
+            context.views,
+            context.data.labels,
+            folds,
+            context.trust_modules,
+            context.execution,
+            context.checkpoints,
+            context.clock,
+        )
+    spec, view, data = context.spec, context.view, context.data
+    execution, clock = context.execution, context.clock
+    labels = data.labels
+    sampled = picture_rows(labels.n_rows, labels.rows, random_state=spec.evaluation.random_state)
+    if spec.method.name == "supervised":
+        clock.stage("supervised")
+        picks = pick(view.X, labels, sampled, execution)
+        return infer_supervised(spec.method, view.X, picks.seeds, labels, folds), picks
+    X = view.persist(execution, "describe").X
+    if spec.method.name == "anchor_graph":
+        clock.stage("propagation")
+        picks = pick(X, labels, sampled, execution)
+        inferred = infer_on_anchors(spec.method, X, labels, folds, execution)
+        return inferred, picks.with_features(X)
+    clock.stage("graph")
+    picks = pick(X, labels, sampled, execution)
+    assert spec.graph is not None
+    # Methods that look at features are not among those that need a graph alone.
+    method = METHODS.get(spec.method.name)
+    graph = build_graph(
+        spec.graph,
+        X,
+        data.reader,
+        spec.input.id,
+        context.inputs.edge_files,
+        context.inputs.stored_graph,
+        execution,
+        context.checkpoints,
+        clock,
+        more_weights=method.more_weights if method is not None else (),
+        rows_of=rows_of_groups(context.views, spec.features, execution),
+        labels=labels,
+    )
+    if spec.method.name == "correct_and_smooth":
+        clock.stage("propagation")
+        corrected = infer_corrected(
+            spec.method, graph, X, picks.seeds, labels, folds, execution, clock
+        )
+        return corrected, picks.with_features(X)
+    if spec.method.name == "propagated_features":
+        clock.stage("propagation")
+        carried = infer_on_propagated_features(spec.method, graph, X, labels, folds, execution)
+        return carried, picks.with_features(X)
+    inferred = infer_on_graph(
+        spec,
+        graph,
+        X,
+        picks.seeds,
+        labels,
+        folds,
+        data.layout.row_chunks,
+        execution,
+        context.checkpoints,
+        clock,
+    )
+    return inferred, picks.with_features(X)
+
+
+def _write_blocks(
+    output: BlockOutput,
+    inferred: Inferred,
+    judged: Judged,
+    picks: RowPicks,
+    data: ReadData,
+    execution: Execution,
+) -> list[BlockResult]:
+    F = inferred.F.to_delayed().ravel()
+    n_blocks = len(F)
+    has_seed = inferred.has_seed or [None] * n_blocks
+    baseline_F: Sequence[Any] = [None] * n_blocks
+    if output.truth is not None and judged.baseline is not None and picks.X is not None:
+        baseline_F = judged.score_rows(picks.X).to_delayed().ravel()
+    shared = delayed(output, pure=False, traverse=False)
+    write = delayed(write_block, pure=False)
+    starts = data.layout.starts
+    tasks = [
+        write(shared, block, int(starts[block]), F[block], has_seed[block], baseline_F[block])
+        for block in range(n_blocks)
+    ]
+    return execution.compute(tasks, "write")
+
+
+def _review(spec: JobSpec, results: Sequence[BlockResult]) -> ReviewQueue | None:
+    budget = spec.decision.review_budget
+    if budget is None:
+        return None
+    return merge_review([one.review for one in results if one.review is not None], budget)
+
+
+def _write_review(
+    review: ReviewQueue, output: BlockOutput, data: ReadData, execution: Execution
+) -> PartRecord:
+    table = fetch_rows(
+        data.reader,
+        review.row,
+        () if output.row_numbers else output.columns[:1],
+        execution,
+        row_numbers=output.row_numbers,
+    )
+    columns = ReviewColumns(
+        rows=review.row,
+        codes=review.label,
+        probability=review.probability,
+        margin=review.margin,
+        rank=np.arange(1, len(review) + 1, dtype=np.int64),
+    )
+    return write_review_part(output.stage, output.run_id, 0, table, columns, output.schema)

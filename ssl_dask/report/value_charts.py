@@ -1,0 +1,222 @@
+"""The figures of a report of numbers, each from plain numbers to one SVG element."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from ssl_dask.evaluation.value_scores import Estimate
+from ssl_dask.report.charts import (
+    ACCENT,
+    GREY,
+    SECOND,
+    WIDTH,
+    Points,
+    draw_dots,
+    fit_view,
+)
+from ssl_dask.report.palette import SCALE
+from ssl_dask.report.svg_figure import GRID, INK, MUTED, SURFACE, figure_style, to_svg
+from ssl_dask.round_record import RoundRecord
+
+BAND_ALPHA = 0.12
+DASHES = (0, (4, 4))
+
+
+def pairs_chart(pairs: Points, half_width: float | None) -> str:
+    """Return the number found of each hidden seed against its true one; at least one pair.
+
+    Parameters
+    ----------
+    pairs
+        float64 (n, 2): true, found.
+    half_width
+        Of the interval, drawn as a band; None for none.
+    """
+    low, high = _ends(pairs.ravel())
+    with figure_style():
+        figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
+        axes = figure.add_subplot()
+        line = np.array([low, high])
+        if half_width is not None:
+            band = (line - half_width, line + half_width)
+            axes.fill_between(line, *band, color=ACCENT, alpha=BAND_ALPHA, linewidth=0)
+        axes.plot(line, line, color=MUTED, linewidth=1, linestyle=DASHES)
+        draw_dots(axes, pairs, _dot_size(len(pairs)), ACCENT, alpha=0.75)
+        axes.set(xlim=(low, high), ylim=(low, high))
+        _scatter_axes(axes, "true number", "number found")
+        return to_svg(figure, "pairs", f"Numbers found for {len(pairs)} hidden seeds against true")
+
+
+def residuals_chart(pairs: Points, half_width: float | None) -> str:
+    """Return found less true of each hidden seed, against the number found; at least one pair."""
+    found, residual = pairs[:, 1], pairs[:, 1] - pairs[:, 0]
+    reach = float(np.abs(residual).max(initial=half_width or 0.0)) * 1.08 or 1.0
+    low, high = _ends(found)
+    with figure_style():
+        figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+        axes = figure.add_subplot()
+        if half_width is not None:
+            axes.axhspan(-half_width, half_width, color=ACCENT, alpha=BAND_ALPHA, linewidth=0)
+        axes.axhline(0.0, color=MUTED, linewidth=1, linestyle=DASHES)
+        draw_dots(axes, np.column_stack([found, residual]), _dot_size(len(pairs)), ACCENT, 0.75)
+        axes.set(xlim=(low, high), ylim=(-reach, reach))
+        _scatter_axes(axes, "number found", "found less true")
+        return to_svg(figure, "residuals", f"Errors at {len(pairs)} hidden seeds")
+
+
+def errors_chart(entries: Sequence[tuple[str, Estimate]]) -> str:
+    """Return a point and its interval for each (name, error); at least one with a value."""
+    with figure_style():
+        figure = Figure(figsize=(WIDTH, 0.8 + 0.44 * len(entries)), layout="constrained")
+        axes = figure.add_subplot()
+        reach = 0.0
+        for at, (name, error) in enumerate(entries):
+            if error.value is None:
+                continue
+            colour = SECOND if "," in name else ACCENT
+            ends = [error.value, error.value]
+            if error.low is not None and error.high is not None:
+                ends = [error.low, error.high]
+            reach = max(reach, *ends)
+            axes.plot(ends, [at, at], color=colour, linewidth=2.4)
+            axes.plot([error.value], [at], color=colour, marker="o", markersize=8)
+            axes.text(error.value, at - 0.26, f"{error.value:.3g}", ha="center", fontsize=10)
+        axes.set_yticks(range(len(entries)), [name for name, _ in entries])
+        axes.set_ylim(len(entries) - 0.5, -0.75)
+        axes.set_xlim(0, reach * 1.08 or 1.0)
+        axes.set_xlabel("mean absolute error")
+        axes.grid(axis="x")
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(axis="both", length=0)
+        axes.tick_params(axis="y", labelcolor=INK)
+        axes.xaxis.set_major_locator(MaxNLocator(5, min_n_ticks=1))
+        return to_svg(figure, "errors", "Mean absolute errors with intervals")
+
+
+def numbers_chart(rows: Sequence[int], seeds: Sequence[int], minimum: float, maximum: float) -> str:
+    """Return the shares of rows and of seeds in bins of equal width from minimum to maximum."""
+    edges = np.linspace(minimum, maximum, len(rows) + 1)
+    shares = [100.0 * np.array(counts) / max(sum(counts), 1) for counts in (rows, seeds)]
+    with figure_style():
+        figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
+        axes = figure.add_subplot()
+        axes.stairs(shares[0], edges, fill=True, color=ACCENT, alpha=0.75, label="rows without")
+        axes.stairs(shares[1], edges, color=SECOND, linewidth=1.8, label="seeds")
+        axes.set_xlabel("number")
+        axes.set_ylabel("share, %")
+        axes.grid(axis="y")
+        axes.tick_params(length=0)
+        axes.spines["bottom"].set_color(GRID)
+        axes.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), fontsize=10)
+        return to_svg(figure, "numbers", "Numbers given to rows, and those of the seeds")
+
+
+def error_convergence_chart(rounds: Sequence[RoundRecord]) -> str:
+    """Return the estimated error of each counted iteration, on a logarithmic scale."""
+    at = np.array([record.iteration for record in rounds])
+    residual = np.array([record.residual for record in rounds], dtype=float)
+    drawn = np.isfinite(residual) & (residual > 0)
+    with figure_style():
+        figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot(at[drawn], residual[drawn], color=ACCENT, marker="o", markersize=3, lw=1.4)
+        if drawn.any():
+            axes.set_yscale("log")
+        axes.set_xlabel("iteration")
+        axes.set_ylabel("relative error")
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
+        axes.grid(axis="y")
+        axes.tick_params(length=0, which="both")
+        axes.minorticks_off()
+        return to_svg(figure, "convergence", f"Convergence over {len(rounds)} counts")
+
+
+def before_and_after_numbers(
+    points: Points,
+    values: npt.NDArray[np.float64],
+    seeds: npt.NDArray[np.bool_],
+    ends: tuple[float, float],
+) -> tuple[str, str]:
+    """Return two pictures of the same rows: the seeds alone, and every row by its number.
+
+    Parameters
+    ----------
+    points
+        float64 (n, 2).
+    values
+        float64 (n,): number after the run, NaN without one.
+    seeds
+        bool (n,): whether it was given.
+    ends
+        Numbers that get the first and the last colour.
+    """
+    colours = scale_places(values, ends)
+    before = np.where(seeds, colours, -1)
+    n_seeds, n_given = int(seeds.sum()), int((colours >= 0).sum())
+    with figure_style():
+        first = _picture(points, before, seeds, hollow=False)
+        second = _picture(points, colours, seeds, hollow=True)
+        return (
+            to_svg(first, "before", f"{len(points)} rows before the run, {n_seeds} of them seeds"),
+            to_svg(second, "after", f"The same rows after the run, {n_given} with a number"),
+        )
+
+
+def scale_places(
+    values: npt.NDArray[np.float64], ends: tuple[float, float]
+) -> npt.NDArray[np.int64]:
+    """Return the place of each number in `SCALE`, int64 (n,); -1 for NaN."""
+    low, high = ends
+    share = (np.nan_to_num(values, nan=low) - low) / ((high - low) or 1.0)
+    places = np.clip((share * len(SCALE)).astype(np.int64), 0, len(SCALE) - 1)
+    return np.where(np.isnan(values), -1, places)
+
+
+def _picture(
+    points: Points,
+    places: npt.NDArray[np.int64],
+    seeds: npt.NDArray[np.bool_],
+    *,
+    hollow: bool,
+) -> Figure:
+    figure = Figure(figsize=(WIDTH, WIDTH * 0.82))
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.set_axis_off()
+    fit_view(axes, points)
+    size = 4.6 if len(points) > 500 else 7.0
+    none = places < 0
+    draw_dots(axes, points[none], size, GREY, alpha=0.9 if hollow else 0.45)
+    if hollow:
+        draw_dots(axes, points[none], size - 1.8, SURFACE)
+    for place, colour in enumerate(SCALE):
+        draw_dots(axes, points[(places == place) & ~seeds], size, colour, alpha=0.85)
+    ring = 2.4 if seeds.sum() <= 150 else 1.0
+    draw_dots(axes, points[seeds], size + 2 * ring, INK)
+    draw_dots(axes, points[seeds], size + ring, SURFACE)
+    for place, colour in enumerate(SCALE):
+        draw_dots(axes, points[(places == place) & seeds], size + 0.5 * ring, colour)
+    return figure
+
+
+def _scatter_axes(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid()
+    axes.tick_params(length=0)
+
+
+def _ends(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    return low - margin, high + margin
+
+
+def _dot_size(n: int) -> float:
+    return 6.0 if n <= 300 else 3.6

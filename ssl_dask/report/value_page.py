@@ -1,0 +1,212 @@
+"""The page of a run whose labels are numbers; see `html_page` for classes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from ssl_dask.evaluation.value_scores import Estimate, ValueScores
+from ssl_dask.report import value_charts
+from ssl_dask.report.charts import refusals_chart
+from ssl_dask.report.html_page import (
+    REASON_WORDS,
+    SOURCE_WORDS,
+    Tile,
+    facts,
+    interval_text,
+    page_template,
+    percent,
+)
+from ssl_dask.report.palette import SCALE
+from ssl_dask.report.value_report import BASELINE, ValueReport
+
+HIDDEN_NUMBERS_NOTE = (
+    "Judged on labels that were hidden in turn. The intervals cover the chance of which rows were"
+    " labelled; they speak for all rows only if those were picked at random."
+)
+
+
+def render_value_page(report: ValueReport) -> str:
+    """Return the page of a run, a few hundred kilobytes of HTML."""
+    return page_template("value_report.html.jinja").render(
+        report=report,
+        tiles=first_screen(report),
+        figures={name: Markup(svg) for name, svg in _figures(report).items()},
+        legend=_legend(report),
+        score_rows=_score_rows(report),
+        hidden_note=HIDDEN_NUMBERS_NOTE,
+        facts=facts(report),
+        job=json.dumps(report.job, indent=2, ensure_ascii=False, default=str),
+        number=number,
+    )
+
+
+def first_screen(report: ValueReport) -> tuple[Tile, ...]:
+    """Return the answers a reader wants first: how many, how good, against what, what not."""
+    return (
+        _given_tile(report),
+        _error_tile(report),
+        _baseline_tile(report),
+        _interval_tile(report),
+        _refused_tile(report),
+    )
+
+
+def _given_tile(report: ValueReport) -> Tile:
+    given = report.input.rows - report.n_without_label
+    sources = [
+        f"{rows:,} {SOURCE_WORDS.get(name, name)}" for name, rows in report.decision.sources.items()
+    ]
+    share = percent(given / max(report.input.rows, 1))
+    lines = (f"{share} of {report.input.rows:,} rows", ", ".join(sources))
+    return Tile("Rows given a number", f"{given:,}", tuple(line for line in lines if line))
+
+
+def _error_tile(report: ValueReport) -> Tile:
+    evaluation = report.evaluation
+    scores = evaluation.truth or evaluation.hidden
+    if scores is None or scores.n == 0:
+        return Tile("R2", "not known", ("no label was hidden to judge by",), "bad")
+    where = "rows without a label, by the truth column" if evaluation.truth else "hidden seeds"
+    lines = [
+        f"on {scores.n:,} {where}: share of the variance explained",
+        f"mean absolute error {estimate_text(scores.mae)}",
+        f"root mean squared error {estimate_text(scores.rmse)}",
+    ]
+    if evaluation.truth is not None and evaluation.hidden is not None:
+        lines.append(f"R2 on hidden seeds {estimate_text(evaluation.hidden.r2)}")
+    bad = scores.r2.value is not None and scores.r2.value <= 0.0
+    return Tile("R2", number(scores.r2.value), tuple(lines), "bad" if bad else "plain")
+
+
+def _baseline_tile(report: ValueReport) -> Tile:
+    heading = f"Against {BASELINE}"
+    comparison = report.evaluation.comparison
+    if comparison is None:
+        return Tile(heading, "not compared", ("there are no two answers on the same hidden seeds",))
+    lines: tuple[str, ...] = (
+        comparison.verdict(report.method.name.replace("_", " "), BASELINE),
+        f"{comparison.confidence * 100:.0f} % interval {number(comparison.low)} to"
+        f" {number(comparison.high)}; below 0 is better",
+    )
+    behind = comparison.difference > 0
+    truth, baseline = report.evaluation.truth, report.evaluation.baseline_truth
+    if truth is not None and baseline is not None:
+        lines += (
+            f"by the truth column {number(truth.mae.value)} against {number(baseline.mae.value)}",
+        )
+        behind = behind or (truth.mae.value or 0.0) > (baseline.mae.value or 0.0)
+    tone = "bad" if behind else "good" if comparison.high < 0 else "plain"
+    figure = f"{comparison.difference:+.3g}"
+    return Tile(heading, figure, ("mean absolute error, less theirs", *lines), tone)
+
+
+def _interval_tile(report: ValueReport) -> Tile:
+    interval, evaluation = report.interval, report.evaluation
+    if interval.half_width is None:
+        return Tile("Intervals", "none", (interval.reason or "",), "bad")
+    lines = [f"around each number, for {percent(interval.coverage)} of the rows"]
+    if evaluation.inside.n:
+        lines.append(
+            f"held {interval_text(evaluation.inside)} hidden seeds that it was not made of"
+        )
+    if evaluation.truth is not None and evaluation.truth.inside.n:
+        lines.append(f"holds {interval_text(evaluation.truth.inside)} rows by the truth column")
+    return Tile("Intervals", f"\N{PLUS-MINUS SIGN} {number(interval.half_width)}", tuple(lines))
+
+
+def _refused_tile(report: ValueReport) -> Tile:
+    reasons = sorted(report.decision.reasons.items(), key=lambda item: (-item[1], item[0]))
+    lines = [f"{rows:,}: {REASON_WORDS.get(name, name)}" for name, rows in reasons]
+    if not report.n_without_label:
+        lines = ["every row got a number"]
+    return Tile("Refused", f"{report.n_without_label:,}", tuple(lines))
+
+
+def _figures(report: ValueReport) -> dict[str, str]:
+    """Return the figures that the report has the numbers for, by name."""
+    seeds, decision = report.seeds, report.decision
+    drawn = {
+        "numbers": value_charts.numbers_chart(
+            decision.bins, decision.seed_bins, seeds.minimum, seeds.maximum
+        )
+    }
+    if report.hidden_pairs:
+        pairs, half_width = np.array(report.hidden_pairs), report.interval.half_width
+        drawn["pairs"] = value_charts.pairs_chart(pairs, half_width)
+        drawn["residuals"] = value_charts.residuals_chart(pairs, half_width)
+    picture = report.picture
+    if picture is not None and picture.points:
+        values = np.array([np.nan if v is None else v for v in picture.values], dtype=float)
+        drawn["before"], drawn["after"] = value_charts.before_and_after_numbers(
+            np.array(picture.points),
+            values,
+            np.array(picture.seeds),
+            (seeds.minimum, seeds.maximum),
+        )
+    if report.method.rounds:
+        drawn["convergence"] = value_charts.error_convergence_chart(report.method.rounds)
+    if decision.reasons:
+        drawn["refusals"] = refusals_chart(decision.reasons, REASON_WORDS)
+    errors = [(name, scores.mae) for name, scores in _judged(report) if scores.n]
+    if errors:
+        drawn["errors"] = value_charts.errors_chart(errors)
+    return drawn
+
+
+def _judged(report: ValueReport) -> list[tuple[str, ValueScores]]:
+    """Return every set of rows that was judged, with its name, in the order of the tables."""
+    evaluation = report.evaluation
+    found = [
+        ("hidden seeds", evaluation.hidden),
+        ("hidden seeds, ridge", evaluation.baseline_hidden),
+        ("hidden seeds, mean", evaluation.mean_hidden),
+        ("unlabelled rows", evaluation.truth),
+        ("unlabelled rows, ridge", evaluation.baseline_truth),
+    ]
+    return [(name, scores) for name, scores in found if scores is not None]
+
+
+def _score_rows(report: ValueReport) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "n": scores.n,
+            "without": scores.n_without,
+            "r2": estimate_text(scores.r2),
+            "mae": estimate_text(scores.mae),
+            "rmse": estimate_text(scores.rmse),
+        }
+        for name, scores in _judged(report)
+    ]
+
+
+def _legend(report: ValueReport) -> list[dict[str, str]]:
+    low, high = report.seeds.minimum, report.seeds.maximum
+    edges = np.linspace(low, high, len(SCALE) + 1)
+    return [
+        {"name": f"{number(edges[i])} to {number(edges[i + 1])}", "colour": colour}
+        for i, colour in enumerate(SCALE)
+    ]
+
+
+def number(value: float | None) -> str:
+    """Return a number in three digits or more, such as `0.0123`, `45.6` or `12,346`."""
+    if value is None:
+        return "–"
+    if value != 0.0 and not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.2e}"
+    digits = max(0, 2 - int(np.floor(np.log10(abs(value))))) if value else 0
+    return f"{value:,.{digits}f}"
+
+
+def estimate_text(figure: Estimate) -> str:
+    """Return a figure with its interval, such as `0.52 (0.40 to 0.61)`."""
+    if figure.value is None:
+        return "–"
+    if figure.low is None or figure.high is None:
+        return number(figure.value)
+    return f"{number(figure.value)} ({number(figure.low)} to {number(figure.high)})"
