@@ -1,8 +1,8 @@
 """Make the small data sets that ship with the jobs from the public copies they come from.
 
-Usage: python jobs/make_job_data.py FOLDER   (FOLDER holds mnist/, http_params/, letter/ and
-ad_spambase/, each with data.parquet). The result is the same each time: the seeds are drawn from
-fixed generators.
+Usage: python jobs/make_job_data.py FOLDER   (FOLDER holds mnist/, http_params/, letter/,
+ad_spambase/ and newsgroups20/, each with data.parquet). The result is the same each time: the
+seeds are drawn from fixed generators.
 """
 
 from __future__ import annotations
@@ -18,6 +18,15 @@ from sklearn.datasets import load_diabetes, load_iris
 
 HERE = Path(__file__).parent / "data"
 ROWS_PER_GROUP = 10_000
+NEWSGROUPS = (
+    "comp.graphics",
+    "rec.autos",
+    "rec.sport.hockey",
+    "sci.med",
+    "sci.space",
+    "talk.politics.guns",
+)
+BODY_CHARACTERS = 400
 
 
 def write(table: pa.Table, name: str) -> None:
@@ -121,6 +130,31 @@ def spambase(folder: Path) -> None:
     write_seeds(ids, spam, draw_per_class(spam, 10, seed=0), "spambase_seeds.csv")
 
 
+def newsgroups(folder: Path) -> None:
+    """Write the posts of six newsgroups, and 60 seeds: 10 of each group.
+
+    Bodies are cut after 400 characters, and taken away from every fourth post at random.
+    """
+    table = pq.read_table(folder / "newsgroups20" / "data.parquet")
+    names = table["class_name"].to_numpy(zero_copy_only=False)
+    chosen = np.flatnonzero(np.isin(names, NEWSGROUPS))
+    gone = np.random.default_rng(1).random(len(chosen)) < 0.25
+    posts = table.take(chosen)
+    bodies = [text[:BODY_CHARACTERS] for text in posts["body"].to_pylist()]
+    ids = np.arange(len(chosen))
+    out = pa.table(
+        {
+            "post": ids,
+            "subject": posts["subject"],
+            "body": pa.array(bodies, mask=gone),
+            "newsgroup": posts["class_name"],
+        }
+    )
+    write(out, "newsgroups.parquet")
+    groups = names[chosen]
+    write_seeds(ids, groups, draw_per_class(groups, 10, seed=0), "newsgroups_seeds.csv")
+
+
 def iris() -> None:
     """Write scikit-learn's iris and a column of seed labels: about one row in ten keeps its own."""
     data = load_iris()
@@ -172,5 +206,6 @@ if __name__ == "__main__":
     http_params(source)
     letter(source)
     spambase(source)
+    newsgroups(source)
     iris()
     diabetes()

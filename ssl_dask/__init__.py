@@ -41,9 +41,11 @@ if TYPE_CHECKING:
     from ssl_dask.self_labeled.democratic_co_learning import (
         DemocraticCoLearningClassifier as DemocraticCoLearningClassifier,
     )
+    from ssl_dask.self_labeled.multi_view import MultiViewClassifier as MultiViewClassifier
     from ssl_dask.self_labeled.self_training import (
         SelfTrainingClassifier as SelfTrainingClassifier,
     )
+    from ssl_dask.self_labeled.semi_supervised_nb import SemiSupervisedNB as SemiSupervisedNB
     from ssl_dask.self_labeled.tri_training import TriTrainingClassifier as TriTrainingClassifier
 
 _HOMES = {
@@ -58,12 +60,14 @@ _HOMES = {
     "LabelPropagationRegressor": "ssl_dask.propagation.harmonic_regression",
     "LabelSpreading": "ssl_dask.propagation.label_spreading",
     "Labels": "ssl_dask.labels",
+    "MultiViewClassifier": "ssl_dask.self_labeled.multi_view",
     "ModifiedAdsorption": "ssl_dask.propagation.modified_adsorption",
     "PoissonLearning": "ssl_dask.propagation.poisson",
     "PoissonMBO": "ssl_dask.propagation.poisson_mbo",
     "RunResult": "ssl_dask.pipeline.run",
     "RoutedIndex": "ssl_dask.graph.routed_index",
     "SelfTrainingClassifier": "ssl_dask.self_labeled.self_training",
+    "SemiSupervisedNB": "ssl_dask.self_labeled.semi_supervised_nb",
     "TriTrainingClassifier": "ssl_dask.self_labeled.tri_training",
     "attach_rows": "ssl_dask.graph.attached_rows",
     "entity_graph": "ssl_dask.graph.entity_graph",

@@ -195,6 +195,19 @@ class JobSpec(SpecModel):
                 raise ValueError(
                     f"features.{name} uses {sorted(used)}, which holds the labels or the truth"
                 )
+        by_view = getattr(self.method, "learners", None)
+        unknown = sorted(set(by_view) - set(self.features)) if isinstance(by_view, dict) else []
+        if unknown:
+            raise ValueError(
+                f"method.learners names {unknown}, which are none of the groups under features:"
+                f" {', '.join(self.features)}"
+            )
+        for part in () if self.graph is None else self.graph.parts or ():
+            if unknown := sorted(set(part.features or ()) - set(self.features)):
+                raise ValueError(
+                    f"graph.parts names {unknown}, which are none of the groups under features:"
+                    f" {', '.join(self.features)}"
+                )
         entities = set(() if self.graph is None else self.graph.entity_columns())
         if shown := sorted(secret & entities):
             raise ValueError(f"graph.entities names {shown}, which holds the labels or the truth")

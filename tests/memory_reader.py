@@ -29,6 +29,7 @@ class MemoryReader:
                 [None if v is None else str(v) for v in values], dtype=object
             ),
             "vector": lambda values: np.asarray(values, dtype=np.float32),
+            "vector_or_null": lambda values: np.asarray(values, dtype=np.float32),
         }
         return {name: forms[kind](self.columns[name][rows]) for name, kind in kinds.items()}
 

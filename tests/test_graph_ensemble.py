@@ -18,6 +18,7 @@ from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.graph.neighbour_graph import knn_graph
 from ssl_dask.graph.node_order import NodeOrder
 from ssl_dask.kernels import class_evidence as ce
+from ssl_dask.kernels.evidence_weights import fitted_weights
 from ssl_dask.labels import Labels
 from ssl_dask.propagation import (
     GraphEnsemble,
@@ -27,7 +28,7 @@ from ssl_dask.propagation import (
     second_pass,
 )
 from ssl_dask.propagation.graph_ensemble import ENSEMBLE_WEIGHTS, logistic_regression
-from ssl_dask.propagation.mixing_weights import fitted_weights, stacking_folds
+from ssl_dask.propagation.mixing_weights import stacking_folds
 from tests.oracles import ensemble as oracle
 
 N_CLASSES = 5

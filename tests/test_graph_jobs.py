@@ -270,3 +270,58 @@ def test_a_graph_without_signal_is_told(
     told = [text for text in report.warnings if "no signal" in text]
     assert bool(told) == (not alike)
     assert report.graph["edges_between_seeds"] > 100
+
+
+def job_of_views(
+    folder: Path, out: Path, *, cut: int | None = None, **graph: Any
+) -> dict[str, Any]:
+    """A job whose text some rows lack, with a graph of numbers and one of texts."""
+    parts = [{"features": "numbers", "n_neighbors": 8}]
+    parts.append({"features": ["words"], "n_neighbors": 6, "metric": "cosine"})
+    features = {
+        "numbers": {"numeric": ["a", "b", "c"], "scale": "none"},
+        "words": {"text": "text", "n_features": 512, "optional": True},
+    }
+    job = made_job(folder, out, features=features, graph={"parts": parts, **graph})
+    if cut is not None:
+        job["input"]["block_rows"] = cut
+    return job
+
+
+def test_each_view_has_a_graph_and_its_weight_is_learned(
+    tmp_path: Path, cluster_client: Client
+) -> None:
+    rows = made_rows()
+    lacking = np.random.default_rng(8).random(N_ROWS) < 0.3
+    texts = pa.array(rows["text"].to_pylist(), mask=lacking)
+    place = rows.column_names.index("text")
+    rows = rows.set_column(place, "text", texts)
+    write_rows(tmp_path / "rows", rows)
+    write_rows(tmp_path / "other", rows, files=1, group_rows=1000)
+    learned = run_job(
+        job_of_views(tmp_path / "rows", tmp_path / "out", part_weights="learned"),
+        client=cluster_client,
+    )
+    about = learned.report.graph
+    assert about is not None
+    numbers, words = about["parts"]
+    assert (numbers["features"], words["features"]) == (["numbers"], ["words"])
+    assert words["n_rows_without_features"] == lacking.sum()
+    weights = [numbers["weight"], words["weight"]]
+    assert max(weights) == 1.0
+    assert min(weights) < 1.0
+    assert learned.report.evaluation.truth.unlabelled.accuracy_all.value > 0.85
+    again = run_job(
+        job_of_views(tmp_path / "other", tmp_path / "again", cut=47, part_weights="learned"),
+        client=cluster_client,
+    )
+    assert answer(again.path) == answer(learned.path)
+    given = job_of_views(tmp_path / "rows", tmp_path / "given")
+    for part, weight in zip(given["graph"]["parts"], weights, strict=True):
+        part["weight"] = weight
+    assert answer(run_job(given, client=cluster_client).path) == answer(learned.path)
+    with pytest.raises(JobSpecError, match="stored graph serves other"):
+        store_graph(
+            resolve_job(job_of_views(tmp_path / "rows", tmp_path / "x", part_weights="learned")),
+            tmp_path / "kept",
+        )

@@ -41,6 +41,7 @@ def job(**graph: Any) -> JobSpec:
         ({"entities": ["card"]}, "entities"),
         ({"parts": [{}, {"entities": {"card": 2}, "weight": 3}, {"edges": EDGES}]}, "sum"),
         ({"kind": "rbf", "gamma": 2}, "rbf"),
+        ({"parts": [{"features": "x"}, {"features": ["x"]}], "part_weights": "learned"}, "sum"),
     ],
 )
 def test_keys_say_the_kind_and_what_is_written_is_readable(given, kind):
@@ -68,6 +69,11 @@ def test_keys_say_the_kind_and_what_is_written_is_readable(given, kind):
         ({"parts": [{"kind": "sum"}]}, "needs the key parts"),
         ({"parts": [{"weight": -1}]}, "greater than 0"),
         ({"weight": 2}, "not permitted"),
+        ({"parts": [{"entities": ["card"], "features": "x"}]}, "features only goes with"),
+        ({"parts": [{}], "part_weights": "learned"}, "needs two parts"),
+        ({"parts": [{}, {"edges": EDGES}], "part_weights": "learned"}, "all of kind knn or rbf"),
+        ({"parts": [{}, {"weight": 2}], "part_weights": "learned"}, "would not use it"),
+        ({"part_weights": "learned"}, "only goes with kind: sum"),
         ({"edges": {**EDGES, "directd": True}}, "not permitted"),
     ],
 )
@@ -113,3 +119,9 @@ def test_a_typo_in_a_part_names_the_key_that_was_meant():
         job(parts=[{"n_neighbours": 3}])
     (problem,) = caught.value.problems
     assert "n_neighbors" in str(problem)
+
+
+def test_parts_name_groups_of_features_that_are_there():
+    assert job(parts=[{"features": "x"}, {}]).graph.parts[0].features == ("x",)
+    with pytest.raises(JobSpecError, match=r"\['y'\], which are none of the groups"):
+        job(parts=[{"features": ["x", "y"]}])

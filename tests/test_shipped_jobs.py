@@ -128,3 +128,11 @@ def test_two_views_of_web_requests_label_for_each_other(tmp_path: Path) -> None:
     agreement = [one["notes"]["agreement"] for one in rounds]
     assert agreement[-1] > agreement[0] > 0.5
     assert unlabelled(report) > 0.94
+
+
+def test_newsgroups_are_told_by_two_views_of_which_one_may_be_missing(tmp_path: Path) -> None:
+    ended, report = run("newsgroups", tmp_path)
+    assert len(read_parts(ended.path)) == 5_849
+    baseline = report["evaluation"]["baseline_truth"]["unlabelled"]["accuracy_all"]["value"]
+    assert unlabelled(report) > baseline + 0.1
+    assert "features.body: 1453 rows lack it" in report["features"][1]["notes"]

@@ -40,7 +40,8 @@ class BlockReader(Protocol):
             Counts from 0.
         kinds
             For each column "numeric" (float64 (n,), null is NaN), "string" (object (n,) of str or
-            None) or "vector" (float32 (n, width)).
+            None), "vector" (float32 (n, width)) or "vector_or_null" (the same, a null row as NaN;
+            (n, 0) where all rows are null and nothing says how long a vector is).
         """
         ...
 

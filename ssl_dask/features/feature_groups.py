@@ -52,6 +52,10 @@ class _Group(SpecModel, ABC):
     weight: Weight = 1.0
     """Importance beside other groups. Groups that are joined are first brought to the same mean
     squared length, then multiplied by their weights; a single group is not changed."""
+    optional: bool = False
+    """Whether rows may lack the group. true: a row whose columns are all null lacks it: it has no
+    say in the group's mean and scale, its features are 0, and multi_view labels it by the groups
+    that it has. A row with some of the columns is what `missing` says."""
 
     @abstractmethod
     def columns(self) -> tuple[str, ...]:
@@ -95,7 +99,8 @@ class NumericGroup(_Group):
 
     def needs(self) -> dict[str, ColumnNeed]:
         """Return how each column is read."""
-        return dict.fromkeys(self.numeric, ColumnNeed("numeric", self.missing != "error"))
+        allowed = self.optional or self.missing != "error"
+        return dict.fromkeys(self.numeric, ColumnNeed("numeric", allowed))
 
 
 class CategoricalGroup(_Group):
@@ -128,7 +133,8 @@ class CategoricalGroup(_Group):
 
     def needs(self) -> dict[str, ColumnNeed]:
         """Return how each column is read."""
-        return dict.fromkeys(self.categorical, ColumnNeed("string", self.missing == "category"))
+        allowed = self.optional or self.missing == "category"
+        return dict.fromkeys(self.categorical, ColumnNeed("string", allowed))
 
 
 class TextGroup(_Group):
@@ -183,7 +189,8 @@ class TextGroup(_Group):
 
     def needs(self) -> dict[str, ColumnNeed]:
         """Return how each column is read."""
-        return dict.fromkeys(self.text, ColumnNeed("string", self.missing == "empty"))
+        allowed = self.optional or self.missing == "empty"
+        return dict.fromkeys(self.text, ColumnNeed("string", allowed))
 
 
 class VectorGroup(_Group):
@@ -203,7 +210,7 @@ class VectorGroup(_Group):
 
     def needs(self) -> dict[str, ColumnNeed]:
         """Return how the column is read."""
-        return {self.vector: ColumnNeed("vector", False)}
+        return {self.vector: ColumnNeed("vector", self.optional)}
 
 
 def _kind(value: Any) -> str | None:

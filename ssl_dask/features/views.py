@@ -30,6 +30,12 @@ from ssl_dask.features.feature_groups import (
     VectorGroup,
 )
 from ssl_dask.features.numeric_columns import fit_numeric, survey_numeric
+from ssl_dask.features.optional_groups import (
+    OptionalSurvey,
+    OptionalTransform,
+    present_rows,
+    taken,
+)
 from ssl_dask.features.text_columns import fit_text, survey_text
 from ssl_dask.features.vector_columns import (
     DenseTransform,
@@ -117,6 +123,8 @@ class FeatureView:
         What was found in the columns: counts and column names.
     state
         Turns columns of new rows into the same features.
+    present
+        Bool (n_i,) for each block: the rows that have the group, lazily; None: all have it.
     """
 
     name: str
@@ -125,6 +133,7 @@ class FeatureView:
     feature_names: tuple[str, ...] | None
     notes: tuple[str, ...]
     state: Transform
+    present: tuple[Delayed, ...] | None = None
 
     @property
     def row_chunks(self) -> tuple[int, ...]:
@@ -152,9 +161,13 @@ class FeatureView:
 
     def persist(self, execution: Execution, what: str = "features") -> FeatureView:
         """Return the view with every block computed and kept where it was made."""
-        blocks = execution.persist(self.blocks(), what)
+        lazy = self.blocks()
+        kept = execution.persist([*lazy, *(self.present or ())], what)
+        blocks, present = kept[: len(lazy)], kept[len(lazy) :]
         return replace(
-            self, X=array_of_blocks(blocks, self.row_chunks, self.X.shape[1], self.sparse)
+            self,
+            X=array_of_blocks(blocks, self.row_chunks, self.X.shape[1], self.sparse),
+            present=None if self.present is None else tuple(present),
         )
 
 
@@ -206,15 +219,27 @@ def describe(
     }
     transforms: dict[str, Transform] = {}
     problems: list[Problem] = []
+    n_present = dict.fromkeys(groups, sum(reader.row_counts))
+    n_lacking: dict[str, int] = {}
     for name, group in groups.items():
+        survey = surveys[name]
+        if group.optional:
+            n_present[name], n_lacking[name] = survey.n_present, survey.n_lacking
+            survey = survey.statistics
         try:
-            transforms[name] = FITS[type(group)](name, group, surveys[name])  # type: ignore[operator]
+            if survey is None:
+                raise InputDataError(
+                    f"features.{name}: every row lacks it",
+                    column=group.columns()[0],
+                    hint="leave the group out",
+                )
+            transforms[name] = FITS[type(group)](name, group, survey)  # type: ignore[operator]
         except InputDataError as error:
             problems += error.problems
             continue
         if name in reduced:
             dense = cast(DenseTransform, transforms[name])
-            n_rows, column = sum(reader.row_counts), group.columns()[0]
+            n_rows, column = n_present[name], group.columns()[0]
             problems += component_problems(name, reduced[name], dense, n_rows, column)
     if problems:
         raise InputDataError(problems)
@@ -223,7 +248,10 @@ def describe(
         again = {name: groups[name] for name in reduced}
         moments = _pass(reader, again, fitted, execution, "second moments")
         for name, n_components in reduced.items():
-            transforms[name] = fit_components(fitted[name], n_components, moments[name])
+            found = moments[name].statistics if name in n_lacking else moments[name]
+            transforms[name] = fit_components(fitted[name], n_components, found)
+    for name, n_rows in n_lacking.items():
+        transforms[name] = OptionalTransform(name, groups[name], transforms[name], n_rows)
     return {name: _view(reader, name, groups[name], transforms[name]) for name in groups}
 
 
@@ -254,12 +282,22 @@ def _survey_blocks(
     for block in range(start, stop):
         columns = read_columns(reader, block, groups)
         for name, group in groups.items():
-            if name in fitted:
-                part: Any = survey_moments(fitted[name], columns[name])
-            else:
-                part = SURVEYS[type(group)](group, columns[name])  # type: ignore[operator]
+            part = _survey(group, fitted.get(name), columns[name])
             total[name] = total[name] + part if name in total else part
     return total
+
+
+def _survey(group: Group, fitted: DenseTransform | None, columns: Columns) -> Any:
+    """Return the statistics of one group in one block; of those rows only that have the group."""
+    if group.optional:
+        present = present_rows(group, columns)
+        n_present = int(present.sum())
+        whole = group.model_copy(update={"optional": False})
+        found = _survey(whole, fitted, taken(columns, present)) if n_present else None
+        return OptionalSurvey(n_present, len(present) - n_present, found)
+    if fitted is not None:
+        return survey_moments(fitted, columns)
+    return SURVEYS[type(group)](group, columns)  # type: ignore[operator]
 
 
 def _merge(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -276,7 +314,7 @@ def read_columns(
     rounds: list[dict[str, str]] = []
     found_in: dict[tuple[str, str], int] = {}
     for group in groups.values():
-        for column, (kind, _) in group.needs().items():
+        for column, kind in _kinds(group).items():
             if (column, kind) in found_in:
                 continue
             number = next((i for i, kinds in enumerate(rounds) if column not in kinds), len(rounds))
@@ -287,10 +325,17 @@ def read_columns(
     read = [reader.read(block, kinds) for kinds in rounds]
     return {
         name: {
-            column: read[found_in[column, kind]][column]
-            for column, (kind, _) in group.needs().items()
+            column: read[found_in[column, kind]][column] for column, kind in _kinds(group).items()
         }
         for name, group in groups.items()
+    }
+
+
+def _kinds(group: Group) -> dict[str, str]:
+    """Return the form in which each column is read."""
+    return {
+        column: "vector_or_null" if need == ("vector", True) else need.kind
+        for column, need in group.needs().items()
     }
 
 
@@ -301,12 +346,22 @@ def _view(reader: BlockReader, name: str, group: Group, transform: Transform) ->
     blocks = [task(source, state, block) for block in range(len(reader.row_counts))]
     X = array_of_blocks(blocks, reader.row_counts, transform.width, transform.sparse)
     names = transform.feature_names
-    return FeatureView(name, X, transform.sparse, names, transform.notes, transform)
+    present = None
+    if group.optional:
+        look = delayed(_present_block, pure=False)
+        present = tuple(look(source, state, block) for block in range(len(blocks)))
+    return FeatureView(name, X, transform.sparse, names, transform.notes, transform, present)
 
 
 def _describe_block(reader: BlockReader, state: tuple[Group, Transform], block: int) -> Block:
     group, transform = state
     return transform.transform(read_columns(reader, block, {"": group})[""])
+
+
+def _present_block(
+    reader: BlockReader, state: tuple[Group, Transform], block: int
+) -> npt.NDArray[np.bool_]:
+    return present_rows(state[0], read_columns(reader, block, {"": state[0]})[""])
 
 
 @dataclass(frozen=True)

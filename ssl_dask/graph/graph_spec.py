@@ -33,11 +33,33 @@ _ONLY_FOR = {
     "rbf": ("gamma",),
     "edges": ("edges",),
     "entities": ("entities", "max_entity_rows", "entity_scale"),
-    "sum": ("parts",),
+    "sum": ("parts", "part_weights"),
     "stored": ("path",),
 }
 _NEEDED = {"edges": "edges", "entities": "entities", "sum": "parts", "stored": "path"}
 """Kinds that a key of their own stands for -> that key."""
+
+
+_OF_FEATURES = ("knn", "rbf")
+
+
+def _as_names(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+GroupNames = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    Field(min_length=1),
+    BeforeValidator(_as_names),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
+            ]
+        }
+    ),
+]
 
 
 class EdgesSpec(SpecModel):
@@ -172,6 +194,15 @@ class GraphPartSpec(OneGraphSpec):
 
     weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     """Factor of the part's weights in the sum."""
+    features: GroupNames | None = None
+    """Groups of features by which neighbours are looked for (kind: knn and rbf); left out: all of
+    them, joined. Rows that lack the only group have no edges in this part."""
+
+    @model_validator(mode="after")
+    def _features_are_used(self) -> GraphPartSpec:
+        if self.features is not None and self.kind not in _OF_FEATURES:
+            raise ValueError(f"features only goes with kind: knn or rbf, not {self.kind}")
+        return self
 
 
 class GraphSpec(OneGraphSpec):
@@ -181,9 +212,27 @@ class GraphSpec(OneGraphSpec):
     """Graphs whose weights are added up, each with a weight: [{n_neighbors: 15}, {entities: ...}].
     """
 
+    part_weights: Literal["given", "learned"] = "given"
+    """learned: the parts are weighed by what seeds of one class have in common, in place of
+    `weight`; for parts of kind knn and rbf."""
+
     path: str | None = None
     """Folder of a graph that `ssl-dask graph` has stored, relative to the job file: used as it is,
     if it was made from the same input files and features."""
+
+    @model_validator(mode="after")
+    def _weights_can_be_learned(self) -> GraphSpec:
+        if self.part_weights == "given":
+            return self
+        parts = self.parts or ()
+        if len(parts) < 2 or any(part.kind not in _OF_FEATURES for part in parts):
+            raise ValueError(
+                "part_weights: learned needs two parts at least, all of kind knn or rbf: seeds are"
+                " compared by the features of each part"
+            )
+        if any("weight" in part.model_fields_set and part.weight != 1.0 for part in parts):
+            raise ValueError("a part has a weight, and part_weights: learned would not use it")
+        return self
 
     def each(self) -> tuple[OneGraphSpec, ...]:
         """Return the graphs that are added up; this one alone where it is no sum."""

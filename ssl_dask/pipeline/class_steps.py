@@ -31,6 +31,7 @@ from ssl_dask.pipeline.inference import (
 from ssl_dask.pipeline.inputs import ReadData
 from ssl_dask.pipeline.judging import Judged, judge, warn_of_classes_gone
 from ssl_dask.pipeline.reporting import build_report
+from ssl_dask.pipeline.row_joins import rows_of_groups
 from ssl_dask.pipeline.row_picks import RowPicks, pick
 from ssl_dask.pipeline.run_context import RunContext
 from ssl_dask.pipeline.self_labeled_run import infer_self_labeled
@@ -167,6 +168,8 @@ def _infer(context: RunContext, folds: HiddenSeeds) -> tuple[Inferred, RowPicks]
         context.checkpoints,
         clock,
         more_weights=method.more_weights if method is not None else (),
+        rows_of=rows_of_groups(context.views, spec.features, execution),
+        labels=labels,
     )
     if spec.method.name == "correct_and_smooth":
         clock.stage("propagation")

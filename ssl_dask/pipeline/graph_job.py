@@ -21,7 +21,7 @@ from ssl_dask.graph.graph_diagnostics import graph_summary
 from ssl_dask.job_spec import JobSpec, load_job
 from ssl_dask.pipeline.inputs import Inputs, read_inputs
 from ssl_dask.pipeline.job_client import check_shared_folder, job_client
-from ssl_dask.pipeline.row_joins import joined_rows
+from ssl_dask.pipeline.row_joins import joined_rows, rows_of_groups
 from ssl_dask.pipeline.stored_graph import (
     ABOUT,
     GRAPH,
@@ -90,6 +90,11 @@ def store_graph(
     if spec.graph is None or spec.graph.path is not None:
         raise JobSpecError(
             "the job makes no graph: its method needs none, or graph.path names a stored one"
+        )
+    if spec.graph.part_weights == "learned":
+        raise JobSpecError(
+            "graph.part_weights: learned goes by the job's labels, and a stored graph serves other"
+            " jobs too; give each part a weight"
         )
     listener = listener or Silent()
     inputs = Inputs.open(spec)
@@ -183,6 +188,7 @@ def _build(
         index_folder=str(index),
         # Any method may use it.
         more_weights=sorted({name for method in METHODS.values() for name in method.more_weights}),
+        rows_of=rows_of_groups(views, spec.features, execution),
     )
     graph.save(stored.new(GRAPH), execution)
     shutil.rmtree(exchange, ignore_errors=True)

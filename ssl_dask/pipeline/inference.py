@@ -28,7 +28,7 @@ from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.propagation_run import PropagationRun
-from ssl_dask.pipeline.row_joins import joined_rows
+from ssl_dask.pipeline.row_joins import RowsOf, joined_rows
 from ssl_dask.pipeline.stored_graph import StoredGraph
 from ssl_dask.report.run_report import SelfLabeledSummary
 from ssl_dask.round_record import RoundRecord
@@ -104,11 +104,13 @@ def build_graph(
     listener: RunListener,
     *,
     more_weights: Sequence[str] = (),
+    rows_of: RowsOf | None = None,
+    labels: Labels | None = None,
 ) -> BlockGraph:
     """Return the job's graph: stored, or a killed run's checkpoint, or built and checkpointed.
 
     `reader`, `id_column` and `edge_files` are for edges and entities, see `joined_rows`, also for
-    `more_weights`.
+    `more_weights`, `rows_of` and `labels`.
     """
     if stored is not None:
         listener.event("stored_graph_used", path=str(stored.path))
@@ -128,6 +130,8 @@ def build_graph(
         # The folder of checkpoints is one that all workers see.
         scratch=None if execution.client is None else lambda: str(checkpoints.new("exchange")),
         more_weights=more_weights,
+        rows_of=rows_of,
+        labels=labels,
     )
     folder = checkpoints.new(GRAPH_CHECKPOINT)
     with storage_errors("write the graph's checkpoint", folder):

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import dask.array as da
+import numpy as np
 
 from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
+from ssl_dask.features import FeatureGroup, FeatureView, join
 from ssl_dask.graph import GraphSpec, knn_graph, rbf_graph, sum_graphs
 from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.graph.edge_graph import edge_graph
 from ssl_dask.graph.entity_graph import KeyColumn, shared_key_graph
 from ssl_dask.graph.graph_spec import GraphPartSpec, OneGraphSpec
+from ssl_dask.graph.partial_rows import PartialRows, over_all_rows, rows_present
+from ssl_dask.kernels.seed_pairs import SeedRows, learned_weights
+from ssl_dask.labels import Labels
+from ssl_dask.pipeline.row_picks import fetch_rows
 from ssl_dask.storage.column_reader import ColumnReader
 from ssl_dask.storage.edge_file import EdgeFile
 from ssl_dask.storage.edge_rows import edges_between_rows
 from ssl_dask.storage.entity_keys import entity_keys
+
+RowsOf = Callable[[tuple[str, ...]], FeatureView]
+"""Returns the features of some groups, joined and kept."""
+
+
+def rows_of_groups(
+    views: Mapping[str, FeatureView], groups: Mapping[str, FeatureGroup], execution: Execution
+) -> RowsOf:
+    """Return what joins some of the views by the weights of their groups, and keeps them."""
+
+    def rows_of(names: tuple[str, ...]) -> FeatureView:
+        weights = {name: groups[name].weight for name in names}
+        return join({name: views[name] for name in names}, weights).persist(execution, "describe")
+
+    return rows_of
 
 
 def joined_rows(
@@ -30,6 +52,8 @@ def joined_rows(
     scratch: Callable[[], str] | None = None,
     index_folder: str | None = None,
     more_weights: Sequence[str] = (),
+    rows_of: RowsOf | None = None,
+    labels: Labels | None = None,
 ) -> BlockGraph:
     """Return the graph of a job.
 
@@ -52,6 +76,10 @@ def joined_rows(
         one of neighbours found by a routed search.
     more_weights
         Further weights of the edges between neighbours, as the graph's `alternatives`.
+    rows_of
+        The features of some groups alone, for parts that name them.
+    labels
+        The seeds, for `spec.part_weights: learned`.
 
     Raises
     ------
@@ -61,13 +89,58 @@ def joined_rows(
     files = iter(edge_files)
     # A sum numbers its nodes anew: an index of one of its parts would not fit it.
     index_folder = index_folder if spec.parts is None else None
-    graphs = []
+    graphs, rows = [], []
     for part in spec.each():
+        own, partial = _rows_of_part(part, X, rows_of, execution)
         graph = _joined(
-            part, X, reader, id_column, files, execution, scratch, index_folder, more_weights
+            part, own, reader, id_column, files, execution, scratch, index_folder, more_weights
         )
+        if partial is not None:
+            graph = over_all_rows(graph, partial, execution)
+        if isinstance(part, GraphPartSpec) and part.features is not None:
+            graph = replace(graph, settings={**graph.settings, "features": list(part.features)})
         graphs.append((graph, _weight(part)))
-    return graphs[0][0] if spec.parts is None else sum_graphs(graphs, execution=execution)
+        rows.append((own, partial))
+    if spec.parts is None:
+        return graphs[0][0]
+    if spec.part_weights == "learned":
+        assert labels is not None
+        weights = _learned(spec.parts, rows, labels, execution)
+        graphs = [(graph, w) for (graph, _), w in zip(graphs, weights, strict=True)]
+    return sum_graphs(graphs, execution=execution)
+
+
+def _rows_of_part(
+    part: OneGraphSpec, X: da.Array, rows_of: RowsOf | None, execution: Execution
+) -> tuple[da.Array, PartialRows | None]:
+    """Return the features of a part, and where it is over those rows alone that have them."""
+    if not isinstance(part, GraphPartSpec) or part.features is None:
+        return X, None
+    assert rows_of is not None
+    view = rows_of(part.features)
+    if view.present is None:
+        return view.X, None
+    partial = rows_present(view.X, view.present, execution)
+    return (view.X, None) if partial.X.shape[0] == view.X.shape[0] else (partial.X, partial)
+
+
+def _learned(
+    parts: Sequence[GraphPartSpec],
+    rows: Sequence[tuple[da.Array, PartialRows | None]],
+    labels: Labels,
+    execution: Execution,
+) -> list[float]:
+    """Return a weight for each part, from the features of the seeds: few rows come here."""
+    seeds = []
+    for part, (X, partial) in zip(parts, rows, strict=True):
+        if partial is None:
+            has, at = np.ones(labels.n_seeds, dtype=np.bool_), labels.rows
+        else:
+            has, at = partial.places_of(labels.rows, execution)
+        found = fetch_rows(X, at, execution) if len(at) else np.zeros((0, X.shape[1]), np.float32)
+        cosine = part.kind == "knn" and part.metric == "cosine"
+        seeds.append(SeedRows(found, has, "cosine" if cosine else "euclidean"))
+    return learned_weights(seeds, labels.codes).tolist()
 
 
 def _joined(

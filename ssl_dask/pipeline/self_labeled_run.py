@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
+import dask.array as da
 import numpy as np
 
 from ssl_dask.console import RunListener
@@ -52,8 +54,11 @@ def infer_self_labeled(
     method = METHODS[spec.method.name]
     held = {name: view.persist(execution, "describe") for name, view in views.items()}
     joined = join(held, group_weights(spec))
+    lacking: dict[str, Any] = {}
     if method.named_views:
         given = {name: view.X for name, view in held.items()}
+        if method.knows_present:
+            lacking = {"present": _present(held)}
     else:
         if len(held) > 1:
             joined = joined.persist(execution, "describe")
@@ -67,6 +72,7 @@ def infer_self_labeled(
         given,
         labels,
         **spec_parameters(spec.method),
+        **lacking,
         hidden=hidden,
         trusted=trust_modules,
         execution=execution,
@@ -101,6 +107,20 @@ def infer_self_labeled(
 def group_weights(spec: JobSpec) -> dict[str, float]:
     """Return the weight of each group of features in a single view of all."""
     return {name: group.weight for name, group in spec.features.items()}
+
+
+def _present(views: Mapping[str, FeatureView]) -> dict[str, da.Array]:
+    """Return which rows have each view that rows may lack, bool (N,)."""
+    return {
+        name: da.concatenate(
+            [
+                da.from_delayed(block, (n,), dtype=np.bool_)
+                for block, n in zip(view.present, view.row_chunks, strict=True)
+            ]
+        )
+        for name, view in views.items()
+        if view.present is not None
+    }
 
 
 def _notes(found: SelfLabeled, folds: HiddenSeeds) -> list[str]:

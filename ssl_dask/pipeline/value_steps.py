@@ -17,6 +17,7 @@ from ssl_dask.decision.value_decision import (
     ValueInterval,
     fit_interval,
 )
+from ssl_dask.errors import JobSpecError
 from ssl_dask.evaluation.metrics import Interval, clopper_pearson
 from ssl_dask.evaluation.value_baselines import RidgeBaseline, mean_of_others
 from ssl_dask.evaluation.value_scores import (
@@ -32,6 +33,7 @@ from ssl_dask.hidden_seeds import HiddenSeeds, hide_seeds
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import NumberLabels
 from ssl_dask.pipeline.inference import build_graph
+from ssl_dask.pipeline.row_joins import rows_of_groups
 from ssl_dask.pipeline.row_picks import RowPicks, pick
 from ssl_dask.pipeline.run_context import RunContext
 from ssl_dask.pipeline.target import Answer
@@ -95,6 +97,11 @@ def give_values(context: RunContext) -> Answer:
     clock.stage("graph")
     picks = pick(X, seeds, sampled, context.execution).with_features(X)
     assert spec.graph is not None
+    if spec.graph.part_weights == "learned":
+        raise JobSpecError(
+            "graph.part_weights: learned goes by which seeds are of one class, and the labels are"
+            " numbers; give each part a weight"
+        )
     graph = build_graph(
         spec.graph,
         X,
@@ -105,6 +112,7 @@ def give_values(context: RunContext) -> Answer:
         context.execution,
         context.checkpoints,
         clock,
+        rows_of=rows_of_groups(context.views, spec.features, context.execution),
     )
     inferred = infer_values(context, graph, labels, folds)
 

@@ -6,18 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
-from threadpoolctl import threadpool_limits
 
+from ssl_dask.kernels.evidence_weights import fitted_weights
 from ssl_dask.labels import Labels
 
 FEWEST_SEEDS = 3.0
 """With fewer seeds a class, weights are not fitted: one or two tell classifier from graph at
 random."""
 FOLDS = 4
-DECIMALS = 4
-"""Weights are rounded, so that they do not depend on the last bits of a machine's matrix
-product."""
 
 Folds = Sequence[npt.NDArray[np.bool_]]
 
@@ -72,46 +68,3 @@ def weights_by_group(
     return np.stack(
         [fitted_weights(evidence[:, m], codes[m], start, strength) for m in (hidden, *others)]
     )
-
-
-def fitted_weights(
-    evidence: npt.NDArray[np.float64],
-    codes: npt.NDArray[np.int32],
-    start: npt.NDArray[np.float64],
-    strength: float,
-) -> npt.NDArray[np.float64]:
-    """Return w >= 0 that makes softmax(sum_m w_m evidence_m) say the true classes.
-
-    Minimises the sum over seeds of the cross-entropy, plus `strength` |w - start|^2.
-
-    Parameters
-    ----------
-    evidence
-        float64 (M, s, C).
-    codes
-        int32 (s,): true classes.
-    start
-        float64 (M,): what the weights are without evidence.
-
-    Returns
-    -------
-    float64 (M,), rounded to 4 decimals.
-    """
-    at = np.arange(len(codes))
-
-    def loss(w: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
-        mixed = np.tensordot(w, evidence, 1)
-        mixed -= mixed.max(axis=1, keepdims=True)
-        shares = np.exp(mixed)
-        total = shares.sum(axis=1, keepdims=True)
-        shares /= total
-        value = np.sum(np.log(total[:, 0]) - mixed[at, codes]) + strength * np.sum((w - start) ** 2)
-        shares[at, codes] -= 1.0
-        slope = np.tensordot(evidence, shares, ([1, 2], [0, 1])) + 2 * strength * (w - start)
-        return float(value), slope
-
-    with threadpool_limits(1):
-        found = minimize(
-            loss, start, jac=True, bounds=[(0.0, None)] * len(start), method="L-BFGS-B"
-        )
-    return np.round(found.x, DECIMALS)

@@ -356,6 +356,12 @@ class RoundMethod(ABC):
         Whether labels may be taken back: the rounds then do not end when all rows have one.
     compares_learners
         Whether `findings` is asked, with `opinions` of the hidden seeds, before the first round.
+    sums
+        `labelled` returns no rows but sums, which are added up with `+` in any order on workers;
+        `fit` gets one of all blocks, and no limit of rows applies.
+    soft
+        Labels are shares of classes, in `Assignment.extra`: models change although no row has
+        another class, so the rounds do not end by that.
     """
 
     n_classes: int
@@ -363,6 +369,8 @@ class RoundMethod(ABC):
     n_columns: int = 1
     rescores: bool = False
     compares_learners: bool = False
+    sums: bool = False
+    soft: bool = False
 
     def begin(
         self,

@@ -306,7 +306,7 @@ class _Rounds:
             return "max_iter"
         if run.round == 0:
             return None
-        if state.counts.changed == 0:
+        if state.counts.changed == 0 and not self.method.soft:
             return "no_change"
         if self.patience is not None and self.loss.rounds_without_gain >= self.patience:
             return "hidden_loss"
@@ -335,7 +335,7 @@ class _Rounds:
         assert run.selection is not None
         counts = self.tracks[0].state.counts
         assert counts is not None
-        if counts.changed or not run.models:
+        if counts.changed or self.method.soft or not run.models:
             self._fit(run)
         else:
             # The same labels would give the same models again.
@@ -391,6 +391,7 @@ class _Rounds:
                 assigned,
                 (self.random_state, track.state.track, run.round),
                 self.max_fit_rows,
+                sums=self.method.sums,
             )
             for track, assigned in zip(self.tracks, run.assigned, strict=True)
         ]

@@ -149,9 +149,14 @@ class Track:
         assigned: Sequence[Delayed],
         key: tuple[int, ...],
         max_fit_rows: int,
+        *,
+        sums: bool = False,
     ) -> list[Delayed]:
-        """Return a task of a model for each learner; pieces go from worker to worker."""
-        total = counted(assigned)
+        """Return a task of a model for each learner; pieces go from worker to worker.
+
+        With `sums` they are added up on the way, and no limit of rows applies.
+        """
+        total = None if sums else counted(assigned)
         piece, fit = delayed(_labelled, pure=False), delayed(_fit, pure=False)
         models = []
         for learner in range(n_learners):
@@ -169,6 +174,8 @@ class Track:
                 )
                 for block, one in zip(self.blocks, assigned, strict=True)
             ]
+            if sums:
+                pieces = [merge_on_workers(pieces, add_all)]
             models.append(fit(method, learner, of_learner, *pieces))
         return models
 
@@ -348,15 +355,20 @@ def _labelled(
     method: RoundMethod,
     learner: int,
     assigned: Assigned,
-    total: RoundCounts,
+    total: RoundCounts | None,
     max_fit_rows: int,
     key: tuple[int, ...],
     layout: Layout,
     *parts: Any,
 ) -> Piece:
-    """Return the rows of a block to fit on: with too many in all, those of the smallest keys."""
+    """Return the rows of a block to fit on: with too many in all, those of the smallest keys.
+
+    Without `total` there is no limit: what is returned may be sums.
+    """
     rows, assignment = layout.block(parts), assigned.assignment
     piece = method.labelled(learner, rows, assignment)
+    if total is None:
+        return piece
     labelled = int(total.total[min(learner, len(total.total) - 1)].sum())
     if labelled <= max_fit_rows:
         return piece

@@ -30,7 +30,7 @@ from ssl_dask.storage.parquet_footer import (
 )
 from ssl_dask.storage.row_layout import Block, RowLayout
 
-Kind = Literal["numeric", "string", "vector", "id"]
+Kind = Literal["numeric", "string", "vector", "vector_or_null", "id"]
 
 BATCH_ROWS = 1 << 16
 STREAM_BUFFER_BYTES = 1 << 20
@@ -68,8 +68,9 @@ class ColumnReader:
             Position in the layout.
         kinds
             Column -> what to make of it: "numeric" float64 (n,), null as NaN; "string" object (n,)
-            of str or None; "vector" float32 (n, width), null as NaN; "id" integers in their exact
-            type, or object (n,) of str or bytes (16 bytes for a UUID).
+            of str or None; "vector" float32 (n, width), null as NaN; "vector_or_null" the same,
+            but (n, 0) where there is no vector at all; "id" integers in their exact type, or
+            object (n,) of str or bytes (16 bytes for a UUID).
 
         Raises
         ------
@@ -168,6 +169,7 @@ class ColumnReader:
             "numeric": lambda: numeric_values(values),
             "string": lambda: text_values(values, field_type),
             "vector": lambda: vector_values(values),
+            "vector_or_null": lambda: vector_values(values, only_null_allowed=True),
             "id": lambda: id_values(id_array(values, field_type)),
         }
         with self.telling(block, column):

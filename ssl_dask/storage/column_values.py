@@ -81,8 +81,12 @@ def text_values(column: pa.ChunkedArray, kind: pa.DataType) -> npt.NDArray[np.ob
     return text_column(column, kind).to_numpy().astype(object, copy=False)
 
 
-def vector_values(column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
+def vector_values(
+    column: pa.ChunkedArray, *, only_null_allowed: bool = False
+) -> npt.NDArray[np.float32]:
     """Return float32 (n, width) of a list column; a null row and a null element become NaN.
+
+    With `only_null_allowed` a column without any list is (n, 0) where its type gives no length.
 
     Raises
     ------
@@ -95,6 +99,8 @@ def vector_values(column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
     widths = np.unique(lengths[valid])
     if len(widths) == 0 and pt.is_fixed_size_list(array.type):
         widths = np.array([array.type.list_size])
+    if len(widths) == 0 and only_null_allowed:
+        return np.empty((len(array), 0), dtype=np.float32)
     if len(widths) != 1:
         found = (
             f"lists of {len(widths)} different lengths" if len(widths) else "no lists, only null"

@@ -1,0 +1,157 @@
+"""Groups that rows may lack: which rows have one, and features of those that do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from ssl_dask.features.block_reader import Columns
+from ssl_dask.features.feature_groups import FeatureGroup
+
+
+class _Fitted(Protocol):
+    """What an `OptionalTransform` asks of the transform of the rows that have the group."""
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+    @property
+    def sparse(self) -> bool: ...
+
+    @property
+    def spread(self) -> float: ...
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None: ...
+
+    def transform(self, columns: Columns) -> Any: ...
+
+
+def present_rows(group: FeatureGroup, columns: Columns) -> npt.NDArray[np.bool_]:
+    """Return which rows of a block have a group, bool (n,): a value in one of its columns at least.
+
+    Every row has a group that is not optional.
+    """
+    cells = {name: columns[name] for name in group.columns()}
+    if not group.optional:
+        return np.ones(len(next(iter(cells.values()))), dtype=np.bool_)
+    return np.logical_or.reduce([_has_value(values) for values in cells.values()])
+
+
+def _has_value(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    if values.dtype == object:
+        return np.array([cell is not None for cell in values], dtype=np.bool_)
+    there = ~np.isnan(values)
+    return there if there.ndim == 1 else there.any(axis=1)
+
+
+def taken(columns: Columns, rows: npt.NDArray[np.bool_]) -> Mapping[str, npt.NDArray[Any]]:
+    """Return the columns of some rows; the columns themselves where these are all."""
+    return columns if rows.all() else {name: values[rows] for name, values in columns.items()}
+
+
+@dataclass(frozen=True)
+class OptionalSurvey:
+    """Statistics of the rows that have an optional group; add two to merge them.
+
+    Parameters
+    ----------
+    n_present, n_lacking
+        Rows that have it, and rows that do not.
+    statistics
+        Of those that do; None where there are none.
+    """
+
+    n_present: int
+    n_lacking: int
+    statistics: Any
+
+    def __add__(self, other: OptionalSurvey) -> OptionalSurvey:
+        both = [s for s in (self.statistics, other.statistics) if s is not None]
+        return OptionalSurvey(
+            self.n_present + other.n_present,
+            self.n_lacking + other.n_lacking,
+            both[0] + both[1] if len(both) > 1 else next(iter(both), None),
+        )
+
+
+@dataclass(frozen=True)
+class OptionalTransform:
+    """Turns the columns of an optional group into features, 0 where a row lacks the group.
+
+    Parameters
+    ----------
+    name
+        Of the group.
+    group
+        Says which rows lack it.
+    fitted
+        Makes the features of rows that have it.
+    n_lacking
+        Rows that lacked it when it was fitted.
+    """
+
+    name: str
+    group: FeatureGroup
+    fitted: _Fitted
+    n_lacking: int
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was found in the columns."""
+        if not self.n_lacking:
+            return self.fitted.notes
+        return (*self.fitted.notes, f"features.{self.name}: {self.n_lacking} rows lack it")
+
+    @property
+    def sparse(self) -> bool:
+        """Whether blocks are CSR."""
+        return self.fitted.sparse
+
+    @property
+    def spread(self) -> float:
+        """Root mean squared length of the rows that have the group."""
+        return self.fitted.spread
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return self.fitted.width
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """Names of the features, if they have any."""
+        return self.fitted.feature_names
+
+    def transform(self, columns: Columns) -> Any:
+        """Return the features of a block, float32 (n, d), dense or CSR.
+
+        Raises
+        ------
+        InputDataError
+            A row has a part of the group, where the group allows no missing value.
+        """
+        present = present_rows(self.group, columns)
+        if present.all():
+            return self.fitted.transform(columns)
+        shape = (len(present), self.width)
+        if not present.any():
+            empty = sp.csr_array(shape, dtype=np.float32)
+            return empty if self.sparse else np.zeros(shape, dtype=np.float32)
+        part = self.fitted.transform(taken(columns, present))
+        if not sp.issparse(part):
+            rows = np.zeros(shape, dtype=np.float32)
+            rows[present] = part
+            return rows
+        lengths = np.zeros(len(present), dtype=part.indptr.dtype)
+        lengths[present] = np.diff(part.indptr)
+        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(part.indptr.dtype)
+        return sp.csr_array((part.data, part.indices, starts), shape=shape)
