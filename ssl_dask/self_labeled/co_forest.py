@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Unpack
 
 import dask.array as da
 import numpy as np
@@ -13,7 +13,6 @@ import numpy.typing as npt
 from distributed import Client
 from pydantic import Field
 
-from ssl_dask.execution import Execution
 from ssl_dask.kernels.bootstrap import stratified_bootstrap
 from ssl_dask.kernels.class_votes import others_plurality
 from ssl_dask.kernels.radix_selection import (
@@ -26,6 +25,7 @@ from ssl_dask.kernels.radix_selection import (
 )
 from ssl_dask.kernels.row_keys import row_keys
 from ssl_dask.labels import UNLABELLED, Labels
+from ssl_dask.self_labeled.committee_spec import CommitteeSpec
 from ssl_dask.self_labeled.learner_votes import joint_distributions, sampled, votes_of
 from ssl_dask.self_labeled.learners import (
     FittedLearner,
@@ -47,8 +47,7 @@ from ssl_dask.self_labeled.round_method import (
     Selection,
     TrackState,
 )
-from ssl_dask.self_labeled.rounds import Checkpoint, OnRound, Resume, SelfLabeled, run_rounds
-from ssl_dask.spec_model import SpecModel
+from ssl_dask.self_labeled.rounds import RunKeywords, SelfLabeled, run_rounds
 
 FIRST_ERROR = 0.5
 FIRST_SHARE, FIRST_MOST = 10, 100
@@ -59,7 +58,7 @@ BAG, SUBSAMPLE = 201, 202
 RANDOM_TREE = LearnerSpec(name="decision_tree", parameters={"max_features": "sqrt"})
 
 
-class CoForestSpec(SpecModel):
+class CoForestSpec(CommitteeSpec):
     """Co-forest (Li & Zhou 2007): a random forest in which each tree learns from the others."""
 
     name: Literal["co_forest"] = "co_forest"
@@ -69,13 +68,6 @@ class CoForestSpec(SpecModel):
     """What is fitted as a tree; trees differ by their samples and by what is random in them."""
     threshold: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.75
     """Share of the other trees that must agree on a row for a tree to learn from it."""
-    max_iter: Annotated[int, Field(ge=1)] = 30
-    """Most rounds; most often the error bound ends them after a few."""
-    patience: Annotated[int, Field(ge=1)] | None = 10
-    """Rounds without a lower loss on hidden seeds after which the rounds end, and the answer is
-    that of the best; null: the last round answers. The first rounds often lose a little."""
-    random_state: Annotated[int, Field(ge=0)] = 0
-    """Of samples, and of learners that are random."""
 
 
 @dataclass(frozen=True)
@@ -354,13 +346,8 @@ def co_forest(
     max_iter: int = 30,
     patience: int | None = 10,
     random_state: int = 0,
-    sample_weight: npt.NDArray[np.float64] | None = None,
-    hidden: Sequence[npt.NDArray[np.bool_]] = (),
     trusted: Collection[str] = (),
-    execution: Execution | None = None,
-    on_round: OnRound | None = None,
-    checkpoint: Checkpoint | None = None,
-    resume: Resume | None = None,
+    **run: Unpack[RunKeywords],
 ) -> SelfLabeled:
     """Run co-forest over the rows of a single view.
 
@@ -374,7 +361,7 @@ def co_forest(
         See `CoForestSpec`.
     trusted
         See `learner_of`.
-    sample_weight, hidden, execution, on_round, checkpoint, resume
+    **run
         See `run_rounds`. Errors out of the bags are counted without weights.
 
     Notes
@@ -394,15 +381,10 @@ def co_forest(
         method,
         views,
         labels,
-        sample_weight=sample_weight,
-        hidden=hidden,
         random_state=random_state,
         max_iter=max_iter,
         patience=patience,
-        execution=execution,
-        on_round=on_round,
-        checkpoint=checkpoint,
-        resume=resume,
+        **run,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Unpack
 
 import dask.array as da
 import numpy as np
@@ -21,6 +21,7 @@ from ssl_dask.kernels.row_keys import row_keys
 from ssl_dask.kernels.two_views import joined_views, split_columns
 from ssl_dask.labels import UNLABELLED, Labels
 from ssl_dask.self_labeled.best_rows import BestRows, Cut, taken
+from ssl_dask.self_labeled.committee_spec import CommitteeSpec
 from ssl_dask.self_labeled.learners import FittedLearner, Learner, LearnerSpec, learner_of
 from ssl_dask.self_labeled.round_classifier import RoundClassifier, learner_for
 from ssl_dask.self_labeled.round_method import (
@@ -35,8 +36,7 @@ from ssl_dask.self_labeled.round_method import (
     Selection,
     TrackState,
 )
-from ssl_dask.self_labeled.rounds import Checkpoint, OnRound, Resume, SelfLabeled, run_rounds
-from ssl_dask.spec_model import SpecModel
+from ssl_dask.self_labeled.rounds import RunKeywords, SelfLabeled, run_rounds
 
 N_VIEWS = 2
 ORDER = 302
@@ -46,7 +46,7 @@ STRONG_DEPENDENCE, CHANCE = 0.3, 0.01
 """Correlation of the views' errors within classes that is told, and how sure it must be."""
 
 
-class CoTrainingSpec(SpecModel):
+class CoTrainingSpec(CommitteeSpec):
     """Co-training (Blum & Mitchell 1998): the learner of each view labels rows for the other's."""
 
     name: Literal["co_training"] = "co_training"
@@ -67,11 +67,6 @@ class CoTrainingSpec(SpecModel):
     stay, as in the paper."""
     max_iter: Annotated[int, Field(ge=1)] = 10
     """Most rounds."""
-    patience: Annotated[int, Field(ge=1)] | None = 10
-    """Rounds without a lower loss on hidden seeds after which the rounds end, and the answer is
-    that of the best; null: the last round answers. The first rounds often lose a little."""
-    random_state: Annotated[int, Field(ge=0)] = 0
-    """Of the split of the features, and of learners that are random."""
 
 
 @dataclass(frozen=True)
@@ -314,13 +309,8 @@ def co_training(
     max_iter: int = 10,
     patience: int | None = 10,
     random_state: int = 0,
-    sample_weight: npt.NDArray[np.float64] | None = None,
-    hidden: Sequence[npt.NDArray[np.bool_]] = (),
     trusted: Collection[str] = (),
-    execution: Execution | None = None,
-    on_round: OnRound | None = None,
-    checkpoint: Checkpoint | None = None,
-    resume: Resume | None = None,
+    **run: Unpack[RunKeywords],
 ) -> SelfLabeled:
     """Run co-training over rows with two views, or with one that is split.
 
@@ -335,7 +325,7 @@ def co_training(
         See `CoTrainingSpec`.
     trusted
         See `learner_of`.
-    sample_weight, hidden, execution, on_round, checkpoint, resume
+    **run
         See `run_rounds`.
 
     Raises
@@ -368,15 +358,10 @@ def co_training(
         method,
         views,
         labels,
-        sample_weight=sample_weight,
-        hidden=hidden,
         random_state=random_state,
         max_iter=max_iter,
         patience=patience,
-        execution=execution,
-        on_round=on_round,
-        checkpoint=checkpoint,
-        resume=resume,
+        **run,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Unpack
 
 import dask.array as da
 import numpy as np
@@ -12,10 +12,10 @@ import numpy.typing as npt
 from distributed import Client
 from pydantic import Field
 
-from ssl_dask.execution import Execution
 from ssl_dask.kernels.class_votes import group_confidences, weighted_majority
 from ssl_dask.kernels.proportion_interval import wilson_interval
 from ssl_dask.labels import UNLABELLED, Labels
+from ssl_dask.self_labeled.committee_spec import CommitteeSpec
 from ssl_dask.self_labeled.learner_votes import joint_distributions, votes_of
 from ssl_dask.self_labeled.learners import (
     FittedLearner,
@@ -37,8 +37,7 @@ from ssl_dask.self_labeled.round_method import (
     Selection,
     TrackState,
 )
-from ssl_dask.self_labeled.rounds import Checkpoint, OnRound, Resume, SelfLabeled, run_rounds
-from ssl_dask.spec_model import SpecModel
+from ssl_dask.self_labeled.rounds import RunKeywords, SelfLabeled, run_rounds
 
 LEAST_WEIGHT = 0.5
 """Learners that are not surely better than this do not answer, unless none is."""
@@ -51,7 +50,7 @@ DEFAULT_LEARNERS = (
 )
 
 
-class DemocraticCoLearningSpec(SpecModel):
+class DemocraticCoLearningSpec(CommitteeSpec):
     """Democratic co-learning (Zhou & Goldman 2004): the outvoted learn from the majority."""
 
     name: Literal["democratic_co_learning"] = "democratic_co_learning"
@@ -64,13 +63,6 @@ class DemocraticCoLearningSpec(SpecModel):
     voting: Literal["soft", "hard"] = "soft"
     """How the learners answer together: weighted mean of their probabilities, or the groups of the
     paper."""
-    max_iter: Annotated[int, Field(ge=1)] = 30
-    """Most rounds; most often the bound on wrong labels ends them after a few."""
-    patience: Annotated[int, Field(ge=1)] | None = 10
-    """Rounds without a lower loss on hidden seeds after which the rounds end, and the answer is
-    that of the best; null: the last round answers. The first rounds often lose a little."""
-    random_state: Annotated[int, Field(ge=0)] = 0
-    """Of samples, and of learners that are random."""
 
 
 @dataclass(frozen=True)
@@ -271,13 +263,8 @@ def democratic_co_learning(
     max_iter: int = 30,
     patience: int | None = 10,
     random_state: int = 0,
-    sample_weight: npt.NDArray[np.float64] | None = None,
-    hidden: Sequence[npt.NDArray[np.bool_]] = (),
     trusted: Collection[str] = (),
-    execution: Execution | None = None,
-    on_round: OnRound | None = None,
-    checkpoint: Checkpoint | None = None,
-    resume: Resume | None = None,
+    **run: Unpack[RunKeywords],
 ) -> SelfLabeled:
     """Run democratic co-learning over the rows of a single view.
 
@@ -291,7 +278,7 @@ def democratic_co_learning(
         See `DemocraticCoLearningSpec`.
     trusted
         See `learner_of`.
-    sample_weight, hidden, execution, on_round, checkpoint, resume
+    **run
         See `run_rounds`. Accuracies of the learners are counted without weights.
 
     References
@@ -307,15 +294,10 @@ def democratic_co_learning(
         method,
         views,
         labels,
-        sample_weight=sample_weight,
-        hidden=hidden,
         random_state=random_state,
         max_iter=max_iter,
         patience=patience,
-        execution=execution,
-        on_round=on_round,
-        checkpoint=checkpoint,
-        resume=resume,
+        **run,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Unpack
 
 import dask.array as da
 import numpy as np
@@ -44,7 +44,7 @@ from ssl_dask.self_labeled.round_method import (
     Selection,
     TrackState,
 )
-from ssl_dask.self_labeled.rounds import Checkpoint, OnRound, Resume, SelfLabeled, run_rounds
+from ssl_dask.self_labeled.rounds import RunKeywords, SelfLabeled, run_rounds
 from ssl_dask.spec_model import SpecModel
 
 WHOLE = "X"
@@ -408,13 +408,8 @@ def multi_view(
     max_iter: int = 5,
     patience: int | None = 3,
     random_state: int = 0,
-    sample_weight: npt.NDArray[np.float64] | None = None,
-    hidden: Sequence[npt.NDArray[np.bool_]] = (),
     trusted: Collection[str] = (),
-    execution: Execution | None = None,
-    on_round: OnRound | None = None,
-    checkpoint: Checkpoint | None = None,
-    resume: Resume | None = None,
+    **run: Unpack[RunKeywords],
 ) -> SelfLabeled:
     """Fit a classifier to each view, join what they say, and label the rows in rounds.
 
@@ -436,7 +431,7 @@ def multi_view(
         See `MultiViewSpec`.
     trusted
         See `learner_of`.
-    sample_weight, hidden, execution, on_round, checkpoint, resume
+    **run
         See `run_rounds`, also for what it raises and costs.
 
     Raises
@@ -459,7 +454,9 @@ def multi_view(
         return learner_of(LearnerSpec.model_validate(spec), trusted)
 
     usual = learner or LearnerSpec()
-    mass_of_classes = np.bincount(labels.codes, sample_weight, minlength=labels.n_classes)
+    mass_of_classes = np.bincount(
+        labels.codes, run.get("sample_weight"), minlength=labels.n_classes
+    )
     each = {name: made((learners or {}).get(name, usual)) for name in views}
     method = MultiView(
         each,
@@ -475,15 +472,10 @@ def multi_view(
         views,
         labels,
         present=present,
-        sample_weight=sample_weight,
-        hidden=hidden,
         random_state=random_state,
         max_iter=max_iter,
         patience=patience,
-        execution=execution,
-        on_round=on_round,
-        checkpoint=checkpoint,
-        resume=resume,
+        **run,
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 import dask.array as da
 import numpy as np
@@ -47,6 +47,17 @@ OnRound = Callable[[RoundRecord], None]
 State = list[list[Delayed]]
 Resume = tuple[int, State, Mapping[str, Any]]
 Checkpoint = Callable[[int, State, dict[str, Any]], Resume]
+
+
+class RunKeywords(TypedDict, total=False):
+    """What every method passes on to `run_rounds`, where each is described."""
+
+    sample_weight: npt.NDArray[np.float64] | None
+    hidden: Sequence[npt.NDArray[np.bool_]]
+    execution: Execution | None
+    on_round: OnRound | None
+    checkpoint: Checkpoint | None
+    resume: Resume | None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Unpack
 
 import dask.array as da
 import numpy as np
@@ -14,7 +14,6 @@ from distributed import Client
 from pydantic import Field
 from sklearn.utils import Tags
 
-from ssl_dask.execution import Execution
 from ssl_dask.kernels.confidence_histogram import BINS, confidence_counts
 from ssl_dask.kernels.temperature import tempered
 from ssl_dask.labels import UNLABELLED, Labels
@@ -33,7 +32,7 @@ from ssl_dask.self_labeled.round_method import (
     Selection,
     TrackState,
 )
-from ssl_dask.self_labeled.rounds import Checkpoint, OnRound, Resume, SelfLabeled, run_rounds
+from ssl_dask.self_labeled.rounds import RunKeywords, SelfLabeled, run_rounds
 from ssl_dask.spec_model import SpecModel
 
 UNITS = 2**30
@@ -348,13 +347,8 @@ def self_training(
     max_iter: int | None = 10,
     patience: int | None = 3,
     random_state: int = 0,
-    sample_weight: npt.NDArray[np.float64] | None = None,
-    hidden: Sequence[npt.NDArray[np.bool_]] = (),
     trusted: Collection[str] = (),
-    execution: Execution | None = None,
-    on_round: OnRound | None = None,
-    checkpoint: Checkpoint | None = None,
-    resume: Resume | None = None,
+    **run: Unpack[RunKeywords],
 ) -> SelfLabeled:
     """Run self-training over the rows of a single view.
 
@@ -370,7 +364,7 @@ def self_training(
         See `SelfTrainingSpec`.
     trusted
         See `learner_of`.
-    sample_weight, hidden, execution, on_round, checkpoint, resume
+    **run
         See `run_rounds`.
 
     Raises
@@ -410,15 +404,10 @@ def self_training(
         method,
         views,
         labels,
-        sample_weight=sample_weight,
-        hidden=hidden,
         random_state=random_state,
         max_iter=max_iter,
         patience=patience,
-        execution=execution,
-        on_round=on_round,
-        checkpoint=checkpoint,
-        resume=resume,
+        **run,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Unpack
 
 import dask.array as da
 import numpy as np
@@ -37,7 +37,7 @@ from ssl_dask.self_labeled.round_method import (
     Selection,
     TrackState,
 )
-from ssl_dask.self_labeled.rounds import Checkpoint, OnRound, Resume, SelfLabeled, run_rounds
+from ssl_dask.self_labeled.rounds import RunKeywords, SelfLabeled, run_rounds
 from ssl_dask.spec_model import SpecModel
 
 
@@ -205,13 +205,8 @@ def semi_supervised_nb(
     max_iter: int = 20,
     tol: float = 1e-4,
     patience: int | None = 3,
-    sample_weight: npt.NDArray[np.float64] | None = None,
-    hidden: Sequence[npt.NDArray[np.bool_]] = (),
     trusted: Collection[str] = (),
-    execution: Execution | None = None,
-    on_round: OnRound | None = None,
-    checkpoint: Checkpoint | None = None,
-    resume: Resume | None = None,
+    **run: Unpack[RunKeywords],
 ) -> SelfLabeled:
     """Raise the likelihood of all rows, labelled or not, by EM over multinomial naive Bayes.
 
@@ -229,7 +224,7 @@ def semi_supervised_nb(
         See `SemiSupervisedNBSpec`.
     trusted
         Of no account: there is no other learner.
-    sample_weight, hidden, execution, on_round, checkpoint, resume
+    **run
         See `run_rounds`, also for what else it raises.
 
     Raises
@@ -258,14 +253,9 @@ def semi_supervised_nb(
         method,
         views,
         labels,
-        sample_weight=sample_weight,
-        hidden=hidden,
         max_iter=max_iter,
         patience=patience,
-        execution=execution,
-        on_round=on_round,
-        checkpoint=checkpoint,
-        resume=resume,
+        **run,
     )
 
 

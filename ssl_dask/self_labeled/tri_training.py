@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Unpack
 
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
 from distributed import Client
-from pydantic import Field
 
-from ssl_dask.execution import Execution
 from ssl_dask.kernels.bootstrap import stratified_bootstrap
 from ssl_dask.kernels.radix_selection import (
     KEY_BITS,
@@ -26,6 +24,7 @@ from ssl_dask.kernels.radix_selection import (
 )
 from ssl_dask.kernels.row_keys import row_keys
 from ssl_dask.labels import UNLABELLED, Labels
+from ssl_dask.self_labeled.committee_spec import CommitteeSpec
 from ssl_dask.self_labeled.learner_votes import joint_distributions, sampled, votes_of
 from ssl_dask.self_labeled.learners import (
     FittedLearner,
@@ -47,8 +46,7 @@ from ssl_dask.self_labeled.round_method import (
     Selection,
     TrackState,
 )
-from ssl_dask.self_labeled.rounds import Checkpoint, OnRound, Resume, SelfLabeled, run_rounds
-from ssl_dask.spec_model import SpecModel
+from ssl_dask.self_labeled.rounds import RunKeywords, SelfLabeled, run_rounds
 
 N_LEARNERS = 3
 OTHERS = ((1, 2), (0, 2), (0, 1))
@@ -59,7 +57,7 @@ BOOTSTRAP, SUBSAMPLE = 101, 102
 """Purposes of randomness, parts of its key."""
 
 
-class TriTrainingSpec(SpecModel):
+class TriTrainingSpec(CommitteeSpec):
     """Tri-training (Zhou & Li 2005): two learners that agree on a row label it for the third."""
 
     name: Literal["tri_training"] = "tri_training"
@@ -67,13 +65,6 @@ class TriTrainingSpec(SpecModel):
     """The classifier of which three are fitted, first on three bootstrap samples of the labels."""
     voting: Literal["soft", "hard"] = "soft"
     """How the three answer together: mean of their probabilities, or votes as in the paper."""
-    max_iter: Annotated[int, Field(ge=1)] = 30
-    """Most rounds; most often the error bound ends them after a few."""
-    patience: Annotated[int, Field(ge=1)] | None = 10
-    """Rounds without a lower loss on hidden seeds after which the rounds end, and the answer is
-    that of the best; null: the last round answers. The first rounds often lose a little."""
-    random_state: Annotated[int, Field(ge=0)] = 0
-    """Of samples, and of learners that are random."""
 
 
 @dataclass(frozen=True)
@@ -356,13 +347,8 @@ def tri_training(
     max_iter: int = 30,
     patience: int | None = 10,
     random_state: int = 0,
-    sample_weight: npt.NDArray[np.float64] | None = None,
-    hidden: Sequence[npt.NDArray[np.bool_]] = (),
     trusted: Collection[str] = (),
-    execution: Execution | None = None,
-    on_round: OnRound | None = None,
-    checkpoint: Checkpoint | None = None,
-    resume: Resume | None = None,
+    **run: Unpack[RunKeywords],
 ) -> SelfLabeled:
     """Run tri-training over the rows of a single view.
 
@@ -376,7 +362,7 @@ def tri_training(
         See `TriTrainingSpec`.
     trusted
         See `learner_of`.
-    sample_weight, hidden, execution, on_round, checkpoint, resume
+    **run
         See `run_rounds`. The errors of pairs are counted without weights.
 
     References
@@ -391,15 +377,10 @@ def tri_training(
         method,
         views,
         labels,
-        sample_weight=sample_weight,
-        hidden=hidden,
         random_state=random_state,
         max_iter=max_iter,
         patience=patience,
-        execution=execution,
-        on_round=on_round,
-        checkpoint=checkpoint,
-        resume=resume,
+        **run,
     )
 
 
