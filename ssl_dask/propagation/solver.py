@@ -14,7 +14,13 @@ from ssl_dask.errors import ComputeError, ResumeMismatchError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.propagation.conjugate_gradients import ConjugateScalars
-from ssl_dask.propagation.parts import LocalParts, Parts, State, WorkersChangedError
+from ssl_dask.propagation.parts import (
+    BlocksLostError,
+    LocalParts,
+    Parts,
+    State,
+    WorkersChangedError,
+)
 from ssl_dask.propagation.seed_sources import NodeSources
 from ssl_dask.propagation.stop_rule import StopRule, next_check
 from ssl_dask.propagation.superstep import ConjugateSteps, Problem, RecurrenceSteps, StepsDone
@@ -282,6 +288,9 @@ class PropagationSession:
             The checkpoint is of something else.
         ComputeError
             Workers were lost again and again, or lack memory.
+        BlocksLostError
+            `dense` or `resume` was made of what an earlier solve found, and went with a worker:
+            make it again. The session can be used on.
         """
         if sources is not None:
             n_groups, n_classes = sources.sources.n_groups, sources.sources.labels.n_classes
@@ -358,6 +367,8 @@ class PropagationSession:
                 steps = solve.next_steps(max_iter)
                 began = time.monotonic()
                 done = self.parts.advance(steps)
+            except BlocksLostError:
+                raise
             except WorkersChangedError:
                 self._lost(solve)
                 placed = False
@@ -392,7 +403,11 @@ class PropagationSession:
         if isinstance(self.parts, WorkerParts) and self.parts.has_new_workers():
             state = self.parts.state()
             self.parts.place()
-            self.parts.restore(state)
+            try:
+                self.parts.restore(state)
+            except BlocksLostError as error:
+                # The state is in the last checkpoint, or is found again from the beginning.
+                raise WorkersChangedError(str(error)) from error
 
     def _lost(self, solve: _Solve) -> None:
         solve.losses += 1
@@ -412,6 +427,8 @@ class PropagationSession:
         for _ in range(MAX_LOSSES):
             try:
                 return action()
+            except BlocksLostError:
+                raise
             except WorkersChangedError:
                 self._place_again()
         return action()
