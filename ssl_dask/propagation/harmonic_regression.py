@@ -174,7 +174,8 @@ def harmonic_regression(
 
     targets_digest = hashlib.sha256(y.tobytes()).hexdigest()
     chunks = graph.node_chunks if graph.order is None else graph.order.row_chunks
-    with PropagationSession(graph, execution, n_columns=sources.n_groups) as session:
+    n_columns = sources.n_groups
+    with PropagationSession(graph, execution, n_columns=n_columns, conjugate=True) as session:
         solved = session.solve(
             recurrence,
             sources=held,

@@ -32,6 +32,10 @@ SEED_VALUE = 2.0**48
 """What B holds at a seed, in the column of its class. Scores decay with the distance from seeds:
 a large power of two doubles the distance that float32 can bridge, and changes no other bit."""
 MAX_LOSSES = 20
+RECURRENCE_BYTES = 3 * 4
+"""Of a node and column while sweeps run: two vectors and a dense right-hand side, float32."""
+CONJUGATE_BYTES = 6 * 8
+"""The same of conjugate gradients, in float64: x and what it was, r, A r, direction and A p."""
 
 OnRound = Callable[[RoundRecord], None]
 Resume = tuple[int, State, Mapping[str, Any]]
@@ -199,8 +203,9 @@ class PropagationSession:
         The graph.
     execution
         Where it runs: on its cluster if it has one.
-    n_columns
-        Columns of the largest solve to come, for the check of memory.
+    n_columns, conjugate
+        Columns of the largest solve to come, and whether conjugate gradients do it: for the check
+        of memory.
     n_parts
         Parts in this process; more than one is of use to tests alone.
 
@@ -211,21 +216,28 @@ class PropagationSession:
 
     Notes
     -----
-    Memory: 8 bytes an edge (4 in this process, beside the graph), and for each node 2 to 4 vectors
-    of K numbers. A sweep takes 2 n_edges K flops; on a cluster each worker gets the rows of its
-    halo, 4 K bytes each, and this process sends and gets a few hundred bytes a worker at every
-    fifth to tenth sweep.
+    Memory: 8 bytes an edge (4 in this process, beside the graph), and for each node and
+    each of K columns `RECURRENCE_BYTES` or `CONJUGATE_BYTES`. A sweep takes 2 n_edges K flops; on a
+    cluster each worker gets the rows of its halo, 4 K bytes each (8 K in float64), and this process
+    sends and gets a few hundred bytes a worker at every fifth to tenth sweep.
     """
 
     def __init__(
-        self, graph: BlockGraph, execution: Execution, *, n_columns: int, n_parts: int = 1
+        self,
+        graph: BlockGraph,
+        execution: Execution,
+        *,
+        n_columns: int,
+        conjugate: bool = False,
+        n_parts: int = 1,
     ) -> None:
         self.graph, self.execution = graph, execution
         self.parts: Parts
         if execution.client is None:
             self.parts = LocalParts(graph, execution, n_parts=n_parts)
         else:
-            self.parts = WorkerParts(graph, execution, n_columns=n_columns)
+            size = n_columns * (CONJUGATE_BYTES if conjugate else RECURRENCE_BYTES)
+            self.parts = WorkerParts(graph, execution, bytes_per_node=size)
 
     def __enter__(self) -> Self:
         return self

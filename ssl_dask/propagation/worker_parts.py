@@ -58,8 +58,8 @@ class WorkerParts(Parts):
     ----------
     graph, execution
         The graph, and the cluster it lies on.
-    n_columns, itemsize, n_vectors
-        Columns of the largest solve to come, bytes of a score and vectors: for the check of memory.
+    bytes_per_node
+        Of the vectors of the largest solve to come: for the check of memory.
 
     Raises
     ------
@@ -72,16 +72,14 @@ class WorkerParts(Parts):
         graph: BlockGraph,
         execution: Execution,
         *,
-        n_columns: int,
-        itemsize: int = 4,
-        n_vectors: int = 3,
+        bytes_per_node: int,
     ) -> None:
         super().__init__(graph, execution)
         assert execution.client is not None
         self.client: Client = execution.client
         self.session = uuid.uuid4().hex
         self.addresses: list[str] = []
-        self._bytes_per_node = n_vectors * itemsize * n_columns
+        self._bytes_per_node = bytes_per_node
         self._wished = 0
         self._begun: tuple[Any, ...] | None = None
         self._n_vectors = self._version = 0
