@@ -29,6 +29,7 @@ from ssl_dask.propagation import (
 )
 from ssl_dask.propagation.graph_ensemble import ENSEMBLE_WEIGHTS, logistic_regression
 from ssl_dask.propagation.mixing_weights import stacking_folds
+from ssl_dask.propagation.parts import WorkersChangedError
 from tests.oracles import ensemble as oracle
 
 N_CLASSES = 5
@@ -327,3 +328,24 @@ def test_edges_that_weigh_next_to_nothing_make_no_score_infinite(
     strong = (y > labels.codes[0]) | (y < labels.codes[0])
     assert np.mean(F.argmax(axis=1)[strong] == y[strong]) > 0.8
     assert len(set(other)) == N_CLASSES
+
+
+def test_steps_that_are_done_again_are_recorded_once(
+    digits: tuple[np.ndarray, np.ndarray], graph: BlockGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = labels_of(digits[1], (1,) * N_CLASSES)
+    expected = [record.iteration for record in graph_ensemble(graph, labels).records]
+    evidence, calls = second_pass.SecondPass.evidence, []
+
+    def lost_once(self: Any, *arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 4:
+            raise WorkersChangedError("a worker was lost")
+        return evidence(self, *arguments)
+
+    monkeypatch.setattr(second_pass.SecondPass, "evidence", lost_once)
+    found = [record.iteration for record in graph_ensemble(graph, labels).records]
+    assert len(calls) > 8
+    assert found == expected
+    assert len(expected) > 4
+    assert found == sorted(set(found))

@@ -40,6 +40,22 @@ def dense_harmonic(W: np.ndarray, rows: np.ndarray, y: np.ndarray) -> np.ndarray
     return f
 
 
+def path_of(n: int) -> BlockGraph:
+    at = np.arange(n - 1)
+    W = sp.csr_array(sp.coo_array((np.ones(n - 1, dtype=np.float32), (at, at + 1)), shape=(n, n)))
+    return BlockGraph.from_scipy(sp.csr_array(W + W.T))
+
+
+def test_no_value_leaves_the_range_of_the_targets() -> None:
+    rows, y = np.array([0, 5, 8, 200, 399]), np.array([0.0, 0.0, 0.0, 0.0, 10.0])
+    for max_iter in (5, 10_000):
+        found = harmonic_regression(path_of(400), rows, y, max_iter=max_iter)
+        values = found.values.compute()
+        assert np.ptp(values) > 5.0
+        assert values.min() >= 0.0
+        assert values.max() <= 10.0
+
+
 def test_closed_form_and_folds(cluster_client: Client) -> None:
     rng = np.random.default_rng(2)
     W = random_weights(150, 1)

@@ -148,6 +148,17 @@ def test_offsets_are_those_of_transport() -> None:
         assert not class_offsets(scores, np.bincount(scores.argmax(1), minlength=4) / n).any()
 
 
+def test_offsets_of_other_scores_are_a_start_that_leads_as_far_as_none() -> None:
+    rng = np.random.default_rng(4)
+    q = np.array([0.02, 0.1, 0.3, 0.3, 0.08, 0.2])
+    for _ in range(5):
+        scores = 10.0 * rng.normal(size=(2_000, 6))
+        start = class_offsets(scores + np.array([30.0, 0.0, 0.0, -20.0, 0.0, 0.0]), q)
+        assert np.abs(hard_shares(scores, start) - q).max() > 0.1
+        again = class_offsets(scores, q, start)
+        np.testing.assert_allclose(hard_shares(scores, again), q, atol=0.01)
+
+
 def test_heat_flows_as_the_exponential_of_the_walk() -> None:
     W = random_weights(60, 1, density=0.1)
     dense = W.toarray().astype(float)

@@ -91,6 +91,23 @@ def test_a_step_with_its_residual_is_two_sweeps(dtype: type, with_source: bool) 
     assert np.unique(out).size == out.size
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("least_work", [0, 2**60])
+def test_a_step_with_its_residual_is_a_sweep_where_scores_are_tiny(
+    dtype: type, least_work: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walk_sweep, "MIN_COMPILED_WORK", least_work)
+    n, numbers = 300, (1.9, 0.1, -0.9, 0.0)
+    walk, rng = walk_of(made_weights(5, n, density=0.01)), np.random.default_rng(1)
+    Z = (rng.random((n, 4)) * 10.0 ** rng.integers(-40, -34, (n, 1))).astype(dtype)
+    Z[SMALLEST > Z] = 0.0
+    out, expected, left = Z[::-1].copy(), Z[::-1].copy(), np.zeros_like(Z)
+    step_with_residual(walk, plain_rows(walk), 0, n, 0, Z, out, left, numbers, (0.9, 0.1))
+    sweep(walk, 0, n, 0, Z, expected, 0, numbers)
+    assert 50 < (expected != 0.0).sum() < expected.size
+    assert out.tobytes() == expected.tobytes()
+
+
 @given(
     seed=st.integers(0, 10_000),
     n=st.integers(2, 30),

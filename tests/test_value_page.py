@@ -206,6 +206,18 @@ def test_each_trouble_is_named() -> None:
         assert any(words in one for one in told), words
 
 
+def test_equal_numbers_of_hidden_seeds_say_nothing_of_the_signal() -> None:
+    report, truth = numbers_report(), np.full(12, 3.0)
+    unit = Unit(3.0, 1.0)
+    for found, flat in ((truth + 0.1, True), (np.resize([2.0, 4.0], 12), False)):
+        given = truth if flat else np.resize([4.0, 2.0], 12)
+        scores = score_values(sum_errors(given, found, unit), unit)
+        assert (scores.r2.value is None) == flat
+        hidden = report.evaluation.model_copy(update={"hidden": scores})
+        told = value_warnings(report.method, report.seeds, report.interval, report.decision, hidden)
+        assert any("carries no signal" in one for one in told) == (not flat)
+
+
 def test_nothing_known_is_said() -> None:
     report = numbers_report().model_copy(
         update={

@@ -92,6 +92,25 @@ def test_what_cannot_be_said_is_none() -> None:
     assert (missed.n, missed.n_without) == (0, 2)
 
 
+@pytest.mark.parametrize("stray", [1e78, 1e90, -1e160, 1.7e308])
+def test_a_stray_truth_is_neither_a_crash_nor_left_out(stray: float) -> None:
+    truth = np.array([stray, 1.0, 2.0, 3.0])
+    found = np.array([0.0, 1.1, 2.2, 3.1])
+    scores = scored(truth, found)
+    assert scores.n == 4
+    assert scores.mae.value == pytest.approx(abs(stray) / 4)
+    assert scores.r2.value is None or scores.r2.value <= 0.0
+    assert scores.rmse.low is None
+    assert scores.r2.low is None
+
+
+def test_truth_that_is_far_from_the_seeds_keeps_its_digits() -> None:
+    truth = 1e9 + np.random.default_rng(4).normal(size=1000)
+    scores = scored(truth, truth + 0.5)
+    assert scores.r2.value == pytest.approx(r2_score(truth, truth + 0.5), abs=1e-4)
+    assert 0.5 < scores.r2.value < 0.8
+
+
 def test_two_methods_are_compared_on_the_same_rows() -> None:
     rng = np.random.default_rng(3)
     truth = rng.normal(size=80)

@@ -23,6 +23,12 @@ from ssl_dask.kernels.exact_sums import ColumnSums
 
 Values = npt.NDArray[np.float64]
 
+FARTHEST = 1e6
+"""Of the squared mean of the true numbers, in the seeds' unit, to their variance: beyond, means of
+fourth powers say nothing of the fourth moment about the mean."""
+Z = 3
+"""Place of z in the products."""
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -74,7 +80,7 @@ class ErrorSums:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its interval; None where there are too few rows to say."""
+    """A figure with its interval; None where rows are too few, or too far off, to say."""
 
     value: float | None
     low: float | None
@@ -147,6 +153,8 @@ class PairedErrors:
         )
 
 
+# Powers that are no float64 are counted beside the sums, and `score_values` heeds them.
+@np.errstate(over="ignore", invalid="ignore")
 def sum_errors(
     truth: Values, found: Values, unit: Unit, low: Values | None = None, high: Values | None = None
 ) -> ErrorSums:
@@ -186,6 +194,7 @@ def merge_errors(sums: Iterable[ErrorSums]) -> ErrorSums:
     return first
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def score_values(sums: ErrorSums, unit: Unit, confidence: float = 0.95) -> ValueScores:
     """Return what the sums of all rows say."""
     n = sums.products.n_rows
@@ -193,17 +202,22 @@ def score_values(sums: ErrorSums, unit: Unit, confidence: float = 0.95) -> Value
     if n == 0:
         nothing = Estimate(None, None, None)
         return ValueScores(0, sums.n_without, nothing, nothing, nothing, inside, confidence)
-    size, e2, e4, z, z2, z3, z4, e2z, e2z2 = (float(mean) for mean in sums.products.mean())
-    variance = max(z2 - z * z, 0.0)
+    # A power that is no float64 is in no sum: what is made of it cannot be told.
+    whole = sums.products.counts == n
+    size, e2, e4, z, z2, z3, z4, e2z, e2z2 = np.where(whole, sums.products.mean(), np.inf)
+    variance = sums.products.std()[Z] ** 2 if np.isfinite(z2) else np.nan
     d4 = z4 - 4.0 * z * z3 + 6.0 * z * z * z2 - 3.0 * z**4
     e2d2 = e2z2 - 2.0 * z * e2z + z * z * e2
+    if z * z > FARTHEST * variance:
+        # All digits of the centred powers are rounding.
+        d4 = e2d2 = np.float64(np.nan)
     quantile = float(student.ppf(0.5 + confidence / 2.0, n - 1)) if n > 1 else np.inf
 
     def around(figure: float, relative_variance: float) -> tuple[float, float]:
         """Return the interval of a figure whose logarithm has this variance times n - 1."""
         if n < 2 or figure == 0.0:
             return (figure, figure) if n > 1 else (0.0, np.inf)
-        half = quantile * np.sqrt(max(relative_variance, 0.0) / (n - 1))
+        half = quantile * np.sqrt(np.maximum(relative_variance, 0.0) / (n - 1))
         return float(figure * np.exp(-half)), float(figure * np.exp(half))
 
     absolute = around(size, e2 / size**2 - 1.0 if size else 0.0)
@@ -243,6 +257,8 @@ def compare_errors(
 
 
 def _estimate(value: float, low: float, high: float) -> Estimate:
-    """Return an estimate; bounds that are not known, as of one row, are None."""
+    """Return an estimate; what is not known, as the bounds of one row, is None."""
+    if not np.isfinite(value):
+        return Estimate(None, None, None)
     known = bool(np.isfinite(low) and np.isfinite(high))
     return Estimate(float(value), float(low) if known else None, float(high) if known else None)

@@ -13,6 +13,11 @@ SOFT_STEPS = 40
 SOFT_ERROR = 1e-2
 SHARP_STEPS = 300
 SHARPNESS = (1.0, 3.0, 10.0, 30.0, 100.0)
+WARM_SHARPNESS = (10.0, 30.0, 100.0)
+"""Of a fit that begins at other offsets: where these have classes without a row, sharper soft
+assignments hardly feel them."""
+MISLED_ERROR = 5e-3
+"""Where a fit that begins at other offsets stays farther off than this, one begins at none."""
 FLOOR = 1e-30
 NEGLIGIBLE_LOG = -20.7
 """A share below exp of this is not counted."""
@@ -64,18 +69,19 @@ def class_offsets(
     shares
         float64 (C,), > 0; they are divided by their sum.
     start
-        float64 (C,): offsets that are nearly right, of scores that were nearly these. The softest
-        assignments are then left out.
+        float64 (C,): offsets of scores that were nearly these. The softest assignments are then
+        left out; where that leads nowhere, `start` is forgotten.
 
     Notes
     -----
-    About 20 passes over the scores, and up to 300 where no offsets give the shares.
+    About 20 passes over the scores, and up to 300 where no offsets give the shares, with a `start`
+    twice that.
     """
     values = np.ascontiguousarray(scores, dtype=np.float64)
     q = shares / shares.sum()
     none = np.zeros(len(q))
     best, best_error = none, _hard_error(values, none, q)
-    offsets, sharpness = (none, SHARPNESS) if start is None else (start, SHARPNESS[-1:])
+    offsets, sharpness = (none, SHARPNESS) if start is None else (start, WARM_SHARPNESS)
     if start is not None:
         error = _hard_error(values, start, q)
         best, best_error = (start, error) if error < best_error else (best, best_error)
@@ -97,6 +103,9 @@ def class_offsets(
             break
         offsets = offsets + step * lacks
         step *= 0.985
+    if start is not None and best_error > MISLED_ERROR:
+        other = class_offsets(values, q)
+        return other if _hard_error(values, other, q) < best_error else best
     return best
 
 

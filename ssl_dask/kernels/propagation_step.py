@@ -166,7 +166,8 @@ def step_with_residual(
         (p, q).
     """
     left[:] = 0.0
-    sweep(plain, start, stop, first, Z, left, 0, (1.0, 0.0, 0.0, 0.0), None, n_entries)
+    # A sum that is tiny is not yet the result.
+    sweep(plain, start, stop, first, Z, left, 0, (1.0, 0.0, 0.0, 0.0), None, n_entries, 0.0)
     number = Z.dtype.type
     own = slice(first + start, first + stop)
     _finish_both(

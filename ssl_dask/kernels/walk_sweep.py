@@ -116,6 +116,7 @@ def sweep(
     coefficients: tuple[float, float, float, float],
     source: Scores | None = None,
     n_entries: int | None = None,
+    smallest: float = SMALLEST,
 ) -> None:
     """Replace rows of `out`, F_{t-1} of the recurrence, by F_{t+1}.
 
@@ -137,6 +138,8 @@ def sweep(
         (., K), same type, rows as in `Z`; None for none (d is not used).
     n_entries
         Entries of all runs of rows that are swept together; None: of `rows` alone.
+    smallest
+        Smaller results become 0.
 
     Notes
     -----
@@ -150,7 +153,7 @@ def sweep(
     else:
         kernel = _any_columns
     number = dtype.type
-    a, b, c, d = (number(x) for x in coefficients)
+    a, b, c, d, least = (number(x) for x in (*coefficients, smallest))
     if source is None:
         source = out[:0]
     kernel(
@@ -169,6 +172,7 @@ def sweep(
         b,
         c,
         d,
+        least,
         n_columns,
     )
 
@@ -208,12 +212,11 @@ def _add_rows(indptr, data, degree):  # type: ignore[no-untyped-def]
 @numba.njit(nogil=True, cache=True)
 def _any_columns(  # type: ignore[no-untyped-def]
     indptr, indices, weights, inverse, start, stop, first, Z, out, out_first, source, a, b, c, d,
-    n_columns,
+    smallest, n_columns,
 ):  # fmt: skip
     """Take the step with the number of columns known only when it runs."""
     sums = np.empty(n_columns, dtype=Z.dtype)
     zero = a - a
-    smallest = zero + Z.dtype.type(SMALLEST)
     for i in range(start, stop):
         sums[:] = zero
         for entry in range(indptr[i], indptr[i + 1]):
@@ -240,7 +243,7 @@ def compiled_sweep(n_columns: int) -> Any:
     @numba.njit(nogil=True, cache=True)
     def sweep_rows(  # type: ignore[no-untyped-def]
         indptr, indices, weights, inverse, start, stop, first, Z, out, out_first, source, a, b, c,
-        d, _,
+        d, smallest, _,
     ):  # fmt: skip
         n_entries = indptr[len(indptr) - 1]
         for i in range(start, stop):
@@ -260,6 +263,7 @@ def compiled_sweep(n_columns: int) -> Any:
                 b,
                 c,
                 d,
+                smallest,
             )
 
     return sweep_rows
@@ -268,7 +272,7 @@ def compiled_sweep(n_columns: int) -> Any:
 @intrinsic(prefer_literal=True)
 def _advance_row(  # type: ignore[no-untyped-def]
     typingctx, n_columns, start, stop, n_entries, indices, weights, Z, out, source, own, row,
-    factor, b, c, d,
+    factor, b, c, d, smallest,
 ):  # fmt: skip
     """Take the step of one row; `n_columns` must be a constant."""
     if not isinstance(n_columns, types.IntegerLiteral):
@@ -277,15 +281,13 @@ def _advance_row(  # type: ignore[no-untyped-def]
     number = Z.dtype
     signature = types.void(
         n_columns, whole, whole, whole, indices, weights, Z, out, source, whole, whole, number,
-        number, number, number,
+        number, number, number, number,
     )  # fmt: skip
     return signature, _row_code
 
 
 def _row_code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    (_, start, stop, n_entries, indices, weights, Z, out, source, own, row, factor, b, c, d) = (
-        arguments
-    )
+    _, start, stop, n_entries, indices, weights, Z, out, source, own, row, *numbers = arguments
     n_columns = signature.args[0].literal_value
     number = signature.args[6].dtype
     scalar = context.get_value_type(number)
@@ -311,7 +313,7 @@ def _row_code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any
             builder, tables, chosen, n_columns, scalar, size, (start, stop, n_entries), ahead
         )
         _finish_row(
-            builder, tables, chosen, sums, n_columns, scalar, size, (own, row), (factor, b, c, d)
+            builder, tables, chosen, sums, n_columns, scalar, size, (own, row), tuple(numbers)
         )
     return context.get_dummy_value()
 
@@ -410,12 +412,12 @@ def _finish_row(
     scalar: Any,
     size: int,
     places: tuple[Any, Any],
-    factors: tuple[Any, Any, Any, Any],
+    numbers: tuple[Any, ...],
 ) -> None:
     """Emit what is done once a row: the other terms of the recurrence, and the store."""
     whole = ir.IntType(64)
     own, row = (builder.mul(place, whole(n_columns)) for place in places)
-    factor, b, c, d = factors
+    factor, b, c, d, smallest = numbers
     has_source = builder.icmp_signed(">", tables.source.nitems, whole(0))
     for (first, width), total in zip(pieces, sums, strict=True):
         at_own, at_row = (builder.add(place, whole(first)) for place in (own, row))
@@ -431,9 +433,9 @@ def _finish_row(
             more = builder.fadd(new, builder.fmul(_splat(builder, d, width), entry))
             builder.store(more, slot)
         new = builder.load(slot)
-        bound = _splat(builder, ir.Constant(scalar, SMALLEST), width)
+        bound = _splat(builder, smallest, width)
         above = builder.fcmp_ordered("<", new, bound)
-        negative = _splat(builder, ir.Constant(scalar, -SMALLEST), width)
+        negative = _splat(builder, builder.fneg(smallest), width)
         tiny = builder.and_(above, builder.fcmp_ordered(">", new, negative))
         nothing = _splat(builder, ir.Constant(scalar, 0.0), width)
         stored = builder.store(

@@ -7,6 +7,7 @@ from typing import Any
 
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.propagation.poisson_mbo import SWEEPS_A_ROUND
+from ssl_dask.propagation.solver import CONJUGATE_BYTES
 from ssl_dask.self_labeled import METHODS as SELF_LABELED
 from ssl_dask.self_labeled.rounds import FIT_BYTES, POOL_ROWS
 
@@ -14,6 +15,7 @@ SWEEPS_UNTIL_REST = {0.9: 30, 0.99: 60, 1.0: 100}
 """Sweeps of Chebyshev iteration until labels rest, by the alpha up to which they are enough; as
 many are usual for conjugate gradients with few seeds."""
 HELD_BYTES_PER_NODE = 40
+CONJUGATE_VECTORS = CONJUGATE_BYTES // 8
 ADSORPTION_SWEEPS = 60
 ENSEMBLE_SWEEPS = 150
 ENSEMBLE_VECTORS = 8
@@ -79,16 +81,20 @@ def estimate_method(
         case "label_spreading" | "balanced_spreading":
             return _on_graph(sweeps_for(method.alpha), K, vectors=2, size=4)
         case "label_propagation" | "poisson":
-            return _on_graph(sweeps_for(1.0), K, vectors=4, size=8)
+            return _on_graph(sweeps_for(1.0), K, vectors=CONJUGATE_VECTORS, size=8)
         case "harmonic_regression":
-            return _on_graph(sweeps_for(1.0), groups, vectors=4, size=8)
+            return _on_graph(sweeps_for(1.0), groups, vectors=CONJUGATE_VECTORS, size=8)
         case "poisson_mbo":
             sweeps = sweeps_for(1.0) + SWEEPS_A_ROUND * method.n_rounds
-            return _on_graph(sweeps, K, vectors=4, size=8)
+            return _on_graph(sweeps, K, vectors=CONJUGATE_VECTORS, size=8)
         case "modified_adsorption":
             # Each fold is a solve of its own, one after the other.
             return _on_graph(
-                ADSORPTION_SWEEPS * groups, n_classes + 1, vectors=5, size=8, fixed=8 * n_rows
+                ADSORPTION_SWEEPS * groups,
+                n_classes + 1,
+                vectors=CONJUGATE_VECTORS + 1,
+                size=8,
+                fixed=8 * n_rows,
             )
         case "graph_ensemble":
             wants = method.classifier != "none"

@@ -120,7 +120,9 @@ def propagate(
     if sources.labels.n_rows != graph.n_rows:
         raise ValueError(f"labels of {sources.labels.n_rows} rows, a graph of {graph.n_rows}")
     if session is None:
-        with PropagationSession(graph, execution, n_columns=sources.n_columns) as own:
+        with PropagationSession(
+            graph, execution, n_columns=sources.n_columns, conjugate=recurrence.conjugate
+        ) as own:
             return propagate(
                 graph,
                 sources,

@@ -326,6 +326,9 @@ class EnsembleRun:
         return self._session[1]
 
     def _told(self, record: RoundRecord) -> None:
+        # Steps that are done again after a loss are told again.
+        while self.records and self.records[-1].iteration >= record.iteration:
+            self.records.pop()
         self.records.append(record)
         if self._on_round is not None:
             self._on_round(record)

@@ -154,6 +154,7 @@ def harmonic_regression(
     sources = SeedSources.from_folds(labels, hidden, sample_weight)
     middle = float(y.mean())
     scale = float(np.abs(y - middle).max()) or 1.0
+    bounds = float(y.min()), float(y.max())
     held = _held_targets(sources.at_nodes(graph, execution), (y - middle) / scale)
     components = SeededComponents.find(graph, held, execution)
     seeded = components.sums(held.seen.astype(np.float64)) > 0.0
@@ -173,7 +174,8 @@ def harmonic_regression(
 
     targets_digest = hashlib.sha256(y.tobytes()).hexdigest()
     chunks = graph.node_chunks if graph.order is None else graph.order.row_chunks
-    with PropagationSession(graph, execution, n_columns=sources.n_groups) as session:
+    n_columns = sources.n_groups
+    with PropagationSession(graph, execution, n_columns=n_columns, conjugate=True) as session:
         solved = session.solve(
             recurrence,
             sources=held,
@@ -189,7 +191,7 @@ def harmonic_regression(
         for attempt in range(MAX_ATTEMPTS + 1):
             try:
                 tasks = [
-                    delayed(_in_unit, pure=False)(block, part, seeded, middle, scale)
+                    delayed(_in_unit, pure=False)(block, part, seeded, middle, scale, bounds)
                     for block, part in zip(solved.blocks, components.of_strips(graph), strict=True)
                 ]
                 blocks = execution.persist(tasks, WHAT)
@@ -420,8 +422,9 @@ def _in_unit(
     seeded: npt.NDArray[np.bool_],
     middle: float,
     scale: float,
+    bounds: tuple[float, float],
 ) -> Values:
-    values: Values = np.clip(block, -1.0, 1.0).astype(np.float64) * scale + middle
+    values: Values = np.clip(block.astype(np.float64) * scale + middle, *bounds)
     values[~(seeded[part] & (part >= 0)[:, None])] = np.nan
     return values
 

@@ -274,7 +274,8 @@ def _solve(
     strips = tuple(execution.persist(walked.strips, WHAT))
     dense = execution.persist(arguments.pop("dense"), WHAT)
     placed = walked.with_strips(strips, walked.order, {})
-    with PropagationSession(placed, execution, n_columns=arguments["n_classes"]) as session:
+    n_columns = arguments["n_classes"]
+    with PropagationSession(placed, execution, n_columns=n_columns, conjugate=True) as session:
         for attempt in range(MAX_ATTEMPTS + 1):
             try:
                 solved = session.solve(recurrence, dense=dense, scale=1.0, **arguments)

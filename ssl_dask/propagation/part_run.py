@@ -96,8 +96,12 @@ class PartRun:
         self._dense: Scores | None = None
         largest = [np.abs(self._seeds * self.row_scale[sparse.positions, None]).max(initial=0.0)]
         if dense is not None:
-            self._dense = (dense * into[:, None]).astype(self._dtype)
-            largest.append(np.abs(self._dense * self.row_scale[:, None]).max(initial=0.0))
+            self._dense = np.empty(dense.shape, dtype=self._dtype)
+            # A few rows at a time: products are float64, and twice as large as all vectors.
+            for rows in _slices(len(dense), 1 + dense.nbytes // CHUNK_BYTES):
+                self._dense[rows] = dense[rows] * into[rows, None]
+                size = np.abs(self._dense[rows] * self.row_scale[rows, None])
+                largest.append(size.max(initial=0.0))
         self.largest_source = float(max(largest))
         self.vectors: list[Scores] = []
         self.version = 0

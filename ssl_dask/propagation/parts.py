@@ -34,6 +34,10 @@ class WorkersChangedError(ComputeError):
     """Workers were lost, and with them what they held of a propagation."""
 
 
+class BlocksLostError(WorkersChangedError):
+    """Blocks that a solve was given went with a worker: only who made them can make them again."""
+
+
 class Parts(ABC):
     """The parts of one graph, and the vectors of the solve that is under way.
 
@@ -66,6 +70,11 @@ class Parts(ABC):
     ) -> float:
         """Make a new system the one that is solved; return the largest |F| a source alone makes.
 
+        Raises
+        ------
+        BlocksLostError
+            `dense` was made of scores that are gone.
+
         Parameters
         ----------
         sources
@@ -84,7 +93,13 @@ class Parts(ABC):
 
     @abstractmethod
     def restore(self, state: State) -> None:
-        """Set the vectors from blocks of any sizes, (n, K) each, in the order of nodes."""
+        """Set the vectors from blocks of any sizes, (n, K) each, in the order of nodes.
+
+        Raises
+        ------
+        BlocksLostError
+            The blocks were made of scores that are gone.
+        """
 
     @abstractmethod
     def advance(self, steps: Steps) -> StepsDone:

@@ -137,7 +137,8 @@ def poisson_mbo(
     components = SeededComponents.find(graph, at_nodes, execution)
     centred = centred_sources(at_nodes, components)
     first = poisson_recurrence("poisson_mbo", tol)
-    with PropagationSession(graph, execution, n_columns=sources.n_columns) as session:
+    n_columns = sources.n_columns
+    with PropagationSession(graph, execution, n_columns=n_columns, conjugate=True) as session:
         for attempt in range(MAX_ATTEMPTS + 1):
             try:
                 solved = session.solve(

@@ -14,7 +14,13 @@ from ssl_dask.errors import ComputeError, ResumeMismatchError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.propagation.conjugate_gradients import ConjugateScalars
-from ssl_dask.propagation.parts import LocalParts, Parts, State, WorkersChangedError
+from ssl_dask.propagation.parts import (
+    BlocksLostError,
+    LocalParts,
+    Parts,
+    State,
+    WorkersChangedError,
+)
 from ssl_dask.propagation.seed_sources import NodeSources
 from ssl_dask.propagation.stop_rule import StopRule, next_check
 from ssl_dask.propagation.superstep import ConjugateSteps, Problem, RecurrenceSteps, StepsDone
@@ -26,6 +32,10 @@ SEED_VALUE = 2.0**48
 """What B holds at a seed, in the column of its class. Scores decay with the distance from seeds:
 a large power of two doubles the distance that float32 can bridge, and changes no other bit."""
 MAX_LOSSES = 20
+RECURRENCE_BYTES = 3 * 4
+"""Of a node and column while sweeps run: two vectors and a dense right-hand side, float32."""
+CONJUGATE_BYTES = 6 * 8
+"""The same of conjugate gradients, in float64: x and what it was, r, A r, direction and A p."""
 
 OnRound = Callable[[RoundRecord], None]
 Resume = tuple[int, State, Mapping[str, Any]]
@@ -193,8 +203,9 @@ class PropagationSession:
         The graph.
     execution
         Where it runs: on its cluster if it has one.
-    n_columns
-        Columns of the largest solve to come, for the check of memory.
+    n_columns, conjugate
+        Columns of the largest solve to come, and whether conjugate gradients do it: for the check
+        of memory.
     n_parts
         Parts in this process; more than one is of use to tests alone.
 
@@ -205,21 +216,28 @@ class PropagationSession:
 
     Notes
     -----
-    Memory: 8 bytes an edge (4 in this process, beside the graph), and for each node 2 to 4 vectors
-    of K numbers. A sweep takes 2 n_edges K flops; on a cluster each worker gets the rows of its
-    halo, 4 K bytes each, and this process sends and gets a few hundred bytes a worker at every
-    fifth to tenth sweep.
+    Memory: 8 bytes an edge (4 in this process, beside the graph), and for each node and
+    each of K columns `RECURRENCE_BYTES` or `CONJUGATE_BYTES`. A sweep takes 2 n_edges K flops; on a
+    cluster each worker gets the rows of its halo, 4 K bytes each (8 K in float64), and this process
+    sends and gets a few hundred bytes a worker at every fifth to tenth sweep.
     """
 
     def __init__(
-        self, graph: BlockGraph, execution: Execution, *, n_columns: int, n_parts: int = 1
+        self,
+        graph: BlockGraph,
+        execution: Execution,
+        *,
+        n_columns: int,
+        conjugate: bool = False,
+        n_parts: int = 1,
     ) -> None:
         self.graph, self.execution = graph, execution
         self.parts: Parts
         if execution.client is None:
             self.parts = LocalParts(graph, execution, n_parts=n_parts)
         else:
-            self.parts = WorkerParts(graph, execution, n_columns=n_columns)
+            size = n_columns * (CONJUGATE_BYTES if conjugate else RECURRENCE_BYTES)
+            self.parts = WorkerParts(graph, execution, bytes_per_node=size)
 
     def __enter__(self) -> Self:
         return self
@@ -282,6 +300,9 @@ class PropagationSession:
             The checkpoint is of something else.
         ComputeError
             Workers were lost again and again, or lack memory.
+        BlocksLostError
+            `dense` or `resume` was made of what an earlier solve found, and went with a worker:
+            make it again. The session can be used on.
         """
         if sources is not None:
             n_groups, n_classes = sources.sources.n_groups, sources.sources.labels.n_classes
@@ -358,6 +379,8 @@ class PropagationSession:
                 steps = solve.next_steps(max_iter)
                 began = time.monotonic()
                 done = self.parts.advance(steps)
+            except BlocksLostError:
+                raise
             except WorkersChangedError:
                 self._lost(solve)
                 placed = False
@@ -392,7 +415,11 @@ class PropagationSession:
         if isinstance(self.parts, WorkerParts) and self.parts.has_new_workers():
             state = self.parts.state()
             self.parts.place()
-            self.parts.restore(state)
+            try:
+                self.parts.restore(state)
+            except BlocksLostError as error:
+                # The state is in the last checkpoint, or is found again from the beginning.
+                raise WorkersChangedError(str(error)) from error
 
     def _lost(self, solve: _Solve) -> None:
         solve.losses += 1
@@ -412,6 +439,8 @@ class PropagationSession:
         for _ in range(MAX_LOSSES):
             try:
                 return action()
+            except BlocksLostError:
+                raise
             except WorkersChangedError:
                 self._place_again()
         return action()

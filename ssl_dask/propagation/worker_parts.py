@@ -29,7 +29,14 @@ from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.kernels.graph_parts import leaf_entries
 from ssl_dask.propagation import held_parts
 from ssl_dask.propagation.part_links import Aborted
-from ssl_dask.propagation.parts import WHAT, Parts, State, WorkersChangedError, sources_of_part
+from ssl_dask.propagation.parts import (
+    WHAT,
+    BlocksLostError,
+    Parts,
+    State,
+    WorkersChangedError,
+    sources_of_part,
+)
 from ssl_dask.propagation.seed_sources import NodeSources
 from ssl_dask.propagation.superstep import Problem, Steps, StepsDone
 
@@ -51,8 +58,8 @@ class WorkerParts(Parts):
     ----------
     graph, execution
         The graph, and the cluster it lies on.
-    n_columns, itemsize, n_vectors
-        Columns of the largest solve to come, bytes of a score and vectors: for the check of memory.
+    bytes_per_node
+        Of the vectors of the largest solve to come: for the check of memory.
 
     Raises
     ------
@@ -65,16 +72,14 @@ class WorkerParts(Parts):
         graph: BlockGraph,
         execution: Execution,
         *,
-        n_columns: int,
-        itemsize: int = 4,
-        n_vectors: int = 3,
+        bytes_per_node: int,
     ) -> None:
         super().__init__(graph, execution)
         assert execution.client is not None
         self.client: Client = execution.client
         self.session = uuid.uuid4().hex
         self.addresses: list[str] = []
-        self._bytes_per_node = n_vectors * itemsize * n_columns
+        self._bytes_per_node = bytes_per_node
         self._wished = 0
         self._begun: tuple[Any, ...] | None = None
         self._n_vectors = self._version = 0
@@ -92,11 +97,19 @@ class WorkerParts(Parts):
         return self._n_vectors
 
     def place(self) -> None:
-        """Cut the graph anew for the workers that are there, and give each its part."""
+        """Cut the graph anew for the workers that are there, and give each its part.
+
+        Raises
+        ------
+        BlocksLostError
+            The right-hand side of the system is gone; the graph is placed all the same.
+        """
         for _ in range(MAX_LOSSES):
             try:
                 self._place(self._ready_workers())
                 return
+            except BlocksLostError:
+                raise
             except WorkersChangedError:
                 continue
         raise ComputeError(
@@ -154,7 +167,7 @@ class WorkerParts(Parts):
         self._begun = (problem, sources, dense, value, clamp)
         blocks = None
         if dense is not None:
-            blocks = [futures_of(b)[0] for b in self.execution.persist(dense, WHAT)]
+            blocks = self._futures(dense, WHAT)
 
         def task(part: int) -> tuple[Any, ...]:
             start, stop = self._ends(part)
@@ -173,14 +186,9 @@ class WorkerParts(Parts):
 
     def restore(self, state: State) -> None:
         """Set the vectors from blocks of any sizes."""
-        lengths = self.execution.compute(
-            [delayed(len, pure=False)(block) for block in state[0]], "checkpoint"
-        )
+        futures = [self._futures(vector, "checkpoint") for vector in state]
+        lengths = self._numbers([self.client.submit(len, f, pure=False) for f in futures[0]])
         starts = (np.cumsum(lengths) - lengths).tolist()
-        futures = [
-            [futures_of(block)[0] for block in self.execution.persist(vector, "checkpoint")]
-            for vector in state
-        ]
 
         def task(part: int) -> tuple[Any, ...]:
             low, high = self._ends(part)
@@ -250,6 +258,18 @@ class WorkerParts(Parts):
                     on_error="ignore",
                     callback_timeout=held_parts.REACH_SECONDS,
                 )
+
+    def _futures(self, blocks: Sequence[Delayed], what: str) -> list[Future]:
+        """Return futures of blocks that are there.
+
+        Where they are made of scores, they cannot be made again once these have moved on.
+        """
+        try:
+            return [futures_of(block)[0] for block in self.execution.persist(blocks, what)]
+        except WorkersChangedError as error:
+            raise BlocksLostError(
+                "a worker was lost with what the propagation was to begin with"
+            ) from error
 
     def _ends(self, part: int) -> tuple[int, int]:
         return self.cuts[part], self.cuts[part + 1]

@@ -151,7 +151,9 @@ def _figures(report: ValueReport) -> dict[str, str]:
         drawn["convergence"] = value_charts.error_convergence_chart(report.method.rounds)
     if decision.reasons:
         drawn["refusals"] = refusals_chart(decision.reasons, REASON_WORDS)
-    errors = [(name, scores.mae) for name, scores in _judged(report) if scores.n]
+    errors = [
+        (name, scores.mae) for name, scores in _judged(report) if scores.mae.value is not None
+    ]
     if errors:
         drawn["errors"] = value_charts.errors_chart(errors)
     return drawn

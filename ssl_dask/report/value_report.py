@@ -114,7 +114,8 @@ def value_warnings(
     if method.converged is False:
         found.append(f"The method, {name}, did not converge: {method.stopped}.")
     hidden = evaluation.hidden
-    if hidden is not None and hidden.n >= FEW_HIDDEN and (hidden.r2.value or 0.0) <= 0.0:
+    explained = None if hidden is None or hidden.n < FEW_HIDDEN else hidden.r2.value
+    if explained is not None and explained <= 0.0:
         found.append(
             "The graph carries no signal: the numbers found for hidden seeds are no better than the"
             " mean of all. Take other features or edges, or label more rows."

@@ -19,7 +19,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.labels import Labels
 from ssl_dask.propagation import METHODS, Propagated
-from ssl_dask.propagation.solver import PropagationSession
+from ssl_dask.propagation.solver import PropagationSession, Solved
 from ssl_dask.round_record import RoundRecord
 
 pytestmark = pytest.mark.slow
@@ -117,6 +117,45 @@ def test_each_worker_is_killed_once(
     # It began anew, and did not wait for half a minute as Dask does for a worker that is gone.
     assert kill.after[0] == 5
     assert kill.seconds < 25
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters", "number"),
+    [
+        ("poisson_mbo", {"n_rounds": 3, "class_shares": "seeds"}, 4),
+        ("graph_ensemble", {"classifier": None}, 5),
+    ],
+)
+def test_a_worker_is_killed_that_holds_what_a_solve_begins_with(
+    method: str,
+    parameters: dict[str, Any],
+    number: int,
+    graph: BlockGraph,
+    labels: Labels,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run: Callable[..., Propagated] = METHODS[method].run
+    here = run(graph, labels, **parameters).F.compute()
+    assert len(np.unique(here.argmax(axis=1))) == N_CLASSES
+    solves = []
+    with cluster(tmp_path, 2) as workers, Client(workers, set_as_default=False) as client:
+        (_, pid), *_ = sorted(client.run(os.getpid).items())
+        solve = PropagationSession.solve
+
+        def solve_and_kill(session: PropagationSession, *args: Any, **arguments: Any) -> Solved:
+            solves.append(arguments.get("dense") is not None)
+            if len(solves) == number:
+                os.kill(pid, signal.SIGKILL)
+            return solve(session, *args, **arguments)
+
+        monkeypatch.setattr(PropagationSession, "solve", solve_and_kill)
+        execution = Execution(client)
+        F = rows_of(run(graph, labels, execution=execution, **parameters), execution)
+    # It began with blocks that another solve had made, and these had to be made again.
+    assert solves[number - 1]
+    assert solves[number] != solves[number - 1]
+    assert F.tobytes() == here.tobytes()
 
 
 def test_it_goes_on_from_the_last_checkpoint(
