@@ -286,6 +286,11 @@ def as_package_error(error: BaseException, what: str) -> BaseException:
         )
     if isinstance(error, (CancelledError, CommClosedError)):
         return _scheduler_lost(what)
+    if isinstance(error, RuntimeError) and "deserialization of the task graph" in str(error):
+        return ComputeError(
+            f"the scheduler cannot read the tasks of {what!r}: it has other code than this process",
+            hint="install the same ssl_dask on scheduler, workers and client, and start them again",
+        )
     return error
 
 

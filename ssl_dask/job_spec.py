@@ -32,6 +32,7 @@ MAX_REPAIRS = 5
 WITH_FEATURES = ("anchor_graph", "correct_and_smooth", "propagated_features", "supervised")
 """Methods that look at features themselves, not at a graph made of them alone."""
 WITHOUT_GRAPH = ("anchor_graph", "supervised", *SELF_LABELED)
+METHOD_NAMES = ("auto", *METHODS, *VALUE_METHODS, *SELF_LABELED, *WITH_FEATURES)
 MIN_WORKER_BYTES = 384 * 2**20
 """With less a worker is killed for want of memory before it has started."""
 
@@ -188,6 +189,12 @@ class JobSpec(SpecModel):
         elif self.graph is None:
             # The resolved job says which graph was used.
             object.__setattr__(self, "graph", GraphSpec())
+        check = getattr(self.method, "check_groups", None)
+        if check is not None:
+            try:
+                check(tuple(self.features))
+            except ValueError as error:
+                raise ValueError(f"method.{error}") from None
         secret = {name for name in (self.input.label, self.input.truth) if name is not None}
         for name, group in self.features.items():
             used = secret.intersection(group.columns())
@@ -356,7 +363,8 @@ def _examine(
     try:
         return _with_absolute_paths(JobSpec.model_validate(data), base), []
     except ValidationError as error:
-        mistakes = [_as_problem(item, source) for item in error.errors()]
+        items = error.errors()
+        mistakes = [_as_problem(item, data, source) for item in items if not _follows(item, items)]
         rest = _without_mistakes(data, error)
         return None if rest is None else _with_absolute_paths(rest, base), mistakes
 
@@ -442,9 +450,17 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
     place[parts[-1]] = parse_yaml(value, f"--set {override}")
 
 
-def _as_problem(item: Any, source: str) -> Problem:
+def _follows(item: Any, items: Sequence[Any]) -> bool:
+    """Return whether a list is only too short because one of its entries is wrong."""
+    depth = len(item["loc"])
+    return item["type"] == "too_short" and any(
+        other["loc"][:depth] == item["loc"] and len(other["loc"]) > depth for other in items
+    )
+
+
+def _as_problem(item: Any, data: Mapping[str, Any], source: str) -> Problem:
     """Turn one of pydantic's errors into a sentence with the key, and the nearest key of a typo."""
-    known = _schema_keys(_user_path(item["loc"])[:-1])
+    known = _schema_keys(_user_path(item["loc"])[:-1], data)
     path = _user_path(item["loc"])
     key = ".".join(path)
     kind, hint = item["type"], None
@@ -457,13 +473,11 @@ def _as_problem(item: Any, source: str) -> Problem:
     elif kind == "missing":
         message = f"key {key!r} is missing"
     elif kind in ("union_tag_invalid", "union_tag_not_found"):
-        expected = item["ctx"].get("expected_tags", "")
-        message = (
-            f"{key}.name: not one of the methods"
-            if kind == "union_tag_invalid"
-            else f"{key}: name is missing"
-        )
-        hint = f"methods: {expected}" if expected else "give method.name"
+        message, hint = _method_name_problem(key, item)
+    elif kind in ("model_attributes_type", "model_type", "dict_type"):
+        message = f"{key} is a group of keys, and got {type(item.get('input')).__name__}"
+        if {"name"} <= set(_schema_keys(path, data)) and isinstance(item.get("input"), str):
+            hint = f"write {path[-1]}: {{name: {item['input']}}}"
     else:
         given = item.get("input")
         shown = f", got {given!r}" if isinstance(given, (str, int, float, bool)) else ""
@@ -471,30 +485,51 @@ def _as_problem(item: Any, source: str) -> Problem:
     return Problem(message, file=source, hint=hint)
 
 
+def _method_name_problem(key: str, item: Any) -> tuple[str, str]:
+    if item["type"] == "union_tag_not_found":
+        return f"{key}: name is missing", "give method.name"
+    given = str(item["ctx"]["tag"])
+    near = difflib.get_close_matches(given, METHOD_NAMES, n=1, cutoff=0.5)
+    message = f"{key}.name: {given!r} is not one of the methods"
+    if near:
+        return message, f"did you mean {near[0]!r}?"
+    return message, f"methods: {', '.join(METHOD_NAMES)}"
+
+
 def _user_path(loc: Sequence[Any]) -> list[str]:
     """Return the keys that a user wrote: pydantic also names the variant that it chose."""
     parts = [str(part) for part in loc if not str(part).startswith("function-")]
     if parts[:1] == ["features"] and len(parts) > 2:
         del parts[2]
-    methods = {*METHODS, *VALUE_METHODS, *SELF_LABELED, *WITH_FEATURES}
-    if parts[:1] == ["method"] and len(parts) > 1 and parts[1] in methods:
+    if parts[:1] == ["method"] and len(parts) > 1 and parts[1] in METHOD_NAMES:
         del parts[1]
     return parts
 
 
-def _schema_keys(loc: Iterable[Any]) -> list[str]:
-    """Return the keys that the schema allows at `loc`."""
+def _schema_keys(loc: Iterable[Any], data: Mapping[str, Any]) -> list[str]:
+    """Return the keys that the schema allows at `loc`; below `method` those of the job's method."""
     schema = JobSpec.model_json_schema()
     nodes = [schema]
     for part in loc:
         found = []
         for node in _expand(nodes, schema):
-            if part in node.get("properties", {}):
+            if part == "method" and node is schema:
+                found.append(_method_node(node, data))
+            elif part in node.get("properties", {}):
                 found.append(node["properties"][part])
             elif "additionalProperties" in node and isinstance(node["additionalProperties"], dict):
                 found.append(node["additionalProperties"])
         nodes = found or nodes
     return sorted({key for node in _expand(nodes, schema) for key in node.get("properties", {})})
+
+
+def _method_node(schema: dict[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of the method that a job names, or of all if it names none."""
+    node: dict[str, Any] = schema["properties"]["method"]
+    method = data.get("method")
+    name = method.get("name") if isinstance(method, dict) else None
+    place = node.get("discriminator", {}).get("mapping", {}).get(name)
+    return node if place is None else {"$ref": place}
 
 
 def _expand(nodes: Iterable[dict[str, Any]], schema: dict[str, Any]) -> list[dict[str, Any]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 from dask.utils import parse_bytes
 from pydantic import BaseModel, ConfigDict
+
+Shares = TypeVar("Shares")
 
 
 class SpecModel(BaseModel):
@@ -37,3 +40,21 @@ def checked_size(value: str, *, at_least: int, why: str = "") -> str:
     if parse_bytes(value) < at_least:
         raise ValueError(f"must be {at_least >> 20} MiB at least{why}")
     return value
+
+
+def checked_shares(shares: Shares) -> Shares:
+    """Return shares of classes; raise ValueError if {class: share} does not share out all rows.
+
+    Parameters
+    ----------
+    shares
+        A mapping of classes to numbers above 0 that sum to 1; a word instead is returned as it is.
+    """
+    if isinstance(shares, dict):
+        values = list(shares.values())
+        if not (values and all(math.isfinite(one) and one > 0.0 for one in values)):
+            raise ValueError("shares of classes must be numbers above 0")
+        total = math.fsum(values)
+        if abs(total - 1.0) > 1e-3:
+            raise ValueError(f"shares of classes must sum to 1; these sum to {total:.6g}")
+    return shares

@@ -113,6 +113,11 @@ def key(path: str, value: Any) -> Callable[[Path, Job], None]:
     return make
 
 
+def shares_of_two_classes(folder: Path, job: Job) -> None:
+    del job["graph"]
+    job["method"] = {"name": "self_training", "class_shares": {"ant": 0.5, "bee": 0.5}}
+
+
 def strings(folder: Path, job: Job) -> None:
     changed(folder, "a", lambda table: table["a"].cast(pa.string()))
 
@@ -161,6 +166,16 @@ CASES: dict[str, Case] = {
         3, label_file(f"id,label\n{FIRST},ant\n{FIRST + 3},bee\n{FIRST},bee\n"), ("labels.csv",)
     ),
     "no seeds": Case(8, with_value("seed", tuple(range(N_ROWS)), None), ("no labelled row",)),
+    "shares of other classes": Case(
+        2,
+        key("method", {"name": "poisson", "class_shares": {"ant": 0.3, "bea": 0.3, "cat": 0.4}}),
+        ("method.class_shares", "'bea' is none of them"),
+    ),
+    "shares of other classes, self-labelled": Case(
+        2,
+        shares_of_two_classes,
+        ("method.class_shares", "2 classes"),
+    ),
     "one class": Case(8, with_value("seed", tuple(range(N_ROWS)), "ant"), ("class",)),
 }
 HINTLESS = {"missing path", "no rows"}

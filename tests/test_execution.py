@@ -17,7 +17,7 @@ from distributed import Client, LocalCluster, futures_of
 
 from ssl_dask.cluster import ask_workers
 from ssl_dask.errors import ComputeError
-from ssl_dask.execution import Execution
+from ssl_dask.execution import Execution, as_package_error
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +150,14 @@ def test_placed_values_are_on_the_workers(cluster_client: Client) -> None:
     assert len(cluster_client.who_has(future)[future.key]) == 2
     # The task itself is a name only.
     assert all(len(str(task)) < 200 for task in dict(handle.dask).values())
+
+
+def test_a_scheduler_with_other_code_is_told_with_its_cure() -> None:
+    # The words are those of distributed.scheduler.
+    words = "Error during deserialization of the task graph. This frequently\noccurs if ..."
+    known = as_package_error(RuntimeError(words), "score")
+    assert isinstance(known, ComputeError)
+    assert "other code" in str(known)
+    assert "same ssl_dask" in str(known)
+    other = RuntimeError("something else")
+    assert as_package_error(other, "score") is other

@@ -50,7 +50,40 @@ def test_urls_are_left_as_they_are(tmp_path: Path) -> None:
     [
         ("method: {name: label_spreading}", "methud: {name: supervised}", "did you mean 'method'"),
         ("name: label_spreading", "name: label_spreading, alhpa: 0.5", "did you mean 'alpha'"),
-        ("name: label_spreading", "name: label_spreadin", "label_spreading"),
+        ("name: label_spreading", "name: label_spreadin", "did you mean 'label_spreading'"),
+        ("name: label_spreading", "name: xyz", "'xyz' is not one of the methods"),
+        ("{name: label_spreading}", "co_forest", "write method: {name: co_forest}"),
+        (
+            "name: label_spreading",
+            "name: modified_adsorption, alpha: 1",
+            "valid keys here: beta, max_iter, mu1, mu2, mu3",
+        ),
+        (
+            "name: label_spreading",
+            "name: democratic_co_learning, learners: [{name: sgd}, {name: knn}, {name: sdg}]",
+            "did you mean 'sgd'",
+        ),
+        (
+            "name: label_spreading",
+            "name: self_training, criterion: k_best, threshold: 0.9",
+            "leave threshold out",
+        ),
+        ("name: label_spreading", "name: self_training, k_best: 5", "leave k_best out"),
+        (
+            "name: label_spreading",
+            "name: self_training, class_shares: {a: 0.5, b: 0.8}",
+            "these sum to 1.3",
+        ),
+        (
+            "name: label_spreading",
+            "name: self_training, learner: {name: random_forest, parameters: {n_estimators: many}}",
+            "'n_estimators' parameter",
+        ),
+        (
+            "name: label_spreading",
+            "name: co_training, view_names: [numbers, number]",
+            "did you mean 'numbers'",
+        ),
         ("name: label_spreading", "name: label_spreading, alpha: 1.5", "method.alpha"),
         ("numeric: [a, b]", "numerik: [a, b]", "features.numbers"),
         ("numeric: [a, b]", "numeric: [a, b], scael: none", "did you mean 'scale'"),

@@ -111,6 +111,25 @@ def test_unknown_names_and_parameters_are_told_with_the_nearest() -> None:
         LearnerSpec(name="logistic_regression", parameters={"n_classes": 5})
 
 
+def test_values_that_a_learner_cannot_take_are_refused_before_any_fit() -> None:
+    with pytest.raises(ValidationError, match=r"'C' parameter .* Got 'big'"):
+        LearnerSpec(parameters={"C": "big"})
+    with pytest.raises(ValidationError, match="'n_neighbors' parameter"):
+        LearnerSpec(name="knn", parameters={"n_neighbors": -1})
+    with pytest.raises(ValidationError, match="gives no probabilities"):
+        LearnerSpec(name="sgd", parameters={"loss": "hinge"})
+    wrong = LearnerSpec(name="sklearn.naive_bayes.ComplementNB", parameters={"alpha": "much"})
+    with pytest.raises(JobSpecError, match="'alpha' parameter"):
+        learner_of(wrong, ["sklearn"])
+
+
+def test_a_learner_that_cannot_score_rows_after_its_fit_says_so(digits: Any) -> None:
+    X, y = digits
+    far = learner_of(LearnerSpec(name="knn", parameters={"n_neighbors": 500}))
+    with pytest.raises(QualityError, match=r"knn .* n_neighbors = 500"):
+        far.fit([piece(X[:40], y[:40])], 10, (0,))
+
+
 def test_other_classes_only_from_trusted_modules() -> None:
     spec = LearnerSpec(name="sklearn.naive_bayes.ComplementNB", parameters={"alpha": 0.5})
     with pytest.raises(JobSpecError, match="--trust-module sklearn"):

@@ -69,11 +69,12 @@ def test_negative_numbers_and_fractions_are_labels(tmp_path: Path) -> None:
 
 def test_numbers_that_are_none_are_told_by_row_group(tmp_path: Path) -> None:
     nan = pa.array([1.0, float("nan"), None, 2.0, float("inf"), float("nan")], from_pandas=False)
-    found = from_column(tmp_path, nan, [5.0, float("-inf")])
+    found = from_column(tmp_path, nan, [5.0, float("-inf"), -1e101])
     text = told(found)
     assert "0.parquet, row group 0, column 'y': labels that are NaN: 1" in text
     assert "0.parquet, row group 1, column 'y': labels that are NaN: 1" in text
     assert "1.parquet, row group 0, column 'y': labels that are infinite: 1" in text
+    assert "column 'y': labels beyond 1e100: 1" in text
     assert "write null where a row is unlabelled" in text
     assert "5.0" not in text
 

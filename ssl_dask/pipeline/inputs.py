@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_dask.errors import InputDataError, Problem, SslDaskError, kept, raise_all
+from ssl_dask.errors import InputDataError, JobSpecError, Problem, SslDaskError, kept, raise_all
 from ssl_dask.execution import Execution
 from ssl_dask.graph.graph_spec import EdgesSpec
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.stored_graph import StoredGraph, graph_mark
 from ssl_dask.pipeline.target import target_of
+from ssl_dask.propagation.class_shares import expected_rows
 from ssl_dask.storage.column_check import ColumnNeeds, check_columns, without_columns
 from ssl_dask.storage.column_reader import ColumnReader
 from ssl_dask.storage.dataset import Dataset
@@ -207,11 +208,15 @@ def read_inputs(spec: JobSpec, inputs: Inputs, execution: Execution) -> ReadData
         With every problem found in rows, ids and labels.
     QualityError
         No seeds, or seeds of one class or number only.
+    JobSpecError
+        The job gives shares of other classes than the seeds have.
     """
     reader, scan = scan_rows(spec, inputs, execution)
     _refuse_constant_features(inputs, scan)
     assert scan.seeds is not None
     target_of(spec).require(scan.seeds)
+    if spec.target == "classes":
+        _refuse_shares_of_other_classes(spec, scan.seeds.labels)
     notes = [*inputs.dataset.notes, *scan.notes]
     if inputs.dataset.ignored:
         notes.append(f"left out, no Parquet: {', '.join(inputs.dataset.ignored[:10])}")
@@ -223,6 +228,16 @@ def read_inputs(spec: JobSpec, inputs: Inputs, execution: Execution) -> ReadData
         notes=[note for note in notes if note not in scan.seeds.notes],
         seed_notes=scan.seeds.notes,
     )
+
+
+def _refuse_shares_of_other_classes(spec: JobSpec, labels: Labels) -> None:
+    try:
+        expected_rows(spec.method, labels)
+    except ValueError as error:
+        key = "class_mass" if hasattr(spec.method, "class_mass") else "class_shares"
+        raise JobSpecError(
+            f"method.{key}: {error}", hint="validate with the key left out lists the classes"
+        ) from None
 
 
 def scan_rows(

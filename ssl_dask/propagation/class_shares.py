@@ -9,23 +9,10 @@ import numpy.typing as npt
 from pydantic import AfterValidator
 
 from ssl_dask.labels import Labels
-from ssl_dask.spec_model import SpecModel
-
-
-def _checked_shares(
-    shares: Literal["none", "seeds"] | dict[bool | int | str, float],
-) -> Literal["none", "seeds"] | dict[bool | int | str, float]:
-    if isinstance(shares, dict):
-        values = np.array(list(shares.values()), dtype=np.float64)
-        if not (len(values) and np.isfinite(values).all() and (values > 0.0).all()):
-            raise ValueError("shares of classes must be numbers above 0")
-        if abs(values.sum() - 1.0) > 1e-3:
-            raise ValueError(f"shares of classes must sum to 1; these sum to {values.sum():.6g}")
-    return shares
-
+from ssl_dask.spec_model import SpecModel, checked_shares
 
 ClassShares = Annotated[
-    Literal["none", "seeds"] | dict[bool | int | str, float], AfterValidator(_checked_shares)
+    Literal["none", "seeds"] | dict[bool | int | str, float], AfterValidator(checked_shares)
 ]
 """none; seeds: as among the seeds; or {class: share} of all rows, which sum to 1."""
 
@@ -59,8 +46,10 @@ def expected_shares(
     named = {(type(key), key): share for key, share in shares.items()}
     wanted = [(type(value), value) for value in classes]
     if set(named) != set(wanted):
+        unknown = [key for kind, key in named if (kind, key) not in wanted]
+        which = f" {', '.join(map(repr, unknown))} is none of them;" if unknown else ""
         raise ValueError(
-            f"shares are given for {len(named)} classes; they must be given for exactly the"
+            f"shares are given for {len(named)} classes;{which} they must be given for exactly the"
             f" {len(classes)} classes of the seeds, in their type"
         )
     q = np.array([named[key] for key in wanted], dtype=np.float64)

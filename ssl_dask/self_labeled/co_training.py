@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ import numpy.typing as npt
 from distributed import Client
 from pydantic import Field
 
-from ssl_dask.errors import JobSpecError
 from ssl_dask.execution import Execution
 from ssl_dask.kernels.confidence_histogram import confidence_counts
 from ssl_dask.kernels.error_dependence import error_dependence
@@ -67,6 +67,10 @@ class CoTrainingSpec(CommitteeSpec):
     stay, as in the paper."""
     max_iter: Annotated[int, Field(ge=1)] = 10
     """Most rounds."""
+
+    def check_groups(self, groups: Sequence[str]) -> None:
+        """Raise ValueError unless these groups of features are the views that the method needs."""
+        chosen_views(groups, self.view_names)
 
 
 @dataclass(frozen=True)
@@ -337,7 +341,7 @@ def co_training(
     ----------
     A. Blum, T. Mitchell: Combining Labeled and Unlabeled Data with Co-Training, COLT 1998, table 1.
     """
-    names = _chosen_views(views, view_names)
+    names = chosen_views(tuple(views), view_names)
     first = learner or LearnerSpec()
     made = [
         one if isinstance(one, Learner) else learner_of(LearnerSpec.model_validate(one), trusted)
@@ -365,24 +369,37 @@ def co_training(
     )
 
 
-def _chosen_views(
-    views: Mapping[str, da.Array], view_names: Sequence[str] | None
-) -> tuple[str, ...]:
-    there = tuple(views)
-    names = tuple(view_names) if view_names is not None else there
-    missing = [name for name in names if name not in views]
-    if missing:
-        raise JobSpecError(
-            f"method.view_names: there is no group of features {missing[0]!r}",
-            hint=f"groups: {', '.join(there)}",
-        )
+def chosen_views(there: Sequence[str], view_names: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the names of the views that teach each other: two, or one that is to be split.
+
+    Parameters
+    ----------
+    there
+        Names of the groups of features.
+    view_names
+        Those that were asked for; None: all.
+
+    Raises
+    ------
+    ValueError
+        A group does not exist, there are more than two, or they are the same.
+    """
+    names = tuple(there if view_names is None else view_names)
+    for name in names:
+        if name not in there:
+            near = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(
+                f"view_names: there is no group of features {name!r} ({hint}groups:"
+                f" {', '.join(there)})"
+            )
     if len(names) > N_VIEWS:
-        raise JobSpecError(
-            f"method.view_names: co-training takes two views, and there are {len(names)}",
-            hint="name two of them, or use method multi_view",
+        raise ValueError(
+            f"view_names: co-training takes two views, and there are {len(names)} groups of"
+            " features; name two of them, or use method multi_view"
         )
     if view_names is not None and len(set(names)) < N_VIEWS:
-        raise JobSpecError("method.view_names: the two views must differ")
+        raise ValueError("view_names: the two views must differ; leave it out to split one group")
     return names
 
 

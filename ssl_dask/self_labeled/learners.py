@@ -22,6 +22,7 @@ from pydantic import Field, model_validator
 from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
 from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 
@@ -111,7 +112,13 @@ class LearnerSpec(SpecModel):
             hint = f"did you mean {near[0]!r}?" if near else f"learners: {', '.join(LEARNERS)}"
             raise ValueError(f"{self.name!r} is not one of the learners ({hint})")
         known = LEARNERS[self.name]
-        _check_parameters(self.name, _class_at(known.path), self.parameters, known.hidden)
+        kind = _class_at(known.path)
+        _check_parameters(self.name, kind, self.parameters, known.hidden)
+        parameters = {**known.defaults, **self.parameters}
+        _check_values(LogisticRegression if kind is SupervisedModel else kind, parameters)
+        # A machine's probabilities come from its calibration.
+        if self.name != "svm" and not hasattr(_made(kind, parameters), "predict_proba"):
+            raise ValueError(f"{self.name} gives no probabilities with these parameters")
         return self
 
 
@@ -149,6 +156,7 @@ def learner_of(spec: LearnerSpec, trusted: Collection[str] = ()) -> Learner:
         raise JobSpecError(f"method.learner.name: {spec.name!r} is no scikit-learn classifier")
     try:
         _check_parameters(spec.name, found, spec.parameters, ())
+        _check_values(found, spec.parameters)
     except ValueError as error:
         raise JobSpecError(f"method.learner.parameters: {error}") from None
     if not hasattr(found(**spec.parameters), "predict_proba"):
@@ -257,11 +265,14 @@ class Learner:
                     model.fit(X, piece.codes)
                 else:
                     model.fit(X, piece.codes, sample_weight=weights)
-            except (TypeError, ValueError) as error:
+                # What cannot score a row is found out here, and not in each block.
+                model.predict_proba(X[:1])
+            except (AttributeError, TypeError, ValueError) as error:
                 raise QualityError(
                     f"{self.name} could not be fitted on {len(piece.codes):,} rows of"
-                    f" {len(seen)} classes: {error}",
-                    hint="take another learner, or label more rows of each class",
+                    f" {len(seen)} classes, or cannot score rows after it: {error}",
+                    hint="change its parameters, take another learner, or label more rows of each"
+                    " class",
                 ) from error
         return FittedLearner(model, seen, n_classes, self.scoring, self.name)
 
@@ -420,3 +431,16 @@ def _check_parameters(
             near = difflib.get_close_matches(key, allowed, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(allowed)}"
             raise ValueError(f"{key!r} is no parameter of {name} ({hint})")
+
+
+def _check_values(kind: Any, parameters: Mapping[str, Any]) -> None:
+    """Raise ValueError for values that the class would refuse when it is fitted, if it says so."""
+    model = _made(kind, parameters)
+    # scikit-learn calls this first in every fit; classes of others may not have it.
+    check = getattr(model, "_validate_params", None)
+    if check is not None:
+        check()
+
+
+def _made(kind: Any, parameters: Mapping[str, Any]) -> Any:
+    return kind(1, **parameters) if kind is SupervisedModel else kind(**parameters)

@@ -11,7 +11,7 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 from distributed import Client
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 from sklearn.utils import Tags
 
 from ssl_dask.kernels.confidence_histogram import BINS, confidence_counts
@@ -33,7 +33,7 @@ from ssl_dask.self_labeled.round_method import (
     TrackState,
 )
 from ssl_dask.self_labeled.rounds import RunKeywords, SelfLabeled, run_rounds
-from ssl_dask.spec_model import SpecModel
+from ssl_dask.spec_model import SpecModel, checked_shares
 
 UNITS = 2**30
 """Probabilities are summed as integers of this unit, whose sum has no order."""
@@ -62,9 +62,13 @@ class SelfTrainingSpec(SpecModel):
     mass: Annotated[float, Field(gt=0.0)] | None = 4.0
     """Most that all pseudo-labels weigh together, in multiples of the seeds: they are many, and
     would drown the seeds; null: no limit."""
-    class_shares: Literal["none", "baseline", "seeds"] | dict[bool | int | str, float] = "baseline"
+    class_shares: Annotated[
+        Literal["none", "baseline", "seeds"] | dict[bool | int | str, float],
+        AfterValidator(checked_shares),
+    ] = "baseline"
     """How the mass is shared out, and how many rows a class may have at most: as the model of the
-    seeds alone sees the classes, as the seeds, as given, or none: as they come."""
+    seeds alone sees the classes, as the seeds, as given (a number for each class, 1 in
+    all), or none: as they come."""
     calibrate: bool = False
     """Whether confidences are made as sure as they are right, on hidden seeds."""
     max_iter: Annotated[int, Field(ge=1)] | None = 10
@@ -74,6 +78,18 @@ class SelfTrainingSpec(SpecModel):
     that of the best, or of the seeds alone; null: the last round answers."""
     random_state: Annotated[int, Field(ge=0)] = 0
     """Of learners that are random."""
+
+    @model_validator(mode="after")
+    def _keys_of_the_criterion(self) -> SelfTrainingSpec:
+        """Refuse a number that the criterion does not look at: nothing is ignored."""
+        default = type(self).model_fields
+        for key in ("threshold", "k_best"):
+            if self.criterion != key and getattr(self, key) != default[key].default:
+                raise ValueError(
+                    f"{key} is for criterion: {key}, and criterion is {self.criterion}: leave {key}"
+                    " out, or change criterion"
+                )
+        return self
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,10 @@ from ssl_dask.storage.label_values import (
 MAX_TRUTH_VALUES = 10_000
 
 
+MAX_NUMBER = 1e100
+"""Errors are squared and added up over all rows: of larger numbers that would not be finite."""
+
+
 class LabelRule(Protocol):
     """Says which values are labels; see `ClassRule` and `NumberRule`."""
 
@@ -201,10 +205,10 @@ class NumberRule:
         return parse_numbers(cells, shown, column, problems), "number"
 
     def refusal(self, value: LabelValue | None) -> str | None:
-        """Return "nan" or "infinite" for what is no finite number, else None."""
+        """Return "nan", "infinite" or "huge" for what cannot be reckoned with, else None."""
         number = float(value) if value is not None else math.nan
         if math.isfinite(number):
-            return None
+            return "huge" if abs(number) > MAX_NUMBER else None
         return "nan" if math.isnan(number) else "infinite"
 
     def values(self, found: Iterable[LabelValue], kind: LabelKind) -> npt.NDArray[Any]:

@@ -35,6 +35,7 @@ REFUSALS: dict[str, tuple[str, str]] = {
     ),
     "utf8": ("labels that are not valid UTF-8", "write them again as UTF-8"),
     "nan": ("labels that are NaN", "write null where a row is unlabelled"),
+    "huge": ("labels beyond 1e100", "correct them, or give them in another unit"),
     "infinite": ("labels that are infinite", "correct them, or write null where it is unknown"),
 }
 
