@@ -461,7 +461,7 @@ def self_training(
         patience=patience,
         **run,
     )
-    if calibrate and not len(hidden):
+    if calibrate and not len(run.get("hidden", ())):
         return replace(found, notes=(*found.notes, NOT_CALIBRATED))
     return found
 
