@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,8 +104,8 @@ def test_parts_have_the_same_bits(n_parts: int, monkeypatch: pytest.MonkeyPatch)
     used = []
 
     class InParts(PropagationSession):
-        def __init__(self, graph: BlockGraph, execution: Execution, *, n_columns: int) -> None:
-            super().__init__(graph, execution, n_columns=n_columns, n_parts=n_parts)
+        def __init__(self, graph: BlockGraph, execution: Execution, **arguments: Any) -> None:
+            super().__init__(graph, execution, **arguments, n_parts=n_parts)
             used.append(self.parts.n_parts)
 
     monkeypatch.setattr(module, "PropagationSession", InParts)
