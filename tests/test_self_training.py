@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from distributed import Client
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 
 from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
@@ -149,3 +150,73 @@ def test_hidden_seeds_choose_the_round() -> None:
         answers.append((losses, found.F.compute(scheduler="sync")))
     assert answers[0][0] == answers[1][0]
     np.testing.assert_array_equal(answers[0][1], answers[1][1])
+
+
+def knn_confidence(X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    known = y >= 0
+    return KNeighborsClassifier(4).fit(X[known], y[known]).predict_proba(X).max(axis=1)
+
+
+def test_rows_at_the_threshold_are_not_labelled_where_a_class_has_its_share() -> None:
+    X, y = digits()
+    settings = {"threshold": 0.75, "max_iter": 1}
+    confidence = knn_confidence(X, y)
+    at = (confidence == 0.75) & (y < 0)
+    assert at.sum() > 50
+    for shares in ("none", {**dict.fromkeys(range(9), 1.0), 9: 0.01}):
+        found = run(X, y, KNeighborsClassifier(4), 2, Execution(), class_shares=shares, **settings)
+        labels = fetched(found, Execution())["labels"]
+        assert (labels[at] == -1).all()
+        assert (labels[(confidence > 0.75) & (y < 0)] >= 0).sum() > 50
+
+
+@pytest.mark.parametrize("rescore", [False, True])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"criterion": "k_best", "k_best": 60},
+        {"criterion": "k_best", "k_best": 5000},
+        {"threshold": 0.3, "class_shares": "baseline"},
+        {"threshold": 0.3, "class_shares": "none"},
+        {"criterion": "adaptive", "class_shares": "seeds"},
+    ],
+    ids=["k_best", "all_rows", "threshold", "no_shares", "adaptive"],
+)
+def test_pseudo_labels_weigh_the_mass_together(settings: dict[str, Any], rescore: bool) -> None:
+    X, y = digits()
+    found = run(X, y, REGRESSION, 2, Execution(), rescore=rescore, mass=0.5, max_iter=4, **settings)
+    assert len(found.records) >= (1 if settings.get("k_best") == 5000 else 3)
+    parts = [one.compute(scheduler="sync").assignment for one in found.assignment]
+    weights = sum(part.weights[part.since > 0].astype(float).sum() for part in parts)
+    assert weights == pytest.approx(0.5 * (y >= 0).sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("rescore", [False, True])
+def test_no_class_has_more_rows_than_its_share(rescore: bool) -> None:
+    X, y = digits()
+    shares = {**dict.fromkeys(range(9), 0.11), 9: 0.01}
+    found = run(
+        X, y, REGRESSION, 3, Execution(), class_shares=shares, threshold=0.2, rescore=rescore
+    )
+    labels = fetched(found, Execution())["labels"]
+    counts = np.bincount(labels[(y < 0) & (labels >= 0)], minlength=10)
+    most = np.ceil(np.array(list(shares.values())) * (y < 0).sum())
+    assert (counts <= most).all()
+    assert (counts == most).sum() >= 3
+
+
+def test_adaptive_thresholds_are_those_of_the_paper() -> None:
+    X, y = digits()
+    found = run(X, y, REGRESSION, 3, Execution(), criterion="adaptive", max_iter=1)
+    known = y >= 0
+    p = REGRESSION.fit(X[known], y[known]).predict_proba(X)
+    means = p[~known].mean(axis=0)
+    tau = p[~known].max(axis=1).mean() * means / means.max()
+    np.testing.assert_allclose(found.records[0].thresholds, tau, atol=1 / 4096)
+    confidence, codes = p.max(axis=1), p.argmax(axis=1)
+    far = np.abs(confidence - tau[codes]) > 1 / 4096
+    labels = fetched(found, Execution())["labels"]
+    wanted = np.where(confidence > tau[codes], codes, -1)
+    np.testing.assert_array_equal(labels[far & ~known], wanted[far & ~known])
+    assert 100 < (labels[~known] >= 0).sum() < 400
+    assert np.ptp(tau) > 0.1

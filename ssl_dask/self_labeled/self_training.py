@@ -142,7 +142,9 @@ class Survey:
     Parameters
     ----------
     counts
-        int64 (G, 4096).
+        int64 (G, 4096): rows that may be labelled; those above the threshold, if it is fixed.
+    rows
+        int64 (C,): rows that may be labelled, whatever their confidence; zeros for a query.
     units
         See `SelfScores`.
     query
@@ -150,11 +152,17 @@ class Survey:
     """
 
     counts: npt.NDArray[np.int64]
+    rows: Ints
     units: Ints
     query: SelfQuery | None
 
     def __add__(self, other: Survey) -> Survey:
-        return Survey(self.counts + other.counts, self.units + other.units, self.query)
+        return Survey(
+            self.counts + other.counts,
+            self.rows + other.rows,
+            self.units + other.units,
+            self.query,
+        )
 
 
 @dataclass(frozen=True)
@@ -209,13 +217,19 @@ class SelfTraining(RoundMethod):
             units[-1] = np.rint(confidence[free] * UNITS).astype(np.int64).sum()
         return SelfScores(block.rows, codes.astype(np.int32), confidence, units)
 
+    def _free(self, assignment: Assignment) -> npt.NDArray[np.bool_]:
+        """Return which rows get a label in this round or none, bool (n,); others keep theirs."""
+        if self.rescores:
+            return ~assignment.is_seed
+        return assignment.codes[:, 0] == UNLABELLED
+
     def _group(
         self, scores: SelfScores, assignment: Assignment, *, by_class: bool = True
     ) -> npt.NDArray[np.int32]:
         """Return the class (or 0) of rows that may be labelled in this round, -1 of others."""
-        free = assignment.codes[:, 0] == UNLABELLED
-        if self.rescores:
-            free = ~assignment.is_seed
+        free = self._free(assignment)
+        if self.criterion == "threshold":
+            free = free & (scores.confidence > self.threshold)
         group = scores.codes if by_class else np.zeros_like(scores.codes)
         return np.where(free, group, np.int32(-1)).astype(np.int32)
 
@@ -224,10 +238,12 @@ class SelfTraining(RoundMethod):
         if isinstance(query, SelfQuery):
             group = self._group(scores, assignment, by_class=query.by_class)
             counts = query.best.survey(scores.confidence, scores.rows, group)
-            return Survey(counts, scores.units, query)
+            return Survey(counts, np.zeros(self.n_classes, dtype=np.int64), scores.units, query)
         group = self._group(scores, assignment)
         counts = confidence_counts(scores.confidence, group, self.n_classes)
-        return Survey(counts, scores.units, None)
+        free = scores.codes[self._free(assignment)]
+        rows = np.bincount(free, minlength=self.n_classes).astype(np.int64)
+        return Survey(counts, rows, scores.units, None)
 
     def select(self, survey: Survey, state: TrackState) -> Query | Selection:
         """Return by what rows are chosen: thresholds, or cuts after the best."""
@@ -238,23 +254,24 @@ class SelfTraining(RoundMethod):
             return self._cut(best, survey.query.by_class, state)
         if state.round == 1:
             # The model of the seeds alone; one more of each, so that none is missing.
-            state.memory["baseline"] = (survey.counts.sum(axis=1) + 1).tolist()
-        shares = self._shares(state)
+            state.memory["baseline"] = (survey.rows + 1).tolist()
+        shares, given = self._shares(state), self._given(state)
         if self.criterion == "k_best":
             k = max(round(self.k_best * state.share), 1)
-            wanted = k * state.round if self.rescores else k
-            state.memory["taken"] = [wanted, *[0] * (self.n_classes - 1)]
+            wanted = min(k * state.round if self.rescores else k, int(survey.counts.sum()))
+            total = int(given.sum()) + wanted
+            state.memory["taken"] = [total, *[0] * (self.n_classes - 1)]
             best = BestRows.begin(survey.counts.sum(axis=0, keepdims=True), [wanted])
             query = SelfQuery(best, by_class=False)
             return self._cut(best, False, state) if best.found else query
-        above = self._thresholds(survey, state)
-        bins = np.minimum((above * BINS).astype(np.int64), BINS - 1)
-        over = np.array([row[first:].sum() for row, first in zip(survey.counts, bins, strict=True)])
-        most = over if shares is None else np.ceil(shares * state.n_unlabelled).astype(np.int64)
+        above, over = self._thresholds(survey, state)
+        most = over
+        if shares is not None:
+            allowed = np.ceil(shares * state.n_unlabelled).astype(np.int64)
+            most = np.maximum(allowed - given, 0)
         taken_rows = np.minimum(over, most)
-        state.memory["taken"] = taken_rows.tolist()
+        state.memory["taken"] = (given + taken_rows).tolist()
         if (over > most).any():
-            # Others are cut at their thresholds' bins: the rows in them are few.
             best = BestRows.begin(survey.counts, taken_rows.tolist())
             query = SelfQuery(best, by_class=True)
             return self._cut(best, True, state) if best.found else query
@@ -265,23 +282,35 @@ class SelfTraining(RoundMethod):
             weights=self._weights(state),
         )
 
+    def _given(self, state: TrackState) -> Ints:
+        """Return the pseudo-labels of each class that stay whatever this round does, int64 (C,)."""
+        if self.rescores:
+            return np.zeros(self.n_classes, dtype=np.int64)
+        assert state.counts is not None
+        return state.counts.total[0] - state.class_seeds
+
     def _cut(self, best: BestRows, by_class: bool, state: TrackState) -> SelfSelection:
         least = [cut.confidence for cut in best.cuts]
         thresholds = tuple(least if by_class else least * self.n_classes)
         weights = self._weights(state)
         return SelfSelection(state.round, thresholds, cuts=best.cuts, weights=weights)
 
-    def _thresholds(self, survey: Survey, state: TrackState) -> npt.NDArray[np.float64]:
-        """Return the confidence of each class above which rows are labelled, float64 (C,)."""
+    def _thresholds(
+        self, survey: Survey, state: TrackState
+    ) -> tuple[npt.NDArray[np.float64], Ints]:
+        """Return the confidence of each class above which rows are labelled, and how many are."""
         if self.criterion == "threshold":
-            return np.full(self.n_classes, self.threshold)
+            return np.full(self.n_classes, self.threshold), survey.counts.sum(axis=1)
         means = survey.units / (UNITS * max(state.n_unlabelled, 1))
         before = state.memory.get("means")
         if before is not None:
             means = MOMENTUM * np.array(before) + (1.0 - MOMENTUM) * means
         state.memory["means"] = means.tolist()
         p, confidence = means[:-1], means[-1]
-        return np.minimum(confidence * p / p.max(), np.nextafter(1.0, 0.0))
+        # Down to the edge of a bin, so that the histogram says exactly how many rows lie above.
+        bins = np.minimum((confidence * p / p.max() * BINS).astype(np.int64), BINS - 1)
+        over = [row[first:].sum() for row, first in zip(survey.counts, bins, strict=True)]
+        return np.nextafter(bins / BINS, -1.0), np.array(over)
 
     def _shares(self, state: TrackState) -> npt.NDArray[np.float64] | None:
         if self.shares == "none":
@@ -310,19 +339,17 @@ class SelfTraining(RoundMethod):
     ) -> tuple[Assignment, RoundCounts]:
         """Return the labels after the round."""
         assert isinstance(selection, SelfSelection)
-        group = self._group(scores, assignment)
+        group = self._group(scores, assignment, by_class=self.criterion != "k_best")
         if selection.cuts is None:
             above = np.array(selection.above)[scores.codes]
             chosen = (group >= 0) & (scores.confidence > above)
         else:
-            by_class = len(selection.cuts) == self.n_classes and self.criterion != "k_best"
-            one = self._group(scores, assignment, by_class=by_class)
-            chosen = taken(selection.cuts, scores.confidence, scores.rows, one)
+            chosen = taken(selection.cuts, scores.confidence, scores.rows, group)
         # Rows that stand outside this round keep what they have; the others lose it unless chosen.
-        keep = np.where(group >= 0, UNLABELLED, assignment.codes[:, 0])
+        keep = np.where(self._free(assignment), UNLABELLED, assignment.codes[:, 0])
         codes = np.where(chosen, scores.codes, keep)
-        weights = np.array(selection.weights, dtype=np.float32)[scores.codes]
-        weights = np.where(chosen, weights, assignment.weights[:, 0])
+        # Earlier labels too: all together weigh no more than the mass.
+        weights = np.array(selection.weights, dtype=np.float32)[codes]
         return assignment.relabelled(
             codes[:, None], weights[:, None], selection.round, self.n_classes
         )
