@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import Any
 
 import dask.array as da
@@ -11,13 +12,16 @@ import pytest
 import scipy.sparse as sp
 from distributed import Client
 from sklearn.datasets import load_digits
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
 from ssl_dask.self_labeled import SelfLabeled, self_training
+from ssl_dask.self_labeled.hidden_loss import HiddenLoss
 from ssl_dask.self_labeled.learners import Learner
+from ssl_dask.self_labeled.rounds import _default_fit_rows
 from tests.oracles.self_training_rounds import rounds_of_sklearn
 
 REGRESSION = LogisticRegression(max_iter=2000)
@@ -220,3 +224,57 @@ def test_adaptive_thresholds_are_those_of_the_paper() -> None:
     np.testing.assert_array_equal(labels[far & ~known], wanted[far & ~known])
     assert 100 < (labels[~known] >= 0).sum() < 400
     assert np.ptp(tau) > 0.1
+
+
+def test_a_resume_where_nothing_changed_keeps_the_models() -> None:
+    X, y = digits()
+    stored: dict[int, Any] = {}
+
+    def checkpoint(iteration: int, state: Any, meta: dict[str, Any]) -> Any:
+        stored[iteration] = (iteration, state, json.loads(json.dumps(meta)))
+        return stored[iteration]
+
+    settings = {"threshold": 0.95, "rescore": False, "max_iter": 30}
+    forest = RandomForestClassifier(n_estimators=10, max_depth=6)
+    whole = run(X, y, forest, 3, Execution(), checkpoint=checkpoint, **settings)
+    assert whole.reason == "no_change"
+    assert whole.n_iter >= 3
+    for iteration in (whole.n_iter - 1, whole.n_iter):
+        again = run(X, y, forest, 3, Execution(), resume=stored[iteration], **settings)
+        assert (again.reason, again.n_iter) == (whole.reason, whole.n_iter)
+        np.testing.assert_array_equal(again.F.compute(), whole.F.compute())
+
+
+def test_a_single_fold_is_enough() -> None:
+    X, y = digits()
+    hidden = [np.arange((y >= 0).sum()) % 4 == 0]
+    found = run(X, y, REGRESSION, 2, Execution(), max_iter=1, hidden=hidden)
+    assert found.baseline_accuracy is not None
+    assert found.fold_F[0].shape == (10, 10)
+
+
+def test_wide_rows_fill_no_more_than_narrow_ones() -> None:
+    wide = da.zeros((10, 2_000), chunks=(5, -1), dtype=np.float32)
+    assert _default_fit_rows({"X": wide}) == 2**28 // 8_000
+    assert _default_fit_rows({"X": wide[:, :10].astype(np.float64)}) == 2**28 // 80
+    sparse = wide.map_blocks(sp.csr_array)
+    assert _default_fit_rows({"X": sparse}) == 2**28 // 1_024
+
+
+def test_what_hidden_seeds_were_called_is_kept_for_three_rounds_only() -> None:
+    codes = np.array([0, 1, 0, 1], dtype=np.int32)
+    loss = HiddenLoss(codes, [np.array([True, True, False, False])])
+    said = [np.array([[a, 1 - a], [1 - a, a]], np.float32) for a in (0.6, 0.9, 0.4, 0.3, 0.2)]
+    for F in said:
+        loss.add([F])
+    assert loss.kept_round == 1
+    assert loss.rounds_without_gain == 3
+    stored = json.loads(json.dumps(loss.as_dict()))
+    assert [number for number, _ in stored["fold_F"]] == [0, 1, 4]
+    again = HiddenLoss(codes, loss.hidden)
+    again.restore(stored)
+    again.repeat()
+    for number, F in ((0, said[0]), (1, said[1]), (5, said[4])):
+        np.testing.assert_array_equal(again.fold_F(number)[0], F)
+    assert again.accuracy == 0.0
+    assert again.baseline_accuracy == 1.0

@@ -39,36 +39,50 @@ class HiddenLoss:
     ) -> None:
         self.codes, self.hidden = codes, hidden
         self.kept_round = 0
-        self._fold_F: list[list[Distributions]] = []
+        self._fold_F: dict[int, list[Distributions]] = {}
+        """Of the rounds that may be asked for: the baseline, the best and the last."""
+        self._n_rounds = 0
         self._means: list[float] = []
 
     def add(self, fold_F: list[Distributions]) -> None:
         """Take what the models of the next round say of the hidden seeds of each fold (n, C)."""
-        self._fold_F.append(fold_F)
+        self._take(fold_F)
         if not self.hidden:
             return
-        self._means.append(self._tempered_mean(len(self._fold_F) - 1))
+        self._means.append(self._tempered_mean(self._last))
         if self._means[-1] < self._means[self.kept_round]:
-            self.kept_round = len(self._means) - 1
+            self.kept_round = self._last
 
     def repeat(self) -> None:
         """Take a round whose models are those of the round before."""
-        self._fold_F.append(self._fold_F[-1])
+        self._take(self._fold_F[self._last])
         self._means += self._means[-1:]
 
+    def _take(self, fold_F: list[Distributions]) -> None:
+        # Seeds may be many: a checkpoint must not hold what they were called in every round.
+        wanted = (0, self.kept_round)
+        self._fold_F = {at: self._fold_F[at] for at in wanted if at in self._fold_F}
+        self._fold_F[self._n_rounds] = fold_F
+        self._n_rounds += 1
+
+    @property
+    def _last(self) -> int:
+        return self._n_rounds - 1
+
     def fold_F(self, round_number: int) -> list[Distributions]:
-        """Return what the models of a round say of the hidden seeds of each fold."""
+        """Return what models say of the hidden seeds of each fold: those of round 0, the kept one,
+        or the last."""
         return self._fold_F[round_number]
 
     @property
     def accuracy(self) -> float | None:
         """Share of hidden seeds that the last models name right; None without any."""
-        return self._accuracy(-1)
+        return self._accuracy(self._last)
 
     @property
     def mean(self) -> float | None:
         """Mean loss of the last models, at the temperature that suits them best."""
-        return self._mean(-1)
+        return self._mean(self._last)
 
     @property
     def baseline_accuracy(self) -> float | None:
@@ -90,19 +104,29 @@ class HiddenLoss:
         return {
             "kept_round": self.kept_round,
             "means": self._means,
-            "fold_F": [[F.tolist() for F in folds] for folds in self._fold_F],
+            "rounds": self._n_rounds,
+            "fold_F": [
+                [number, [F.tolist() for F in folds]] for number, folds in self._fold_F.items()
+            ],
         }
 
     def restore(self, stored: Mapping[str, Any]) -> None:
         """Go back to what `as_dict` returned."""
         self.kept_round, self._means = stored["kept_round"], list(stored["means"])
-        self._fold_F = [
-            [np.array(F, dtype=np.float32) for F in folds] for folds in stored["fold_F"]
-        ]
+        self._n_rounds = stored["rounds"]
+        self._fold_F = {
+            number: [np.array(F, dtype=np.float32) for F in folds]
+            for number, folds in stored["fold_F"]
+        }
 
     def temperature(self, without: int | None = None) -> float:
-        """Return at which temperature the last models suit the seeds; without those of one fold."""
-        F, codes = self._hidden(len(self._fold_F) - 1, without)
+        """Return at which temperature the last models suit the seeds; without those of one fold.
+
+        1 if no other fold is left.
+        """
+        if len(self.hidden) == 1 and without is not None:
+            return 1.0
+        F, codes = self._hidden(self._last, without)
         return fit_temperature(F, codes, TEMPERATURE_SPREAD)
 
     def _hidden(

@@ -17,6 +17,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 from dask import delayed
 from dask.delayed import Delayed
 
@@ -39,6 +40,7 @@ FIT_BYTES = 256 * 2**20
 """Features of the rows that one fit takes, unless told otherwise: it must not depend on the
 cluster, because the answer would."""
 FEWEST_FIT_ROWS = 20_000
+SPARSE_ENTRIES = 128
 POOL_ROWS = 50_000
 MAX_SURVEYS = 40
 SCORE, ASSIGN, FIT = "score", "assign", "fit"
@@ -181,7 +183,7 @@ def run_rounds(
         answer is that of the last round.
     max_fit_rows
         Rows that a fit may take: the seeds, and of the others a pseudo-random choice. Default: as
-        many as fill 256 MiB.
+        many as fill 256 MiB, and 20,000 at least.
     pool_rows
         Tracks of folds see the seeds and at most about so many of the others, in one block.
     execution
@@ -205,9 +207,10 @@ def run_rounds(
 
     Notes
     -----
-    A round costs 5 B + L tasks for B blocks and L learners, for each track; each block is read
-    twice. Only histograms, counts and the distributions of hidden seeds come to the client, however
-    many the rows. A worker that fits holds `max_fit_rows` rows twice.
+    A round costs (4 + L) B + L tasks for B blocks and L learners, and B more for each further
+    survey; a fold's track, which has one block, 5 + 2 L. Each block is read twice. Only
+    histograms, counts and the distributions of hidden seeds come to the client, however many the
+    rows. A worker that fits holds `max_fit_rows` rows twice.
     """
     execution = execution or Execution()
     rounds = _Rounds(
@@ -335,13 +338,14 @@ class _Rounds:
         assert run.selection is not None
         counts = self.tracks[0].state.counts
         assert counts is not None
-        if counts.changed or self.method.soft or not run.models:
+        if counts.changed or self.method.soft:
             self._fit(run)
+            if self.patience is None or self.loss.kept_round == run.round:
+                run.kept_assigned, run.kept_models = run.assigned[0], run.models[0]
         else:
-            # The same labels would give the same models again.
+            # The same labels are learned from already, and the rounds end here: what is kept stays,
+            # also after a resume, where there are no other models.
             self.loss.repeat()
-        if self.patience is None or self.loss.kept_round == run.round:
-            run.kept_assigned, run.kept_models = run.assigned[0], run.models[0]
         record = self._record(run, run.selection, counts)
         run.records.append(record)
         run.selection = None
@@ -537,6 +541,11 @@ class _Rounds:
 
 
 def _default_fit_rows(views: Mapping[str, da.Array]) -> int:
-    """Return how many rows fill `FIT_BYTES`; sparse rows are taken to hold 128 numbers."""
-    width = sum(min(view.shape[1], 256) for view in views.values())
-    return max(FIT_BYTES // (4 * max(width, 1)), FEWEST_FIT_ROWS)
+    """Return how many rows fill `FIT_BYTES`; sparse rows are taken to hold 128 entries."""
+    row_bytes = sum(
+        8 * min(view.shape[1], SPARSE_ENTRIES)
+        if sp.issparse(view._meta)
+        else view.dtype.itemsize * view.shape[1]
+        for view in views.values()
+    )
+    return max(FIT_BYTES // max(row_bytes, 1), FEWEST_FIT_ROWS)
