@@ -29,7 +29,7 @@ class RoundRecord:
         Self-labelling, for each class: rows that got a label of it in this round, and rows that had
         one and have it no more. None: no round of self-labelling.
     thresholds
-        The least confidence with which a row is labelled, for each class.
+        The least confidence with which a row is labelled, for each class; None if no row of it is.
     hidden_accuracy, hidden_loss
         Share of hidden seeds that models without them name right, and the mean negative logarithm
         of what they give the true class; None without hidden seeds.
@@ -44,7 +44,7 @@ class RoundRecord:
     seconds: float
     labeled: tuple[int, ...] | None = None
     taken_back: tuple[int, ...] | None = None
-    thresholds: tuple[float, ...] | None = None
+    thresholds: tuple[float | None, ...] | None = None
     hidden_accuracy: float | None = None
     hidden_loss: float | None = None
     notes: Mapping[str, Any] | None = None

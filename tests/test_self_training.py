@@ -278,3 +278,25 @@ def test_what_hidden_seeds_were_called_is_kept_for_three_rounds_only() -> None:
         np.testing.assert_array_equal(again.fold_F(number)[0], F)
     assert again.accuracy == 0.0
     assert again.baseline_accuracy == 1.0
+
+
+def test_a_class_without_sure_rows_is_told_in_plain_json() -> None:
+    # Class 9 has no row above the threshold, and class 0 more than its share.
+    X, y = digits()
+    X, y = X.copy(), y.copy()
+    X[y == 9] = X[y == 8] + 1e-3
+    shares = {**dict.fromkeys(range(10), 1.0), 0: 0.01}
+    stored = []
+
+    def checkpoint(iteration: int, state: Any, meta: dict[str, Any]) -> Any:
+        stored.append(json.dumps(meta, allow_nan=False))
+        return iteration, state, json.loads(stored[-1])
+
+    settings = {"class_shares": shares, "threshold": 0.6, "max_iter": 1}
+    found = run(X, y, REGRESSION, 2, Execution(), checkpoint=checkpoint, **settings)
+    thresholds = found.records[0].thresholds
+    assert thresholds is not None
+    assert thresholds[9] is None
+    assert min(one for one in thresholds if one is not None) == 0.6
+    assert thresholds[0] > 0.6
+    assert json.loads(stored[0])["selection"]["thresholds"] == list(thresholds)

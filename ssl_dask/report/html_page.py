@@ -306,12 +306,12 @@ def _rounds(report: RunReport) -> dict[str, Any] | None:
     }
 
 
-def _range_of(values: Sequence[float]) -> str:
-    """Return the least and the largest of the thresholds that are finite."""
-    finite = [value for value in values if np.isfinite(value)]
-    if not finite:
+def _range_of(values: Sequence[float | None]) -> str:
+    """Return the least and the largest of the thresholds that there are."""
+    known = [value for value in values if value is not None]
+    if not known:
         return "–"
-    low, high = min(finite), max(finite)
+    low, high = min(known), max(known)
     return f"{low:.3f}" if low == high else f"{low:.3f} to {high:.3f}"
 
 

@@ -43,10 +43,10 @@ class Cut:
     last_row: int
 
     @property
-    def confidence(self) -> float:
-        """The least confidence that is taken; infinite if none is."""
+    def confidence(self) -> float | None:
+        """The least confidence that is taken; None if no row is."""
         if self.key < 0:
-            return np.inf
+            return None
         return confidence_of_key(np.uint64(self.key)) if self.key < ALL_KEYS else 0.0
 
 

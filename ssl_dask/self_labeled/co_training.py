@@ -220,8 +220,13 @@ class CoTraining(RoundMethod):
         share = agreed / max(rows, 1)
         notes = {"agreement": share, "disagreement": 1.0 - share}
         by_class = zip(best.cuts[: self.n_classes], best.cuts[self.n_classes :], strict=True)
-        thresholds = tuple(min(a.confidence, b.confidence) for a, b in by_class)
+        thresholds = tuple(self._least(a.confidence, b.confidence) for a, b in by_class)
         return CoSelection(state.round, thresholds, notes, best.cuts)
+
+    def _least(self, *taken: float | None) -> float | None:
+        """Return the least confidence with which one of the learners labels; None if none does."""
+        found = [one for one in taken if one is not None]
+        return max(min(found), self.threshold) if found else None
 
     def assign(
         self, scores: CoScores, assignment: Assignment, selection: Selection

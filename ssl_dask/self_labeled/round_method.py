@@ -327,13 +327,14 @@ class Selection:
     round
         Number of the round.
     thresholds
-        For the record, by class: the least confidence that is taken; empty where there is none.
+        For the record, by class: the least confidence that is taken, None if no row is; empty where
+        confidences do not choose.
     notes
         For the record: numbers and words by name.
     """
 
     round: int
-    thresholds: tuple[float, ...] = ()
+    thresholds: tuple[float | None, ...] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 

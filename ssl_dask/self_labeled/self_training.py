@@ -290,7 +290,9 @@ class SelfTraining(RoundMethod):
         return state.counts.total[0] - state.class_seeds
 
     def _cut(self, best: BestRows, by_class: bool, state: TrackState) -> SelfSelection:
-        least = [cut.confidence for cut in best.cuts]
+        floor = self.threshold if self.criterion == "threshold" else 0.0
+        found = [cut.confidence for cut in best.cuts]
+        least = [None if one is None else max(one, floor) for one in found]
         thresholds = tuple(least if by_class else least * self.n_classes)
         weights = self._weights(state)
         return SelfSelection(state.round, thresholds, cuts=best.cuts, weights=weights)
