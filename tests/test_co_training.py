@@ -127,6 +127,11 @@ def test_views_that_err_together_are_told() -> None:
     assert any("depend on each other" in note for note in found.notes)
     apart = co_training(views_of(X, 2, COLUMNS), labels, learner=BAYES, hidden=hidden)
     assert not any("depend on each other" in note for note in apart.notes)
+    columns = list(range(8))
+    with pytest.warns(UserWarning, match="depend on each other"):
+        CoTrainingClassifier("gaussian_nb", view_columns=[columns, columns], n_folds=3).fit(
+            X, seeds
+        )
 
 
 def test_the_estimator_takes_columns_of_views() -> None:

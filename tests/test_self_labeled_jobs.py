@@ -42,6 +42,7 @@ def test_a_job_labels_in_rounds_and_tells_of_them(
     method = result.report.method
     assert next(sum(one.labeled or ()) for one in method.rounds) == 60
     assert method.self_labeled is not None
+    assert method.converged is None
     assert method.self_labeled.kept_round == 3
     assert 0.3 < (method.self_labeled.baseline_accuracy or 0.0) <= 1.0
     assert set(result.report.decision.sources) == {"seed", "self_trained"}

@@ -17,9 +17,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from ssl_dask.execution import Execution
+from ssl_dask.kernels.temperature import fit_temperature
 from ssl_dask.labels import Labels
-from ssl_dask.self_labeled import SelfLabeled, self_training
-from ssl_dask.self_labeled.hidden_loss import HiddenLoss
+from ssl_dask.self_labeled import SelfLabeled, SelfTrainingSpec, self_training
+from ssl_dask.self_labeled.hidden_loss import TEMPERATURE_SPREAD, HiddenLoss
 from ssl_dask.self_labeled.learners import Learner
 from ssl_dask.self_labeled.rounds import _default_fit_rows
 from tests.oracles.self_training_rounds import rounds_of_sklearn
@@ -300,3 +301,78 @@ def test_a_class_without_sure_rows_is_told_in_plain_json() -> None:
     assert min(one for one in thresholds if one is not None) == 0.6
     assert thresholds[0] > 0.6
     assert json.loads(stored[0])["selection"]["thresholds"] == list(thresholds)
+
+
+def test_what_a_criterion_does_not_look_at_is_refused() -> None:
+    X, y = digits()
+    with pytest.raises(ValueError, match="k_best takes the surest rows of any class"):
+        run(X, y, REGRESSION, 1, Execution(), criterion="k_best", class_shares="seeds")
+    with pytest.raises(ValueError, match="k_best takes the surest rows of any class"):
+        SelfTrainingSpec(criterion="k_best", class_shares={0: 0.5, 1: 0.5})
+    assert SelfTrainingSpec(criterion="k_best").class_shares == "baseline"
+
+
+@pytest.mark.parametrize(
+    "shares", [dict.fromkeys(range(9), 0.1), {**dict.fromkeys(range(9), 0.1), True: 0.1}]
+)
+def test_shares_must_be_of_all_classes(shares: dict[Any, float]) -> None:
+    X, y = digits()
+    with pytest.raises(ValueError, match="for each of the 10 classes"):
+        run(X, y, REGRESSION, 1, Execution(), class_shares=shares)
+
+
+def test_confidences_are_calibrated_on_hidden_seeds_or_that_is_told() -> None:
+    X, y = digits(6)
+    n_seeds = int((y >= 0).sum())
+    hidden = [np.arange(n_seeds) % 3 == fold for fold in range(3)]
+    settings = {"threshold": 0.8, "max_iter": 1}
+    plain = run(X, y, REGRESSION, 2, Execution(), hidden=hidden, **settings)
+    warm = run(X, y, REGRESSION, 2, Execution(), hidden=hidden, calibrate=True, **settings)
+    assert warm.notes == ()
+    # Hidden seeds are told better than this weak learner thinks: more rows are sure.
+    known = y >= 0
+    p = REGRESSION.fit(X[known], y[known]).predict_proba(X)
+    T = fit_temperature(
+        np.concatenate(plain.baseline_fold_F),
+        np.concatenate([y[known][mask] for mask in hidden]).astype(np.int32),
+        TEMPERATURE_SPREAD,
+    )
+    assert T < 0.9
+    powers = p ** (1 / T)
+    sure = (powers / powers.sum(axis=1, keepdims=True)).max(axis=1) > 0.8
+    np.testing.assert_array_equal((fetched(warm, Execution())["labels"] >= 0) | known, sure | known)
+    assert sure.sum() > (fetched(plain, Execution())["labels"] >= 0).sum() + 20
+    alone = run(X, y, REGRESSION, 2, Execution(), calibrate=True, **settings)
+    assert any("not calibrated" in note for note in alone.notes)
+
+
+def test_a_pseudo_label_weighs_no_more_than_it_may() -> None:
+    X, y = digits()
+    settings = {"threshold": 0.6, "max_iter": 1}
+    found = run(X, y, REGRESSION, 2, Execution(), weight=0.25, **settings)
+    parts = [one.compute(scheduler="sync").assignment for one in found.assignment]
+    weights = np.concatenate([part.weights for part in parts])[:, 0]
+    given = fetched(found, Execution())
+    assert set(weights[given["rounds"] > 0].tolist()) == {0.25}
+    assert set(weights[given["rounds"] == 0].tolist()) == {1.0}
+    known = given["labels"] >= 0
+    theirs = REGRESSION.fit(X[known], given["labels"][known], weights[known]).predict_proba(X)
+    np.testing.assert_allclose(given["F"], theirs, atol=1e-5)
+
+
+def test_rounds_end_when_hidden_seeds_are_told_no_better() -> None:
+    X, y = digits(8)
+    labels = Labels.from_codes(y, np.arange(10))
+    hidden = [np.arange(labels.n_seeds) % 4 == fold for fold in range(4)]
+    view = {"X": da.from_array(X, chunks=(200, -1))}
+    settings = {"criterion": "k_best", "k_best": 30, "hidden": hidden, "mass": None}
+    found = self_training(view, labels, patience=2, max_iter=30, **settings)
+    assert found.reason == "hidden_loss"
+    losses = [found.baseline_loss, *(record.hidden_loss for record in found.records)]
+    assert found.kept_round == int(np.argmin(losses)) == found.n_iter - 2
+    assert found.kept_round > 0
+    short = self_training(view, labels, patience=None, max_iter=found.kept_round, **settings)
+    np.testing.assert_array_equal(found.F.compute(), short.F.compute())
+    last = self_training(view, labels, patience=None, max_iter=found.n_iter, **settings)
+    assert last.kept_round == found.n_iter
+    assert (last.F.compute() != found.F.compute()).any()

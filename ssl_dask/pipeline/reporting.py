@@ -95,11 +95,13 @@ def build_report(
     score = merge_scores(result.score for result in results)
     used = inferred.answered_by or spec.method
     parameters = used.model_dump()
+    # Rounds of self-labelling have nothing to converge to.
+    rounds = inferred.self_labeled is not None
     method = MethodSummary(
         name=parameters.pop("name"),
         parameters=parameters,
         asked_for=None if inferred.answered_by is None else spec.method.name,
-        converged=inferred.converged if inferred.records else None,
+        converged=inferred.converged if inferred.records and not rounds else None,
         stopped=STOP_WORDS[inferred.stop_reason],
         rounds=tuple(inferred.records),
         self_labeled=inferred.self_labeled,

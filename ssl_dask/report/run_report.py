@@ -79,7 +79,8 @@ class SelfLabeledSummary(ReportPart):
 class MethodSummary(ReportPart):
     """How labels were inferred.
 
-    `converged` is None for methods without rounds; `stopped` says in words why it ended.
+    `converged` is None for methods that solve nothing in steps; `stopped` says in words why it
+    ended.
     `asked_for`: the job's method, where its classes collapsed and this one labelled in its place.
     `self_labeled`: None for methods of other families.
     """

@@ -247,8 +247,8 @@ class Learner:
             weights = piece.weights.astype(np.float64)
             if not has_fit_parameter(model, "sample_weight"):
                 raise QualityError(
-                    f"{self.name} takes no weights, and the labels have some below 1",
-                    hint="method.weight: 1, or another learner",
+                    f"{self.name} takes no weights, and the rows have some that are not 1",
+                    hint="another learner; in self-training method.weight: 1 and method.mass: null",
                 )
         with one_thread(), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
@@ -67,6 +68,11 @@ class RoundClassifier(ClassifierMixin, BaseEstimator):
             A parameter, `X`, `y` or `sample_weight` is not usable; no row is labelled.
         QualityError
             The classifier cannot be fitted on the labels there are.
+
+        Warns
+        -----
+        UserWarning
+            What a person should know of the rounds, such as views that err together.
         """
         if y is None:
             raise ValueError(
@@ -93,6 +99,8 @@ class RoundClassifier(ClassifierMixin, BaseEstimator):
             execution=execution,
         )
         self._keep(found, labels, X, execution)
+        for note in found.notes:
+            warnings.warn(note, UserWarning, stacklevel=2)
         return self
 
     def predict_proba(self, X: Any) -> Any:

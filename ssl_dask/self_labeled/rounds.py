@@ -116,11 +116,6 @@ class SelfLabeled:
         )
         return whole[:, 0], whole[:, 1]
 
-    @property
-    def converged(self) -> bool:
-        """Whether the rounds ended by themselves."""
-        return self.reason != "max_iter"
-
 
 @dataclass
 class _Run:

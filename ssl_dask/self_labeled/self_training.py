@@ -11,7 +11,7 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 from distributed import Client
-from pydantic import Field
+from pydantic import Field, model_validator
 from sklearn.utils import Tags
 
 from ssl_dask.execution import Execution
@@ -40,6 +40,10 @@ UNITS = 2**30
 """Probabilities are summed as integers of this unit, whose sum has no order."""
 MOMENTUM = 0.5
 """Of what was known of the confidences before, in adaptive thresholds."""
+NOT_CALIBRATED = (
+    "Confidences are not calibrated, because no seed could be hidden: label two rows or more of"
+    " each class, or take calibrate: false."
+)
 
 
 class SelfTrainingSpec(SpecModel):
@@ -65,9 +69,11 @@ class SelfTrainingSpec(SpecModel):
     would drown the seeds; null: no limit."""
     class_shares: Literal["none", "baseline", "seeds"] | dict[bool | int | str, float] = "baseline"
     """How the mass is shared out, and how many rows a class may have at most: as the model of the
-    seeds alone sees the classes, as the seeds, as given, or none: as they come."""
+    seeds alone sees the classes, as the seeds, as given, or none: as they come. With k_best rows
+    come as they come."""
     calibrate: bool = False
-    """Whether confidences are made as sure as they are right, on hidden seeds."""
+    """Whether confidences are made as sure as they are right, on hidden seeds; told where there are
+    none."""
     max_iter: Annotated[int, Field(ge=1)] | None = 10
     """Most rounds; null: no limit."""
     patience: Annotated[int, Field(ge=1)] | None = 3
@@ -75,6 +81,11 @@ class SelfTrainingSpec(SpecModel):
     that of the best, or of the seeds alone; null: the last round answers."""
     random_state: Annotated[int, Field(ge=0)] = 0
     """Of learners that are random."""
+
+    @model_validator(mode="after")
+    def _shares_are_used(self) -> SelfTrainingSpec:
+        _check_shares(self.criterion, self.class_shares)
+        return self
 
 
 @dataclass(frozen=True)
@@ -405,7 +416,7 @@ def self_training(
     Raises
     ------
     ValueError
-        `class_shares` names other classes than the seeds'.
+        `class_shares` names other classes than the seeds', or is given beside k_best.
     QualityError
         The learner cannot be fitted on the labels there are.
 
@@ -421,6 +432,7 @@ def self_training(
     eq. 5 to 8 (adaptive). C. Wei et al.: CReST: A Class-Rebalancing Self-Training Framework for
     Imbalanced Semi-Supervised Learning, CVPR 2021 (shares of the classes).
     """
+    _check_shares(criterion, class_shares)
     if not isinstance(learner, Learner):
         learner = learner_of(learner or LearnerSpec(), trusted)
     method = SelfTraining(
@@ -435,7 +447,7 @@ def self_training(
         mass=mass,
         calibrate=calibrate,
     )
-    return run_rounds(
+    found = run_rounds(
         method,
         views,
         labels,
@@ -449,6 +461,18 @@ def self_training(
         checkpoint=checkpoint,
         resume=resume,
     )
+    if calibrate and not len(hidden):
+        return replace(found, notes=(*found.notes, NOT_CALIBRATED))
+    return found
+
+
+def _check_shares(criterion: str, class_shares: str | Mapping[Any, float]) -> None:
+    """Raise ValueError if shares are asked for that the criterion does not look at."""
+    if criterion == "k_best" and class_shares not in ("none", "baseline"):
+        raise ValueError(
+            "class_shares: k_best takes the surest rows of any class; take criterion threshold or"
+            " adaptive for shares, or leave class_shares out"
+        )
 
 
 def _given_shares(
