@@ -412,7 +412,7 @@ class _Rounds:
     def _record(self, run: _Run, selection: Selection, counts: RoundCounts) -> RoundRecord:
         mass = counts.total.sum(axis=0) / (len(counts.total) * max(counts.rows, 1))
         notes = dict(selection.notes)
-        if counts.total.sum(axis=1).max() > self.max_fit_rows:
+        if not self.method.sums and counts.total.sum(axis=1).max() > self.max_fit_rows:
             notes["most_rows_fitted"] = self.max_fit_rows
         return RoundRecord(
             iteration=run.round,
