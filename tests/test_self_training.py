@@ -22,7 +22,8 @@ from ssl_dask.labels import Labels
 from ssl_dask.self_labeled import SelfLabeled, SelfTrainingSpec, self_training
 from ssl_dask.self_labeled.hidden_loss import TEMPERATURE_SPREAD, HiddenLoss
 from ssl_dask.self_labeled.learners import Learner
-from ssl_dask.self_labeled.rounds import _default_fit_rows
+from ssl_dask.self_labeled.rounds import _default_fit_rows, run_rounds
+from ssl_dask.self_labeled.self_training import SelfTraining
 from tests.oracles.self_training_rounds import rounds_of_sklearn
 
 REGRESSION = LogisticRegression(max_iter=2000)
@@ -305,6 +306,8 @@ def test_a_class_without_sure_rows_is_told_in_plain_json() -> None:
 
 def test_what_a_criterion_does_not_look_at_is_refused() -> None:
     X, y = digits()
+    with pytest.raises(ValueError, match="one of threshold, adaptive, k_best"):
+        run(X, y, REGRESSION, 1, Execution(), criterion="best")
     with pytest.raises(ValueError, match="k_best takes the surest rows of any class"):
         run(X, y, REGRESSION, 1, Execution(), criterion="k_best", class_shares="seeds")
     with pytest.raises(ValueError, match="k_best takes the surest rows of any class"):
@@ -376,3 +379,41 @@ def test_rounds_end_when_hidden_seeds_are_told_no_better() -> None:
     last = self_training(view, labels, patience=None, max_iter=found.n_iter, **settings)
     assert last.kept_round == found.n_iter
     assert (last.F.compute() != found.F.compute()).any()
+
+
+def test_a_fit_takes_no_more_rows_than_it_may() -> None:
+    X, y = digits()
+    labels = Labels.from_codes(y, np.arange(10))
+    hidden = [np.arange(40) % 4 == fold for fold in range(4)]
+    sizes: list[int] = []
+
+    class Counted(Learner):
+        def fit(self, pieces: Any, n_classes: int, key: tuple[int, ...]) -> Any:
+            rows = np.concatenate([piece.rows for piece in pieces])
+            if key[1] == 0:
+                sizes.append(len(rows))
+                assert np.isin(labels.rows, rows).all()
+            return super().fit(pieces, n_classes, key)
+
+    one = Learner.of_estimator(REGRESSION)
+    method = SelfTraining(
+        Counted("", {}, one.scoring, one.name, REGRESSION), 10, "none", threshold=0.3
+    )
+    answers = []
+    for chunks in (500, 90):
+        found = run_rounds(
+            method,
+            {"X": da.from_array(X, chunks=(chunks, -1))},
+            labels,
+            hidden=hidden,
+            max_iter=2,
+            max_fit_rows=150,
+            pool_rows=100,
+        )
+        answers.append((found.F.compute(), np.concatenate(found.fold_F)))
+        assert (found.records[-1].notes or {})["most_rows_fitted"] == 150
+        assert sum(found.records[0].labeled or ()) > 300
+    assert sizes[0] == 40
+    assert all(100 < size < 230 for size in sizes[1:3])
+    for ours, theirs in zip(*answers, strict=True):
+        np.testing.assert_array_equal(ours, theirs)

@@ -318,8 +318,7 @@ class MultiView(RoundMethod):
             notes = state.memory["notes"]
         if not best.found:
             return ViewQuery(best, notes)
-        # A class of which no row is taken has no least confidence; JSON knows no infinity.
-        thresholds = tuple(min(cut.confidence, 1.0) for cut in best.cuts)
+        thresholds = tuple(cut.confidence for cut in best.cuts)
         return ViewSelection(state.round, thresholds, notes, best.cuts)
 
     def assign(

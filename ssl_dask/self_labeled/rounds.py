@@ -189,7 +189,7 @@ def run_rounds(
         answer is that of the last round.
     max_fit_rows
         Rows that a fit may take: the seeds, and of the others a pseudo-random choice. Default: as
-        many as fill 256 MiB, and 20,000 at least.
+        many as fill 256 MiB, and 20,000 at least. Rounds with more labels note it.
     pool_rows
         Tracks of folds see the seeds and at most about so many of the others, in one block.
     execution
@@ -422,6 +422,9 @@ class _Rounds:
 
     def _record(self, run: _Run, selection: Selection, counts: RoundCounts) -> RoundRecord:
         mass = counts.total.sum(axis=0) / (len(counts.total) * max(counts.rows, 1))
+        notes = dict(selection.notes)
+        if not self.method.sums and counts.total.sum(axis=1).max() > self.max_fit_rows:
+            notes["most_rows_fitted"] = self.max_fit_rows
         return RoundRecord(
             iteration=run.round,
             labels_changed=counts.changed,
@@ -433,7 +436,7 @@ class _Rounds:
             thresholds=selection.thresholds or None,
             hidden_accuracy=self.loss.accuracy,
             hidden_loss=self.loss.mean,
-            notes=dict(selection.notes) or None,
+            notes=notes or None,
         )
 
     def _persist(self, groups: Sequence[Sequence[Delayed]], what: str) -> list[list[Delayed]]:

@@ -37,6 +37,7 @@ from ssl_dask.spec_model import SpecModel, checked_shares
 
 UNITS = 2**30
 """Probabilities are summed as integers of this unit, whose sum has no order."""
+CRITERIA = ("threshold", "adaptive", "k_best")
 MOMENTUM = 0.5
 """Of what was known of the confidences before, in adaptive thresholds."""
 NOT_CALIBRATED = (
@@ -421,7 +422,8 @@ def self_training(
     Raises
     ------
     ValueError
-        `class_shares` names other classes than the seeds', or is given beside k_best.
+        `criterion` is unknown; `class_shares` names other classes than the seeds', or is given
+        beside k_best.
     QualityError
         The learner cannot be fitted on the labels there are.
 
@@ -437,6 +439,8 @@ def self_training(
     eq. 5 to 8 (adaptive). C. Wei et al.: CReST: A Class-Rebalancing Self-Training Framework for
     Imbalanced Semi-Supervised Learning, CVPR 2021 (shares of the classes).
     """
+    if criterion not in CRITERIA:
+        raise ValueError(f"criterion={criterion!r}: it must be one of {', '.join(CRITERIA)}")
     _check_shares(criterion, class_shares)
     if not isinstance(learner, Learner):
         learner = learner_of(learner or LearnerSpec(), trusted)
