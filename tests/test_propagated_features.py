@@ -10,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 from distributed import Client
 
+from ssl_dask.console import Silent
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
@@ -21,6 +22,8 @@ from ssl_dask.pipeline import run_job
 from ssl_dask.pipeline.feature_inference import infer_on_propagated_features
 from ssl_dask.propagation import propagated_features
 from ssl_dask.propagation.propagated_features import PropagatedFeaturesSpec
+from ssl_dask.storage.checkpoint import Checkpoints
+from ssl_dask.storage.manifest import fingerprint
 from tests.made_job import assert_useful, made_job, write_rows
 from tests.test_graph_jobs import rows_that_share, some_edges
 from tests.test_node_sources import cut
@@ -97,7 +100,7 @@ def test_impossible_features_are_refused() -> None:
 
 
 @pytest.mark.parametrize("alike", [True, False])
-def test_hidden_seeds_choose_the_hops(alike: bool) -> None:
+def test_hidden_seeds_choose_the_hops(alike: bool, tmp_path: Path) -> None:
     """Rows in pairs of classes: alike neighbours are averaged; unlike ones must be told apart."""
     random = np.random.default_rng(0)
     n = 600
@@ -111,7 +114,14 @@ def test_hidden_seeds_choose_the_hops(alike: bool) -> None:
     labels = Labels.from_codes(codes, np.arange(2))
     folds = hide_seeds(labels, 5, 0)
     found = infer_on_propagated_features(
-        PropagatedFeaturesSpec(n_hops=1), graph, da.from_array(X), labels, folds, Execution()
+        PropagatedFeaturesSpec(n_hops=1),
+        graph,
+        da.from_array(X),
+        labels,
+        folds,
+        Execution(),
+        Checkpoints(tmp_path, fingerprint({}), report=pytest.fail),
+        Silent(),
     )
     wanted = "features after the last hop" if alike else "features after each hop"
     assert any(wanted in note for note in found.graph["notes"])

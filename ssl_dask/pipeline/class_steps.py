@@ -174,12 +174,22 @@ def _infer(context: RunContext, folds: HiddenSeeds) -> tuple[Inferred, RowPicks]
     if spec.method.name == "correct_and_smooth":
         clock.stage("propagation")
         corrected = infer_corrected(
-            spec.method, graph, X, picks.seeds, labels, folds, execution, clock
+            spec.method,
+            graph,
+            X,
+            picks.seeds,
+            labels,
+            folds,
+            execution,
+            context.checkpoints,
+            clock,
         )
         return corrected, picks.with_features(X)
     if spec.method.name == "propagated_features":
         clock.stage("propagation")
-        carried = infer_on_propagated_features(spec.method, graph, X, labels, folds, execution)
+        carried = infer_on_propagated_features(
+            spec.method, graph, X, labels, folds, execution, context.checkpoints, clock
+        )
         return carried, picks.with_features(X)
     inferred = infer_on_graph(
         spec,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import dask.array as da
@@ -20,6 +21,7 @@ from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.inference import Inferred, infer_supervised, reported_graph
+from ssl_dask.pipeline.propagation_run import until_kept
 from ssl_dask.pipeline.row_picks import fetch_rows
 from ssl_dask.propagation.anchor_graph import AnchorGraphSpec, anchor_graph, score_rows
 from ssl_dask.propagation.correct_and_smooth import CorrectAndSmoothSpec, correct_and_smooth
@@ -27,6 +29,7 @@ from ssl_dask.propagation.propagated_features import (
     PropagatedFeaturesSpec,
     propagated_features,
 )
+from ssl_dask.storage.checkpoint import Checkpoints
 
 PENALTIES = (1.0, 100.0)
 """Inverse strengths that are tried where the job leaves C open: for few and for many seeds."""
@@ -74,6 +77,7 @@ def infer_corrected(
     labels: Labels,
     folds: HiddenSeeds,
     execution: Execution,
+    checkpoints: Checkpoints,
     listener: RunListener,
 ) -> Inferred:
     """Fit logistic regression on the seeds, correct it where it errs on them, and smooth it.
@@ -104,7 +108,8 @@ def infer_corrected(
             inner = fit_supervised(X_seeds[seen], labels.codes[seen], labels.n_classes, classifier)
             unseen[other] = inner.predict_proba(X_seeds[other])
         at_seeds.append(unseen)
-    found = correct_and_smooth(
+    find = partial(
+        correct_and_smooth,
         graph,
         labels,
         rows,
@@ -113,6 +118,13 @@ def infer_corrected(
         hidden=hidden,
         execution=execution,
         on_round=listener.round,
+    )
+    found = until_kept(
+        find,
+        lambda found, keep: replace(found, F=keep(found.F)),
+        execution,
+        checkpoints,
+        listener,
     )
     hidden_F = np.zeros((labels.n_seeds, labels.n_classes), dtype=np.float32)
     for mask, fold_rows in zip(hidden, found.fold_F, strict=True):
@@ -138,6 +150,8 @@ def infer_on_propagated_features(
     labels: Labels,
     folds: HiddenSeeds,
     execution: Execution,
+    checkpoints: Checkpoints,
+    listener: RunListener,
 ) -> Inferred:
     """Carry the features along the edges and fit logistic regression on the seeds.
 
@@ -155,7 +169,8 @@ def infer_on_propagated_features(
     began = time.perf_counter()
     summary = reported_graph(graph, execution)
     diagnosed = time.perf_counter()
-    carried = propagated_features(
+    find = partial(
+        propagated_features,
         graph,
         X,
         n_hops=spec.n_hops,
@@ -163,6 +178,7 @@ def infer_on_propagated_features(
         unit_rows=spec.unit_rows,
         execution=execution,
     )
+    carried = until_kept(find, lambda found, keep: keep(found), execution, checkpoints, listener)
     at_seeds = fetch_rows(carried, labels.rows, execution)
     inferred, note = _by_hidden_seeds(spec, carried, at_seeds, X.shape[1], labels, folds)
     summary["notes"] = [*summary.get("notes", []), note]

@@ -223,13 +223,42 @@ def run_until_kept(
     answer
         The field of what `run` returns that is a Dask array of the rows.
     """
+    return until_kept(
+        lambda: run(resume=load_state(state, checkpoints, execution, listener)),
+        lambda found, keep: replace(found, **{answer: keep(getattr(found, answer))}),
+        execution,
+        checkpoints,
+        listener,
+    )
+
+
+def until_kept(
+    find: Callable[[], Found],
+    kept: Callable[[Found, Callable[[da.Array], da.Array]], Found],
+    execution: Execution,
+    checkpoints: Checkpoints,
+    listener: RunListener,
+) -> Found:
+    """Return what `find` returns, its rows written to files where they were found on workers.
+
+    Parameters
+    ----------
+    find
+        Called again where a worker was lost before all was written.
+    kept
+        Called as `kept(found, keep)`; returns `found` with its rows as `keep` returns them.
+
+    Raises
+    ------
+    WorkersChangedError
+        Workers were lost again and again.
+    """
     for attempt in itertools.count(1):
-        found = run(resume=load_state(state, checkpoints, execution, listener))
+        found = find()
         if execution.client is None:
             return found
         try:
-            kept = _kept_rows(getattr(found, answer), execution, checkpoints, listener)
-            return replace(found, **{answer: kept})
+            return kept(found, lambda rows: _kept_rows(rows, execution, checkpoints, listener))
         except WorkersChangedError:
             listener.event("worker_lost", level="warning", name=RESULT_CHECKPOINT)
             if attempt == MAX_ATTEMPTS:

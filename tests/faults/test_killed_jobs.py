@@ -184,6 +184,27 @@ def test_a_killed_worker_changes_nothing(
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("method", ["correct_and_smooth", "propagated_features"])
+def test_scores_that_a_killed_worker_held_are_found_again(
+    method: str,
+    rows: Path,
+    tmp_path: Path,
+    cluster_client: Client,
+    losing_client: Client,
+) -> None:
+    """A worker that is lost after the propagation, before rows are labelled, has taken its own."""
+    one = {"name": method} | ({"n_hops": 2} if method == "propagated_features" else {})
+    whole = made_job(rows, tmp_path / "whole") | {"method": one}
+    undisturbed = run_job(whole, client=cluster_client)
+    heard = KillsAWorker(losing_client, "evaluation")
+    job = made_job(rows, tmp_path / "out") | {"method": one}
+    job["input"]["block_rows"] = 40
+    result = run_job(job, client=losing_client, listener=heard)
+    assert len(heard.killed) == 1
+    assert answer(result.path) == answer(undisturbed.path)
+
+
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("step", ["propagation", "decision"])
 def test_a_killed_worker_changes_no_number(
     step: str,
