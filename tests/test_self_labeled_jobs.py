@@ -61,7 +61,7 @@ def test_what_hidden_seeds_speak_against_is_not_taken(
     rows: Path, tmp_path: Path, cluster_client: Client
 ) -> None:
     # A threshold that no row passes: nothing is learned, and the seeds alone answer.
-    job = rounds_job(rows, tmp_path / "out", criterion="threshold", threshold=0.999)
+    job = rounds_job(rows, tmp_path / "out", criterion="threshold", threshold=0.999, k_best=10)
     result = run_job(job, client=cluster_client)
     assert set(result.report.decision.sources) == {"seed", "supervised"}
     assert any("seeds alone" in text for text in result.report.warnings)
