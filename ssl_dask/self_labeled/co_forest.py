@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Unpack
 
 import dask.array as da
@@ -21,7 +21,6 @@ from ssl_dask.kernels.radix_selection import (
     digit_histograms,
     first_boundary,
     is_below,
-    narrowed,
 )
 from ssl_dask.kernels.row_keys import row_keys
 from ssl_dask.labels import UNLABELLED, Labels
@@ -48,6 +47,7 @@ from ssl_dask.self_labeled.round_method import (
     TrackState,
 )
 from ssl_dask.self_labeled.rounds import RunKeywords, SelfLabeled, run_rounds
+from ssl_dask.self_labeled.sample_search import SampleHistograms, SampleQuery, SampleSelection
 
 FIRST_ERROR = 0.5
 FIRST_SHARE, FIRST_MOST = 10, 100
@@ -108,67 +108,6 @@ class OutOfBagErrors:
         """Return the share of errors of the others of a tree; 1 if nothing can be judged."""
         judged = int(self.judged[tree])
         return int(self.wrong[tree]) / judged if judged else 1.0
-
-
-@dataclass(frozen=True)
-class ForestQuery(Query):
-    """Searches the random sample that each tree may learn from.
-
-    Parameters
-    ----------
-    track, round
-        Parts of the key of randomness.
-    errors
-        Of the other trees, for each tree.
-    most
-        Most votes of the others over the sample of a tree; 0: it keeps what it has.
-    cuts
-        Rows are in the sample if their random key is below the cut. Totals: rows, votes for
-        the class that most others name, and those votes where they are sure of it.
-    """
-
-    track: int
-    round: int
-    errors: tuple[float, ...]
-    most: tuple[float, ...]
-    cuts: tuple[Boundary | Cut, ...]
-
-    def narrowed(self, histograms: Ints) -> ForestQuery:
-        """Return the query after a survey, int64 (L, 4096, 3)."""
-        parts = zip(self.cuts, histograms, self.most, strict=True)
-        cuts = tuple(
-            cut if isinstance(cut, Cut) else narrowed(cut, histogram, most=most, channel=1)
-            for cut, histogram, most in parts
-        )
-        return replace(self, cuts=cuts)
-
-
-@dataclass(frozen=True)
-class ForestHistograms:
-    """The answer of a block to a query; those of blocks add up."""
-
-    query: ForestQuery
-    histograms: Ints
-
-    def __add__(self, other: ForestHistograms) -> ForestHistograms:
-        return ForestHistograms(self.query, self.histograms + other.histograms)
-
-
-@dataclass(frozen=True)
-class ForestSelection(Selection):
-    """Which trees are fitted anew, on which rows.
-
-    Parameters
-    ----------
-    track
-        Part of the key of randomness.
-    limits
-        For each tree: rows that the others are sure of are taken if their random key is below it.
-        None: it keeps what it has.
-    """
-
-    track: int = 0
-    limits: tuple[int | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -255,9 +194,9 @@ class CoForest(RoundMethod):
 
     def survey(
         self, scores: ForestScores, assignment: Assignment, query: Query | None
-    ) -> OutOfBagErrors | ForestHistograms:
+    ) -> OutOfBagErrors | SampleHistograms:
         """Return the errors on the seeds, or search for the sample of each tree."""
-        if not isinstance(query, ForestQuery):
+        if not isinstance(query, SampleQuery):
             return scores.errors
         group = np.where(assignment.is_seed, -1, 0).astype(np.int32)
         histograms = []
@@ -268,10 +207,10 @@ class CoForest(RoundMethod):
             )
             keys = self._keys(scores.rows, query.track, query.round, tree)
             histograms.append(digit_histograms(keys, group, channels, [cut]))
-        return ForestHistograms(query, np.concatenate(histograms))
+        return SampleHistograms(query, np.concatenate(histograms))
 
     def select(
-        self, survey: OutOfBagErrors | ForestHistograms, state: TrackState
+        self, survey: OutOfBagErrors | SampleHistograms, state: TrackState
     ) -> Query | Selection:
         """Decide which trees are fitted anew; the search for their rows takes more surveys."""
         memory, n_trees = state.memory, self.n_learners
@@ -297,13 +236,13 @@ class CoForest(RoundMethod):
             "errors_of_others": list(query.errors),
             "trees_fitted_anew": sum(limit is not None for limit in limits),
         }
-        return ForestSelection(state.round, notes=notes, track=state.track, limits=tuple(limits))
+        return SampleSelection(state.round, notes=notes, track=state.track, limits=tuple(limits))
 
     def assign(
         self, scores: ForestScores, assignment: Assignment, selection: Selection
     ) -> tuple[Assignment, RoundCounts]:
         """Give each tree that is fitted anew the rows of its sample that the others are sure of."""
-        assert isinstance(selection, ForestSelection)
+        assert isinstance(selection, SampleSelection)
         codes, weights = assignment.codes.copy(), assignment.weights.copy()
         for tree, limit in enumerate(selection.limits):
             if limit is None:
@@ -324,7 +263,7 @@ class CoForest(RoundMethod):
     def _keys(self, rows: Ints, track: int, round_number: int, tree: int) -> npt.NDArray[np.uint64]:
         return row_keys(rows, self.random_state, track, SUBSAMPLE, round_number, tree)
 
-    def _first_query(self, found: OutOfBagErrors, state: TrackState) -> ForestQuery:
+    def _first_query(self, found: OutOfBagErrors, state: TrackState) -> SampleQuery:
         errors = tuple(found.error(tree) for tree in range(self.n_learners))
         most, cuts = [], []
         for tree, error in enumerate(errors):
@@ -333,7 +272,7 @@ class CoForest(RoundMethod):
             weight = last_error * last_weight / error if error > 0.0 else math.inf
             most.append(weight * (self.n_learners - 1) if learns else 0.0)
             cuts.append(first_boundary(3) if learns else Cut(0, (0, 0, 0)))
-        return ForestQuery(state.track, state.round, errors, tuple(most), tuple(cuts))
+        return SampleQuery(state.track, state.round, errors, tuple(most), tuple(cuts), channel=1)
 
 
 def co_forest(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Unpack
 
 import dask.array as da
@@ -20,7 +20,6 @@ from ssl_dask.kernels.radix_selection import (
     digit_histograms,
     first_boundary,
     is_below,
-    narrowed,
 )
 from ssl_dask.kernels.row_keys import row_keys
 from ssl_dask.labels import UNLABELLED, Labels
@@ -47,6 +46,7 @@ from ssl_dask.self_labeled.round_method import (
     TrackState,
 )
 from ssl_dask.self_labeled.rounds import RunKeywords, SelfLabeled, run_rounds
+from ssl_dask.self_labeled.sample_search import SampleHistograms, SampleQuery, SampleSelection
 
 N_LEARNERS = 3
 OTHERS = ((1, 2), (0, 2), (0, 1))
@@ -131,66 +131,6 @@ def first_size(error: float, last_error: float) -> int:
 
 
 @dataclass(frozen=True)
-class TriQuery(Query):
-    """Which rows each learner may learn from: how many, and of how many the search is done.
-
-    Parameters
-    ----------
-    track, round
-        Parts of the key of randomness.
-    errors
-        Of the pair that labels for each learner.
-    sizes
-        Rows that each learner is to learn from; 0: it keeps what it has.
-    cuts
-        Rows on which the pair agrees are taken if their random key is below the cut.
-    """
-
-    track: int
-    round: int
-    errors: tuple[float, ...]
-    sizes: tuple[int, ...]
-    cuts: tuple[Boundary | Cut, ...]
-
-    def narrowed(self, histograms: Ints) -> TriQuery:
-        """Return the query after a survey, int64 (3, 4096, 1)."""
-        parts = zip(self.cuts, histograms, self.sizes, strict=True)
-        cuts = tuple(
-            cut if isinstance(cut, Cut) else narrowed(cut, histogram, most=size)
-            for cut, histogram, size in parts
-        )
-        return replace(self, cuts=cuts)
-
-
-@dataclass(frozen=True)
-class TriHistograms:
-    """The answer of a block to a query; those of blocks add up."""
-
-    query: TriQuery
-    histograms: Ints
-
-    def __add__(self, other: TriHistograms) -> TriHistograms:
-        return TriHistograms(self.query, self.histograms + other.histograms)
-
-
-@dataclass(frozen=True)
-class TriSelection(Selection):
-    """Which learners are fitted anew, on which rows.
-
-    Parameters
-    ----------
-    track
-        Part of the key of randomness.
-    limits
-        For each learner: rows on which the pair agrees are taken if their random key is below it,
-        2**64 takes all. None: it keeps what it has.
-    """
-
-    track: int = 0
-    limits: tuple[int | None, ...] = ()
-
-
-@dataclass(frozen=True)
 class TriScores:
     """What the three say of a block: row numbers int64 (n,) and votes int32 (n, 3)."""
 
@@ -249,9 +189,9 @@ class TriTraining(RoundMethod):
 
     def survey(
         self, scores: TriScores, assignment: Assignment, query: Query | None
-    ) -> PairErrors | TriHistograms:
+    ) -> PairErrors | SampleHistograms:
         """Count where pairs agree and err, or search for the rows of a sample."""
-        if not isinstance(query, TriQuery):
+        if not isinstance(query, SampleQuery):
             return _pair_errors(scores, assignment)
         histograms = [
             digit_histograms(
@@ -262,9 +202,9 @@ class TriTraining(RoundMethod):
             )
             for learner, cut in enumerate(query.cuts)
         ]
-        return TriHistograms(query, np.concatenate(histograms))
+        return SampleHistograms(query, np.concatenate(histograms))
 
-    def select(self, survey: PairErrors | TriHistograms, state: TrackState) -> Query | Selection:
+    def select(self, survey: PairErrors | SampleHistograms, state: TrackState) -> Query | Selection:
         """Decide which learners are fitted anew; the rows of a sample may need more surveys."""
         memory = state.memory
         if not memory:
@@ -275,22 +215,22 @@ class TriTraining(RoundMethod):
             query = survey.query.narrowed(survey.histograms)
         if any(isinstance(cut, Boundary) for cut in query.cuts):
             return query
-        for learner, size in enumerate(query.sizes):
+        for learner, size in enumerate(query.most):
             if size > 0:
                 memory["errors"][learner] = query.errors[learner]
                 memory["sizes"][learner] = size
         limits = tuple(
             cut.limit if size > 0 and isinstance(cut, Cut) else None
-            for cut, size in zip(query.cuts, query.sizes, strict=True)
+            for cut, size in zip(query.cuts, query.most, strict=True)
         )
-        notes = {"pair_errors": list(query.errors), "rows_learned": list(query.sizes)}
-        return TriSelection(state.round, notes=notes, track=state.track, limits=limits)
+        notes = {"pair_errors": list(query.errors), "rows_learned": list(query.most)}
+        return SampleSelection(state.round, notes=notes, track=state.track, limits=limits)
 
     def assign(
         self, scores: TriScores, assignment: Assignment, selection: Selection
     ) -> tuple[Assignment, RoundCounts]:
         """Give each learner that is fitted anew the rows on which the two others agree."""
-        assert isinstance(selection, TriSelection)
+        assert isinstance(selection, SampleSelection)
         codes, weights = assignment.codes.copy(), assignment.weights.copy()
         for learner, limit in enumerate(selection.limits):
             if limit is None:
@@ -323,7 +263,7 @@ def _pair_errors(scores: TriScores, assignment: Assignment) -> PairErrors:
     return PairErrors(*counts)
 
 
-def _first_query(found: PairErrors, state: TrackState) -> TriQuery:
+def _first_query(found: PairErrors, state: TrackState) -> SampleQuery:
     errors = tuple(found.error(learner) for learner in range(N_LEARNERS))
     last_errors, last_sizes = state.memory["errors"], state.memory["sizes"]
     sizes, cuts = [], []
@@ -335,7 +275,7 @@ def _first_query(found: PairErrors, state: TrackState) -> TriQuery:
         sizes.append(size)
         whole = size in (0, agreed)
         cuts.append(Cut(2**KEY_BITS if size else 0, (size,)) if whole else first_boundary())
-    return TriQuery(state.track, state.round, errors, tuple(sizes), tuple(cuts))
+    return SampleQuery(state.track, state.round, errors, tuple(sizes), tuple(cuts))
 
 
 def tri_training(
