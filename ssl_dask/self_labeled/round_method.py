@@ -437,8 +437,8 @@ class RoundMethod(ABC):
         return self
 
     def opinions(self, models: Sequence[Any], block: BlockRows) -> npt.NDArray[np.int32]:
-        """Return the class that each learner names, int32 (n, L)."""
-        raise NotImplementedError
+        """Return the class that each learner names, int32 (n, L); where `compares_learners`."""
+        raise NotImplementedError(f"{type(self).__name__} does not compare its learners")
 
     def findings(
         self, opinions: npt.NDArray[np.int32], truth: npt.NDArray[np.int32]
