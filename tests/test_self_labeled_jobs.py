@@ -79,6 +79,36 @@ def test_plan_and_schema_know_the_method(rows: Path, tmp_path: Path) -> None:
         resolve_job(rounds_job(rows, tmp_path / "out", learner={"name": "random_forrest"}))
 
 
+def test_what_suits_no_job_of_the_method_is_found_before_it_runs(
+    rows: Path, tmp_path: Path
+) -> None:
+    shares = {"criterion": "threshold", "k_best": 10, "class_shares": {"a": 0.5, "b": 0.5}}
+    pieces = {"name": "sgd", "partial_fit": True}
+    for method, message in (
+        (shares, "method.class_shares: shares are given for 2 classes"),
+        ({"name": "tri_training", "learner": pieces}, "method.learner.partial_fit"),
+    ):
+        job = rounds_job(rows, tmp_path / "out")
+        job["method"] = method if "name" in method else job["method"] | method
+        spec = resolve_job(job)
+        with pytest.raises(JobSpecError, match=message):
+            validate_job(spec)
+    with pytest.raises(JobSpecError, match="knn has no partial_fit"):
+        resolve_job(rounds_job(rows, tmp_path / "out", learner=pieces | {"name": "knn"}))
+
+
+def test_a_fit_takes_what_the_job_allows(
+    rows: Path, tmp_path: Path, cluster_client: Client
+) -> None:
+    learner = {"name": "sgd", "partial_fit": True, "passes": 1}
+    job = rounds_job(rows, tmp_path / "out", max_iter=1, max_fit_rows=40, learner=learner)
+    spec = resolve_job(job)
+    told = dict(plan_job(spec))["memory of the method"]
+    assert "0 MiB for the fit of a model" in told
+    notes = run_job(spec, client=cluster_client).report.method.rounds[-1].notes or {}
+    assert notes["pieces_fitted"] >= 2
+
+
 def test_classes_of_other_modules_must_be_trusted(
     rows: Path, tmp_path: Path, cluster_client: Client
 ) -> None:

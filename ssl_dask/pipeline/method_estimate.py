@@ -9,7 +9,9 @@ from ssl_dask.job_spec import JobSpec
 from ssl_dask.propagation.poisson_mbo import SWEEPS_A_ROUND
 from ssl_dask.propagation.solver import CONJUGATE_BYTES
 from ssl_dask.self_labeled import METHODS as SELF_LABELED
-from ssl_dask.self_labeled.rounds import FIT_BYTES, POOL_ROWS
+from ssl_dask.self_labeled.learners import MOST_PASSES, ROWS_SHOWN
+from ssl_dask.self_labeled.round_fits import FIT_BYTES
+from ssl_dask.self_labeled.rounds import POOL_ROWS
 
 SWEEPS_UNTIL_REST = {0.9: 30, 0.99: 60, 1.0: 100}
 """Sweeps of Chebyshev iteration until labels rest, by the alpha up to which they are enough; as
@@ -130,8 +132,15 @@ def estimate_method(
             )
         case name if name in SELF_LABELED:
             rounds = getattr(method, "max_iter", None) or ROUNDS_GUESSED
-            fit_bytes = min(4 * n_rows * min(n_features, 256), FIT_BYTES)
-            fitted = fit_bytes / max(4 * n_rows * min(n_features, 256), 1)
+            row_bytes = 4 * min(n_features, 256)
+            most = getattr(method, "max_fit_rows", None)
+            most_bytes = FIT_BYTES if most is None else most * row_bytes
+            fit_bytes = min(n_rows * row_bytes, most_bytes)
+            fitted = fit_bytes / max(n_rows * row_bytes, 1)
+            learner = getattr(method, "learner", None)
+            passes = FIT_PASSES * fitted
+            if learner is not None and learner.partial_fit and fitted < 1.0:
+                passes = float(learner.passes or min(-(-ROWS_SHOWN // n_rows), MOST_PASSES))
             # Folds see a sample of many rows.
             seen = 1 + spec.evaluation.folds * min(1.0, POOL_ROWS / max(n_rows, 1))
             learners = SELF_LABELED[name].n_learners(method)
@@ -144,7 +153,7 @@ def estimate_method(
                 0,
                 0,
                 2 * fit_bytes,
-                rounds * seen * one * (1 + FIT_PASSES * fitted),
+                rounds * seen * one * (1 + passes),
                 f"up to {rounds:,} rounds: N d C{by_learner} to score, and {models}",
                 f"a block of rows, and {2 * fit_bytes / 2**20:,.0f} MiB for the fit of a model",
             )

@@ -14,7 +14,8 @@ from ssl_dask.self_labeled.democratic_co_learning import (
     democratic_co_learning,
 )
 from ssl_dask.self_labeled.multi_view import MultiViewClassifier, MultiViewSpec, multi_view
-from ssl_dask.self_labeled.rounds import SelfLabeled, run_rounds
+from ssl_dask.self_labeled.round_answer import SelfLabeled
+from ssl_dask.self_labeled.rounds import run_rounds
 from ssl_dask.self_labeled.self_training import (
     SelfTrainingClassifier,
     SelfTrainingSpec,

@@ -21,22 +21,27 @@ from ssl_dask.kernels.row_keys import row_keys
 from ssl_dask.kernels.two_views import joined_views, split_columns
 from ssl_dask.labels import UNLABELLED, Labels
 from ssl_dask.self_labeled.best_rows import BestRows, Cut, taken
-from ssl_dask.self_labeled.committee_spec import CommitteeSpec
-from ssl_dask.self_labeled.learners import FittedLearner, Learner, LearnerSpec, learner_of
-from ssl_dask.self_labeled.round_classifier import RoundClassifier, learner_for
-from ssl_dask.self_labeled.round_method import (
+from ssl_dask.self_labeled.block_rows import (
     Assignment,
     BlockRows,
-    Distributions,
+    FitRows,
     Ints,
     Piece,
-    Query,
     RoundCounts,
+)
+from ssl_dask.self_labeled.committee_spec import CommitteeSpec
+from ssl_dask.self_labeled.fitted_learner import FittedLearner
+from ssl_dask.self_labeled.learners import Learner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.round_answer import SelfLabeled
+from ssl_dask.self_labeled.round_classifier import RoundClassifier, learner_for
+from ssl_dask.self_labeled.round_method import (
+    Distributions,
+    Query,
     RoundMethod,
     Selection,
     TrackState,
 )
-from ssl_dask.self_labeled.rounds import RunKeywords, SelfLabeled, run_rounds
+from ssl_dask.self_labeled.rounds import RunKeywords, run_rounds
 
 N_VIEWS = 2
 ORDER = 302
@@ -48,6 +53,8 @@ STRONG_DEPENDENCE, CHANCE = 0.3, 0.01
 
 class CoTrainingSpec(CommitteeSpec):
     """Co-training (Blum & Mitchell 1998): the learner of each view labels rows for the other's."""
+
+    fits_in_pieces = True
 
     name: Literal["co_training"] = "co_training"
     view_names: Annotated[tuple[str, ...], Field(min_length=2, max_length=2)] | None = None
@@ -174,10 +181,27 @@ class CoTraining(RoundMethod):
         X = X if at is None else X[at]
         return X[:, split_columns(X.shape[1], self.random_state)[learner]]
 
+    def made_by(self, learner: int) -> Learner:
+        """Return what makes the models."""
+        return self.learners[learner]
+
     def fit(self, learner: int, pieces: Sequence[Piece], key: tuple[int, ...]) -> FittedLearner:
         """Fit the learner of a view on the seeds and on what the other has labelled."""
         random_state, track = key[:2]
         return self.learners[learner].fit(pieces, self.n_classes, (random_state, track, learner))
+
+    def fit_more(
+        self,
+        learner: int,
+        before: FittedLearner | None,
+        pieces: Sequence[Piece],
+        whole: FitRows,
+        key: tuple[int, ...],
+    ) -> FittedLearner:
+        """Let the learner of a view learn from one more piece."""
+        random_state, track = key[:2]
+        made = self.learners[learner]
+        return made.fit_more(before, pieces, whole, (random_state, track, learner))
 
     def score(
         self, models: Sequence[FittedLearner], block: BlockRows, assignment: Assignment
@@ -349,7 +373,9 @@ def co_training(
     names = chosen_views(tuple(views), view_names)
     first = learner or LearnerSpec()
     made = [
-        one if isinstance(one, Learner) else learner_of(LearnerSpec.model_validate(one), trusted)
+        one
+        if isinstance(one, Learner)
+        else learner_of(LearnerSpec.model_validate(one), trusted, in_pieces=True)
         for one in (first, second_learner or first)
     ]
     method = CoTraining(
@@ -414,16 +440,16 @@ class CoTrainingClassifier(RoundClassifier):
     Parameters
     ----------
     estimator
-        A scikit-learn classifier with `predict_proba` for the first view, or a name of
-        `learners.LEARNERS`; None: logistic regression.
+        A scikit-learn classifier with `predict_proba` for the first view, a name of `LEARNERS`, or
+        a mapping of `LearnerSpec`; None: logistic regression.
     second_estimator
         That of the second view; None: as the first.
     view_columns
         Numbers of the columns of each of the two views; None: the columns are split at random.
-    k_best, threshold, rescore, max_iter, patience, random_state
+    k_best, threshold, rescore, max_iter, patience, max_fit_rows, random_state
         See `CoTrainingSpec`.
     n_folds
-        Seeds are hidden in so many turns to judge the rounds by; 0: none are, and the last round
+        Seeds are hidden in so many turns, dealt by `random_state`, to judge the rounds by; 0: none
         answers.
     client
         A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
@@ -440,6 +466,7 @@ class CoTrainingClassifier(RoundClassifier):
         "rescore",
         "max_iter",
         "patience",
+        "max_fit_rows",
         "random_state",
     )
     method_spec = CoTrainingSpec
@@ -456,6 +483,7 @@ class CoTrainingClassifier(RoundClassifier):
         rescore: bool = True,
         max_iter: int = 10,
         patience: int | None = 10,
+        max_fit_rows: int | None = None,
         n_folds: int = 5,
         random_state: int = 0,
         client: Client | None = None,
@@ -468,19 +496,20 @@ class CoTrainingClassifier(RoundClassifier):
         self.rescore = rescore
         self.max_iter = max_iter
         self.patience = patience
+        self.max_fit_rows = max_fit_rows
         self.n_folds = n_folds
         self.random_state = random_state
         self.client = client
 
     def _checked_parameters(self) -> dict[str, Any]:
-        learner = learner_for(self.estimator)
+        learner = learner_for(self.estimator, in_pieces=True)
         second = self.second_estimator
         if self.view_columns is not None and len(self.view_columns) != N_VIEWS:
             raise ValueError(f"view_columns has {len(self.view_columns)} views: it must have two")
         return {
             **super()._checked_parameters(),
             "learner": learner,
-            "second_learner": learner if second is None else learner_for(second),
+            "second_learner": learner if second is None else learner_for(second, in_pieces=True),
         }
 
     def _views(self, rows: Any, execution: Execution) -> tuple[dict[str, da.Array], dict]:

@@ -24,28 +24,27 @@ from ssl_dask.kernels.evidence_weights import fitted_weights
 from ssl_dask.kernels.row_keys import row_keys
 from ssl_dask.labels import UNLABELLED, Labels
 from ssl_dask.self_labeled.best_rows import BestRows, Cut, taken
-from ssl_dask.self_labeled.learners import (
-    FittedLearner,
-    Learner,
-    LearnerSpec,
-    joined_pieces,
-    learner_of,
-)
-from ssl_dask.self_labeled.round_classifier import RoundClassifier, held_rows, learner_for
-from ssl_dask.self_labeled.round_method import (
+from ssl_dask.self_labeled.block_rows import (
     Assignment,
     BlockRows,
-    Distributions,
     Ints,
     Piece,
-    Query,
     RoundCounts,
+    joined_pieces,
+)
+from ssl_dask.self_labeled.fitted_learner import FittedLearner
+from ssl_dask.self_labeled.learners import Learner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.round_answer import SelfLabeled
+from ssl_dask.self_labeled.round_classifier import RoundClassifier, held_rows, learner_for
+from ssl_dask.self_labeled.round_method import (
+    Distributions,
+    Query,
     RoundMethod,
     Selection,
     TrackState,
 )
-from ssl_dask.self_labeled.rounds import RunKeywords, SelfLabeled, run_rounds
-from ssl_dask.spec_model import SpecModel
+from ssl_dask.self_labeled.round_spec import RoundSpec
+from ssl_dask.self_labeled.rounds import RunKeywords, run_rounds
 
 WHOLE = "X"
 """Name of the view of all columns."""
@@ -56,7 +55,7 @@ START, STRENGTH = 1.0, 0.3
 """Weight of a view without any hidden seed, and how many seeds it takes to leave it."""
 
 
-class MultiViewSpec(SpecModel):
+class MultiViewSpec(RoundSpec):
     """Each group of features has a classifier of its own; together they label rows in rounds.
 
     Rows that lack an `optional` group are learned from, and labelled, by the groups that they have.
@@ -179,6 +178,7 @@ class MultiView(RoundMethod):
     """The rounds of multi-view training; learner v is that of the v-th view."""
 
     rescores = True
+    weighs_anew = True
 
     def __init__(
         self,
@@ -199,13 +199,18 @@ class MultiView(RoundMethod):
         self.shares = shares
         self.share, self.mass, self.n_rounds = share, mass, n_rounds
 
-    def labelled(self, learner: int, block: BlockRows, assignment: Assignment) -> Piece:
-        """Return the labelled rows of a block that have the view."""
-        codes, weights = assignment.codes[:, 0], assignment.weights[:, 0]
-        there = (codes != UNLABELLED) & (weights > 0.0) & self._has(learner, block)
-        at = np.flatnonzero(there)
-        X = block.views[self.names[learner]][at]
-        return Piece(block.rows[at], X, codes[at], weights[at], assignment.is_seed[at])
+    def labelled_at(self, learner: int, block: BlockRows, assignment: Assignment) -> Ints:
+        """Return where the labelled rows of a block stand that have the view."""
+        at = super().labelled_at(learner, block, assignment)
+        return at[self._has(learner, block)[at]]
+
+    def features(self, learner: int, block: BlockRows, at: Ints) -> Any:
+        """Return the features of the view."""
+        return block.views[self.names[learner]][at]
+
+    def made_by(self, learner: int) -> Learner:
+        """Return what makes the models of a view."""
+        return self.learners[learner]
 
     def fit(self, learner: int, pieces: Sequence[Any], key: tuple[int, ...]) -> ViewModel:
         """Return the classifier of a view, and what it says of hidden seeds.
@@ -492,10 +497,10 @@ class MultiViewClassifier(RoundClassifier):
         view; None: logistic regression. By name of a view for one of its own, in `estimators`.
     estimators
         Views that have a classifier of their own, by name.
-    fusion, share, mass, max_iter, patience, random_state
+    fusion, share, mass, max_iter, patience, max_fit_rows, random_state
         See `MultiViewSpec`.
     n_folds
-        Seeds are hidden in so many turns to judge the rounds by; 0: none are, and the last round
+        Seeds are hidden in so many turns, dealt by `random_state`, to judge the rounds by; 0: none
         answers.
     client
         A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
@@ -509,7 +514,15 @@ class MultiViewClassifier(RoundClassifier):
         As of `SelfTrainingClassifier`. Distributions of a row that lacks all views are 0.
     """
 
-    method_parameters = ("fusion", "share", "mass", "max_iter", "patience", "random_state")
+    method_parameters = (
+        "fusion",
+        "share",
+        "mass",
+        "max_iter",
+        "patience",
+        "max_fit_rows",
+        "random_state",
+    )
     method_spec = MultiViewSpec
     method_run: ClassVar[Any] = staticmethod(multi_view)
 
@@ -524,6 +537,7 @@ class MultiViewClassifier(RoundClassifier):
         mass: float = 4.0,
         max_iter: int = 5,
         patience: int | None = 3,
+        max_fit_rows: int | None = None,
         n_folds: int = 5,
         random_state: int = 0,
         client: Client | None = None,
@@ -536,6 +550,7 @@ class MultiViewClassifier(RoundClassifier):
         self.mass = mass
         self.max_iter = max_iter
         self.patience = patience
+        self.max_fit_rows = max_fit_rows
         self.n_folds = n_folds
         self.random_state = random_state
         self.client = client
