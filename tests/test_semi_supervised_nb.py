@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from typing import Any
 
@@ -81,6 +82,24 @@ def test_same_bits_for_any_blocks_and_workers(cluster_client: Client) -> None:
         np.testing.assert_array_equal(shares(other, execution), F)
         assert likelihoods(other) == likelihoods(one)
         assert [r.hidden_loss for r in other.records] == [r.hidden_loss for r in one.records]
+
+
+def test_a_run_of_several_blocks_goes_on_where_it_was_stored() -> None:
+    stored: list[Any] = []
+
+    def checkpoint(iteration: int, state: Any, meta: dict[str, Any]) -> Any:
+        stored.append((iteration, state, json.loads(json.dumps(meta))))
+        return stored[-1]
+
+    execution = Execution(threads=2)
+    chunks = (50, 60, 40)
+    whole = run(chunks, execution, checkpoint=checkpoint)
+    again = run(chunks, execution, resume=stored[2])
+    assert again.n_iter == whole.n_iter == 6
+    assert likelihoods(again) == likelihoods(whole)
+    np.testing.assert_array_equal(shares(again, execution), shares(whole, execution))
+    with pytest.raises(ValueError, match="max_fit_rows"):
+        run(chunks, execution, max_fit_rows=10)
 
 
 def test_it_ends_when_the_likelihood_rests() -> None:
