@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dask.array as da
 import scipy.sparse as sp
@@ -112,25 +113,28 @@ class RoundFits:
             return False
         return counts.of_learner(learner) > self.max_fit_rows
 
-    def notes(self, counts: RoundCounts) -> dict[str, object]:
-        """Return what a round's fits could not do as they were asked to."""
-        notes: dict[str, object] = {}
+    def notes(self, counts: RoundCounts) -> dict[str, Any]:
+        """Return how a round's fits differ from one on all rows with their weights."""
+        notes: dict[str, Any] = {}
         method = self.method
         if method.sums:
             return notes
-        unweighted = set()
-        for learner in range(method.n_learners):
-            rows = counts.of_learner(learner)
-            if self._in_pieces(learner, counts):
-                pieces = piece_count(rows, self.max_fit_rows)
-                notes["pieces_fitted"] = max(pieces, int(str(notes.get("pieces_fitted", 0))))
-            elif rows > self.max_fit_rows:
-                notes["most_rows_fitted"] = self.max_fit_rows
-            made = method.made_by(learner)
-            if (counts.uneven or method.weighs_anew) and made and not made.takes_weights:
-                unweighted.add(made.name)
-        if unweighted:
-            notes["rows_drawn_by_weight_for"] = sorted(unweighted)
+        learners = range(method.n_learners)
+        many = [one for one in learners if counts.of_learner(one) > self.max_fit_rows]
+        pieces = [
+            piece_count(counts.of_learner(one), self.max_fit_rows)
+            for one in many
+            if self._in_pieces(one, counts)
+        ]
+        if pieces:
+            notes["pieces_fitted"] = max(pieces)
+        if len(many) > len(pieces):
+            notes["most_rows_fitted"] = self.max_fit_rows
+        if counts.uneven or method.weighs_anew:
+            made = [method.made_by(one) for one in learners]
+            drawn = {one.name for one in made if one is not None and not one.takes_weights}
+            if drawn:
+                notes["rows_drawn_by_weight_for"] = sorted(drawn)
         return notes
 
 

@@ -133,7 +133,7 @@ def run_rounds(
     survey; a fold's track, which has one block, 5 + 2 L. Each block is read twice. Only
     histograms, counts and the distributions of hidden seeds come to the client, however many the
     rows. A worker that fits holds `max_fit_rows` rows twice. A fit in P pieces costs at most
-    2 P + 33 B tasks more, and reads a block at most 33 times.
+    2 P + 33 B tasks more for each pass over them, and reads a block at most 33 times in it.
     """
     if method.sums and max_fit_rows is not None:
         raise ValueError("max_fit_rows: the method fits on sums over all rows; leave it out")
