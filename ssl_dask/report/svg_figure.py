@@ -122,12 +122,12 @@ def _left(axes: Axes) -> float:
 
 def _widest(axis: Axis) -> float:
     """Return the width of the widest number or name along an axis, in inches."""
-    labels = [label for label in axis.get_majorticklabels() if label.get_visible()]
-    font = FontProperties(size=labels[0].get_fontsize()) if labels else None
     widths = [
-        text_to_path.get_text_width_height_descent(label.get_text(), font, False)[0]
-        for label in labels
-        if label.get_text()
+        text_to_path.get_text_width_height_descent(
+            label.get_text(), FontProperties(size=label.get_fontsize()), False
+        )[0]
+        for label in axis.get_majorticklabels()
+        if label.get_visible() and label.get_text()
     ]
     return max(widths, default=0.0) / POINTS_PER_INCH
 
