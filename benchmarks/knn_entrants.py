@@ -25,9 +25,9 @@ from threadpoolctl import threadpool_limits
 
 from ssl_dask import knn_graph
 from ssl_dask.cluster import open_client
+from ssl_dask.cluster_spec import ClusterSpec
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
-from ssl_dask.job_spec import ClusterSpec
 
 RowIds = npt.NDArray[np.int64]
 

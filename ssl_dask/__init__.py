@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ssl_dask.propagation.anchor_graph import AnchorGraph as AnchorGraph
     from ssl_dask.propagation.balanced_spreading import BalancedSpreading as BalancedSpreading
     from ssl_dask.propagation.graph_ensemble import GraphEnsemble as GraphEnsemble
-    from ssl_dask.propagation.harmonic_regression import (
+    from ssl_dask.propagation.harmonic_regressor import (
         LabelPropagationRegressor as LabelPropagationRegressor,
     )
     from ssl_dask.propagation.label_propagation import LabelPropagation as LabelPropagation
@@ -57,7 +57,7 @@ _HOMES = {
     "DemocraticCoLearningClassifier": "ssl_dask.self_labeled.democratic_co_learning",
     "GraphEnsemble": "ssl_dask.propagation.graph_ensemble",
     "LabelPropagation": "ssl_dask.propagation.label_propagation",
-    "LabelPropagationRegressor": "ssl_dask.propagation.harmonic_regression",
+    "LabelPropagationRegressor": "ssl_dask.propagation.harmonic_regressor",
     "LabelSpreading": "ssl_dask.propagation.label_spreading",
     "Labels": "ssl_dask.labels",
     "MultiViewClassifier": "ssl_dask.self_labeled.multi_view",

@@ -25,8 +25,8 @@ from distributed.system import MEMORY_LIMIT
 from threadpoolctl import threadpool_limits
 
 from ssl_dask import __version__
+from ssl_dask.cluster_spec import ClusterSpec
 from ssl_dask.errors import ComputeError, JobSpecError, Problem
-from ssl_dask.job_spec import ClusterSpec
 
 # Versions that must be the same on both sides: the answer, or the wire format, depends on them.
 HANDSHAKE = ("dask", "distributed", "numpy", "scipy", "scikit-learn", "numba", "pyarrow")

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar, Union
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from ssl_dask.cluster_spec import ClusterSpec
 from ssl_dask.decision import DecisionSpec
 from ssl_dask.errors import JobSpecError, Problem
 from ssl_dask.evaluation import EvaluationSpec, SupervisedSpec
 from ssl_dask.features import FeatureGroup
 from ssl_dask.graph.graph_spec import GraphSpec, OneGraphSpec
+from ssl_dask.job_mistakes import JobKeys, follows
 from ssl_dask.plain_yaml import MAX_FILE_BYTES, parse_yaml
 from ssl_dask.propagation import METHODS, VALUE_METHODS
 from ssl_dask.propagation.anchor_graph import AnchorGraphSpec
 from ssl_dask.propagation.correct_and_smooth import CorrectAndSmoothSpec
 from ssl_dask.propagation.propagated_features import PropagatedFeaturesSpec
 from ssl_dask.self_labeled import METHODS as SELF_LABELED
-from ssl_dask.spec_model import SpecModel, checked_size
+from ssl_dask.spec_model import SpecModel
 
 Graph = TypeVar("Graph", bound=OneGraphSpec)
 MAX_REPAIRS = 5
@@ -33,8 +35,6 @@ WITH_FEATURES = ("anchor_graph", "correct_and_smooth", "propagated_features", "s
 """Methods that look at features themselves, not at a graph made of them alone."""
 WITHOUT_GRAPH = ("anchor_graph", "supervised", *SELF_LABELED)
 METHOD_NAMES = ("auto", *METHODS, *VALUE_METHODS, *SELF_LABELED, *WITH_FEATURES)
-MIN_WORKER_BYTES = 384 * 2**20
-"""With less a worker is killed for want of memory before it has started."""
 
 if TYPE_CHECKING:
     MethodSpec: TypeAlias = Any
@@ -112,56 +112,6 @@ class OutputSpec(SpecModel):
     """Input columns to carry over to the result."""
     probabilities: bool = False
     """Also write one column p_<class> for each class."""
-
-
-class ClusterSpec(SpecModel):
-    """Where the work runs. Not part of the job's fingerprint: the answer is the same anywhere."""
-
-    kind: Literal["local", "address"] = "local"
-    """local: worker processes on this machine; address: a Dask cluster that already runs."""
-    workers: Annotated[int, Field(ge=1)] | None = None
-    """Worker processes of a local cluster; default: one for each core."""
-    threads: Annotated[int, Field(ge=1)] | None = None
-    """Threads of each local worker; default 1."""
-    memory: str | None = None
-    """Memory of each local worker, such as 2GiB; default: equal shares of 60 % of the machine's."""
-    address: str | None = None
-    """Address of the scheduler, tcp://host:port or tls://host:port, for kind: address."""
-    insecure: bool = False
-    """Allow tcp:// to another machine, unencrypted and without login."""
-    tls_ca_file: str | None = None
-    """Certificate of the authority, for tls://; default: Dask's own configuration."""
-    tls_cert: str | None = None
-    """Certificate of this client, for tls://."""
-    tls_key: str | None = None
-    """Key of this client, for tls://."""
-
-    @field_validator("memory")
-    @classmethod
-    def _memory_is_a_size(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        why = ": a worker's Python and its libraries alone take 300"
-        return checked_size(value, at_least=MIN_WORKER_BYTES, why=why)
-
-    @model_validator(mode="after")
-    def _no_ignored_keys(self) -> ClusterSpec:
-        local_only = [key for key in ("workers", "threads", "memory") if getattr(self, key)]
-        remote_only = [
-            key
-            for key in ("address", "insecure", "tls_ca_file", "tls_cert", "tls_key")
-            if getattr(self, key)
-        ]
-        if self.kind == "local" and remote_only:
-            raise ValueError(f"{', '.join(remote_only)} only go with kind: address")
-        if self.kind == "address":
-            if self.address is None:
-                raise ValueError("kind: address needs address: tcp://host:port")
-            if not re.fullmatch(r"(tcp|tls)://\S+:\d+", self.address):
-                raise ValueError("an address is written tcp://host:port or tls://host:port")
-            if local_only:
-                raise ValueError(f"{', '.join(local_only)} only go with kind: local")
-        return self
 
 
 class JobSpec(SpecModel):
@@ -364,7 +314,8 @@ def _examine(
         return _with_absolute_paths(JobSpec.model_validate(data), base), []
     except ValidationError as error:
         items = error.errors()
-        mistakes = [_as_problem(item, data, source) for item in items if not _follows(item, items)]
+        keys = _job_keys()
+        mistakes = [keys.problem(item, data, source) for item in items if not follows(item, items)]
         rest = _without_mistakes(data, error)
         return None if rest is None else _with_absolute_paths(rest, base), mistakes
 
@@ -384,7 +335,7 @@ def _without_mistakes(data: Mapping[str, Any], error: ValidationError) -> JobSpe
 
 def _take_out(data: dict[str, Any], item: Any) -> bool:
     """Remove the key that is wrong, or the group that lacks one; False at the top."""
-    path = _user_path(item["loc"])
+    path = _job_keys().user_path(item["loc"])
     if item["type"] == "missing":
         path = path[:-1]
     place: Any = data
@@ -432,6 +383,11 @@ def job_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
+@cache
+def _job_keys() -> JobKeys:
+    return JobKeys(JobSpec.model_json_schema(), METHOD_NAMES)
+
+
 def _apply_override(data: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     parts = key.strip().split(".")
@@ -448,102 +404,3 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
             raise JobSpecError(f"--set {override!r}: {part!r} is a value, not a group of keys")
         place = inner
     place[parts[-1]] = parse_yaml(value, f"--set {override}")
-
-
-def _follows(item: Any, items: Sequence[Any]) -> bool:
-    """Return whether a list is only too short because one of its entries is wrong."""
-    depth = len(item["loc"])
-    return item["type"] == "too_short" and any(
-        other["loc"][:depth] == item["loc"] and len(other["loc"]) > depth for other in items
-    )
-
-
-def _as_problem(item: Any, data: Mapping[str, Any], source: str) -> Problem:
-    """Turn one of pydantic's errors into a sentence with the key, and the nearest key of a typo."""
-    known = _schema_keys(_user_path(item["loc"])[:-1], data)
-    path = _user_path(item["loc"])
-    key = ".".join(path)
-    kind, hint = item["type"], None
-    if kind == "extra_forbidden":
-        near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
-        hint = (
-            f"did you mean {near[0]!r}?" if near else f"valid keys here: {', '.join(sorted(known))}"
-        )
-        message = f"unknown key {key!r}"
-    elif kind == "missing":
-        message = f"key {key!r} is missing"
-    elif kind in ("union_tag_invalid", "union_tag_not_found"):
-        message, hint = _method_name_problem(key, item)
-    elif kind in ("model_attributes_type", "model_type", "dict_type"):
-        message = f"{key} is a group of keys, and got {type(item.get('input')).__name__}"
-        if {"name"} <= set(_schema_keys(path, data)) and isinstance(item.get("input"), str):
-            hint = f"write {path[-1]}: {{name: {item['input']}}}"
-    else:
-        given = item.get("input")
-        shown = f", got {given!r}" if isinstance(given, (str, int, float, bool)) else ""
-        message = f"{key + ': ' if key else ''}{item['msg'].removeprefix('Value error, ')}{shown}"
-    return Problem(message, file=source, hint=hint)
-
-
-def _method_name_problem(key: str, item: Any) -> tuple[str, str]:
-    if item["type"] == "union_tag_not_found":
-        return f"{key}: name is missing", "give method.name"
-    given = str(item["ctx"]["tag"])
-    near = difflib.get_close_matches(given, METHOD_NAMES, n=1, cutoff=0.5)
-    message = f"{key}.name: {given!r} is not one of the methods"
-    if near:
-        return message, f"did you mean {near[0]!r}?"
-    return message, f"methods: {', '.join(METHOD_NAMES)}"
-
-
-def _user_path(loc: Sequence[Any]) -> list[str]:
-    """Return the keys that a user wrote: pydantic also names the variant that it chose."""
-    parts = [str(part) for part in loc if not str(part).startswith("function-")]
-    if parts[:1] == ["features"] and len(parts) > 2:
-        del parts[2]
-    if parts[:1] == ["method"] and len(parts) > 1 and parts[1] in METHOD_NAMES:
-        del parts[1]
-    return parts
-
-
-def _schema_keys(loc: Iterable[Any], data: Mapping[str, Any]) -> list[str]:
-    """Return the keys that the schema allows at `loc`; below `method` those of the job's method."""
-    schema = JobSpec.model_json_schema()
-    nodes = [schema]
-    for part in loc:
-        found = []
-        for node in _expand(nodes, schema):
-            if part == "method" and node is schema:
-                found.append(_method_node(node, data))
-            elif part in node.get("properties", {}):
-                found.append(node["properties"][part])
-            elif "additionalProperties" in node and isinstance(node["additionalProperties"], dict):
-                found.append(node["additionalProperties"])
-        nodes = found or nodes
-    return sorted({key for node in _expand(nodes, schema) for key in node.get("properties", {})})
-
-
-def _method_node(schema: dict[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema of the method that a job names, or of all if it names none."""
-    node: dict[str, Any] = schema["properties"]["method"]
-    method = data.get("method")
-    name = method.get("name") if isinstance(method, dict) else None
-    place = node.get("discriminator", {}).get("mapping", {}).get(name)
-    return node if place is None else {"$ref": place}
-
-
-def _expand(nodes: Iterable[dict[str, Any]], schema: dict[str, Any]) -> list[dict[str, Any]]:
-    """Follow references and alternatives."""
-    out: list[dict[str, Any]] = []
-    todo = list(nodes)
-    while todo:
-        node = todo.pop()
-        if "$ref" in node:
-            todo.append(schema["$defs"][node["$ref"].rsplit("/", 1)[-1]])
-        for key in ("anyOf", "oneOf", "allOf"):
-            todo.extend(node.get(key, []))
-        if isinstance(node.get("items"), dict):
-            todo.append(node["items"])
-        if "properties" in node or "additionalProperties" in node:
-            out.append(node)
-    return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,26 @@ class Labels:
         """Return (positions from `start`, codes) of the seeds in rows `start` to `stop`."""
         first, last = np.searchsorted(self.rows, [start, stop])
         return self.rows[first:last] - start, self.codes[first:last]
+
+
+def alike_names(names: Sequence[str]) -> str | None:
+    """Return a sentence on classes whose names differ by capitals and spaces alone, None without.
+
+    Parameters
+    ----------
+    names
+        Of the classes.
+    """
+    spelled: dict[str, list[str]] = {}
+    for name in names:
+        spelled.setdefault(" ".join(name.split()).casefold(), []).append(name)
+    alike = [" and ".join(map(repr, group)) for group in spelled.values() if len(group) > 1]
+    if not alike:
+        return None
+    return (
+        f"Classes whose names differ by capitals or spaces alone: {', '.join(alike)}. Each is a"
+        " class of its own; if they are one, spell their labels alike."
+    )
 
 
 @dataclass(frozen=True)

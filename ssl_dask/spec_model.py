@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any, Self, TypeVar
 
 from dask.utils import parse_bytes
-from pydantic import BaseModel, ConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 Shares = TypeVar("Shares")
+Place = tuple[str | int, ...]
 
 
 class SpecModel(BaseModel):
@@ -18,6 +27,36 @@ class SpecModel(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True
     )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _true_is_no_number(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Refuse true and false where a number is due: pydantic reads them as 1 and 0."""
+        read = handler(data)
+        places = _booleans_made_numbers(data, dict(read)) if isinstance(data, dict) else ()
+        wrong = PydanticCustomError("boolean_as_number", "a number is due here, not true or false")
+        if errors := [InitErrorDetails(type=wrong, loc=at, input=given) for at, given in places]:
+            raise ValidationError.from_exception_data(cls.__name__, errors)
+        return read
+
+
+def _booleans_made_numbers(data: Any, read: Any) -> Iterator[tuple[Place, bool]]:
+    """Yield place and value of each boolean of which a number was made, in lists and mappings too.
+
+    Parts of a job are no mappings once they are read: they have looked at their own keys.
+    """
+    if isinstance(data, bool):
+        if isinstance(read, (int, float)) and not isinstance(read, bool):
+            yield (), data
+        return
+    pairs: list[tuple[str | int, Any, Any]] = []
+    if isinstance(data, dict) and isinstance(read, dict):
+        pairs = [(key, value, read.get(key)) for key, value in data.items()]
+    elif isinstance(data, (list, tuple)) and isinstance(read, (list, tuple)):
+        pairs = [(i, *both) for i, both in enumerate(zip(data, read, strict=False))]
+    for key, value, made in pairs:
+        for place, given in _booleans_made_numbers(value, made):
+            yield (key, *place), given
 
 
 def spec_parameters(spec: SpecModel) -> dict[str, Any]:

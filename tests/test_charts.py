@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from scipy import sparse
 from sklearn.datasets import load_digits
 
@@ -15,7 +18,7 @@ from ssl_dask.decision.calibration import ReliabilityBin
 from ssl_dask.evaluation.metrics import clopper_pearson
 from ssl_dask.report import charts
 from ssl_dask.report.palette import class_colours
-from ssl_dask.report.svg_figure import short_name
+from ssl_dask.report.svg_figure import figure_style, short_name
 from ssl_dask.round_record import RoundRecord
 
 NASTY = [
@@ -85,6 +88,42 @@ def all_figures() -> list[str]:
         charts.reliability_chart([ReliabilityBin(10, 5, 0.55), ReliabilityBin(90, 88, 0.97)]),
         charts.probability_chart([0] * 18 + [5, 700], 0.8),
     ]
+
+
+def test_bins_of_few_rows_are_joined_with_their_neighbours() -> None:
+    few = [ReliabilityBin(4, 2, 0.5), ReliabilityBin(5, 4, 0.6), ReliabilityBin(3, 3, 0.75)]
+    many = ReliabilityBin(30, 29, 0.95)
+    # (4 * 0.5 + 5 * 0.6 + 3 * 0.75) / 12
+    joined = [ReliabilityBin(12, 9, 7.25 / 12), many]
+    assert charts.reliability_chart([*few, many]) == charts.reliability_chart(joined)
+    assert charts.reliability_chart([many, few[0]]) != charts.reliability_chart([many])
+    assert charts.reliability_chart(few[:1]).count("<use") == charts.reliability_chart(
+        [many]
+    ).count("<use")
+
+
+def test_all_words_lie_within_their_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[Figure, str]] = []
+    made = charts.to_svg
+
+    def kept(figure: Figure, name: str, *more: Any) -> str:
+        drawn.append((figure, name))
+        return made(figure, name, *more)
+
+    monkeypatch.setattr(charts, "to_svg", kept)
+    all_figures()
+    # Maps of rows have no words around them.
+    panels = [(figure, name) for figure, name in drawn if figure.axes[0].axison]
+    assert len(panels) == 6
+    for figure, name in panels:
+        with figure_style():
+            box = figure.get_tightbbox(FigureCanvasAgg(figure).get_renderer())
+        width, height = figure.get_size_inches()
+        # The browser's fonts differ a little from those that are measured here.
+        assert box.x0 > -0.03, name
+        assert box.y0 > -0.03, name
+        assert box.x1 < width + 0.03, name
+        assert box.y1 < height + 0.03, name
 
 
 def test_ids_are_unique_over_all_figures_and_references_hold() -> None:

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from ssl_dask.cluster import open_client
+from ssl_dask.cluster_spec import ClusterSpec
 from ssl_dask.errors import (
     CommitUnknownError,
     ComputeError,
@@ -34,7 +35,6 @@ from ssl_dask.errors import (
     ResumeMismatchError,
     StorageError,
 )
-from ssl_dask.job_spec import ClusterSpec
 from tests.digits_job import assert_same_answer, read_labels, write_job, write_rows
 from tests.processes import (
     BIN,

@@ -18,11 +18,11 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from ssl_dask.errors import GraphError
 from ssl_dask.graph import BlockGraph, knn_graph
 from ssl_dask.propagation import LabelPropagation, LabelSpreading, PoissonLearning
+from tests.estimator_checks import parametrize_checks
 
 # Checks of scikit-learn that are known to fail, each with its reason.
 WEIGHTS = "a row without weight as a seed, or one that is there twice, is still part of the graph"
@@ -38,9 +38,10 @@ BOTH = pytest.mark.parametrize("Classifier", [LabelSpreading, LabelPropagation])
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
-@parametrize_with_checks(
-    [LabelSpreading(), LabelPropagation(), PoissonLearning()],
-    expected_failed_checks=lambda estimator: {
+@parametrize_checks(
+    [LabelSpreading()],
+    [LabelPropagation(), PoissonLearning()],
+    lambda estimator: {
         **EXPECTED_FAILED_CHECKS,
         **({} if type(estimator) in BY_NAME else {"check_classifiers_classes": MINUS_ONE}),
     },

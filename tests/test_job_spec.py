@@ -84,6 +84,23 @@ def test_urls_are_left_as_they_are(tmp_path: Path) -> None:
             "name: co_training, view_names: [numbers, number]",
             "did you mean 'numbers'",
         ),
+        (
+            "name: label_spreading",
+            "name: co_training, view_names: numbers",
+            "method.view_names is a list, and got 'numbers' (write view_names: [numbers])",
+        ),
+        ("output: {path: out}", "output: {path: out, columns: a}", "write columns: [a]"),
+        (
+            "name: label_spreading",
+            "name: self_training, max_iter: true",
+            "method.max_iter: a number is due here, not true or false, got True",
+        ),
+        (
+            "name: label_spreading",
+            "name: self_training, class_shares: {b: true}",
+            "method.class_shares.b: a number is due",
+        ),
+        ("output: {path: out}", "output: {path: out, keep_runs: true}", "output.keep_runs: a num"),
         ("name: label_spreading", "name: label_spreading, alpha: 1.5", "method.alpha"),
         ("numeric: [a, b]", "numerik: [a, b]", "features.numbers"),
         ("numeric: [a, b]", "numeric: [a, b], scael: none", "did you mean 'scale'"),

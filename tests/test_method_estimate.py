@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ssl_dask.job_spec import WITH_FEATURES, resolve_job
-from ssl_dask.pipeline.method_estimate import estimate_method, sweeps_for
+from ssl_dask.pipeline.method_estimate import estimate_method, halo_share, sweeps_for
 from ssl_dask.pipeline.plan import plan_job
 from ssl_dask.propagation import METHODS
 from tests.made_job import made_job, made_rows, write_rows
@@ -39,6 +39,30 @@ def test_every_method_is_planned(name: str, tmp_path: Path) -> None:
     # Nothing without a graph grows with the rows; what has one grows with them, and no faster.
     assert more == less if not on_graph else 90 * less < more < 110 * less
     assert estimate_method(spec, n_rows=10**5, n_features=50, n_classes=20).columns >= small.columns
+
+
+def test_the_halo_goes_by_the_kind_of_graph() -> None:
+    nodes, workers = 1_000, 4
+    assert halo_share([("rbf", 1e6)], nodes, workers) == 3.0
+    # Half an edge a node leads to half a node elsewhere; many edges to no more than all others.
+    assert halo_share([("entities", 500.0)], nodes, workers) == 0.5
+    assert halo_share([("edges", 1e5)], nodes, workers) == 3.0
+    near = halo_share([("routed", 1e5)], nodes, workers)
+    assert 0.5 < near < 1.0
+    assert halo_share([("exact", 1e5), ("entities", 500.0)], nodes, workers) == near + 0.5
+    for kind in ("rbf", "entities", "routed"):
+        assert halo_share([(kind, 1e6)], nodes, 1) == 0.0
+
+
+def test_what_is_sent_and_held_grows_with_the_halo(tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows", made_rows())
+    spec = resolve_job(job_of(rows, "label_propagation"))
+    found = estimate_method(spec, n_rows=1_000, n_features=5, n_classes=3)
+    # Float64 scores of three classes, in six columns: the folds and all seeds.
+    columns = 3 * (1 + spec.evaluation.folds)
+    assert found.bytes_moved(1_000, 0.6) == pytest.approx(600 * 8 * columns * found.sweeps)
+    own, more = (found.bytes_of_worker(1_000, 0.0, 2, halo) for halo in (0.0, 1.0))
+    assert more - own == 500 * found.bytes_per_node
 
 
 def test_sweeps_follow_the_parameters(tmp_path: Path) -> None:

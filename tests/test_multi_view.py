@@ -11,7 +11,6 @@ import scipy.sparse as sp
 from distributed import Client
 from sklearn.base import clone
 from sklearn.naive_bayes import GaussianNB
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from ssl_dask import MultiViewClassifier
 from ssl_dask.execution import Execution
@@ -20,6 +19,7 @@ from ssl_dask.self_labeled import SelfLabeled, multi_view
 from ssl_dask.self_labeled.block_rows import Piece
 from ssl_dask.self_labeled.learners import Learner, LearnerSpec
 from ssl_dask.self_labeled.multi_view import INNER_FOLDS, MultiView, _inner_folds
+from tests.estimator_checks import parametrize_checks
 from tests.oracles import multi_view_rounds
 
 N, C = 400, 3
@@ -151,9 +151,8 @@ CHECKS_FAILED = {
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
-@parametrize_with_checks(
-    [MultiViewClassifier(max_iter=1, n_folds=0)],
-    expected_failed_checks=lambda estimator: CHECKS_FAILED,
+@parametrize_checks(
+    [MultiViewClassifier(max_iter=1, n_folds=0)], [], lambda estimator: CHECKS_FAILED
 )
 def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
     check(estimator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -111,9 +112,21 @@ def test_each_trouble_is_named() -> None:
     assert line.startswith("Supervised did not converge in 2 of the 5 turns")
     (line,) = warned(seeds=SeedSummary(classes=("a", "b"), counts=(5, 0)))
     assert line == "No seed shows class b, so no row can be given it."
+    (line,) = warned(
+        seeds=SeedSummary(classes=("red", "New  York", "red ", "new york"), counts=(5,) * 4)
+    )
+    assert "alone: 'red' and 'red ', 'New  York' and 'new york'." in line
     refused = DECISION.model_copy(update={"n_abstained": 101, "reasons": {"tie": 101}})
     (line,) = warned(decision=refused)
     assert "101 of 201" in line
+
+
+def test_true_classes_that_no_seed_shows_are_said() -> None:
+    real = digits_report().evaluation.truth
+    assert real is not None
+    truth = dataclasses.replace(real, other_class=1_234)
+    (line,) = warned(evaluation=EvaluationSummary(truth=truth))
+    assert "1,234 rows are of a class that no seed shows" in line
 
 
 def test_the_baseline_being_ahead_is_said() -> None:

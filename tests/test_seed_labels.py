@@ -371,6 +371,9 @@ def test_what_is_wrong_in_a_csv_file_is_told_without_cells(
         (b'id,y\n1,"a\n', "no valid CSV"),
         (b"", "missing in the labels"),
         (b"id,y,y\n1,a,b\n", "more than once"),
+        (b"id;y\n1;a\n", "semicolons between them; .* commas"),
+        (b'"id";"y"\r\n1;"0,5"\r\n', "semicolons"),
+        (b"id\ty\n1\ta\n", "tabs"),
     ],
 )
 def test_a_csv_file_that_cannot_be_used(tmp_path: Path, content: bytes, text: str) -> None:

@@ -11,7 +11,7 @@ import sys
 ASK = """
 import json, os
 from ssl_dask.cluster import open_client
-from ssl_dask.job_spec import ClusterSpec
+from ssl_dask.cluster_spec import ClusterSpec
 
 def threads():
     import numpy.linalg

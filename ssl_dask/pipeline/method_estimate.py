@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.propagation.poisson_mbo import SWEEPS_A_ROUND
 from ssl_dask.propagation.solver import CONJUGATE_BYTES
+from ssl_dask.propagation.worker_parts import HALO_SHARE
 from ssl_dask.self_labeled import METHODS as SELF_LABELED
 from ssl_dask.self_labeled.learners import MOST_PASSES, ROWS_SHOWN
 from ssl_dask.self_labeled.round_fits import FIT_BYTES
@@ -39,6 +41,8 @@ class MethodEstimate:
         Over the graph, and how many numbers of each node go through one. 0 without a graph.
     bytes_per_node
         Of the vectors of a solve, over all workers together.
+    bytes_a_sweep
+        Of a node, sent in a sweep to each worker that holds a neighbour of it.
     fixed_bytes
         What every worker needs whatever its rows.
     row_flops
@@ -50,17 +54,28 @@ class MethodEstimate:
     sweeps: int
     columns: int
     bytes_per_node: int
+    bytes_a_sweep: int
     fixed_bytes: int
     row_flops: float
     time: str
     memory: str
 
-    def bytes_of_worker(self, n_nodes: int, n_edges: float, n_workers: int) -> int:
-        """Return what a worker needs that holds one of `n_workers` parts of the graph."""
+    def bytes_of_worker(
+        self, n_nodes: int, n_edges: float, n_workers: int, halo: float = 0.0
+    ) -> int:
+        """Return what a worker needs that holds one of `n_workers` parts of the graph.
+
+        `halo`: nodes of other parts for each of its own, see `halo_share`.
+        """
         if not self.sweeps:
             return self.fixed_bytes
-        share = n_nodes / n_workers * (HELD_BYTES_PER_NODE + self.bytes_per_node)
+        vectors = (1.0 + halo) * self.bytes_per_node
+        share = n_nodes / n_workers * (HELD_BYTES_PER_NODE + vectors)
         return int(16 * n_edges / n_workers + share + self.fixed_bytes)
+
+    def bytes_moved(self, n_nodes: int, halo: float) -> float:
+        """Return what all sweeps send between workers."""
+        return halo * n_nodes * self.bytes_a_sweep * self.sweeps
 
 
 def estimate_method(
@@ -112,6 +127,7 @@ def estimate_method(
                 method.n_hops,
                 n_features,
                 4 * n_features * (2 + kept),
+                4 * n_features,
                 0,
                 regression * kept,
                 f"{method.n_hops} sweeps of d columns: E d, then N d C",
@@ -122,6 +138,7 @@ def estimate_method(
             fixed = 8 * m * (m + n_features + K)
             flops = FLOPS_PER_PRODUCT * float(m) * n_features + 2 * method.n_nearest**2 * groups
             return MethodEstimate(
+                0,
                 0,
                 0,
                 0,
@@ -152,6 +169,7 @@ def estimate_method(
                 0,
                 0,
                 0,
+                0,
                 2 * fit_bytes,
                 rounds * seen * one * (1 + passes),
                 f"up to {rounds:,} rounds: N d C{by_learner} to score, and {models}",
@@ -159,8 +177,34 @@ def estimate_method(
             )
         case _:
             return MethodEstimate(
-                0, 0, 0, 0, regression, "one pass over the rows: N d C", "a block of rows"
+                0, 0, 0, 0, 0, regression, "one pass over the rows: N d C", "a block of rows"
             )
+
+
+def halo_share(parts: Sequence[tuple[str, float]], n_nodes: int, n_workers: int) -> float:
+    """Return about how many nodes of other workers a worker reads, for each node of its own.
+
+    Parameters
+    ----------
+    parts
+        Of a sum of graphs, or the graph alone: how its edges were found, as in
+        `GraphEstimate.search`, and how many they are, both directions counted.
+
+    Notes
+    -----
+    Neighbours by features lie in cell order, so that few are on another worker. Edges and entities
+    have no such order: each edge may lead to another node elsewhere. A dense graph joins all nodes.
+    """
+    others = float(n_workers - 1)
+    share = 0.0
+    for search, n_edges in parts:
+        if search in ("exact", "routed", "knn"):
+            share += HALO_SHARE
+        elif search in ("edges", "entities"):
+            share += n_edges / max(n_nodes, 1)
+        else:
+            share += others
+    return min(share, others)
 
 
 def round_tasks(spec: JobSpec, n_blocks: int) -> int:
@@ -183,11 +227,12 @@ def _on_graph(
         sweeps,
         columns,
         vectors * size * columns,
+        size * columns,
         fixed,
         flops,
         f"about {sweeps:,} sweeps of {columns:,} columns: E C G{more}",
-        f"{vectors} vectors of {size} N {columns:,} bytes over all workers{held}, and the graph's"
-        " 16 E",
+        f"{vectors} vectors of {size} N {columns:,} bytes over all workers{held}, those of the"
+        " halos, and the graph's 16 E",
     )
 
 

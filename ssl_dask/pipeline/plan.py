@@ -13,8 +13,14 @@ from ssl_dask.graph.graph_estimate import GraphEstimate, estimate_graph
 from ssl_dask.graph.graph_spec import GraphPartSpec, OneGraphSpec
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.pipeline.inputs import Inputs, plan_blocks
-from ssl_dask.pipeline.method_estimate import MethodEstimate, estimate_method, round_tasks
-from ssl_dask.propagation.worker_parts import USABLE_MEMORY
+from ssl_dask.pipeline.method_estimate import (
+    MethodEstimate,
+    estimate_method,
+    halo_share,
+    round_tasks,
+)
+from ssl_dask.pipeline.stored_graph import StoredGraph
+from ssl_dask.propagation.worker_parts import HALO_SHARE, USABLE_MEMORY
 from ssl_dask.self_labeled import METHODS as SELF_LABELED
 from ssl_dask.self_labeled.learners import check_learners
 from ssl_dask.storage.dataset import Dataset
@@ -115,11 +121,12 @@ def plan_job(spec: JobSpec, *, trust_modules: Sequence[str] = ()) -> Rows:
     method = estimate_method(
         spec, n_rows=layout.n_rows, n_features=width.columns, n_classes=_n_classes(spec)
     )
-    n_nodes, n_edges = layout.n_rows, 0.0
+    n_nodes, n_edges, halo = layout.n_rows, 0.0, 0.0
     if inputs.stored_graph is not None:
         rows.append(("graph", f"stored in {inputs.stored_graph.path}"))
         summary = inputs.stored_graph.summary
         n_nodes, n_edges = summary["n_nodes"], 2.0 * summary["n_edges"]
+        halo = halo_share(_stored_parts(inputs.stored_graph), n_nodes, workers)
     elif spec.graph is not None:
         estimates = estimate_graph(
             spec.graph,
@@ -138,7 +145,8 @@ def plan_job(spec: JobSpec, *, trust_modules: Sequence[str] = ()) -> Rows:
         n_edges = graph.graph_bytes / 8
         tasks += sum(one.tasks for one in estimates) + method.sweeps * (graph.strips + 1)
         moved += sum(one.bytes_moved for one in estimates)
-        moved += method.sweeps * layout.n_rows * 4 * method.columns * (workers - 1)
+        found = [(one.search, one.graph_bytes / 8) for one in estimates if one.search != "sum"]
+        halo = halo_share(found, n_nodes, workers)
         needed = max(needed, *(one.memory_per_task for one in estimates))
         disk += max(one.disk_bytes for one in estimates)
         seconds += sum(one.seconds_per_slot for one in estimates) / slots
@@ -146,7 +154,8 @@ def plan_job(spec: JobSpec, *, trust_modules: Sequence[str] = ()) -> Rows:
     seconds += method.sweeps * method.columns * n_edges / SWEEP_PRODUCTS_PER_SECOND / slots
     seconds += layout.n_rows * method.row_flops / GRAPH_FLOPS_PER_SECOND / slots
     seconds += SECONDS_PER_TASK * tasks
-    needed_by_method = method.bytes_of_worker(n_nodes, n_edges, workers)
+    moved += int(method.bytes_moved(n_nodes, halo))
+    needed_by_method = method.bytes_of_worker(n_nodes, n_edges, workers, halo)
     if spec.cluster.kind == "local":
         fewest = estimate_method(
             spec,
@@ -176,14 +185,24 @@ def plan_job(spec: JobSpec, *, trust_modules: Sequence[str] = ()) -> Rows:
 def _check_memory(
     method: MethodEstimate, n_nodes: int, n_edges: float, workers: int, memory: int
 ) -> None:
-    """Raise ComputeError where even the fewest classes would not fit: a run would stop late."""
-    needed = method.bytes_of_worker(n_nodes, n_edges, workers)
+    """Raise ComputeError where even the fewest classes would not fit: a run would stop late.
+
+    It counts what the run counts before it starts, see `worker_parts.bytes_of_part`.
+    """
+    halo = HALO_SHARE if workers > 1 else 0.0
+    needed = method.bytes_of_worker(n_nodes, n_edges, workers, halo)
     if needed > USABLE_MEMORY * memory:
         raise ComputeError(
             f"the method {_too_much(needed, workers, memory)}",
             hint=f"raise cluster.memory to {_size(needed / USABLE_MEMORY)}, add workers, lower"
             " evaluation.folds, or take method anchor_graph",
         )
+
+
+def _stored_parts(stored: StoredGraph) -> list[tuple[str, float]]:
+    """Return how the edges of a stored graph were found; of a sum each part may hold all."""
+    n_edges = 2.0 * stored.summary["n_edges"]
+    return [(part["kind"], n_edges) for part in stored.spec.get("parts") or (stored.spec,)]
 
 
 def _too_much(needed: int, workers: int, memory: int) -> str:

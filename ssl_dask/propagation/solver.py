@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self
 
 import numpy as np
@@ -13,17 +13,17 @@ from dask.delayed import Delayed
 from ssl_dask.errors import ComputeError, ResumeMismatchError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
-from ssl_dask.propagation.conjugate_gradients import ConjugateScalars
 from ssl_dask.propagation.parts import (
     BlocksLostError,
     LocalParts,
     Parts,
-    State,
     WorkersChangedError,
 )
+from ssl_dask.propagation.recurrence import Recurrence
+from ssl_dask.propagation.running_solve import OnRound, Resume, RunningSolve
 from ssl_dask.propagation.seed_sources import NodeSources
-from ssl_dask.propagation.stop_rule import StopRule, next_check
-from ssl_dask.propagation.superstep import ConjugateSteps, Problem, RecurrenceSteps, StepsDone
+from ssl_dask.propagation.stop_rule import StopRule
+from ssl_dask.propagation.superstep import ConjugateSteps, Problem
 from ssl_dask.propagation.worker_parts import WorkerParts
 from ssl_dask.round_record import RoundRecord
 
@@ -37,9 +37,6 @@ RECURRENCE_BYTES = 3 * 4
 CONJUGATE_BYTES = 6 * 8
 """The same of conjugate gradients, in float64: x and what it was, r, A r, direction and A p."""
 
-OnRound = Callable[[RoundRecord], None]
-Resume = tuple[int, State, Mapping[str, Any]]
-
 
 class Checkpoint(Protocol):
     """Keeps the state of a solver: its vectors in blocks of nodes, and `meta` in JSON types."""
@@ -51,49 +48,6 @@ class Checkpoint(Protocol):
 
         Without that (None) a solve whose workers are lost begins anew.
         """
-
-
-@dataclass(frozen=True)
-class Recurrence:
-    """What makes one method differ from another: a few numbers.
-
-    Parameters
-    ----------
-    name
-        Name of the method.
-    target
-        (p, q) of the fixed point F = p S F + q B.
-    steps
-        Called with t = 1, 2, ...; returns (a, b, c, d) of
-        F_t = a S F_{t-1} + b F_{t-1} + c F_{t-2} + d B. None: block conjugate gradients with the
-        diagonal preconditioner, for targets whose spectrum is not known.
-    settings
-        The parameters of the method, in JSON types: a checkpoint fits only the same.
-    powers
-        (s, r): sources enter as D^-s B and scores leave as D^r Z, Z being those of the random
-        walk D^-1 W. (1/2, 1/2) makes S the symmetric D^-1/2 W D^-1/2; (0, 0) the walk itself;
-        (1, 0) solves (D - p W) Z = q B.
-    clamp_seeds
-        Seeds keep their value.
-    dtype
-        Type that scores are kept in.
-    first
-        F_0 is so many times B; None: q.
-    """
-
-    name: str
-    target: tuple[float, float]
-    steps: Callable[[int], tuple[float, float, float, float]] | None
-    settings: Mapping[str, Any]
-    powers: tuple[float, float] = (0.5, 0.5)
-    clamp_seeds: bool = False
-    dtype: Literal["float32", "float64"] = "float32"
-    first: float | None = None
-
-    @property
-    def conjugate(self) -> bool:
-        """Whether conjugate gradients find the target."""
-        return self.steps is None
 
 
 @dataclass(frozen=True)
@@ -121,75 +75,6 @@ class Solved:
     converged: bool
     n_iter: int
     reason: Literal["converged", "max_iter", "rounding"]
-
-
-@dataclass
-class _Solve:
-    """What the loop of one solve carries along."""
-
-    recurrence: Recurrence
-    problem: Problem
-    rule: StopRule | None
-    identity: Mapping[str, Any]
-    on_round: OnRound | None
-    n_iter: int = 0
-    records: list[RoundRecord] = field(default_factory=list)
-    scalars: ConjugateScalars = field(default_factory=ConjugateScalars)
-    saved: Resume | None = None
-    losses: int = 0
-
-    def meta(self) -> dict[str, Any]:
-        """Return what a checkpoint must hold beside the vectors, in JSON types."""
-        return {
-            **self.identity,
-            "stop_rule": None if self.rule is None else self.rule.as_dict(),
-            "records": [record.as_dict() for record in self.records],
-            "scalars": self.scalars.as_dict() if self.recurrence.conjugate else None,
-        }
-
-    def restore(self, iteration: int, meta: Mapping[str, Any]) -> None:
-        """Go back to a checkpoint."""
-        self.n_iter = iteration
-        self.records = [_record_from_dict(record) for record in meta["records"]]
-        if self.rule is not None:
-            self.rule.restore(meta["stop_rule"])
-        if self.recurrence.conjugate:
-            self.scalars = ConjugateScalars.from_dict(meta["scalars"])
-
-    def restart(self) -> None:
-        """Go back to the beginning."""
-        self.n_iter, self.records, self.scalars = 0, [], ConjugateScalars()
-        if self.rule is not None:
-            self.rule.restore({"quiet": 0, "still": 0})
-
-    def next_steps(self, max_iter: int) -> RecurrenceSteps | ConjugateSteps:
-        """Return the sweeps up to the next check."""
-        stop = min(next_check(self.n_iter), max_iter)
-        if self.recurrence.steps is None:
-            gamma, alpha = self.scalars.last
-            return ConjugateSteps(stop - self.n_iter, gamma, alpha, self.scalars.first)
-        coefficients = [self.recurrence.steps(t) for t in range(self.n_iter + 1, stop + 1)]
-        return RecurrenceSteps(tuple(coefficients), counted=self.rule is not None)
-
-    def take(self, done: StepsDone, n_sweeps: int, n_nodes: int, seconds: float) -> None:
-        """Take note of a superstep."""
-        self.n_iter += n_sweeps
-        gap = 1.0
-        if done.gammas is not None and done.alphas is not None:
-            self.scalars.extend(done.gammas, done.alphas)
-            gap = self.scalars.smallest_eigenvalue()
-        if self.rule is None or done.counts is None:
-            return
-        record = RoundRecord(
-            iteration=self.n_iter,
-            labels_changed=int(done.counts.changed[0]),
-            residual=self.rule.observe(done.counts, gap),
-            class_mass=tuple((done.counts.class_rows / n_nodes).tolist()),
-            seconds=seconds,
-        )
-        self.records.append(record)
-        if self.on_round is not None:
-            self.on_round(record)
 
 
 class PropagationSession:
@@ -323,7 +208,7 @@ class PropagationSession:
             largest *= 1.0 if recurrence.clamp_seeds else recurrence.target[1]
             dtype = np.dtype(recurrence.dtype)
             rule = StopRule(self.graph.n_nodes, tol, largest, dtype)
-        solve = _Solve(recurrence, problem, rule, identity, on_round, saved=resume)
+        solve = RunningSolve(recurrence, problem, rule, identity, on_round, saved=resume)
         self._loop(solve, max_iter, checkpoint, checkpoint_seconds)
         self._last = (solve, max_iter, checkpoint, checkpoint_seconds, scale)
         return self._solved(solve, scale)
@@ -338,7 +223,7 @@ class PropagationSession:
         self._loop(solve, max_iter, checkpoint, seconds)
         return self._solved(solve, scale)
 
-    def _solved(self, solve: _Solve, scale: float) -> Solved:
+    def _solved(self, solve: RunningSolve, scale: float) -> Solved:
         reason = (solve.rule.reason if solve.rule is not None else None) or "max_iter"
         while True:
             try:
@@ -358,7 +243,7 @@ class PropagationSession:
 
     def _loop(
         self,
-        solve: _Solve,
+        solve: RunningSolve,
         max_iter: int,
         checkpoint: Checkpoint | None,
         checkpoint_seconds: float,
@@ -390,11 +275,11 @@ class PropagationSession:
             )
             solve.take(done, n_sweeps, self.graph.n_nodes, time.monotonic() - began)
 
-    def _going(self, solve: _Solve, max_iter: int) -> bool:
+    def _going(self, solve: RunningSolve, max_iter: int) -> bool:
         stopped = solve.rule is not None and solve.rule.reason is not None
         return not stopped and solve.n_iter < max_iter
 
-    def _set(self, solve: _Solve) -> None:
+    def _set(self, solve: RunningSolve) -> None:
         """Set the parts to the last checkpoint, or to the beginning."""
         if solve.saved is None:
             solve.restart()
@@ -407,7 +292,7 @@ class PropagationSession:
             self.parts.restore(state)
             solve.restore(iteration, meta)
 
-    def _keep(self, solve: _Solve, checkpoint: Checkpoint | None) -> None:
+    def _keep(self, solve: RunningSolve, checkpoint: Checkpoint | None) -> None:
         """Keep the state by `checkpoint`, and let workers that have joined take part."""
         if checkpoint is not None:
             kept = checkpoint(solve.n_iter, self.parts.state(), solve.meta())
@@ -421,7 +306,7 @@ class PropagationSession:
                 # The state is in the last checkpoint, or is found again from the beginning.
                 raise WorkersChangedError(str(error)) from error
 
-    def _lost(self, solve: _Solve) -> None:
+    def _lost(self, solve: RunningSolve) -> None:
         solve.losses += 1
         if solve.losses > MAX_LOSSES:
             raise ComputeError(
@@ -461,7 +346,3 @@ def check_identity(meta: Mapping[str, Any], identity: Mapping[str, Any]) -> None
                 f" {expected!r}",
                 hint="run without --resume",
             )
-
-
-def _record_from_dict(record: Mapping[str, Any]) -> RoundRecord:
-    return RoundRecord(**{**record, "class_mass": tuple(record["class_mass"])})

@@ -8,7 +8,6 @@ anew and goes on from its last checkpoint.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import time
 import uuid
@@ -83,6 +82,7 @@ class WorkerParts(Parts):
         self._wished = 0
         self._begun: tuple[Any, ...] | None = None
         self._n_vectors = self._version = 0
+        self._untold: list[tuple[str, str]] = []
         try:
             self.client.register_plugin(held_parts.PartsPlugin())
         except (CommClosedError, OSError):
@@ -243,13 +243,16 @@ class WorkerParts(Parts):
                 held_parts.forget, self.session, sorted(set(self.addresses) & set(self._workers()))
             )
 
-    def _tell(self, function: Callable[..., None], name: str, addresses: Sequence[str]) -> None:
-        """Run something short on workers, in their event loop; those that do not answer are gone.
+    def _tell(
+        self, function: Callable[..., None], name: str, addresses: Sequence[str]
+    ) -> list[str]:
+        """Run something short on workers, in their event loop; return those that do not answer.
 
         Each is told by itself: a message to all waits for the slowest.
         """
+        silent = []
         for address in addresses:
-            with suppress(OSError, TimeoutError, CommClosedError, asyncio.TimeoutError):
+            try:
                 self.client.sync(
                     self.client._run,
                     function,
@@ -258,6 +261,25 @@ class WorkerParts(Parts):
                     on_error="ignore",
                     callback_timeout=held_parts.REACH_SECONDS,
                 )
+            except (OSError, TimeoutError, CommClosedError):
+                silent.append(address)
+        return silent
+
+    def _stop(self, superstep: str, addresses: Sequence[str]) -> None:
+        """Wake the threads that wait for messages of a superstep.
+
+        A worker too busy to answer is told again while its part is waited for: its thread would
+        else wait for minutes, and no task of a new part would run there.
+        """
+        silent = self._tell(held_parts.stop, superstep, addresses)
+        self._untold += [(superstep, address) for address in silent]
+
+    def _stop_those_untold(self) -> None:
+        untold, self._untold = self._untold, []
+        there = set(self._workers()) if untold else set()
+        for superstep, address in untold:
+            if address in there:
+                self._stop(superstep, [address])
 
     def _futures(self, blocks: Sequence[Delayed], what: str) -> list[Future]:
         """Return futures of blocks that are there.
@@ -309,6 +331,7 @@ class WorkerParts(Parts):
             if all(future.done() for future in futures):
                 return
             if time.monotonic() - checked >= WATCH_SECONDS:
+                self._stop_those_untold()
                 checked = time.monotonic()
                 if not set(self.addresses) <= set(self._workers()):
                     self._give_up(futures, superstep, None)
@@ -317,7 +340,7 @@ class WorkerParts(Parts):
         """Stop what still runs, and raise why."""
         alive = sorted(set(self.addresses) & set(self._workers()))
         if superstep is not None and alive:
-            self._tell(held_parts.stop, superstep, alive)
+            self._stop(superstep, alive)
         error = None
         if broken is not None and broken.status == "error":
             error = broken.exception()

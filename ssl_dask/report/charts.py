@@ -17,11 +17,12 @@ from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
 from ssl_dask.decision.calibration import ReliabilityBin
-from ssl_dask.evaluation.metrics import Interval
+from ssl_dask.evaluation.metrics import Interval, clopper_pearson
 from ssl_dask.report.palette import class_colours
 from ssl_dask.report.svg_figure import (
     GRID,
     INK,
+    LEGEND,
     MUTED,
     SURFACE,
     figure_style,
@@ -33,6 +34,8 @@ from ssl_dask.round_record import RoundRecord
 PICTURE_ROWS = 2_000
 MOST_CLASSES_DRAWN = 30
 WIDTH = 6.2
+FEWEST_IN_BIN = 10
+"""Rows of a point in the picture of probabilities: the share right among fewer says nothing."""
 ACCENT, SECOND = "#0072b2", "#e08a00"
 GREY = "#9aa0a6"
 
@@ -172,7 +175,8 @@ def draw_dots(axes: Axes, points: Points, size: float, colour: str, alpha: float
     patch = PathPatch(path, fill=False, linewidth=size, edgecolor=colour, capstyle="round")
     patch.set_alpha(alpha)
     patch.set_clip_on(False)
-    axes.add_patch(patch)
+    # The limits are set by the caller: to find them from thousands of curves takes long.
+    axes.add_artist(patch)
 
 
 def _central(points: Points) -> Points:
@@ -200,7 +204,7 @@ def class_counts_chart(
     seed_share = [100 * seeds[code] / n_seeds for code in shown]
     label_share = [100 * labels[code] / n_labels for code in shown]
     with figure_style():
-        figure = Figure(figsize=(WIDTH, 1.0 + 0.38 * len(shown)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 1.0 + 0.38 * len(shown)))
         axes = figure.add_subplot()
         axes.barh(y - 0.19, label_share, height=0.36, color=ACCENT, label="rows labelled")
         axes.barh(y + 0.19, seed_share, height=0.36, color=SECOND, label="seeds")
@@ -219,7 +223,9 @@ def class_counts_chart(
         axes.legend(
             frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0), fontsize=10
         )
-        return to_svg(figure, "classes", "Share of each class among seeds and labelled rows")
+        return to_svg(
+            figure, "classes", "Share of each class among seeds and labelled rows", LEGEND
+        )
 
 
 def refusals_chart(reasons: Mapping[str, int], words: Mapping[str, str]) -> str:
@@ -227,7 +233,7 @@ def refusals_chart(reasons: Mapping[str, int], words: Mapping[str, str]) -> str:
     names = sorted(reasons, key=lambda name: (-reasons[name], name))
     counts = [reasons[name] for name in names]
     with figure_style():
-        figure = Figure(figsize=(WIDTH, 0.75 + 0.42 * len(names)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 0.75 + 0.42 * len(names)))
         axes = figure.add_subplot()
         axes.barh(range(len(names)), counts, height=0.6, color=GREY)
         for at, rows in enumerate(counts):
@@ -256,7 +262,7 @@ def convergence_chart(rounds: Sequence[RoundRecord]) -> str:
     changed = np.array([record.labels_changed for record in rounds], dtype=float)
     residual = np.array([record.residual for record in rounds], dtype=float)
     with figure_style():
-        figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 3.6))
         upper, lower = figure.subplots(2, 1, sharex=True)
         # 0 has no place on a logarithmic scale; symlog is linear below one row.
         upper.plot(at, changed, color=ACCENT, marker="o", markersize=3, linewidth=1.4)
@@ -297,7 +303,7 @@ def rounds_chart(rounds: Sequence[RoundRecord], baseline: float | None, kept_rou
     at = [record.iteration for record in rounds]
     with figure_style():
         height = 3.9 if baseline is not None else 2.2
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        figure = Figure(figsize=(WIDTH, height))
         panels = figure.subplots(1 if baseline is None else 2, 1, sharex=True, squeeze=False)
         upper, *rest = panels[:, 0]
         upper.bar(
@@ -347,7 +353,7 @@ def _hidden_curve(
 def accuracy_chart(entries: Sequence[tuple[str, Interval]]) -> str:
     """Return a point and its interval for each (name, share); at least one with a value."""
     with figure_style():
-        figure = Figure(figsize=(WIDTH, 0.8 + 0.44 * len(entries)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 0.8 + 0.44 * len(entries)))
         axes = figure.add_subplot()
         lowest = 1.0
         for at, (name, share) in enumerate(entries):
@@ -368,17 +374,21 @@ def accuracy_chart(entries: Sequence[tuple[str, Interval]]) -> str:
 
 
 def reliability_chart(bins: Sequence[ReliabilityBin]) -> str:
-    """Return stated probability against share right; at least one bin."""
-    stated = [100 * one.stated for one in bins]
-    observed = [100 * one.right / one.count for one in bins]
-    largest = max(one.count for one in bins)
+    """Return stated probability against share right, with 95 % intervals; at least one bin."""
+    drawn = _joined_bins(bins)
+    largest = max(one.count for one in drawn)
     with figure_style():
-        figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 3.6))
         axes = figure.add_subplot()
         axes.plot([0, 100], [0, 100], color=MUTED, linewidth=1, linestyle=(0, (4, 4)))
-        axes.plot(stated, observed, color=ACCENT, linewidth=1.2)
-        areas = [18 + 90 * one.count / largest for one in bins]
-        axes.scatter(stated, observed, s=areas, color=ACCENT, zorder=3, linewidths=0)
+        for one in drawn:
+            share = clopper_pearson(one.right, one.count)
+            ends, at = [100 * share.low, 100 * share.high], 100 * one.stated
+            axes.plot([at, at], ends, color=ACCENT, linewidth=1.6, alpha=0.6)
+            area = 18 + 90 * one.count / largest
+            axes.scatter(
+                [at], [100 * one.right / one.count], s=area, color=ACCENT, zorder=3, linewidths=0
+            )
         axes.set(xlim=(0, 102), ylim=(0, 104))
         axes.set_xlabel("stated probability, %")
         axes.set_ylabel("right, %")
@@ -387,11 +397,24 @@ def reliability_chart(bins: Sequence[ReliabilityBin]) -> str:
         return to_svg(figure, "reliability", "Stated probability against share of right labels")
 
 
+def _joined_bins(bins: Sequence[ReliabilityBin]) -> list[ReliabilityBin]:
+    """Join neighbouring bins until each holds `FEWEST_IN_BIN` rows, or all are one."""
+    joined: list[ReliabilityBin] = []
+    for one in bins:
+        if joined and min(joined[-1].count, one.count) < FEWEST_IN_BIN:
+            last = joined.pop()
+            count = last.count + one.count
+            stated = (last.count * last.stated + one.count * one.stated) / count
+            one = ReliabilityBin(count, last.right + one.right, stated)
+        joined.append(one)
+    return joined
+
+
 def probability_chart(counts: Sequence[int], threshold: float | None) -> str:
     """Return a histogram of labelled rows by probability, bins of equal width from 0 to 1."""
     width = 100 / len(counts)
     with figure_style():
-        figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 2.9))
         axes = figure.add_subplot()
         left = width * np.arange(len(counts))
         axes.bar(left, counts, width=width * 0.9, align="edge", color=ACCENT)

@@ -349,6 +349,12 @@ def _plain(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, dict) and set(value) == {"name", "parameters"}:
+        # A learner: its name is enough where nothing more is said of it.
+        given = value["parameters"]
+        return f"{value['name']} ({_plain(given)})" if given else str(value["name"])
+    if isinstance(value, (dict, Sequence)) and not value:
+        return "none"
     if isinstance(value, dict):
         return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -17,6 +17,7 @@ from ssl_dask.decision.calibration import Calibration, ReliabilityBin
 from ssl_dask.decision.labelling import REASONS, SOURCES
 from ssl_dask.evaluation.block_scores import BlockScore, Reliability, TruthScores
 from ssl_dask.evaluation.metrics import PairedComparison, Scores
+from ssl_dask.labels import alike_names
 from ssl_dask.round_record import RoundRecord
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -259,6 +260,13 @@ def quality_warnings(
     without = [c for c, n in zip(seeds.classes, seeds.counts, strict=True) if not n]
     if without:
         found.append(f"No seed shows {_listed(without)}, so no row can be given it.")
+    if other := 0 if evaluation.truth is None else evaluation.truth.other_class:
+        found.append(
+            f"By the truth column {other:,} rows are of a class that no seed shows: no label can be"
+            " right there. Label a few rows of each class that there is."
+        )
+    if alike := alike_names(seeds.classes):
+        found.append(alike)
     if evaluation.never_hidden:
         found.append(
             f"One seed only for {_listed(evaluation.never_hidden)}: nothing is known about how"

@@ -21,14 +21,30 @@ from ssl_dask.report.charts import (
     fit_view,
 )
 from ssl_dask.report.palette import SCALE
-from ssl_dask.report.svg_figure import GRID, INK, MUTED, SURFACE, figure_style, to_svg
+from ssl_dask.report.svg_figure import GRID, INK, LEGEND, MUTED, SURFACE, figure_style, to_svg
 from ssl_dask.round_record import RoundRecord
 
 BAND_ALPHA = 0.12
 DASHES = (0, (4, 4))
+RESIDUALS_HEIGHT = 3.1
+CARD_HEIGHT = 0.8
+"""Of the frame and the heading of a card, in inches of a figure."""
 
 
-def pairs_chart(pairs: Points, half_width: float | None) -> str:
+def height_beside(n_errors: int) -> float:
+    """Return the height, in inches, that makes one card as high as those of residuals and errors.
+
+    Parameters
+    ----------
+    n_errors
+        Entries of `errors_chart`; 0 without it.
+    """
+    if n_errors == 0:
+        return RESIDUALS_HEIGHT
+    return RESIDUALS_HEIGHT + CARD_HEIGHT + _errors_height(n_errors)
+
+
+def pairs_chart(pairs: Points, half_width: float | None, height: float = 4.4) -> str:
     """Return the number found of each hidden seed against its true one; at least one pair.
 
     Parameters
@@ -37,10 +53,12 @@ def pairs_chart(pairs: Points, half_width: float | None) -> str:
         float64 (n, 2): true, found.
     half_width
         Of the interval, drawn as a band; None for none.
+    height
+        In inches.
     """
     low, high = _ends(pairs.ravel())
     with figure_style():
-        figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
+        figure = Figure(figsize=(WIDTH, height))
         axes = figure.add_subplot()
         line = np.array([low, high])
         if half_width is not None:
@@ -59,7 +77,7 @@ def residuals_chart(pairs: Points, half_width: float | None) -> str:
     reach = float(np.abs(residual).max(initial=half_width or 0.0)) * 1.08 or 1.0
     low, high = _ends(found)
     with figure_style():
-        figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+        figure = Figure(figsize=(WIDTH, RESIDUALS_HEIGHT))
         axes = figure.add_subplot()
         if half_width is not None:
             axes.axhspan(-half_width, half_width, color=ACCENT, alpha=BAND_ALPHA, linewidth=0)
@@ -73,7 +91,7 @@ def residuals_chart(pairs: Points, half_width: float | None) -> str:
 def errors_chart(entries: Sequence[tuple[str, Estimate]]) -> str:
     """Return a point and its interval for each (name, error); at least one with a value."""
     with figure_style():
-        figure = Figure(figsize=(WIDTH, 0.8 + 0.44 * len(entries)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, _errors_height(len(entries))))
         axes = figure.add_subplot()
         reach = 0.0
         for at, (name, error) in enumerate(entries):
@@ -104,7 +122,7 @@ def numbers_chart(rows: Sequence[int], seeds: Sequence[int], minimum: float, max
     edges = np.linspace(minimum, maximum, len(rows) + 1)
     shares = [100.0 * np.array(counts) / max(sum(counts), 1) for counts in (rows, seeds)]
     with figure_style():
-        figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 3.0))
         axes = figure.add_subplot()
         axes.stairs(shares[0], edges, fill=True, color=ACCENT, alpha=0.75, label="rows without")
         axes.stairs(shares[1], edges, color=SECOND, linewidth=1.8, label="seeds")
@@ -114,7 +132,7 @@ def numbers_chart(rows: Sequence[int], seeds: Sequence[int], minimum: float, max
         axes.tick_params(length=0)
         axes.spines["bottom"].set_color(GRID)
         axes.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), fontsize=10)
-        return to_svg(figure, "numbers", "Numbers given to rows, and those of the seeds")
+        return to_svg(figure, "numbers", "Numbers given to rows, and those of the seeds", LEGEND)
 
 
 def error_convergence_chart(rounds: Sequence[RoundRecord]) -> str:
@@ -123,7 +141,7 @@ def error_convergence_chart(rounds: Sequence[RoundRecord]) -> str:
     residual = np.array([record.residual for record in rounds], dtype=float)
     drawn = np.isfinite(residual) & (residual > 0)
     with figure_style():
-        figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 2.6))
         axes = figure.add_subplot()
         axes.plot(at[drawn], residual[drawn], color=ACCENT, marker="o", markersize=3, lw=1.4)
         if drawn.any():
@@ -203,6 +221,10 @@ def _picture(
     for place, colour in enumerate(SCALE):
         draw_dots(axes, points[(places == place) & seeds], size + 0.5 * ring, colour)
     return figure
+
+
+def _errors_height(n_entries: int) -> float:
+    return 0.8 + 0.44 * n_entries
 
 
 def _scatter_axes(axes: Axes, x: str, y: str) -> None:

@@ -134,9 +134,15 @@ def _figures(report: ValueReport) -> dict[str, str]:
             decision.bins, decision.seed_bins, seeds.minimum, seeds.maximum
         )
     }
+    errors = [
+        (name, scores.mae) for name, scores in _judged(report) if scores.mae.value is not None
+    ]
+    if errors:
+        drawn["errors"] = value_charts.errors_chart(errors)
     if report.hidden_pairs:
         pairs, half_width = np.array(report.hidden_pairs), report.interval.half_width
-        drawn["pairs"] = value_charts.pairs_chart(pairs, half_width)
+        height = value_charts.height_beside(len(errors))
+        drawn["pairs"] = value_charts.pairs_chart(pairs, half_width, height)
         drawn["residuals"] = value_charts.residuals_chart(pairs, half_width)
     picture = report.picture
     if picture is not None and picture.points:
@@ -151,11 +157,6 @@ def _figures(report: ValueReport) -> dict[str, str]:
         drawn["convergence"] = value_charts.error_convergence_chart(report.method.rounds)
     if decision.reasons:
         drawn["refusals"] = refusals_chart(decision.reasons, REASON_WORDS)
-    errors = [
-        (name, scores.mae) for name, scores in _judged(report) if scores.mae.value is not None
-    ]
-    if errors:
-        drawn["errors"] = value_charts.errors_chart(errors)
     return drawn
 
 

@@ -278,7 +278,9 @@ def _read_csv(
     shown = source.shown_path(name)
     try:
         data = source.read_range(name, 0, size)
-        rows = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True))
+        text = data.decode("utf-8-sig")
+        _require_commas(text, shown)
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except OSError as error:
         raise InputDataError(f"cannot be read: {error.strerror}", file=shown) from error
     except UnicodeDecodeError:
@@ -300,6 +302,18 @@ def _read_csv(
     digest = hashlib.sha256(data).hexdigest()
     identity = ({"path": name, "bytes": size, "sha256": digest},)
     return _Columns(shown, ids, labels, kind, problems, identity, listing.local_paths)
+
+
+def _require_commas(text: str, shown: str) -> None:
+    """Refuse a file that a spreadsheet has saved with other marks: its lines are one cell each."""
+    header = text.partition("\n")[0]
+    for mark, words in ((";", "semicolons"), ("\t", "tabs")):
+        if mark in header and "," not in header:
+            raise InputDataError(
+                f"looks like cells with {words} between them; a CSV file of labels has commas",
+                file=shown,
+                hint="save it with commas and decimal points, or keep the labels in Parquet",
+            )
 
 
 def _require_columns(wanted: Sequence[str], names: Sequence[str], shown: str) -> None:

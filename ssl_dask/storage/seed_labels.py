@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ssl_dask.errors import Problem, QualityError
-from ssl_dask.labels import UNLABELLED, Labels
+from ssl_dask.labels import UNLABELLED, Labels, alike_names
 from ssl_dask.storage.block_labels import BlockLabels, true_numbers, truth_codes
 from ssl_dask.storage.column_reader import ColumnReader
 from ssl_dask.storage.label_file import SeedFile
@@ -214,14 +214,14 @@ def _no_labels(reader: ColumnReader, kind: LabelKind, rule: LabelRule) -> Labels
 
 def _notes(labels: Labels) -> list[str]:
     notes = []
-    if without := [
-        str(value)
-        for value, n in zip(labels.classes.tolist(), labels.class_counts(), strict=True)
-        if n == 0
-    ]:
+    names = [str(value) for value in labels.classes.tolist()]
+    counts = labels.class_counts()
+    if without := [name for name, n in zip(names, counts, strict=True) if n == 0]:
         notes.append(
             f"no row is labelled with: {', '.join(without)}; these classes cannot be given"
         )
+    if alike := alike_names(names):
+        notes.append(alike)
     if labels.n_seeds == labels.n_rows:
         notes.append("every row has a label already")
     return notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -12,14 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Worker, get_worker
 
 from ssl_dask.errors import ComputeError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.labels import Labels
-from ssl_dask.propagation import METHODS, Propagated
+from ssl_dask.propagation import METHODS, Propagated, held_parts
+from ssl_dask.propagation.part_links import Aborted
 from ssl_dask.propagation.solver import PropagationSession, Solved
+from ssl_dask.propagation.worker_parts import WorkerParts
 from ssl_dask.round_record import RoundRecord
 
 pytestmark = pytest.mark.slow
@@ -241,3 +244,39 @@ def test_too_little_memory_is_told_before_anything_is_placed(
         pytest.raises(ComputeError, match=r"needs about .* MiB on each of 1 workers; the smallest"),
     ):
         PropagationSession(graph, Execution(client), n_columns=3_000)
+
+
+def test_a_worker_too_busy_to_be_stopped_is_stopped_later(
+    graph: BlockGraph, cluster_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread waits for a message that will not come, and gets no other task before it ends."""
+
+    def waits(superstep: str) -> str:
+        held = getattr(get_worker(), held_parts.HELD)
+        held.mailbox.put(("began",), True)
+        try:
+            held.mailbox.take((superstep, "never sent"))
+        except Aborted:
+            return "stopped"
+        return "got something"
+
+    def began(dask_worker: Worker) -> bool:
+        return ("began",) in getattr(dask_worker, held_parts.HELD).mailbox._held
+
+    async def hog() -> None:
+        await asyncio.sleep(0.05)
+        time.sleep(2.0)
+
+    monkeypatch.setattr(held_parts, "REACH_SECONDS", 0.3)
+    with PropagationSession(graph, Execution(cluster_client), n_columns=4) as session:
+        parts = session.parts
+        assert isinstance(parts, WorkerParts)
+        future = parts._on(0, waits, "lost")
+        while not any(cluster_client.run(began, workers=parts.addresses[:1]).values()):
+            time.sleep(0.05)
+        cluster_client.run(hog, workers=parts.addresses[:1], wait=False)
+        time.sleep(0.3)
+        parts._stop("lost", parts.addresses)
+        assert parts._untold == [("lost", parts.addresses[0])]
+        assert parts._numbers([future]) == ["stopped"]
+        assert parts._untold == []
