@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from typing import Any
 
@@ -81,6 +82,24 @@ def test_same_bits_for_any_blocks_and_workers(cluster_client: Client) -> None:
         np.testing.assert_array_equal(shares(other, execution), F)
         assert likelihoods(other) == likelihoods(one)
         assert [r.hidden_loss for r in other.records] == [r.hidden_loss for r in one.records]
+
+
+def test_rounds_go_on_where_they_were_stored() -> None:
+    stored: dict[int, Any] = {}
+
+    def checkpoint(iteration: int, state: Any, meta: dict[str, Any]) -> Any:
+        # What is written to a file comes back in JSON types.
+        stored[iteration] = (iteration, state, json.loads(json.dumps(meta)))
+        return stored[iteration]
+
+    hidden = [np.arange(LABELS.n_seeds) % 2 == f for f in range(2)]
+    settings = {"hidden": hidden, "patience": 3}
+    whole = run((60, 50, 40), Execution(threads=1), checkpoint=checkpoint, **settings)
+    again = run((60, 50, 40), Execution(threads=1), resume=stored[2], **settings)
+    assert whole.n_iter == again.n_iter > 2
+    assert again.kept_round == whole.kept_round
+    execution = Execution(threads=1)
+    np.testing.assert_array_equal(shares(again, execution), shares(whole, execution))
 
 
 def test_it_ends_when_the_likelihood_rests() -> None:

@@ -155,6 +155,12 @@ class Assignment:
         return found, RoundCounts.of(self, found, n_classes)
 
 
+def labelled_rows(assignment: Assignment, column: int) -> Ints:
+    """Return the positions of the rows that have a label and weight by one learner, ascending."""
+    there = (assignment.codes[:, column] != UNLABELLED) & (assignment.weights[:, column] > 0.0)
+    return np.flatnonzero(there)
+
+
 @dataclass(frozen=True)
 class RoundCounts:
     """What a round did to the labels of the rows; those of blocks are added up.
@@ -197,6 +203,10 @@ class RoundCounts:
             int((after.codes == UNLABELLED).all(axis=1).sum()),
             len(after.codes),
         )
+
+    def labels_of(self, learner: int) -> int:
+        """Return how many labels a learner has; learners that share theirs have the same."""
+        return int(self.total[min(learner, len(self.total) - 1)].sum())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types."""
@@ -357,6 +367,9 @@ class RoundMethod(ABC):
         Whether labels may be taken back: the rounds then do not end when all rows have one.
     compares_learners
         Whether `findings` is asked, with `opinions` of the hidden seeds, before the first round.
+    shares_rows
+        Learners are fitted on the same features, each on what its own column labels: the rows of a
+        block are taken once for all of them, and `labelled` is not asked.
     sums
         `labelled` returns no rows but sums, which are added up with `+` in any order on workers;
         `fit` gets one of all blocks, and no limit of rows applies.
@@ -370,6 +383,7 @@ class RoundMethod(ABC):
     n_columns: int = 1
     rescores: bool = False
     compares_learners: bool = False
+    shares_rows: bool = False
     sums: bool = False
     soft: bool = False
 
@@ -386,13 +400,12 @@ class RoundMethod(ABC):
     def labelled(self, learner: int, block: BlockRows, assignment: Assignment) -> Piece:
         """Return the rows of a block that a learner is fitted on: those with a label and weight."""
         column = learner if self.n_columns > 1 else 0
-        codes, weights = assignment.codes[:, column], assignment.weights[:, column]
-        at = np.flatnonzero((codes != UNLABELLED) & (weights > 0.0))
+        at = labelled_rows(assignment, column)
         return Piece(
             block.rows[at],
             self.features(learner, block, at),
-            codes[at],
-            weights[at],
+            assignment.codes[at, column],
+            assignment.weights[at, column],
             assignment.is_seed[at],
         )
 

@@ -213,10 +213,11 @@ def run_rounds(
 
     Notes
     -----
-    A round costs (4 + L) B + L tasks for B blocks and L learners, and B more for each further
-    survey; a fold's track, which has one block, 5 + 2 L. Each block is read twice. Only
-    histograms, counts and the distributions of hidden seeds come to the client, however many the
-    rows. A worker that fits holds `max_fit_rows` rows twice.
+    A round costs (4 + L) B + L tasks for B blocks and L learners, 5 B + L for learners of the same
+    features, and B more for each further survey; a fold's track, which has one block, as many. Each
+    block is read twice. Only histograms, counts and the distributions of hidden seeds come to the
+    client, however many the rows. A worker that fits holds `max_fit_rows` rows twice; for learners
+    of the same features two times as many once more, which come to it once for all of them.
     """
     execution = execution or Execution()
     rounds = _Rounds(
@@ -395,14 +396,7 @@ class _Rounds:
     def _fit(self, run: _Run) -> None:
         """Fit the models of all tracks on the labels there are, and judge them."""
         models = [
-            track.fit(
-                self._sent,
-                self.method.n_learners,
-                assigned,
-                (self.random_state, track.state.track, run.round),
-                self.max_fit_rows,
-                sums=self.method.sums,
-            )
+            self._fitted(track, assigned, track.state.counts, run.round)
             for track, assigned in zip(self.tracks, run.assigned, strict=True)
         ]
         run.models = self._persist(models, FIT)
@@ -416,6 +410,18 @@ class _Rounds:
                 # A fold's own seeds must not speak for it.
                 without = track.state.track - 1 if track.state.track else None
                 track.state.temperature = self.loss.temperature(without)
+
+    def _fitted(
+        self,
+        track: Track,
+        assigned: Sequence[Delayed],
+        counts: RoundCounts | None,
+        round_number: int,
+    ) -> list[Delayed]:
+        """Return tasks of a track's models of a round, by its labels and how many there are."""
+        assert counts is not None
+        key = (self.random_state, track.state.track, round_number)
+        return track.fit(self.method, self._sent, assigned, counts, key, self.max_fit_rows)
 
     def _counts(self, groups: Sequence[Sequence[Delayed]]) -> list[RoundCounts]:
         return self.execution.compute([counted(assigned) for assigned in groups], ASSIGN)
@@ -537,15 +543,9 @@ class _Rounds:
         if not kept:
             (run.kept_assigned,) = self._persist([self.tracks[0].begin(self._sent)], ASSIGN)
         # The models are not stored: the same labels give the same again.
-        key = (self.random_state, 0, kept)
-        (run.kept_models,) = self._persist(
-            [
-                self.tracks[0].fit(
-                    self._sent, self.method.n_learners, run.kept_assigned, key, self.max_fit_rows
-                )
-            ],
-            FIT,
-        )
+        (counts,) = self._counts([run.kept_assigned])
+        models = self._fitted(self.tracks[0], run.kept_assigned, counts, kept)
+        (run.kept_models,) = self._persist([models], FIT)
         return run
 
 

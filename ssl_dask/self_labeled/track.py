@@ -22,6 +22,7 @@ from ssl_dask.features.block_reader import add_all, merge_on_workers
 from ssl_dask.kernels.one_thread import one_thread
 from ssl_dask.kernels.row_keys import keys_below, row_keys
 from ssl_dask.labels import Labels
+from ssl_dask.self_labeled.fit_rows import FitLimit, SharedRows, learners_together
 from ssl_dask.self_labeled.round_method import (
     Assignment,
     BlockRows,
@@ -37,8 +38,8 @@ from ssl_dask.self_labeled.round_method import (
 
 Weights = npt.NDArray[np.float32]
 
-FIT_KEY, POOL_KEY = 1, 2
-"""Purposes of pseudo-random numbers of rows."""
+POOL_KEY = 2
+"""Purpose of the pseudo-random numbers of rows that fill the tracks of folds."""
 
 
 @dataclass(frozen=True)
@@ -144,39 +145,64 @@ class Track:
 
     def fit(
         self,
-        method: Delayed,
-        n_learners: int,
+        method: RoundMethod,
+        sent: Delayed,
         assigned: Sequence[Delayed],
+        counts: RoundCounts,
         key: tuple[int, ...],
         max_fit_rows: int,
-        *,
-        sums: bool = False,
     ) -> list[Delayed]:
         """Return a task of a model for each learner; pieces go from worker to worker.
 
-        With `sums` they are added up on the way, and no limit of rows applies.
+        Parameters
+        ----------
+        method, sent
+            What is fitted, here and as the tasks get it.
+        assigned, counts
+            The labels to learn from, and how many there are.
+        key
+            (random_state, track, round).
+        max_fit_rows
+            See `run_rounds`; of no account for a method of sums, which are added up on the way.
         """
-        total = None if sums else counted(assigned)
+        if method.shares_rows:
+            return self._fit_together(method, sent, assigned, counts, key, max_fit_rows)
         piece, fit = delayed(_labelled, pure=False), delayed(_fit, pure=False)
         models = []
-        for learner in range(n_learners):
+        for learner in range(method.n_learners):
             of_learner = (*key, learner)
+            limit = None if method.sums else FitLimit(counts.labels_of(learner), max_fit_rows)
             pieces = [
-                piece(
-                    method,
-                    learner,
-                    one,
-                    total,
-                    max_fit_rows,
-                    of_learner,
-                    block.layout,
-                    *block.parts,
-                )
+                piece(sent, learner, one, limit, of_learner, block.layout, *block.parts)
                 for block, one in zip(self.blocks, assigned, strict=True)
             ]
-            if sums:
+            if method.sums:
                 pieces = [merge_on_workers(pieces, add_all)]
-            models.append(fit(method, learner, of_learner, *pieces))
+            models.append(fit(sent, learner, of_learner, *pieces))
+        return models
+
+    def _fit_together(
+        self,
+        method: RoundMethod,
+        sent: Delayed,
+        assigned: Sequence[Delayed],
+        counts: RoundCounts,
+        key: tuple[int, ...],
+        max_fit_rows: int,
+    ) -> list[Delayed]:
+        """Fit learners of the same features: a task a block gives the rows of many of them."""
+        take, fit = delayed(_shared_rows, pure=False), delayed(_fit_shared, pure=False)
+        models = []
+        for learners in learners_together(counts, method.n_learners, max_fit_rows):
+            limits = tuple(FitLimit(counts.labels_of(one), max_fit_rows) for one in learners)
+            shared = [
+                take(learners, one, limits, key, block.layout, *block.parts)
+                for block, one in zip(self.blocks, assigned, strict=True)
+            ]
+            models += [
+                fit(sent, learner, place, (*key, learner), *shared)
+                for place, learner in enumerate(learners)
+            ]
         return models
 
     def score(
@@ -355,31 +381,38 @@ def _labelled(
     method: RoundMethod,
     learner: int,
     assigned: Assigned,
-    total: RoundCounts | None,
-    max_fit_rows: int,
+    limit: FitLimit | None,
     key: tuple[int, ...],
     layout: Layout,
     *parts: Any,
 ) -> Piece:
-    """Return the rows of a block to fit on: with too many in all, those of the smallest keys.
-
-    Without `total` there is no limit: what is returned may be sums.
-    """
+    """Return the rows of a block to fit on; without a limit it may be sums that are returned."""
     rows, assignment = layout.block(parts), assigned.assignment
     piece = method.labelled(learner, rows, assignment)
-    if total is None:
-        return piece
-    labelled = int(total.total[min(learner, len(total.total) - 1)].sum())
-    if labelled <= max_fit_rows:
-        return piece
-    keep = row_keys(piece.rows, FIT_KEY, *key) <= keys_below(max_fit_rows / labelled)
-    seeds = rows.rows[assignment.is_seed]
-    return piece.take(keep | np.isin(piece.rows, seeds))
+    return piece if limit is None else piece.take(limit.chosen(piece.rows, piece.given, key))
+
+
+def _shared_rows(
+    learners: range,
+    assigned: Assigned,
+    limits: Sequence[FitLimit],
+    key: tuple[int, ...],
+    layout: Layout,
+    *parts: Any,
+) -> SharedRows:
+    return SharedRows.of_block(layout.block(parts), assigned.assignment, learners, limits, key)
 
 
 def _fit(method: RoundMethod, learner: int, key: tuple[int, ...], *pieces: Piece) -> Any:
     with one_thread():
         return method.fit(learner, pieces, key)
+
+
+def _fit_shared(
+    method: RoundMethod, learner: int, place: int, key: tuple[int, ...], *shared: SharedRows
+) -> Any:
+    with one_thread():
+        return method.fit(learner, [rows.of_learner(place) for rows in shared], key)
 
 
 def _score(

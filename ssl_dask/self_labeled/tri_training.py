@@ -168,6 +168,7 @@ class TriTraining(RoundMethod):
     n_columns = N_LEARNERS
     # The rows of a learner are chosen anew whenever it is fitted anew.
     rescores = True
+    shares_rows = True
 
     def fit(self, learner: int, pieces: Sequence[Piece], key: tuple[int, ...]) -> FittedLearner:
         """Fit on a bootstrap sample of the seeds, or on all seeds and the rows of the others."""
