@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssl_dask.self_labeled.co_forest import CoForestClassifier, CoForestSpec, co_forest
-from ssl_dask.self_labeled.co_training import CoTrainingClassifier, CoTrainingSpec, co_training
+from ssl_dask.self_labeled.co_training import CoTrainingSpec, co_training
+from ssl_dask.self_labeled.co_training_classifier import CoTrainingClassifier
 from ssl_dask.self_labeled.democratic_co_learning import (
     DemocraticCoLearningClassifier,
     DemocraticCoLearningSpec,
     democratic_co_learning,
 )
-from ssl_dask.self_labeled.multi_view import MultiViewClassifier, MultiViewSpec, multi_view
+from ssl_dask.self_labeled.multi_view import MultiViewSpec, multi_view
+from ssl_dask.self_labeled.multi_view_classifier import MultiViewClassifier
 from ssl_dask.self_labeled.rounds import SelfLabeled, run_rounds
 from ssl_dask.self_labeled.self_training import (
     SelfTrainingClassifier,
