@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from ssl_dask.execution import Execution
 from ssl_dask.kernels.confidence_histogram import confidence_counts
 from ssl_dask.kernels.error_dependence import error_dependence
 from ssl_dask.kernels.row_keys import row_keys
 from ssl_dask.kernels.two_views import joined_views, split_columns
 from ssl_dask.labels import UNLABELLED, Labels
 from ssl_dask.self_labeled.best_rows import BestRows, Cut, taken
+from ssl_dask.self_labeled.co_views import N_VIEWS, check_views_vary, chosen_views
 from ssl_dask.self_labeled.committee_spec import CommitteeSpec
 from ssl_dask.self_labeled.learners import FittedLearner, Learner, LearnerSpec, learner_of
 from ssl_dask.self_labeled.round_method import (
@@ -35,7 +36,6 @@ from ssl_dask.self_labeled.round_method import (
 )
 from ssl_dask.self_labeled.rounds import RunKeywords, SelfLabeled, run_rounds
 
-N_VIEWS = 2
 ORDER = 302
 """Purpose of randomness: which of equally sure rows come first."""
 ORDER_BITS = 62
@@ -336,8 +336,10 @@ def co_training(
 
     Raises
     ------
-    JobSpecError
+    ValueError
         A named view is not there, or there are more than two and none is named.
+    ConstantViewError
+        All rows are alike in a view.
 
     References
     ----------
@@ -360,6 +362,7 @@ def co_training(
         rescore,
     )
     views = {name: views[name] for name in names}
+    check_views_vary(views, random_state, run.get("execution") or Execution())
     return run_rounds(
         method,
         views,
@@ -369,37 +372,3 @@ def co_training(
         patience=patience,
         **run,
     )
-
-
-def chosen_views(there: Sequence[str], view_names: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the names of the views that teach each other: two, or one that is to be split.
-
-    Parameters
-    ----------
-    there
-        Names of the groups of features.
-    view_names
-        Those that were asked for; None: all.
-
-    Raises
-    ------
-    ValueError
-        A group does not exist, there are more than two, or they are the same.
-    """
-    names = tuple(there if view_names is None else view_names)
-    for name in names:
-        if name not in there:
-            near = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ValueError(
-                f"view_names: there is no group of features {name!r} ({hint}groups:"
-                f" {', '.join(there)})"
-            )
-    if len(names) > N_VIEWS:
-        raise ValueError(
-            f"view_names: co-training takes two views, and there are {len(names)} groups of"
-            " features; name two of them, or use method multi_view"
-        )
-    if view_names is not None and len(set(names)) < N_VIEWS:
-        raise ValueError("view_names: the two views must differ; leave it out to split one group")
-    return names

@@ -10,7 +10,8 @@ import numpy as np
 from distributed import Client
 
 from ssl_dask.execution import Execution
-from ssl_dask.self_labeled.co_training import N_VIEWS, CoTrainingSpec, co_training
+from ssl_dask.self_labeled.co_training import CoTrainingSpec, co_training
+from ssl_dask.self_labeled.co_views import N_VIEWS
 from ssl_dask.self_labeled.round_classifier import RoundClassifier, learner_for
 from ssl_dask.self_labeled.round_method import Ints
 
