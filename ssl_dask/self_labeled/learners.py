@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,8 +20,11 @@ import scipy.sparse as sp
 from pydantic import Field, model_validator
 from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB, MultinomialNB
+from sklearn.neural_network import MLPClassifier
+from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 
@@ -31,6 +33,7 @@ from ssl_dask.kernels.aligned_batches import score_batches
 from ssl_dask.kernels.label_distributions import normalise_rows
 from ssl_dask.kernels.linear_scores import dense_scores, softmax_rows, sparse_scores
 from ssl_dask.kernels.one_thread import one_thread
+from ssl_dask.kernels.quiet_fits import one_at_a_time, quiet_fits
 from ssl_dask.kernels.row_keys import mixed_seed
 from ssl_dask.kernels.supervised_model import SupervisedModel
 from ssl_dask.self_labeled.round_method import Piece
@@ -40,6 +43,15 @@ Floats = npt.NDArray[np.floating]
 Scoring = Literal["rows", "linear", "batches"]
 
 CALIBRATION_FOLDS = 5
+WITHOUT_JOBS = (
+    SupervisedModel,
+    LogisticRegression,
+    DecisionTreeClassifier,
+    MultinomialNB,
+    GaussianNB,
+    MLPClassifier,
+)
+"""Classes that fit and score without jobs of scikit-learn's; see `kernels/quiet_fits`."""
 
 
 @dataclass(frozen=True)
@@ -258,8 +270,7 @@ class Learner:
                     f"{self.name} takes no weights, and the rows have some that are not 1",
                     hint="another learner; in self-training method.weight: 1 and method.mass: null",
                 )
-        with one_thread(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        with one_thread(), one_at_a_time(_runs_jobs(model)), quiet_fits():
             try:
                 if weights is None:
                     model.fit(X, piece.codes)
@@ -338,9 +349,10 @@ class FittedLearner:
             with one_thread():
                 rows = _short_indices(X)
                 if self.scoring == "rows":
-                    some = self.model.predict_proba(rows)
+                    some = _probabilities(self.model, rows)
                 else:
-                    some = score_batches(self.model.predict_proba, rows, place)
+                    with one_at_a_time(_runs_jobs(self.model)):
+                        some = score_batches(self.model.predict_proba, rows, place)
                     if some.dtype == np.float32:
                         # Naive Bayes in float32 is off by a percent where it is most certain.
                         some = normalise_rows(some)
@@ -366,6 +378,24 @@ class FittedLearner:
         else:
             scores = dense_scores(np.ascontiguousarray(X), coef, intercept)
         return softmax_rows(scores)
+
+
+def _runs_jobs(model: Any) -> bool:
+    """Return whether a model may run jobs of scikit-learn's, which one thread may do at a time."""
+    return not isinstance(model, WITHOUT_JOBS)
+
+
+def _probabilities(model: Any, rows: Any) -> Floats:
+    """Return what a model says of rows, whose bits depend on each row alone.
+
+    Trees of a forest are added as scikit-learn adds them, but not in jobs.
+    """
+    if not isinstance(model, RandomForestClassifier):
+        return model.predict_proba(rows)
+    total = np.zeros((rows.shape[0], len(model.classes_)))
+    for tree in model.estimators_:
+        total += tree.predict_proba(rows)
+    return total / len(model.estimators_)
 
 
 def _calibrated(machine: Any, counts: npt.NDArray[np.int64]) -> CalibratedClassifierCV:
