@@ -376,6 +376,10 @@ class RoundMethod(ABC):
     soft
         Labels are shares of classes, in `Assignment.extra`: models change although no row has
         another class, so the rounds do not end by that.
+    leeway
+        A later round answers instead of that of least hidden loss where it loses more by at most so
+        many standard errors, less than the baseline, and names as many hidden seeds right; 0: it
+        does not.
     """
 
     n_classes: int
@@ -386,6 +390,7 @@ class RoundMethod(ABC):
     shares_rows: bool = False
     sums: bool = False
     soft: bool = False
+    leeway: float = 0.0
 
     def begin(
         self,

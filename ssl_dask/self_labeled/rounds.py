@@ -233,7 +233,7 @@ def run_rounds(
             random_state=random_state,
             execution=execution,
         ),
-        HiddenLoss(labels.codes, [np.asarray(mask) for mask in hidden]),
+        HiddenLoss(labels.codes, [np.asarray(mask) for mask in hidden], method.leeway),
         execution,
         random_state=random_state,
         max_fit_rows=max_fit_rows or _default_fit_rows(views),
