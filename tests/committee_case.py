@@ -12,7 +12,7 @@ from sklearn.datasets import make_classification
 
 from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
-from ssl_dask.self_labeled.rounds import SelfLabeled
+from ssl_dask.self_labeled.round_answer import SelfLabeled
 
 from .oracles.committees import mixed
 

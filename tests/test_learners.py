@@ -10,11 +10,15 @@ import pytest
 import scipy.sparse as sp
 from pydantic import ValidationError
 from sklearn.datasets import load_digits
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
 
 from ssl_dask.errors import JobSpecError, QualityError
 from ssl_dask.kernels.aligned_batches import BATCH_ROWS, score_batches
-from ssl_dask.self_labeled.learners import LEARNERS, Learner, LearnerSpec, learner_of
-from ssl_dask.self_labeled.round_method import Piece
+from ssl_dask.kernels.weighted_copies import copies_by_weight, weight_unit
+from ssl_dask.self_labeled.block_rows import Piece
+from ssl_dask.self_labeled.known_learners import LEARNERS
+from ssl_dask.self_labeled.learners import Learner, LearnerSpec, learner_of
 
 QUICK: dict[str, dict[str, Any]] = {
     "random_forest": {"n_estimators": 20},
@@ -92,8 +96,54 @@ def test_weights_reach_the_model(digits: tuple[np.ndarray, np.ndarray]) -> None:
     light = learner.fit([piece(X[:400], y[:400], weights)], 10, (0,)).probabilities(X)
     heavy = learner.fit([piece(X[:400], y[:400])], 10, (0,)).probabilities(X)
     assert np.abs(light - heavy).max() > 1e-3
-    with pytest.raises(QualityError, match=r"method\.mass: null"):
-        learner_of(LearnerSpec(name="knn")).fit([piece(X[:400], y[:400], weights)], 10, (0,))
+
+
+def test_rows_are_drawn_by_weight_for_a_learner_without_weights(
+    digits: tuple[np.ndarray, np.ndarray],
+) -> None:
+    X, y = digits
+    rows, given = np.arange(1797), np.arange(1797) < 100
+    weights = np.where(given, 2.0, 0.5).astype(np.float32)
+    weights[1000:] = 3.0
+    copies = copies_by_weight(rows, weights, given, weight_unit(2.0, 3.0), 0, 0)
+    assert (copies[:100] == 1).all()
+    assert copies[100:1000].mean() == pytest.approx(0.25, abs=0.05)
+    assert set(copies[1000:].tolist()) == {1, 2}
+    assert copies[1000:].mean() == pytest.approx(1.5, abs=0.06)
+    heavier = copies_by_weight(rows, weights * 1.2, given, 2.0, 0, 0)
+    assert (heavier >= copies).all()
+    parts = [
+        copies_by_weight(rows[a:b], weights[a:b], given[a:b], 2.0, 0, 0)
+        for a, b in ((0, 700), (700, 1797))
+    ]
+    np.testing.assert_array_equal(np.concatenate(parts), copies)
+    # A seed that weighs next to nothing does not multiply the others.
+    assert weight_unit(1e-6, 1.0) == 0.1
+    learner = learner_of(LearnerSpec(name="knn"))
+    assert not learner.takes_weights
+    model = learner.fit([Piece(rows, X, y, weights, given)], 10, (0, 0, 1, 0))
+    taken = np.repeat(rows, copies)
+    by_hand = KNeighborsClassifier().fit(X[taken], y[taken])
+    np.testing.assert_array_equal(model.probabilities(X), by_hand.predict_proba(X))
+
+
+class Numberless(GaussianNB):
+    """Says of rows whose first feature is above 1 what is no number."""
+
+    def predict_proba(self, X: Any) -> Any:
+        p = super().predict_proba(X)
+        p[X[:, 0] > 1.0] = np.nan
+        return p
+
+
+def test_what_is_no_number_is_refused_by_the_learners_name(digits: Any) -> None:
+    X, y = digits
+    model = Learner.of_estimator(Numberless()).fit([piece(X[:300], y[:300])], 10, (0,))
+    assert np.isfinite(model.probabilities(X[:300])).all()
+    X = X.copy()
+    X[5, 0] = 2.0
+    with pytest.raises(QualityError, match=r"Numberless .* no numbers to 1 of 300 rows"):
+        model.probabilities(X[:300])
 
 
 def test_one_class_is_given_to_all(digits: tuple[np.ndarray, np.ndarray]) -> None:

@@ -17,9 +17,9 @@ from ssl_dask import MultiViewClassifier
 from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
 from ssl_dask.self_labeled import SelfLabeled, multi_view
+from ssl_dask.self_labeled.block_rows import Piece
 from ssl_dask.self_labeled.learners import Learner, LearnerSpec
 from ssl_dask.self_labeled.multi_view import MultiView
-from ssl_dask.self_labeled.round_method import Piece
 from ssl_dask.self_labeled.view_models import INNER_FOLDS, inner_folds
 from tests.oracles import multi_view_rounds
 

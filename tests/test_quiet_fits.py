@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from ssl_dask.kernels.quiet_fits import quiet_fits
-from ssl_dask.self_labeled.learners import FittedLearner, LearnerSpec, learner_of
-from ssl_dask.self_labeled.round_method import Piece
+from ssl_dask.self_labeled.block_rows import Piece
+from ssl_dask.self_labeled.fitted_learner import FittedLearner
+from ssl_dask.self_labeled.learners import LearnerSpec, learner_of
 
 RNG = np.random.default_rng(0)
 X = (RNG.normal(size=(200, 6)) * [1, 10, 100, 1, 1, 1]).astype(np.float32)

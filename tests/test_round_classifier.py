@@ -16,8 +16,8 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from ssl_dask import SelfTrainingClassifier
-from ssl_dask.errors import QualityError
+from ssl_dask import SelfTrainingClassifier, TriTrainingClassifier
+from ssl_dask.errors import JobSpecError, QualityError
 from tests.oracles.self_training_rounds import rounds_of_sklearn
 
 ROWS = "rows without weight are no seeds, but rows that are labelled; features are scaled by rows"
@@ -120,6 +120,26 @@ def test_weights_of_seeds_count(digits: tuple[np.ndarray, np.ndarray, np.ndarray
     plain = SelfTrainingClassifier(max_iter=1, n_folds=0).fit(X, y)
     heavy = SelfTrainingClassifier(max_iter=1, n_folds=0).fit(X, y, sample_weight=weights)
     assert (heavy.predict(X) == 3).sum() > (plain.predict(X) == 3).sum()
+
+
+def test_folds_and_fits_follow_the_parameters(
+    digits: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    X, _, y = digits
+    X, y = X[:300], y[:300]
+    losses = set()
+    for random_state in (0, 1):
+        made = SelfTrainingClassifier(
+            max_iter=1, n_folds=2, max_fit_rows=100, random_state=random_state
+        ).fit(X, y)
+        assert (made.rounds_[0].notes or {})["most_rows_fitted"] == 100
+        losses.add(made.rounds_[0].hidden_loss)
+    assert len(losses) == 2
+    pieces = {"name": "gaussian_nb", "partial_fit": True}
+    made = SelfTrainingClassifier(pieces, max_iter=1, n_folds=0, max_fit_rows=100)
+    assert (clone(made).fit(X, y).rounds_[0].notes or {})["pieces_fitted"] >= 2
+    with pytest.raises(JobSpecError, match="all rows of a fit at once"):
+        TriTrainingClassifier(pieces).fit(X, y)
 
 
 @pytest.mark.parametrize(

@@ -79,14 +79,37 @@ def test_plan_and_schema_know_the_method(rows: Path, tmp_path: Path) -> None:
         resolve_job(rounds_job(rows, tmp_path / "out", learner={"name": "random_forrest"}))
 
 
+def test_what_suits_no_job_of_the_method_is_found_before_it_runs(
+    rows: Path, tmp_path: Path
+) -> None:
+    shares = {"criterion": "threshold", "k_best": 10, "class_shares": {"a": 0.5, "b": 0.5}}
+    pieces = {"name": "sgd", "partial_fit": True}
+    for method, message in (
+        (shares, "method.class_shares: shares are given for 2 classes"),
+        ({"name": "tri_training", "learner": pieces}, "method.learner.partial_fit"),
+    ):
+        job = rounds_job(rows, tmp_path / "out")
+        job["method"] = method if "name" in method else job["method"] | method
+        spec = resolve_job(job)
+        with pytest.raises(JobSpecError, match=message):
+            validate_job(spec)
+    with pytest.raises(JobSpecError, match="knn has no partial_fit"):
+        resolve_job(rounds_job(rows, tmp_path / "out", learner=pieces | {"name": "knn"}))
+
+
 def test_classes_of_other_modules_must_be_trusted(
     rows: Path, tmp_path: Path, cluster_client: Client
 ) -> None:
-    job = rounds_job(rows, tmp_path / "out", learner={"name": COMPLEMENT}, max_iter=1)
+    learner = {"name": COMPLEMENT, "partial_fit": True}
+    job = rounds_job(rows, tmp_path / "out", learner=learner, max_iter=1, max_fit_rows=40)
     spec = resolve_job(job)
     for use in (validate_job, plan_job, run_job):
         with pytest.raises(JobSpecError, match="--trust-module sklearn"):
             use(spec)
     assert validate_job(spec, schema_only=True, trust_modules=["sklearn"])
+    told = dict(plan_job(spec, trust_modules=["sklearn"]))["memory of the method"]
+    assert "0 MiB for the fit of a model" in told
     result = run_job(spec, client=cluster_client, trust_modules=["sklearn"])
     assert_useful(result.path)
+    # Forty rows are a piece, and there are more: the class learns from one after the other.
+    assert (result.report.method.rounds[-1].notes or {})["pieces_fitted"] >= 2

@@ -22,8 +22,9 @@ from ssl_dask.labels import Labels
 from ssl_dask.self_labeled import SelfLabeled, SelfTrainingSpec, self_training
 from ssl_dask.self_labeled.hidden_loss import TEMPERATURE_SPREAD, HiddenLoss
 from ssl_dask.self_labeled.learners import Learner
-from ssl_dask.self_labeled.rounds import _default_fit_rows, run_rounds
-from ssl_dask.self_labeled.self_training import SelfTraining
+from ssl_dask.self_labeled.round_fits import default_fit_rows
+from ssl_dask.self_labeled.rounds import run_rounds
+from ssl_dask.self_labeled.self_training_rounds import SelfTraining
 from tests.oracles.self_training_rounds import rounds_of_sklearn
 
 REGRESSION = LogisticRegression(max_iter=2000)
@@ -257,10 +258,10 @@ def test_a_single_fold_is_enough() -> None:
 
 def test_wide_rows_fill_no_more_than_narrow_ones() -> None:
     wide = da.zeros((10, 2_000), chunks=(5, -1), dtype=np.float32)
-    assert _default_fit_rows({"X": wide}) == 2**28 // 8_000
-    assert _default_fit_rows({"X": wide[:, :10].astype(np.float64)}) == 2**28 // 80
+    assert default_fit_rows({"X": wide}) == 2**28 // 8_000
+    assert default_fit_rows({"X": wide[:, :10].astype(np.float64)}) == 2**28 // 80
     sparse = wide.map_blocks(sp.csr_array)
-    assert _default_fit_rows({"X": sparse}) == 2**28 // 1_024
+    assert default_fit_rows({"X": sparse}) == 2**28 // 1_024
 
 
 def test_what_hidden_seeds_were_called_is_kept_for_three_rounds_only() -> None:
@@ -363,6 +364,27 @@ def test_a_pseudo_label_weighs_no_more_than_it_may() -> None:
     np.testing.assert_allclose(given["F"], theirs, atol=1e-5)
 
 
+def test_a_learner_without_weights_learns_from_rows_drawn_by_weight() -> None:
+    X, y = digits()
+    settings = {"threshold": 0.7, "max_iter": 3, "mass": 1.0, "class_shares": "baseline"}
+    answers = []
+    for n_blocks in (1, 8):
+        execution = Execution(threads=2)
+        found = run(X, y, KNeighborsClassifier(3), n_blocks, execution, **settings)
+        notes = found.records[-1].notes or {}
+        assert [name.rpartition(".")[2] for name in notes["rows_drawn_by_weight_for"]] == [
+            "KNeighborsClassifier"
+        ]
+        answers.append(fetched(found, execution))
+    for name in answers[0]:
+        np.testing.assert_array_equal(answers[0][name], answers[1][name])
+    # The model knows all seeds, and about as many other rows as weigh as much.
+    (model,) = (task.compute(scheduler="sync").model for task in found.models)
+    assert 60 < len(model._fit_X) < 100
+    light = run(X, y, REGRESSION, 1, Execution(), **settings)
+    assert "rows_drawn_by_weight_for" not in (light.records[-1].notes or {})
+
+
 def test_rounds_end_when_hidden_seeds_are_told_no_better() -> None:
     X, y = digits(8)
     labels = Labels.from_codes(y, np.arange(10))
@@ -386,12 +408,14 @@ def test_a_fit_takes_no_more_rows_than_it_may() -> None:
     labels = Labels.from_codes(y, np.arange(10))
     hidden = [np.arange(40) % 4 == fold for fold in range(4)]
     sizes: list[int] = []
+    taken: list[np.ndarray] = []
 
     class Counted(Learner):
         def fit(self, pieces: Any, n_classes: int, key: tuple[int, ...]) -> Any:
             rows = np.concatenate([piece.rows for piece in pieces])
             if key[1] == 0:
                 sizes.append(len(rows))
+                taken.append(rows)
                 assert np.isin(labels.rows, rows).all()
             return super().fit(pieces, n_classes, key)
 
@@ -415,5 +439,7 @@ def test_a_fit_takes_no_more_rows_than_it_may() -> None:
         assert sum(found.records[0].labeled or ()) > 300
     assert sizes[0] == 40
     assert all(100 < size < 230 for size in sizes[1:3])
+    # The rows of the round before, but those whose label has come or gone: no new draw.
+    assert np.isin(taken[2], taken[1]).mean() > 0.9
     for ours, theirs in zip(*answers, strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -85,22 +85,22 @@ def test_same_bits_for_any_blocks_and_workers(cluster_client: Client) -> None:
         assert [r.hidden_loss for r in other.records] == [r.hidden_loss for r in one.records]
 
 
-def test_rounds_go_on_where_they_were_stored() -> None:
-    stored: dict[int, Any] = {}
+def test_a_run_of_several_blocks_goes_on_where_it_was_stored() -> None:
+    stored: list[Any] = []
 
     def checkpoint(iteration: int, state: Any, meta: dict[str, Any]) -> Any:
-        # What is written to a file comes back in JSON types.
-        stored[iteration] = (iteration, state, json.loads(json.dumps(meta)))
-        return stored[iteration]
+        stored.append((iteration, state, json.loads(json.dumps(meta))))
+        return stored[-1]
 
-    hidden = [np.arange(LABELS.n_seeds) % 2 == f for f in range(2)]
-    settings = {"hidden": hidden, "patience": 3}
-    whole = run((60, 50, 40), Execution(threads=1), checkpoint=checkpoint, **settings)
-    again = run((60, 50, 40), Execution(threads=1), resume=stored[2], **settings)
-    assert whole.n_iter == again.n_iter > 2
-    assert again.kept_round == whole.kept_round
-    execution = Execution(threads=1)
+    execution = Execution(threads=2)
+    chunks = (50, 60, 40)
+    whole = run(chunks, execution, checkpoint=checkpoint)
+    again = run(chunks, execution, resume=stored[2])
+    assert again.n_iter == whole.n_iter == 6
+    assert likelihoods(again) == likelihoods(whole)
     np.testing.assert_array_equal(shares(again, execution), shares(whole, execution))
+    with pytest.raises(ValueError, match="max_fit_rows"):
+        run(chunks, execution, max_fit_rows=10)
 
 
 def test_a_later_round_as_good_as_the_best_answers() -> None:

@@ -12,7 +12,9 @@ Not used, each for a reason:
 - `HashingVectorizer`, `FeatureHasher`: wrap the scikit-learn classes of the same names, which are
   used here on each block directly, where the number of rows is known.
 - `PCA`, `TruncatedSVD`: a tree of QR factorisations, whose bits depend on the blocks.
-- `Incremental`, `train_test_split`: they work; no step needs them yet.
+- `Incremental`: gives all blocks the same keywords, hence no weights of rows, and its pieces are
+  the blocks, on which the model would then depend; `self_labeled/fit_tasks.py` says what is used.
+- `train_test_split`: works; no step needs it yet.
 """
 
 from __future__ import annotations

@@ -10,7 +10,9 @@ from ssl_dask.pipeline.rounds_estimate import estimate_rounds
 from ssl_dask.propagation.poisson_mbo import SWEEPS_A_ROUND
 from ssl_dask.propagation.solver import CONJUGATE_BYTES
 from ssl_dask.self_labeled import METHODS as SELF_LABELED
-from ssl_dask.self_labeled.rounds import POOL_ROWS, SPARSE_ENTRIES
+from ssl_dask.self_labeled.learners import MOST_PASSES, ROWS_SHOWN
+from ssl_dask.self_labeled.round_fits import SPARSE_ENTRIES
+from ssl_dask.self_labeled.rounds import POOL_ROWS
 
 SWEEPS_UNTIL_REST = {0.9: 30, 0.99: 60, 1.0: 100}
 """Sweeps of Chebyshev iteration until labels rest, by the alpha up to which they are enough; as
@@ -198,7 +200,10 @@ def _in_rounds(
     work = "a sum over the rows" if known.rounds.sums else "the fits"
     # Folds see a sample of many rows; a fit goes over its rows many times, a sum once.
     seen = 1 + spec.evaluation.folds * min(1.0, POOL_ROWS / max(n_rows, 1))
-    passes = 2.0 if known.rounds.sums else 1.0 + FIT_PASSES * min(1.0, found.fitted_share)
+    passes = 1.0 + (1.0 if known.rounds.sums else FIT_PASSES * found.fitted_share)
+    learner = getattr(spec.method, "learner", None)
+    if learner is not None and learner.partial_fit and found.fitted_share < 1.0:
+        passes = 1.0 + (learner.passes or min(-(-ROWS_SHOWN // n_rows), MOST_PASSES))
     values = min(n_features, SPARSE_ENTRIES) if sparse else n_features
     kept = found.kept_bytes / n_workers
     return MethodEstimate(

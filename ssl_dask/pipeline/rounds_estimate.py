@@ -9,9 +9,10 @@ from ssl_dask.features.block_reader import MERGE_WIDTH
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.kernels.confidence_histogram import BINS
 from ssl_dask.self_labeled import METHODS
-from ssl_dask.self_labeled.fit_rows import FITS_TOGETHER
+from ssl_dask.self_labeled.fit_limits import FITS_TOGETHER
+from ssl_dask.self_labeled.round_fits import FEWEST_FIT_ROWS, FIT_BYTES, SPARSE_ENTRIES
 from ssl_dask.self_labeled.round_tasks import RoundTasks
-from ssl_dask.self_labeled.rounds import FEWEST_FIT_ROWS, FIT_BYTES, POOL_ROWS, SPARSE_ENTRIES
+from ssl_dask.self_labeled.rounds import POOL_ROWS
 
 ROUNDS_GUESSED = 10
 LABEL_BYTES = 12
@@ -76,7 +77,8 @@ def estimate_rounds(
     row_bytes = 8 * min(n_features, SPARSE_ENTRIES) if sparse else 4 * n_features
     own = known.named_views and n_groups > 1
     learner_bytes = -(-row_bytes // learners) if own else row_bytes
-    most = max(FIT_BYTES // max(row_bytes, 1), FEWEST_FIT_ROWS)
+    given = getattr(method, "max_fit_rows", None)
+    most = given or max(FIT_BYTES // max(row_bytes, 1), FEWEST_FIT_ROWS)
     fitted = min(n_rows, most)
     together = min(n_rows, FITS_TOGETHER * most)
     table = MODEL_VALUE_BYTES * n_features * n_classes

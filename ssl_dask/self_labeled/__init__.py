@@ -22,8 +22,9 @@ from ssl_dask.self_labeled.democratic_co_learning import (
 )
 from ssl_dask.self_labeled.multi_view import MultiView, MultiViewSpec, multi_view
 from ssl_dask.self_labeled.multi_view_classifier import MultiViewClassifier
+from ssl_dask.self_labeled.round_answer import SelfLabeled
 from ssl_dask.self_labeled.round_method import RoundMethod
-from ssl_dask.self_labeled.rounds import SelfLabeled, run_rounds
+from ssl_dask.self_labeled.rounds import run_rounds
 from ssl_dask.self_labeled.self_training import (
     SelfTraining,
     SelfTrainingClassifier,

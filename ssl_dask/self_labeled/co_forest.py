@@ -24,29 +24,28 @@ from ssl_dask.kernels.radix_selection import (
 )
 from ssl_dask.kernels.row_keys import row_keys
 from ssl_dask.labels import UNLABELLED, Labels
-from ssl_dask.self_labeled.committee_spec import CommitteeSpec
-from ssl_dask.self_labeled.learner_votes import joint_distributions, sampled, votes_of
-from ssl_dask.self_labeled.learners import (
-    FittedLearner,
-    Learner,
-    LearnerSpec,
-    joined_pieces,
-    learner_of,
-)
-from ssl_dask.self_labeled.round_classifier import RoundClassifier, learner_for
-from ssl_dask.self_labeled.round_method import (
+from ssl_dask.self_labeled.block_rows import (
     Assignment,
     BlockRows,
-    Distributions,
     Ints,
     Piece,
-    Query,
     RoundCounts,
+    joined_pieces,
+)
+from ssl_dask.self_labeled.committee_spec import CommitteeSpec
+from ssl_dask.self_labeled.fitted_learner import FittedLearner
+from ssl_dask.self_labeled.learner_votes import joint_distributions, sampled, votes_of
+from ssl_dask.self_labeled.learners import Learner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.round_answer import SelfLabeled
+from ssl_dask.self_labeled.round_classifier import RoundClassifier, learner_for
+from ssl_dask.self_labeled.round_method import (
+    Distributions,
+    Query,
     RoundMethod,
     Selection,
     TrackState,
 )
-from ssl_dask.self_labeled.rounds import RunKeywords, SelfLabeled, run_rounds
+from ssl_dask.self_labeled.rounds import RunKeywords, run_rounds
 from ssl_dask.self_labeled.sample_search import SampleHistograms, SampleQuery, SampleSelection
 
 FIRST_ERROR = 0.5
@@ -165,6 +164,10 @@ class CoForest(RoundMethod):
     def n_columns(self) -> int:  # type: ignore[override]
         """Each tree has labels of its own."""
         return self.n_estimators
+
+    def made_by(self, learner: int) -> Learner:
+        """Return what makes the models."""
+        return self.tree
 
     def fit(self, learner: int, pieces: Sequence[Piece], key: tuple[int, ...]) -> Tree:
         """Fit a tree on a bootstrap sample of the seeds, or on all seeds and the sure rows."""
@@ -336,10 +339,10 @@ class CoForestClassifier(RoundClassifier):
     estimator
         What is fitted as a tree: a scikit-learn classifier with `predict_proba`, or a name of
         `learners.LEARNERS`; None: a tree that looks at sqrt(d) random features at each split.
-    n_estimators, threshold, max_iter, patience, random_state
+    n_estimators, threshold, max_iter, patience, max_fit_rows, random_state
         See `CoForestSpec`.
     n_folds
-        Seeds are hidden in so many turns to judge the rounds by; 0: none are, and the last round
+        Seeds are hidden in so many turns, dealt by `random_state`, to judge the rounds by; 0: none
         answers.
     client
         A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
@@ -350,7 +353,14 @@ class CoForestClassifier(RoundClassifier):
     labels of the first learner.
     """
 
-    method_parameters = ("n_estimators", "threshold", "max_iter", "patience", "random_state")
+    method_parameters = (
+        "n_estimators",
+        "threshold",
+        "max_iter",
+        "patience",
+        "max_fit_rows",
+        "random_state",
+    )
     method_spec = CoForestSpec
     method_run: ClassVar[Any] = staticmethod(co_forest)
 
@@ -362,6 +372,7 @@ class CoForestClassifier(RoundClassifier):
         threshold: float = 0.75,
         max_iter: int = 30,
         patience: int | None = 10,
+        max_fit_rows: int | None = None,
         n_folds: int = 5,
         random_state: int = 0,
         client: Client | None = None,
@@ -371,6 +382,7 @@ class CoForestClassifier(RoundClassifier):
         self.threshold = threshold
         self.max_iter = max_iter
         self.patience = patience
+        self.max_fit_rows = max_fit_rows
         self.n_folds = n_folds
         self.random_state = random_state
         self.client = client

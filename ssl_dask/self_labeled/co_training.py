@@ -19,22 +19,27 @@ from ssl_dask.kernels.row_keys import row_keys
 from ssl_dask.kernels.two_views import joined_views, split_columns
 from ssl_dask.labels import UNLABELLED, Labels
 from ssl_dask.self_labeled.best_rows import BestRows, Cut, taken
-from ssl_dask.self_labeled.co_views import N_VIEWS, check_views_vary, chosen_views
-from ssl_dask.self_labeled.committee_spec import CommitteeSpec
-from ssl_dask.self_labeled.learners import FittedLearner, Learner, LearnerSpec, learner_of
-from ssl_dask.self_labeled.round_method import (
+from ssl_dask.self_labeled.block_rows import (
     Assignment,
     BlockRows,
-    Distributions,
+    FitRows,
     Ints,
     Piece,
-    Query,
     RoundCounts,
+)
+from ssl_dask.self_labeled.co_views import N_VIEWS, check_views_vary, chosen_views
+from ssl_dask.self_labeled.committee_spec import CommitteeSpec
+from ssl_dask.self_labeled.fitted_learner import FittedLearner
+from ssl_dask.self_labeled.learners import Learner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.round_answer import SelfLabeled
+from ssl_dask.self_labeled.round_method import (
+    Distributions,
+    Query,
     RoundMethod,
     Selection,
     TrackState,
 )
-from ssl_dask.self_labeled.rounds import RunKeywords, SelfLabeled, run_rounds
+from ssl_dask.self_labeled.rounds import RunKeywords, run_rounds
 
 ORDER = 302
 """Purpose of randomness: which of equally sure rows come first."""
@@ -45,6 +50,8 @@ STRONG_DEPENDENCE, CHANCE = 0.3, 0.01
 
 class CoTrainingSpec(CommitteeSpec):
     """Co-training (Blum & Mitchell 1998): the learner of each view labels rows for the other's."""
+
+    fits_in_pieces = True
 
     name: Literal["co_training"] = "co_training"
     view_names: Annotated[tuple[str, ...], Field(min_length=2, max_length=2)] | None = None
@@ -171,10 +178,27 @@ class CoTraining(RoundMethod):
         X = X if at is None else X[at]
         return X[:, split_columns(X.shape[1], self.random_state)[learner]]
 
+    def made_by(self, learner: int) -> Learner:
+        """Return what makes the models."""
+        return self.learners[learner]
+
     def fit(self, learner: int, pieces: Sequence[Piece], key: tuple[int, ...]) -> FittedLearner:
         """Fit the learner of a view on the seeds and on what the other has labelled."""
         random_state, track = key[:2]
         return self.learners[learner].fit(pieces, self.n_classes, (random_state, track, learner))
+
+    def fit_more(
+        self,
+        learner: int,
+        before: FittedLearner | None,
+        pieces: Sequence[Piece],
+        whole: FitRows,
+        key: tuple[int, ...],
+    ) -> FittedLearner:
+        """Let the learner of a view learn from one more piece."""
+        random_state, track = key[:2]
+        made = self.learners[learner]
+        return made.fit_more(before, pieces, whole, (random_state, track, learner))
 
     def score(
         self, models: Sequence[FittedLearner], block: BlockRows, assignment: Assignment
@@ -348,7 +372,9 @@ def co_training(
     names = chosen_views(tuple(views), view_names)
     first = learner or LearnerSpec()
     made = [
-        one if isinstance(one, Learner) else learner_of(LearnerSpec.model_validate(one), trusted)
+        one
+        if isinstance(one, Learner)
+        else learner_of(LearnerSpec.model_validate(one), trusted, in_pieces=True)
         for one in (first, second_learner or first)
     ]
     method = CoTraining(

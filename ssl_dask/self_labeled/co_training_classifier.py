@@ -10,10 +10,10 @@ import numpy as np
 from distributed import Client
 
 from ssl_dask.execution import Execution
+from ssl_dask.self_labeled.block_rows import Ints
 from ssl_dask.self_labeled.co_training import CoTrainingSpec, co_training
 from ssl_dask.self_labeled.co_views import N_VIEWS
 from ssl_dask.self_labeled.round_classifier import RoundClassifier, learner_for
-from ssl_dask.self_labeled.round_method import Ints
 
 
 class CoTrainingClassifier(RoundClassifier):
@@ -22,16 +22,16 @@ class CoTrainingClassifier(RoundClassifier):
     Parameters
     ----------
     estimator
-        A scikit-learn classifier with `predict_proba` for the first view, or a name of
-        `learners.LEARNERS`; None: logistic regression.
+        A scikit-learn classifier with `predict_proba` for the first view, a name of `LEARNERS`, or
+        a mapping of `LearnerSpec`; None: logistic regression.
     second_estimator
         That of the second view; None: as the first.
     view_columns
         Numbers of the columns of each of the two views; None: the columns are split at random.
-    k_best, threshold, rescore, max_iter, patience, random_state
+    k_best, threshold, rescore, max_iter, patience, max_fit_rows, random_state
         See `CoTrainingSpec`.
     n_folds
-        Seeds are hidden in so many turns to judge the rounds by; 0: none are, and the last round
+        Seeds are hidden in so many turns, dealt by `random_state`, to judge the rounds by; 0: none
         answers.
     client
         A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
@@ -48,6 +48,7 @@ class CoTrainingClassifier(RoundClassifier):
         "rescore",
         "max_iter",
         "patience",
+        "max_fit_rows",
         "random_state",
     )
     method_spec = CoTrainingSpec
@@ -64,6 +65,7 @@ class CoTrainingClassifier(RoundClassifier):
         rescore: bool = True,
         max_iter: int = 10,
         patience: int | None = 10,
+        max_fit_rows: int | None = None,
         n_folds: int = 5,
         random_state: int = 0,
         client: Client | None = None,
@@ -76,19 +78,20 @@ class CoTrainingClassifier(RoundClassifier):
         self.rescore = rescore
         self.max_iter = max_iter
         self.patience = patience
+        self.max_fit_rows = max_fit_rows
         self.n_folds = n_folds
         self.random_state = random_state
         self.client = client
 
     def _checked_parameters(self) -> dict[str, Any]:
-        learner = learner_for(self.estimator)
+        learner = learner_for(self.estimator, in_pieces=True)
         second = self.second_estimator
         if self.view_columns is not None and len(self.view_columns) != N_VIEWS:
             raise ValueError(f"view_columns has {len(self.view_columns)} views: it must have two")
         return {
             **super()._checked_parameters(),
             "learner": learner,
-            "second_learner": learner if second is None else learner_for(second),
+            "second_learner": learner if second is None else learner_for(second, in_pieces=True),
         }
 
     def _views(self, rows: Any, execution: Execution) -> tuple[dict[str, da.Array], dict]:

@@ -14,8 +14,8 @@ from ssl_dask.execution import Execution
 from ssl_dask.features.block_reader import add_all, merge_on_workers
 from ssl_dask.kernels.rows_alike import RowsAlike
 from ssl_dask.kernels.two_views import split_columns
-from ssl_dask.self_labeled.round_method import Ints
-from ssl_dask.self_labeled.track import held_chunks
+from ssl_dask.self_labeled.block_rows import Ints
+from ssl_dask.self_labeled.row_blocks import held_chunks
 
 N_VIEWS = 2
 

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ssl_dask.spec_model import SpecModel
+from ssl_dask.self_labeled.round_spec import RoundSpec
 
 
-class CommitteeSpec(SpecModel):
+class CommitteeSpec(RoundSpec):
     """Rounds of learners that label for each other."""
 
     max_iter: Annotated[int, Field(ge=1)] = 30

@@ -15,29 +15,28 @@ from pydantic import Field
 from ssl_dask.kernels.class_votes import group_confidences, weighted_majority
 from ssl_dask.kernels.proportion_interval import wilson_interval
 from ssl_dask.labels import UNLABELLED, Labels
-from ssl_dask.self_labeled.committee_spec import CommitteeSpec
-from ssl_dask.self_labeled.learner_votes import joint_distributions, votes_of
-from ssl_dask.self_labeled.learners import (
-    FittedLearner,
-    Learner,
-    LearnerSpec,
-    joined_pieces,
-    learner_of,
-)
-from ssl_dask.self_labeled.round_classifier import RoundClassifier, learner_for
-from ssl_dask.self_labeled.round_method import (
+from ssl_dask.self_labeled.block_rows import (
     Assignment,
     BlockRows,
-    Distributions,
     Ints,
     Piece,
-    Query,
     RoundCounts,
+    joined_pieces,
+)
+from ssl_dask.self_labeled.committee_spec import CommitteeSpec
+from ssl_dask.self_labeled.fitted_learner import FittedLearner
+from ssl_dask.self_labeled.learner_votes import joint_distributions, votes_of
+from ssl_dask.self_labeled.learners import Learner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.round_answer import SelfLabeled
+from ssl_dask.self_labeled.round_classifier import RoundClassifier, learner_for
+from ssl_dask.self_labeled.round_method import (
+    Distributions,
+    Query,
     RoundMethod,
     Selection,
     TrackState,
 )
-from ssl_dask.self_labeled.rounds import RunKeywords, SelfLabeled, run_rounds
+from ssl_dask.self_labeled.rounds import RunKeywords, run_rounds
 
 LEAST_WEIGHT = 0.5
 """Learners that are not surely better than this do not answer, unless none is."""
@@ -178,6 +177,10 @@ class DemocraticCoLearning(RoundMethod):
         """Each learner has labels of its own."""
         return len(self.learners)
 
+    def made_by(self, learner: int) -> Learner:
+        """Return what makes the models."""
+        return self.learners[learner]
+
     def fit(self, learner: int, pieces: Sequence[Piece], key: tuple[int, ...]) -> Voter:
         """Fit a learner on its rows, and see how often it is right on them and on the seeds."""
         random_state, track = key[:2]
@@ -310,10 +313,10 @@ class DemocraticCoLearningClassifier(RoundClassifier):
     estimators
         Three or more scikit-learn classifiers with `predict_proba`, or names of
         `learners.LEARNERS`; None: logistic regression, a random forest and 3 nearest neighbours.
-    confidence, voting, max_iter, patience, random_state
+    confidence, voting, max_iter, patience, max_fit_rows, random_state
         See `DemocraticCoLearningSpec`.
     n_folds
-        Seeds are hidden in so many turns to judge the rounds by; 0: none are, and the last round
+        Seeds are hidden in so many turns, dealt by `random_state`, to judge the rounds by; 0: none
         answers.
     client
         A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
@@ -324,7 +327,14 @@ class DemocraticCoLearningClassifier(RoundClassifier):
     labels of the first learner.
     """
 
-    method_parameters = ("confidence", "voting", "max_iter", "patience", "random_state")
+    method_parameters = (
+        "confidence",
+        "voting",
+        "max_iter",
+        "patience",
+        "max_fit_rows",
+        "random_state",
+    )
     method_spec = DemocraticCoLearningSpec
     method_run: ClassVar[Any] = staticmethod(democratic_co_learning)
 
@@ -336,6 +346,7 @@ class DemocraticCoLearningClassifier(RoundClassifier):
         voting: str = "soft",
         max_iter: int = 30,
         patience: int | None = 10,
+        max_fit_rows: int | None = None,
         n_folds: int = 5,
         random_state: int = 0,
         client: Client | None = None,
@@ -345,6 +356,7 @@ class DemocraticCoLearningClassifier(RoundClassifier):
         self.voting = voting
         self.max_iter = max_iter
         self.patience = patience
+        self.max_fit_rows = max_fit_rows
         self.n_folds = n_folds
         self.random_state = random_state
         self.client = client

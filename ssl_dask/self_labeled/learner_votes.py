@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ssl_dask.kernels.class_votes import vote_shares
-from ssl_dask.self_labeled.learners import FittedLearner
-from ssl_dask.self_labeled.round_method import BlockRows, Distributions, Ints, Piece
+from ssl_dask.self_labeled.block_rows import BlockRows, Ints, Piece
+from ssl_dask.self_labeled.fitted_learner import FittedLearner
+from ssl_dask.self_labeled.round_method import Distributions
 
 
 def sampled(piece: Piece, positions: Ints) -> Piece:

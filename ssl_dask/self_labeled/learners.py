@@ -1,104 +1,43 @@
-"""The classifiers that rounds may fit: which, with which parameters, and how rows are scored.
+"""The classifiers that rounds may fit: which, with which parameters, and how they are fitted.
 
-A learner is named in the registry below, or by the dotted path of its class where the user has said
-that its module is trusted: a path is code that runs.
+A learner is one of `known_learners`, or named by the dotted path of its class where the user has
+said that its module is trusted: a path is code that runs.
 """
 
 from __future__ import annotations
 
+import copy
 import difflib
-import importlib
 import inspect
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 from pydantic import Field, model_validator
 from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.naive_bayes import GaussianNB, MultinomialNB
-from sklearn.neural_network import MLPClassifier
-from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import get_tags
-from sklearn.utils.validation import has_fit_parameter
 
 from ssl_dask.errors import JobSpecError, QualityError
-from ssl_dask.kernels.aligned_batches import score_batches
-from ssl_dask.kernels.label_distributions import normalise_rows
-from ssl_dask.kernels.linear_scores import dense_scores, softmax_rows, sparse_scores
 from ssl_dask.kernels.one_thread import one_thread
 from ssl_dask.kernels.quiet_fits import one_at_a_time, quiet_fits
 from ssl_dask.kernels.row_keys import mixed_seed
 from ssl_dask.kernels.supervised_model import SupervisedModel
-from ssl_dask.self_labeled.round_method import Piece
+from ssl_dask.kernels.weighted_copies import copies_by_weight
+from ssl_dask.self_labeled.block_rows import FitRows, Piece, joined_pieces
+from ssl_dask.self_labeled.fitted_learner import FittedLearner, Scoring, runs_jobs, short_indices
+from ssl_dask.self_labeled.known_learners import LEARNERS, class_at
 from ssl_dask.spec_model import SpecModel
 
-Floats = npt.NDArray[np.floating]
-Scoring = Literal["rows", "linear", "batches"]
-
 CALIBRATION_FOLDS = 5
-WITHOUT_JOBS = (
-    SupervisedModel,
-    LogisticRegression,
-    DecisionTreeClassifier,
-    MultinomialNB,
-    GaussianNB,
-    MLPClassifier,
-)
-"""Classes that fit and score without jobs of scikit-learn's; see `kernels/quiet_fits`."""
-
-
-@dataclass(frozen=True)
-class KnownLearner:
-    """A classifier of the registry.
-
-    Parameters
-    ----------
-    path
-        Module and class.
-    defaults
-        Parameters that differ from those of the class.
-    scoring
-        "rows": a row's bits depend on it alone; "linear": scored by `kernels/linear_scores`;
-        "batches": scored in batches of a fixed size.
-    sparse
-        Whether it takes CSR rows.
-    hidden
-        Parameters of the class that are not the user's.
-    """
-
-    path: str
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    scoring: Scoring = "batches"
-    sparse: bool = True
-    hidden: tuple[str, ...] = ("n_jobs", "verbose", "random_state", "warm_start")
-
-
-LEARNERS: Mapping[str, KnownLearner] = {
-    "logistic_regression": KnownLearner(
-        "ssl_dask.kernels.supervised_model.SupervisedModel", scoring="rows", hidden=("n_classes",)
-    ),
-    "sgd": KnownLearner("sklearn.linear_model.SGDClassifier", {"loss": "log_loss"}),
-    "multinomial_nb": KnownLearner("sklearn.naive_bayes.MultinomialNB"),
-    "gaussian_nb": KnownLearner("sklearn.naive_bayes.GaussianNB", sparse=False),
-    "decision_tree": KnownLearner("sklearn.tree.DecisionTreeClassifier", scoring="rows"),
-    "random_forest": KnownLearner("sklearn.ensemble.RandomForestClassifier", scoring="rows"),
-    "hist_gradient_boosting": KnownLearner(
-        "sklearn.ensemble.HistGradientBoostingClassifier",
-        {"early_stopping": False},
-        scoring="rows",
-        sparse=False,
-    ),
-    "svm": KnownLearner("sklearn.svm.SVC", hidden=("probability", "random_state", "verbose")),
-    "mlp": KnownLearner("sklearn.neural_network.MLPClassifier"),
-    "knn": KnownLearner("sklearn.neighbors.KNeighborsClassifier"),
-}
+ROWS_SHOWN = 1_000_000
+"""Rows after which gradient descent is about where it ends."""
+MOST_PASSES = 20
+NOT_IN_PIECES: Mapping[str, Any] = {"class_weight": "balanced", "early_stopping": True}
+"""Parameters that look at all rows at once, with the value that does."""
 
 
 class LearnerSpec(SpecModel):
@@ -114,9 +53,19 @@ class LearnerSpec(SpecModel):
     ] = "logistic_regression"
     parameters: dict[str, Any] = Field(default_factory=dict)
     """Parameters of its class, as scikit-learn spells them."""
+    partial_fit: bool = False
+    """Whether more labelled rows than `max_fit_rows` are all learned from, piece by piece, instead
+    of so many of them: by sgd, multinomial_nb, gaussian_nb, mlp, or a class that has partial_fit.
+    In self_training and co_training. For many seeds: with few, pseudo-labels are light, and more of
+    them say little."""
+    passes: Annotated[int, Field(ge=1)] | None = None
+    """How often it goes over all pieces. null: sgd and mlp as often as shows them a million rows,
+    at most 20 times; other classes once."""
 
     @model_validator(mode="after")
     def _known(self) -> LearnerSpec:
+        if self.passes is not None and not self.partial_fit:
+            raise ValueError("passes: goes with partial_fit: true")
         if "." in self.name:
             return self
         if self.name not in LEARNERS:
@@ -124,33 +73,56 @@ class LearnerSpec(SpecModel):
             hint = f"did you mean {near[0]!r}?" if near else f"learners: {', '.join(LEARNERS)}"
             raise ValueError(f"{self.name!r} is not one of the learners ({hint})")
         known = LEARNERS[self.name]
-        kind = _class_at(known.path)
+        kind = class_at(known.path)
         _check_parameters(self.name, kind, self.parameters, known.hidden)
         parameters = {**known.defaults, **self.parameters}
         _check_values(LogisticRegression if kind is SupervisedModel else kind, parameters)
         # A machine's probabilities come from its calibration.
         if self.name != "svm" and not hasattr(_made(kind, parameters), "predict_proba"):
             raise ValueError(f"{self.name} gives no probabilities with these parameters")
+        if self.partial_fit:
+            _check_pieces(self.name, _made(kind, parameters))
+            if (self.passes or 1) > 1 and not known.descends:
+                raise ValueError(f"passes: {self.name} adds up what it sees, and needs one pass")
         return self
 
 
-def learner_of(spec: LearnerSpec, trusted: Collection[str] = ()) -> Learner:
+def learner_of(
+    spec: LearnerSpec, trusted: Collection[str] = (), *, in_pieces: bool = False
+) -> Learner:
     """Return the learner that a spec describes.
 
     Parameters
     ----------
     trusted
         Modules whose classes may be named by their path; what lies in a package is trusted with it.
+    in_pieces
+        Whether the method can fit it piece by piece.
 
     Raises
     ------
     JobSpecError
         The module of a dotted path is not trusted or cannot be imported, the class is no
-        classifier with probabilities, or a parameter is not one of its constructor's.
+        classifier with probabilities, a parameter is not one of its constructor's, or it is to be
+        fitted in pieces and cannot be.
     """
+    if spec.partial_fit and not in_pieces:
+        raise JobSpecError(
+            f"method.learner.partial_fit: {spec.name} would be fitted in pieces, and the method"
+            " looks at all rows of a fit at once",
+            hint="self_training and co_training fit in pieces; else leave partial_fit out, and"
+            " max_fit_rows of the rows are learned from",
+        )
     if "." not in spec.name:
         known = LEARNERS[spec.name]
-        return Learner(known.path, {**known.defaults, **spec.parameters}, known.scoring, spec.name)
+        return Learner(
+            known.path,
+            {**known.defaults, **spec.parameters},
+            known.scoring,
+            spec.name,
+            partial_fit=spec.partial_fit,
+            passes=spec.passes,
+        )
     if not any(spec.name.startswith(f"{module}.") for module in trusted):
         module = spec.name.partition(".")[0]
         raise JobSpecError(
@@ -158,7 +130,7 @@ def learner_of(spec: LearnerSpec, trusted: Collection[str] = ()) -> Learner:
             hint=f"--trust-module {module}, if you know what importing it runs",
         )
     try:
-        found = _class_at(spec.name)
+        found = class_at(spec.name)
     except (ImportError, AttributeError) as error:
         raise JobSpecError(
             f"method.learner.name: {spec.name!r} cannot be imported ({type(error).__name__})",
@@ -171,9 +143,22 @@ def learner_of(spec: LearnerSpec, trusted: Collection[str] = ()) -> Learner:
         _check_values(found, spec.parameters)
     except ValueError as error:
         raise JobSpecError(f"method.learner.parameters: {error}") from None
-    if not hasattr(found(**spec.parameters), "predict_proba"):
+    model = found(**spec.parameters)
+    if not hasattr(model, "predict_proba"):
         raise JobSpecError(f"method.learner.name: {spec.name!r} has no predict_proba")
-    return Learner(spec.name, dict(spec.parameters), "batches", spec.name)
+    if spec.partial_fit:
+        try:
+            _check_pieces(spec.name, model)
+        except ValueError as error:
+            raise JobSpecError(f"method.learner.partial_fit: {error}") from None
+    return Learner(
+        spec.name,
+        dict(spec.parameters),
+        "batches",
+        spec.name,
+        partial_fit=spec.partial_fit,
+        passes=spec.passes,
+    )
 
 
 def check_learners(method: SpecModel, trusted: Collection[str]) -> None:
@@ -183,7 +168,7 @@ def check_learners(method: SpecModel, trusted: Collection[str]) -> None:
         inner = list(value.values()) if isinstance(value, Mapping) else value
         for one in inner if isinstance(inner, list | tuple) else [inner]:
             if isinstance(one, LearnerSpec):
-                learner_of(one, trusted)
+                learner_of(one, trusted, in_pieces=getattr(method, "fits_in_pieces", False))
 
 
 @dataclass(frozen=True)
@@ -202,6 +187,10 @@ class Learner:
         For messages.
     estimator
         An unfitted scikit-learn classifier, cloned for each fit.
+    partial_fit
+        Whether it learns piece by piece from more rows than a fit may take.
+    passes
+        How often, see `LearnerSpec`.
     """
 
     path: str
@@ -209,13 +198,15 @@ class Learner:
     scoring: Scoring
     name: str
     estimator: Any = None
+    partial_fit: bool = False
+    passes: int | None = None
 
     @classmethod
     def of_estimator(cls, estimator: Any) -> Learner:
         """Return the learner that fits clones of an estimator which a Python program gave."""
         kind = type(estimator)
         path = f"{kind.__module__}.{kind.__name__}"
-        by_class = {_class_at(one.path): one.scoring for one in LEARNERS.values()}
+        by_class = {class_at(one.path): one.scoring for one in LEARNERS.values()}
         scoring: Scoring = by_class.get(kind, "batches")
         if kind.__name__ == "LogisticRegression" and kind.__module__.startswith("sklearn."):
             scoring = "linear"
@@ -239,8 +230,26 @@ class Learner:
             return bool(get_tags(self.estimator).input_tags.sparse)
         return LEARNERS[self.name].sparse if self.name in LEARNERS else True
 
+    def passes_over(self, n_rows: int) -> int:
+        """Return how often it goes over so many rows in pieces."""
+        if self.passes is not None:
+            return self.passes
+        descends = self.name in LEARNERS and LEARNERS[self.name].descends
+        return min(-(-ROWS_SHOWN // n_rows), MOST_PASSES) if descends else 1
+
+    @property
+    def takes_weights(self) -> bool:
+        """Whether rows may have weights in its fits; else they are drawn by them."""
+        model = self._blank(1)
+        return _takes_weights(model.fit) and (
+            not self.partial_fit or _takes_weights(model.partial_fit)
+        )
+
     def fit(self, pieces: Sequence[Piece], n_classes: int, key: tuple[int, ...]) -> FittedLearner:
         """Return a model fitted on pieces in row order, in one BLAS thread.
+
+        A learner that takes no weights is fitted on each row as often as its weight says, see
+        `kernels/weighted_copies`: seeds once at least.
 
         Parameters
         ----------
@@ -249,52 +258,99 @@ class Learner:
         n_classes
             C.
         key
-            All randomness comes from it.
+            All randomness comes from it: (random_state, track, ...).
 
         Raises
         ------
         QualityError
-            The learner takes no weights, no sparse rows, or there are too few rows for it.
+            The learner takes no sparse rows, or there are too few rows for it.
         """
         piece = joined_pieces(pieces)
-        X = _short_indices(piece.X)
-        seen = np.unique(piece.codes).astype(np.int64)
+        whole = FitRows.of(piece.codes, piece.weights, piece.given, n_classes)
+        seen = whole.seen
         if len(seen) == 1:
             return FittedLearner(None, seen, n_classes, "rows", self.name)
-        model = self._make(n_classes, key, np.bincount(piece.codes)[seen])
-        weights = None
-        if not (piece.weights == 1.0).all():
-            weights = piece.weights.astype(np.float64)
-            if not has_fit_parameter(model, "sample_weight"):
-                raise QualityError(
-                    f"{self.name} takes no weights, and the rows have some that are not 1",
-                    hint="another learner; in self-training method.weight: 1 and method.mass: null",
-                )
-        with one_thread(), one_at_a_time(_runs_jobs(model)), quiet_fits():
+        model = self._blank(n_classes)
+        weighs = _takes_weights(model.fit)
+        if not (whole.even or weighs):
+            piece = _copied(piece, whole, key)
+        model = self._keyed(model, key, np.bincount(piece.codes)[seen])
+        self._learn(model, model.fit, piece, weighs=weighs and not whole.even)
+        return FittedLearner(model, seen, n_classes, self.scoring, self.name)
+
+    def fit_more(
+        self,
+        before: FittedLearner | None,
+        pieces: Sequence[Piece],
+        whole: FitRows,
+        key: tuple[int, ...],
+    ) -> FittedLearner:
+        """Return a model that has learned from one more piece by `partial_fit`.
+
+        Parameters
+        ----------
+        before
+            What has learned from the pieces before it, and is left as it is; None: nothing has.
+        pieces
+            The parts of the piece, in row order.
+        whole
+            What all pieces hold.
+        key
+            As of `fit`; the same for all pieces.
+
+        Raises
+        ------
+        QualityError
+            The learner takes no sparse rows, or its parameters do not suit the rows.
+        """
+        seen, n_classes = whole.seen, len(whole.class_counts)
+        if len(seen) == 1:
+            return FittedLearner(None, seen, n_classes, "rows", self.name)
+        if before is None:
+            model = self._keyed(self._blank(n_classes), key, whole.class_counts[seen])
+        else:
+            # The task of the piece before may be asked for its model again.
+            model = copy.deepcopy(before.model)
+        piece = joined_pieces(pieces)
+        weighs = _takes_weights(model.partial_fit)
+        if not (whole.even or weighs):
+            piece = _copied(piece, whole, key)
+        if len(piece.rows):
+            weighs = weighs and not whole.even
+            self._learn(model, model.partial_fit, piece, weighs=weighs, classes=seen)
+        return FittedLearner(model, seen, n_classes, self.scoring, self.name)
+
+    def _learn(
+        self, model: Any, learn: Callable[..., Any], piece: Piece, *, weighs: bool, **more: Any
+    ) -> None:
+        X = short_indices(piece.X)
+        if weighs:
+            more["sample_weight"] = piece.weights.astype(np.float64)
+        with one_thread(), one_at_a_time(runs_jobs(model)), quiet_fits():
             try:
-                if weights is None:
-                    model.fit(X, piece.codes)
-                else:
-                    model.fit(X, piece.codes, sample_weight=weights)
+                learn(X, piece.codes, **more)
                 # What cannot score a row is found out here, and not in each block.
                 model.predict_proba(X[:1])
             except (AttributeError, TypeError, ValueError) as error:
                 raise QualityError(
                     f"{self.name} could not be fitted on {len(piece.codes):,} rows of"
-                    f" {len(seen)} classes, or cannot score rows after it: {error}",
+                    f" {len(np.unique(piece.codes))} classes, or cannot score rows after it:"
+                    f" {error}",
                     hint="change its parameters, take another learner, or label more rows of each"
                     " class",
                 ) from error
-        return FittedLearner(model, seen, n_classes, self.scoring, self.name)
 
-    def _make(self, n_classes: int, key: tuple[int, ...], counts: npt.NDArray[np.int64]) -> Any:
+    def _blank(self, n_classes: int) -> Any:
+        """Return a model that has not been fitted."""
         if self.estimator is not None:
-            model = clone(self.estimator)
-        else:
-            kind = _class_at(self.path)
-            if kind is SupervisedModel:
-                return SupervisedModel(n_classes, **self.parameters)
-            model = kind(**self.parameters)
+            return clone(self.estimator)
+        kind = class_at(self.path)
+        if kind is SupervisedModel:
+            return SupervisedModel(n_classes, **self.parameters)
+        return kind(**self.parameters)
+
+    def _keyed(self, model: Any, key: tuple[int, ...], counts: npt.NDArray[np.int64]) -> Any:
+        """Return a blank model whose randomness comes from `key`; `counts` are of its classes."""
         if self.name == "svm":
             return _calibrated(model, counts)
         if "random_state" in model.get_params(deep=False) and model.random_state is None:
@@ -302,100 +358,16 @@ class Learner:
         return model
 
 
-@dataclass(frozen=True)
-class FittedLearner:
-    """A fitted model, which says the same of a row in any block.
-
-    Parameters
-    ----------
-    model
-        A fitted scikit-learn classifier; None: one class was seen, and every row is of it.
-    seen
-        int64 (K,): codes of the classes that it knows, in its order.
-    n_classes
-        C.
-    scoring
-        See `KnownLearner`.
-    name
-        For messages.
-    """
-
-    model: Any
-    seen: npt.NDArray[np.int64]
-    n_classes: int
-    scoring: Scoring
-    name: str
-
-    def probabilities(self, X: Any, place: int = 0) -> Floats:
-        """Return class probabilities (n, C) in the precision of the model; 0 for classes not seen.
-
-        Parameters
-        ----------
-        X
-            (n, d), dense or CSR.
-        place
-            Of the first row, see `kernels/aligned_batches`.
-        """
-        n = X.shape[0]
-        if self.model is None:
-            found = np.zeros((n, self.n_classes))
-            found[:, self.seen] = 1.0
-            return found
-        if n == 0:
-            return np.zeros((0, self.n_classes))
-        if self.scoring == "linear":
-            some = self._linear(X)
-        else:
-            with one_thread():
-                rows = _short_indices(X)
-                if self.scoring == "rows":
-                    some = _probabilities(self.model, rows)
-                else:
-                    with one_at_a_time(_runs_jobs(self.model)):
-                        some = score_batches(self.model.predict_proba, rows, place)
-                    if some.dtype == np.float32:
-                        # Naive Bayes in float32 is off by a percent where it is most certain.
-                        some = normalise_rows(some)
-        if some.shape[1] == self.n_classes:
-            return some
-        found = np.zeros((n, self.n_classes), dtype=some.dtype)
-        found[:, self.seen] = some
-        return found
-
-    def _linear(self, X: Any) -> Floats:
-        coef, intercept = self.model.coef_, self.model.intercept_
-        if len(self.seen) == 2:
-            # scikit-learn keeps one row for two classes: the second against the first.
-            coef = np.vstack([np.zeros_like(coef), coef])
-            intercept = np.concatenate([[0.0], intercept])
-        coef = np.ascontiguousarray(coef.T, dtype=np.float64)
-        intercept = np.asarray(intercept, dtype=np.float64)
-        if sp.issparse(X):
-            rows = X if X.has_canonical_format else X.copy()
-            rows.sum_duplicates()
-            every = np.arange(X.shape[1], dtype=np.int32)
-            scores = sparse_scores(rows.data, rows.indices, rows.indptr, every, coef, intercept)
-        else:
-            scores = dense_scores(np.ascontiguousarray(X), coef, intercept)
-        return softmax_rows(scores)
+def _takes_weights(learn: Callable[..., Any]) -> bool:
+    return "sample_weight" in inspect.signature(learn).parameters
 
 
-def _runs_jobs(model: Any) -> bool:
-    """Return whether a model may run jobs of scikit-learn's, which one thread may do at a time."""
-    return not isinstance(model, WITHOUT_JOBS)
-
-
-def _probabilities(model: Any, rows: Any) -> Floats:
-    """Return what a model says of rows, whose bits depend on each row alone.
-
-    Trees of a forest are added as scikit-learn adds them, but not in jobs.
-    """
-    if not isinstance(model, RandomForestClassifier):
-        return model.predict_proba(rows)
-    total = np.zeros((rows.shape[0], len(model.classes_)))
-    for tree in model.estimators_:
-        total += tree.predict_proba(rows)
-    return total / len(model.estimators_)
+def _copied(piece: Piece, whole: FitRows, key: tuple[int, ...]) -> Piece:
+    """Return the rows of a piece as often as their weights say, each with weight 1."""
+    # Not by the round: the rows would be others in each, and the model with them.
+    copies = copies_by_weight(piece.rows, piece.weights, piece.given, whole.unit, *key[:2])
+    taken = piece.at(np.repeat(np.arange(len(copies)), copies))
+    return replace(taken, weights=np.ones(len(taken.rows), dtype=np.float32))
 
 
 def _calibrated(machine: Any, counts: npt.NDArray[np.int64]) -> CalibratedClassifierCV:
@@ -411,44 +383,6 @@ def _calibrated(machine: Any, counts: npt.NDArray[np.int64]) -> CalibratedClassi
         )
     folds = min(fewest, CALIBRATION_FOLDS)
     return CalibratedClassifierCV(machine, method="sigmoid", cv=folds, ensemble=False)
-
-
-def joined_pieces(pieces: Sequence[Piece]) -> Piece:
-    """Return the rows of all pieces as one, in their order.
-
-    Raises
-    ------
-    QualityError
-        There is no row.
-    """
-    filled = [piece for piece in pieces if len(piece.rows)]
-    if not filled:
-        raise QualityError("no row is labelled, so nothing can be fitted")
-    if len(filled) == 1:
-        return filled[0]
-    parts = [piece.X for piece in filled]
-    X = sp.vstack(parts, format="csr") if sp.issparse(parts[0]) else np.concatenate(parts)
-    return Piece(
-        np.concatenate([piece.rows for piece in filled]),
-        X,
-        np.concatenate([piece.codes for piece in filled]),
-        np.concatenate([piece.weights for piece in filled]),
-        np.concatenate([piece.given for piece in filled]),
-    )
-
-
-def _short_indices(X: Any) -> Any:
-    """Return CSR rows with the 32-bit indices that trees insist on; other rows as they are."""
-    if not sp.issparse(X) or X.indices.dtype == np.int32 or X.nnz > np.iinfo(np.int32).max:
-        return X
-    short = (X.indices.astype(np.int32), X.indptr.astype(np.int32))
-    return sp.csr_array((X.data, *short), shape=X.shape)
-
-
-@cache
-def _class_at(path: str) -> Any:
-    module, _, name = path.rpartition(".")
-    return getattr(importlib.import_module(module), name)
 
 
 def _check_parameters(
@@ -474,3 +408,16 @@ def _check_values(kind: Any, parameters: Mapping[str, Any]) -> None:
 
 def _made(kind: Any, parameters: Mapping[str, Any]) -> Any:
     return kind(1, **parameters) if kind is SupervisedModel else kind(**parameters)
+
+
+def _check_pieces(name: str, model: Any) -> None:
+    """Raise ValueError if a model cannot learn piece by piece."""
+    learn = getattr(model, "partial_fit", None)
+    if learn is None or "classes" not in inspect.signature(learn).parameters:
+        raise ValueError(
+            f"{name} has no partial_fit with these parameters; sgd, multinomial_nb, gaussian_nb and"
+            " mlp (but with solver lbfgs) have"
+        )
+    for key, value in NOT_IN_PIECES.items():
+        if key in model.get_params(deep=False) and getattr(model, key) == value:
+            raise ValueError(f"{key}: {value} looks at all rows at once, and partial_fit at pieces")

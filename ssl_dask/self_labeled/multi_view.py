@@ -15,25 +15,27 @@ from ssl_dask.kernels.class_evidence import class_probabilities, log_shares, wei
 from ssl_dask.kernels.confidence_histogram import confidence_counts
 from ssl_dask.labels import UNLABELLED, Labels
 from ssl_dask.self_labeled.best_rows import BestRows, Cut, taken
-from ssl_dask.self_labeled.learners import Learner, LearnerSpec, learner_of
-from ssl_dask.self_labeled.round_method import (
+from ssl_dask.self_labeled.block_rows import (
     Assignment,
     BlockRows,
-    Distributions,
     Ints,
-    Piece,
-    Query,
     RoundCounts,
+)
+from ssl_dask.self_labeled.learners import Learner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.round_answer import SelfLabeled
+from ssl_dask.self_labeled.round_method import (
+    Distributions,
+    Query,
     RoundMethod,
     Selection,
     TrackState,
 )
-from ssl_dask.self_labeled.rounds import RunKeywords, SelfLabeled, run_rounds
+from ssl_dask.self_labeled.round_spec import RoundSpec
+from ssl_dask.self_labeled.rounds import RunKeywords, run_rounds
 from ssl_dask.self_labeled.view_models import START, ViewFit, ViewModel, weights_by_seeds
-from ssl_dask.spec_model import SpecModel
 
 
-class MultiViewSpec(SpecModel):
+class MultiViewSpec(RoundSpec):
     """Each group of features has a classifier of its own; together they label rows in rounds.
 
     Rows that lack an `optional` group are learned from, and labelled, by the groups that they have.
@@ -134,6 +136,7 @@ class MultiView(RoundMethod):
     """The rounds of multi-view training; learner v is that of the v-th view."""
 
     rescores = True
+    weighs_anew = True
 
     def __init__(
         self,
@@ -154,13 +157,18 @@ class MultiView(RoundMethod):
         self.shares = shares
         self.share, self.mass, self.n_rounds = share, mass, n_rounds
 
-    def labelled(self, learner: int, block: BlockRows, assignment: Assignment) -> Piece:
-        """Return the labelled rows of a block that have the view."""
-        codes, weights = assignment.codes[:, 0], assignment.weights[:, 0]
-        there = (codes != UNLABELLED) & (weights > 0.0) & self._has(learner, block)
-        at = np.flatnonzero(there)
-        X = block.views[self.names[learner]][at]
-        return Piece(block.rows[at], X, codes[at], weights[at], assignment.is_seed[at])
+    def labelled_at(self, learner: int, block: BlockRows, assignment: Assignment) -> Ints:
+        """Return where the labelled rows of a block stand that have the view."""
+        at = super().labelled_at(learner, block, assignment)
+        return at[self._has(learner, block)[at]]
+
+    def features(self, learner: int, block: BlockRows, at: Ints) -> Any:
+        """Return the features of the view."""
+        return block.views[self.names[learner]][at]
+
+    def made_by(self, learner: int) -> Learner:
+        """Return what makes the models of a view."""
+        return self.learners[learner]
 
     def fit(self, learner: int, pieces: Sequence[Any], key: tuple[int, ...]) -> ViewModel:
         """Return the classifier of a view, and what it says of hidden seeds; see `ViewFit`."""

@@ -16,10 +16,10 @@ from sklearn.utils.validation import validate_data
 
 from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
+from ssl_dask.self_labeled.block_rows import Ints
 from ssl_dask.self_labeled.multi_view import MultiView, MultiViewSpec, multi_view
+from ssl_dask.self_labeled.round_answer import SelfLabeled
 from ssl_dask.self_labeled.round_classifier import RoundClassifier, held_rows, learner_for
-from ssl_dask.self_labeled.round_method import Ints
-from ssl_dask.self_labeled.rounds import SelfLabeled
 
 WHOLE = "X"
 """Name of the view of all columns."""
@@ -39,10 +39,10 @@ class MultiViewClassifier(RoundClassifier):
         view; None: logistic regression. By name of a view for one of its own, in `estimators`.
     estimators
         Views that have a classifier of their own, by name.
-    fusion, share, mass, max_iter, patience, random_state
+    fusion, share, mass, max_iter, patience, max_fit_rows, random_state
         See `MultiViewSpec`.
     n_folds
-        Seeds are hidden in so many turns to judge the rounds by; 0: none are, and the last round
+        Seeds are hidden in so many turns, dealt by `random_state`, to judge the rounds by; 0: none
         answers.
     client
         A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
@@ -56,7 +56,15 @@ class MultiViewClassifier(RoundClassifier):
         As of `SelfTrainingClassifier`. Distributions of a row that lacks all views are 0.
     """
 
-    method_parameters = ("fusion", "share", "mass", "max_iter", "patience", "random_state")
+    method_parameters = (
+        "fusion",
+        "share",
+        "mass",
+        "max_iter",
+        "patience",
+        "max_fit_rows",
+        "random_state",
+    )
     method_spec = MultiViewSpec
     method_run: ClassVar[Any] = staticmethod(multi_view)
 
@@ -71,6 +79,7 @@ class MultiViewClassifier(RoundClassifier):
         mass: float = 4.0,
         max_iter: int = 5,
         patience: int | None = 3,
+        max_fit_rows: int | None = None,
         n_folds: int = 5,
         random_state: int = 0,
         client: Client | None = None,
@@ -83,6 +92,7 @@ class MultiViewClassifier(RoundClassifier):
         self.mass = mass
         self.max_iter = max_iter
         self.patience = patience
+        self.max_fit_rows = max_fit_rows
         self.n_folds = n_folds
         self.random_state = random_state
         self.client = client

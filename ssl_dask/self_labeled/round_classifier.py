@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import dask.array as da
@@ -23,9 +23,9 @@ from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.kernels.label_distributions import summarise_rows
 from ssl_dask.labels import Labels
 from ssl_dask.self_labeled.learners import Learner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.round_answer import SelfLabeled
 from ssl_dask.self_labeled.round_method import RoundMethod
-from ssl_dask.self_labeled.rounds import SelfLabeled
-from ssl_dask.self_labeled.track import Layout, blocks_of
+from ssl_dask.self_labeled.row_blocks import Layout, blocks_of
 from ssl_dask.spec_model import SpecModel, spec_parameters
 
 BLOCK_ROWS = 65_536
@@ -87,7 +87,7 @@ class RoundClassifier(ClassifierMixin, BaseEstimator):
         if sample_weight is not None:
             labels, weights = weighted_labels(labels, sample_weight)
         views, present = self._views(rows, execution)
-        folds = hide_seeds(labels, int(self.n_folds), 0)
+        folds = hide_seeds(labels, int(self.n_folds), int(getattr(self, "random_state", 0)))
         # A function that is a class attribute would be bound to the instance.
         found = type(self).method_run(
             views,
@@ -221,23 +221,29 @@ class RoundClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
 
-def learner_for(estimator: Any) -> Learner:
+def learner_for(estimator: Any, *, in_pieces: bool = False) -> Learner:
     """Return what makes the models of an estimator's `estimator` parameter.
 
     Parameters
     ----------
     estimator
-        A scikit-learn classifier with `predict_proba`, the name of one in `learners.LEARNERS`, or
-        None for logistic regression.
+        A scikit-learn classifier with `predict_proba`; the name of one in `LEARNERS`; a mapping of
+        `LearnerSpec`, such as {"name": "sgd", "partial_fit": True}; None: logistic regression.
+    in_pieces
+        Whether the method can fit it piece by piece.
 
     Raises
     ------
     ValueError
         It is none of these.
+    JobSpecError
+        It is a mapping that the method cannot use.
     """
     if estimator is None or isinstance(estimator, str):
+        estimator = {"name": estimator or "logistic_regression"}
+    if isinstance(estimator, Mapping):
         try:
-            return learner_of(LearnerSpec(name=estimator or "logistic_regression"))
+            return learner_of(LearnerSpec.model_validate(estimator), in_pieces=in_pieces)
         except ValidationError as error:
             raise ValueError(f"estimator={estimator!r}: {error.errors()[0]['msg']}") from None
     learner = Learner.of_estimator(estimator)

@@ -11,44 +11,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 from dask import delayed
 from dask.delayed import Delayed
 
-from ssl_dask.errors import ResumeMismatchError
 from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
 from ssl_dask.round_record import RoundRecord
+from ssl_dask.self_labeled.block_rows import RoundCounts
 from ssl_dask.self_labeled.hidden_loss import HiddenLoss
-from ssl_dask.self_labeled.round_method import (
-    Distributions,
-    Query,
-    RoundCounts,
-    RoundMethod,
-    Selection,
+from ssl_dask.self_labeled.round_answer import SelfLabeled
+from ssl_dask.self_labeled.round_checkpoint import (
+    Checkpoint,
+    Resume,
+    Run,
+    restored_labels,
+    run_of,
+    state_of,
 )
-from ssl_dask.self_labeled.track import Track, counted, label_columns, stored_fields
+from ssl_dask.self_labeled.round_fits import FIT, RoundFits, default_fit_rows
+from ssl_dask.self_labeled.round_method import Query, RoundMethod, Selection
+from ssl_dask.self_labeled.track import Track, counted
 from ssl_dask.self_labeled.tracks import make_tracks
 
-FIT_BYTES = 256 * 2**20
-"""Features of the rows that one fit takes, unless told otherwise: it must not depend on the
-cluster, because the answer would."""
-FEWEST_FIT_ROWS = 20_000
-SPARSE_ENTRIES = 128
 POOL_ROWS = 50_000
 MAX_SURVEYS = 40
-SCORE, ASSIGN, FIT = "score", "assign", "fit"
+SCORE, ASSIGN = "score", "assign"
 
 OnRound = Callable[[RoundRecord], None]
-State = list[list[Delayed]]
-Resume = tuple[int, State, Mapping[str, Any]]
-Checkpoint = Callable[[int, State, dict[str, Any]], Resume]
 
 
 class RunKeywords(TypedDict, total=False):
@@ -56,92 +50,11 @@ class RunKeywords(TypedDict, total=False):
 
     sample_weight: npt.NDArray[np.float64] | None
     hidden: Sequence[npt.NDArray[np.bool_]]
+    max_fit_rows: int | None
     execution: Execution | None
     on_round: OnRound | None
     checkpoint: Checkpoint | None
     resume: Resume | None
-
-
-@dataclass(frozen=True)
-class SelfLabeled:
-    """What the rounds found.
-
-    Parameters
-    ----------
-    F
-        Dask array float32 (N, C), chunked as the views: what the models of the kept round say;
-        rows are scored when they are asked for.
-    fold_F
-        For each fold float32 (n_hidden, C): what models that had not seen its seeds say of them.
-    baseline_fold_F
-        The same of the models before the first round, which know seeds alone.
-    assignment
-        Per block the `Assigned` after the last round.
-    models
-        Tasks of the kept round's models, one a learner, on the workers.
-    method
-        What can score other rows by them.
-    records
-        One for each round.
-    reason
-        "all_labeled", "max_iter", "no_change", "hidden_loss" or a method's own.
-    kept_round
-        Whose models answer; 0: those fitted on the seeds alone.
-    baseline_accuracy, baseline_loss
-        Of the hidden seeds before the first round; None without hidden seeds.
-    notes
-        What a person should know, a sentence each.
-    """
-
-    F: da.Array
-    fold_F: list[Distributions]
-    baseline_fold_F: list[Distributions]
-    assignment: list[Delayed]
-    models: list[Delayed]
-    method: RoundMethod
-    records: list[RoundRecord]
-    reason: str
-    kept_round: int
-    baseline_accuracy: float | None
-    baseline_loss: float | None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def n_iter(self) -> int:
-        """Number of rounds."""
-        return len(self.records)
-
-    def transduction(self, column: int = 0) -> tuple[da.Array, da.Array]:
-        """Return the labels of the rows, and the round of each, as Dask arrays int32 (N,).
-
-        Codes of classes, -1 for rows without a label; rounds 0 for seeds and -1 without a label.
-        `column` is the learner's whose labels are asked for.
-        """
-        task = delayed(label_columns, pure=False)
-        blocks = [task(one, column) for one in self.assignment]
-        whole = da.concatenate(
-            [
-                da.from_delayed(block, (n, 2), dtype=np.int32)
-                for block, n in zip(blocks, self.F.chunks[0], strict=True)
-            ]
-        )
-        return whole[:, 0], whole[:, 1]
-
-
-@dataclass
-class _Run:
-    """Where the rounds are: in between two, or after the first half of one."""
-
-    assigned: list[list[Delayed]]
-    models: list[list[Delayed]]
-    round: int = 0
-    began: float = 0.0
-    selection: Selection | None = None
-    """Of the round whose labels are given and whose models are not fitted yet."""
-    records: list[RoundRecord] = field(default_factory=list)
-    kept_assigned: list[Delayed] = field(default_factory=list)
-    kept_models: list[Delayed] = field(default_factory=list)
-    notes: tuple[str, ...] = ()
 
 
 def run_rounds(
@@ -188,8 +101,9 @@ def run_rounds(
         that of the round of least loss, which may be the baseline. None, or no hidden seeds: the
         answer is that of the last round.
     max_fit_rows
-        Rows that a fit may take: the seeds, and of the others a pseudo-random choice. Default: as
-        many as fill 256 MiB, and 20,000 at least. Rounds with more labels note it.
+        Rows that a fit may take: the seeds, and of the others a pseudo-random choice, the same in
+        each round; a learner with `partial_fit` takes all, in pieces of so many. Default: as many
+        as fill 256 MiB, and 20,000 at least. Rounds with more labels note it.
     pool_rows
         Tracks of folds see the seeds and at most about so many of the others, in one block.
     execution
@@ -204,8 +118,10 @@ def run_rounds(
 
     Raises
     ------
+    ValueError
+        `max_fit_rows` is given, and no fit takes rows.
     QualityError
-        A learner cannot be fitted on the labels there are.
+        A learner cannot be fitted on the labels there are, or gives what are no probabilities.
     ResumeMismatchError
         The state to resume is of something else.
     ComputeError
@@ -217,8 +133,12 @@ def run_rounds(
     features, and B more for each further survey; a fold's track, which has one block, as many. Each
     block is read twice. Only histograms, counts and the distributions of hidden seeds come to the
     client, however many the rows. A worker that fits holds `max_fit_rows` rows twice; for learners
-    of the same features two times as many once more, which come to it once for all of them.
+    of the same features two times as many once more, which come to it once for all of them. A fit
+    in P pieces costs at most 2 P + 33 B tasks more for each pass over them, and reads a block at
+    most 33 times in it.
     """
+    if method.sums and max_fit_rows is not None:
+        raise ValueError("max_fit_rows: the method fits on sums over all rows; leave it out")
     execution = execution or Execution()
     rounds = _Rounds(
         method,
@@ -236,7 +156,7 @@ def run_rounds(
         HiddenLoss(labels.codes, [np.asarray(mask) for mask in hidden], method.leeway),
         execution,
         random_state=random_state,
-        max_fit_rows=max_fit_rows or _default_fit_rows(views),
+        max_fit_rows=max_fit_rows or default_fit_rows(views),
         patience=patience if len(hidden) else None,
     )
     run = rounds.begin() if resume is None else rounds.resumed(resume)
@@ -260,14 +180,16 @@ class _Rounds:
     ) -> None:
         self.method, self.tracks, self.loss = method, tracks, loss
         self.execution = execution
-        self.random_state, self.max_fit_rows = random_state, max_fit_rows
         self.patience = patience
         self._sent = delayed(method, pure=False, traverse=False)
+        self._fits = RoundFits(
+            method, self._sent, execution, random_state=random_state, max_fit_rows=max_fit_rows
+        )
 
-    def begin(self) -> _Run:
+    def begin(self) -> Run:
         """Fit the baseline: models of the seeds alone."""
         assigned = [track.begin(self._sent) for track in self.tracks]
-        run = _Run(self._persist(assigned, ASSIGN), [])
+        run = Run(self._persist(assigned, ASSIGN), [])
         for track, counts in zip(self.tracks, self._counts(run.assigned), strict=True):
             track.state.counts = counts
         self._fit(run)
@@ -276,7 +198,7 @@ class _Rounds:
             run.notes = self._compare_learners(run)
         return run
 
-    def _compare_learners(self, run: _Run) -> tuple[str, ...]:
+    def _compare_learners(self, run: Run) -> tuple[str, ...]:
         """Return what the method finds in the answers of learners that know some seeds alone."""
         judges = zip(self.tracks[1:], run.models[1:], strict=True)
         tasks = [track.opinions(self._sent, models) for track, models in judges]
@@ -286,7 +208,7 @@ class _Rounds:
 
     def loop(
         self,
-        run: _Run,
+        run: Run,
         max_iter: int | None,
         on_round: OnRound | None,
         checkpoint: Checkpoint | None,
@@ -305,7 +227,7 @@ class _Rounds:
             if on_round is not None:
                 on_round(record)
 
-    def _ended(self, run: _Run, max_iter: int | None) -> str | None:
+    def _ended(self, run: Run, max_iter: int | None) -> str | None:
         state = self.tracks[0].state
         assert state.counts is not None
         if not self.method.rescores and state.counts.unlabelled == 0:
@@ -322,7 +244,7 @@ class _Rounds:
             return "hidden_loss"
         return self.method.stop(state)
 
-    def _relabel(self, run: _Run) -> None:
+    def _relabel(self, run: Run) -> None:
         """Score the rows, choose among them, and label them: the first half of a round."""
         run.began = time.perf_counter()
         run.round += 1
@@ -340,7 +262,7 @@ class _Rounds:
             track.state.counts = counts
         run.selection = selections[0]
 
-    def _refit(self, run: _Run) -> RoundRecord:
+    def _refit(self, run: Run) -> RoundRecord:
         """Fit models on the labels that there are now, and judge them: the second half."""
         assert run.selection is not None
         counts = self.tracks[0].state.counts
@@ -358,7 +280,7 @@ class _Rounds:
         run.selection = None
         return record
 
-    def _select(self, run: _Run) -> tuple[list[list[Delayed]], list[Selection]]:
+    def _select(self, run: Run) -> tuple[list[list[Delayed]], list[Selection]]:
         """Score all blocks, and survey the scores until every track knows what to choose."""
         scores = [
             track.score(
@@ -393,12 +315,10 @@ class _Rounds:
             surveys = dict(zip(queries, self.execution.compute(tasks, SCORE), strict=True))
         raise AssertionError(f"{type(self.method).__name__} asks for ever more surveys")
 
-    def _fit(self, run: _Run) -> None:
+    def _fit(self, run: Run) -> None:
         """Fit the models of all tracks on the labels there are, and judge them."""
-        models = [
-            self._fitted(track, assigned, track.state.counts, run.round)
-            for track, assigned in zip(self.tracks, run.assigned, strict=True)
-        ]
+        counts = [track.state.counts for track in self.tracks]
+        models = self._fits.models(self.tracks, run.assigned, counts, run.round)
         run.models = self._persist(models, FIT)
         tasks = [
             track.judge(self._sent, own)
@@ -411,26 +331,12 @@ class _Rounds:
                 without = track.state.track - 1 if track.state.track else None
                 track.state.temperature = self.loss.temperature(without)
 
-    def _fitted(
-        self,
-        track: Track,
-        assigned: Sequence[Delayed],
-        counts: RoundCounts | None,
-        round_number: int,
-    ) -> list[Delayed]:
-        """Return tasks of a track's models of a round, by its labels and how many there are."""
-        assert counts is not None
-        key = (self.random_state, track.state.track, round_number)
-        return track.fit(self.method, self._sent, assigned, counts, key, self.max_fit_rows)
-
     def _counts(self, groups: Sequence[Sequence[Delayed]]) -> list[RoundCounts]:
         return self.execution.compute([counted(assigned) for assigned in groups], ASSIGN)
 
-    def _record(self, run: _Run, selection: Selection, counts: RoundCounts) -> RoundRecord:
+    def _record(self, run: Run, selection: Selection, counts: RoundCounts) -> RoundRecord:
         mass = counts.total.sum(axis=0) / (len(counts.total) * max(counts.rows, 1))
-        notes = dict(selection.notes)
-        if not self.method.sums and counts.total.sum(axis=1).max() > self.max_fit_rows:
-            notes["most_rows_fitted"] = self.max_fit_rows
+        notes = {**selection.notes, **self._fits.notes(counts)}
         return RoundRecord(
             iteration=run.round,
             labels_changed=counts.changed,
@@ -451,7 +357,7 @@ class _Rounds:
         return [[next(kept) for _ in group] for group in groups]
 
     def answer(
-        self, run: _Run, reason: str, views: Mapping[str, da.Array], labels: Labels
+        self, run: Run, reason: str, views: Mapping[str, da.Array], labels: Labels
     ) -> SelfLabeled:
         """Return what was found, by the models of the kept round."""
         kept = run.round if self.patience is None else self.loss.kept_round
@@ -476,85 +382,29 @@ class _Rounds:
             notes=run.notes,
         )
 
-    def _keep(self, run: _Run, checkpoint: Checkpoint) -> None:
+    def _keep(self, run: Run, checkpoint: Checkpoint) -> None:
         """Store the labels; they are then read from there, and have no past to compute again."""
-        assert run.selection is not None
-        parts = [part for assigned in run.assigned for part in stored_fields(assigned)]
-        kept = self._kept_round(run)
-        if kept:
-            parts += stored_fields(run.kept_assigned)
-        meta = {
-            "method": type(self.method).__name__,
-            "tracks": len(self.tracks),
-            "row_chunks": list(self.tracks[0].row_chunks),
-            "kept_round": kept,
-            "records": [record.as_dict() for record in run.records],
-            "selection": {
-                "thresholds": list(run.selection.thresholds),
-                "notes": dict(run.selection.notes),
-            },
-            "states": [track.state.as_dict() for track in self.tracks],
-            "loss": self.loss.as_dict(),
-            "notes": list(run.notes),
-        }
+        # The models of this round are not judged yet.
+        kept = run.round - 1 if self.patience is None else self.loss.kept_round
+        parts, meta = state_of(run, self.method, self.tracks, self.loss, kept)
         self._restore(run, checkpoint(run.round, parts, meta))
 
-    def _kept_round(self, run: _Run) -> int:
-        """Return the round of `run.kept_models`, before the models of this round are judged."""
-        return run.round - 1 if self.patience is None else self.loss.kept_round
-
-    def _restore(self, run: _Run, stored: Resume) -> None:
+    def _restore(self, run: Run, stored: Resume) -> None:
         """Read the labels from where they are stored."""
-        _, parts, meta = stored
-        n_fields = len(stored_fields([]))
-        groups = [parts[i : i + n_fields] for i in range(0, len(parts), n_fields)]
-        tracks = [*self.tracks, *([self.tracks[0]] if meta["kept_round"] else [])]
-        held = self._persist(
-            [track.restored(group) for track, group in zip(tracks, groups, strict=True)], ASSIGN
-        )
+        held = self._persist(restored_labels(stored, self.tracks), ASSIGN)
         run.assigned = held[: len(self.tracks)]
-        if meta["kept_round"]:
+        if len(held) > len(self.tracks):
             run.kept_assigned = held[-1]
 
-    def resumed(self, resume: Resume) -> _Run:
+    def resumed(self, resume: Resume) -> Run:
         """Return the state in the middle of a round that `checkpoint` stored."""
-        iteration, _, meta = resume
-        own = {
-            "method": type(self.method).__name__,
-            "tracks": len(self.tracks),
-            "row_chunks": list(self.tracks[0].row_chunks),
-        }
-        for name, value in own.items():
-            if meta.get(name) != value:
-                raise ResumeMismatchError(
-                    f"the checkpoint of the rounds is of another {name.replace('_', ' ')}",
-                    hint="run without --resume; blocks of rows depend on the workers' memory",
-                )
-        run = _Run([], [], round=iteration, began=time.perf_counter())
-        run.records = [RoundRecord.from_dict(one) for one in meta["records"]]
-        run.notes = tuple(meta["notes"])
-        stored = meta["selection"]
-        run.selection = Selection(iteration, tuple(stored["thresholds"]), stored["notes"])
-        self.loss.restore(meta["loss"])
-        for track, state in zip(self.tracks, meta["states"], strict=True):
-            track.state.restore(state)
+        run = run_of(resume, self.method, self.tracks, self.loss)
         self._restore(run, resume)
-        kept = meta["kept_round"]
+        kept = resume[2]["kept_round"]
+        first = self.tracks[:1]
         if not kept:
-            (run.kept_assigned,) = self._persist([self.tracks[0].begin(self._sent)], ASSIGN)
-        # The models are not stored: the same labels give the same again.
-        (counts,) = self._counts([run.kept_assigned])
-        models = self._fitted(self.tracks[0], run.kept_assigned, counts, kept)
-        (run.kept_models,) = self._persist([models], FIT)
+            (run.kept_assigned,) = self._persist([first[0].begin(self._sent)], ASSIGN)
+        counts = self._counts([run.kept_assigned])
+        models = self._fits.models(first, [run.kept_assigned], counts, kept)
+        (run.kept_models,) = self._persist(models, FIT)
         return run
-
-
-def _default_fit_rows(views: Mapping[str, da.Array]) -> int:
-    """Return how many rows fill `FIT_BYTES`; sparse rows are taken to hold 128 entries."""
-    row_bytes = sum(
-        8 * min(view.shape[1], SPARSE_ENTRIES)
-        if sp.issparse(view._meta)
-        else view.dtype.itemsize * view.shape[1]
-        for view in views.values()
-    )
-    return max(FIT_BYTES // max(row_bytes, 1), FEWEST_FIT_ROWS)

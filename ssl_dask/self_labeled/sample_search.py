@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ssl_dask.kernels.radix_selection import Boundary, Cut, narrowed
-from ssl_dask.self_labeled.round_method import Ints, Query, Selection
+from ssl_dask.self_labeled.block_rows import Ints
+from ssl_dask.self_labeled.round_method import Query, Selection
 
 
 @dataclass(frozen=True)

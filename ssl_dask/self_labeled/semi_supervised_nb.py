@@ -25,19 +25,17 @@ from ssl_dask.kernels.multinomial_nb import (
     likelihood_units,
 )
 from ssl_dask.labels import Labels
+from ssl_dask.self_labeled.block_rows import Assignment, BlockRows, Ints, RoundCounts
+from ssl_dask.self_labeled.round_answer import SelfLabeled
 from ssl_dask.self_labeled.round_classifier import RoundClassifier
 from ssl_dask.self_labeled.round_method import (
-    Assignment,
-    BlockRows,
     Distributions,
-    Ints,
     Query,
-    RoundCounts,
     RoundMethod,
     Selection,
     TrackState,
 )
-from ssl_dask.self_labeled.rounds import RunKeywords, SelfLabeled, run_rounds
+from ssl_dask.self_labeled.rounds import RunKeywords, run_rounds
 from ssl_dask.spec_model import SpecModel
 
 
@@ -135,7 +133,7 @@ class NaiveBayesRounds(RoundMethod):
         shares[positions, codes] = 1.0
         return replace(super().begin(block, positions, codes, weights), extra=shares)
 
-    def labelled(  # type: ignore[override]
+    def labelled(
         self, learner: int, block: BlockRows, assignment: Assignment
     ) -> ClassFeatureCounts:
         """Return what each class holds of the block's rows: all that travels."""

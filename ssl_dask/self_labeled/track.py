@@ -6,100 +6,29 @@ them. Nothing here waits: tasks are made, and the loop in `rounds` runs those of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
-import dask.array as da
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 from dask import delayed
 from dask.delayed import Delayed
-from distributed import Future
 
 from ssl_dask.features.block_reader import add_all, merge_on_workers
 from ssl_dask.kernels.one_thread import one_thread
-from ssl_dask.kernels.row_keys import keys_below, row_keys
 from ssl_dask.labels import Labels
-from ssl_dask.self_labeled.fit_rows import FitLimit, SharedRows, learners_together
+from ssl_dask.self_labeled.block_rows import Assignment, Ints, RoundCounts
 from ssl_dask.self_labeled.round_method import (
-    Assignment,
-    BlockRows,
     Distributions,
-    Ints,
-    Piece,
     Query,
-    RoundCounts,
     RoundMethod,
     Selection,
     TrackState,
 )
+from ssl_dask.self_labeled.row_blocks import Assigned, Layout, RowBlock
 
 Weights = npt.NDArray[np.float32]
-
-POOL_KEY = 2
-"""Purpose of the pseudo-random numbers of rows that fill the tracks of folds."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What the parts of a block are, which a task gets one by one.
-
-    Dask forgets results that lie in a list or mapping of a task's arguments: they stand alone.
-
-    Parameters
-    ----------
-    rows
-        The first row and the one after the last; None: the first part holds their numbers.
-    views, present
-        Names of the parts that follow.
-    place
-        Of the first row, see `BlockRows`.
-    """
-
-    rows: tuple[int, int] | None
-    views: tuple[str, ...]
-    present: tuple[str, ...]
-    place: int
-
-    def block(self, parts: Sequence[Any]) -> BlockRows:
-        """Return the block of the parts; runs in tasks."""
-        rest = list(parts)
-        rows = rest.pop(0) if self.rows is None else np.arange(*self.rows, dtype=np.int64)
-        views = {name: rest.pop(0) for name in self.views}
-        present = {name: rest.pop(0) for name in self.present}
-        return BlockRows(rows, views, present, self.place)
-
-
-@dataclass(frozen=True)
-class RowBlock:
-    """One block of rows as tasks get it; its features stay where they are.
-
-    Parameters
-    ----------
-    layout
-        Says what the parts are.
-    parts
-        Row numbers, features and what rows have, as `layout` says.
-    """
-
-    layout: Layout
-    parts: tuple[Delayed, ...]
-
-    @property
-    def rows(self) -> Delayed:
-        """Numbers of the rows, where they are a part."""
-        assert self.layout.rows is None
-        return self.parts[0]
-
-
-@dataclass(frozen=True)
-class Assigned:
-    """A block after a round: its labels, and what the round did to them."""
-
-    assignment: Assignment
-    counts: RoundCounts
 
 
 @dataclass(frozen=True)
@@ -142,68 +71,6 @@ class Track:
         """Return tasks of `Assigned` from the stored arrays of an assignment, a list a field."""
         task = delayed(_restored, pure=False)
         return [task(self.labels.n_classes, *arrays) for arrays in zip(*parts, strict=True)]
-
-    def fit(
-        self,
-        method: RoundMethod,
-        sent: Delayed,
-        assigned: Sequence[Delayed],
-        counts: RoundCounts,
-        key: tuple[int, ...],
-        max_fit_rows: int,
-    ) -> list[Delayed]:
-        """Return a task of a model for each learner; pieces go from worker to worker.
-
-        Parameters
-        ----------
-        method, sent
-            What is fitted, here and as the tasks get it.
-        assigned, counts
-            The labels to learn from, and how many there are.
-        key
-            (random_state, track, round).
-        max_fit_rows
-            See `run_rounds`; of no account for a method of sums, which are added up on the way.
-        """
-        if method.shares_rows:
-            return self._fit_together(method, sent, assigned, counts, key, max_fit_rows)
-        piece, fit = delayed(_labelled, pure=False), delayed(_fit, pure=False)
-        models = []
-        for learner in range(method.n_learners):
-            of_learner = (*key, learner)
-            limit = None if method.sums else FitLimit(counts.labels_of(learner), max_fit_rows)
-            pieces = [
-                piece(sent, learner, one, limit, of_learner, block.layout, *block.parts)
-                for block, one in zip(self.blocks, assigned, strict=True)
-            ]
-            if method.sums:
-                pieces = [merge_on_workers(pieces, add_all)]
-            models.append(fit(sent, learner, of_learner, *pieces))
-        return models
-
-    def _fit_together(
-        self,
-        method: RoundMethod,
-        sent: Delayed,
-        assigned: Sequence[Delayed],
-        counts: RoundCounts,
-        key: tuple[int, ...],
-        max_fit_rows: int,
-    ) -> list[Delayed]:
-        """Fit learners of the same features: a task a block gives the rows of many of them."""
-        take, fit = delayed(_shared_rows, pure=False), delayed(_fit_shared, pure=False)
-        models = []
-        for learners in learners_together(counts, method.n_learners, max_fit_rows):
-            limits = tuple(FitLimit(counts.labels_of(one), max_fit_rows) for one in learners)
-            shared = [
-                take(learners, one, limits, key, block.layout, *block.parts)
-                for block, one in zip(self.blocks, assigned, strict=True)
-            ]
-            models += [
-                fit(sent, learner, place, (*key, learner), *shared)
-                for place, learner in enumerate(learners)
-            ]
-        return models
 
     def score(
         self, method: Delayed, models: Sequence[Delayed], assigned: Sequence[Delayed]
@@ -282,80 +149,6 @@ def stored_fields(assigned: Sequence[Delayed]) -> list[list[Delayed]]:
     return [[task(one, part.name) for one in assigned] for part in fields(Assignment)]
 
 
-def blocks_of(
-    views: Mapping[str, da.Array], present: Mapping[str, da.Array], row_chunks: Sequence[int]
-) -> list[RowBlock]:
-    """Return the blocks of rows of views that are chunked alike."""
-    starts = np.concatenate([[0], np.cumsum(row_chunks)]).astype(int).tolist()
-    chunks = {name: held_chunks(view) for name, view in views.items()}
-    has = {name: held_chunks(one) for name, one in present.items()}
-    return [
-        RowBlock(
-            Layout((starts[b], starts[b + 1]), tuple(views), tuple(present), starts[b]),
-            (*(parts[b] for parts in chunks.values()), *(parts[b] for parts in has.values())),
-        )
-        for b in range(len(row_chunks))
-    ]
-
-
-def held_chunks(array: da.Array) -> list[Delayed]:
-    """Return the chunks of an array as tasks; those that workers hold by the names they have there.
-
-    An array gives its chunks other names on the way, which Dask changes when it optimises a graph;
-    a scheduler that has seen both cannot compute a chunk again when its worker is lost.
-    """
-    return [_held(chunk) for chunk in array.to_delayed(optimize_graph=False).ravel()]
-
-
-def _held(chunk: Delayed) -> Delayed:
-    graph, name = dict(chunk.__dask_graph__()), chunk.key
-    for _ in range(len(graph)):
-        value = graph.get(name)
-        if isinstance(value, Future):
-            return delayed(value)
-        name = getattr(value, "target", value)
-        if not isinstance(name, str | tuple) or name not in graph:
-            break
-    return chunk
-
-
-def gathered(
-    blocks: Sequence[RowBlock], starts: Ints, wanted: Ints, *, share: float | None, key: int
-) -> Delayed:
-    """Return the task of one `BlockRows` of some rows of all blocks, in row order.
-
-    Parameters
-    ----------
-    starts
-        First row of each block, and the number of all.
-    wanted
-        int64, ascending: rows that must be among them.
-    share
-        Of the other rows, those with the smallest keys of `key`; None: none of them.
-    """
-    take, join = delayed(_take, pure=False), delayed(_joined, pure=False)
-    cuts = np.searchsorted(wanted, starts)
-    parts = [
-        take(wanted[cuts[b] : cuts[b + 1]], share, key, block.layout, *block.parts)
-        for b, block in enumerate(blocks)
-        if share is not None or cuts[b] < cuts[b + 1]
-    ]
-    return join(*parts)
-
-
-def held_block(rows: BlockRows | Delayed, names: Sequence[str], lacking: Sequence[str]) -> RowBlock:
-    """Return a gathered `BlockRows` as a block of a track."""
-    part = delayed(_part, pure=False)
-    return RowBlock(
-        Layout(None, tuple(names), tuple(lacking), 0),
-        (
-            part(rows, "rows", None),
-            *(part(rows, "views", name) for name in names),
-            *(part(rows, "present", name) for name in lacking),
-        ),
-    )
-
-
 # Tasks.
 
 
@@ -375,44 +168,6 @@ def _begin(
 def _restored(n_classes: int, *arrays: Any) -> Assigned:
     found = Assignment(*arrays)
     return Assigned(found, RoundCounts.of(found, found, n_classes))
-
-
-def _labelled(
-    method: RoundMethod,
-    learner: int,
-    assigned: Assigned,
-    limit: FitLimit | None,
-    key: tuple[int, ...],
-    layout: Layout,
-    *parts: Any,
-) -> Piece:
-    """Return the rows of a block to fit on; without a limit it may be sums that are returned."""
-    rows, assignment = layout.block(parts), assigned.assignment
-    piece = method.labelled(learner, rows, assignment)
-    return piece if limit is None else piece.take(limit.chosen(piece.rows, piece.given, key))
-
-
-def _shared_rows(
-    learners: range,
-    assigned: Assigned,
-    limits: Sequence[FitLimit],
-    key: tuple[int, ...],
-    layout: Layout,
-    *parts: Any,
-) -> SharedRows:
-    return SharedRows.of_block(layout.block(parts), assigned.assignment, learners, limits, key)
-
-
-def _fit(method: RoundMethod, learner: int, key: tuple[int, ...], *pieces: Piece) -> Any:
-    with one_thread():
-        return method.fit(learner, pieces, key)
-
-
-def _fit_shared(
-    method: RoundMethod, learner: int, place: int, key: tuple[int, ...], *shared: SharedRows
-) -> Any:
-    with one_thread():
-        return method.fit(learner, [rows.of_learner(place) for rows in shared], key)
 
 
 def _score(
@@ -451,32 +206,3 @@ def _counts(assigned: Assigned) -> RoundCounts:
 
 def _field(assigned: Assigned, name: str) -> npt.NDArray[Any]:
     return getattr(assigned.assignment, name)
-
-
-def _part(block: BlockRows, kind: str, name: str | None) -> Any:
-    found = getattr(block, kind)
-    return found if name is None else found[name]
-
-
-def _take(wanted: Ints, share: float | None, key: int, layout: Layout, *parts: Any) -> BlockRows:
-    rows = layout.block(parts)
-    chosen = np.isin(rows.rows, wanted)
-    if share is not None:
-        chosen |= row_keys(rows.rows, key) <= keys_below(share)
-    return replace(rows.take(np.flatnonzero(chosen)), place=0)
-
-
-def _joined(*parts: BlockRows) -> BlockRows:
-    first = parts[0]
-    return BlockRows(
-        np.concatenate([part.rows for part in parts]),
-        {name: _stacked([part.views[name] for part in parts]) for name in first.views},
-        {name: np.concatenate([part.present[name] for part in parts]) for name in first.present},
-        0,
-    )
-
-
-def _stacked(blocks: list[Any]) -> Any:
-    if sp.issparse(blocks[0]):
-        return sp.csr_array(sp.vstack(blocks, format="csr"))
-    return np.concatenate(blocks)

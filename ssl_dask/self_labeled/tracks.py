@@ -12,16 +12,12 @@ from ssl_dask.errors import QualityError
 from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
 from ssl_dask.self_labeled.round_method import RoundMethod, TrackState
-from ssl_dask.self_labeled.track import (
-    POOL_KEY,
-    RowBlock,
-    Track,
-    blocks_of,
-    gathered,
-    held_block,
-)
+from ssl_dask.self_labeled.row_blocks import RowBlock, blocks_of, gathered, held_block
+from ssl_dask.self_labeled.track import Track
 
 WHAT = "tracks"
+POOL_KEY = 2
+"""Purpose of the pseudo-random numbers of rows that the tracks of folds see."""
 
 
 def make_tracks(

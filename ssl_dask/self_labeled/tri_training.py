@@ -23,29 +23,28 @@ from ssl_dask.kernels.radix_selection import (
 )
 from ssl_dask.kernels.row_keys import row_keys
 from ssl_dask.labels import UNLABELLED, Labels
-from ssl_dask.self_labeled.committee_spec import CommitteeSpec
-from ssl_dask.self_labeled.learner_votes import joint_distributions, sampled, votes_of
-from ssl_dask.self_labeled.learners import (
-    FittedLearner,
-    Learner,
-    LearnerSpec,
-    joined_pieces,
-    learner_of,
-)
-from ssl_dask.self_labeled.round_classifier import RoundClassifier, learner_for
-from ssl_dask.self_labeled.round_method import (
+from ssl_dask.self_labeled.block_rows import (
     Assignment,
     BlockRows,
-    Distributions,
     Ints,
     Piece,
-    Query,
     RoundCounts,
+    joined_pieces,
+)
+from ssl_dask.self_labeled.committee_spec import CommitteeSpec
+from ssl_dask.self_labeled.fitted_learner import FittedLearner
+from ssl_dask.self_labeled.learner_votes import joint_distributions, sampled, votes_of
+from ssl_dask.self_labeled.learners import Learner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.round_answer import SelfLabeled
+from ssl_dask.self_labeled.round_classifier import RoundClassifier, learner_for
+from ssl_dask.self_labeled.round_method import (
+    Distributions,
+    Query,
     RoundMethod,
     Selection,
     TrackState,
 )
-from ssl_dask.self_labeled.rounds import RunKeywords, SelfLabeled, run_rounds
+from ssl_dask.self_labeled.rounds import RunKeywords, run_rounds
 from ssl_dask.self_labeled.sample_search import SampleHistograms, SampleQuery, SampleSelection
 
 N_LEARNERS = 3
@@ -169,6 +168,10 @@ class TriTraining(RoundMethod):
     # The rows of a learner are chosen anew whenever it is fitted anew.
     rescores = True
     shares_rows = True
+
+    def made_by(self, learner: int) -> Learner:
+        """Return what makes the models."""
+        return self.learner
 
     def fit(self, learner: int, pieces: Sequence[Piece], key: tuple[int, ...]) -> FittedLearner:
         """Fit on a bootstrap sample of the seeds, or on all seeds and the rows of the others."""
@@ -333,10 +336,10 @@ class TriTrainingClassifier(RoundClassifier):
     estimator
         A scikit-learn classifier with `predict_proba`, of which three are fitted, or a name of
         `learners.LEARNERS`; None: logistic regression.
-    voting, max_iter, patience, random_state
+    voting, max_iter, patience, max_fit_rows, random_state
         See `TriTrainingSpec`.
     n_folds
-        Seeds are hidden in so many turns to judge the rounds by; 0: none are, and the last round
+        Seeds are hidden in so many turns, dealt by `random_state`, to judge the rounds by; 0: none
         answers.
     client
         A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
@@ -347,7 +350,7 @@ class TriTrainingClassifier(RoundClassifier):
     labels of the first learner.
     """
 
-    method_parameters = ("voting", "max_iter", "patience", "random_state")
+    method_parameters = ("voting", "max_iter", "patience", "max_fit_rows", "random_state")
     method_spec = TriTrainingSpec
     method_run: ClassVar[Any] = staticmethod(tri_training)
 
@@ -358,6 +361,7 @@ class TriTrainingClassifier(RoundClassifier):
         voting: str = "soft",
         max_iter: int = 30,
         patience: int | None = 10,
+        max_fit_rows: int | None = None,
         n_folds: int = 5,
         random_state: int = 0,
         client: Client | None = None,
@@ -366,6 +370,7 @@ class TriTrainingClassifier(RoundClassifier):
         self.voting = voting
         self.max_iter = max_iter
         self.patience = patience
+        self.max_fit_rows = max_fit_rows
         self.n_folds = n_folds
         self.random_state = random_state
         self.client = client

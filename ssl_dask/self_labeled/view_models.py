@@ -12,8 +12,9 @@ from ssl_dask.errors import QualityError
 from ssl_dask.kernels.class_evidence import log_shares
 from ssl_dask.kernels.evidence_weights import fitted_weights
 from ssl_dask.kernels.row_keys import row_keys
-from ssl_dask.self_labeled.learners import FittedLearner, Learner, joined_pieces
-from ssl_dask.self_labeled.round_method import Ints, Piece
+from ssl_dask.self_labeled.block_rows import Ints, Piece, joined_pieces
+from ssl_dask.self_labeled.fitted_learner import FittedLearner
+from ssl_dask.self_labeled.learners import Learner
 
 INNER_FOLDS = 5
 FOLD_KEY = 31

@@ -11,14 +11,8 @@ import numpy.typing as npt
 
 from ssl_dask.kernels.row_keys import keys_below, row_keys
 from ssl_dask.labels import UNLABELLED
-from ssl_dask.self_labeled.round_method import (
-    Assignment,
-    BlockRows,
-    Ints,
-    Piece,
-    RoundCounts,
-    labelled_rows,
-)
+from ssl_dask.self_labeled.block_rows import Assignment, BlockRows, Ints, Piece, RoundCounts
+from ssl_dask.self_labeled.round_method import RoundMethod
 
 FIT_KEY = 1
 """Purpose of the pseudo-random numbers of rows that choose among too many."""
@@ -43,11 +37,15 @@ class FitLimit:
         rows, given
             (m,): numbers of labelled rows, and which are seeds.
         key
-            Of the pseudo-random choice.
+            (random_state, track, round, learner).
         """
         if self.labelled <= self.most:
             return np.ones(len(rows), dtype=np.bool_)
-        return given | (row_keys(rows, FIT_KEY, *key) <= keys_below(self.most / self.labelled))
+        random_state, track, _, learner = key
+        # Not by the round: with other rows the models would change in every round, and labels with
+        # them, for good.
+        keys = row_keys(rows, FIT_KEY, random_state, track, learner)
+        return given | (keys <= keys_below(self.most / self.labelled))
 
 
 @dataclass(frozen=True)
@@ -75,6 +73,7 @@ class SharedRows:
     @classmethod
     def of_block(
         cls,
+        method: RoundMethod,
         block: BlockRows,
         assignment: Assignment,
         learners: range,
@@ -84,7 +83,7 @@ class SharedRows:
         """Return the rows of a block that these learners take, each by its own limit."""
         codes = assignment.codes[:, learners.start : learners.stop].copy()
         for place, (learner, limit) in enumerate(zip(learners, limits, strict=True)):
-            at = labelled_rows(assignment, learner)
+            at = method.labelled_at(learner, block, assignment)
             keep = limit.chosen(block.rows[at], assignment.is_seed[at], (*key, learner))
             left_out = np.ones(block.n_rows, dtype=np.bool_)
             left_out[at[keep]] = False
@@ -120,7 +119,7 @@ def learners_together(counts: RoundCounts, n_learners: int, most: int) -> list[r
         return [range(n_learners)]
     runs, start, held = [], 0, 0
     for learner in range(n_learners):
-        rows = min(counts.labels_of(learner), most)
+        rows = min(counts.of_learner(learner), most)
         if held + rows > room:
             runs.append(range(start, learner))
             start, held = learner, 0

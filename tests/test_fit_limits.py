@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from ssl_dask.self_labeled.fit_rows import FitLimit, SharedRows, learners_together
-from ssl_dask.self_labeled.round_method import Assignment, BlockRows, RoundCounts
+from ssl_dask.self_labeled.block_rows import Assignment, BlockRows, RoundCounts
+from ssl_dask.self_labeled.co_forest import CoForest
+from ssl_dask.self_labeled.fit_limits import FitLimit, SharedRows, learners_together
+from ssl_dask.self_labeled.learners import LearnerSpec, learner_of
 
 N, L, C = 200, 4, 3
 
@@ -40,7 +42,8 @@ def test_each_learner_gets_its_own_rows(kind: str, most: int) -> None:
     learners, key = range(1, 4), (5, 0, 7)
     labelled = (assignment.codes >= 0) & (assignment.weights > 0)
     limits = [FitLimit(int(labelled[:, one].sum()), most) for one in learners]
-    shared = SharedRows.of_block(block, assignment, learners, limits, key)
+    method = CoForest(learner_of(LearnerSpec(name="decision_tree")), C, L, 0.75, 0)
+    shared = SharedRows.of_block(method, block, assignment, learners, limits, key)
     taken = set()
     for place, learner in enumerate(learners):
         piece = shared.of_learner(place)
@@ -69,7 +72,8 @@ def test_each_learner_gets_its_own_rows(kind: str, most: int) -> None:
 def test_learners_whose_rows_are_too_many_for_a_worker_take_turns() -> None:
     def counts(labelled: list[int], unlabelled: int) -> RoundCounts:
         total = np.array([[n, 0] for n in labelled])
-        return RoundCounts(np.zeros(2, np.int64), np.zeros(2, np.int64), 0, total, unlabelled, 1000)
+        zeros = np.zeros(2, np.int64)
+        return RoundCounts(zeros, zeros, 0, total, unlabelled, 0, 1000)
 
     assert learners_together(counts([300, 300, 300, 300], 700), 4, 150) == [range(4)]
     # More than two fits take: none of 100, 90 and 100 more than 100, two of them at a time.
