@@ -22,6 +22,8 @@ from ssl_dask.self_labeled import CoTrainingSpec, TriTrainingSpec, self_training
 from ssl_dask.self_labeled.co_training import co_training
 from ssl_dask.self_labeled.learners import Learner, LearnerSpec, check_learners, learner_of
 from ssl_dask.self_labeled.round_answer import SelfLabeled
+from ssl_dask.self_labeled.self_training_rounds import SelfTraining
+from ssl_dask.self_labeled.tracks import make_tracks
 
 MOST = 90
 
@@ -145,6 +147,29 @@ def test_no_task_gets_more_rows_than_it_may(digits: Any, monkeypatch: pytest.Mon
     np.testing.assert_array_equal(
         np.sort(np.concatenate(taken[:-n_last])), np.flatnonzero(digits[1] >= 0)
     )
+
+
+@pytest.mark.parametrize(("most", "chunks"), [(199, (200, 200, 100)), (200, (245,))])
+def test_seeds_that_are_too_many_for_a_worker_stay_where_they_are(
+    digits: Any, most: int, chunks: tuple[int, ...]
+) -> None:
+    X, y = digits
+    tracks = make_tracks(
+        SelfTraining(learner_of(LearnerSpec()), 10, "none"),
+        {"X": da.from_array(X, chunks=(200, -1))},
+        {},
+        Labels.from_codes(y, np.arange(10)),
+        None,
+        [np.arange(200) < 50],
+        pool_rows=45,
+        max_fit_rows=most,
+        random_state=0,
+        execution=Execution(threads=1),
+    )
+    # About 45 of the other rows.
+    assert [len(one.row_chunks) for one in tracks] == [3, len(chunks)]
+    assert abs(sum(tracks[1].row_chunks) - sum(chunks)) < 20
+    assert tracks[1].state.class_seeds.sum() == 150
 
 
 def test_a_resume_goes_on_with_the_same_models_on_a_cluster(

@@ -105,7 +105,8 @@ def run_rounds(
         each round; a learner with `partial_fit` takes all, in pieces of so many. Default: as many
         as fill 256 MiB, and 20,000 at least. Rounds with more labels note it.
     pool_rows
-        Tracks of folds see the seeds and at most about so many of the others, in one block.
+        Tracks of folds see the seeds and at most about so many of the others, in one block; with
+        more than `max_fit_rows` seeds they see all rows where they lie.
     execution
         Where it runs; default: this process.
     on_round
@@ -140,6 +141,7 @@ def run_rounds(
     if method.sums and max_fit_rows is not None:
         raise ValueError("max_fit_rows: the method fits on sums over all rows; leave it out")
     execution = execution or Execution()
+    max_fit_rows = max_fit_rows or default_fit_rows(views)
     rounds = _Rounds(
         method,
         make_tracks(
@@ -150,13 +152,14 @@ def run_rounds(
             sample_weight,
             hidden,
             pool_rows=pool_rows,
+            max_fit_rows=max_fit_rows,
             random_state=random_state,
             execution=execution,
         ),
         HiddenLoss(labels.codes, [np.asarray(mask) for mask in hidden], method.leeway),
         execution,
         random_state=random_state,
-        max_fit_rows=max_fit_rows or default_fit_rows(views),
+        max_fit_rows=max_fit_rows,
         patience=patience if len(hidden) else None,
     )
     run = rounds.begin() if resume is None else rounds.resumed(resume)

@@ -29,6 +29,7 @@ def make_tracks(
     hidden: Sequence[npt.NDArray[np.bool_]],
     *,
     pool_rows: int,
+    max_fit_rows: int,
     random_state: int,
     execution: Execution,
 ) -> list[Track]:
@@ -39,6 +40,9 @@ def make_tracks(
     pool_rows
         The tracks of folds run over the seeds and at most about so many of the other rows, the same
         for all, gathered on one worker.
+    max_fit_rows
+        With more seeds than a worker is asked to hold nothing is gathered: tracks of folds run over
+        all rows where they lie.
 
     Raises
     ------
@@ -59,7 +63,8 @@ def make_tracks(
         return tracks
     n_others = labels.n_rows - labels.n_seeds
     pool: npt.NDArray[np.int64] | None = None
-    if len(blocks) > 1 or n_others > pool_rows:
+    many = len(blocks) > 1 or n_others > pool_rows
+    if many and labels.n_seeds <= max_fit_rows:
         # One block for all folds: they cost a task each in every step, not one for each block.
         share = min(pool_rows / n_others, 1.0) if n_others else 1.0
         task = gathered(blocks, starts, labels.rows, share=share, key=POOL_KEY + random_state)
