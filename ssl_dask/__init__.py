@@ -37,11 +37,15 @@ if TYPE_CHECKING:
     from ssl_dask.propagation.poisson_mbo import PoissonMBO as PoissonMBO
     from ssl_dask.propagation.propagated_features import propagated_features as propagated_features
     from ssl_dask.self_labeled.co_forest import CoForestClassifier as CoForestClassifier
-    from ssl_dask.self_labeled.co_training import CoTrainingClassifier as CoTrainingClassifier
+    from ssl_dask.self_labeled.co_training_classifier import (
+        CoTrainingClassifier as CoTrainingClassifier,
+    )
     from ssl_dask.self_labeled.democratic_co_learning import (
         DemocraticCoLearningClassifier as DemocraticCoLearningClassifier,
     )
-    from ssl_dask.self_labeled.multi_view import MultiViewClassifier as MultiViewClassifier
+    from ssl_dask.self_labeled.multi_view_classifier import (
+        MultiViewClassifier as MultiViewClassifier,
+    )
     from ssl_dask.self_labeled.self_training import (
         SelfTrainingClassifier as SelfTrainingClassifier,
     )
@@ -53,14 +57,14 @@ _HOMES = {
     "BalancedSpreading": "ssl_dask.propagation.balanced_spreading",
     "BlockGraph": "ssl_dask.graph.block_graph",
     "CoForestClassifier": "ssl_dask.self_labeled.co_forest",
-    "CoTrainingClassifier": "ssl_dask.self_labeled.co_training",
+    "CoTrainingClassifier": "ssl_dask.self_labeled.co_training_classifier",
     "DemocraticCoLearningClassifier": "ssl_dask.self_labeled.democratic_co_learning",
     "GraphEnsemble": "ssl_dask.propagation.graph_ensemble",
     "LabelPropagation": "ssl_dask.propagation.label_propagation",
     "LabelPropagationRegressor": "ssl_dask.propagation.harmonic_regressor",
     "LabelSpreading": "ssl_dask.propagation.label_spreading",
     "Labels": "ssl_dask.labels",
-    "MultiViewClassifier": "ssl_dask.self_labeled.multi_view",
+    "MultiViewClassifier": "ssl_dask.self_labeled.multi_view_classifier",
     "ModifiedAdsorption": "ssl_dask.propagation.modified_adsorption",
     "PoissonLearning": "ssl_dask.propagation.poisson",
     "PoissonMBO": "ssl_dask.propagation.poisson_mbo",

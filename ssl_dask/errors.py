@@ -101,6 +101,10 @@ class InputDataError(SslDaskError):
     exit_code = 3
 
 
+class ConstantViewError(InputDataError, ValueError):
+    """In a view of the rows all are alike. A ValueError too: estimators raise it when they fit."""
+
+
 class ResumeMismatchError(SslDaskError):
     """A checkpoint belongs to another job, input or version."""
 

@@ -12,7 +12,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.tree import DecisionTreeClassifier
 
 from ssl_dask import CoTrainingClassifier
-from ssl_dask.errors import JobSpecError
+from ssl_dask.errors import ConstantViewError, JobSpecError
 from ssl_dask.execution import Execution
 from ssl_dask.kernels.two_views import joined_views, split_columns
 from ssl_dask.self_labeled import co_training
@@ -104,6 +104,37 @@ def test_what_cannot_be_two_views_is_refused() -> None:
         co_training(three, labels_of(seeds), view_names=("a", "d"))
     found = co_training(three, labels_of(seeds), view_names=("a", "c"), learner=BAYES)
     assert found.F.shape == (len(X), N_CLASSES)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_view_in_which_all_rows_are_alike_is_named(sparse: bool) -> None:
+    X, _, seeds = made_rows()
+    X[:, 4:] = [1.0, 0.0, 2.0, 3.0]
+    rows = sp.csr_array(X) if sparse else X
+    halves = [list(range(4)), list(range(4, 8))]
+    message = r"view 'second': all 240 rows are alike in it"
+    with pytest.raises(ConstantViewError, match=message) as caught:
+        CoTrainingClassifier(view_columns=halves, n_folds=0).fit(rows, seeds)
+    assert isinstance(caught.value, ValueError)
+    assert caught.value.exit_code == 3
+    # One row in one block differs, and the view is one.
+    X[-1, 7] = 5.0
+    rows = sp.csr_array(X) if sparse else X
+    CoTrainingClassifier(view_columns=halves, max_iter=1, n_folds=0).fit(rows, seeds)
+
+
+def test_rows_of_different_blocks_differ() -> None:
+    X, _, seeds = made_rows()
+    views = views_of(X, 4, COLUMNS)
+    # Alike within each block, but not over all.
+    steps = views["right"].map_blocks(lambda block: block * 0 + len(block))
+    found = co_training({**views, "right": steps}, labels_of(seeds), learner=BAYES, max_iter=1)
+    assert found.n_iter == 1
+    flat = views["right"] * 0 + 4
+    with pytest.raises(ConstantViewError, match="view 'right'"):
+        co_training({**views, "right": flat}, labels_of(seeds), learner=BAYES, max_iter=1)
+    with pytest.raises(ConstantViewError, match=r"the first half .* 'X'.*\n.*the second half"):
+        co_training({"X": flat}, labels_of(seeds), learner=BAYES, max_iter=1)
 
 
 def two_sights(n: int = 600, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

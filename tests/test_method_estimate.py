@@ -60,7 +60,7 @@ def test_what_is_sent_and_held_grows_with_the_halo(tmp_path: Path) -> None:
     found = estimate_method(spec, n_rows=1_000, n_features=5, n_classes=3)
     # Float64 scores of three classes, in six columns: the folds and all seeds.
     columns = 3 * (1 + spec.evaluation.folds)
-    assert found.bytes_moved(1_000, 0.6) == pytest.approx(600 * 8 * columns * found.sweeps)
+    assert found.halo_bytes(1_000, 0.6) == pytest.approx(600 * 8 * columns * found.sweeps)
     own, more = (found.bytes_of_worker(1_000, 0.0, 2, halo) for halo in (0.0, 1.0))
     assert more - own == 500 * found.bytes_per_node
 

@@ -18,7 +18,8 @@ from ssl_dask.labels import Labels
 from ssl_dask.self_labeled import SelfLabeled, multi_view
 from ssl_dask.self_labeled.block_rows import Piece
 from ssl_dask.self_labeled.learners import Learner, LearnerSpec
-from ssl_dask.self_labeled.multi_view import INNER_FOLDS, MultiView, _inner_folds
+from ssl_dask.self_labeled.multi_view import MultiView
+from ssl_dask.self_labeled.view_models import INNER_FOLDS, inner_folds
 from tests.estimator_checks import parametrize_checks
 from tests.oracles import multi_view_rounds
 
@@ -111,7 +112,7 @@ def test_evidence_of_a_seed_comes_from_models_that_have_not_seen_it() -> None:
     rows = LABELS.rows
     X = VIEWS["shape"][rows]
     piece = Piece(rows, X, LABELS.codes, np.ones(len(rows), np.float32), np.ones(len(rows), bool))
-    fold = _inner_folds(piece, 0)
+    fold = inner_folds(piece, 0)
     model = method.fit(0, [piece], (0, 0, 0, 0))
     assert set(fold) == set(range(INNER_FOLDS))
     assert model.evidence.shape == (len(rows), C)

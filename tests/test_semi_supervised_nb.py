@@ -18,6 +18,7 @@ from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
 from ssl_dask.self_labeled import SelfLabeled, semi_supervised_nb
+from ssl_dask.self_labeled.hidden_loss import HiddenLoss
 from tests.estimator_checks import parametrize_checks
 from tests.oracles.em_naive_bayes import e_step, em
 
@@ -100,6 +101,36 @@ def test_a_run_of_several_blocks_goes_on_where_it_was_stored() -> None:
     np.testing.assert_array_equal(shares(again, execution), shares(whole, execution))
     with pytest.raises(ValueError, match="max_fit_rows"):
         run(chunks, execution, max_fit_rows=10)
+
+
+def test_a_later_round_as_good_as_the_best_answers() -> None:
+    codes = np.array([0, 1, 0, 1, 0, 1], np.int32)
+    sure = np.array([0.8, 0.7, 0.9, 0.6, 0.75, 0.2])
+
+    def said(right: np.ndarray) -> list[np.ndarray]:
+        F = np.where(np.arange(2)[None] == codes[:, None], right[:, None], 1 - right[:, None])
+        return [F.astype(np.float32)]
+
+    masks = [np.ones(6, bool)]
+    base = np.array([0.55, 0.45, 0.6, 0.52, 0.55, 0.3])
+    late = np.array([0.7, 0.8, 0.6, 0.9, 0.75, 0.15])
+    wrong = np.where(np.arange(6) == 1, 0.45, sure)
+    # The late one loses 0.4 standard errors more than the best; the wrong one names fewer right.
+    for leeway, kept in (
+        (0.0, [0, 1, 1, 1, 1]),
+        (0.25, [0, 1, 1, 1, 1]),
+        (2.0, [0, 1, 2, 2, 2]),
+    ):
+        loss = HiddenLoss(codes, masks, leeway)
+        for number, right in enumerate((base, sure, late, wrong, base)):
+            loss.add(said(right))
+            assert loss.kept_round == kept[number]
+            stored = json.loads(json.dumps(loss.as_dict()))
+            loss = HiddenLoss(codes, masks, leeway)
+            loss.restore(stored)
+        means = [loss._means[number] for number in (1, 2, 3, 0)]
+        assert means == sorted(means)
+        assert loss.fold_F(kept[-1])[0].shape == (6, 2)
 
 
 def test_it_ends_when_the_likelihood_rests() -> None:

@@ -10,14 +10,12 @@ taken as they are.
 
 from __future__ import annotations
 
-import warnings
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from ssl_dask.kernels.binary_logistic import (
@@ -34,6 +32,7 @@ from ssl_dask.kernels.linear_scores import (
     sparse_scores,
 )
 from ssl_dask.kernels.one_thread import one_thread
+from ssl_dask.kernels.quiet_fits import quiet_fits
 
 Rows: TypeAlias = "npt.NDArray[np.float32] | sparse.csr_array"
 """Features of n rows: dense (n, d) or CSR."""
@@ -121,9 +120,8 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
             mean, scale = rows.mean(axis=0), float(np.sqrt(rows.var(axis=0).mean()))
             scaled = (rows - mean) / scale
         model = LogisticRegression(C=self.C, max_iter=self.max_iter)
-        with one_thread(), warnings.catch_warnings():
-            # Told by `converged_` instead.
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        # What did not converge is told by `converged_`.
+        with one_thread(), quiet_fits():
             model.fit(scaled, y, sample_weight)
         coef, intercept = model.coef_ / scale, model.intercept_
         if len(self.seen_) == 2:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssl_dask.job_spec import JobSpec
+from ssl_dask.pipeline.rounds_estimate import estimate_rounds
 from ssl_dask.propagation.poisson_mbo import SWEEPS_A_ROUND
 from ssl_dask.propagation.solver import CONJUGATE_BYTES
 from ssl_dask.propagation.worker_parts import HALO_SHARE
 from ssl_dask.self_labeled import METHODS as SELF_LABELED
 from ssl_dask.self_labeled.learners import MOST_PASSES, ROWS_SHOWN
-from ssl_dask.self_labeled.round_fits import FIT_BYTES
+from ssl_dask.self_labeled.round_fits import SPARSE_ENTRIES
 from ssl_dask.self_labeled.rounds import POOL_ROWS
 
 SWEEPS_UNTIL_REST = {0.9: 30, 0.99: 60, 1.0: 100}
@@ -24,10 +25,8 @@ ADSORPTION_SWEEPS = 60
 ENSEMBLE_SWEEPS = 150
 ENSEMBLE_VECTORS = 8
 KMEANS_PASSES = 10
-ROUNDS_GUESSED = 10
 FIT_PASSES = 30
 """Passes of a solver over the rows that a model is fitted on."""
-TASKS_OF_A_ROUND = 7
 FLOPS_PER_PRODUCT = 2
 
 
@@ -49,6 +48,8 @@ class MethodEstimate:
         Floating point operations a row beside the sweeps.
     time, memory
         How they grow, in words: N rows, E edges, C classes, G = 1 + folds, d features.
+    tasks, bytes_moved
+        Of rounds; those of sweeps depend on the graph.
     """
 
     sweeps: int
@@ -59,6 +60,8 @@ class MethodEstimate:
     row_flops: float
     time: str
     memory: str
+    tasks: int = 0
+    bytes_moved: int = 0
 
     def bytes_of_worker(
         self, n_nodes: int, n_edges: float, n_workers: int, halo: float = 0.0
@@ -73,13 +76,20 @@ class MethodEstimate:
         share = n_nodes / n_workers * (HELD_BYTES_PER_NODE + vectors)
         return int(16 * n_edges / n_workers + share + self.fixed_bytes)
 
-    def bytes_moved(self, n_nodes: int, halo: float) -> float:
+    def halo_bytes(self, n_nodes: int, halo: float) -> float:
         """Return what all sweeps send between workers."""
         return halo * n_nodes * self.bytes_a_sweep * self.sweeps
 
 
 def estimate_method(
-    spec: JobSpec, *, n_rows: int, n_features: int, n_classes: int
+    spec: JobSpec,
+    *,
+    n_rows: int,
+    n_features: int,
+    n_classes: int,
+    sparse: bool = False,
+    n_blocks: int = 1,
+    n_workers: int = 1,
 ) -> MethodEstimate:
     """Return what the job's method will cost.
 
@@ -89,6 +99,8 @@ def estimate_method(
         Features d of a row.
     n_classes
         C, a guess where no row has been read.
+    sparse, n_blocks, n_workers
+        Whether rows are sparse, their blocks, and the workers: of methods that label in rounds.
     """
     method: Any = spec.method
     groups = 1 + spec.evaluation.folds
@@ -148,32 +160,8 @@ def estimate_method(
                 "a block of rows, and 8 m (m + d + C G) bytes, whatever N",
             )
         case name if name in SELF_LABELED:
-            rounds = getattr(method, "max_iter", None) or ROUNDS_GUESSED
-            row_bytes = 4 * min(n_features, 256)
-            most = getattr(method, "max_fit_rows", None)
-            most_bytes = FIT_BYTES if most is None else most * row_bytes
-            fit_bytes = min(n_rows * row_bytes, most_bytes)
-            fitted = fit_bytes / max(n_rows * row_bytes, 1)
-            learner = getattr(method, "learner", None)
-            passes = FIT_PASSES * fitted
-            if learner is not None and learner.partial_fit and fitted < 1.0:
-                passes = float(learner.passes or min(-(-ROWS_SHOWN // n_rows), MOST_PASSES))
-            # Folds see a sample of many rows.
-            seen = 1 + spec.evaluation.folds * min(1.0, POOL_ROWS / max(n_rows, 1))
-            learners = SELF_LABELED[name].n_learners(method)
-            one = FLOPS_PER_PRODUCT * n_features * n_classes * learners
-            models, by_learner = "the fit of a model", ""
-            if learners > 1:
-                models, by_learner = f"the fits of L = {learners} models", " L"
-            return MethodEstimate(
-                0,
-                0,
-                0,
-                0,
-                2 * fit_bytes,
-                rounds * seen * one * (1 + passes),
-                f"up to {rounds:,} rounds: N d C{by_learner} to score, and {models}",
-                f"a block of rows, and {2 * fit_bytes / 2**20:,.0f} MiB for the fit of a model",
+            return _in_rounds(
+                spec, n_rows, n_features, n_classes, sparse, n_blocks=n_blocks, n_workers=n_workers
             )
         case _:
             return MethodEstimate(
@@ -207,12 +195,6 @@ def halo_share(parts: Sequence[tuple[str, float]], n_nodes: int, n_workers: int)
     return min(share, others)
 
 
-def round_tasks(spec: JobSpec, n_blocks: int) -> int:
-    """Return about how many tasks the rounds of self-labelling take."""
-    rounds = getattr(spec.method, "max_iter", None) or ROUNDS_GUESSED
-    return TASKS_OF_A_ROUND * rounds * n_blocks
-
-
 def sweeps_for(alpha: float) -> int:
     """Return about how many sweeps a solve with this alpha takes; 1 for label propagation."""
     return next(count for limit, count in sorted(SWEEPS_UNTIL_REST.items()) if alpha <= limit)
@@ -233,6 +215,52 @@ def _on_graph(
         f"about {sweeps:,} sweeps of {columns:,} columns: E C G{more}",
         f"{vectors} vectors of {size} N {columns:,} bytes over all workers{held}, those of the"
         " halos, and the graph's 16 E",
+    )
+
+
+def _in_rounds(
+    spec: JobSpec,
+    n_rows: int,
+    n_features: int,
+    n_classes: int,
+    sparse: bool,
+    *,
+    n_blocks: int,
+    n_workers: int,
+) -> MethodEstimate:
+    """Return what rounds of self-labelling cost."""
+    known = SELF_LABELED[spec.method.name]
+    found = estimate_rounds(
+        spec,
+        n_rows=n_rows,
+        n_features=n_features,
+        n_classes=n_classes,
+        sparse=sparse,
+        n_blocks=n_blocks,
+        n_workers=n_workers,
+    )
+    L = known.n_learners(spec.method, len(spec.features))
+    by_learner = f" L for L = {L} models" if L > 1 else ""
+    work = "a sum over the rows" if known.rounds.sums else "the fits"
+    # Folds see a sample of many rows; a fit goes over its rows many times, a sum once.
+    seen = 1 + spec.evaluation.folds * min(1.0, POOL_ROWS / max(n_rows, 1))
+    passes = 1.0 + (1.0 if known.rounds.sums else FIT_PASSES * found.fitted_share)
+    learner = getattr(spec.method, "learner", None)
+    if learner is not None and learner.partial_fit and found.fitted_share < 1.0:
+        passes = 1.0 + (learner.passes or min(-(-ROWS_SHOWN // n_rows), MOST_PASSES))
+    values = min(n_features, SPARSE_ENTRIES) if sparse else n_features
+    kept = found.kept_bytes / n_workers
+    return MethodEstimate(
+        0,
+        0,
+        0,
+        found.fit_bytes,
+        found.rounds * seen * FLOPS_PER_PRODUCT * values * n_classes * L * passes,
+        f"up to {found.rounds:,} rounds: N d C{by_learner} to score, and {work}",
+        f"{'sums and a model' if known.rounds.sums else 'the rows and models of fits'}; beside it"
+        f" {kept / 2**20:,.1f} MiB of features and labels, which may lie on disk",
+        tasks=found.tasks,
+        bytes_moved=found.bytes_moved,
     )
 
 

@@ -17,11 +17,9 @@ from ssl_dask.pipeline.method_estimate import (
     MethodEstimate,
     estimate_method,
     halo_share,
-    round_tasks,
 )
 from ssl_dask.pipeline.stored_graph import StoredGraph
 from ssl_dask.propagation.worker_parts import HALO_SHARE, USABLE_MEMORY
-from ssl_dask.self_labeled import METHODS as SELF_LABELED
 from ssl_dask.self_labeled.learners import check_learners
 from ssl_dask.storage.dataset import Dataset
 from ssl_dask.storage.edge_file import EdgeFile
@@ -111,16 +109,21 @@ def plan_job(spec: JobSpec, *, trust_modules: Sequence[str] = ()) -> Rows:
         ("cluster", _cluster(spec, workers, threads, memory)),
     ]
     tasks = (passes + 2) * len(layout.blocks)
-    if spec.method.name in SELF_LABELED:
-        tasks += round_tasks(spec, len(layout.blocks))
     needed = _block_bytes(layout, width)
     values = passes * layout.n_rows * _values_per_row(spec, dataset)
     seconds = START_SECONDS + (passes + 1) * size / READ_BYTES_PER_SECOND / slots
     seconds += values / VALUES_PER_SECOND / slots
-    moved = disk = 0
+    disk = 0
     method = estimate_method(
-        spec, n_rows=layout.n_rows, n_features=width.columns, n_classes=_n_classes(spec)
+        spec,
+        n_rows=layout.n_rows,
+        n_features=width.columns,
+        n_classes=_n_classes(spec),
+        sparse=width.sparse,
+        n_blocks=len(layout.blocks),
+        n_workers=workers,
     )
+    tasks, moved = tasks + method.tasks, method.bytes_moved
     n_nodes, n_edges, halo = layout.n_rows, 0.0, 0.0
     if inputs.stored_graph is not None:
         rows.append(("graph", f"stored in {inputs.stored_graph.path}"))
@@ -154,7 +157,7 @@ def plan_job(spec: JobSpec, *, trust_modules: Sequence[str] = ()) -> Rows:
     seconds += method.sweeps * method.columns * n_edges / SWEEP_PRODUCTS_PER_SECOND / slots
     seconds += layout.n_rows * method.row_flops / GRAPH_FLOPS_PER_SECOND / slots
     seconds += SECONDS_PER_TASK * tasks
-    moved += int(method.bytes_moved(n_nodes, halo))
+    moved += int(method.halo_bytes(n_nodes, halo))
     needed_by_method = method.bytes_of_worker(n_nodes, n_edges, workers, halo)
     if spec.cluster.kind == "local":
         fewest = estimate_method(
@@ -162,6 +165,9 @@ def plan_job(spec: JobSpec, *, trust_modules: Sequence[str] = ()) -> Rows:
             n_rows=layout.n_rows,
             n_features=width.columns,
             n_classes=len(spec.input.classes or range(FEWEST_CLASSES)),
+            sparse=width.sparse,
+            n_blocks=len(layout.blocks),
+            n_workers=workers,
         )
         _check_memory(fewest, n_nodes, n_edges, workers, memory)
         if needed_by_method > USABLE_MEMORY * memory:

@@ -153,6 +153,7 @@ class CoForest(RoundMethod):
 
     # The rows of a tree are chosen anew whenever it is fitted anew.
     rescores = True
+    shares_rows = True
 
     @property
     def n_learners(self) -> int:  # type: ignore[override]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Unpack
+from typing import Annotated, Any, Literal, Unpack
 
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
-from distributed import Client
 from pydantic import Field
 
 from ssl_dask.execution import Execution
@@ -29,11 +27,11 @@ from ssl_dask.self_labeled.block_rows import (
     Piece,
     RoundCounts,
 )
+from ssl_dask.self_labeled.co_views import N_VIEWS, check_views_vary, chosen_views
 from ssl_dask.self_labeled.committee_spec import CommitteeSpec
 from ssl_dask.self_labeled.fitted_learner import FittedLearner
 from ssl_dask.self_labeled.learners import Learner, LearnerSpec, learner_of
 from ssl_dask.self_labeled.round_answer import SelfLabeled
-from ssl_dask.self_labeled.round_classifier import RoundClassifier, learner_for
 from ssl_dask.self_labeled.round_method import (
     Distributions,
     Query,
@@ -43,7 +41,6 @@ from ssl_dask.self_labeled.round_method import (
 )
 from ssl_dask.self_labeled.rounds import RunKeywords, run_rounds
 
-N_VIEWS = 2
 ORDER = 302
 """Purpose of randomness: which of equally sure rows come first."""
 ORDER_BITS = 62
@@ -363,8 +360,10 @@ def co_training(
 
     Raises
     ------
-    JobSpecError
+    ValueError
         A named view is not there, or there are more than two and none is named.
+    ConstantViewError
+        All rows are alike in a view.
 
     References
     ----------
@@ -389,6 +388,7 @@ def co_training(
         rescore,
     )
     views = {name: views[name] for name in names}
+    check_views_vary(views, random_state, run.get("execution") or Execution())
     return run_rounds(
         method,
         views,
@@ -398,146 +398,3 @@ def co_training(
         patience=patience,
         **run,
     )
-
-
-def chosen_views(there: Sequence[str], view_names: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the names of the views that teach each other: two, or one that is to be split.
-
-    Parameters
-    ----------
-    there
-        Names of the groups of features.
-    view_names
-        Those that were asked for; None: all.
-
-    Raises
-    ------
-    ValueError
-        A group does not exist, there are more than two, or they are the same.
-    """
-    names = tuple(there if view_names is None else view_names)
-    for name in names:
-        if name not in there:
-            near = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ValueError(
-                f"view_names: there is no group of features {name!r} ({hint}groups:"
-                f" {', '.join(there)})"
-            )
-    if len(names) > N_VIEWS:
-        raise ValueError(
-            f"view_names: co-training takes two views, and there are {len(names)} groups of"
-            " features; name two of them, or use method multi_view"
-        )
-    if view_names is not None and len(set(names)) < N_VIEWS:
-        raise ValueError("view_names: the two views must differ; leave it out to split one group")
-    return names
-
-
-class CoTrainingClassifier(RoundClassifier):
-    """Co-training (Blum & Mitchell 1998) as a scikit-learn classifier.
-
-    Parameters
-    ----------
-    estimator
-        A scikit-learn classifier with `predict_proba` for the first view, a name of `LEARNERS`, or
-        a mapping of `LearnerSpec`; None: logistic regression.
-    second_estimator
-        That of the second view; None: as the first.
-    view_columns
-        Numbers of the columns of each of the two views; None: the columns are split at random.
-    k_best, threshold, rescore, max_iter, patience, max_fit_rows, random_state
-        See `CoTrainingSpec`.
-    n_folds
-        Seeds are hidden in so many turns, dealt by `random_state`, to judge the rounds by; 0: none
-        answers.
-    client
-        A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
-
-    Notes
-    -----
-    Attributes are those of `SelfTrainingClassifier`; `transduction_` and `labeled_iter_` are the
-    labels of the first learner.
-    """
-
-    method_parameters = (
-        "k_best",
-        "threshold",
-        "rescore",
-        "max_iter",
-        "patience",
-        "max_fit_rows",
-        "random_state",
-    )
-    method_spec = CoTrainingSpec
-    method_run: ClassVar[Any] = staticmethod(co_training)
-
-    def __init__(
-        self,
-        estimator: Any = None,
-        second_estimator: Any = None,
-        *,
-        view_columns: Sequence[Sequence[int]] | None = None,
-        k_best: int | None = None,
-        threshold: float = 0.5,
-        rescore: bool = True,
-        max_iter: int = 10,
-        patience: int | None = 10,
-        max_fit_rows: int | None = None,
-        n_folds: int = 5,
-        random_state: int = 0,
-        client: Client | None = None,
-    ) -> None:
-        self.estimator = estimator
-        self.second_estimator = second_estimator
-        self.view_columns = view_columns
-        self.k_best = k_best
-        self.threshold = threshold
-        self.rescore = rescore
-        self.max_iter = max_iter
-        self.patience = patience
-        self.max_fit_rows = max_fit_rows
-        self.n_folds = n_folds
-        self.random_state = random_state
-        self.client = client
-
-    def _checked_parameters(self) -> dict[str, Any]:
-        learner = learner_for(self.estimator, in_pieces=True)
-        second = self.second_estimator
-        if self.view_columns is not None and len(self.view_columns) != N_VIEWS:
-            raise ValueError(f"view_columns has {len(self.view_columns)} views: it must have two")
-        return {
-            **super()._checked_parameters(),
-            "learner": learner,
-            "second_learner": learner if second is None else learner_for(second, in_pieces=True),
-        }
-
-    def _views(self, rows: Any, execution: Execution) -> tuple[dict[str, da.Array], dict]:
-        views, present = super()._views(rows, execution)
-        if self.view_columns is None:
-            if rows.shape[1] < N_VIEWS:
-                raise ValueError(
-                    f"n_features = {rows.shape[1]}: two views need 2 features at least"
-                )
-            return views, present
-        (X,) = views.values()
-        for columns in self.view_columns:
-            numbers = np.asarray(columns)
-            if numbers.ndim != 1 or len(numbers) == 0 or numbers.dtype.kind not in "iu":
-                raise ValueError("view_columns: each view must be a list of column numbers")
-            if numbers.min() < 0 or numbers.max() >= X.shape[1]:
-                raise ValueError(
-                    f"view_columns: column numbers must be 0 to {X.shape[1] - 1}, got"
-                    f" {numbers.min()} to {numbers.max()}"
-                )
-        cut = {
-            name: X.map_blocks(
-                _columns_of, np.asarray(columns), dtype=X.dtype, chunks=(X.chunks[0], len(columns))
-            )
-            for name, columns in zip(("first", "second"), self.view_columns, strict=True)
-        }
-        return cut, present
-
-
-def _columns_of(block: Any, columns: Ints) -> Any:
-    return block[:, columns]

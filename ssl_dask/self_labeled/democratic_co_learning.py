@@ -165,6 +165,7 @@ class DemocraticCoLearning(RoundMethod):
     # A row that all learners name alike is labelled for none of them: that all rows have a label
     # is not how the rounds end.
     rescores = True
+    shares_rows = True
 
     @property
     def n_learners(self) -> int:  # type: ignore[override]

@@ -17,13 +17,10 @@ from dask.delayed import Delayed
 from ssl_dask.features.block_reader import add_all, merge_on_workers
 from ssl_dask.kernels.fit_pieces import mixed_ranks, piece_count, piece_numbers
 from ssl_dask.kernels.one_thread import one_thread
-from ssl_dask.kernels.row_keys import keys_below, row_keys
 from ssl_dask.self_labeled.block_rows import Assignment, FitRows, Piece, RoundCounts
+from ssl_dask.self_labeled.fit_limits import FitLimit, SharedRows, learners_together
 from ssl_dask.self_labeled.round_method import RoundMethod
 from ssl_dask.self_labeled.row_blocks import Assigned, Layout, RowBlock
-
-FIT_KEY = 1
-"""Purpose of the pseudo-random numbers of rows that a fit chooses by."""
 
 
 def fitted(
@@ -31,25 +28,59 @@ def fitted(
     method: Delayed,
     learner: int,
     assigned: Sequence[Delayed],
-    total: Delayed,
+    limit: FitLimit,
     key: tuple[int, ...],
-    max_fit_rows: int,
 ) -> Delayed:
     """Return the task of a model of the labelled rows, or of about so many of them.
 
     Parameters
     ----------
-    total
-        The summed `RoundCounts` of all blocks.
+    limit
+        How many labelled rows there are, and how many the fit may take.
     key
         (random_state, track, round, learner).
     """
     piece, fit = delayed(_chosen, pure=False), delayed(_fit, pure=False)
     pieces = [
-        piece(method, learner, one, total, max_fit_rows, key, block.layout, *block.parts)
+        piece(method, learner, one, limit, key, block.layout, *block.parts)
         for block, one in zip(blocks, assigned, strict=True)
     ]
     return fit(method, learner, key, *pieces)
+
+
+def fitted_together(
+    blocks: Sequence[RowBlock],
+    method: Delayed,
+    n_learners: int,
+    assigned: Sequence[Delayed],
+    counts: RoundCounts,
+    key: tuple[int, ...],
+    max_fit_rows: int,
+) -> list[Delayed]:
+    """Return the tasks of the models of learners of the same features: rows are taken once.
+
+    A task a block gives the rows of as many learners as a worker can hold the rows of.
+
+    Parameters
+    ----------
+    counts
+        Of all blocks.
+    key
+        (random_state, track, round).
+    """
+    take, fit = delayed(_taken_together, pure=False), delayed(_fit_shared, pure=False)
+    models = []
+    for learners in learners_together(counts, n_learners, max_fit_rows):
+        limits = tuple(FitLimit(counts.of_learner(one), max_fit_rows) for one in learners)
+        shared = [
+            take(method, learners, one, limits, key, block.layout, *block.parts)
+            for block, one in zip(blocks, assigned, strict=True)
+        ]
+        models += [
+            fit(method, learner, place, (*key, learner), *shared)
+            for place, learner in enumerate(learners)
+        ]
+    return models
 
 
 def fitted_on_sums(
@@ -138,8 +169,7 @@ def _chosen(
     method: RoundMethod,
     learner: int,
     assigned: Assigned,
-    total: RoundCounts,
-    max_fit_rows: int,
+    limit: FitLimit,
     key: tuple[int, ...],
     layout: Layout,
     *parts: Any,
@@ -147,15 +177,21 @@ def _chosen(
     """Return the rows of a block to fit on: with too many in all, those of the smallest keys."""
     block, assignment = layout.block(parts), assigned.assignment
     at = method.labelled_at(learner, block, assignment)
-    labelled = total.of_learner(learner)
-    if labelled > max_fit_rows:
-        random_state, track, _, number = key
-        # Not by the round: with other rows the models would change in every round, and labels with
-        # them, for good.
-        keys = row_keys(block.rows[at], FIT_KEY, random_state, track, number)
-        keep = keys <= keys_below(max_fit_rows / labelled)
-        at = at[keep | assignment.is_seed[at]]
+    at = at[limit.chosen(block.rows[at], assignment.is_seed[at], key)]
     return method.piece(learner, block, assignment, at)
+
+
+def _taken_together(
+    method: RoundMethod,
+    learners: range,
+    assigned: Assigned,
+    limits: Sequence[FitLimit],
+    key: tuple[int, ...],
+    layout: Layout,
+    *parts: Any,
+) -> SharedRows:
+    block = layout.block(parts)
+    return SharedRows.of_block(method, block, assigned.assignment, learners, limits, key)
 
 
 def _fit_rows(
@@ -194,6 +230,13 @@ def _done(model: Any) -> None:
 def _fit(method: RoundMethod, learner: int, key: tuple[int, ...], *pieces: Piece) -> Any:
     with one_thread():
         return method.fit(learner, pieces, key)
+
+
+def _fit_shared(
+    method: RoundMethod, learner: int, place: int, key: tuple[int, ...], *shared: SharedRows
+) -> Any:
+    with one_thread():
+        return method.fit(learner, [rows.of_learner(place) for rows in shared], key)
 
 
 def _fit_more(

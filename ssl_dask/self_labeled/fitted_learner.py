@@ -8,15 +8,32 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB, MultinomialNB
+from sklearn.neural_network import MLPClassifier
+from sklearn.tree import DecisionTreeClassifier
 
 from ssl_dask.errors import QualityError
 from ssl_dask.kernels.aligned_batches import score_batches
 from ssl_dask.kernels.label_distributions import normalise_rows
 from ssl_dask.kernels.linear_scores import dense_scores, softmax_rows, sparse_scores
 from ssl_dask.kernels.one_thread import one_thread
+from ssl_dask.kernels.quiet_fits import one_at_a_time
+from ssl_dask.kernels.supervised_model import SupervisedModel
 
 Floats = npt.NDArray[np.floating]
 Scoring = Literal["rows", "linear", "batches"]
+
+WITHOUT_JOBS = (
+    SupervisedModel,
+    LogisticRegression,
+    DecisionTreeClassifier,
+    MultinomialNB,
+    GaussianNB,
+    MLPClassifier,
+)
+"""Classes that fit and score without jobs of scikit-learn's; see `kernels/quiet_fits`."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +88,10 @@ class FittedLearner:
             with one_thread():
                 rows = short_indices(X)
                 if self.scoring == "rows":
-                    some = self.model.predict_proba(rows)
+                    some = _probabilities(self.model, rows)
                 else:
-                    some = score_batches(self.model.predict_proba, rows, place)
+                    with one_at_a_time(runs_jobs(self.model)):
+                        some = score_batches(self.model.predict_proba, rows, place)
                     if some.dtype == np.float32:
                         # Naive Bayes in float32 is off by a percent where it is most certain.
                         some = normalise_rows(some)
@@ -106,6 +124,24 @@ class FittedLearner:
         else:
             scores = dense_scores(np.ascontiguousarray(X), coef, intercept)
         return softmax_rows(scores)
+
+
+def runs_jobs(model: Any) -> bool:
+    """Return whether a model may run jobs of scikit-learn's, which one thread may do at a time."""
+    return not isinstance(model, WITHOUT_JOBS)
+
+
+def _probabilities(model: Any, rows: Any) -> Floats:
+    """Return what a model says of rows, whose bits depend on each row alone.
+
+    Trees of a forest are added as scikit-learn adds them, but not in jobs.
+    """
+    if not isinstance(model, RandomForestClassifier):
+        return model.predict_proba(rows)
+    total = np.zeros((rows.shape[0], len(model.classes_)))
+    for tree in model.estimators_:
+        total += tree.predict_proba(rows)
+    return total / len(model.estimators_)
 
 
 def short_indices(X: Any) -> Any:

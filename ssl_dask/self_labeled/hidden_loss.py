@@ -32,15 +32,22 @@ class HiddenLoss:
         int32 (S,): classes of all seeds.
     hidden
         For each fold a bool array (S,).
+    leeway
+        See `RoundMethod`.
     """
 
     def __init__(
-        self, codes: npt.NDArray[np.int32], hidden: Sequence[npt.NDArray[np.bool_]]
+        self,
+        codes: npt.NDArray[np.int32],
+        hidden: Sequence[npt.NDArray[np.bool_]],
+        leeway: float = 0.0,
     ) -> None:
-        self.codes, self.hidden = codes, hidden
+        self.codes, self.hidden, self.leeway = codes, hidden, leeway
         self.kept_round = 0
+        self._best = 0
+        """The round of least loss: the kept one, or one before it."""
         self._fold_F: dict[int, list[Distributions]] = {}
-        """Of the rounds that may be asked for: the baseline, the best and the last."""
+        """Of the rounds that may be asked for: the baseline, the best, the kept and the last."""
         self._n_rounds = 0
         self._means: list[float] = []
 
@@ -49,9 +56,19 @@ class HiddenLoss:
         self._take(fold_F)
         if not self.hidden:
             return
-        self._means.append(self._tempered_mean(self._last))
-        if self._means[-1] < self._means[self.kept_round]:
+        losses = self._tempered(self._last)
+        self._means.append(float(losses.mean()))
+        if self._means[-1] < self._means[self._best]:
+            self._best = self.kept_round = self._last
+        elif self.leeway and self._means[-1] < self._means[0] and self._as_good(losses):
             self.kept_round = self._last
+
+    def _as_good(self, losses: npt.NDArray[np.float64]) -> bool:
+        """Return whether the last round is worse than the best by no more than chance."""
+        if len(losses) < 2 or self._right(self._last) < self._right(self._best):
+            return False
+        more = losses - self._tempered(self._best)
+        return bool(more.mean() <= self.leeway * more.std(ddof=1) / np.sqrt(len(more)))
 
     def repeat(self) -> None:
         """Take a round whose models are those of the round before."""
@@ -60,7 +77,7 @@ class HiddenLoss:
 
     def _take(self, fold_F: list[Distributions]) -> None:
         # Seeds may be many: a checkpoint must not hold what they were called in every round.
-        wanted = (0, self.kept_round)
+        wanted = (0, self._best, self.kept_round)
         self._fold_F = {at: self._fold_F[at] for at in wanted if at in self._fold_F}
         self._fold_F[self._n_rounds] = fold_F
         self._n_rounds += 1
@@ -96,13 +113,14 @@ class HiddenLoss:
 
     @property
     def rounds_without_gain(self) -> int:
-        """Rounds since the mean loss was lowest."""
+        """Rounds since the one whose models would answer."""
         return len(self._means) - 1 - self.kept_round
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything in JSON types."""
         return {
             "kept_round": self.kept_round,
+            "best_round": self._best,
             "means": self._means,
             "rounds": self._n_rounds,
             "fold_F": [
@@ -113,6 +131,7 @@ class HiddenLoss:
     def restore(self, stored: Mapping[str, Any]) -> None:
         """Go back to what `as_dict` returned."""
         self.kept_round, self._means = stored["kept_round"], list(stored["means"])
+        self._best = stored["best_round"]
         self._n_rounds = stored["rounds"]
         self._fold_F = {
             number: [np.array(F, dtype=np.float32) for F in folds]
@@ -137,18 +156,17 @@ class HiddenLoss:
         F = [self._fold_F[number][fold] for fold in folds]
         return np.concatenate(F), np.concatenate([self.codes[self.hidden[fold]] for fold in folds])
 
-    def _tempered_mean(self, number: int) -> float:
+    def _tempered(self, number: int) -> npt.NDArray[np.float64]:
+        """Return the loss of each hidden seed in a round, at the temperature that suits it best."""
         F, codes = self._hidden(number)
-        return float(tempered_losses(F, codes, fit_temperature(F, codes)).mean())
+        return tempered_losses(F, codes, fit_temperature(F, codes))
 
     def _accuracy(self, number: int) -> float | None:
-        if not self.hidden:
-            return None
-        right = [
-            F.argmax(axis=1) == self.codes[mask]
-            for mask, F in zip(self.hidden, self._fold_F[number], strict=True)
-        ]
-        return float(np.concatenate(right).mean())
+        return self._right(number) if self.hidden else None
+
+    def _right(self, number: int) -> float:
+        F, codes = self._hidden(number)
+        return float((F.argmax(axis=1) == codes).mean())
 
     def _mean(self, number: int) -> float | None:
         return self._means[number] if self.hidden else None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import difflib
 import inspect
-import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
@@ -19,17 +18,17 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import get_tags
 
 from ssl_dask.errors import JobSpecError, QualityError
 from ssl_dask.kernels.one_thread import one_thread
+from ssl_dask.kernels.quiet_fits import one_at_a_time, quiet_fits
 from ssl_dask.kernels.row_keys import mixed_seed
 from ssl_dask.kernels.supervised_model import SupervisedModel
 from ssl_dask.kernels.weighted_copies import copies_by_weight
 from ssl_dask.self_labeled.block_rows import FitRows, Piece, joined_pieces
-from ssl_dask.self_labeled.fitted_learner import FittedLearner, Scoring, short_indices
+from ssl_dask.self_labeled.fitted_learner import FittedLearner, Scoring, runs_jobs, short_indices
 from ssl_dask.self_labeled.known_learners import LEARNERS, class_at
 from ssl_dask.spec_model import SpecModel
 
@@ -327,8 +326,7 @@ class Learner:
         X = short_indices(piece.X)
         if weighs:
             more["sample_weight"] = piece.weights.astype(np.float64)
-        with one_thread(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        with one_thread(), one_at_a_time(runs_jobs(model)), quiet_fits():
             try:
                 learn(X, piece.codes, **more)
                 # What cannot score a row is found out here, and not in each block.

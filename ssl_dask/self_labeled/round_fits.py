@@ -12,9 +12,16 @@ from dask.delayed import Delayed
 from ssl_dask.execution import Execution
 from ssl_dask.kernels.fit_pieces import piece_count
 from ssl_dask.self_labeled.block_rows import FitRows, RoundCounts
-from ssl_dask.self_labeled.fit_tasks import fit_rows, fitted, fitted_in_pieces, fitted_on_sums
+from ssl_dask.self_labeled.fit_limits import FitLimit
+from ssl_dask.self_labeled.fit_tasks import (
+    fit_rows,
+    fitted,
+    fitted_in_pieces,
+    fitted_on_sums,
+    fitted_together,
+)
 from ssl_dask.self_labeled.round_method import RoundMethod
-from ssl_dask.self_labeled.track import Track, counted
+from ssl_dask.self_labeled.track import Track
 
 FIT = "fit"
 FIT_BYTES = 256 * 2**20
@@ -76,9 +83,22 @@ class RoundFits:
         found = iter(self.execution.compute([one for group in tasks for one in group], FIT))
         rows = {at: [next(found) for _ in group] for at, group in zip(wanted, tasks, strict=True)}
         models = []
-        for place, (track, own) in enumerate(zip(tracks, assigned, strict=True)):
-            total = counted(own)
+        for place, (track, own, total) in enumerate(zip(tracks, assigned, counts, strict=True)):
+            assert total is not None
             key = (self.random_state, track.state.track, round_number)
+            if method.shares_rows and not any(at == place for at, _ in wanted):
+                models.append(
+                    fitted_together(
+                        track.blocks,
+                        self._sent,
+                        method.n_learners,
+                        own,
+                        total,
+                        key,
+                        self.max_fit_rows,
+                    )
+                )
+                continue
             models.append(
                 [
                     self._model(track, learner, own, total, rows.get((place, learner)), key)
@@ -92,7 +112,7 @@ class RoundFits:
         track: Track,
         learner: int,
         assigned: Sequence[Delayed],
-        total: Delayed,
+        total: RoundCounts,
         rows: Sequence[FitRows] | None,
         key: tuple[int, ...],
     ) -> Delayed:
@@ -104,7 +124,7 @@ class RoundFits:
         if rows is not None and made is not None:
             n_passes = made.passes_over(sum(one.n_rows for one in rows))
             return fitted_in_pieces(*common, rows, own, self.max_fit_rows, n_passes)
-        return fitted(*common, total, own, self.max_fit_rows)
+        return fitted(*common, FitLimit(total.of_learner(learner), self.max_fit_rows), own)
 
     def _in_pieces(self, learner: int, counts: RoundCounts) -> bool:
         """Return whether a learner has more rows than a fit takes, and can learn piece by piece."""

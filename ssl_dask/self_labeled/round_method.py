@@ -130,12 +130,19 @@ class RoundMethod(ABC):
         Whether labels may be taken back: the rounds then do not end when all rows have one.
     compares_learners
         Whether `findings` is asked, with `opinions` of the hidden seeds, before the first round.
+    shares_rows
+        Learners are fitted on the same features, each on what its own column labels: the rows of a
+        block are taken once for all of them.
     sums
         `labelled` returns no rows but sums, which are added up with `+` in any order on workers;
         `fit` gets one of all blocks, and no limit of rows applies.
     soft
         Labels are shares of classes, in `Assignment.extra`: models change although no row has
         another class, so the rounds do not end by that.
+    leeway
+        A later round answers instead of that of least hidden loss where it loses more by at most so
+        many standard errors, less than the baseline, and names as many hidden seeds right; 0: it
+        does not.
     weighs_anew
         `fit` gives the labels other weights than the assignment.
     """
@@ -145,8 +152,10 @@ class RoundMethod(ABC):
     n_columns: int = 1
     rescores: bool = False
     compares_learners: bool = False
+    shares_rows: bool = False
     sums: bool = False
     soft: bool = False
+    leeway: float = 0.0
     weighs_anew: bool = False
 
     def begin(

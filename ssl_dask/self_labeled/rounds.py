@@ -130,11 +130,13 @@ def run_rounds(
 
     Notes
     -----
-    A round costs (4 + L) B + L tasks for B blocks and L learners, and B more for each further
-    survey; a fold's track, which has one block, 5 + 2 L. Each block is read twice. Only
-    histograms, counts and the distributions of hidden seeds come to the client, however many the
-    rows. A worker that fits holds `max_fit_rows` rows twice. A fit in P pieces costs at most
-    2 P + 33 B tasks more for each pass over them, and reads a block at most 33 times in it.
+    A round costs (4 + L) B + L tasks for B blocks and L learners, 5 B + L for learners of the same
+    features, and B more for each further survey; a fold's track, which has one block, as many. Each
+    block is read twice. Only histograms, counts and the distributions of hidden seeds come to the
+    client, however many the rows. A worker that fits holds `max_fit_rows` rows twice; for learners
+    of the same features two times as many once more, which come to it once for all of them. A fit
+    in P pieces costs at most 2 P + 33 B tasks more for each pass over them, and reads a block at
+    most 33 times in it.
     """
     if method.sums and max_fit_rows is not None:
         raise ValueError("max_fit_rows: the method fits on sums over all rows; leave it out")
@@ -154,7 +156,7 @@ def run_rounds(
             random_state=random_state,
             execution=execution,
         ),
-        HiddenLoss(labels.codes, [np.asarray(mask) for mask in hidden]),
+        HiddenLoss(labels.codes, [np.asarray(mask) for mask in hidden], method.leeway),
         execution,
         random_state=random_state,
         max_fit_rows=max_fit_rows,

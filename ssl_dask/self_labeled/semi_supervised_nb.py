@@ -56,8 +56,8 @@ class SemiSupervisedNBSpec(SpecModel):
     tol: Annotated[float, Field(ge=0.0)] = 1e-4
     """Relative change of the log likelihood at which the rounds end."""
     patience: Annotated[int, Field(ge=1)] | None = 3
-    """Rounds without a lower loss on hidden seeds after which the rounds end, and the answer is
-    that of the best; null: the last round answers."""
+    """Rounds after which the rounds end if hidden seeds speak for none of them; the answer is that
+    of the latest round that is as good as the best, up to chance; null: the last round answers."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,7 @@ class NaiveBayesRounds(RoundMethod):
     rescores = True
     sums = True
     soft = True
+    leeway = 1.0
 
     def __init__(
         self,

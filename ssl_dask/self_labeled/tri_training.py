@@ -167,6 +167,7 @@ class TriTraining(RoundMethod):
     n_columns = N_LEARNERS
     # The rows of a learner are chosen anew whenever it is fitted anew.
     rescores = True
+    shares_rows = True
 
     def made_by(self, learner: int) -> Learner:
         """Return what makes the models."""

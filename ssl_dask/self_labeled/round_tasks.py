@@ -1,0 +1,100 @@
+"""How many tasks rounds of self-labelling take: what `run_rounds` makes, counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ssl_dask.features.block_reader import MERGE_WIDTH
+
+STORED_FIELDS = 4
+"""Arrays of an `Assignment`, each stored on its own."""
+
+
+@dataclass(frozen=True)
+class RoundTasks:
+    """Counts the tasks of the rounds of one run, over the track of all seeds and those of folds.
+
+    Parameters
+    ----------
+    n_blocks
+        B.
+    n_folds
+        Of hidden seeds, all blocks with some of each.
+    n_learners
+        L.
+    n_parts
+        What a block of rows is sent as: a part for each view, and for each that rows may lack.
+    pooled
+        Whether the folds see a sample of the rows, gathered in one block: with more than one block,
+        or more rows than `POOL_ROWS`.
+    shares_rows, sums, compares_learners
+        See `RoundMethod`.
+    """
+
+    n_blocks: int
+    n_folds: int
+    n_learners: int
+    n_parts: int = 1
+    pooled: bool = True
+    shares_rows: bool = False
+    sums: bool = False
+    compares_learners: bool = False
+
+    @property
+    def begin(self) -> int:
+        """Tasks before the first round: tracks, seeds, and the models of the seeds alone."""
+        B, F = self.n_blocks, self.n_folds
+        pool = B + 2 if self._pool else 0
+        compared = F + F * self._gathered if self.compares_learners else 0
+        return pool + F * (B + 1) + B + F + self._pool + self._sums(1) + self._fits + compared
+
+    def of_round(self, n_surveys: int = 1, *, fits: bool = True) -> int:
+        """Return the tasks of a round; without `fits` no label has changed, and it is the last."""
+        B, F = self.n_blocks, self.n_folds
+        scores = B + F + self._pool
+        assigned = B + F
+        return (
+            scores + self._sums(n_surveys) + assigned + self._sums(1) + (self._fits if fits else 0)
+        )
+
+    def of_checkpoint(self, *, kept: bool) -> int:
+        """Return the tasks that store the labels of a round, and read them again.
+
+        `kept` says whether those of an earlier round, whose models answer, are stored as well.
+        """
+        stored = self.n_blocks * (2 if kept else 1) + self.n_folds
+        return stored * (3 * STORED_FIELDS + 1)
+
+    @property
+    def _gathered(self) -> int:
+        """Parts of a block that was gathered from others, its row numbers too."""
+        return 1 + self.n_parts
+
+    @property
+    def _pool(self) -> int:
+        return self._gathered if self.n_folds and self.pooled else 0
+
+    def _sums(self, n_surveys: int) -> int:
+        """Return the tasks of something that is asked of all blocks and summed."""
+        return n_surveys * (self.n_blocks + merges(self.n_blocks) + self.n_folds)
+
+    @property
+    def _fits(self) -> int:
+        """Tasks of the models of all tracks, and of what those of folds say of hidden seeds."""
+        L, F = self.n_learners, self.n_folds
+        if self.shares_rows:
+            models = self.n_blocks + L + F * (1 + L)
+        else:
+            each = self.n_blocks + (merges(self.n_blocks) if self.sums else 0) + 1
+            models = L * (each + 2 * F)
+        return models + self._pool + F * (1 + self._gathered)
+
+
+def merges(n: int) -> int:
+    """Return how many tasks `merge_on_workers` makes of n parts."""
+    total = 0
+    while n > 1:
+        whole, rest = divmod(n, MERGE_WIDTH)
+        total += whole + (rest > 1)
+        n = whole + (rest > 0)
+    return total
