@@ -254,6 +254,7 @@ def _in_rounds(
         0,
         0,
         0,
+        0,
         found.fit_bytes,
         found.rounds * seen * FLOPS_PER_PRODUCT * values * n_classes * L * passes,
         f"up to {found.rounds:,} rounds: N d C{by_learner} to score, and {work}",
