@@ -181,7 +181,7 @@ def test_a_resume_goes_on_with_the_same_models_on_a_cluster(
         stored.append((iteration, state, json.loads(json.dumps(meta))))
         return stored[-1]
 
-    hidden = [np.arange(200) % 2 == fold for fold in range(2)]
+    hidden = [np.arange(200) % 2 == 0]
     own = {"hidden_layer_sizes": [8]}
     settings = {"hidden": hidden, "patience": 2, "own": own, "passes": 1}
     whole = run(digits, "mlp", 500, **settings)

@@ -80,32 +80,20 @@ class KillsInARound(Heard):
         self.rounds.append(record)
 
 
-IN_PIECES = {
-    "learner": {"name": "multinomial_nb", "partial_fit": True},
-    "max_fit_rows": 40,
-}
-
-
-@pytest.mark.parametrize(
-    ("step", "round_number", "more"),
-    [("score", 2, {}), ("assign", 3, {}), ("fit", 4, {}), ("fit", 3, IN_PIECES)],
-)
+@pytest.mark.parametrize(("step", "round_number"), [("score", 2), ("assign", 3), ("fit", 4)])
 def test_a_worker_killed_in_a_round_changes_nothing(
     step: str,
     round_number: int,
-    more: dict[str, Any],
     rows: Path,
     tmp_path: Path,
     cluster_client: Client,
     losing_client: Client,
 ) -> None:
-    undisturbed = run_job(rounds_job(rows, tmp_path / "whole", **more), client=cluster_client)
+    undisturbed = run_job(rounds_job(rows, tmp_path / "whole"), client=cluster_client)
     assert_useful(undisturbed.path)
-    assert ("pieces_fitted" in (undisturbed.report.method.rounds[-1].notes or {})) == bool(more)
     assert len(undisturbed.report.method.rounds) > round_number + 1
     heard = KillsInARound(losing_client, step, round_number)
-    job = rounds_job(rows, tmp_path / "out", **more)
-    result = run_job(job, client=losing_client, listener=heard)
+    result = run_job(rounds_job(rows, tmp_path / "out"), client=losing_client, listener=heard)
     assert len(heard.killed) == 1
     assert answer(result.path) == answer(undisturbed.path)
     ours, theirs = (
