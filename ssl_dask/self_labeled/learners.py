@@ -164,14 +164,26 @@ def learner_of(spec: LearnerSpec, trusted: Collection[str] = ()) -> Learner:
     return Learner(spec.name, dict(spec.parameters), "batches", spec.name)
 
 
-def check_learners(method: SpecModel, trusted: Collection[str]) -> None:
-    """Raise JobSpecError for learners of a method that may not be used; see `learner_of`."""
+def learners_of(method: SpecModel, trusted: Collection[str]) -> list[Learner]:
+    """Return the learners that a method names.
+
+    Raises
+    ------
+    JobSpecError
+        One may not be used; see `learner_of`.
+    """
+    found = []
     for name in type(method).model_fields:
         value = getattr(method, name)
         inner = list(value.values()) if isinstance(value, Mapping) else value
-        for one in inner if isinstance(inner, list | tuple) else [inner]:
-            if isinstance(one, LearnerSpec):
-                learner_of(one, trusted)
+        every = inner if isinstance(inner, list | tuple) else [inner]
+        found += [learner_of(one, trusted) for one in every if isinstance(one, LearnerSpec)]
+    return found
+
+
+def check_learners(method: SpecModel, trusted: Collection[str]) -> None:
+    """Raise JobSpecError for learners of a method that may not be used; see `learner_of`."""
+    learners_of(method, trusted)
 
 
 @dataclass(frozen=True)
