@@ -449,9 +449,8 @@ def _check_values(kind: Any, parameters: Mapping[str, Any]) -> None:
     """Raise ValueError for values that the class would refuse when it is fitted, if it says so."""
     model = _made(kind, parameters)
     # scikit-learn calls this first in every fit; classes of others may not have it.
-    check = getattr(model, "_validate_params", None)
-    if check is not None:
-        check()
+    if hasattr(model, "_parameter_constraints"):
+        model._validate_params()
 
 
 def _made(kind: Any, parameters: Mapping[str, Any]) -> Any:

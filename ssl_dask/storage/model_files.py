@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import secrets
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,6 @@ from ssl_dask.storage.durable_files import storage_errors, write_new
 from ssl_dask.storage.manifest import MODELS_FOLDER, CommittedRun, PartRecord
 
 # skops is imported where it is used: that takes seconds, and most runs store no models.
-
-SCHEMA = "schema.json"
-"""Member of a skops file that names the types of all it holds."""
-
-PACKAGES = frozenset({"builtins", "collections", "numpy", "scipy", "sklearn", "ssl_dask", "_loss"})
-"""skops imports the module of some types before it looks at its list; those of these packages, the
-last being how scikit-learn's compiled losses call theirs, are imported here anyway."""
 
 LIBRARY_TYPES = frozenset(
     {
@@ -48,7 +40,7 @@ LIBRARY_TYPES = frozenset(
         "sklearn.tree._tree.Tree",
     }
 )
-"""Parts of models of the registry of learners that skops does not trust by itself."""
+"""Parts of models of the registry of learners that are not on skops' own list."""
 
 
 class NotStorableError(Exception):
@@ -244,31 +236,13 @@ def foreign_types(content: bytes, types: Collection[str]) -> list[str]:
     ValueError
         It is no skops file as this package writes them.
     """
-    allowed = {*types, *LIBRARY_TYPES}
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
             # What is not packed cannot unpack to more memory than the file takes.
             raise ValueError("its members are compressed")
-        named = {f"{module}.{kind}" for module, kind in _named(json.loads(archive.read(SCHEMA)))}
-    strangers = {name for name in named - allowed if name.partition(".")[0] not in PACKAGES}
-    if strangers:
-        return sorted(strangers)
     import skops.io
 
-    return sorted(set(skops.io.get_untrusted_types(data=content)) - allowed)
-
-
-def _named(node: Any) -> Iterator[tuple[str, str]]:
-    """Yield (module, class) of all that a schema names."""
-    todo = [node]
-    while todo:
-        one = todo.pop()
-        if isinstance(one, dict):
-            if "__module__" in one and "__class__" in one:
-                yield str(one["__module__"]), str(one["__class__"])
-            todo += one.values()
-        elif isinstance(one, list):
-            todo += one
+    return sorted(set(skops.io.get_untrusted_types(data=content)) - {*types, *LIBRARY_TYPES})
 
 
 def _loaded(content: bytes, types: Collection[str]) -> Any:
