@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import pickle
 import re
 import shutil
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,18 @@ from distributed import Client
 from ssl_dask import StoredModels, load_models
 from ssl_dask.cli import _exit_code
 from ssl_dask.errors import InputDataError, JobSpecError
+from ssl_dask.features import (
+    categorical_columns,
+    numeric_columns,
+    optional_groups,
+    text_columns,
+    vector_columns,
+)
 from ssl_dask.job_spec import resolve_job
-from ssl_dask.pipeline import RunResult, predict_rows, run_job, validate_job
+from ssl_dask.pipeline import RunResult, predict_rows, run_job, stored_models, validate_job
+from ssl_dask.pipeline.stored_models import OWN_TYPES
+from ssl_dask.self_labeled import METHODS
+from ssl_dask.self_labeled.round_method import RoundMethod
 from tests.made_job import NAMES, answer, made_job, made_rows, read_parts, write_rows
 
 VIEWS = {
@@ -106,6 +118,17 @@ def test_stored_models_say_what_the_run_said(found: RunResult) -> None:
     ]
     assert None in given.tolist()
     assert models.label_distributions(table.slice(0, 0)).shape == (0, 3)
+    assert models.run.root == found.path.parent.parent
+    assert models.notes == ()
+
+
+def test_other_versions_of_the_libraries_are_told(
+    found: RunResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = {**stored_models.versions(), "scikit-learn": "99.1"}
+    monkeypatch.setattr(stored_models, "versions", lambda: now)
+    with pytest.warns(UserWarning, match=r"made with scikit-learn \d.*now 99\.1"):
+        load_models(found.path)
 
 
 def test_the_command_labels_rows_as_the_run_did(
@@ -193,6 +216,30 @@ def test_learners_that_cannot_be_stored_are_refused_before_the_work(
     spec = resolve_job(models_job(rows, tmp_path / "out", method=method))
     with pytest.raises(JobSpecError, match=r"cannot be stored.*functools\.partial"):
         run_job(spec)
+
+
+def test_all_that_runs_store_is_on_the_list() -> None:
+    fitted = {
+        one
+        for module in (
+            categorical_columns,
+            numeric_columns,
+            optional_groups,
+            text_columns,
+            vector_columns,
+        )
+        for one in vars(module).values()
+        if inspect.isclass(one)
+        and one.__module__ == module.__name__
+        and is_dataclass(one)
+        and one.__name__.endswith("Transform")
+    }
+    methods = {
+        one for one in RoundMethod.__subclasses__() if one.__module__.startswith("ssl_dask.")
+    }
+    assert len(fitted) == 7
+    assert len(methods) == len(METHODS)
+    assert {f"{one.__module__}.{one.__name__}" for one in fitted | methods} <= OWN_TYPES
 
 
 NUMBERS = {"numbers": {"numeric": ["a", "b", "c"], "missing": "indicator", "n_components": 3}}

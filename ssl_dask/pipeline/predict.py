@@ -23,14 +23,14 @@ from ssl_dask.pipeline.block_output import BlockOutput, BlockResult, write_block
 from ssl_dask.pipeline.inputs import feature_needs, scan_dataset
 from ssl_dask.pipeline.job_client import check_shared_folder, job_client
 from ssl_dask.pipeline.run_clock import RunClock
-from ssl_dask.pipeline.stored_models import StoredModels, load_models
+from ssl_dask.pipeline.stored_models import StoredModels, read_models
 from ssl_dask.report.run_report import DecisionSummary
 from ssl_dask.storage.column_check import ColumnNeeds, check_columns
 from ssl_dask.storage.column_reader import ColumnReader
 from ssl_dask.storage.dataset import Dataset
 from ssl_dask.storage.dataset_output import output_schema
 from ssl_dask.storage.durable_files import to_json
-from ssl_dask.storage.manifest import Fingerprint, fingerprint
+from ssl_dask.storage.manifest import CommittedRun, Fingerprint, fingerprint
 from ssl_dask.storage.output_schema import ROW_COLUMN
 from ssl_dask.storage.run_folder import OutputFolder
 from ssl_dask.storage.table_reader import read_in_types
@@ -74,8 +74,8 @@ def predict_rows(
     """Label the rows of Parquet files with the models of a run: what `ssl-dask predict` does.
 
     Columns are those of the job, labels and truth left out. Each row gets what the run would have
-    given it: features by the run's scales and weights, its calibration, its `decision` (but no
-    review list), written as its `labels`, the source being `model`.
+    given it had it no label: features by the run's scales and weights, its calibration, its
+    `decision` (but no review list), written as its `labels`, the source being `model`.
 
     Parameters
     ----------
@@ -108,7 +108,9 @@ def predict_rows(
     """
     clock = RunClock(listener or Silent())
     try:
-        models = load_models(run_folder, trust_modules)
+        models = read_models(CommittedRun.load(run_folder), trust_modules)
+        for note in models.notes:
+            clock.warn(note)
         return _predict(models, data, output, clock, client, cluster=cluster, force=force)
     except BaseException as error:
         # The command line's last words name the run and the stage, also after a signal.
@@ -159,7 +161,7 @@ def _predict(
         }
     )
     # The run's own output is an input here: nothing may be written over it.
-    inputs = [*dataset.local_paths, models.path.parent.parent]
+    inputs = [*dataset.local_paths, models.run.root]
     with OutputFolder.open(output, inputs=inputs, keep_runs=job.output.keep_runs) as folder:
         done = None if force else _already_done(folder, mark)
         if done is not None:
@@ -207,6 +209,7 @@ def _label(
         expected_rows=dataset.n_rows,
         fingerprint=mark,
         versions=versions(),
+        warnings=models.notes,
     )
     clock.event("run_done", run=run.run_id, path=str(run.path), rows=dataset.n_rows)
     return PredictResult(run.path, run.run_id, summary, already_done=False)
@@ -254,7 +257,7 @@ def _summary(
     )
     return {
         "job": models.job.name,
-        "models": models.path.name,
+        "models": models.run.run_id,
         "input": dataset.path,
         "rows": dataset.n_rows,
         "classes": [str(value) for value in models.classes_.tolist()],

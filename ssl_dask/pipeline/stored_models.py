@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from ssl_dask.class_labels import decode_labels
+from ssl_dask.cluster import versions
 from ssl_dask.decision.calibration import Calibration
 from ssl_dask.decision.labelling import Decided, decide_block
 from ssl_dask.errors import InputDataError, JobSpecError
@@ -116,8 +118,8 @@ class StoredModels:
 
     Parameters
     ----------
-    path
-        Folder of the run.
+    run
+        The run.
     job
         The job, resolved.
     classes_
@@ -130,11 +132,11 @@ class StoredModels:
         Makes chances of being right from class distributions.
     label_type, column_types
         See `ModelsDescription`.
-    digests
-        SHA-256 of each file by its name.
+    notes
+        What a person should know of them, a sentence each.
     """
 
-    path: Path
+    run: CommittedRun
     job: JobSpec
     classes_: npt.NDArray[Any]
     method: RoundMethod = field(repr=False)
@@ -143,7 +145,12 @@ class StoredModels:
     calibration: Calibration = field(repr=False)
     label_type: str | None
     column_types: Any = field(repr=False)
-    digests: Mapping[str, str] = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each stored file by its name."""
+        return {name: one.sha256 for name, one in model_records(self.run).items()}
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -249,13 +256,25 @@ def load_models(run_folder: str | Path, trusted: Collection[str] = ()) -> Stored
     JobSpecError
         The models hold types that are not trusted.
 
+    Warns
+    -----
+    UserWarning
+        The models were made with other versions of the libraries.
+
     Notes
     -----
     Each file is compared with its hash in the manifest, and its types with a list of names, before
     anything is made of it. That does not help against who can write both files and manifest, but
     such a one gets no further than to objects of these types.
     """
-    run = CommittedRun.load(run_folder)
+    models = read_models(CommittedRun.load(run_folder), trusted)
+    for note in models.notes:
+        warnings.warn(note, UserWarning, stacklevel=2)
+    return models
+
+
+def read_models(run: CommittedRun, trusted: Collection[str]) -> StoredModels:
+    """Return the models of a run; see `load_models`. What that warns of is in `notes` here."""
     records = model_records(run)
     name = description_name(run.run_id)
     if name not in records:
@@ -280,7 +299,7 @@ def load_models(run_folder: str | Path, trusted: Collection[str] = ()) -> Stored
     answers = read_model(run, records[about.answers], types)
     models = [read_model(run, records[one], types) for one in about.learners]
     return StoredModels(
-        path=run.path,
+        run=run,
         job=about.job,
         classes_=class_array((), kind_of_value(about.classes[0]) or "string", about.classes),
         method=answers["method"],
@@ -289,7 +308,22 @@ def load_models(run_folder: str | Path, trusted: Collection[str] = ()) -> Stored
         calibration=about.calibration,
         label_type=about.label_type,
         column_types=types_from_text(about.column_types),
-        digests={one.name: one.sha256 for one in records.values()},
+        notes=_other_versions(run),
+    )
+
+
+def _other_versions(run: CommittedRun) -> tuple[str, ...]:
+    now, then = versions(), run.manifest.versions
+    differing = [
+        f"{name} {then[name]} (now {now[name]})"
+        for name in now
+        if then.get(name, now[name]) != now[name]
+    ]
+    if not differing:
+        return ()
+    return (
+        f"The models were made with {', '.join(differing)}: what they say may differ from what the"
+        " run said.",
     )
 
 

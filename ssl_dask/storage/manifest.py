@@ -296,6 +296,12 @@ class CommittedRun:
         return self.manifest.run_id
 
     @property
+    def root(self) -> Path:
+        """The output folder that it lies in; its own folder where it was copied elsewhere."""
+        runs = self.path.parent
+        return runs.parent if runs.name == "runs" else self.path
+
+    @property
     def fingerprint(self) -> Fingerprint:
         """What the answer depends on."""
         return self.manifest.fingerprint

@@ -86,6 +86,8 @@ def model_bytes(
 
     try:
         content: bytes = skops.io.dumps(value)
+    except MemoryError:
+        raise
     except Exception as error:
         # Classes of other packages raise what they like when they are asked for their state.
         raise NotStorableError(f"skops cannot store it ({type(error).__name__}: {error})") from None
@@ -95,6 +97,8 @@ def model_bytes(
         raise NotStorableError(f"it holds {', '.join(outside)}, which no list of types has")
     try:
         _loaded(content, {*own_types, *types})
+    except MemoryError:
+        raise
     except Exception as error:
         raise NotStorableError(
             f"it cannot be loaded again ({type(error).__name__}: {error})"
@@ -212,6 +216,8 @@ def read_model(run: CommittedRun, record: PartRecord, types: Collection[str]) ->
         foreign = foreign_types(content, types)
         if not foreign:
             return _loaded(content, types)
+    except MemoryError:
+        raise
     except Exception as error:
         raise InputDataError(
             f"is no model of this version of ssl_dask and its libraries ({type(error).__name__})",
