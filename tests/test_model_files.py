@@ -255,6 +255,7 @@ def test_a_file_cut_short_is_no_model(stage: Path) -> None:
     content = skops.io.dumps(LogisticRegression())[:-30]
     with pytest.raises(InputDataError, match="never pickles"):
         read(run_of(stage, content))
-    record = replace(next(iter(model_records(CommittedRun.load(stage)).values())), name="other")
-    with pytest.raises(InputDataError, match="cannot be read"):
-        read_model(CommittedRun.load(stage), record, OWN_TYPES)
+    run = CommittedRun.load(stage)
+    (record,) = model_records(run).values()
+    with pytest.raises(InputDataError, match="outside the run"):
+        read_model(run, replace(record, name="../manifest.json"), OWN_TYPES)

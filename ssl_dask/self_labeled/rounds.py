@@ -541,7 +541,12 @@ class _Rounds:
         (run.kept_models,) = self._persist(
             [
                 self.tracks[0].fit(
-                    self._sent, self.method.n_learners, run.kept_assigned, key, self.max_fit_rows
+                    self._sent,
+                    self.method.n_learners,
+                    run.kept_assigned,
+                    key,
+                    self.max_fit_rows,
+                    sums=self.method.sums,
                 )
             ],
             FIT,

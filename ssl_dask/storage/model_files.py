@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_dask.errors import InputDataError, JobSpecError, StorageError
-from ssl_dask.storage.durable_files import storage_errors, write_new
+from ssl_dask.storage.durable_files import PLAIN_NAME, storage_errors, write_new
 from ssl_dask.storage.manifest import MODELS_FOLDER, CommittedRun, PartRecord
 
 # skops is imported where it is used: that takes seconds, and most runs store no models.
@@ -179,6 +179,8 @@ def read_file(run: CommittedRun, record: PartRecord) -> bytes:
     InputDataError
         It is missing, or not what the manifest says.
     """
+    if not PLAIN_NAME.fullmatch(record.name):
+        raise InputDataError("the manifest names a model outside the run", file=str(run.path))
     path = run.path / MODELS_FOLDER / record.name
     try:
         content = path.read_bytes()
