@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from ssl_dask.kernels.binary_logistic import fit_binary
+from ssl_dask.kernels.binary_logistic import column_moments, fit_binary
 from ssl_dask.kernels.supervised_model import SupervisedModel
 
 
@@ -22,7 +22,7 @@ def rows(n: int, d: int = 5) -> tuple[np.ndarray, np.ndarray]:
 def test_same_coefficients_as_scikit_learn(C: float, weighted: bool) -> None:
     X, y = rows(20_000)
     weights = np.random.default_rng(0).random(len(y)) if weighted else None
-    found = fit_binary(X, y, weights, C, 100)
+    found = fit_binary(X, y, weights, C, 100, column_moments(X))
     assert found.converged
     scale = float(np.sqrt(X.astype(float).var(axis=0).mean()))
     centred = (X - X.mean(axis=0, dtype=float)) / scale
@@ -35,7 +35,7 @@ def test_same_coefficients_as_scikit_learn(C: float, weighted: bool) -> None:
 
 def test_rows_that_a_line_tells_apart_still_end() -> None:
     X, _ = rows(3000)
-    found = fit_binary(X, X[:, 0] > 3.0, None, 1e4, 100)
+    found = fit_binary(X, X[:, 0] > 3.0, None, 1e4, 100, column_moments(X))
     assert found.converged
     assert np.isfinite(found.coef).all()
     assert ((X @ found.coef + found.intercept > 0) == (X[:, 0] > 3.0)).mean() > 0.99
@@ -50,3 +50,33 @@ def test_the_supervised_model_says_the_same_either_way(monkeypatch: pytest.Monke
     np.testing.assert_allclose(long, short, atol=2e-3)
     assert (long.argmax(axis=1) == short.argmax(axis=1)).mean() > 0.999
     assert set(np.unique(long.argmax(axis=1))) == {1, 4}
+
+
+@pytest.mark.parametrize("order", ["as they come", "sorted by class"])
+@pytest.mark.parametrize("share", [0.5, 0.001])
+def test_rows_so_many_that_some_are_tried_first(order: str, share: float) -> None:
+    random = np.random.default_rng(5)
+    X = random.normal(size=(200_000, 3)).astype(np.float32)
+    score = X @ np.array([2.0, -1.0, 0.5]) + random.logistic(size=len(X))
+    y = score > np.quantile(score, 1.0 - share)
+    weights = random.random(len(y))
+    if order == "sorted by class":
+        # Rows of one class alone are tried first.
+        by_class = np.argsort(y, kind="stable")
+        X, y, weights = X[by_class], y[by_class], weights[by_class]
+    found = fit_binary(X, y, weights, 1.0, 100, column_moments(X))
+    theirs = LogisticRegression(tol=1e-10, solver="newton-cholesky").fit(
+        X.astype(np.float64), y, weights
+    )
+    assert found.converged
+    np.testing.assert_allclose(found.coef, theirs.coef_[0], rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(found.intercept, theirs.intercept_[0], rtol=2e-3)
+
+
+def test_moments_of_columns_far_from_zero() -> None:
+    X = np.random.default_rng(3).normal(size=(5000, 4)) * [1.0, 10.0, 0.0, 3.0] + [0, 1e4, 7, -2]
+    found = column_moments(X.astype(np.float32))
+    exact = X.astype(np.float32).astype(np.float64)
+    np.testing.assert_allclose(found.mean, exact.mean(axis=0), rtol=1e-12, atol=1e-12)
+    assert found.scale == pytest.approx(np.sqrt(exact.var(axis=0).mean()), rel=1e-9)
+    assert found.vary.tolist() == [True, True, False, True]

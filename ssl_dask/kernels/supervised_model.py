@@ -20,7 +20,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from ssl_dask.kernels.binary_logistic import FEWEST_ROWS, MOST_FEATURES, fit_binary
+from ssl_dask.kernels.binary_logistic import (
+    FEWEST_ROWS,
+    MOST_FEATURES,
+    ColumnMoments,
+    column_moments,
+    fit_binary,
+)
 from ssl_dask.kernels.linear_scores import (
     binary_probabilities,
     dense_scores,
@@ -85,10 +91,12 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
         self.classes_ = np.arange(self.n_classes)
         self.n_features_in_ = X.shape[1]
         self.seen_ = np.unique(y).astype(np.int64)
-        if _is_long(X, self.seen_) and np.ptp(X, axis=0).all():
-            self.features_ = np.arange(X.shape[1])
-            self._fit_long(X, y, sample_weight)
-            return self
+        if _is_long(X, self.seen_):
+            moments = column_moments(X)
+            if moments.vary.all():
+                self.features_ = np.arange(X.shape[1])
+                self._fit_long(X, y, sample_weight, moments)
+                return self
         rows, self.features_ = varying_columns(X)
         if len(self.seen_) == 1 or len(self.features_) == 0:
             mass = np.bincount(y, sample_weight, minlength=self.n_classes)[self.seen_]
@@ -131,9 +139,11 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
         X: npt.NDArray[np.float32],
         y: npt.NDArray[np.int32],
         sample_weight: npt.NDArray[np.float64] | None,
+        moments: ColumnMoments,
     ) -> None:
+        positive = y == self.seen_[1]
         with one_thread():
-            found = fit_binary(X, y == self.seen_[1], sample_weight, self.C, self.max_iter)
+            found = fit_binary(X, positive, sample_weight, self.C, self.max_iter, moments)
         self.coef_ = np.column_stack([np.zeros_like(found.coef), found.coef])
         self.intercept_ = np.array([0.0, found.intercept])
         self.converged_ = found.converged
