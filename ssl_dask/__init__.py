@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ssl_dask.labels import Labels as Labels
     from ssl_dask.pipeline.run import RunResult as RunResult
     from ssl_dask.pipeline.run import run_job as run_job
+    from ssl_dask.pipeline.stored_models import StoredModels as StoredModels
+    from ssl_dask.pipeline.stored_models import load_models as load_models
     from ssl_dask.propagation.anchor_graph import AnchorGraph as AnchorGraph
     from ssl_dask.propagation.balanced_spreading import BalancedSpreading as BalancedSpreading
     from ssl_dask.propagation.graph_ensemble import GraphEnsemble as GraphEnsemble
@@ -72,11 +74,13 @@ _HOMES = {
     "RoutedIndex": "ssl_dask.graph.routed_index",
     "SelfTrainingClassifier": "ssl_dask.self_labeled.self_training",
     "SemiSupervisedNB": "ssl_dask.self_labeled.semi_supervised_nb",
+    "StoredModels": "ssl_dask.pipeline.stored_models",
     "TriTrainingClassifier": "ssl_dask.self_labeled.tri_training",
     "attach_rows": "ssl_dask.graph.attached_rows",
     "entity_graph": "ssl_dask.graph.entity_graph",
     "knn_graph": "ssl_dask.graph.neighbour_graph",
     "load_job": "ssl_dask.job_spec",
+    "load_models": "ssl_dask.pipeline.stored_models",
     "new_row_distributions": "ssl_dask.propagation.new_rows",
     "propagated_features": "ssl_dask.propagation.propagated_features",
     "rbf_graph": "ssl_dask.graph.rbf_graph",

@@ -1,4 +1,4 @@
-"""The command line: `ssl-dask init | validate | plan | run | graph | report | schema | demo`.
+"""The command line: `ssl-dask init | validate | plan | run | predict | graph | report | ...`.
 
 Stdout carries only results; everything else goes to stderr. The exit codes are those of
 `ssl_dask.errors`, 128 + n for signal n, and 70 for a defect of ssl_dask itself.
@@ -64,6 +64,15 @@ Overrides = Annotated[
         metavar="KEY=VALUE",
         help="Override a key of the job, such as method.alpha=0.99. May be given again. Relative"
         " paths start from the job file's folder.",
+    ),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="SPEC",
+        help="Where to run: 'local', 'local:WORKERS', or the address of a scheduler,"
+        " tcp://host:port or tls://host:port. Default: the job's cluster part.",
     ),
 ]
 JsonLogs = Annotated[
@@ -161,15 +170,7 @@ def plan(job: JobFile, overrides: Overrides = None, trust_modules: TrustModules 
 def run(
     job: JobFile,
     overrides: Overrides = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option(
-            "--cluster",
-            metavar="SPEC",
-            help="Where to run: 'local', 'local:WORKERS', or the address of a scheduler,"
-            " tcp://host:port or tls://host:port. Default: the job's cluster part.",
-        ),
-    ] = None,
+    cluster: Cluster = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoints of a run that was killed.")
     ] = False,
@@ -189,7 +190,8 @@ def run(
     from ssl_dask.job_spec import load_job
 
     with _last_words_as_json(json_logs):
-        settings = [*(overrides or ()), *_cluster_overrides(cluster)]
+        place = _cluster_keys(cluster) if cluster is not None else {}
+        settings = [*(overrides or ()), *(f"cluster.{key}={value}" for key, value in place.items())]
         if cluster is not None:
             # The place to run is replaced as a whole, so that keys of another kind do not clash.
             settings.insert(0, "cluster={}")
@@ -201,6 +203,52 @@ def run(
             json_logs=json_logs,
             trust_modules=trust_modules or (),
         )
+
+
+@app.command()
+def predict(
+    run_folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", help="A run's folder, or the output folder for its latest run."
+        ),
+    ],
+    data: Annotated[
+        str, typer.Argument(metavar="INPUT", help="Parquet file, folder, glob or URL of new rows.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="Folder for the result, not the job's own."
+        ),
+    ],
+    cluster: Cluster = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Label again although it is already done.")
+    ] = False,
+    trust_modules: TrustModules = None,
+    json_logs: JsonLogs = False,
+) -> None:
+    """Label new rows with the models that a run has kept (output.models: true)."""
+    from ssl_dask.console import make_listener
+    from ssl_dask.job_spec import cluster_of
+    from ssl_dask.pipeline import predict_rows, prediction_rows
+
+    with _last_words_as_json(json_logs):
+        place = None if cluster is None else cluster_of(_cluster_keys(cluster))
+        with make_listener(json_logs=json_logs) as listener:
+            result = predict_rows(
+                run_folder,
+                data,
+                output.absolute(),
+                cluster=place,
+                listener=listener,
+                force=force,
+                trust_modules=trust_modules or (),
+            )
+        typer.echo(result.path)
+        title = "already done, nothing computed" if result.already_done else result.summary["job"]
+        _print_table(title, prediction_rows(result.summary))
 
 
 @app.command()
@@ -311,18 +359,17 @@ def _last_words_as_json(json_logs: bool) -> Iterator[None]:
         raise
 
 
-def _cluster_overrides(text: str | None) -> list[str]:
-    if text is None:
-        return []
+def _cluster_keys(text: str) -> dict[str, Any]:
+    """Return the cluster part of a job that a text says."""
     if text.startswith(("tcp://", "tls://")):
-        return ["cluster.kind=address", f"cluster.address={text}"]
+        return {"kind": "address", "address": text}
     kind, _, workers = text.partition(":")
     if kind != "local" or (workers and not workers.isdigit()):
         raise JobSpecError(
             f"--cluster {text!r} is not known",
             hint="local, local:WORKERS, tcp://host:port or tls://host:port",
         )
-    return ["cluster.kind=local", *([f"cluster.workers={workers}"] if workers else [])]
+    return {"kind": "local", **({"workers": int(workers)} if workers else {})}
 
 
 def _print_table(title: str, rows: list[tuple[str, str]]) -> None:

@@ -112,6 +112,9 @@ class OutputSpec(SpecModel):
     """Input columns to carry over to the result."""
     probabilities: bool = False
     """Also write one column p_<class> for each class."""
+    models: bool = False
+    """Keep the models of a self-labelled run, with all that they need to label other rows, for
+    `ssl-dask predict` and `load_models`."""
 
 
 class JobSpec(SpecModel):
@@ -139,6 +142,12 @@ class JobSpec(SpecModel):
         elif self.graph is None:
             # The resolved job says which graph was used.
             object.__setattr__(self, "graph", GraphSpec())
+        if self.output.models and self.method.name not in SELF_LABELED:
+            raise ValueError(
+                f"output.models: method {self.method.name} leaves no models that could label other"
+                f" rows: leave it out, or take one of {', '.join(SELF_LABELED)}; rows that came"
+                " later are labelled over a stored graph by new_row_distributions"
+            )
         check = getattr(self.method, "check_groups", None)
         if check is not None:
             try:
@@ -375,6 +384,22 @@ def _with_edge_paths(graph: Graph, absolute: Callable[[str], str]) -> Graph:
         return graph
     edges = graph.edges.model_copy(update={"path": absolute(graph.edges.path)})
     return graph.model_copy(update={"edges": edges})
+
+
+def cluster_of(data: Mapping[str, Any]) -> ClusterSpec:
+    """Check the cluster part of a job that stands alone.
+
+    Raises
+    ------
+    JobSpecError
+        With every mistake found.
+    """
+    try:
+        return ClusterSpec.model_validate(data)
+    except ValidationError as error:
+        keys = JobKeys(ClusterSpec.model_json_schema(), ())
+        found = [keys.problem(item, {}, "--cluster") for item in error.errors()]
+        raise JobSpecError(found) from None
 
 
 def job_schema() -> dict[str, Any]:

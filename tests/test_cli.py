@@ -38,7 +38,7 @@ from tests.made_job import (
 from tests.processes import PROJECT, end_group, environment, ssl_dask
 
 JOBS = PROJECT / "jobs"
-COMMANDS = ("init", "validate", "plan", "run", "graph", "report", "schema", "demo")
+COMMANDS = ("init", "validate", "plan", "run", "predict", "graph", "report", "schema", "demo")
 LINE_KEYS = {"ts", "level", "event", "run_id", "stage"}
 FAILURE_KEYS = {"code", "run_id", "stage", "file", "row_group", "column", "rows", "hint"}
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from distributed import Client
 
-from ssl_dask.errors import JobSpecError
+from ssl_dask import load_models
+from ssl_dask.errors import InputDataError, JobSpecError
 from ssl_dask.job_spec import resolve_job
 from ssl_dask.pipeline import plan_job, run_job, validate_job
 from ssl_dask.report.html_page import render_page
@@ -65,6 +66,8 @@ def test_what_hidden_seeds_speak_against_is_not_taken(
     result = run_job(job, client=cluster_client)
     assert set(result.report.decision.sources) == {"seed", "supervised"}
     assert any("seeds alone" in text for text in result.report.warnings)
+    with pytest.raises(InputDataError, match=r"kept no models.*output\.models: true"):
+        load_models(result.path)
 
 
 def test_plan_and_schema_know_the_method(rows: Path, tmp_path: Path) -> None:

@@ -51,6 +51,21 @@ def likelihoods(found: SelfLabeled) -> list[float]:
     return [(record.notes or {})["log_likelihood"] for record in found.records]
 
 
+def test_rounds_go_on_where_they_were_stored() -> None:
+    execution, stored = Execution(threads=1), {}
+
+    def checkpoint(iteration: int, state: Any, meta: dict[str, Any]) -> Any:
+        # What is written to a file comes back in JSON types.
+        stored[iteration] = (iteration, state, json.loads(json.dumps(meta)))
+        return stored[iteration]
+
+    whole = run((50, 100), execution, max_iter=3, checkpoint=checkpoint)
+    for iteration in (1, 2):
+        again = run((50, 100), execution, max_iter=3, resume=stored[iteration])
+        np.testing.assert_array_equal(shares(again, execution), shares(whole, execution))
+        assert likelihoods(again) == likelihoods(whole)
+
+
 @pytest.mark.parametrize("weight", [1.0, 0.2])
 def test_rounds_are_those_of_em(weight: float) -> None:
     execution = Execution(threads=1)

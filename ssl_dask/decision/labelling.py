@@ -27,7 +27,7 @@ from ssl_dask.decision.decision_spec import DecisionSpec
 from ssl_dask.kernels.label_distributions import summarise_rows
 from ssl_dask.labels import UNLABELLED
 
-SOURCES: tuple[str, ...] = ("none", "seed", "propagated", "supervised", "self_trained")
+SOURCES: tuple[str, ...] = ("none", "seed", "propagated", "supervised", "self_trained", "model")
 """Where a label comes from; the position is the code. `none`: the row has no label."""
 
 REASONS: tuple[str, ...] = (

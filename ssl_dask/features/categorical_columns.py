@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,14 +83,15 @@ class OneHotTransform:
     ----------
     columns
         Names of the c columns.
-    codes
-        For each column: category -> number of its feature; None stands for a null.
+    categories
+        For each column its categories in the order of their features, those of a later column after
+        those of an earlier one; None stands for a null.
     """
 
     name: str
     columns: tuple[str, ...]
     missing: str
-    codes: tuple[Mapping[str | None, int], ...] = field(repr=False)
+    categories: tuple[tuple[str | None, ...], ...] = field(repr=False)
     width: int
     notes: tuple[str, ...]
     spread: float
@@ -104,11 +104,11 @@ class OneHotTransform:
     @property
     def feature_names(self) -> tuple[str, ...]:
         """Names of the features: column=category."""
-        names = [""] * self.width
-        for column, codes in zip(self.columns, self.codes, strict=True):
-            for value, number in codes.items():
-                names[number] = f"{column}={MISSING_NAME if value is None else value}"
-        return tuple(names)
+        return tuple(
+            f"{column}={MISSING_NAME if value is None else value}"
+            for column, values in zip(self.columns, self.categories, strict=True)
+            for value in values
+        )
 
     def transform(self, columns: Columns) -> Any:
         """Return the features of a block, float32 (n, d), dense or CSR.
@@ -123,7 +123,7 @@ class OneHotTransform:
         numbers = np.stack(
             [
                 np.array([codes.get(cell, -1) for cell in columns[name]], dtype=np.int32)
-                for name, codes in zip(self.columns, self.codes, strict=True)
+                for name, codes in zip(self.columns, self._codes(), strict=True)
             ],
             axis=1,
         )
@@ -136,6 +136,14 @@ class OneHotTransform:
         indptr = np.concatenate([[0], np.cumsum(known.sum(axis=1))]).astype(np.int32)
         ones = np.ones(int(indptr[-1]), dtype=np.float32)
         return sp.csr_array((ones, numbers[known], indptr), shape=(len(numbers), self.width))
+
+    def _codes(self) -> list[dict[str | None, int]]:
+        """Return for each column: category -> number of its feature."""
+        first, codes = 0, []
+        for values in self.categories:
+            codes.append({value: first + number for number, value in enumerate(values)})
+            first += len(values)
+        return codes
 
 
 @dataclass(frozen=True)
@@ -242,12 +250,11 @@ def fit_categorical(
         return HashedCategoriesTransform(
             name, group.categorical, group.missing, group.n_features, tuple(notes), spread
         )
-    codes: list[Mapping[str | None, int]] = []
-    width = 0
-    for n_missing, distinct in zip(survey.missing, survey.values, strict=True):
-        ordered: list[str | None] = [*sorted(distinct or ()), *([None] if n_missing else [])]
-        codes.append({value: width + number for number, value in enumerate(ordered)})
-        width += len(ordered)
+    categories: tuple[tuple[str | None, ...], ...] = tuple(
+        (*sorted(distinct or ()), *((None,) if n_missing else ()))
+        for n_missing, distinct in zip(survey.missing, survey.values, strict=True)
+    )
+    width = sum(map(len, categories))
     return OneHotTransform(
-        name, group.categorical, group.missing, tuple(codes), width, tuple(notes), spread
+        name, group.categorical, group.missing, categories, width, tuple(notes), spread
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -40,10 +40,13 @@ def present_rows(group: FeatureGroup, columns: Columns) -> npt.NDArray[np.bool_]
 
     Every row has a group that is not optional.
     """
-    cells = {name: columns[name] for name in group.columns()}
     if not group.optional:
-        return np.ones(len(next(iter(cells.values()))), dtype=np.bool_)
-    return np.logical_or.reduce([_has_value(values) for values in cells.values()])
+        return np.ones(len(columns[group.columns()[0]]), dtype=np.bool_)
+    return _with_value(group.columns(), columns)
+
+
+def _with_value(names: Sequence[str], columns: Columns) -> npt.NDArray[np.bool_]:
+    return np.logical_or.reduce([_has_value(columns[name]) for name in names])
 
 
 def _has_value(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -91,8 +94,8 @@ class OptionalTransform:
     ----------
     name
         Of the group.
-    group
-        Says which rows lack it.
+    columns
+        Names of its columns: a row without a value in any of them lacks the group.
     fitted
         Makes the features of rows that have it.
     n_lacking
@@ -100,7 +103,7 @@ class OptionalTransform:
     """
 
     name: str
-    group: FeatureGroup
+    columns: tuple[str, ...]
     fitted: _Fitted
     n_lacking: int
 
@@ -139,7 +142,7 @@ class OptionalTransform:
         InputDataError
             A row has a part of the group, where the group allows no missing value.
         """
-        present = present_rows(self.group, columns)
+        present = _with_value(self.columns, columns)
         if present.all():
             return self.fitted.transform(columns)
         shape = (len(present), self.width)

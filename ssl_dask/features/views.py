@@ -171,6 +171,20 @@ class FeatureView:
         )
 
 
+def present_arrays(views: Mapping[str, FeatureView]) -> dict[str, da.Array]:
+    """Return which rows have each view that rows may lack, Dask arrays bool (N,) by name."""
+    return {
+        name: da.concatenate(
+            [
+                da.from_delayed(block, (n,), dtype=np.bool_)
+                for block, n in zip(view.present, view.row_chunks, strict=True)
+            ]
+        )
+        for name, view in views.items()
+        if view.present is not None
+    }
+
+
 def array_of_blocks(
     blocks: Sequence[Delayed], row_chunks: Sequence[int], width: int, sparse: bool
 ) -> da.Array:
@@ -251,7 +265,23 @@ def describe(
             found = moments[name].statistics if name in n_lacking else moments[name]
             transforms[name] = fit_components(fitted[name], n_components, found)
     for name, n_rows in n_lacking.items():
-        transforms[name] = OptionalTransform(name, groups[name], transforms[name], n_rows)
+        columns = groups[name].columns()
+        transforms[name] = OptionalTransform(name, columns, transforms[name], n_rows)
+    return views_of(reader, groups, transforms)
+
+
+def views_of(
+    reader: BlockReader, groups: Mapping[str, FeatureGroup], transforms: Mapping[str, Transform]
+) -> dict[str, FeatureView]:
+    """Return the view of every group by transforms that are fitted already; nothing is read.
+
+    Parameters
+    ----------
+    reader
+        Gives the columns, of the rows that the transforms were fitted on or of others.
+    groups, transforms
+        By name; transforms are the `state` of views that `describe` returned.
+    """
     return {name: _view(reader, name, groups[name], transforms[name]) for name in groups}
 
 

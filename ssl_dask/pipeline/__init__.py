@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ssl_dask.pipeline.graph_job import graph_rows as graph_rows
     from ssl_dask.pipeline.graph_job import store_graph as store_graph
     from ssl_dask.pipeline.plan import plan_job as plan_job
+    from ssl_dask.pipeline.predict import predict_rows as predict_rows
+    from ssl_dask.pipeline.predict import prediction_rows as prediction_rows
     from ssl_dask.pipeline.reporting import summary_rows as summary_rows
     from ssl_dask.pipeline.run import RunResult as RunResult
     from ssl_dask.pipeline.run import run_job as run_job
@@ -26,6 +28,8 @@ _HOMES = {
     "RunResult": "run",
     "draft_job": "draft",
     "plan_job": "plan",
+    "predict_rows": "predict",
+    "prediction_rows": "predict",
     "rebuild_report": "saved_runs",
     "graph_rows": "graph_job",
     "run_job": "run",

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import dask.array as da
 import numpy as np
 import numpy.typing as npt
+from dask import delayed
 
 from ssl_dask.decision import DecisionSpec
 from ssl_dask.decision.calibration import Calibration, not_calibrated
 from ssl_dask.decision.labelling import REASONS, SOURCES, Decided, decide_block
 from ssl_dask.decision.review_queue import ReviewQueue, review_block
 from ssl_dask.evaluation.block_scores import BlockScore, score_block
+from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
 from ssl_dask.storage.column_reader import ColumnReader
 from ssl_dask.storage.label_parts import LabelColumns, write_label_part
@@ -81,6 +85,37 @@ class BlockResult:
     baseline: BlockScore | None
     review: ReviewQueue | None
     sampled_codes: npt.NDArray[np.int32]
+
+
+def write_blocks(
+    output: BlockOutput,
+    F: da.Array,
+    starts: npt.NDArray[np.int64],
+    execution: Execution,
+    *,
+    has_seed: Sequence[Any] | None = None,
+    baseline_F: Sequence[Any] | None = None,
+) -> list[BlockResult]:
+    """Run `write_block` for every block of F, on the workers.
+
+    Parameters
+    ----------
+    starts
+        int64 (P,): number of the first row of each block.
+    has_seed, baseline_F
+        One for each block; None: none.
+    """
+    blocks = F.to_delayed().ravel()
+    nothing = [None] * len(blocks)
+    shared = delayed(output, pure=False, traverse=False)
+    write = delayed(write_block, pure=False)
+    tasks = [
+        write(shared, block, int(starts[block]), *of_block)
+        for block, of_block in enumerate(
+            zip(blocks, has_seed or nothing, baseline_F or nothing, strict=True)
+        )
+    ]
+    return execution.compute(tasks, "write")
 
 
 def write_block(

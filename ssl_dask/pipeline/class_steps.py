@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from dask import delayed
 
 from ssl_dask.decision.calibration import fit_calibration
 from ssl_dask.decision.labelling import REASONS, SOURCES
@@ -16,7 +14,7 @@ from ssl_dask.evaluation.block_scores import merge_scores
 from ssl_dask.execution import Execution
 from ssl_dask.hidden_seeds import HiddenSeeds, hide_seeds
 from ssl_dask.job_spec import JobSpec
-from ssl_dask.pipeline.block_output import BlockOutput, BlockResult, write_block
+from ssl_dask.pipeline.block_output import BlockOutput, BlockResult, write_blocks
 from ssl_dask.pipeline.feature_inference import (
     infer_corrected,
     infer_on_anchors,
@@ -30,6 +28,7 @@ from ssl_dask.pipeline.inference import (
 )
 from ssl_dask.pipeline.inputs import ReadData
 from ssl_dask.pipeline.judging import Judged, judge, warn_of_classes_gone
+from ssl_dask.pipeline.model_output import store_models
 from ssl_dask.pipeline.reporting import build_report
 from ssl_dask.pipeline.row_joins import rows_of_groups
 from ssl_dask.pipeline.row_picks import RowPicks, pick
@@ -90,11 +89,16 @@ def label_rows(context: RunContext) -> Answer:
     results = _write_blocks(block_output, inferred, judged, picks, data, context.execution)
     counted = merge_scores(result.score for result in results).labels
     gone = warn_of_classes_gone(spec, labels, folds, inferred.hidden_F, counted)
-    inferred = replace(inferred, warnings=(*inferred.warnings, *gone))
     review = _review(spec, results)
     parts = [result.part for result in results]
     if review is not None and len(review):
         parts.append(_write_review(review, block_output, data, context.execution))
+    not_kept: tuple[str, ...] = ()
+    if spec.output.models:
+        assert inferred.kept_models is not None
+        models, not_kept = store_models(context, inferred.kept_models, calibration)
+        parts += models
+    inferred = replace(inferred, warnings=(*inferred.warnings, *gone, *not_kept))
 
     clock.stage("report")
     report = build_report(
@@ -112,13 +116,14 @@ def label_rows(context: RunContext) -> Answer:
 
 def _schema(context: RunContext) -> OutputSchema:
     """Return what the parts of the result look like."""
-    spec = context.spec
+    spec, dataset = context.spec, context.inputs.dataset
+    label = spec.input.label
     return output_schema(
-        context.inputs.dataset,
+        dataset,
         context.data.labels,
         id_column=spec.input.id,
         kept=spec.output.columns,
-        label_column=spec.input.label,
+        label_type=None if label is None else dataset.schema.field(label).type,
         source_names=SOURCES,
         reason_names=REASONS,
         probabilities=spec.output.probabilities,
@@ -214,20 +219,17 @@ def _write_blocks(
     data: ReadData,
     execution: Execution,
 ) -> list[BlockResult]:
-    F = inferred.F.to_delayed().ravel()
-    n_blocks = len(F)
-    has_seed = inferred.has_seed or [None] * n_blocks
-    baseline_F: Sequence[Any] = [None] * n_blocks
+    baseline_F = None
     if output.truth is not None and judged.baseline is not None and picks.X is not None:
-        baseline_F = judged.score_rows(picks.X).to_delayed().ravel()
-    shared = delayed(output, pure=False, traverse=False)
-    write = delayed(write_block, pure=False)
-    starts = data.layout.starts
-    tasks = [
-        write(shared, block, int(starts[block]), F[block], has_seed[block], baseline_F[block])
-        for block in range(n_blocks)
-    ]
-    return execution.compute(tasks, "write")
+        baseline_F = list(judged.score_rows(picks.X).to_delayed().ravel())
+    return write_blocks(
+        output,
+        inferred.F,
+        data.layout.starts,
+        execution,
+        has_seed=inferred.has_seed,
+        baseline_F=baseline_F,
+    )
 
 
 def _review(spec: JobSpec, results: Sequence[BlockResult]) -> ReviewQueue | None:

@@ -102,7 +102,10 @@ def store_graph(
     target = Path(folder).absolute()
     if _holds_graph(target) and not force:
         return _same_graph(target, spec, inputs, mark)
-    with StoredFolder.open(target) as stored, job_client(spec, client, False, listener) as opened:
+    with (
+        StoredFolder.open(target) as stored,
+        job_client(spec.cluster, client, False, listener) as opened,
+    ):
         check_shared_folder(opened, stored.staging)
         execution = Execution(opened, progress=listener.progress)
         about = _build(spec, inputs, stored, mark, execution, listener)

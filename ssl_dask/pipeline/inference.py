@@ -32,6 +32,7 @@ from ssl_dask.pipeline.row_joins import RowsOf, joined_rows
 from ssl_dask.pipeline.stored_graph import StoredGraph
 from ssl_dask.report.run_report import SelfLabeledSummary
 from ssl_dask.round_record import RoundRecord
+from ssl_dask.self_labeled.round_method import RoundMethod
 from ssl_dask.spec_model import SpecModel
 from ssl_dask.storage.checkpoint import Checkpoints
 from ssl_dask.storage.column_reader import ColumnReader
@@ -40,6 +41,22 @@ from ssl_dask.storage.edge_file import EdgeFile
 
 GRAPH_CHECKPOINT = "graph"
 ISLANDS_TOLD = 100
+
+
+@dataclass(frozen=True)
+class KeptModels:
+    """The models of the round that answers.
+
+    Parameters
+    ----------
+    method
+        Joins what they say.
+    models
+        Tasks of the fitted models, one a learner, on the workers.
+    """
+
+    method: RoundMethod
+    models: tuple[Delayed, ...]
 
 
 @dataclass(frozen=True)
@@ -74,6 +91,8 @@ class Inferred:
         What labels are written down as, one of `decision.labelling.SOURCES`.
     self_labeled
         What the report says of rounds of self-labelling; None without any.
+    kept_models
+        What can label other rows; None where the method has no such thing.
     """
 
     F: da.Array
@@ -90,6 +109,7 @@ class Inferred:
     answered_by: SpecModel | None = None
     source: str = "propagated"
     self_labeled: SelfLabeledSummary | None = None
+    kept_models: KeptModels | None = None
 
 
 def build_graph(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ssl_dask.errors import InputDataError, JobSpecError, Problem, SslDaskError, kept, raise_all
 from ssl_dask.execution import Execution
+from ssl_dask.features import FeatureGroup
 from ssl_dask.graph.graph_spec import EdgesSpec
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
@@ -163,39 +164,53 @@ class ReadData:
 
 def column_needs(spec: JobSpec) -> ColumnNeeds:
     """Return what the job needs of which column."""
-    kinds: dict[str, dict[str, bool]] = {"numeric": {}, "string": {}, "vector": {}}
-    for group in spec.features.values():
-        for column, need in group.needs().items():
-            before = kinds[need.kind].get(column, True)
-            # Two groups may use a column; the stricter of them counts.
-            kinds[need.kind][column] = before and need.missing_allowed
     return ColumnNeeds(
         id=spec.input.id,
         label=spec.input.label,
         truth=spec.input.truth,
         rule=target_of(spec).rule(spec),
-        numeric=kinds["numeric"],
-        string=kinds["string"],
-        vector=kinds["vector"],
+        **feature_needs(spec.features),
         keep=spec.output.columns,
         entities=() if spec.graph is None else spec.graph.entity_columns(),
     )
 
 
+def feature_needs(groups: Mapping[str, FeatureGroup]) -> dict[str, Any]:
+    """Return how columns are read for their features, as keywords of `ColumnNeeds`."""
+    kinds: dict[str, dict[str, bool]] = {"numeric": {}, "string": {}, "vector": {}}
+    for group in groups.values():
+        for column, need in group.needs().items():
+            before = kinds[need.kind].get(column, True)
+            # Two groups may use a column; the stricter of them counts.
+            kinds[need.kind][column] = before and need.missing_allowed
+    return kinds
+
+
 def plan_blocks(
-    spec: JobSpec, dataset: Dataset, *, memory_per_task: int, n_slots: int
+    dataset: Dataset,
+    columns: Sequence[str],
+    *,
+    block_rows: int | None,
+    memory_per_task: int,
+    n_slots: int,
 ) -> RowLayout:
-    """Cut the rows into blocks that fit a task several times over, and enough for all slots."""
+    """Cut the rows into blocks that fit a task several times over, and enough for all slots.
+
+    Parameters
+    ----------
+    columns
+        Those that are read.
+    block_rows
+        Rows of a block, where the job says so.
+    memory_per_task, n_slots
+        See `Execution`.
+    """
     size = min(max(memory_per_task // BLOCKS_PER_TASK_MEMORY, MIN_BLOCK_BYTES), MAX_BLOCK_BYTES)
-    columns = [name for group in spec.features.values() for name in group.columns()]
-    columns += [name for name in (spec.input.id, spec.input.label, spec.input.truth) if name]
-    entities = () if spec.graph is None else spec.graph.entity_columns()
-    used = list(dict.fromkeys([*columns, *spec.output.columns, *entities]))
-    layout = plan_layout(dataset, used, block_bytes=size, block_rows=spec.input.block_rows)
+    layout = plan_layout(dataset, columns, block_bytes=size, block_rows=block_rows)
     wanted = BLOCKS_PER_SLOT * n_slots
-    if spec.input.block_rows is None and len(layout.blocks) < wanted:
+    if block_rows is None and len(layout.blocks) < wanted:
         rows = max(math.ceil(dataset.n_rows / wanted), FEW_ROWS)
-        layout = plan_layout(dataset, used, block_bytes=size, block_rows=rows)
+        layout = plan_layout(dataset, columns, block_bytes=size, block_rows=rows)
     return layout
 
 
@@ -250,14 +265,46 @@ def scan_rows(
     InputDataError
         With every problem found in rows, ids and labels.
     """
-    layout = plan_blocks(
-        spec,
+    return scan_dataset(
         inputs.dataset,
+        inputs.needs,
+        spec.input.block_rows,
+        execution,
+        seed_file=inputs.seed_file,
+    )
+
+
+def scan_dataset(
+    dataset: Dataset,
+    needs: ColumnNeeds,
+    block_rows: int | None,
+    execution: Execution,
+    *,
+    seed_file: SeedFile | None = None,
+) -> tuple[ColumnReader, InputScan]:
+    """Cut a data set into blocks, read every one once, and count what is there.
+
+    Parameters
+    ----------
+    block_rows
+        Rows of a block, where the job says so.
+    seed_file
+        Labels of a file.
+
+    Raises
+    ------
+    InputDataError
+        With every problem found in rows, ids and labels.
+    """
+    layout = plan_blocks(
+        dataset,
+        needs.columns,
+        block_rows=block_rows,
         memory_per_task=execution.memory_per_task,
         n_slots=execution.n_slots,
     )
-    reader = ColumnReader(inputs.dataset, layout)
-    scan = scan_input(reader, inputs.needs, execution, seed_file=inputs.seed_file)
+    reader = ColumnReader(dataset, layout)
+    scan = scan_input(reader, needs, execution, seed_file=seed_file)
     if scan.problems:
         raise InputDataError([*scan.problems, *_not_shown(scan)])
     return reader, scan

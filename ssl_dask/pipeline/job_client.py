@@ -12,19 +12,19 @@ from distributed import Client
 from ssl_dask.cluster import adopt_client, ask_workers, open_client
 from ssl_dask.console import RunListener
 from ssl_dask.errors import StorageError
-from ssl_dask.job_spec import JobSpec
+from ssl_dask.job_spec import ClusterSpec
 
 
 @contextlib.contextmanager
 def job_client(
-    spec: JobSpec, client: Client | None, dashboard: bool, listener: RunListener
+    spec: ClusterSpec, client: Client | None, dashboard: bool, listener: RunListener
 ) -> Iterator[Client]:
     """Yield a client: the one given, made ready, or one of the job's cluster, closed at the end.
 
     Parameters
     ----------
     spec
-        The job.
+        The job's cluster.
     client
         A client to use instead of the job's cluster.
     dashboard
@@ -36,8 +36,8 @@ def job_client(
         adopt_client(client)
         yield client
         return
-    listener.progress("starting workers" if spec.cluster.kind == "local" else "connecting", 0, 1)
-    with open_client(spec.cluster, dashboard=dashboard) as opened:
+    listener.progress("starting workers" if spec.kind == "local" else "connecting", 0, 1)
+    with open_client(spec, dashboard=dashboard) as opened:
         if dashboard:
             listener.event(
                 "dashboard", level="note", message=f"dashboard at {opened.dashboard_link}"

@@ -97,7 +97,13 @@ def plan_job(spec: JobSpec, *, trust_modules: Sequence[str] = ()) -> Rows:
     width = feature_width(spec, dataset)
     size = sum(file.size for file in dataset.files)
     slots = workers * threads
-    layout = plan_blocks(spec, dataset, memory_per_task=per_task, n_slots=slots)
+    layout = plan_blocks(
+        dataset,
+        inputs.needs.columns,
+        block_rows=spec.input.block_rows,
+        memory_per_task=per_task,
+        n_slots=slots,
+    )
     largest = max(layout.row_chunks)
     passes = (
         3 if any(getattr(group, "n_components", None) for group in spec.features.values()) else 2

@@ -17,6 +17,7 @@ from ssl_dask.features.views import describe
 from ssl_dask.job_spec import JobSpec, load_job, resolve_job
 from ssl_dask.pipeline.inputs import Inputs, read_inputs
 from ssl_dask.pipeline.job_client import check_shared_folder, job_client
+from ssl_dask.pipeline.model_output import check_models
 from ssl_dask.pipeline.run_clock import RunClock
 from ssl_dask.pipeline.run_context import RunContext
 from ssl_dask.pipeline.target import target_of
@@ -105,6 +106,7 @@ def run_job(
     try:
         spec = _as_spec(job, overrides)
         check_learners(spec.method, trust_modules)
+        check_models(spec, trust_modules)
         return _run(
             spec,
             clock,
@@ -154,7 +156,7 @@ def _run(
         clock.begin(output.run_id)
         for note in output.notes:
             clock.event("output_note", message=note)
-        with job_client(spec, client, dashboard, clock) as opened:
+        with job_client(spec.cluster, client, dashboard, clock) as opened:
             execution = Execution(opened, progress=clock.progress)
             check_shared_folder(opened, output.stage)
             return _six_steps(spec, inputs, output, mark, execution, clock, trust_modules)

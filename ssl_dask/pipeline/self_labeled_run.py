@@ -12,11 +12,11 @@ import numpy as np
 
 from ssl_dask.console import RunListener
 from ssl_dask.execution import Execution
-from ssl_dask.features.views import FeatureView, join
+from ssl_dask.features.views import FeatureView, join, present_arrays
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
-from ssl_dask.pipeline.inference import Inferred
+from ssl_dask.pipeline.inference import Inferred, KeptModels
 from ssl_dask.pipeline.row_picks import RowPicks, pick
 from ssl_dask.pipeline.saved_state import load_state, save_state
 from ssl_dask.report.charts import picture_rows
@@ -54,15 +54,10 @@ def infer_self_labeled(
     method = METHODS[spec.method.name]
     held = {name: view.persist(execution, "describe") for name, view in views.items()}
     joined = join(held, group_weights(spec))
-    lacking: dict[str, Any] = {}
-    if method.named_views:
-        given = {name: view.X for name, view in held.items()}
-        if method.knows_present:
-            lacking = {"present": _present(held)}
-    else:
-        if len(held) > 1:
-            joined = joined.persist(execution, "describe")
-        given = {ONE_VIEW: joined.X}
+    if len(held) > 1 and not method.named_views:
+        joined = joined.persist(execution, "describe")
+    given, present = given_views(spec, held, joined)
+    lacking: dict[str, Any] = {"present": present} if method.knows_present else {}
     sampled = picture_rows(labels.n_rows, labels.rows, random_state=spec.evaluation.random_state)
     picks = pick(joined.X, labels, sampled, execution)
     listener.stage("self_labeled")
@@ -100,27 +95,31 @@ def infer_self_labeled(
             baseline_accuracy=found.baseline_accuracy,
             baseline_loss=found.baseline_loss,
         ),
+        kept_models=KeptModels(found.method, tuple(found.models)),
     )
     return inferred, picks.with_features(joined.X)
+
+
+def given_views(
+    spec: JobSpec, views: Mapping[str, FeatureView], joined: FeatureView
+) -> tuple[dict[str, da.Array], dict[str, da.Array]]:
+    """Return what the job's method is given of the features, and which rows have which of it.
+
+    Parameters
+    ----------
+    views, joined
+        The groups of features, and all of them side by side.
+    """
+    method = METHODS[spec.method.name]
+    if not method.named_views:
+        return {ONE_VIEW: joined.X}, {}
+    present = present_arrays(views) if method.knows_present else {}
+    return {name: view.X for name, view in views.items()}, present
 
 
 def group_weights(spec: JobSpec) -> dict[str, float]:
     """Return the weight of each group of features in a single view of all."""
     return {name: group.weight for name, group in spec.features.items()}
-
-
-def _present(views: Mapping[str, FeatureView]) -> dict[str, da.Array]:
-    """Return which rows have each view that rows may lack, bool (N,)."""
-    return {
-        name: da.concatenate(
-            [
-                da.from_delayed(block, (n,), dtype=np.bool_)
-                for block, n in zip(view.present, view.row_chunks, strict=True)
-            ]
-        )
-        for name, view in views.items()
-        if view.present is not None
-    }
 
 
 def _notes(found: SelfLabeled, folds: HiddenSeeds) -> list[str]:

@@ -161,14 +161,30 @@ def learner_of(
     )
 
 
-def check_learners(method: SpecModel, trusted: Collection[str]) -> None:
-    """Raise JobSpecError for learners of a method that may not be used; see `learner_of`."""
+def learners_of(method: SpecModel, trusted: Collection[str]) -> list[Learner]:
+    """Return the learners that a method names.
+
+    Raises
+    ------
+    JobSpecError
+        One may not be used; see `learner_of`.
+    """
+    found = []
     for name in type(method).model_fields:
         value = getattr(method, name)
         inner = list(value.values()) if isinstance(value, Mapping) else value
-        for one in inner if isinstance(inner, list | tuple) else [inner]:
-            if isinstance(one, LearnerSpec):
-                learner_of(one, trusted, in_pieces=getattr(method, "fits_in_pieces", False))
+        every = inner if isinstance(inner, list | tuple) else [inner]
+        found += [
+            learner_of(one, trusted, in_pieces=getattr(method, "fits_in_pieces", False))
+            for one in every
+            if isinstance(one, LearnerSpec)
+        ]
+    return found
+
+
+def check_learners(method: SpecModel, trusted: Collection[str]) -> None:
+    """Raise JobSpecError for learners of a method that may not be used; see `learner_of`."""
+    learners_of(method, trusted)
 
 
 @dataclass(frozen=True)
@@ -401,9 +417,8 @@ def _check_values(kind: Any, parameters: Mapping[str, Any]) -> None:
     """Raise ValueError for values that the class would refuse when it is fitted, if it says so."""
     model = _made(kind, parameters)
     # scikit-learn calls this first in every fit; classes of others may not have it.
-    check = getattr(model, "_validate_params", None)
-    if check is not None:
-        check()
+    if hasattr(model, "_parameter_constraints"):
+        model._validate_params()
 
 
 def _made(kind: Any, parameters: Mapping[str, Any]) -> Any:

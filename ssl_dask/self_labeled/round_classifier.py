@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 import dask.array as da
@@ -24,8 +24,7 @@ from ssl_dask.kernels.label_distributions import summarise_rows
 from ssl_dask.labels import Labels
 from ssl_dask.self_labeled.learners import Learner, LearnerSpec, learner_of
 from ssl_dask.self_labeled.round_answer import SelfLabeled
-from ssl_dask.self_labeled.round_method import RoundMethod
-from ssl_dask.self_labeled.row_blocks import Layout, blocks_of
+from ssl_dask.self_labeled.track import score_rows
 from ssl_dask.spec_model import SpecModel, spec_parameters
 
 BLOCK_ROWS = 65_536
@@ -119,7 +118,8 @@ class RoundClassifier(ClassifierMixin, BaseEstimator):
         rows = self._checked_rows(X, reset=False)
         execution = Execution(self.client)
         views, present = self._views(rows, execution)
-        F = _scored(self.method_, self.models_, views, present, len(self.classes_))
+        answering = delayed((self.method_, list(self.models_)), pure=False, traverse=False)
+        F = score_rows(answering, views, present, len(self.classes_))
         if isinstance(X, da.Array):
             return F
         return np.concatenate(
@@ -276,35 +276,6 @@ def held_rows(X: Any, execution: Execution) -> da.Array:
             for block, n in zip(blocks, chunks, strict=True)
         ]
     )
-
-
-def _scored(
-    method: RoundMethod,
-    models: Sequence[Any],
-    views: dict[str, da.Array],
-    present: dict[str, da.Array],
-    n_classes: int,
-) -> da.Array:
-    first = next(iter(views.values()))
-    shared = delayed((method, list(models)), pure=False, traverse=False)
-    task = delayed(_distributions_of, pure=False)
-    blocks = [
-        task(shared, block.layout, *block.parts)
-        for block in blocks_of(views, present, first.chunks[0])
-    ]
-    return da.concatenate(
-        [
-            da.from_delayed(block, (n, n_classes), dtype=np.float32)
-            for block, n in zip(blocks, first.chunks[0], strict=True)
-        ]
-    )
-
-
-def _distributions_of(
-    shared: tuple[RoundMethod, list[Any]], layout: Layout, *parts: Any
-) -> npt.NDArray[np.float32]:
-    method, models = shared
-    return method.distributions(models, layout.block(parts))
 
 
 def _likeliest(F: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:

@@ -407,6 +407,7 @@ class _Rounds:
         first = self.tracks[:1]
         if not kept:
             (run.kept_assigned,) = self._persist([first[0].begin(self._sent)], ASSIGN)
+        # The models are not stored: the same labels give the same again.
         counts = self._counts([run.kept_assigned])
         models = self._fits.models(first, [run.kept_assigned], counts, kept)
         (run.kept_models,) = self._persist(models, FIT)

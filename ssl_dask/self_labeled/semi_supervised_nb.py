@@ -183,6 +183,8 @@ class NaiveBayesRounds(RoundMethod):
     def distributions(self, models: Sequence[MultinomialModel], block: BlockRows) -> Distributions:
         """Return the shares of the classes in each row."""
         (model,) = models
+        # Rows that came later may lie below all that a scale was fitted on.
+        check_not_negative(block.only)
         return model.shares_of(model.joint_log(block.only))
 
     def stop(self, state: TrackState) -> str | None:

@@ -6,10 +6,11 @@ them. Nothing here waits: tasks are made, and the loop in `rounds` runs those of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import numpy.typing as npt
 from dask import delayed
@@ -26,7 +27,7 @@ from ssl_dask.self_labeled.round_method import (
     Selection,
     TrackState,
 )
-from ssl_dask.self_labeled.row_blocks import Assigned, Layout, RowBlock
+from ssl_dask.self_labeled.row_blocks import Assigned, Layout, RowBlock, blocks_of
 
 Weights = npt.NDArray[np.float32]
 
@@ -131,6 +132,34 @@ class Track:
         return task(method, len(models), block.layout, *models, *block.parts)
 
 
+def score_rows(
+    answering: Delayed,
+    views: Mapping[str, da.Array],
+    present: Mapping[str, da.Array],
+    n_classes: int,
+) -> da.Array:
+    """Return what fitted models say of rows, a lazy Dask array float32 (N, C) chunked as the views.
+
+    Parameters
+    ----------
+    answering
+        A method and the list of its models, in a pair.
+    views, present
+        See `run_rounds`; of the rows that the models were fitted on, or of others.
+    n_classes
+        C.
+    """
+    row_chunks = next(iter(views.values())).chunks[0]
+    task = delayed(_answers, pure=False)
+    parts = [
+        da.from_delayed(
+            task(answering, block.layout, *block.parts), (n, n_classes), dtype=np.float32
+        )
+        for block, n in zip(blocks_of(views, present, row_chunks), row_chunks, strict=True)
+    ]
+    return da.concatenate(parts)
+
+
 def counted(assigned: Sequence[Delayed]) -> Delayed:
     """Return the task of the summed `RoundCounts` of all blocks."""
     task = delayed(_counts, pure=False)
@@ -191,6 +220,14 @@ def _distributions(
 ) -> Distributions:
     with one_thread():
         return method.distributions(parts[:n_models], layout.block(parts[n_models:]))
+
+
+def _answers(
+    answering: tuple[RoundMethod, Sequence[Any]], layout: Layout, *parts: Any
+) -> Distributions:
+    method, models = answering
+    with one_thread():
+        return method.distributions(models, layout.block(parts))
 
 
 def _opinions(

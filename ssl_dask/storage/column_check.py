@@ -42,6 +42,9 @@ class ColumnNeeds:
         Columns to carry to the output.
     entities
         Columns of what rows share; missing values are allowed.
+    empty_allowed
+        Whether a column in which missing values are allowed may have no value at all: its features
+        were fitted on other rows.
     """
 
     id: str | None = None
@@ -53,6 +56,7 @@ class ColumnNeeds:
     vector: Mapping[str, bool] = field(default_factory=dict)
     keep: tuple[str, ...] = ()
     entities: tuple[str, ...] = ()
+    empty_allowed: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:

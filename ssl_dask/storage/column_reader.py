@@ -165,18 +165,35 @@ class ColumnReader:
         self, block: int, column: str, values: pa.ChunkedArray, kind: str
     ) -> npt.NDArray[Any]:
         field_type = self.dataset.schema.field(column).type
-        turn: dict[str, Callable[[], npt.NDArray[Any]]] = {
-            "numeric": lambda: numeric_values(values),
-            "string": lambda: text_values(values, field_type),
-            "vector": lambda: vector_values(values),
-            "vector_or_null": lambda: vector_values(values, only_null_allowed=True),
-            "id": lambda: id_values(id_array(values, field_type)),
-        }
         with self.telling(block, column):
-            return turn[kind]()
+            if kind == "id":
+                return id_values(id_array(values, field_type))
+            return as_features(values, field_type, kind)
 
     def __repr__(self) -> str:
         return f"ColumnReader({self.dataset!r}, {len(self.layout.blocks):,} blocks)"
+
+
+def as_features(values: pa.ChunkedArray, field_type: pa.DataType, kind: str) -> npt.NDArray[Any]:
+    """Return a column in the form `kind` of `ColumnReader.read`.
+
+    Parameters
+    ----------
+    field_type
+        Its type in the whole data set.
+
+    Raises
+    ------
+    ColumnValueError
+        A value cannot be turned.
+    """
+    turn: dict[str, Callable[[], npt.NDArray[Any]]] = {
+        "numeric": lambda: numeric_values(values),
+        "string": lambda: text_values(values, field_type),
+        "vector": lambda: vector_values(values),
+        "vector_or_null": lambda: vector_values(values, only_null_allowed=True),
+    }
+    return turn[kind]()
 
 
 def read_rows(dataset: Dataset, block: Block, columns: Sequence[str]) -> pa.Table:

@@ -18,7 +18,7 @@ def output_schema(
     *,
     id_column: str | None,
     kept: Sequence[str],
-    label_column: str | None,
+    label_type: pa.DataType | str | None,
     source_names: Sequence[str],
     reason_names: Sequence[str],
     probabilities: bool,
@@ -35,8 +35,8 @@ def output_schema(
         None: the id is the row number.
     kept
         Columns to carry over.
-    label_column
-        Column whose type the labels take; None: the plain type of the classes.
+    label_type
+        See `OutputSchema.of`.
     source_names, reason_names, probabilities
         See `OutputSchema.of`.
 
@@ -49,7 +49,7 @@ def output_schema(
         _id_field(dataset, id_column),
         [dataset.schema.field(name) for name in kept],
         labels.classes,
-        label_type=None if label_column is None else dataset.schema.field(label_column).type,
+        label_type=label_type,
         source_names=source_names,
         reason_names=reason_names,
         probabilities=probabilities,

@@ -235,7 +235,7 @@ def _constant_columns(
     constant, problems = [], []
     for column in dict.fromkeys([*needs.numeric, *needs.string]):
         ranges = {scan.ranges[column] for scan in scans if column in scan.ranges}
-        if not ranges:
+        if not ranges and not needs.empty_allowed:
             hint = "leave it out of the features"
             problems.append(Problem("no value in any row", column=column, hint=hint))
         elif len(ranges) == 1 and len(set(next(iter(ranges)))) == 1:
@@ -243,7 +243,8 @@ def _constant_columns(
     problems += [
         Problem("no vector in any row", column=column, hint="leave it out of the features")
         for column in needs.vector
-        if not any(lengths for scan in scans for lengths in scan.lengths[column].values())
+        if not needs.empty_allowed
+        and not any(lengths for scan in scans for lengths in scan.lengths[column].values())
     ]
     return constant, problems
 

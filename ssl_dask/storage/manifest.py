@@ -30,7 +30,8 @@ MANIFEST_FORMAT = "ssl_dask run"
 MANIFEST_VERSION = 1
 LABELS_FOLDER = "labels"
 REVIEW_FOLDER = "review"
-PART_FOLDERS = (LABELS_FOLDER, REVIEW_FOLDER)
+MODELS_FOLDER = "models"
+PART_FOLDERS = (LABELS_FOLDER, REVIEW_FOLDER, MODELS_FOLDER)
 RUN_ID = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{8}")
 MAX_PARTS = 100_000
 
@@ -65,7 +66,7 @@ class PartRecord:
     Parameters
     ----------
     folder
-        "labels" or "review".
+        "labels" or "review" for Parquet, "models" for models and what they need.
     block
         Number of the part within its folder, from 0, in the order of the rows.
     name
@@ -73,7 +74,7 @@ class PartRecord:
     attempt
         The name under which this attempt wrote it in the staging folder.
     rows, bytes
-        Rows in it and size of the file.
+        Rows in it (0 for models) and size of the file.
     sha256
         Hash of the file, 64 hexadecimal digits.
     """
@@ -150,7 +151,7 @@ class Manifest:
     rows
         Rows over all parts of `labels`.
     parts
-        Every Parquet part with its rows, bytes and hash.
+        Every part with its rows, bytes and hash.
     reports
         The other files of the run.
     fingerprint
@@ -293,6 +294,12 @@ class CommittedRun:
     def run_id(self) -> str:
         """Name of the run."""
         return self.manifest.run_id
+
+    @property
+    def root(self) -> Path:
+        """The output folder that it lies in; its own folder where it was copied elsewhere."""
+        runs = self.path.parent
+        return runs.parent if runs.name == "runs" else self.path
 
     @property
     def fingerprint(self) -> Fingerprint:

@@ -3,7 +3,7 @@
     OUT/
       latest -> runs/<run_id>      swapped in one step
       latest.json                  the same for readers that know no links
-      runs/<run_id>/               labels/, review/, reports, manifest.json
+      runs/<run_id>/               labels/, review/, models/, reports, manifest.json
       .ssl_dask_output             by which a folder is known to be ours
       .lock                        held while a run writes
       .work/<run_id>/              stage/ and checkpoints/; gone after the commit
@@ -236,7 +236,8 @@ class OutputFolder:
         Parameters
         ----------
         parts
-            What the tasks returned: blocks 0, 1, ... of `labels`, and of `review` if there are any.
+            What the tasks returned: blocks 0, 1, ... of `labels`, and of `review` and `models` if
+            there are any.
         report_files
             Name -> content of further files of the run, such as report.html.
         expected_rows

@@ -1,0 +1,265 @@
+"""`ssl-dask predict`: the models of a finished run label new rows, block by block."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from distributed import Client
+
+from ssl_dask.cluster import versions
+from ssl_dask.console import RunListener, Silent
+from ssl_dask.decision.labelling import REASONS, SOURCES
+from ssl_dask.errors import InputDataError
+from ssl_dask.evaluation.block_scores import merge_scores
+from ssl_dask.execution import Execution
+from ssl_dask.job_spec import ClusterSpec
+from ssl_dask.labels import Labels
+from ssl_dask.pipeline.block_output import BlockOutput, BlockResult, write_blocks
+from ssl_dask.pipeline.inputs import feature_needs, scan_dataset
+from ssl_dask.pipeline.job_client import check_shared_folder, job_client
+from ssl_dask.pipeline.run_clock import RunClock
+from ssl_dask.pipeline.stored_models import StoredModels, read_models
+from ssl_dask.report.run_report import DecisionSummary
+from ssl_dask.storage.column_check import ColumnNeeds, check_columns
+from ssl_dask.storage.column_reader import ColumnReader
+from ssl_dask.storage.dataset import Dataset
+from ssl_dask.storage.dataset_output import output_schema
+from ssl_dask.storage.durable_files import to_json
+from ssl_dask.storage.manifest import CommittedRun, Fingerprint, fingerprint
+from ssl_dask.storage.output_schema import ROW_COLUMN
+from ssl_dask.storage.run_folder import OutputFolder
+from ssl_dask.storage.table_reader import read_in_types
+
+PREDICTION = "prediction.json"
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """New rows that are labelled.
+
+    Parameters
+    ----------
+    path
+        Folder of the finished run, which `OUT/latest` points to.
+    run_id
+        Its name.
+    summary
+        What `prediction.json` says: rows, labels, refusals.
+    already_done
+        The latest run there had the same models, input and versions: nothing was computed.
+    """
+
+    path: Path
+    run_id: str
+    summary: Mapping[str, Any] = field(repr=False)
+    already_done: bool
+
+
+def predict_rows(
+    run_folder: str | Path,
+    data: str,
+    output: str | Path,
+    *,
+    cluster: ClusterSpec | None = None,
+    client: Client | None = None,
+    listener: RunListener | None = None,
+    force: bool = False,
+    trust_modules: Sequence[str] = (),
+) -> PredictResult:
+    """Label the rows of Parquet files with the models of a run: what `ssl-dask predict` does.
+
+    Columns are those of the job, labels and truth left out. Each row gets what the run would have
+    given it had it no label: features by the run's scales and weights, its calibration, its
+    `decision` (but no review list), written as its `labels`, the source being `model`.
+
+    Parameters
+    ----------
+    run_folder
+        Folder of the run, or the output folder for its latest run.
+    data
+        File, folder, glob or URL of the new rows.
+    output
+        Where the result goes: an output folder of its own, not the job's.
+    cluster
+        Where to run; default: the job's cluster part.
+    client
+        Run on this client's cluster instead.
+    listener
+        Told what happens; default: silence.
+    force
+        Run although the latest run there has the same models, input and versions.
+    trust_modules
+        See `load_models`.
+
+    Raises
+    ------
+    SslDaskError
+        By kind, see `load_models` and `run_job`; earlier runs in `output` are untouched.
+
+    Notes
+    -----
+    Rows are read twice, to be checked and to be labelled. A worker holds the models, and for a task
+    a block as in `run_job`.
+    """
+    clock = RunClock(listener or Silent())
+    try:
+        models = read_models(CommittedRun.load(run_folder), trust_modules)
+        for note in models.notes:
+            clock.warn(note)
+        return _predict(models, data, output, clock, client, cluster=cluster, force=force)
+    except BaseException as error:
+        # The command line's last words name the run and the stage, also after a signal.
+        error.run_place = (clock.run_id, clock.name)  # type: ignore[attr-defined]
+        raise
+
+
+def prediction_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what the command prints: (name, value) pairs."""
+    decision, rows = summary["decision"], summary["rows"]
+    counts = zip(summary["classes"], decision["labels"], strict=True)
+    refused = ", ".join(f"{name}: {n:,}" for name, n in decision["reasons"].items())
+    return [
+        ("rows", f"{rows:,}"),
+        ("labelled", f"{rows - decision['n_abstained']:,}"),
+        ("of each class", ", ".join(f"{name}: {n:,}" for name, n in counts)),
+        *([("refused", refused)] if decision["n_abstained"] else []),
+        ("models", summary["models"]),
+    ]
+
+
+def _predict(
+    models: StoredModels,
+    data: str,
+    output: str | Path,
+    clock: RunClock,
+    client: Client | None,
+    *,
+    cluster: ClusterSpec | None,
+    force: bool,
+) -> PredictResult:
+    job = models.job
+    dataset = Dataset.open(data, base=Path.cwd())
+    needs = ColumnNeeds(
+        id=job.input.id,
+        **feature_needs(job.features),
+        keep=job.output.columns,
+        empty_allowed=True,
+    )
+    problems = check_columns(dataset, needs)
+    if problems:
+        raise InputDataError(problems)
+    mark = fingerprint(
+        {
+            "input files": [dataset.identity(), dataset.modified()],
+            "models": dict(models.digests),
+            "versions": versions(),
+        }
+    )
+    # The run's own output is an input here: nothing may be written over it.
+    inputs = [*dataset.local_paths, models.run.root]
+    with OutputFolder.open(output, inputs=inputs, keep_runs=job.output.keep_runs) as folder:
+        done = None if force else _already_done(folder, mark)
+        if done is not None:
+            return done
+        clock.begin(folder.run_id)
+        with job_client(cluster or job.cluster, client, False, clock) as opened:
+            execution = Execution(opened, progress=clock.progress)
+            check_shared_folder(opened, folder.stage)
+            return _label(models, dataset, needs, folder, mark, execution, clock)
+
+
+def _already_done(folder: OutputFolder, mark: Fingerprint) -> PredictResult | None:
+    latest = folder.latest()
+    if latest is None or latest.fingerprint != mark or latest.verify():
+        return None
+    summary = json.loads((latest.path / PREDICTION).read_text(encoding="utf-8"))
+    return PredictResult(latest.path, latest.run_id, summary, already_done=True)
+
+
+def _label(
+    models: StoredModels,
+    dataset: Dataset,
+    needs: ColumnNeeds,
+    folder: OutputFolder,
+    mark: Fingerprint,
+    execution: Execution,
+    clock: RunClock,
+) -> PredictResult:
+    """Check all rows, label and write them, commit."""
+    clock.stage("read")
+    reader, scan = scan_dataset(dataset, needs, models.job.input.block_rows, execution)
+    for note in (*dataset.notes, *scan.notes):
+        clock.event("input_note", message=note)
+    clock.stage("decision")
+    typed = ColumnReader(read_in_types(dataset, models.column_types), reader.layout)
+    F = models.distributions(typed, execution)
+    results = write_blocks(
+        _block_output(models, reader, folder), F, reader.layout.starts, execution
+    )
+    clock.stage("commit")
+    summary = _summary(models, dataset, results)
+    run = folder.commit(
+        [result.part for result in results],
+        {PREDICTION: to_json(summary)},
+        expected_rows=dataset.n_rows,
+        fingerprint=mark,
+        versions=versions(),
+        warnings=models.notes,
+    )
+    clock.event("run_done", run=run.run_id, path=str(run.path), rows=dataset.n_rows)
+    return PredictResult(run.path, run.run_id, summary, already_done=False)
+
+
+def _block_output(models: StoredModels, reader: ColumnReader, folder: OutputFolder) -> BlockOutput:
+    job = models.job
+    nowhere = np.zeros(0, dtype=np.int64)
+    labels = Labels(reader.layout.n_rows, nowhere, np.zeros(0, dtype=np.int32), models.classes_)
+    schema = output_schema(
+        reader.dataset,
+        labels,
+        id_column=job.input.id,
+        kept=job.output.columns,
+        label_type=models.label_type,
+        source_names=SOURCES,
+        reason_names=REASONS,
+        probabilities=job.output.probabilities,
+    )
+    return BlockOutput(
+        reader=reader,
+        columns=(*((job.input.id,) if job.input.id else ()), *job.output.columns),
+        row_numbers=ROW_COLUMN if job.input.id is None else None,
+        stage=folder.stage,
+        run_id=folder.run_id,
+        schema=schema,
+        labels=labels,
+        calibration=models.calibration,
+        decision=job.decision.model_copy(update={"review_budget": None}),
+        source="model",
+        no_evidence="low_mass",
+        islands={},
+        truth=None,
+        sampled=nowhere,
+    )
+
+
+def _summary(
+    models: StoredModels, dataset: Dataset, results: Sequence[BlockResult]
+) -> dict[str, Any]:
+    decision = DecisionSummary.from_score(
+        merge_scores(result.score for result in results),
+        min_probability=models.job.decision.min_probability,
+        review_rows=0,
+    )
+    return {
+        "job": models.job.name,
+        "models": models.run.run_id,
+        "input": dataset.path,
+        "rows": dataset.n_rows,
+        "classes": [str(value) for value in models.classes_.tolist()],
+        "decision": decision.model_dump(mode="json"),
+    }

@@ -1,0 +1,338 @@
+"""The models of a finished run, which label other rows as the run would have done."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
+
+from ssl_dask.class_labels import decode_labels
+from ssl_dask.cluster import versions
+from ssl_dask.decision.calibration import Calibration
+from ssl_dask.decision.labelling import Decided, decide_block
+from ssl_dask.errors import InputDataError, JobSpecError
+from ssl_dask.execution import Execution
+from ssl_dask.features.block_reader import BlockReader
+from ssl_dask.features.categorical_columns import HashedCategoriesTransform, OneHotTransform
+from ssl_dask.features.numeric_columns import NumericTransform, Scaling
+from ssl_dask.features.optional_groups import OptionalTransform
+from ssl_dask.features.text_columns import TextTransform
+from ssl_dask.features.vector_columns import ComponentsTransform, VectorTransform
+from ssl_dask.features.views import Transform, join, views_of
+from ssl_dask.job_spec import JobSpec
+from ssl_dask.kernels.hashed_ngrams import HashedNgrams
+from ssl_dask.kernels.multinomial_nb import MultinomialModel
+from ssl_dask.kernels.supervised_model import SupervisedModel
+from ssl_dask.pipeline.self_labeled_run import given_views, group_weights
+from ssl_dask.self_labeled.co_forest import CoForest, Tree
+from ssl_dask.self_labeled.co_training import CoTraining
+from ssl_dask.self_labeled.democratic_co_learning import DemocraticCoLearning, Voter
+from ssl_dask.self_labeled.learners import FittedLearner, Learner
+from ssl_dask.self_labeled.multi_view import MultiView, ViewModel
+from ssl_dask.self_labeled.round_method import RoundMethod
+from ssl_dask.self_labeled.self_training import SelfTraining
+from ssl_dask.self_labeled.semi_supervised_nb import NaiveBayesRounds
+from ssl_dask.self_labeled.track import score_rows
+from ssl_dask.self_labeled.tri_training import TriTraining
+from ssl_dask.spec_model import SpecModel
+from ssl_dask.storage.durable_files import unseal
+from ssl_dask.storage.label_values import class_array, kind_of_value
+from ssl_dask.storage.manifest import CommittedRun
+from ssl_dask.storage.model_files import is_within, model_records, read_file, read_model
+from ssl_dask.storage.table_reader import TableReader, types_from_text
+
+OWN_TYPES = frozenset(
+    f"{kind.__module__}.{kind.__qualname__}"
+    for kind in (
+        # Fitted features.
+        ComponentsTransform,
+        HashedCategoriesTransform,
+        HashedNgrams,
+        NumericTransform,
+        OneHotTransform,
+        OptionalTransform,
+        Scaling,
+        TextTransform,
+        VectorTransform,
+        # Fitted learners.
+        FittedLearner,
+        MultinomialModel,
+        SupervisedModel,
+        Tree,
+        ViewModel,
+        Voter,
+        # Methods, which join what learners say.
+        CoForest,
+        CoTraining,
+        DemocraticCoLearning,
+        Learner,
+        MultiView,
+        NaiveBayesRounds,
+        SelfTraining,
+        TriTraining,
+    )
+)
+"""The types of this package that stored models are made of."""
+
+
+class ModelsDescription(SpecModel):
+    """What stands beside stored models: all that is no array."""
+
+    format_version: Literal[1] = 1
+    job: JobSpec
+    """The resolved job: method, features, decision and output are what models need of it."""
+    classes: tuple[bool | int | str, ...]
+    """In the order of their codes."""
+    label_type: str | None
+    """Type of the labels in the input; null: the plain type of the classes."""
+    column_types: str
+    """Types of the feature columns in the input, see `types_from_text`."""
+    calibration: Calibration
+    answers: str
+    """Name of the file of the method and of the fitted features."""
+    learners: tuple[str, ...]
+    """Names of the files of the fitted learners."""
+    types: tuple[str, ...]
+    """Types in these files that are of modules which the run was told to trust."""
+
+
+def description_name(run_id: str) -> str:
+    """Return the name of the file with the `ModelsDescription` of a run."""
+    return f"models-{run_id}.json"
+
+
+@dataclass(frozen=True)
+class StoredModels:
+    """The models of a finished run; build it with `load_models`.
+
+    What is said of the run's own rows is what the run said of them, bit for bit, if they are given
+    in its order from the first on. (Some models score rows in batches, and round by a row's place
+    in its batch; the others go by the row alone.)
+
+    Parameters
+    ----------
+    run
+        The run.
+    job
+        The job, resolved.
+    classes_
+        Array (C,) of the classes.
+    method, models
+        The fitted learners, and what joins them.
+    transforms
+        Fitted features by the name of their group.
+    calibration
+        Makes chances of being right from class distributions.
+    label_type, column_types
+        See `ModelsDescription`.
+    notes
+        What a person should know of them, a sentence each.
+    """
+
+    run: CommittedRun
+    job: JobSpec
+    classes_: npt.NDArray[Any]
+    method: RoundMethod = field(repr=False)
+    models: tuple[Any, ...] = field(repr=False)
+    transforms: Mapping[str, Transform] = field(repr=False)
+    calibration: Calibration = field(repr=False)
+    label_type: str | None
+    column_types: Any = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each stored file by its name."""
+        return {name: one.sha256 for name, one in model_records(self.run).items()}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that features are made of."""
+        names = (name for group in self.job.features.values() for name in group.columns())
+        return tuple(dict.fromkeys(names))
+
+    def distributions(self, reader: BlockReader, execution: Execution) -> da.Array:
+        """Return the class distributions of the rows of a reader, lazily.
+
+        Parameters
+        ----------
+        reader
+            Gives `columns` in the types that they had in the run's input.
+        execution
+            Where rows will be scored; the models are sent there.
+
+        Returns
+        -------
+        dask.array.Array
+            float32 (n, C) in the blocks of the reader: rows sum to 1, or to 0 where nothing is
+            known of a row. Costs a task a block for each group of features, and one more.
+        """
+        views = views_of(reader, self.job.features, self.transforms)
+        joined = join(views, group_weights(self.job))
+        given, present = given_views(self.job, views, joined)
+        # Everywhere, so that they outlive a worker.
+        (answering,) = execution.place([(self.method, list(self.models))], everywhere=True)
+        return score_rows(answering, given, present, len(self.classes_))
+
+    def label_distributions(self, columns: Any) -> npt.NDArray[np.float32]:
+        """Return what the models say of rows in memory, float32 (n, C), before calibration.
+
+        Parameters
+        ----------
+        columns
+            Mapping of column names to arrays, Arrow table, or pandas frame, with the feature
+            columns of the job; others are not looked at. See `TableReader.of`.
+
+        Raises
+        ------
+        InputDataError
+            A column is missing, of a type that does not serve, or holds what the job's features do
+            not allow.
+
+        Notes
+        -----
+        Runs in this process and holds the features of all rows: label many with
+        `ssl-dask predict`.
+        """
+        reader = TableReader.of(columns, self.columns, self.column_types)
+        if reader.row_counts == (0,):
+            return np.zeros((0, len(self.classes_)), dtype=np.float32)
+        execution = Execution()
+        F = self.distributions(reader, execution)
+        (found,) = execution.compute(list(F.to_delayed(optimize_graph=False).ravel()), "scores")
+        return found
+
+    def predict_proba(self, columns: Any) -> npt.NDArray[np.float32]:
+        """Return the calibrated chance of each class, float32 (n, C), columns as `classes_`.
+
+        Zeros where nothing is known of a row. Parameters, errors and costs as
+        `label_distributions`.
+        """
+        return self.calibration.apply(self.label_distributions(columns))
+
+    def predict(self, columns: Any) -> npt.NDArray[Any]:
+        """Return the label of each row (n,) by the job's decision; -1 or None where it is refused.
+
+        Parameters, errors and costs as `label_distributions`.
+        """
+        decided = self._decided(self.label_distributions(columns))
+        return decode_labels(decided.label, self.classes_)
+
+    def _decided(self, F: npt.NDArray[np.float32]) -> Decided:
+        nowhere, none = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32)
+        return decide_block(
+            F, nowhere, none, None, self.calibration, self.job.decision, source="model"
+        )
+
+
+def load_models(run_folder: str | Path, trusted: Collection[str] = ()) -> StoredModels:
+    """Load the models that a run of a job with `output.models: true` has kept.
+
+    Parameters
+    ----------
+    run_folder
+        Folder of the run, or the output folder for its latest run.
+    trusted
+        Modules whose classes may be loaded, for learners that the job names by their path:
+        importing them runs their code.
+
+    Returns
+    -------
+    StoredModels
+
+    Raises
+    ------
+    StorageError
+        There is no finished run.
+    InputDataError
+        It kept no models, or a file is missing, changed, or no stored model.
+    JobSpecError
+        The models hold types that are not trusted.
+
+    Warns
+    -----
+    UserWarning
+        The models were made with other versions of the libraries.
+
+    Notes
+    -----
+    Each file is compared with its hash in the manifest, and its types with a list of names, before
+    anything is made of it. That does not help against who can write both files and manifest, but
+    such a one gets no further than to objects of these types.
+    """
+    models = read_models(CommittedRun.load(run_folder), trusted)
+    for note in models.notes:
+        warnings.warn(note, UserWarning, stacklevel=2)
+    return models
+
+
+def read_models(run: CommittedRun, trusted: Collection[str]) -> StoredModels:
+    """Return the models of a run; see `load_models`. What that warns of is in `notes` here."""
+    records = model_records(run)
+    name = description_name(run.run_id)
+    if name not in records:
+        raise InputDataError(
+            "the run has kept no models",
+            file=str(run.path),
+            hint="run the job with output.models: true",
+        )
+    about = _description(read_file(run, records[name]), str(run.path / "models" / name))
+    not_trusted = [one for one in about.types if not is_within(one, trusted)]
+    if not_trusted:
+        raise JobSpecError(
+            f"the models hold classes of modules that are not trusted: {', '.join(not_trusted)}",
+            file=str(run.path),
+            hint=f"--trust-module {not_trusted[0].partition('.')[0]}, if you know what importing it"
+            " runs",
+        )
+    missing = [one for one in (about.answers, *about.learners) if one not in records]
+    if missing:
+        raise InputDataError(f"the manifest has no file {missing[0]}", file=str(run.path))
+    types = OWN_TYPES.union(about.types)
+    answers = read_model(run, records[about.answers], types)
+    models = [read_model(run, records[one], types) for one in about.learners]
+    return StoredModels(
+        run=run,
+        job=about.job,
+        classes_=class_array((), kind_of_value(about.classes[0]) or "string", about.classes),
+        method=answers["method"],
+        models=tuple(models),
+        transforms=answers["transforms"],
+        calibration=about.calibration,
+        label_type=about.label_type,
+        column_types=types_from_text(about.column_types),
+        notes=_other_versions(run),
+    )
+
+
+def _other_versions(run: CommittedRun) -> tuple[str, ...]:
+    now, then = versions(), run.manifest.versions
+    differing = [
+        f"{name} {then[name]} (now {now[name]})"
+        for name in now
+        if then.get(name, now[name]) != now[name]
+    ]
+    if not differing:
+        return ()
+    return (
+        f"The models were made with {', '.join(differing)}: what they say may differ from what the"
+        " run said.",
+    )
+
+
+def _description(content: bytes, shown: str) -> ModelsDescription:
+    try:
+        return ModelsDescription.model_validate(unseal(content))
+    except (ValueError, ValidationError) as error:
+        raise InputDataError(
+            "the description of the models is not one of this version of ssl_dask",
+            file=shown,
+            hint="use the version in the run's manifest, or run the job again",
+        ) from error
