@@ -250,6 +250,7 @@ NUMBERS = {
         "n_components": 3,
     }
 }
+SCALED = {"numbers": {"numeric": ["a", "b", "c"], "missing": "indicator", "n_components": 3}}
 WORDS = {"words": {"text": "text", "n_features": 256, "missing": "empty"}}
 FORESTS = {"name": "random_forest", "parameters": {"n_estimators": 5}}
 
@@ -259,7 +260,7 @@ FORESTS = {"name": "random_forest", "parameters": {"n_estimators": 5}}
     ("method", "features"),
     [
         ({"name": "self_training"}, NUMBERS | {"kind": {"categorical": "kind"}}),
-        ({"name": "self_training", "learner": {"name": "mlp"}}, NUMBERS),
+        ({"name": "self_training", "learner": {"name": "mlp"}}, SCALED),
         ({"name": "semi_supervised_nb"}, WORDS),
         ({"name": "co_training", "patience": 2}, NUMBERS | WORDS),
         ({"name": "co_training", "learner": FORESTS}, NUMBERS),
