@@ -127,6 +127,25 @@ def test_rows_are_drawn_by_weight_for_a_learner_without_weights(
     np.testing.assert_array_equal(model.probabilities(X), by_hand.predict_proba(X))
 
 
+@pytest.mark.parametrize("light", [0, 1, 2])
+def test_a_class_of_which_no_row_is_drawn_is_not_seen(light: int) -> None:
+    # Its rows are light, and none is a seed: the others have a view that its seeds lack.
+    X = np.random.default_rng(0).random((22, 3)).astype(np.float32)
+    y = np.repeat(np.setdiff1d([0, 1, 2], [light]), 10).astype(np.int32)
+    y = np.append(y, [light, light]).astype(np.int32)
+    weights, given = np.ones(22, dtype=np.float32), np.ones(22, dtype=np.bool_)
+    weights[20:], given[20:] = 0.001, False
+    assert not copies_by_weight(np.arange(22), weights, given, 0.1, 0, 0)[20:].any()
+    learner = learner_of(LearnerSpec(name="knn"))
+    model = learner.fit([Piece(np.arange(22), X, y, weights, given)], 3, (0, 0, 1, 0))
+    expected = KNeighborsClassifier().fit(X[:20], y[:20]).predict_proba(X)
+    found = model.probabilities(X)
+    assert (found[:, light] == 0).all()
+    np.testing.assert_array_equal(np.delete(found, light, axis=1), expected)
+    alone = learner.fit([Piece(np.arange(12), X[10:], y[10:], weights[10:], given[10:])], 3, (0, 0))
+    assert (alone.probabilities(X).argmax(axis=1) == y[10]).all()
+
+
 class Numberless(GaussianNB):
     """Says of rows whose first feature is above 1 what is no number."""
 

@@ -283,13 +283,14 @@ class Learner:
         """
         piece = joined_pieces(pieces)
         whole = FitRows.of(piece.codes, piece.weights, piece.given, n_classes)
-        seen = whole.seen
-        if len(seen) == 1:
-            return FittedLearner(None, seen, n_classes, "rows", self.name)
         model = self._blank(n_classes)
         weighs = _takes_weights(model.fit)
         if not (whole.even or weighs):
             piece = _copied(piece, whole, key)
+        # A class without seeds may be gone: of its light rows none may have been drawn.
+        seen = np.unique(piece.codes).astype(np.int64)
+        if len(seen) == 1:
+            return FittedLearner(None, seen, n_classes, "rows", self.name)
         model = self._keyed(model, key, np.bincount(piece.codes)[seen])
         self._learn(model, model.fit, piece, weighs=weighs and not whole.even)
         return FittedLearner(model, seen, n_classes, self.scoring, self.name)

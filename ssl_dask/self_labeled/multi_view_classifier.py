@@ -43,7 +43,7 @@ class MultiViewClassifier(RoundClassifier):
         See `MultiViewSpec`.
     n_folds
         Seeds are hidden in so many turns, dealt by `random_state`, to judge the rounds by; 0: none
-        answers.
+        are, and the last round answers.
     client
         A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
 
