@@ -73,6 +73,20 @@ def test_rows_so_many_that_some_are_tried_first(order: str, share: float) -> Non
     np.testing.assert_allclose(found.intercept, theirs.intercept_[0], rtol=2e-3)
 
 
+def test_a_column_that_is_one_value_in_the_rows_that_are_tried_first() -> None:
+    random = np.random.default_rng(5)
+    y = np.arange(24_000) < 12_000
+    X = (random.normal(size=(len(y), 16)) + 0.4 * y[:, None]).astype(np.float32)
+    # There it is as the intercept is, and float32 cannot tell them apart.
+    X[:, 0] = 100.0 * (np.arange(len(y)) % 8 == 0)
+    found = fit_binary(X, y, None, 1000.0, 100, column_moments(X))
+    scale = np.sqrt(X.var(axis=0, dtype=np.float64).mean())
+    model = LogisticRegression(C=1000.0, solver="newton-cholesky", tol=1e-8).fit(X / scale, y)
+    assert found.converged
+    np.testing.assert_allclose(found.coef, model.coef_[0] / scale, rtol=2e-3, atol=1e-5)
+    np.testing.assert_allclose(found.intercept, model.intercept_[0], rtol=2e-3)
+
+
 def test_moments_of_columns_far_from_zero() -> None:
     X = np.random.default_rng(3).normal(size=(5000, 4)) * [1.0, 10.0, 0.0, 3.0] + [0, 1e4, 7, -2]
     found = column_moments(X.astype(np.float32))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 FEWEST_ROWS = 20_000
 MOST_FEATURES = 100
@@ -104,7 +104,7 @@ def _newton(problem: _Problem, beta: Floats, max_iter: int) -> tuple[Floats, boo
     for _ in range(max_iter):
         if np.abs(gradient).max() <= TOL * problem.total:
             return beta, True
-        step = cho_solve(cho_factor(hessian), gradient)
+        step = _step(hessian, gradient)
         slope = float(gradient @ step)
         for halving in range(MAX_HALVINGS):
             length = 0.5**halving
@@ -117,6 +117,21 @@ def _newton(problem: _Problem, beta: Floats, max_iter: int) -> tuple[Floats, boo
             return beta, True
         beta, (value, gradient, hessian) = beta_new, found
     return beta, bool(np.abs(gradient).max() <= TOL * problem.total)
+
+
+def _step(hessian: Floats, gradient: Floats) -> Floats:
+    """Return Newton's step; a damped one where rounding leaves the Hessian no inverse.
+
+    A column may hold one value in all rows that count, as the intercept does: those of a part, or
+    those that are not told for certain.
+    """
+    eye, damping = np.eye(len(gradient)), 0.0
+    for power in range(-7, 2):
+        try:
+            return cho_solve(cho_factor(hessian + damping * eye), gradient)
+        except LinAlgError:
+            damping = 10.0**power * float(hessian.diagonal().max())
+    return gradient / damping
 
 
 def _unscaled(beta: Floats, mean: Floats, scale: float, converged: bool) -> BinaryFit:
