@@ -122,6 +122,15 @@ def test_missing_is_an_error_by_default() -> None:
     assert "missing" in (caught.value.problems[0].hint or "")
 
 
+def test_new_values_that_no_feature_can_hold_name_their_column() -> None:
+    state = view_of(VALUES).state
+    new = dict(zip(NAMES, VALUES.T.copy(), strict=True))
+    new["flag"][3] = -1e300
+    with pytest.raises(InputDataError, match=r"'flag'.*shape: 1 values are beyond") as caught:
+        state.transform(new)
+    assert [(one.column, one.rows) for one in caught.value.problems] == [("flag", 1)]
+
+
 def test_column_without_values_and_infinite_values() -> None:
     values = VALUES.copy()
     values[:, 0] = np.nan

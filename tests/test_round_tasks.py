@@ -17,6 +17,7 @@ from ssl_dask.pipeline.method_estimate import estimate_method
 from ssl_dask.pipeline.plan import plan_job
 from ssl_dask.pipeline.rounds_estimate import estimate_rounds
 from ssl_dask.self_labeled import METHODS
+from ssl_dask.self_labeled.learners import LearnerSpec
 from ssl_dask.self_labeled.round_tasks import RoundTasks, merges
 
 from .committee_case import labels_of, made_rows, views_of
@@ -105,6 +106,48 @@ def test_tasks_are_those_of_a_real_run(
         # It looks first whether its two views vary.
         tasks += 2 * whole
     assert counted.tasks == tasks
+
+
+def test_tasks_of_fits_in_pieces_are_those_of_a_real_run(tmp_path: Path) -> None:
+    X, _, codes = made_rows(n=210, per_class=14)
+    labels = labels_of(codes)
+    learner = {"name": "sgd", "parameters": {"loss": "log_loss"}, "partial_fit": True, "passes": 3}
+    tasks = []
+    for more in ({}, {"max_fit_rows": 100}):
+        with Counted() as counted:
+            found = METHODS["self_training"].run(
+                {name: X.persist(scheduler="sync") for name, X in views_of(X, 3, None).items()},
+                labels,
+                learner=LearnerSpec(**learner),
+                threshold=0.0,
+                mass=None,
+                max_iter=1,
+                patience=None,
+                hidden=[],
+                execution=Execution(threads=1),
+                **more,
+            )
+        tasks.append(counted.tasks)
+    assert found.records[-1].notes["pieces_fitted"] == 3
+    whole = RoundTasks(3, 0, 1)
+    pieces = RoundTasks(3, 0, 1, pieces=9)
+    assert tasks[1] - tasks[0] == pieces.of_round() - whole.of_round() == 3 + 9 * 4 + 8 - 4
+    rows = write_rows(tmp_path / "rows", job_rows())
+    method = {"learner": learner, "max_fit_rows": 500}
+    shown = [
+        estimate_rounds(
+            resolve_job(planned(rows, "self_training", **more)),
+            n_rows=4000,
+            n_features=50,
+            n_classes=2,
+            n_blocks=2,
+            n_workers=2,
+        )
+        for more in ({}, method)
+    ]
+    # 8 pieces, 3 passes.
+    assert shown[1].tasks - shown[0].tasks > 10 * 24 * 2
+    assert shown[1].bytes_moved > 2 * shown[0].bytes_moved
 
 
 def test_rows_of_a_block_are_taken_once_for_all_trees() -> None:

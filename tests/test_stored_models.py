@@ -189,8 +189,9 @@ def test_new_rows_must_have_the_columns_in_types_that_serve(
     with pytest.raises(InputDataError, match=r"'text'.*no such column"):
         predict_rows(found.path, str(lacking), tmp_path / "out", client=cluster_client)
     out = found.path.parent.parent
-    with pytest.raises(JobSpecError, match="the same as the input"):
-        predict_rows(found.path, str(rows), out, client=cluster_client)
+    for own in (out, out / "latest", found.path / "new"):
+        with pytest.raises(JobSpecError, match=r"run whose models are used.*as --output"):
+            predict_rows(found.path, str(rows), own, client=cluster_client)
 
 
 def test_models_are_asked_for_where_there_are_some(rows: Path, tmp_path: Path) -> None:

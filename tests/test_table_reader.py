@@ -92,5 +92,15 @@ def test_what_serves_for_no_feature_is_told_and_not_quoted(tmp_path: Path) -> No
         with pytest.raises(InputDataError, match=r"'n'.*is no column") as caught:
             TableReader.of({"n": values}, ["n"], types)
         assert "secret" not in str(caught.value)
+    for values in (np.zeros((2, 1)), [1, 2], None):
+        with pytest.raises(InputDataError, match=r"no columns with names.*pandas frame"):
+            TableReader.of(values, ["n"], types)
+    twice = pd.DataFrame([[1, 2]], columns=["n", "n"])
+    for columns in (twice, pa.table([[1], [2]], names=["n", "n"])):
+        with pytest.raises(InputDataError, match=r"'n'.*more than once"):
+            TableReader.of(columns, ["n"], types)
+    uneven = {"n": [1, 2], "v": [1], "kind": [1, 2], "when": [2]}
+    with pytest.raises(InputDataError, match=r"in their rows: 'n' has 2, 'v' has 1$"):
+        TableReader.of(uneven, list(uneven), types)
     nothing = TableReader.of({"v": [None, None]}, ["v"], types)
     assert nothing.read(0, {"v": "vector_or_null"})["v"].shape == (2, 0)

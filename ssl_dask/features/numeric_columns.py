@@ -139,14 +139,17 @@ class NumericTransform:
         Raises
         ------
         InputDataError
-            A missing value where none is allowed, or an infinite one.
+            A missing value where none is allowed, an infinite one, or one that is infinite in the
+            float32 of the features.
         """
         X = stack_columns(columns, self.columns)
         absent = np.isnan(X)
         if self.missing == "error" or np.isinf(X).any():
             _refuse_unusable(self.name, self.columns, X)
         filled = np.where(absent, self.fill, X)
-        scaled = self.scaling.apply(filled)
+        with np.errstate(over="ignore"):
+            scaled = self.scaling.apply(filled)
+        _refuse_too_large(self.name, self.columns, scaled)
         if not self.indicated:
             return scaled
         return np.hstack([scaled, absent[:, list(self.indicated)].astype(np.float32)])
@@ -166,6 +169,24 @@ def _refuse_unusable(name: str, columns: tuple[str, ...], X: npt.NDArray[np.floa
     ]
     if problems:
         raise InputDataError(problems)
+
+
+def _refuse_too_large(name: str, columns: tuple[str, ...], X: npt.NDArray[np.float32]) -> None:
+    too_large = np.isinf(X)
+    if not too_large.any():
+        return
+    raise InputDataError(
+        [
+            Problem(
+                f"features.{name}: {count} values are beyond 3.4e38 when they are scaled",
+                column=column,
+                rows=int(count),
+                hint="correct them, or take the logarithm of the column",
+            )
+            for column, count in zip(columns, too_large.sum(axis=0), strict=True)
+            if count
+        ]
+    )
 
 
 def survey_numeric(group: NumericGroup, columns: Columns) -> ColumnSums:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssl_dask.job_spec import JobSpec
-from ssl_dask.pipeline.rounds_estimate import estimate_rounds
+from ssl_dask.pipeline.rounds_estimate import estimate_rounds, passes_in_pieces
 from ssl_dask.propagation.poisson_mbo import SWEEPS_A_ROUND
 from ssl_dask.propagation.solver import CONJUGATE_BYTES
 from ssl_dask.propagation.worker_parts import HALO_SHARE
 from ssl_dask.self_labeled import METHODS as SELF_LABELED
-from ssl_dask.self_labeled.learners import MOST_PASSES, ROWS_SHOWN
 from ssl_dask.self_labeled.round_fits import SPARSE_ENTRIES
 from ssl_dask.self_labeled.rounds import POOL_ROWS
 
@@ -245,9 +244,9 @@ def _in_rounds(
     # Folds see a sample of many rows; a fit goes over its rows many times, a sum once.
     seen = 1 + spec.evaluation.folds * min(1.0, POOL_ROWS / max(n_rows, 1))
     passes = 1.0 + (1.0 if known.rounds.sums else FIT_PASSES * found.fitted_share)
-    learner = getattr(spec.method, "learner", None)
-    if learner is not None and learner.partial_fit and found.fitted_share < 1.0:
-        passes = 1.0 + (learner.passes or min(-(-ROWS_SHOWN // n_rows), MOST_PASSES))
+    in_pieces = passes_in_pieces(spec.method, n_rows) if found.fitted_share < 1.0 else 0
+    if in_pieces:
+        passes = 1.0 + in_pieces
     values = min(n_features, SPARSE_ENTRIES) if sparse else n_features
     kept = found.kept_bytes / n_workers
     return MethodEstimate(

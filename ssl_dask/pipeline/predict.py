@@ -14,7 +14,7 @@ from distributed import Client
 from ssl_dask.cluster import versions
 from ssl_dask.console import RunListener, Silent
 from ssl_dask.decision.labelling import REASONS, SOURCES
-from ssl_dask.errors import InputDataError
+from ssl_dask.errors import InputDataError, JobSpecError
 from ssl_dask.evaluation.block_scores import merge_scores
 from ssl_dask.execution import Execution
 from ssl_dask.job_spec import ClusterSpec
@@ -161,6 +161,7 @@ def _predict(
         }
     )
     # The run's own output is an input here: nothing may be written over it.
+    _refuse_own_output(Path(output), models.run.root)
     inputs = [*dataset.local_paths, models.run.root]
     with OutputFolder.open(output, inputs=inputs, keep_runs=job.output.keep_runs) as folder:
         done = None if force else _already_done(folder, mark)
@@ -171,6 +172,16 @@ def _predict(
             execution = Execution(opened, progress=clock.progress)
             check_shared_folder(opened, folder.stage)
             return _label(models, dataset, needs, folder, mark, execution, clock)
+
+
+def _refuse_own_output(output: Path, root: Path) -> None:
+    if not output.resolve().is_relative_to(root.resolve()):
+        return
+    raise JobSpecError(
+        "the output is the one of the run whose models are used, or inside it",
+        file=str(output),
+        hint="give another folder as --output",
+    )
 
 
 def _already_done(folder: OutputFolder, mark: Fingerprint) -> PredictResult | None:

@@ -8,6 +8,7 @@ from typing import Any
 from ssl_dask.features.block_reader import MERGE_WIDTH
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.kernels.confidence_histogram import BINS
+from ssl_dask.kernels.fit_pieces import piece_count
 from ssl_dask.self_labeled import METHODS
 from ssl_dask.self_labeled.fit_limits import FITS_TOGETHER
 from ssl_dask.self_labeled.round_fits import FEWEST_FIT_ROWS, FIT_BYTES, SPARSE_ENTRIES
@@ -90,7 +91,11 @@ def estimate_rounds(
         travels = min(learners, n_workers) * together * row_bytes
     else:
         fit_bytes = 2 * fitted * learner_bytes
-        travels = learners * fitted * learner_bytes
+        # A learner in pieces gets all rows, as often as it goes over them.
+        over = passes_in_pieces(method, n_rows) if n_rows > most else 0
+        sent = n_rows * over if over else fitted
+        steps = piece_count(n_rows, most) * over if over else 1
+        travels = learners * (sent * learner_bytes + (steps - 1) * table)
     models = learners * table
     histograms = BINS * 8 * known.n_histograms(method, n_classes) * known.n_surveys * n_blocks
     pooled = n_folds > 0 and (n_blocks > 1 or n_rows > POOL_ROWS)
@@ -106,14 +111,26 @@ def estimate_rounds(
     return RoundsEstimate(
         rounds,
         fitted / max(n_rows, 1),
-        _tasks(spec, rounds, learners, n_blocks, pooled),
+        _tasks(spec, rounds, learners, n_blocks, n_rows, most),
         int(moved),
         fit_bytes + models,
         kept,
     )
 
 
-def _tasks(spec: JobSpec, rounds: int, learners: int, n_blocks: int, pooled: bool) -> int:
+def passes_in_pieces(method: Any, n_rows: int) -> int:
+    """Return how often learners go over so many rows in pieces; 0: none learns in pieces."""
+    named = (getattr(method, name, None) for name in ("learner", "second_learner"))
+    return max((one.passes_over(n_rows) for one in named if one and one.partial_fit), default=0)
+
+
+def _tasks(spec: JobSpec, rounds: int, learners: int, n_blocks: int, n_rows: int, most: int) -> int:
+    pooled = n_blocks > 1 or n_rows > POOL_ROWS
+
+    def pieces(rows: int) -> int:
+        over = passes_in_pieces(spec.method, rows) if rows > most else 0
+        return piece_count(rows, most) * over
+
     known = METHODS[spec.method.name]
     n_views = len(spec.features) if known.named_views else 1
     lacking = sum(group.optional for group in spec.features.values())
@@ -126,6 +143,8 @@ def _tasks(spec: JobSpec, rounds: int, learners: int, n_blocks: int, pooled: boo
         shares_rows=known.rounds.shares_rows,
         sums=known.rounds.sums,
         compares_learners=known.rounds.compares_learners,
+        pieces=pieces(n_rows),
+        fold_pieces=pieces(min(n_rows, POOL_ROWS)),
     )
     # The labels of the best round are stored beside those of the last.
     each = tasks.of_round(known.n_surveys) + tasks.of_checkpoint(kept=True)

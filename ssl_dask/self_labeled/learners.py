@@ -62,6 +62,10 @@ class LearnerSpec(SpecModel):
     """How often it goes over all pieces. null: sgd and mlp as often as shows them a million rows,
     at most 20 times; other classes once."""
 
+    def passes_over(self, n_rows: int) -> int:
+        """Return how often it goes over so many rows in pieces."""
+        return _passes_over(self.name, self.passes, n_rows)
+
     @model_validator(mode="after")
     def _known(self) -> LearnerSpec:
         if self.passes is not None and not self.partial_fit:
@@ -248,10 +252,7 @@ class Learner:
 
     def passes_over(self, n_rows: int) -> int:
         """Return how often it goes over so many rows in pieces."""
-        if self.passes is not None:
-            return self.passes
-        descends = self.name in LEARNERS and LEARNERS[self.name].descends
-        return min(-(-ROWS_SHOWN // n_rows), MOST_PASSES) if descends else 1
+        return _passes_over(self.name, self.passes, n_rows)
 
     @property
     def takes_weights(self) -> bool:
@@ -373,6 +374,13 @@ class Learner:
         if "random_state" in model.get_params(deep=False) and model.random_state is None:
             model.set_params(random_state=mixed_seed(*key))
         return model
+
+
+def _passes_over(name: str, passes: int | None, n_rows: int) -> int:
+    if passes is not None:
+        return passes
+    descends = name in LEARNERS and LEARNERS[name].descends
+    return min(-(-ROWS_SHOWN // n_rows), MOST_PASSES) if descends else 1
 
 
 def _takes_weights(learn: Callable[..., Any]) -> bool:

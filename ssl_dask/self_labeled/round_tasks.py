@@ -29,6 +29,10 @@ class RoundTasks:
         or more rows than `POOL_ROWS`.
     shares_rows, sums, compares_learners
         See `RoundMethod`.
+    pieces, fold_pieces
+        Pieces that a fit of a round learns from, one in each pass over them being one, with the
+        rows of all blocks and with those of a fold; 0: it takes its rows at once. Of the models of
+        the seeds alone nothing is said by them: seeds are taken to be fewer than a fit may take.
     """
 
     n_blocks: int
@@ -39,6 +43,8 @@ class RoundTasks:
     shares_rows: bool = False
     sums: bool = False
     compares_learners: bool = False
+    pieces: int = 0
+    fold_pieces: int = 0
 
     @property
     def begin(self) -> int:
@@ -46,16 +52,15 @@ class RoundTasks:
         B, F = self.n_blocks, self.n_folds
         pool = B + 2 if self._pool else 0
         compared = F + F * self._gathered if self.compares_learners else 0
-        return pool + F * (B + 1) + B + F + self._pool + self._sums(1) + self._fits + compared
+        return pool + F * (B + 1) + B + F + self._pool + self._sums(1) + self._fits() + compared
 
     def of_round(self, n_surveys: int = 1, *, fits: bool = True) -> int:
         """Return the tasks of a round; without `fits` no label has changed, and it is the last."""
         B, F = self.n_blocks, self.n_folds
         scores = B + F + self._pool
         assigned = B + F
-        return (
-            scores + self._sums(n_surveys) + assigned + self._sums(1) + (self._fits if fits else 0)
-        )
+        fitted = self._fits(self.pieces, self.fold_pieces) if fits else 0
+        return scores + self._sums(n_surveys) + assigned + self._sums(1) + fitted
 
     def of_checkpoint(self, *, kept: bool) -> int:
         """Return the tasks that store the labels of a round, and read them again.
@@ -78,16 +83,23 @@ class RoundTasks:
         """Return the tasks of something that is asked of all blocks and summed."""
         return n_surveys * (self.n_blocks + merges(self.n_blocks) + self.n_folds)
 
-    @property
-    def _fits(self) -> int:
+    def _fits(self, pieces: int = 0, fold_pieces: int = 0) -> int:
         """Tasks of the models of all tracks, and of what those of folds say of hidden seeds."""
         L, F = self.n_learners, self.n_folds
         if self.shares_rows:
             models = self.n_blocks + L + F * (1 + L)
         else:
-            each = self.n_blocks + (merges(self.n_blocks) if self.sums else 0) + 1
-            models = L * (each + 2 * F)
+            added = merges(self.n_blocks) if self.sums else 0
+            models = L * (_fit(self.n_blocks, pieces) + added + F * _fit(1, fold_pieces))
         return models + self._pool + F * (1 + self._gathered)
+
+
+def _fit(n_blocks: int, pieces: int) -> int:
+    """Return the tasks of one model; pieces are cut out of every block, all but the first after
+    word that the one before is done."""
+    if not pieces:
+        return n_blocks + 1
+    return n_blocks + pieces * (n_blocks + 1) + (pieces - 1)
 
 
 def merges(n: int) -> int:

@@ -66,9 +66,10 @@ class TableReader:
         Raises
         ------
         InputDataError
-            A column is missing or cannot be read as a column; lengths differ.
+            These are no columns with names; one is missing, there twice, or cannot be read as a
+            column; lengths differ.
         """
-        there = list(columns.column_names if isinstance(columns, pa.Table) else columns)
+        there = _names(columns)
         missing = [name for name in names if name not in there]
         if missing:
             raise InputDataError(
@@ -77,10 +78,15 @@ class TableReader:
                     for name in missing
                 ]
             )
+        twice = [name for name in names if there.count(name) > 1]
+        if twice:
+            raise InputDataError(
+                [Problem("is there more than once", column=name, hint="keep one") for name in twice]
+            )
         arrays = {name: _as_column(name, columns[name]) for name in names}
-        lengths = {name: len(array) for name, array in arrays.items()}
-        if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{name!r} has {n:,}" for name, n in lengths.items())
+        by_length = {len(array): name for name, array in reversed(arrays.items())}
+        if len(by_length) > 1:
+            told = ", ".join(f"{name!r} has {n:,}" for n, name in reversed(by_length.items()))
             raise InputDataError(f"the columns differ in their rows: {told}")
         return cls(pa.table(arrays), types)
 
@@ -108,6 +114,18 @@ class TableReader:
             return as_features(values, self.types.field(column).type, kind)
         except ColumnValueError as error:
             raise InputDataError(str(error), column=column) from None
+
+
+def _names(columns: Any) -> list[Any]:
+    if isinstance(columns, pa.Table):
+        return list(columns.column_names)
+    # A frame has keys() as a mapping has; an array without names could be in any order.
+    if not hasattr(columns, "keys"):
+        raise InputDataError(
+            f"a {type(columns).__name__} has no columns with names",
+            hint="give an Arrow table, a pandas frame, or a mapping of column names to arrays",
+        )
+    return list(columns.keys())
 
 
 def _as_column(name: str, values: Any) -> pa.ChunkedArray:
