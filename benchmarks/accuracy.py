@@ -228,11 +228,13 @@ def summary(results: dict[str, dict[str, dict[int, list[float]]]]) -> None:
         for name in names:
             means = [np.mean([np.mean(results[s][name][n]) for s in chosen]) for n in budgets]
             print(f"  {name:{width}}  " + "  ".join(f"{mean:.4f}" for mean in means))
+        peers = [name for name in names if not name.startswith("ssl_dask")]
+        if OURS not in names or not peers:
+            continue
         gaps = []
         for n in budgets:
             against = {
-                s: np.mean(results[s][OURS][n])
-                - max(np.mean(v[n]) for m, v in results[s].items() if not m.startswith("ssl_dask"))
+                s: np.mean(results[s][OURS][n]) - max(np.mean(results[s][m][n]) for m in peers)
                 for s in chosen
             }
             worst = min(against, key=lambda s: against[s])
