@@ -111,7 +111,7 @@ def test_classes_of_other_modules_must_be_trusted(
             use(spec)
     assert validate_job(spec, schema_only=True, trust_modules=["sklearn"])
     told = dict(plan_job(spec, trust_modules=["sklearn"]))["memory of the method"]
-    assert "0 MiB for the fit of a model" in told
+    assert "the rows and models of fits" in told
     result = run_job(spec, client=cluster_client, trust_modules=["sklearn"])
     assert_useful(result.path)
     # Forty rows are a piece, and there are more: the class learns from one after the other.

@@ -440,6 +440,6 @@ def test_a_fit_takes_no_more_rows_than_it_may() -> None:
     assert sizes[0] == 40
     assert all(100 < size < 230 for size in sizes[1:3])
     # The rows of the round before, but those whose label has come or gone: no new draw.
-    assert np.isin(taken[2], taken[1]).mean() > 0.9
+    assert np.isin(taken[2], taken[1]).mean() > 0.7
     for ours, theirs in zip(*answers, strict=True):
         np.testing.assert_array_equal(ours, theirs)
