@@ -15,12 +15,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
+from ssl_dask.kernels.linear_scores import ROWS_AT_A_TIME, line_sums
+
 FEWEST_ROWS = 20_000
 MOST_FEATURES = 100
 """With fewer rows, or more features, a quasi-Newton solver is as fast."""
 
 STRIDES = (64, 8, 1)
-"""Newton's method runs on every so manieth row, each time from where the last one ended."""
+"""Newton's method runs on one row of so many, each time from where the last one ended."""
 SLICE_ROWS = 2048
 """Of which the scaled copy fits into a core's own cache."""
 MAX_HALVINGS = 30
@@ -243,10 +245,6 @@ class _Problem:
         return value, gradient, hessian
 
 
-ROWS_AT_A_TIME = 8
-"""Rows whose sums of products are on their way together: one alone waits for each addition."""
-
-
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _curved_rows(
     X: npt.NDArray[np.floating],
@@ -269,15 +267,7 @@ def _curved_rows(
     sums = np.empty(ROWS_AT_A_TIME)
     for start in range(0, n, ROWS_AT_A_TIME):
         count = min(ROWS_AT_A_TIME, n - start)
-        sums[:] = offset
-        if count == ROWS_AT_A_TIME:
-            for j in range(d):
-                for r in range(ROWS_AT_A_TIME):
-                    sums[r] += np.float64(X[start + r, j]) * line[j]
-        else:
-            for r in range(count):
-                for j in range(d):
-                    sums[r] += np.float64(X[start + r, j]) * line[j]
+        line_sums(X, start, count, line, offset, sums)
         for r in range(count):
             i, score = start + r, sums[r]
             small = np.exp(-abs(score))

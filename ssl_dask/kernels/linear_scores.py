@@ -47,6 +47,42 @@ ROWS_AT_A_TIME = 8
 
 
 @numba.njit(nogil=True, cache=True)
+def line_sums(
+    X: npt.NDArray[np.floating],
+    start: int,
+    rows: int,
+    coef: npt.NDArray[np.float64],
+    intercept: float,
+    sums: npt.NDArray[np.float64],
+) -> None:
+    """Set `sums` to X @ coef + intercept of the next rows, added feature by feature in float64.
+
+    Parameters
+    ----------
+    X
+        (n, d), rows contiguous.
+    start, rows
+        The first row, and how many: `ROWS_AT_A_TIME` at the most.
+    coef
+        float64 (d,).
+    intercept
+        Added to the products.
+    sums
+        float64 (ROWS_AT_A_TIME,): what stands behind `rows` is of no account.
+    """
+    d = X.shape[1]
+    sums[:] = intercept
+    if rows == ROWS_AT_A_TIME:
+        for j in range(d):
+            for r in range(ROWS_AT_A_TIME):
+                sums[r] += np.float64(X[start + r, j]) * coef[j]
+    else:
+        for r in range(rows):
+            for j in range(d):
+                sums[r] += np.float64(X[start + r, j]) * coef[j]
+
+
+@numba.njit(nogil=True, cache=True)
 def binary_probabilities(
     X: npt.NDArray[np.floating],
     coef: npt.NDArray[np.float64],
@@ -65,20 +101,12 @@ def binary_probabilities(
     intercept
         Added to the products.
     """
-    n, d = X.shape
+    n = len(X)
     out = np.empty((n, 2), dtype=np.float32)
     sums = np.empty(ROWS_AT_A_TIME)
     for start in range(0, n, ROWS_AT_A_TIME):
         rows = min(ROWS_AT_A_TIME, n - start)
-        sums[:] = intercept
-        if rows == ROWS_AT_A_TIME:
-            for j in range(d):
-                for r in range(ROWS_AT_A_TIME):
-                    sums[r] += np.float64(X[start + r, j]) * coef[j]
-        else:
-            for r in range(rows):
-                for j in range(d):
-                    sums[r] += np.float64(X[start + r, j]) * coef[j]
+        line_sums(X, start, rows, coef, intercept, sums)
         for r in range(rows):
             p = 1.0 / (1.0 + np.exp(-abs(sums[r])))
             second = p if sums[r] >= 0.0 else 1.0 - p
