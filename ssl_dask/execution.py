@@ -23,9 +23,9 @@ from dask.delayed import Delayed
 from distributed import Client, KilledWorker, futures_of
 from distributed import wait as wait_for_futures
 from distributed.comm import CommClosedError
-from threadpoolctl import threadpool_limits
 
 from ssl_dask.errors import ComputeError, SslDaskError, StorageError
+from ssl_dask.one_thread import one_thread
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -95,7 +95,7 @@ class Execution:
         if not tasks:
             return []
         if self.client is None:
-            with threadpool_limits(1), self._local_progress(what):
+            with one_thread(), self._local_progress(what):
                 kept = dask.persist(*tasks, scheduler="threads", num_workers=self.n_slots)
             return list(kept)
         kept = self.client.persist(tasks, optimize_graph=False)
@@ -114,7 +114,7 @@ class Execution:
         if not tasks:
             return []
         if self.client is None:
-            with threadpool_limits(1), self._local_progress(what):
+            with one_thread(), self._local_progress(what):
                 return list(dask.compute(*tasks, scheduler="threads", num_workers=self.n_slots))
         futures = self.client.compute(tasks, optimize_graph=False)
         self._wait(futures, what)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
+from distributed import Client
 
 from ssl_dask.errors import QualityError
 from ssl_dask.graph.block_graph import BlockGraph
@@ -169,10 +170,10 @@ def job_of(collapsing: tuple[Path, Path, np.ndarray], out: Path, **more: object)
 
 
 def test_a_job_is_switched_and_says_so(
-    collapsing: tuple[Path, Path, np.ndarray], tmp_path: Path
+    collapsing: tuple[Path, Path, np.ndarray], tmp_path: Path, cluster_client: Client
 ) -> None:
     heard = Heard()
-    result = run_job(job_of(collapsing, tmp_path / "out"), listener=heard)
+    result = run_job(job_of(collapsing, tmp_path / "out"), client=cluster_client, listener=heard)
     report = result.report
     assert (report.method.name, report.method.asked_for) == (
         "label_propagation",
@@ -190,27 +191,31 @@ def test_a_job_is_switched_and_says_so(
     labels = np.array(read_parts(result.path)["label"].to_pylist())
     truth = np.array(["a", "b"])[collapsing[2]]
     assert (labels == truth).mean() > 0.7
-    again = run_job(job_of(collapsing, tmp_path / "out"), listener=heard)
+    again = run_job(job_of(collapsing, tmp_path / "out"), client=cluster_client, listener=heard)
     assert again.already_done
     assert heard.events[-1][1]["already_done"]
 
 
 def test_a_job_may_take_it_or_fail(
-    collapsing: tuple[Path, Path, np.ndarray], tmp_path: Path
+    collapsing: tuple[Path, Path, np.ndarray], tmp_path: Path, cluster_client: Client
 ) -> None:
     out = tmp_path / "out"
-    result = run_job(job_of(collapsing, out, decision={"on_collapse": "warn"}))
+    result = run_job(
+        job_of(collapsing, out, decision={"on_collapse": "warn"}), client=cluster_client
+    )
     assert result.report.method.asked_for is None
     assert "they have collapsed into the others" in result.report.warnings[0]
     labels = read_parts(result.path)["label"].to_pylist()
     assert labels.count("b") < 0.05 * len(labels)
     with pytest.raises(QualityError, match="on_collapse: switch"):
-        run_job(job_of(collapsing, out, decision={"on_collapse": "error"}))
+        run_job(job_of(collapsing, out, decision={"on_collapse": "error"}), client=cluster_client)
     assert (out / "latest").resolve() == result.path.resolve()
 
 
 @pytest.mark.parametrize("policy", ["switch", "error"])
-def test_a_classifier_that_names_one_class(tmp_path: Path, policy: str) -> None:
+def test_a_classifier_that_names_one_class(
+    tmp_path: Path, cluster_client: Client, policy: str
+) -> None:
     # Six seeds to two, and a feature that tells nothing.
     table = made_rows()
     kinds = table["seed"].to_pylist()
@@ -234,10 +239,10 @@ def test_a_classifier_that_names_one_class(tmp_path: Path, policy: str) -> None:
     )
     if policy == "error":
         with pytest.raises(QualityError, match="1 of 2 classes"):
-            run_job(job)
+            run_job(job, client=cluster_client)
         assert not (tmp_path / "out" / "latest").exists()
     else:
-        assert "1 of 2 classes" in run_job(job).report.warnings[0]
+        assert "1 of 2 classes" in run_job(job, client=cluster_client).report.warnings[0]
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))

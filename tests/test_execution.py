@@ -7,33 +7,23 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from dask import delayed
-from distributed import Client, LocalCluster, futures_of
+from distributed import Client, futures_of
 
 from ssl_dask.cluster import ask_workers
 from ssl_dask.errors import ComputeError
 from ssl_dask.execution import Execution, as_package_error
+from tests.clusters import client_of_workers
 
 
 @pytest.fixture(scope="module")
-def one_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, int]]:
+def stopping_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, int]]:
     """A client of one worker of its own, and the worker's process id."""
-    with (
-        LocalCluster(
-            n_workers=1,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            local_directory=str(tmp_path_factory.mktemp("worker")),
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
+    with client_of_workers(tmp_path_factory.mktemp("worker"), 1) as client:
         (pid,) = client.run(os.getpid).values()
         yield client, pid
 
@@ -48,9 +38,9 @@ def stopped(pid: int) -> Iterator[None]:
 
 
 def test_results_of_a_worker_that_stopped_are_not_waited_for_without_end(
-    one_worker: tuple[Client, int], monkeypatch: pytest.MonkeyPatch
+    stopping_worker: tuple[Client, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client, pid = one_worker
+    client, pid = stopping_worker
     execution = Execution(client, stall_seconds=1.5)
     tasks = [delayed(np.arange, pure=False)(n) for n in (3, 4)]
     assert [len(one) for one in execution.compute(tasks, "before")] == [3, 4]
@@ -71,68 +61,54 @@ def test_results_of_a_worker_that_stopped_are_not_waited_for_without_end(
     assert [len(one) for one in execution.compute(tasks, "after")] == [3, 4]
 
 
-@pytest.fixture
-def two_workers(tmp_path: Path) -> Iterator[Client]:
-    with (
-        LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            local_directory=str(tmp_path),
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
-
-
 def _slow_square(number: int) -> int:
     time.sleep(1.2)
     return number * number
 
 
 @pytest.mark.slow
-def test_results_that_go_with_their_worker_are_made_again(two_workers: Client) -> None:
+def test_results_that_go_with_their_worker_are_made_again(losing_client: Client) -> None:
     """Until they are made again their futures are "lost", which is not the end of the wait."""
     seen: list[str] = []
 
     def kill_one_that_holds_results(what: str, done: int, total: int) -> None:
         if done >= 2 and not seen:
-            held = {w: len(keys) for w, keys in two_workers.has_what().items()}
+            held = {w: len(keys) for w, keys in losing_client.has_what().items()}
             victim = max(held, key=lambda worker: held[worker])
             assert held[victim] > 0
             seen.append(victim)
-            os.kill(two_workers.run(os.getpid, workers=[victim])[victim], signal.SIGKILL)
+            os.kill(losing_client.run(os.getpid, workers=[victim])[victim], signal.SIGKILL)
         elif seen and done < 2:
             seen.append("lost")
 
-    execution = Execution(two_workers, progress=kill_one_that_holds_results)
+    execution = Execution(losing_client, progress=kill_one_that_holds_results)
     kept = execution.persist([delayed(_slow_square, pure=False)(n) for n in range(6)], "squares")
     assert execution.compute(kept, "squares") == [0, 1, 4, 9, 16, 25]
     assert len(seen) > 1, "nothing was lost"
 
 
 @pytest.mark.slow
-def test_rows_that_were_sent_and_lost_are_not_called_a_lost_scheduler(two_workers: Client) -> None:
-    (sent,) = Execution(two_workers).place([np.arange(5)])
+def test_rows_that_were_sent_and_lost_are_not_called_a_lost_scheduler(
+    losing_client: Client,
+) -> None:
+    (sent,) = Execution(losing_client).place([np.arange(5)])
     slow = [delayed(_slow_square, pure=False)(n) for n in range(2)]
 
     def kill_all(what: str, done: int, total: int) -> None:
         if not killed:
-            killed.extend(two_workers.run(os.getpid).values())
+            killed.extend(losing_client.run(os.getpid).values())
             for pid in killed:
                 os.kill(pid, signal.SIGKILL)
 
     killed: list[int] = []
-    execution = Execution(two_workers, progress=kill_all)
+    execution = Execution(losing_client, progress=kill_all)
     tasks = [delayed(np.sum)([sent, *slow])]
     with pytest.raises(ComputeError, match=r"had sent to it.*Dask array over files"):
         execution.compute(tasks, "sums")
 
 
-def test_a_worker_that_does_not_answer_is_told(one_worker: tuple[Client, int]) -> None:
-    client, pid = one_worker
+def test_a_worker_that_does_not_answer_is_told(stopping_worker: tuple[Client, int]) -> None:
+    client, pid = stopping_worker
     assert list(ask_workers(client, os.getpid).values()) == [pid]
     with stopped(pid), pytest.raises(ComputeError, match="not all workers answered within 1 s"):
         ask_workers(client, os.getpid, seconds=1.0)

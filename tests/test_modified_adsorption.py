@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from distributed import Client
 from sklearn.datasets import load_digits
 
 from ssl_dask import ModifiedAdsorption, knn_graph
@@ -143,10 +144,10 @@ def test_digits() -> None:
     assert (strict.transduction_ == truth)[kept].mean() > accuracy
 
 
-def test_a_job_says_why_it_refused(tmp_path: Path) -> None:
+def test_a_job_says_why_it_refused(tmp_path: Path, cluster_client: Client) -> None:
     rows = write_rows(tmp_path / "rows", made_rows())
     job = made_job(rows, tmp_path / "out", method={"name": "modified_adsorption", "mu3": 3e-2})
-    result = run_job(job)
+    result = run_job(job, client=cluster_client)
     table = assert_useful(result.path, least=0.2)
     reasons = table["reason"].to_pylist()
     assert reasons.count("no_path_to_seed") == N_ISLAND

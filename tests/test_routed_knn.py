@@ -12,7 +12,6 @@ import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from distributed import Client, LocalCluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -344,35 +343,24 @@ def in_chunks(folder, X, n_chunks):
 
 
 @pytest.mark.slow
-def test_a_worker_killed_in_the_middle_changes_nothing(tmp_path):
+def test_a_worker_killed_in_the_middle_changes_nothing(tmp_path, losing_client):
     X = sheets(120_000, 16)
     want = knn_graph(X, 10, search="routed", shard_memory=40_000_000)
-    with (
-        LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            local_directory=str(tmp_path),
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        killed = []
+    killed = []
 
-        def kill() -> None:
-            time.sleep(1.0)
-            worker = next(iter(cluster.workers.values()))
-            killed.append(worker.process.pid)
-            os.kill(worker.process.pid, signal.SIGKILL)
+    def kill() -> None:
+        time.sleep(1.0)
+        worker = next(iter(losing_client.cluster.workers.values()))
+        killed.append(worker.process.pid)
+        os.kill(worker.process.pid, signal.SIGKILL)
 
-        thread = threading.Thread(target=kill)
-        thread.start()
-        rows = in_chunks(tmp_path, X, 8)
-        got = knn_graph(rows, 10, search="routed", shard_memory=40_000_000, client=client)
-        thread.join()
-        assert killed
-        execution = Execution(client)
-        a, b = got.to_scipy(execution), want.to_scipy()
+    thread = threading.Thread(target=kill)
+    thread.start()
+    rows = in_chunks(tmp_path, X, 8)
+    got = knn_graph(rows, 10, search="routed", shard_memory=40_000_000, client=losing_client)
+    thread.join()
+    assert killed
+    a, b = got.to_scipy(Execution(losing_client)), want.to_scipy()
     assert a.data.tobytes() == b.data.tobytes()
     assert a.indices.tolist() == b.indices.tolist()
 

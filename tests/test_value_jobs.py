@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client
 from sklearn.metrics import mean_absolute_error, r2_score
 
 from ssl_dask.cli import _exit_code
@@ -49,23 +48,6 @@ def full_run(
     job["input"]["block_rows"] = 60
     job["output"] |= {"columns": ["a"]}
     return run_job(job, client=cluster_client)
-
-
-@pytest.fixture(scope="module")
-def one_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """One worker process of two threads, beside the session's two of one thread."""
-    with (
-        LocalCluster(
-            n_workers=1,
-            threads_per_worker=2,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            local_directory=str(tmp_path_factory.mktemp("one-worker")),
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
 
 
 def column(table: pa.Table, name: str) -> np.ndarray:

@@ -8,7 +8,6 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
-from threadpoolctl import threadpool_limits
 
 from ssl_dask.errors import InputDataError, Problem
 from ssl_dask.features.block_reader import Columns
@@ -16,6 +15,7 @@ from ssl_dask.features.feature_groups import VectorGroup
 from ssl_dask.features.numeric_columns import Scaling
 from ssl_dask.kernels.exact_sums import ColumnSums, SecondMoments, quantum_of
 from ssl_dask.kernels.row_transforms import project_rows, unit_rows
+from ssl_dask.one_thread import one_thread
 
 MAX_PCA_COLUMNS = 2048
 """Widest features that principal components are taken of: the covariance matrix takes 8 d^2 bytes,
@@ -285,7 +285,7 @@ def fit_components(
     centre, quantum = grid_of(transform)
     covariance = moments.covariance(quantum)
     width = len(centre)
-    with threadpool_limits(1):
+    with one_thread():
         variance, vectors = scipy.linalg.eigh(
             covariance, subset_by_index=[width - n_components, width - 1]
         )

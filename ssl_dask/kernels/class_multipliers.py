@@ -5,7 +5,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
+
+from ssl_dask.one_thread import one_thread
 
 SHARE_ERROR = 1e-3
 """Shares that are this near to those wanted are good enough."""
@@ -86,7 +87,7 @@ def class_offsets(
         error = _hard_error(values, start, q)
         best, best_error = (start, error) if error < best_error else (best, best_error)
     # How many threads a linear solver has may change its last bit.
-    with threadpool_limits(1):
+    with one_thread():
         for sharp in sharpness:
             if best_error <= SHARE_ERROR:
                 return best

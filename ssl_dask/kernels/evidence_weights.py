@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
-from threadpoolctl import threadpool_limits
+
+from ssl_dask.one_thread import one_thread
 
 DECIMALS = 4
 """Weights are rounded, so that they do not depend on the last bits of a machine's matrix
@@ -48,7 +49,7 @@ def fitted_weights(
         slope = np.tensordot(evidence, shares, ([1, 2], [0, 1])) + 2 * strength * (w - start)
         return float(value), slope
 
-    with threadpool_limits(1):
+    with one_thread():
         found = minimize(
             loss, start, jac=True, bounds=[(0.0, None)] * len(start), method="L-BFGS-B"
         )

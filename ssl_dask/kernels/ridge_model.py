@@ -17,10 +17,10 @@ import numpy.typing as npt
 from scipy import sparse
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.linear_model import Ridge, RidgeCV
-from threadpoolctl import threadpool_limits
 
 from ssl_dask.kernels.linear_scores import dense_scores, sparse_scores
 from ssl_dask.kernels.supervised_model import Rows, canonical_rows, varying_columns
+from ssl_dask.one_thread import one_thread
 
 PENALTIES = tuple(10.0 ** (half / 2.0) for half in range(-6, 9))
 """Tried for features whose mean variance is 1: from hardly any to one that leaves the mean."""
@@ -66,7 +66,7 @@ class RidgeModel(RegressorMixin, BaseEstimator):
             mean, scale = rows.mean(axis=0), float(np.sqrt(rows.var(axis=0).mean()))
             rows = (rows - mean) / scale
         middle, spread = float(y.mean()), float(y.std())
-        with threadpool_limits(1):
+        with one_thread():
             coef, intercept, self.penalty_ = _fit(rows, (y - middle) / spread)
         coef *= spread / scale
         self.coef_ = np.ascontiguousarray(coef[:, None])

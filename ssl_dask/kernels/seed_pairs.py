@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 from scipy.optimize import minimize
-from threadpoolctl import threadpool_limits
 
 from ssl_dask.kernels.row_keys import row_keys
+from ssl_dask.one_thread import one_thread
 
 MAX_SEEDS = 2000
 """Seeds that are compared: 8 bytes for each pair of them, twice for each set of features."""
@@ -85,7 +85,7 @@ def learned_weights(
     """
     chosen = _chosen(len(codes), key)
     y = codes[chosen]
-    with threadpool_limits(1):
+    with one_thread():
         distances = [_standard_distances(part, chosen) for part in parts]
         Z = [z for z in distances if z is not None]
         told = [z is not None for z in distances]

@@ -31,8 +31,8 @@ from ssl_dask.kernels.linear_scores import (
     softmax_rows,
     sparse_scores,
 )
-from ssl_dask.kernels.one_thread import one_thread
 from ssl_dask.kernels.quiet_fits import quiet_fits
+from ssl_dask.one_thread import one_thread
 
 Rows: TypeAlias = "npt.NDArray[np.float32] | sparse.csr_array"
 """Features of n rows: dense (n, d) or CSR."""

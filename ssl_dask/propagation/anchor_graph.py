@@ -22,7 +22,6 @@ from scipy.linalg import lstsq
 from scipy.sparse.csgraph import connected_components
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
-from threadpoolctl import threadpool_limits
 
 from ssl_dask.class_labels import decode_labels, encode_targets, weighted_labels
 from ssl_dask.errors import GraphError
@@ -31,6 +30,7 @@ from ssl_dask.kernels.anchor_weights import UNITS, anchor_products, anchor_weigh
 from ssl_dask.kernels.cells import ROWS_PER_CENTRE, k_means
 from ssl_dask.kernels.label_distributions import normalise_rows, summarise_rows
 from ssl_dask.labels import UNLABELLED, Labels
+from ssl_dask.one_thread import one_thread
 from ssl_dask.propagation.seed_sources import SeedSources
 from ssl_dask.spec_model import SpecModel
 
@@ -156,7 +156,7 @@ def anchor_graph(
     sampled = np.sort(rng.choice(labels.n_rows, wanted, replace=False))
     rows = _rows_at(blocks, starts, np.union1d(sampled, labels.rows), execution)
     both = np.union1d(sampled, labels.rows)
-    with threadpool_limits(1):
+    with one_thread():
         anchors = k_means(rows[np.searchsorted(both, sampled)], spec.n_anchors, spec.random_state)
     s = min(spec.n_nearest, len(anchors))
     count = delayed(_products_of_block, pure=False)
@@ -359,7 +359,7 @@ def _anchor_scores(
     Z = Z[:, linked]
     w = weights[seen]
     Y = np.eye(labels.n_classes)[labels.codes[seen]]
-    with threadpool_limits(1):
+    with one_thread():
         A, *_ = lstsq(Z.T @ (w[:, None] * Z) + gamma * L, Z.T @ (w[:, None] * Y))
     mass = degree @ A
     scores = np.zeros((m, labels.n_classes))

@@ -14,10 +14,10 @@ from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from scipy import sparse
 from sklearn.decomposition import PCA
-from threadpoolctl import threadpool_limits
 
 from ssl_dask.decision.calibration import ReliabilityBin
 from ssl_dask.evaluation.metrics import Interval, clopper_pearson
+from ssl_dask.one_thread import one_thread
 from ssl_dask.report.palette import class_colours
 from ssl_dask.report.svg_figure import (
     GRID,
@@ -86,7 +86,7 @@ def project_2d(sample: npt.NDArray[np.float32] | sparse.csr_array) -> Points:
     else:
         # An iterative solver: a full decomposition of thousands of columns is not needed for two.
         dense, pca = rows, PCA(n_components=2, svd_solver="arpack", random_state=0)
-    with threadpool_limits(1):
+    with one_thread():
         found = pca.fit_transform(dense)
     points[:, : found.shape[1]] = found
     return points

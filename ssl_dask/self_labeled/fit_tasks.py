@@ -16,7 +16,7 @@ from dask.delayed import Delayed
 
 from ssl_dask.features.block_reader import add_all, merge_on_workers
 from ssl_dask.kernels.fit_pieces import mixed_ranks, piece_count, piece_numbers
-from ssl_dask.kernels.one_thread import one_thread
+from ssl_dask.one_thread import one_thread
 from ssl_dask.self_labeled.block_rows import Assignment, FitRows, Piece, RoundCounts
 from ssl_dask.self_labeled.fit_limits import FitLimit, SharedRows, learners_together
 from ssl_dask.self_labeled.round_method import RoundMethod

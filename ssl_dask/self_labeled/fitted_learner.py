@@ -18,9 +18,9 @@ from ssl_dask.errors import QualityError
 from ssl_dask.kernels.aligned_batches import score_batches
 from ssl_dask.kernels.label_distributions import normalise_rows
 from ssl_dask.kernels.linear_scores import dense_scores, softmax_rows, sparse_scores
-from ssl_dask.kernels.one_thread import one_thread
 from ssl_dask.kernels.quiet_fits import one_at_a_time
 from ssl_dask.kernels.supervised_model import SupervisedModel
+from ssl_dask.one_thread import one_thread
 
 Floats = npt.NDArray[np.floating]
 Scoring = Literal["rows", "linear", "batches"]

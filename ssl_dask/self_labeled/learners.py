@@ -22,11 +22,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils import get_tags
 
 from ssl_dask.errors import JobSpecError, QualityError
-from ssl_dask.kernels.one_thread import one_thread
 from ssl_dask.kernels.quiet_fits import one_at_a_time, quiet_fits
 from ssl_dask.kernels.row_keys import mixed_seed
 from ssl_dask.kernels.supervised_model import SupervisedModel
 from ssl_dask.kernels.weighted_copies import copies_by_weight
+from ssl_dask.one_thread import one_thread
 from ssl_dask.self_labeled.block_rows import FitRows, Piece, joined_pieces
 from ssl_dask.self_labeled.fitted_learner import FittedLearner, Scoring, runs_jobs, short_indices
 from ssl_dask.self_labeled.known_learners import LEARNERS, class_at

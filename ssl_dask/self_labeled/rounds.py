@@ -192,9 +192,7 @@ class _Rounds:
     def begin(self) -> Run:
         """Fit the baseline: models of the seeds alone."""
         assigned = [track.begin(self._sent) for track in self.tracks]
-        run = Run(self._persist(assigned, ASSIGN), [])
-        for track, counts in zip(self.tracks, self._counts(run.assigned), strict=True):
-            track.state.counts = counts
+        run = Run(self._assigned(assigned), [])
         self._fit(run)
         run.kept_assigned, run.kept_models = run.assigned[0], run.models[0]
         if self.method.compares_learners and len(self.tracks) > 1:
@@ -260,9 +258,7 @@ class _Rounds:
                 self.tracks, scores, run.assigned, selections, strict=True
             )
         ]
-        run.assigned = self._persist(assigned, ASSIGN)
-        for track, counts in zip(self.tracks, self._counts(run.assigned), strict=True):
-            track.state.counts = counts
+        run.assigned = self._assigned(assigned)
         run.selection = selections[0]
 
     def _refit(self, run: Run) -> RoundRecord:
@@ -334,8 +330,14 @@ class _Rounds:
                 without = track.state.track - 1 if track.state.track else None
                 track.state.temperature = self.loss.temperature(without)
 
-    def _counts(self, groups: Sequence[Sequence[Delayed]]) -> list[RoundCounts]:
-        return self.execution.compute([counted(assigned) for assigned in groups], ASSIGN)
+    def _assigned(self, groups: Sequence[Sequence[Delayed]]) -> list[list[Delayed]]:
+        """Persist the labels of all tracks, and count them."""
+        totals = [counted(assigned) for assigned in groups]
+        # In one go, so that labels are counted as they are made.
+        *kept, held = self._persist([*groups, totals], ASSIGN)
+        for track, counts in zip(self.tracks, self.execution.compute(held, ASSIGN), strict=True):
+            track.state.counts = counts
+        return kept
 
     def _record(self, run: Run, selection: Selection, counts: RoundCounts) -> RoundRecord:
         mass = counts.total.sum(axis=0) / (len(counts.total) * max(counts.rows, 1))
@@ -408,7 +410,7 @@ class _Rounds:
         if not kept:
             (run.kept_assigned,) = self._persist([first[0].begin(self._sent)], ASSIGN)
         # The models are not stored: the same labels give the same again.
-        counts = self._counts([run.kept_assigned])
+        counts = self.execution.compute([counted(run.kept_assigned)], ASSIGN)
         models = self._fits.models(first, [run.kept_assigned], counts, kept)
         (run.kept_models,) = self._persist(models, FIT)
         return run

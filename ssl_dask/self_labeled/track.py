@@ -17,8 +17,8 @@ from dask import delayed
 from dask.delayed import Delayed
 
 from ssl_dask.features.block_reader import add_all, merge_on_workers
-from ssl_dask.kernels.one_thread import one_thread
 from ssl_dask.labels import Labels
+from ssl_dask.one_thread import one_thread
 from ssl_dask.self_labeled.block_rows import Assignment, Ints, RoundCounts
 from ssl_dask.self_labeled.round_method import (
     Distributions,

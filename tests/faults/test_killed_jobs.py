@@ -9,12 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client
 
 from ssl_dask.pipeline import propagation_run, run_job
 from tests.made_job import Heard, answer, assert_useful, made_job, made_rows, write_job, write_rows
@@ -28,23 +27,6 @@ N_KILLS = 20
 @pytest.fixture
 def rows(tmp_path: Path) -> Path:
     return write_rows(tmp_path / "rows", made_rows())
-
-
-@pytest.fixture
-def losing_client(tmp_path: Path) -> Iterator[Client]:
-    """A cluster of two worker processes that a test may kill; a nanny starts them again."""
-    with (
-        LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            local_directory=str(tmp_path / "workers"),
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
 
 
 def start(job: Path, address: str, log: Path) -> subprocess.Popen[bytes]:

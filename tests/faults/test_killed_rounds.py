@@ -8,12 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client
 
 from ssl_dask.pipeline import run_job
 from ssl_dask.round_record import RoundRecord
@@ -35,23 +34,6 @@ METHOD = {
 @pytest.fixture
 def rows(tmp_path: Path) -> Path:
     return write_rows(tmp_path / "rows", made_rows())
-
-
-@pytest.fixture
-def losing_client(tmp_path: Path) -> Iterator[Client]:
-    """A cluster of two worker processes that a test may kill; a nanny starts them again."""
-    with (
-        LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            local_directory=str(tmp_path / "workers"),
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
 
 
 def rounds_job(rows: Path, out: Path, **method: Any) -> dict[str, Any]:
@@ -80,20 +62,34 @@ class KillsInARound(Heard):
         self.rounds.append(record)
 
 
-@pytest.mark.parametrize(("step", "round_number"), [("score", 2), ("assign", 3), ("fit", 4)])
+IN_PIECES = {"learner": {"name": "multinomial_nb", "partial_fit": True}, "max_fit_rows": 40}
+
+
+@pytest.mark.parametrize(
+    ("step", "round_number", "method"),
+    [
+        ("score", 2, {}),
+        ("assign", 3, {}),
+        ("fit", 4, {}),
+        ("fit", 1, IN_PIECES),
+        ("fit", 3, IN_PIECES),
+    ],
+)
 def test_a_worker_killed_in_a_round_changes_nothing(
     step: str,
     round_number: int,
+    method: dict[str, Any],
     rows: Path,
     tmp_path: Path,
     cluster_client: Client,
     losing_client: Client,
 ) -> None:
-    undisturbed = run_job(rounds_job(rows, tmp_path / "whole"), client=cluster_client)
+    undisturbed = run_job(rounds_job(rows, tmp_path / "whole", **method), client=cluster_client)
     assert_useful(undisturbed.path)
     assert len(undisturbed.report.method.rounds) > round_number + 1
     heard = KillsInARound(losing_client, step, round_number)
-    result = run_job(rounds_job(rows, tmp_path / "out"), client=losing_client, listener=heard)
+    job = rounds_job(rows, tmp_path / "out", **method)
+    result = run_job(job, client=losing_client, listener=heard)
     assert len(heard.killed) == 1
     assert answer(result.path) == answer(undisturbed.path)
     ours, theirs = (
