@@ -157,6 +157,8 @@ def test_the_command_labels_rows_as_the_run_did(
     assert set(ours["reason"].to_pylist()) >= {"below_threshold", None}
     assert _exit_code([*command, *place]) == 0
     assert "already done" in capsys.readouterr().out
+    assert _exit_code(["report", str(tmp_path / "new")]) == 6
+    assert "predictions has no report" in capsys.readouterr().err
 
     # Nothing of a run that was tampered with is used, and nothing is written.
     copied = tmp_path / "copy" / found.run_id

@@ -16,21 +16,6 @@ import numpy.typing as npt
 Votes = npt.NDArray[np.int32]
 
 
-def plurality(votes: Votes, n_classes: int) -> tuple[Votes, Votes]:
-    """Return the class with most votes and its number of votes, int32 (n,) each.
-
-    Parameters
-    ----------
-    votes
-        int32 (n, L): the class that each learner names.
-    n_classes
-        Number of classes C.
-    """
-    codes, counts = np.empty(len(votes), np.int32), np.empty(len(votes), np.int32)
-    _plurality(np.ascontiguousarray(votes), n_classes, codes, counts)
-    return codes, counts
-
-
 def vote_shares(votes: Votes, n_classes: int) -> npt.NDArray[np.float32]:
     """Return the share of the learners that name each class, float32 (n, C).
 
@@ -125,20 +110,6 @@ def group_confidences(
     shares = np.zeros((len(votes), n_classes))
     _groups(np.ascontiguousarray(votes), np.asarray(weights, dtype=np.float64), shares)
     return shares
-
-
-@numba.njit(nogil=True, cache=True)
-def _plurality(votes: Any, n_classes: int, codes: Any, counts: Any) -> None:
-    total = np.zeros(n_classes, np.int32)
-    for i in range(len(votes)):
-        total[:] = 0
-        for vote in votes[i]:
-            total[vote] += 1
-        best = 0
-        for c in range(1, n_classes):
-            if total[c] > total[best]:
-                best = c
-        codes[i], counts[i] = best, total[best]
 
 
 @numba.njit(nogil=True, cache=True)

@@ -8,6 +8,7 @@ import ssl_dask
 from ssl_dask.errors import StorageError
 from ssl_dask.report.pages import read_report, render_report
 from ssl_dask.storage.durable_files import replace_file, storage_errors
+from ssl_dask.storage.manifest import MANIFEST_NAME
 
 REPORT_JSON, REPORT_HTML = "report.json", "report.html"
 
@@ -37,6 +38,12 @@ def rebuild_report(run: Path, output: Path | None = None) -> Path:
     try:
         report = read_report(source.read_text(encoding="utf-8"))
     except OSError as error:
+        if (folder / MANIFEST_NAME).exists():
+            raise StorageError(
+                "a folder of predictions has no report",
+                file=str(folder),
+                hint="name the run whose models made them",
+            ) from None
         raise StorageError(
             f"no finished run: {error.strerror}",
             file=str(source),
