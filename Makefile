@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Each has clusters of its own: three worker processes.
+TEST_PROCESSES ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 .PHONY: demo test check faults benchmarks lock clean
 
@@ -10,11 +13,11 @@ demo: $(STAMP)
 	$(BIN)/ssl-dask demo --force
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 # Slow suites: kills at random moments, real browser over whole jobs.
 faults: $(STAMP)
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 check: $(STAMP)
 	$(BIN)/ruff check .

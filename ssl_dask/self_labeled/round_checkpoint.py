@@ -43,6 +43,11 @@ class Run:
         Of the rounds that are done.
     kept_assigned, kept_models
         Of the first track in the round that answers so far.
+    kept_fit
+        Number of the round in which these models were fitted.
+    kept_elsewhere
+        The labels of that round were stored again since its models were fitted: what these were
+        fitted on may be gone.
     notes
         What a person should know.
     """
@@ -55,23 +60,25 @@ class Run:
     records: list[RoundRecord] = field(default_factory=list)
     kept_assigned: list[Delayed] = field(default_factory=list)
     kept_models: list[Delayed] = field(default_factory=list)
+    kept_fit: int = 0
+    kept_elsewhere: bool = False
     notes: tuple[str, ...] = ()
 
 
 def state_of(
-    run: Run, method: RoundMethod, tracks: Sequence[Track], loss: HiddenLoss, kept_round: int
+    run: Run, method: RoundMethod, tracks: Sequence[Track], loss: HiddenLoss
 ) -> tuple[State, dict[str, Any]]:
     """Return what is stored in the middle of a round: arrays as lists of tasks, and JSON types.
 
-    `kept_round` is that of `run.kept_assigned`; before the first it needs no storing.
+    The kept labels are of a round before; those before the first need no storing.
     """
     assert run.selection is not None
     parts = [part for assigned in run.assigned for part in stored_fields(assigned)]
-    if kept_round:
+    if run.kept_fit:
         parts += stored_fields(run.kept_assigned)
     meta = {
         **_identity(method, tracks),
-        "kept_round": kept_round,
+        "kept_round": run.kept_fit,
         "records": [record.as_dict() for record in run.records],
         "selection": {
             "thresholds": list(run.selection.thresholds),
@@ -111,6 +118,7 @@ def run_of(resume: Resume, method: RoundMethod, tracks: Sequence[Track], loss: H
     run = Run([], [], round=iteration, began=time.perf_counter())
     run.records = [RoundRecord.from_dict(one) for one in meta["records"]]
     run.notes = tuple(meta["notes"])
+    run.kept_fit = meta["kept_round"]
     chosen = meta["selection"]
     run.selection = Selection(iteration, tuple(chosen["thresholds"]), chosen["notes"])
     loss.restore(meta["loss"])

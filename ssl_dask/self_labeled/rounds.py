@@ -270,6 +270,7 @@ class _Rounds:
             self._fit(run)
             if self.patience is None or self.loss.kept_round == run.round:
                 run.kept_assigned, run.kept_models = run.assigned[0], run.models[0]
+                run.kept_fit, run.kept_elsewhere = run.round, False
         else:
             # The same labels are learned from already, and the rounds end here: what is kept stays,
             # also after a resume, where there are no other models.
@@ -366,6 +367,9 @@ class _Rounds:
     ) -> SelfLabeled:
         """Return what was found, by the models of the kept round."""
         kept = run.round if self.patience is None else self.loss.kept_round
+        if run.kept_elsewhere:
+            # If workers are lost the models are made again, from labels that must still be there.
+            self._fit_kept(run)
         track = self.tracks[0]
         blocks = track.distributions(self._sent, run.kept_models)
         parts = [
@@ -389,9 +393,7 @@ class _Rounds:
 
     def _keep(self, run: Run, checkpoint: Checkpoint) -> None:
         """Store the labels; they are then read from there, and have no past to compute again."""
-        # The models of this round are not judged yet.
-        kept = run.round - 1 if self.patience is None else self.loss.kept_round
-        parts, meta = state_of(run, self.method, self.tracks, self.loss, kept)
+        parts, meta = state_of(run, self.method, self.tracks, self.loss)
         self._restore(run, checkpoint(run.round, parts, meta))
 
     def _restore(self, run: Run, stored: Resume) -> None:
@@ -399,18 +401,20 @@ class _Rounds:
         held = self._persist(restored_labels(stored, self.tracks), ASSIGN)
         run.assigned = held[: len(self.tracks)]
         if len(held) > len(self.tracks):
-            run.kept_assigned = held[-1]
+            run.kept_assigned, run.kept_elsewhere = held[-1], True
 
     def resumed(self, resume: Resume) -> Run:
         """Return the state in the middle of a round that `checkpoint` stored."""
         run = run_of(resume, self.method, self.tracks, self.loss)
         self._restore(run, resume)
-        kept = resume[2]["kept_round"]
-        first = self.tracks[:1]
-        if not kept:
-            (run.kept_assigned,) = self._persist([first[0].begin(self._sent)], ASSIGN)
-        # The models are not stored: the same labels give the same again.
-        counts = self.execution.compute([counted(run.kept_assigned)], ASSIGN)
-        models = self._fits.models(first, [run.kept_assigned], counts, kept)
-        (run.kept_models,) = self._persist(models, FIT)
+        if not run.kept_fit:
+            (run.kept_assigned,) = self._persist([self.tracks[0].begin(self._sent)], ASSIGN)
+        self._fit_kept(run)
         return run
+
+    def _fit_kept(self, run: Run) -> None:
+        """Fit the models of the kept round; they are not stored: the same labels give the same."""
+        counts = self.execution.compute([counted(run.kept_assigned)], ASSIGN)
+        models = self._fits.models(self.tracks[:1], [run.kept_assigned], counts, run.kept_fit)
+        (run.kept_models,) = self._persist(models, FIT)
+        run.kept_elsewhere = False

@@ -8,14 +8,23 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
+import numpy as np
 import pytest
 from distributed import Client
 
+from ssl_dask.execution import Execution
+from ssl_dask.labels import Labels
 from ssl_dask.pipeline import run_job
+from ssl_dask.pipeline.saved_state import save_state
 from ssl_dask.round_record import RoundRecord
+from ssl_dask.self_labeled import self_training
+from ssl_dask.storage.checkpoint import Checkpoints
+from ssl_dask.storage.manifest import fingerprint
 from tests.made_job import Heard, answer, assert_useful, made_job, made_rows, write_job, write_rows
 from tests.processes import end_group, environment, ssl_dask
 
@@ -97,6 +106,34 @@ def test_a_worker_killed_in_a_round_changes_nothing(
         for one in (result, undisturbed)
     )
     assert ours == theirs
+
+
+def test_models_of_an_early_round_outlive_all_workers_and_its_checkpoint(
+    tmp_path: Path, losing_client: Client
+) -> None:
+    rng = np.random.default_rng(4)
+    y = rng.integers(0, 3, 400)
+    X = np.array([[0, 0], [2.2, 0], [0, 2.2]])[y] + rng.normal(size=(400, 2)) * 0.9
+    rows = np.sort(rng.choice(400, 24, replace=False))
+    view = da.from_array(X, chunks=(100, 2))
+    labels = Labels(400, rows, y[rows].astype(np.int32), np.arange(3))
+    settings = {**METHOD, "k_best": 30, "max_iter": 10, "patience": 5}
+    del settings["name"]
+    hidden = [np.arange(24) % 4 == fold for fold in range(4)]
+    undisturbed = self_training({"X": view}, labels, hidden=hidden, **settings)
+    execution = Execution(losing_client)
+    stored = Checkpoints(tmp_path / "state", fingerprint({"test": "kept"}), report=print)
+    keep = partial(save_state, "rounds", stored, execution, Heard())
+    found = self_training(
+        {"X": view}, labels, hidden=hidden, checkpoint=keep, execution=execution, **settings
+    )
+    # The files of the kept round are not there any more.
+    assert 0 < found.kept_round < len(found.records) - 2
+    for pid in losing_client.run(os.getpid).values():
+        os.kill(pid, signal.SIGKILL)
+    blocks = list(found.F.to_delayed(optimize_graph=False).ravel())
+    F = np.concatenate(execution.compute(blocks, "write"))
+    np.testing.assert_array_equal(F, undisturbed.F.compute())
 
 
 @pytest.mark.parametrize("rescore", [False, True])
