@@ -20,8 +20,9 @@ from ssl_dask.kernels.fit_pieces import PIECES_MIXED, piece_count, piece_numbers
 from ssl_dask.labels import Labels
 from ssl_dask.self_labeled import CoTrainingSpec, TriTrainingSpec, self_training, tri_training
 from ssl_dask.self_labeled.co_training import co_training
-from ssl_dask.self_labeled.learners import Learner, LearnerSpec, check_learners, learner_of
+from ssl_dask.self_labeled.learners import Learner, LearnerSpec, learner_of
 from ssl_dask.self_labeled.round_answer import SelfLabeled
+from ssl_dask.self_labeled.round_spec import check_learners
 from ssl_dask.self_labeled.self_training_rounds import SelfTraining
 from ssl_dask.self_labeled.tracks import make_tracks
 
@@ -256,9 +257,9 @@ def test_how_often_pieces_are_learned_from() -> None:
 
 def test_methods_that_look_at_all_rows_at_once_refuse_pieces(digits: Any) -> None:
     spec = LearnerSpec(name="sgd", partial_fit=True)
-    check_learners(CoTrainingSpec(learner=spec), ())
+    check_learners(CoTrainingSpec(learner=spec), {}, ())
     with pytest.raises(JobSpecError, match="all rows of a fit at once"):
-        check_learners(TriTrainingSpec(learner=spec), ())
+        check_learners(TriTrainingSpec(learner=spec), {}, ())
     X, y = digits
     view = {"X": da.from_array(X, chunks=(500, -1))}
     with pytest.raises(JobSpecError, match="all rows of a fit at once"):

@@ -100,6 +100,35 @@ def test_what_suits_no_job_of_the_method_is_found_before_it_runs(
         resolve_job(rounds_job(rows, tmp_path / "out", learner=pieces | {"name": "knn"}))
 
 
+DENSE, ANY = {"name": "gaussian_nb"}, {"name": "multinomial_nb"}
+
+
+@pytest.mark.parametrize(
+    ("method", "sound"),
+    [
+        ({"name": "self_training", "learner": DENSE}, False),
+        ({"name": "self_training", "learner": ANY}, True),
+        ({"name": "multi_view", "learner": DENSE}, False),
+        ({"name": "multi_view", "learner": DENSE, "learners": {"words": ANY}}, True),
+        ({"name": "co_training", "learner": DENSE, "second_learner": ANY}, True),
+        ({"name": "co_training", "learner": ANY, "second_learner": DENSE}, False),
+        ({"name": "democratic_co_learning", "learners": [ANY, {"name": "knn"}, DENSE]}, False),
+    ],
+)
+def test_learners_of_dense_rows_are_not_given_texts(
+    method: dict[str, Any], sound: bool, rows: Path, tmp_path: Path
+) -> None:
+    numbers, words = {"numeric": ["a", "b", "c"]}, {"text": "text", "n_features": 1024}
+    job = made_job(rows, tmp_path / "out", graph=None, method=method)
+    spec = resolve_job(job | {"features": {"numbers": numbers, "words": words}})
+    if sound:
+        assert validate_job(spec, schema_only=True)
+        return
+    for use in (validate_job, plan_job, run_job):
+        with pytest.raises(JobSpecError, match=r"gaussian_nb takes dense rows .* features\.words"):
+            use(spec)
+
+
 def test_classes_of_other_modules_must_be_trusted(
     rows: Path, tmp_path: Path, cluster_client: Client
 ) -> None:

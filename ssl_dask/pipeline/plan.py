@@ -20,7 +20,7 @@ from ssl_dask.pipeline.method_estimate import (
 )
 from ssl_dask.pipeline.stored_graph import StoredGraph
 from ssl_dask.propagation.worker_parts import HALO_SHARE, USABLE_MEMORY
-from ssl_dask.self_labeled.learners import check_learners
+from ssl_dask.self_labeled.round_spec import check_learners
 from ssl_dask.storage.dataset import Dataset
 from ssl_dask.storage.edge_file import EdgeFile
 from ssl_dask.storage.output_path import check_output_path
@@ -88,7 +88,7 @@ def plan_job(spec: JobSpec, *, trust_modules: Sequence[str] = ()) -> Rows:
         The input cannot be used, or the workers' memory is too small; the message says what is
         needed.
     """
-    check_learners(spec.method, trust_modules)
+    check_learners(spec.method, spec.features, trust_modules)
     inputs = Inputs.open(spec)
     check_output_path(spec.output.path, inputs.local_paths)
     dataset = inputs.dataset

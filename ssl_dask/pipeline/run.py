@@ -22,7 +22,7 @@ from ssl_dask.pipeline.run_clock import RunClock
 from ssl_dask.pipeline.run_context import RunContext
 from ssl_dask.pipeline.target import target_of
 from ssl_dask.report.pages import AnyReport, read_report, render_report
-from ssl_dask.self_labeled.learners import check_learners
+from ssl_dask.self_labeled.round_spec import check_learners
 from ssl_dask.storage.checkpoint import Checkpoints
 from ssl_dask.storage.manifest import Fingerprint, fingerprint
 from ssl_dask.storage.run_folder import OutputFolder
@@ -105,7 +105,7 @@ def run_job(
     clock = RunClock(listener or Silent())
     try:
         spec = _as_spec(job, overrides)
-        check_learners(spec.method, trust_modules)
+        check_learners(spec.method, spec.features, trust_modules)
         check_models(spec, trust_modules)
         return _run(
             spec,

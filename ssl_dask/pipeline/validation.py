@@ -11,7 +11,7 @@ from ssl_dask.job_spec import JobSpec
 from ssl_dask.pipeline.inputs import Inputs, read_inputs, scan_rows
 from ssl_dask.pipeline.model_output import check_models
 from ssl_dask.pipeline.target import target_of
-from ssl_dask.self_labeled.learners import check_learners
+from ssl_dask.self_labeled.round_spec import check_learners
 from ssl_dask.storage.output_path import check_output_path
 
 Rows = list[tuple[str, str]]
@@ -53,7 +53,7 @@ def validate_job(
     summary: Rows = []
     if spec is not None:
         with kept(errors):
-            check_learners(spec.method, trust_modules)
+            check_learners(spec.method, spec.features, trust_modules)
             check_models(spec, trust_modules)
         sound = len(errors)
         inputs = Inputs.look(spec, errors)

@@ -76,6 +76,14 @@ class CoTrainingSpec(CommitteeSpec):
         """Raise ValueError unless these groups of features are the views that the method needs."""
         chosen_views(groups, self.view_names)
 
+    def learners_of_group(self, group: str, groups: Sequence[str]) -> list[LearnerSpec]:
+        """Return the learner of a view, or both where the group is split."""
+        names = chosen_views(groups, self.view_names)
+        both = [self.learner, self.second_learner or self.learner]
+        if len(names) == 1:
+            return both
+        return [one for name, one in zip(names, both, strict=True) if name == group]
+
 
 @dataclass(frozen=True)
 class CoScores:

@@ -165,6 +165,17 @@ def learner_of(
     )
 
 
+def learner_specs(method: SpecModel) -> list[LearnerSpec]:
+    """Return the specs of all learners that a method names, in the order of its keys."""
+    found = []
+    for name in type(method).model_fields:
+        value = getattr(method, name)
+        inner = list(value.values()) if isinstance(value, Mapping) else value
+        every = inner if isinstance(inner, list | tuple) else [inner]
+        found += [one for one in every if isinstance(one, LearnerSpec)]
+    return found
+
+
 def learners_of(method: SpecModel, trusted: Collection[str]) -> list[Learner]:
     """Return the learners that a method names.
 
@@ -173,22 +184,8 @@ def learners_of(method: SpecModel, trusted: Collection[str]) -> list[Learner]:
     JobSpecError
         One may not be used; see `learner_of`.
     """
-    found = []
-    for name in type(method).model_fields:
-        value = getattr(method, name)
-        inner = list(value.values()) if isinstance(value, Mapping) else value
-        every = inner if isinstance(inner, list | tuple) else [inner]
-        found += [
-            learner_of(one, trusted, in_pieces=getattr(method, "fits_in_pieces", False))
-            for one in every
-            if isinstance(one, LearnerSpec)
-        ]
-    return found
-
-
-def check_learners(method: SpecModel, trusted: Collection[str]) -> None:
-    """Raise JobSpecError for learners of a method that may not be used; see `learner_of`."""
-    learners_of(method, trusted)
+    in_pieces = getattr(method, "fits_in_pieces", False)
+    return [learner_of(one, trusted, in_pieces=in_pieces) for one in learner_specs(method)]
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,10 @@ class MultiViewSpec(RoundSpec):
     random_state: Annotated[int, Field(ge=0)] = 0
     """Of learners that are random."""
 
+    def learners_of_group(self, group: str, groups: Sequence[str]) -> list[LearnerSpec]:
+        """Return the learner of a view."""
+        return [self.learners.get(group, self.learner)]
+
 
 @dataclass(frozen=True)
 class ViewScores:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from ssl_dask.errors import JobSpecError
+from ssl_dask.features.feature_groups import TextGroup
+from ssl_dask.self_labeled.learners import LearnerSpec, learner_of, learner_specs, learners_of
 from ssl_dask.spec_model import SpecModel
 
 
@@ -19,3 +23,39 @@ class RoundSpec(SpecModel):
     """Most rows that one fit takes: with more labels the seeds, and a pseudo-random choice of the
     other rows; with `partial_fit` of the learner all rows, in pieces of so many. A worker holds
     them twice. null: as many as fill 256 MiB, at least 20,000."""
+
+    def learners_of_group(self, group: str, groups: Sequence[str]) -> list[LearnerSpec]:
+        """Return the learners that see a group of features, of all these groups."""
+        return learner_specs(self)
+
+
+def check_learners(
+    method: SpecModel, features: Mapping[str, Any], trusted: Collection[str]
+) -> None:
+    """Find out before the work whether a method's learners can be used on groups of features.
+
+    Parameters
+    ----------
+    features
+        Name -> group of features.
+    trusted
+        See `learner_of`.
+
+    Raises
+    ------
+    JobSpecError
+        A learner may not be used, see `learner_of`; or it takes dense rows only, and is to learn
+        from texts.
+    """
+    learners_of(method, trusted)
+    if not isinstance(method, RoundSpec):
+        return
+    in_pieces = method.fits_in_pieces
+    for name in [name for name, group in features.items() if isinstance(group, TextGroup)]:
+        for spec in method.learners_of_group(name, list(features)):
+            if not learner_of(spec, trusted, in_pieces=in_pieces).takes_sparse:
+                raise JobSpecError(
+                    f"method: {spec.name} takes dense rows only, and those of the texts in"
+                    f" features.{name} are sparse",
+                    hint="take another learner, such as logistic_regression or multinomial_nb",
+                )
