@@ -115,6 +115,20 @@ class Assignment:
         found.since[positions] = GIVEN
         return found
 
+    @classmethod
+    def of_records(cls, records: npt.NDArray[np.void]) -> Assignment:
+        """Return what `records` packed."""
+        return cls(*(np.ascontiguousarray(records[part.name]) for part in fields(cls)))
+
+    def records(self) -> npt.NDArray[np.void]:
+        """Return all fields as one array (n,), a record a row: one file where it is stored."""
+        parts = {part.name: getattr(self, part.name) for part in fields(self)}
+        kinds = [(name, array.dtype, array.shape[1:]) for name, array in parts.items()]
+        found = np.empty(len(self.codes), dtype=kinds)
+        for name, array in parts.items():
+            found[name] = array
+        return found
+
     @property
     def is_seed(self) -> npt.NDArray[np.bool_]:
         """Which rows were labelled from the start, bool (n,)."""

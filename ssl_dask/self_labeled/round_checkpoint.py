@@ -18,7 +18,7 @@ from ssl_dask.errors import ResumeMismatchError
 from ssl_dask.round_record import RoundRecord
 from ssl_dask.self_labeled.hidden_loss import HiddenLoss
 from ssl_dask.self_labeled.round_method import RoundMethod, Selection
-from ssl_dask.self_labeled.track import Track, stored_fields
+from ssl_dask.self_labeled.track import Track, stored_labels
 
 State = list[list[Delayed]]
 Resume = tuple[int, State, Mapping[str, Any]]
@@ -73,9 +73,9 @@ def state_of(
     The kept labels are of a round before; those before the first need no storing.
     """
     assert run.selection is not None
-    parts = [part for assigned in run.assigned for part in stored_fields(assigned)]
+    parts = [stored_labels(assigned) for assigned in run.assigned]
     if run.kept_fit:
-        parts += stored_fields(run.kept_assigned)
+        parts.append(stored_labels(run.kept_assigned))
     meta = {
         **_identity(method, tracks),
         "kept_round": run.kept_fit,
@@ -94,10 +94,8 @@ def state_of(
 def restored_labels(stored: Resume, tracks: Sequence[Track]) -> list[list[Delayed]]:
     """Return tasks of the stored labels of each track, and last those of the kept round, if any."""
     _, parts, meta = stored
-    n_fields = len(stored_fields([]))
-    groups = [parts[i : i + n_fields] for i in range(0, len(parts), n_fields)]
     owners = [*tracks, *([tracks[0]] if meta["kept_round"] else [])]
-    return [track.restored(group) for track, group in zip(owners, groups, strict=True)]
+    return [track.restored(group) for track, group in zip(owners, parts, strict=True)]
 
 
 def run_of(resume: Resume, method: RoundMethod, tracks: Sequence[Track], loss: HiddenLoss) -> Run:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from ssl_dask.features.block_reader import MERGE_WIDTH
 
-STORED_FIELDS = 4
-"""Arrays of an `Assignment`, each stored on its own."""
+PER_STORED_BLOCK = 4
+"""Its labels are packed, written, read and unpacked."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class RoundTasks:
         `kept` says whether those of an earlier round, whose models answer, are stored as well.
         """
         stored = self.n_blocks * (2 if kept else 1) + self.n_folds
-        return stored * (3 * STORED_FIELDS + 1)
+        return stored * PER_STORED_BLOCK
 
     @property
     def _gathered(self) -> int:

@@ -7,7 +7,7 @@ them. Nothing here waits: tasks are made, and the loop in `rounds` runs those of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import dask.array as da
@@ -68,10 +68,10 @@ class Track:
             for block, seeds in zip(self.blocks, self.seed_rows, strict=True)
         ]
 
-    def restored(self, parts: Sequence[Sequence[Delayed]]) -> list[Delayed]:
-        """Return tasks of `Assigned` from the stored arrays of an assignment, a list a field."""
+    def restored(self, stored: Sequence[Delayed]) -> list[Delayed]:
+        """Return tasks of `Assigned` from what `stored_labels` gave, block by block."""
         task = delayed(_restored, pure=False)
-        return [task(self.labels.n_classes, *arrays) for arrays in zip(*parts, strict=True)]
+        return [task(self.labels.n_classes, records) for records in stored]
 
     def score(
         self, method: Delayed, models: Sequence[Delayed], assigned: Sequence[Delayed]
@@ -172,10 +172,10 @@ def label_columns(assigned: Assigned, column: int) -> npt.NDArray[np.int32]:
     return np.column_stack([found.codes[:, column], found.since[:, column]])
 
 
-def stored_fields(assigned: Sequence[Delayed]) -> list[list[Delayed]]:
-    """Return the arrays of an assignment as lists of tasks, one list a field."""
-    task = delayed(_field, pure=False)
-    return [[task(one, part.name) for one in assigned] for part in fields(Assignment)]
+def stored_labels(assigned: Sequence[Delayed]) -> list[Delayed]:
+    """Return tasks of what is stored of each block, an array of records."""
+    task = delayed(_records, pure=False)
+    return [task(one) for one in assigned]
 
 
 # Tasks.
@@ -194,8 +194,8 @@ def _begin(
     return Assigned(found, RoundCounts.of(found, found, n_classes))
 
 
-def _restored(n_classes: int, *arrays: Any) -> Assigned:
-    found = Assignment(*arrays)
+def _restored(n_classes: int, records: npt.NDArray[np.void]) -> Assigned:
+    found = Assignment.of_records(records)
     return Assigned(found, RoundCounts.of(found, found, n_classes))
 
 
@@ -241,5 +241,5 @@ def _counts(assigned: Assigned) -> RoundCounts:
     return assigned.counts
 
 
-def _field(assigned: Assigned, name: str) -> npt.NDArray[Any]:
-    return getattr(assigned.assignment, name)
+def _records(assigned: Assigned) -> npt.NDArray[np.void]:
+    return assigned.assignment.records()
