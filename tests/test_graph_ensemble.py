@@ -30,6 +30,7 @@ from ssl_dask.propagation import (
 from ssl_dask.propagation.graph_ensemble import ENSEMBLE_WEIGHTS, logistic_regression
 from ssl_dask.propagation.mixing_weights import stacking_folds
 from ssl_dask.propagation.parts import WorkersChangedError
+from ssl_dask.round_record import RoundRecord
 from tests.oracles import ensemble as oracle
 
 N_CLASSES = 5
@@ -349,3 +350,26 @@ def test_steps_that_are_done_again_are_recorded_once(
     assert found == expected
     assert len(expected) > 4
     assert found == sorted(set(found))
+
+
+def test_a_round_that_is_done_again_begins_with_what_its_checkpoint_says(
+    digits: tuple[np.ndarray, np.ndarray], graph: BlockGraph
+) -> None:
+    """A round changes the offsets of the classes before a worker is lost in it."""
+    labels = labels_of(digits[1], (3, 1, 1, 1, 1))
+    told: list[RoundRecord] = []
+    whole = graph_ensemble(graph, labels, on_round=told.append)
+    lost: list[RoundRecord] = []
+
+    def lose(record: RoundRecord) -> None:
+        if record.iteration == told[-1].iteration and not lost:
+            lost.append(record)
+            raise WorkersChangedError("a worker was lost")
+
+    def keep(iteration: int, state: Any, meta: dict[str, Any]) -> Any:
+        return iteration, [list(vector) for vector in state], dict(meta)
+
+    again = graph_ensemble(graph, labels, on_round=lose, checkpoint=keep, checkpoint_seconds=0.0)
+    assert lost
+    assert again.F.compute().tobytes() == whole.F.compute().tobytes()
+    assert again.details == whole.details

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,12 +54,16 @@ class EnsembleState:
             self.widths.pop(name, None)
 
     def meta(self, identity: Mapping[str, Any], node_chunks: Sequence[int]) -> dict[str, Any]:
-        """Return what must stand beside the vectors in a checkpoint, in JSON types."""
+        """Return what must stand beside the vectors in a checkpoint, in JSON types.
+
+        It shares nothing with the state: the steps that follow change that, and when they are done
+        again after a loss, it must be what it was.
+        """
         return {
             **identity,
             "names": list(self.vectors),
             "widths": [self.widths[name] for name in self.vectors],
-            "numbers": self.numbers,
+            "numbers": copy.deepcopy(self.numbers),
             "step": self.step,
             "node_chunks": list(node_chunks),
         }
@@ -69,6 +74,8 @@ class EnsembleState:
     ) -> EnsembleState:
         """Return the state of a checkpoint; its blocks may be cut in another way.
 
+        The checkpoint may be taken up again: it shares nothing with the state.
+
         Raises
         ------
         ResumeMismatchError
@@ -76,7 +83,8 @@ class EnsembleState:
         """
         n_iter, blocks, meta = resume
         check_identity(meta, identity)
-        state = cls(numbers=dict(meta["numbers"]), n_iter=n_iter, step=int(meta["step"]))
+        numbers = copy.deepcopy(dict(meta["numbers"]))
+        state = cls(numbers=numbers, n_iter=n_iter, step=int(meta["step"]))
         chunks = tuple(meta["node_chunks"])
         for name, width, vector in zip(meta["names"], meta["widths"], blocks, strict=True):
             state.put(name, _cut(list(vector), chunks, tuple(node_chunks), width), width)
