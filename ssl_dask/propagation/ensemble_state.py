@@ -11,6 +11,7 @@ from typing import Any
 import dask.array as da
 from dask.delayed import Delayed
 
+from ssl_dask.execution import Execution
 from ssl_dask.propagation.parts import WorkersChangedError
 from ssl_dask.propagation.solver import Checkpoint, Resume, check_identity
 
@@ -90,12 +91,23 @@ class EnsembleState:
             state.put(name, _cut(list(vector), chunks, tuple(node_chunks), width), width)
         return state
 
+    def hold(self, stored: EnsembleState, execution: Execution) -> None:
+        """Read the vectors from where they are stored, and hold them on the workers.
+
+        Those that are lost are then read again from there, not from what they were made of: scores
+        that have moved on, or a checkpoint before this one, which is removed in time.
+        """
+        # One by one: what is replaced goes before the next is read.
+        for name, blocks in stored.vectors.items():
+            self.vectors[name] = execution.persist(blocks, "checkpoint")
+
 
 def run_steps(
     steps: Sequence[Callable[[EnsembleState], None]],
     *,
     identity: Mapping[str, Any],
     node_chunks: Sequence[int],
+    execution: Execution,
     checkpoint: Checkpoint | None,
     checkpoint_seconds: float,
     resume: Resume | None,
@@ -118,14 +130,18 @@ def run_steps(
             state = EnsembleState.from_resume(saved, identity, node_chunks)
         saved_at = time.monotonic()
         try:
+            state.hold(state, execution)
             for step in steps[state.step :]:
                 step(state)
                 state.step += 1
                 due = time.monotonic() - saved_at >= checkpoint_seconds
                 if checkpoint is not None and due and state.step < len(steps):
-                    blocks = list(state.vectors.values())
-                    kept = checkpoint(state.n_iter, blocks, state.meta(identity, node_chunks))
-                    saved = kept if kept is not None else saved
+                    meta = state.meta(identity, node_chunks)
+                    kept = checkpoint(state.n_iter, list(state.vectors.values()), meta)
+                    if kept is not None:
+                        saved = kept
+                        stored = EnsembleState.from_resume(kept, identity, node_chunks)
+                        state.hold(stored, execution)
                     saved_at = time.monotonic()
             return state
         except WorkersChangedError:

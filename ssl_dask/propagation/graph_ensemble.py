@@ -157,6 +157,7 @@ def graph_ensemble(
             run.steps(),
             identity=identity,
             node_chunks=graph.node_chunks,
+            execution=execution,
             checkpoint=checkpoint,
             checkpoint_seconds=checkpoint_seconds,
             resume=resume,
