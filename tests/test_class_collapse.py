@@ -105,8 +105,9 @@ def test_estimators_warn_switch_or_fail() -> None:
     found = label_propagation(graph, Labels.from_codes(codes, np.arange(2)))
     assert found.class_rows.sum() == len(codes)
     assert found.class_rows[1] <= 0.05 * len(codes)
-    with pytest.warns(CollapseWarning, match="1 of 2 classes.* collapsed into the others"):
+    with pytest.warns(CollapseWarning, match="1 of 2 classes.* collapsed into the others") as told:
         plain = LabelPropagation().fit(graph, codes)
+    assert [warning.filename for warning in told] == [__file__]
     assert plain.method_["class_mass"] == "none"
     assert right(plain.transduction_, truth, codes) < 0.55
     with pytest.warns(CollapseWarning, match="the labels are those of"):

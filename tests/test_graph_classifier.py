@@ -19,9 +19,13 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ssl_dask import LabelPropagationRegressor
 from ssl_dask.errors import GraphError
+from ssl_dask.execution import Execution
 from ssl_dask.graph import BlockGraph, knn_graph
 from ssl_dask.propagation import LabelPropagation, LabelSpreading, PoissonLearning
+from ssl_dask.propagation.engine import PropagationSession
+from ssl_dask.propagation.parts import WorkersChangedError
 from tests.estimator_checks import parametrize_checks
 
 # Checks of scikit-learn that are known to fail, each with its reason.
@@ -82,6 +86,41 @@ def test_clouds_are_labelled(
     assert Classifier().fit(X, y).label_distributions_.tobytes() == (
         model.label_distributions_.tobytes()
     )
+
+
+@pytest.mark.parametrize("Estimator", [LabelSpreading, LabelPropagationRegressor])
+def test_a_fit_begins_anew_when_scores_go_with_a_worker(
+    Estimator: Any,
+    blobs: tuple[np.ndarray, np.ndarray, np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    X, _, y = blobs
+    graph = knn_graph(X, 7)
+    if Estimator is LabelPropagationRegressor:
+        y = np.where(y < 0, np.nan, y)
+    compute, solve = Execution.compute, PropagationSession.solve
+    log: list[str] = []
+    lost_at = 0
+
+    def counted_solve(*arguments: Any, **more: Any) -> Any:
+        log.append("solve")
+        return solve(*arguments, **more)
+
+    def losing_compute(self: Execution, tasks: Any, what: str = "") -> Any:
+        log.append(what)
+        if len(log) == lost_at:
+            raise WorkersChangedError("a worker was lost")
+        return compute(self, tasks, what)
+
+    monkeypatch.setattr(PropagationSession, "solve", counted_solve)
+    monkeypatch.setattr(Execution, "compute", losing_compute)
+    expected = Estimator().fit(graph, y).transduction_
+    # The answer is fetched last, outside of what the methods do again themselves.
+    lost_at = len(log)
+    log.clear()
+    again = Estimator().fit(graph, y)
+    assert log.count("solve") == 2
+    np.testing.assert_array_equal(again.transduction_, expected)
 
 
 @BOTH

@@ -13,11 +13,16 @@ import pyarrow.parquet as pq
 import pytest
 from distributed import Client
 
+from ssl_dask.console import Silent
 from ssl_dask.errors import QualityError, ResumeMismatchError
+from ssl_dask.execution import Execution
 from ssl_dask.job_spec import load_job
 from ssl_dask.pipeline import RunResult, propagation_run, rebuild_report, run_job
 from ssl_dask.propagation import METHODS
+from ssl_dask.propagation.parts import WorkersChangedError
 from ssl_dask.report.run_report import RunReport
+from ssl_dask.storage.checkpoint import Checkpoints
+from ssl_dask.storage.manifest import fingerprint
 from tests.made_job import (
     N_ISLAND,
     N_ROWS,
@@ -475,3 +480,21 @@ def test_a_run_goes_on_from_its_checkpoints(
     nothing = Heard()
     assert run_job(job, client=cluster_client, resume=True, force=True, listener=nothing)
     assert nothing.named("nothing_to_resume")
+
+
+def test_a_propagation_that_loses_workers_is_done_again(tmp_path: Path) -> None:
+    stored = Checkpoints(tmp_path / "stored", fingerprint({"test": "again"}), report=print)
+    lost = [WorkersChangedError("a worker was lost") for _ in range(9)]
+
+    def find() -> str:
+        if lost:
+            raise lost.pop()
+        return "found"
+
+    def until_kept() -> str:
+        return propagation_run.until_kept(find, None, Execution(), stored, Silent())
+
+    with pytest.raises(WorkersChangedError):
+        until_kept()
+    assert len(lost) == 4
+    assert until_kept() == "found"

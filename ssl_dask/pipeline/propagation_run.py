@@ -244,7 +244,8 @@ def until_kept(
     Parameters
     ----------
     find
-        Called again where a worker was lost before all was written.
+        Called again where a worker was lost before all was written, also while it was at work: it
+        goes on from stored checkpoints, or begins anew.
     kept
         Called as `kept(found, keep)`; returns `found` with its rows as `keep` returns them.
 
@@ -254,10 +255,10 @@ def until_kept(
         Workers were lost again and again.
     """
     for attempt in itertools.count(1):
-        found = find()
-        if execution.client is None:
-            return found
         try:
+            found = find()
+            if execution.client is None:
+                return found
             return kept(found, lambda rows: _kept_rows(rows, execution, checkpoints, listener))
         except WorkersChangedError:
             listener.event("worker_lost", level="warning", name=RESULT_CHECKPOINT)

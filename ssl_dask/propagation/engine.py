@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import dask.array as da
 import numpy as np
@@ -31,6 +31,7 @@ from ssl_dask.propagation.solver import (
 from ssl_dask.round_record import RoundRecord
 
 MAX_ATTEMPTS = 5
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,23 @@ def propagate(
                 raise
             # The scores were lost with a worker before they were used.
             solved = session.again()
+    raise AssertionError("unreachable")
+
+
+def until_found(find: Callable[[], Found]) -> Found:
+    """Return what `find` returns, which begins anew where workers were lost with scores.
+
+    Raises
+    ------
+    WorkersChangedError
+        Workers were lost again and again.
+    """
+    for attempt in range(MAX_ATTEMPTS + 1):
+        try:
+            return find()
+        except WorkersChangedError:
+            if attempt == MAX_ATTEMPTS:
+                raise
     raise AssertionError("unreachable")
 
 
@@ -307,4 +325,5 @@ __all__ = [
     "identity_of",
     "propagate",
     "rows_of_blocks",
+    "until_found",
 ]

@@ -32,7 +32,7 @@ from ssl_dask.kernels.label_distributions import summarise_rows
 from ssl_dask.labels import OTHER_CLASS, UNLABELLED, Labels
 from ssl_dask.propagation.class_collapse import CollapseWarning, find_collapse
 from ssl_dask.propagation.class_shares import expected_rows
-from ssl_dask.propagation.engine import Propagated
+from ssl_dask.propagation.engine import Propagated, until_found
 from ssl_dask.propagation.out_of_sample import nearest_distributions, radial_distributions
 from ssl_dask.spec_model import SpecModel
 
@@ -41,6 +41,9 @@ GRAPH_PARAMETERS = {
     "knn": ("n_neighbors", "metric", "weights", "symmetrize"),
     "rbf": ("gamma",),
 }
+
+WARNS_CALLER = 5
+"""Frames from `_uncollapsed` to whoever called `fit`."""
 
 
 class GraphClassifier(ClassifierMixin, BaseEstimator):
@@ -133,13 +136,18 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):
         if rows is not None:
             graph = self._build_graph(rows, execution)
             self.X_ = rows
-        found = self._propagate(graph, labels, spec, execution, weights)
-        found = self._uncollapsed(found, graph, labels, spec, execution, weights)
-        self._warn_unless_converged(found)
         self.classes_ = labels.classes
+
+        def find() -> Propagated:
+            found = self._propagate(graph, labels, spec, execution, weights)
+            found = self._uncollapsed(found, graph, labels, spec, execution, weights)
+            self._keep_answers(found, X, execution)
+            return found
+
+        found = until_found(find)
+        self._warn_unless_converged(found)
         self.graph_ = graph
         self.n_iter_ = found.n_iter
-        self._keep_answers(found, X, execution)
         return self
 
     def predict_proba(self, X: Any) -> Any:
@@ -272,7 +280,7 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):
                 f"{name}: {collapse.sentence()}: they have collapsed into the others; {hint} keep"
                 " classes apart with few labels",
                 CollapseWarning,
-                stacklevel=3,
+                stacklevel=WARNS_CALLER,
             )
             return found
         # These methods have classes of their own, which are made of this one.
@@ -285,7 +293,7 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):
                 warnings.warn(
                     f"{name}: {collapse.sentence()}: the labels are those of {self.method_}",
                     CollapseWarning,
-                    stacklevel=3,
+                    stacklevel=WARNS_CALLER,
                 )
                 return other
         raise QualityError(

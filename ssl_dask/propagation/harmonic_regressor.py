@@ -19,7 +19,8 @@ from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.graph.knn_search import knn_search
 from ssl_dask.graph.neighbour_graph import knn_graph
 from ssl_dask.kernels.edge_weights import edge_weights
-from ssl_dask.propagation.harmonic_regression import harmonic_regression
+from ssl_dask.propagation.engine import until_found
+from ssl_dask.propagation.harmonic_regression import HarmonicValues, harmonic_regression
 from ssl_dask.propagation.parts import WHAT
 
 Values = npt.NDArray[np.float64]
@@ -125,15 +126,21 @@ class LabelPropagationRegressor(RegressorMixin, BaseEstimator):
                 execution=execution,
             )
         rows = np.flatnonzero(weights > 0.0)
-        found = harmonic_regression(
-            graph,
-            rows,
-            targets[rows],
-            max_iter=self.max_iter,
-            tol=self.tol,
-            sample_weight=weights[rows],
-            execution=execution,
-        )
+
+        def find() -> tuple[HarmonicValues, Values]:
+            found = harmonic_regression(
+                graph,
+                rows,
+                targets[rows],
+                max_iter=self.max_iter,
+                tol=self.tol,
+                sample_weight=weights[rows],
+                execution=execution,
+            )
+            blocks = list(found.values.to_delayed(optimize_graph=False).ravel())
+            return found, np.concatenate(execution.compute(blocks, WHAT))
+
+        found, self.transduction_ = until_found(find)
         if not found.converged:
             warnings.warn(
                 f"{type(self).__name__} did not converge: after {found.n_iter} iterations the error"
@@ -142,8 +149,6 @@ class LabelPropagationRegressor(RegressorMixin, BaseEstimator):
                 stacklevel=2,
             )
         self.graph_, self.n_iter_ = graph, found.n_iter
-        blocks = list(found.values.to_delayed(optimize_graph=False).ravel())
-        self.transduction_ = np.concatenate(execution.compute(blocks, WHAT))
         return self
 
     def predict(self, X: Any) -> Values:
