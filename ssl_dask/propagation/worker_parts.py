@@ -8,11 +8,13 @@ anew and goes on from its last checkpoint.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
+from concurrent.futures import wait as wait_for_threads
 from contextlib import suppress
 from typing import Any
 
@@ -311,10 +313,19 @@ class WorkerParts(Parts):
     def _numbers(self, futures: list[Future], superstep: str | None = None) -> list[Any]:
         """Return the results of pinned tasks, which are small."""
         self._wait(futures, superstep)
+        # Watched too: if a worker goes now, its task has nowhere to run again, and never ends.
+        coming = asyncio.run_coroutine_threadsafe(
+            self.client.gather(futures, asynchronous=True), self.client.loop.asyncio_loop
+        )
         try:
-            return list(self.client.gather(futures))
+            while not wait_for_threads([coming], timeout=WATCH_SECONDS).done:
+                if not set(self.addresses) <= set(self._workers()):
+                    self._give_up(futures, superstep, None)
+            return list(coming.result())
         except (CancelledError, KilledWorker, CommClosedError, OSError) as error:
             raise WorkersChangedError("a worker was lost during the propagation") from error
+        finally:
+            coming.cancel()
 
     def _wait(self, futures: list[Future], superstep: str | None = None) -> None:
         """Wait for pinned tasks, and watch the workers that they are pinned to.

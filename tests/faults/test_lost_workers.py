@@ -7,23 +7,30 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from distributed import Client, LocalCluster, Worker, get_worker
 
+from ssl_dask.console import Silent
 from ssl_dask.errors import ComputeError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.labels import Labels
-from ssl_dask.propagation import METHODS, Propagated, held_parts
+from ssl_dask.pipeline.propagation_run import run_until_kept, until_kept
+from ssl_dask.propagation import METHODS, Propagated, held_parts, propagated_features
 from ssl_dask.propagation.part_links import Aborted
+from ssl_dask.propagation.parts import WorkersChangedError
 from ssl_dask.propagation.solver import PropagationSession, Solved
 from ssl_dask.propagation.worker_parts import WorkerParts
 from ssl_dask.round_record import RoundRecord
+from ssl_dask.storage.checkpoint import Checkpoints
+from ssl_dask.storage.manifest import fingerprint
 
 pytestmark = pytest.mark.slow
 
@@ -161,6 +168,57 @@ def test_a_worker_is_killed_that_holds_what_a_solve_begins_with(
     assert F.tobytes() == here.tobytes()
 
 
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("method", "number"), [("features", 5), ("modified_adsorption", 2)])
+def test_what_earlier_solves_found_is_lost_in_a_later_one(
+    method: str,
+    number: int,
+    graph: BlockGraph,
+    labels: Labels,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Scores of those solves have moved on: the job does them again, and does not end."""
+    X = np.random.default_rng(3).normal(size=(N, 130)).astype(np.float32)
+    rows = da.from_array(X, chunks=(4000, -1))
+    folds = [np.arange(200) % 2 == 0]
+
+    def find(execution: Execution, **resume: Any) -> Any:
+        if method == "features":
+            return propagated_features(graph, rows, n_hops=2, execution=execution)
+        run = METHODS[method].run
+        return run(graph, labels, hidden=folds, execution=execution, **resume)
+
+    here = find(Execution())
+    solves, solve = [], PropagationSession.solve
+    with cluster(tmp_path, 2) as workers, Client(workers, set_as_default=False) as client:
+        (_, pid), *_ = sorted(client.run(os.getpid).items())
+
+        def solve_and_kill(session: PropagationSession, *args: Any, **arguments: Any) -> Solved:
+            solves.append(session)
+            if len(solves) == number:
+                os.kill(pid, signal.SIGKILL)
+            return solve(session, *args, **arguments)
+
+        monkeypatch.setattr(PropagationSession, "solve", solve_and_kill)
+        execution = Execution(client)
+        stored = Checkpoints(tmp_path / "stored", fingerprint({"test": "lost"}), report=print)
+        told = stored, Silent()
+        if method == "features":
+            there = until_kept(
+                lambda: find(execution), lambda found, keep: keep(found), execution, *told
+            )
+            found, expected = there.compute(), here.compute()
+        else:
+            run = partial(find, execution)
+            there = run_until_kept(run, "state", "F", execution, *told)
+            found, expected = there.F.compute(), here.F.compute()
+            assert there.fold_F[0].tobytes() == here.fold_F[0].tobytes()
+    # All was done once more.
+    assert len(solves) >= 2 * number
+    assert found.tobytes() == expected.tobytes()
+
+
 def test_it_goes_on_from_the_last_checkpoint(
     graph: BlockGraph, labels: Labels, tmp_path: Path
 ) -> None:
@@ -280,3 +338,22 @@ def test_a_worker_too_busy_to_be_stopped_is_stopped_later(
         assert parts._untold == [("lost", parts.addresses[0])]
         assert parts._numbers([future]) == ["stopped"]
         assert parts._untold == []
+
+
+@pytest.mark.timeout(150)
+def test_a_worker_that_goes_before_its_result_is_fetched_is_not_waited_for(
+    graph: BlockGraph, losing_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids = sorted(losing_client.run(os.getpid).items())
+    with PropagationSession(graph, Execution(losing_client), n_columns=4) as session:
+        parts = session.parts
+        assert isinstance(parts, WorkerParts)
+        wait = parts._wait
+
+        def wait_and_kill(futures: list[Any], superstep: str | None = None) -> None:
+            wait(futures, superstep)
+            os.kill(dict(pids)[parts.addresses[0]], signal.SIGKILL)
+
+        monkeypatch.setattr(parts, "_wait", wait_and_kill)
+        with pytest.raises(WorkersChangedError):
+            parts._numbers([parts._on(part, os.getpid) for part in range(2)])
