@@ -1,9 +1,10 @@
-"""Steps that are done again after a loss, from checkpoints of which only the last two are kept."""
+"""What is done again after a loss, from checkpoints of which only the last two are kept."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ from distributed import Client
 
 from ssl_dask.console import Silent
 from ssl_dask.execution import Execution
+from ssl_dask.graph.block_graph import BlockGraph
 from ssl_dask.pipeline.saved_state import load_state, save_state
+from ssl_dask.propagation import modified_adsorption, poisson_mbo
 from ssl_dask.propagation.ensemble_state import EnsembleState, run_steps
 from ssl_dask.propagation.parts import WorkersChangedError
 from ssl_dask.storage.checkpoint import Checkpoints
 from ssl_dask.storage.manifest import fingerprint
+from tests.test_propagation import labels_of, random_weights, some_codes
 
 CHUNKS = (3, 2)
 
@@ -88,3 +92,43 @@ def test_what_is_resumed_outlives_all_workers_and_its_checkpoint(
 
     steps.run(steps.idle, steps.idle, steps.idle, kill, steps.read, resume=resume)
     steps.check()
+
+
+@pytest.mark.parametrize(
+    ("run", "lost_in"),
+    [(poisson_mbo, "signed_to_distributions"), (modified_adsorption, "_finished")],
+)
+def test_a_resumed_solve_that_is_done_anew_goes_on_from_its_last_checkpoint(
+    run: Any, lost_in: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = BlockGraph.from_scipy(random_weights(300, 1, density=0.02), n_strips=3)
+    codes = some_codes(300, 2, n_seeds=10)
+    execution = Execution()
+    stored = Checkpoints(tmp_path, fingerprint({"test": "solve"}), report=print)
+    save = partial(save_state, "state", stored, execution, Silent())
+    kept: list[Any] = []
+
+    def keep(*state: Any) -> Any:
+        kept.append(save(*state))
+        if len(kept) == 1:
+            raise KeyboardInterrupt
+        return kept[-1]
+
+    more = {"tol": 0.0, "max_iter": 50, "checkpoint_seconds": 0.0}
+    whole = run(graph, labels_of(codes), **more)
+    with pytest.raises(KeyboardInterrupt):
+        run(graph, labels_of(codes), checkpoint=keep, **more)
+    module, lost = sys.modules[run.__module__], []
+    finish = getattr(module, lost_in)
+
+    def lose_once(*arguments: Any) -> Any:
+        if not lost:
+            lost.append(len(kept))
+            raise WorkersChangedError("a worker was lost")
+        return finish(*arguments)
+
+    monkeypatch.setattr(module, lost_in, lose_once)
+    resumed = run(graph, labels_of(codes), checkpoint=keep, resume=kept[0], **more)
+    # By then the file that the run began with was gone.
+    assert lost[0] > 3
+    assert resumed.F.compute().tobytes() == whole.F.compute().tobytes()

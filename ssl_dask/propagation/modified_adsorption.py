@@ -39,6 +39,7 @@ from ssl_dask.propagation.graph_classifier import GraphClassifier
 from ssl_dask.propagation.parts import WHAT, WorkersChangedError
 from ssl_dask.propagation.prior_projection import rows_at
 from ssl_dask.propagation.seed_sources import NodeSources, SeedSources
+from ssl_dask.propagation.solver import LastKept
 from ssl_dask.round_record import RoundRecord
 from ssl_dask.spec_model import SpecModel
 
@@ -273,12 +274,20 @@ def _solve(
     """Solve the system of one group; blocks are (F, mass) of the strips."""
     strips = tuple(execution.persist(walked.strips, WHAT))
     dense = execution.persist(arguments.pop("dense"), WHAT)
+    last = LastKept(arguments.pop("checkpoint", None), arguments.pop("resume", None))
     placed = walked.with_strips(strips, walked.order, {})
     n_columns = arguments["n_classes"]
     with PropagationSession(placed, execution, n_columns=n_columns, conjugate=True) as session:
         for attempt in range(MAX_ATTEMPTS + 1):
             try:
-                solved = session.solve(recurrence, dense=dense, scale=1.0, **arguments)
+                solved = session.solve(
+                    recurrence,
+                    dense=dense,
+                    scale=1.0,
+                    checkpoint=last.checkpoint,
+                    resume=last.resume,
+                    **arguments,
+                )
                 finish = delayed(_finished, pure=False)
                 return solved, execution.persist([finish(block) for block in solved.blocks], WHAT)
             except WorkersChangedError:

@@ -41,7 +41,7 @@ from ssl_dask.propagation.poisson import (
 from ssl_dask.propagation.prior_projection import project_blocks, rows_at, sampled_nodes
 from ssl_dask.propagation.seed_sources import NodeSources, SeedSources
 from ssl_dask.propagation.seeded_components import SeededComponents
-from ssl_dask.propagation.solver import Solved
+from ssl_dask.propagation.solver import LastKept, Solved
 from ssl_dask.spec_model import SpecModel
 
 FLOW_TIME = 10.0
@@ -138,6 +138,7 @@ def poisson_mbo(
     centred = centred_sources(at_nodes, components)
     first = poisson_recurrence("poisson_mbo", tol)
     n_columns = sources.n_columns
+    last = LastKept(checkpoint, resume)
     with PropagationSession(graph, execution, n_columns=n_columns, conjugate=True) as session:
         for attempt in range(MAX_ATTEMPTS + 1):
             try:
@@ -148,9 +149,9 @@ def poisson_mbo(
                     tol=tol,
                     identity=identity_of(graph, sources, first),
                     on_round=on_round,
-                    checkpoint=checkpoint,
+                    checkpoint=last.checkpoint,
                     checkpoint_seconds=checkpoint_seconds,
-                    resume=resume,
+                    resume=last.resume,
                 )
                 rounds = _Rounds(session, at_nodes, components, solved, shares)
                 scores = rounds.run(n_rounds)

@@ -50,6 +50,39 @@ class Checkpoint(Protocol):
         """
 
 
+class LastKept:
+    """Remembers the last checkpoint, for a solve that is done anew after a loss.
+
+    What the run began with may be gone by then: only the newest checkpoints stay on disk.
+
+    Parameters
+    ----------
+    checkpoint
+        Keeps them; None: nothing does.
+    resume
+        What the run began with.
+
+    Attributes
+    ----------
+    checkpoint, resume
+        What to give to `PropagationSession.solve`.
+    """
+
+    def __init__(self, checkpoint: Checkpoint | None, resume: Resume | None) -> None:
+        self.resume = resume
+        self.checkpoint: Checkpoint | None = None
+        if checkpoint is not None:
+            self._given = checkpoint
+            self.checkpoint = self._keep
+
+    def _keep(
+        self, iteration: int, state_blocks: list[list[Delayed]], meta: dict[str, Any], /
+    ) -> Resume | None:
+        kept = self._given(iteration, state_blocks, meta)
+        self.resume = kept if kept is not None else self.resume
+        return kept
+
+
 @dataclass(frozen=True)
 class Solved:
     """Scores of the nodes of a graph.
