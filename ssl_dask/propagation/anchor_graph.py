@@ -300,8 +300,9 @@ class AnchorGraph(ClassifierMixin, BaseEstimator):
 def _dense(X: Any) -> Rows:
     if sp.issparse(X):
         raise GraphError(
-            "the anchor graph takes dense features only",
-            hint="give a text group n_components, or take another method",
+            "the anchor graph takes dense features only; those of texts and of many categories are"
+            " sparse",
+            hint="give texts as a column of vectors, leave such groups out, or take another method",
         )
     return np.ascontiguousarray(X, dtype=np.float32)
 
