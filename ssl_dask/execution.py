@@ -120,25 +120,35 @@ class Execution:
         self._wait(futures, what)
         return self._gathered(futures, what)
 
-    def place(self, values: Sequence[Any], *, everywhere: bool = False) -> list[Delayed]:
+    def place(self, values: Sequence[Any], *, lasting: bool = False) -> list[Delayed]:
         """Return handles to values of this process, sent to the workers where there are any.
 
         Parameters
         ----------
         values
             One for each handle; split over the workers.
-        everywhere
-            Send each to every worker: for what all tasks need, and what must survive a worker.
+        lasting
+            The scheduler keeps each, and sends it again when its worker is lost: for what all
+            tasks need, and what fits the scheduler's memory.
+
+        Raises
+        ------
+        ComputeError
+            As `persist`, of lasting values.
 
         Notes
         -----
-        Values go straight to the workers; as a part of the tasks they would pass through the
-        scheduler, and stay there.
+        Others are gone with the worker that they were sent to. Sending them to all workers would
+        not help: Dask soon drops all copies but one.
         """
+        if self.client is not None and not lasting:
+            return [delayed(sent) for sent in self.client.scatter(list(values), hash=False)]
+        kept = [delayed(value, pure=False, traverse=False) for value in values]
         if self.client is None:
-            return [delayed(value, pure=False, traverse=False) for value in values]
-        sent = self.client.scatter(list(values), hash=False, broadcast=everywhere)
-        return [delayed(future) for future in sent]
+            return kept
+        # Dask warns of large values in tasks, since they are mostly there by mistake.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TiB"}):
+            return self.persist(kept, "sent values")
 
     def _gathered(self, futures: list[Future], what: str) -> list[Any]:
         """Bring finished results here; watched, since they are gone if their worker is."""

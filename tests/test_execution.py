@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from dask import delayed
-from distributed import Client, futures_of
+from distributed import Client
 
 from ssl_dask.cluster import ask_workers
 from ssl_dask.errors import ComputeError
@@ -64,6 +65,10 @@ def test_results_of_a_worker_that_stopped_are_not_waited_for_without_end(
 def _slow_square(number: int) -> int:
     time.sleep(1.2)
     return number * number
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 @pytest.mark.slow
@@ -121,11 +126,24 @@ def test_placed_values_are_on_the_workers(cluster_client: Client) -> None:
     for execution in (Execution(), Execution(cluster_client)):
         sums = [delayed(np.sum, pure=False)(one) for one in execution.place(values)]
         assert execution.compute(sums) == [10.0, 6.0]
-    (handle,) = Execution(cluster_client).place(values[:1], everywhere=True)
-    (future,) = futures_of(handle)
-    assert len(cluster_client.who_has(future)[future.key]) == 2
-    # The task itself is a name only.
+    large = np.ones(2**21)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (handle,) = Execution(cluster_client).place([large], lasting=True)
+    assert Execution(cluster_client).compute([delayed(np.sum)(handle)]) == [2**21]
+    # The task itself is a name only: the value is sent once, not with each task.
     assert all(len(str(task)) < 200 for task in dict(handle.dask).values())
+
+
+@pytest.mark.slow
+def test_lasting_values_outlive_all_workers(losing_client: Client) -> None:
+    execution = Execution(losing_client)
+    kept = execution.place([[np.arange(5)], {"name": (2, 3)}], lasting=True)
+    for pid in losing_client.run(os.getpid).values():
+        os.kill(pid, signal.SIGKILL)
+    first, second = execution.compute([delayed(_as_it_is, pure=False)(one) for one in kept])
+    assert first[0].tolist() == [0, 1, 2, 3, 4]
+    assert second == {"name": (2, 3)}
 
 
 def test_a_scheduler_with_other_code_is_told_with_its_cure() -> None:
