@@ -164,6 +164,8 @@ class Execution:
             coming.cancel()
         try:
             return list(coming.result())
+        except CancelledError as error:
+            raise _given_up(self.client, what) from error
         except BaseException as error:
             known = as_package_error(error, what)
             if known is error:

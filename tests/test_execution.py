@@ -67,6 +67,22 @@ def _slow_square(number: int) -> int:
     return number * number
 
 
+def test_results_that_are_given_up_before_they_are_fetched_are_told_as_such(
+    cluster_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution = Execution(cluster_client)
+    guarded = execution._wait
+
+    def then_give_up(futures: Any, what: str) -> None:
+        guarded(futures, what)
+        # As the scheduler does with what came from sent rows, if their only worker is lost.
+        cluster_client.cancel(futures)
+
+    monkeypatch.setattr(execution, "_wait", then_give_up)
+    with pytest.raises(ComputeError, match=r"during 'sums'.* had sent to it"):
+        execution.compute([delayed(np.arange, pure=False)(3)], "sums")
+
+
 def _as_it_is(value: Any) -> Any:
     return value
 
