@@ -8,12 +8,13 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from dask import delayed
-from distributed import Client
+from distributed import Client, futures_of
 
 from ssl_dask.cluster import ask_workers
 from ssl_dask.errors import ComputeError
@@ -81,6 +82,36 @@ def test_results_that_are_given_up_before_they_are_fetched_are_told_as_such(
     monkeypatch.setattr(execution, "_wait", then_give_up)
     with pytest.raises(ComputeError, match=r"during 'sums'.* had sent to it"):
         execution.compute([delayed(np.arange, pure=False)(3)], "sums")
+
+
+def test_a_lost_result_that_needs_what_has_failed_before_is_told(
+    cluster_client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The words of the failed task, not those of a stall some minutes later."""
+    monkeypatch.setattr("ssl_dask.execution.LOST_TICKS", 2)
+    file = tmp_path / "rows.txt"
+    file.write_text("rows")
+    execution = Execution(cluster_client, stall_seconds=20)
+    (read,) = execution.persist([delayed(_content, pure=False)(str(file))])
+    (between,) = execution.persist([delayed(_as_it_is, pure=False)(read)])
+    kept = execution.persist([delayed(_as_it_is, pure=False)(between)])
+    file.unlink()
+    needed, *lost = futures_of([read, between, *kept])
+    # As when the worker of one is lost, and then that of the others.
+    cluster_client.run_on_scheduler(_lose, [needed.key])
+    assert "rows.txt" in str(needed.exception(timeout=30))
+    assert [one.status for one in lost] == ["finished", "finished"]
+    cluster_client.run_on_scheduler(_lose, [one.key for one in reversed(lost)])
+    with pytest.raises(FileNotFoundError, match=r"rows\.txt"):
+        execution.persist(kept, "rows")
+
+
+def _lose(keys: list[Any], dask_scheduler: Any = None) -> None:
+    dask_scheduler.transitions(dict.fromkeys(keys, "released"), "test-lose")
+
+
+def _content(path: str) -> str:
+    return Path(path).read_text()
 
 
 def _as_it_is(value: Any) -> Any:
