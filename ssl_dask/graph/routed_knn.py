@@ -193,19 +193,26 @@ class _RoutedSearch:
         self.shard_of_cell = shard_of_cell
         self.n_shards = int(shard_of_cell[-1]) + 1
         self._n_routes = 0
+        self._drop_routed()
+        self.lists: list[Delayed] = []
 
     def run(self, attempt: Attempt, stages: _Stages) -> None:
         """Route, where that is new, and search all shards."""
         self.attempt = attempt
         # What is held is made again when its worker is lost, though nobody needs it any more.
-        self.lists: list[Delayed] = []
+        self.lists = []
         if attempt.n_routes != self._n_routes:
-            self._handles = self._places = self._nodes = []
+            self._drop_routed()
             self.exchange.close()
             self._route(attempt.n_routes)
             stages.done("route")
         self._search(attempt.effort)
         stages.done("search")
+
+    def _drop_routed(self) -> None:
+        self._handles: list[Delayed] = []
+        self._places: list[Delayed] = []
+        self._nodes: list[Delayed] = []
 
     def _route(self, n_routes: int) -> None:
         self._n_routes = n_routes
