@@ -390,7 +390,8 @@ def in_chunks(folder, X, n_chunks):
 
 
 @pytest.mark.slow
-def test_a_worker_killed_in_the_middle_changes_nothing(tmp_path, losing_client):
+@pytest.mark.parametrize("by_files", [False, True])
+def test_a_worker_killed_in_the_middle_changes_nothing(by_files, tmp_path, losing_client):
     X = sheets(120_000, 16)
     want = knn_graph(X, 10, search="routed", shard_memory=40_000_000)
     killed = []
@@ -404,7 +405,15 @@ def test_a_worker_killed_in_the_middle_changes_nothing(tmp_path, losing_client):
     thread = threading.Thread(target=kill)
     thread.start()
     rows = in_chunks(tmp_path, X, 8)
-    got = knn_graph(rows, 10, search="routed", shard_memory=40_000_000, client=losing_client)
+    (tmp_path / "routed").mkdir()
+    got = knn_graph(
+        rows,
+        10,
+        search="routed",
+        shard_memory=40_000_000,
+        client=losing_client,
+        scratch=str(tmp_path / "routed") if by_files else None,
+    )
     thread.join()
     assert killed
     a, b = got.to_scipy(Execution(losing_client)), want.to_scipy()
