@@ -15,6 +15,7 @@ def one_thread() -> AbstractContextManager[Any]:
 
     As `threadpool_limits(1)`, but libraries are looked for anew only if modules were imported since
     the last call: 20 microseconds in place of 3 milliseconds, which counts where a fit takes one.
+    A library that another thread is just importing is found at the next import after it.
     """
     return _found_with(len(sys.modules)).limit(limits=1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pytest
 from dask import delayed
@@ -13,6 +14,7 @@ from dask.callbacks import Callback
 from ssl_dask.execution import Execution
 from ssl_dask.features.block_reader import merge_on_workers
 from ssl_dask.job_spec import resolve_job
+from ssl_dask.labels import Labels
 from ssl_dask.pipeline.method_estimate import estimate_method
 from ssl_dask.pipeline.plan import plan_job
 from ssl_dask.pipeline.rounds_estimate import estimate_rounds
@@ -49,6 +51,28 @@ class Counted(Callback):
         self.tasks += 1
 
 
+def asked_of(rounds: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that the number of a track is added to whenever its method is to select."""
+    asked: list[int] = []
+    ask = rounds.select
+
+    def select(self: Any, survey: Any, state: Any) -> Any:
+        asked.append(state.track)
+        return ask(self, survey, state)
+
+    monkeypatch.setattr(rounds, "select", select)
+    return asked
+
+
+def further_surveys(asked: list[int], n_iter: int, n_blocks: int, n_folds: int) -> int:
+    """Return the tasks of surveys after the first of a round.
+
+    They are of one track each: of all blocks, or of a fold's single one.
+    """
+    whole = (asked.count(0) - n_iter) * (n_blocks + merges(n_blocks))
+    return whole + sum(asked.count(f + 1) - n_iter for f in range(n_folds))
+
+
 @pytest.mark.parametrize(
     ("name", "n_blocks", "n_folds"),
     [*((name, 7, 2) for name in CASES), ("self_training", 1, 2), ("co_forest", 7, 0)],
@@ -68,15 +92,8 @@ def test_tasks_are_those_of_a_real_run(
     method = METHODS[name]
     views = views_of(moved, n_blocks, HALVES if method.named_views else None)
     views = {one: X.persist(scheduler="sync") for one, X in views.items()}
-    asked: list[int] = []
     rounds = method.rounds
-    ask = rounds.select
-
-    def select(self: Any, survey: Any, state: Any) -> Any:
-        asked.append(state.track)
-        return ask(self, survey, state)
-
-    monkeypatch.setattr(rounds, "select", select)
+    asked = asked_of(rounds, monkeypatch)
     with Counted() as counted:
         found = method.run(
             views,
@@ -98,14 +115,49 @@ def test_tasks_are_those_of_a_real_run(
     )
     fits = [bool(record.labels_changed) or rounds.soft for record in found.records]
     tasks = expected.begin + sum(expected.of_round(fits=one) for one in fits)
-    # Further surveys are of one track each: of all blocks, or of a fold's single one.
-    whole = n_blocks + merges(n_blocks)
-    tasks += (asked.count(0) - found.n_iter) * whole
-    tasks += sum(asked.count(f + 1) - found.n_iter for f in range(n_folds))
+    tasks += further_surveys(asked, found.n_iter, n_blocks, n_folds)
     if name == "co_training":
         # It looks first whether its two views vary.
-        tasks += 2 * whole
+        tasks += 2 * (n_blocks + merges(n_blocks))
     assert counted.tasks == tasks
+
+
+def test_tasks_of_models_that_are_fitted_again_are_those_of_a_real_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(19)
+    y = rng.integers(0, 3, 400)
+    X = np.array([[0, 0], [2.2, 0], [0, 2.2]])[y] + rng.normal(size=(400, 2)) * 0.9
+    # Every block has seeds of every fold.
+    rows = np.arange(0, 400, 16)
+    labels = Labels(400, rows, y[rows].astype(np.int32), np.arange(3))
+    execution = Execution(threads=1)
+    asked = asked_of(METHODS["self_training"].rounds, monkeypatch)
+    stored: list[int] = []
+
+    def keep(number: int, parts: Any, meta: dict[str, Any]) -> tuple[int, Any, dict[str, Any]]:
+        stored.append(sum(len(part) for part in parts))
+        return number, [execution.persist(part) for part in parts], meta
+
+    with Counted() as counted:
+        found = METHODS["self_training"].run(
+            {"X": da.from_array(X, chunks=(100, 2)).persist(scheduler="sync")},
+            labels,
+            criterion="k_best",
+            k_best=30,
+            rescore=False,
+            patience=5,
+            hidden=[np.arange(25) % 4 == fold for fold in range(4)],
+            checkpoint=keep,
+            execution=execution,
+        )
+    assert 0 < found.kept_round < len(found.records)
+    expected = RoundTasks(4, 4, 1, pooled=True)
+    tasks = expected.begin + len(found.records) * expected.of_round() + expected.of_kept
+    tasks += further_surveys(asked, len(found.records), 4, 4)
+    assert expected.of_checkpoint(kept=True) == max(stored) * 4
+    # They are packed and unpacked; nothing is written here.
+    assert counted.tasks == tasks + 2 * sum(stored)
 
 
 def test_tasks_of_fits_in_pieces_are_those_of_a_real_run(tmp_path: Path) -> None:

@@ -65,6 +65,11 @@ class _Group(SpecModel, ABC):
     def needs(self) -> dict[str, ColumnNeed]:
         """Return how each column is read."""
 
+    @property
+    def surely_sparse(self) -> bool:
+        """Whether its features are sparse whatever the values."""
+        return False
+
     def _refuse_unused(self, names: tuple[str, ...], because: str) -> None:
         """Refuse fields that would be ignored; their defaults may stand, as in a resolved job."""
         fields = type(self).model_fields
@@ -136,6 +141,11 @@ class CategoricalGroup(_Group):
         allowed = self.optional or self.missing == "category"
         return dict.fromkeys(self.categorical, ColumnNeed("string", allowed))
 
+    @property
+    def surely_sparse(self) -> bool:
+        """Whether its features are sparse whatever the values."""
+        return self.encoding == "hash"
+
 
 class TextGroup(_Group):
     """Columns of text, as hashed words and runs of characters.
@@ -191,6 +201,11 @@ class TextGroup(_Group):
         """Return how each column is read."""
         allowed = self.optional or self.missing == "empty"
         return dict.fromkeys(self.text, ColumnNeed("string", allowed))
+
+    @property
+    def surely_sparse(self) -> bool:
+        """Whether its features are sparse whatever the values."""
+        return True
 
 
 class VectorGroup(_Group):

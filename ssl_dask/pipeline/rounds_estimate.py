@@ -148,4 +148,4 @@ def _tasks(spec: JobSpec, rounds: int, learners: int, n_blocks: int, n_rows: int
     )
     # The labels of the best round are stored beside those of the last.
     each = tasks.of_round(known.n_surveys) + tasks.of_checkpoint(kept=True)
-    return tasks.begin + rounds * each
+    return tasks.begin + rounds * each + tasks.of_kept

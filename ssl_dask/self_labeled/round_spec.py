@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from ssl_dask.errors import JobSpecError
-from ssl_dask.features.feature_groups import TextGroup
+from ssl_dask.features.feature_groups import FeatureGroup
 from ssl_dask.self_labeled.learners import LearnerSpec, learner_of, learner_specs, learners_of
 from ssl_dask.spec_model import SpecModel
 
@@ -30,7 +30,7 @@ class RoundSpec(SpecModel):
 
 
 def check_learners(
-    method: SpecModel, features: Mapping[str, Any], trusted: Collection[str]
+    method: SpecModel, features: Mapping[str, FeatureGroup], trusted: Collection[str]
 ) -> None:
     """Find out before the work whether a method's learners can be used on groups of features.
 
@@ -45,17 +45,17 @@ def check_learners(
     ------
     JobSpecError
         A learner may not be used, see `learner_of`; or it takes dense rows only, and is to learn
-        from texts.
+        from texts or hashed categories.
     """
     learners_of(method, trusted)
     if not isinstance(method, RoundSpec):
         return
     in_pieces = method.fits_in_pieces
-    for name in [name for name, group in features.items() if isinstance(group, TextGroup)]:
+    for name in [name for name, group in features.items() if group.surely_sparse]:
         for spec in method.learners_of_group(name, list(features)):
             if not learner_of(spec, trusted, in_pieces=in_pieces).takes_sparse:
                 raise JobSpecError(
-                    f"method: {spec.name} takes dense rows only, and those of the texts in"
-                    f" features.{name} are sparse",
+                    f"method: {spec.name} takes dense rows only, and those of features.{name} are"
+                    " sparse",
                     hint="take another learner, such as logistic_regression or multinomial_nb",
                 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ssl_dask.features.block_reader import MERGE_WIDTH
 
@@ -69,6 +69,12 @@ class RoundTasks:
         """
         stored = self.n_blocks * (2 if kept else 1) + self.n_folds
         return stored * PER_STORED_BLOCK
+
+    @property
+    def of_kept(self) -> int:
+        """The tasks that fit the models of the kept round again, if later rounds were stored."""
+        alone = replace(self, n_folds=0)
+        return alone._sums(1) + alone._fits(self.pieces)
 
     @property
     def _gathered(self) -> int:

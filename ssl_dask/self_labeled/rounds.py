@@ -402,6 +402,8 @@ class _Rounds:
         run.assigned = held[: len(self.tracks)]
         if len(held) > len(self.tracks):
             run.kept_assigned, run.kept_elsewhere = held[-1], True
+            # What they were fitted on may go, and they are never asked for again.
+            run.kept_models = []
 
     def resumed(self, resume: Resume) -> Run:
         """Return the state in the middle of a round that `checkpoint` stored."""

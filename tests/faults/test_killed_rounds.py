@@ -53,16 +53,25 @@ def rounds_job(rows: Path, out: Path, **method: Any) -> dict[str, Any]:
 
 
 class KillsInARound(Heard):
-    """Kills a worker while tasks of a step run in the round after `round_number`, once."""
+    """Kills a worker while tasks of a step run in the round after `round_number`, once.
 
-    def __init__(self, client: Client, step: str, round_number: int) -> None:
+    A step may wait for several lists of tasks: they are told apart by their lengths, and `wait` is
+    the number of the one that is disturbed.
+    """
+
+    def __init__(self, client: Client, step: str, round_number: int, *, wait: int = 1) -> None:
         super().__init__()
-        self.client, self.step, self.round_number = client, step, round_number
+        self.client, self.step, self.round_number, self.wait = client, step, round_number, wait
         self.killed: list[int] = []
+        self._lengths: list[int] = []
 
     def progress(self, what: str, done: int, total: int) -> None:
         super().progress(what, done, total)
-        if what == self.step and len(self.rounds) == self.round_number and not self.killed:
+        if what != self.step or len(self.rounds) != self.round_number or self.killed:
+            return
+        if self._lengths[-1:] != [total]:
+            self._lengths.append(total)
+        if len(self._lengths) == self.wait:
             pids = self.client.run(os.getpid)
             self.killed.append(pids[min(pids)])
             os.kill(self.killed[0], signal.SIGKILL)
@@ -75,18 +84,20 @@ IN_PIECES = {"learner": {"name": "multinomial_nb", "partial_fit": True}, "max_fi
 
 
 @pytest.mark.parametrize(
-    ("step", "round_number", "method"),
+    ("step", "round_number", "wait", "method"),
     [
-        ("score", 2, {}),
-        ("assign", 3, {}),
-        ("fit", 4, {}),
-        ("fit", 1, IN_PIECES),
-        ("fit", 3, IN_PIECES),
+        ("score", 2, 1, {}),
+        ("assign", 3, 1, {}),
+        ("fit", 4, 1, {}),
+        # First the rows of each block are counted, then the pieces are learned from.
+        ("fit", 3, 1, IN_PIECES),
+        ("fit", 3, 2, IN_PIECES),
     ],
 )
 def test_a_worker_killed_in_a_round_changes_nothing(
     step: str,
     round_number: int,
+    wait: int,
     method: dict[str, Any],
     rows: Path,
     tmp_path: Path,
@@ -96,7 +107,9 @@ def test_a_worker_killed_in_a_round_changes_nothing(
     undisturbed = run_job(rounds_job(rows, tmp_path / "whole", **method), client=cluster_client)
     assert_useful(undisturbed.path)
     assert len(undisturbed.report.method.rounds) > round_number + 1
-    heard = KillsInARound(losing_client, step, round_number)
+    if "max_fit_rows" in method:
+        assert all(r.notes["pieces_fitted"] > 1 for r in undisturbed.report.method.rounds)
+    heard = KillsInARound(losing_client, step, round_number, wait=wait)
     job = rounds_job(rows, tmp_path / "out", **method)
     result = run_job(job, client=losing_client, listener=heard)
     assert len(heard.killed) == 1
@@ -129,10 +142,12 @@ def test_models_of_an_early_round_outlive_all_workers_and_its_checkpoint(
     )
     # The files of the kept round are not there any more.
     assert 0 < found.kept_round < len(found.records) - 2
-    for pid in losing_client.run(os.getpid).values():
+    pids = losing_client.run(os.getpid).values()
+    for pid in pids:
         os.kill(pid, signal.SIGKILL)
     blocks = list(found.F.to_delayed(optimize_graph=False).ravel())
     F = np.concatenate(execution.compute(blocks, "write"))
+    assert set(pids).isdisjoint(losing_client.run(os.getpid).values())
     np.testing.assert_array_equal(F, undisturbed.F.compute())
 
 
