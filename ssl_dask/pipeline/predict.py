@@ -103,7 +103,7 @@ def predict_rows(
     Notes
     -----
     Rows are read twice, to be checked and to be labelled. A worker holds the models, and for a task
-    a block as in `run_job`.
+    a block as in `run_job`; the scheduler holds the models too, for workers that are lost.
     """
     clock = RunClock(listener or Silent())
     try:
