@@ -14,26 +14,25 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import wait as wait_for_threads
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dask
 from dask import delayed
 from dask.callbacks import Callback
 from dask.delayed import Delayed
-from distributed import Client, KilledWorker, futures_of
+from distributed import Client, Future, KilledWorker, futures_of
 from distributed import wait as wait_for_futures
 from distributed.comm import CommClosedError
 
 from ssl_dask.errors import ComputeError, SslDaskError, StorageError
 from ssl_dask.one_thread import one_thread
 
-if TYPE_CHECKING:
-    from distributed import Future
-
 Progress = Callable[[str, int, int], None]
 """Called as `progress(what, done, total)`, total in tasks; calls may come from another thread."""
 
 TICK_SECONDS = 0.5
+LOST_TICKS = 10
+"""After so many ticks with a lost result the scheduler is asked what keeps it from being made."""
 
 
 class Execution:
@@ -120,25 +119,35 @@ class Execution:
         self._wait(futures, what)
         return self._gathered(futures, what)
 
-    def place(self, values: Sequence[Any], *, everywhere: bool = False) -> list[Delayed]:
+    def place(self, values: Sequence[Any], *, lasting: bool = False) -> list[Delayed]:
         """Return handles to values of this process, sent to the workers where there are any.
 
         Parameters
         ----------
         values
             One for each handle; split over the workers.
-        everywhere
-            Send each to every worker: for what all tasks need, and what must survive a worker.
+        lasting
+            The scheduler keeps each, and sends it again when its worker is lost: for what all
+            tasks need, and what fits the scheduler's memory.
+
+        Raises
+        ------
+        ComputeError
+            As `persist`, of lasting values.
 
         Notes
         -----
-        Values go straight to the workers; as a part of the tasks they would pass through the
-        scheduler, and stay there.
+        Others are gone with the worker that they were sent to. Sending them to all workers would
+        not help: Dask soon drops all copies but one.
         """
+        if self.client is not None and not lasting:
+            return [delayed(sent) for sent in self.client.scatter(list(values), hash=False)]
+        kept = [delayed(value, pure=False, traverse=False) for value in values]
         if self.client is None:
-            return [delayed(value, pure=False, traverse=False) for value in values]
-        sent = self.client.scatter(list(values), hash=False, broadcast=everywhere)
-        return [delayed(future) for future in sent]
+            return kept
+        # Dask warns of large values in tasks, since they are mostly there by mistake.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TiB"}):
+            return self.persist(kept, "sent values")
 
     def _gathered(self, futures: list[Future], what: str) -> list[Any]:
         """Bring finished results here; watched, since they are gone if their worker is."""
@@ -149,11 +158,13 @@ class Execution:
         )
         try:
             while not wait_for_threads([coming], timeout=TICK_SECONDS).done:
-                watch.check(sum(future.status == "finished" for future in futures), what)
+                watch.check(futures, what)
         finally:
             coming.cancel()
         try:
             return list(coming.result())
+        except CancelledError as error:
+            raise _given_up(self.client, what) from error
         except BaseException as error:
             known = as_package_error(error, what)
             if known is error:
@@ -191,7 +202,7 @@ class Execution:
                 self._progress(what, done, len(futures))
             if finished:
                 return
-            watch.check(done, what)
+            watch.check(futures, what)
 
 
 class _LocalProgress(Callback):
@@ -221,12 +232,14 @@ class _StallWatch:
         self._stall_seconds = stall_seconds
         self._no_workers_seconds = no_workers_seconds
         self._moved_at = self._workers_at = time.monotonic()
-        self._done = -1
+        self._done, self._n_lost_seen = -1, 0
 
-    def check(self, done: int, what: str) -> None:
+    def check(self, futures: Sequence[Future], what: str) -> None:
         now = time.monotonic()
         if self._client.status not in ("running", "connecting"):
             raise _scheduler_lost(what)
+        self._check_lost([future.key for future in futures if future.status == "lost"], what)
+        done = sum(future.status == "finished" for future in futures)
         workers = self._client.scheduler_info(n_workers=-1)["workers"]
         if workers:
             self._workers_at = now
@@ -248,6 +261,34 @@ class _StallWatch:
                 f" {len(workers)} workers are paused for want of memory",
                 hint="give the workers more memory, or more disk to spill to",
             )
+
+    def _check_lost(self, keys: list[Any], what: str) -> None:
+        """Raise the error for which lost results are not made again.
+
+        Dask tells it if a task fails that they wait for. One that had failed before they were lost
+        is not told, and they are waited for without end.
+        """
+        self._n_lost_seen = self._n_lost_seen + 1 if keys else 0
+        if not keys or self._n_lost_seen % LOST_TICKS:
+            return
+        failed = self._client.run_on_scheduler(_failed_before, keys)
+        if failed is not None:
+            raise_task_error(Future(failed, self._client), what)
+
+
+def _failed_before(keys: list[Any], dask_scheduler: Any = None) -> Any:
+    """Return the key of a failed task that others need to be made again; runs on the scheduler."""
+    looked_at, left = set(keys), list(keys)
+    while left:
+        task = dask_scheduler.tasks.get(left.pop())
+        if task is None or task.who_has:
+            continue
+        if task.state == "erred":
+            return task.key
+        needed = {other.key for other in task.dependencies} - looked_at
+        looked_at |= needed
+        left += needed
+    return None
 
 
 def raise_task_error(future: Future, what: str) -> None:

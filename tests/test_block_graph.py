@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -204,3 +206,26 @@ def test_spec_refuses_what_its_kind_ignores_and_reads_back_what_it_writes():
     ]:
         with pytest.raises(ValidationError, match=message):
             GraphSpec(**given_keys)
+
+
+def test_a_strip_that_is_written_again_is_there_whole_at_any_time(tmp_path, monkeypatch):
+    """Dask runs a task again whose worker is gone, or seems to be, and either may be cut off."""
+    graph = BlockGraph.from_scipy(np.ones((6, 6)), n_strips=2)
+    graph.save(tmp_path)
+    want = sorted(path.name for path in tmp_path.iterdir())
+
+    def cut_off(file, **arrays):
+        file.write(b"PK")
+        assert BlockGraph.load(tmp_path).to_scipy().nnz == 30
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", cut_off)
+    with pytest.raises(OSError, match="No space left") as caught:
+        graph.save(tmp_path, Execution(threads=1))
+    assert Path(caught.value.filename).name in want
+    assert sorted(path.name for path in tmp_path.iterdir()) == want
+    assert BlockGraph.load(tmp_path).to_scipy().nnz == 30
+    monkeypatch.undo()
+    (tmp_path / "strip-00000.npz.0123.tmp").write_bytes(b"of a killed worker")
+    graph.save(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == want

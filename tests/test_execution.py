@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,6 +68,56 @@ def _slow_square(number: int) -> int:
     return number * number
 
 
+def test_results_that_are_given_up_before_they_are_fetched_are_told_as_such(
+    cluster_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution = Execution(cluster_client)
+    guarded = execution._wait
+
+    def then_give_up(futures: Any, what: str) -> None:
+        guarded(futures, what)
+        # As the scheduler does with what came from sent rows, if their only worker is lost.
+        cluster_client.cancel(futures)
+
+    monkeypatch.setattr(execution, "_wait", then_give_up)
+    with pytest.raises(ComputeError, match=r"during 'sums'.* had sent to it"):
+        execution.compute([delayed(np.arange, pure=False)(3)], "sums")
+
+
+def test_a_lost_result_that_needs_what_has_failed_before_is_told(
+    cluster_client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The words of the failed task, not those of a stall some minutes later."""
+    monkeypatch.setattr("ssl_dask.execution.LOST_TICKS", 2)
+    file = tmp_path / "rows.txt"
+    file.write_text("rows")
+    execution = Execution(cluster_client, stall_seconds=20)
+    (read,) = execution.persist([delayed(_content, pure=False)(str(file))])
+    (between,) = execution.persist([delayed(_as_it_is, pure=False)(read)])
+    kept = execution.persist([delayed(_as_it_is, pure=False)(between)])
+    file.unlink()
+    needed, *lost = futures_of([read, between, *kept])
+    # As when the worker of one is lost, and then that of the others.
+    cluster_client.run_on_scheduler(_lose, [needed.key])
+    assert "rows.txt" in str(needed.exception(timeout=30))
+    assert [one.status for one in lost] == ["finished", "finished"]
+    cluster_client.run_on_scheduler(_lose, [one.key for one in reversed(lost)])
+    with pytest.raises(FileNotFoundError, match=r"rows\.txt"):
+        execution.persist(kept, "rows")
+
+
+def _lose(keys: list[Any], dask_scheduler: Any = None) -> None:
+    dask_scheduler.transitions(dict.fromkeys(keys, "released"), "test-lose")
+
+
+def _content(path: str) -> str:
+    return Path(path).read_text()
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
 @pytest.mark.slow
 def test_results_that_go_with_their_worker_are_made_again(losing_client: Client) -> None:
     """Until they are made again their futures are "lost", which is not the end of the wait."""
@@ -121,11 +173,24 @@ def test_placed_values_are_on_the_workers(cluster_client: Client) -> None:
     for execution in (Execution(), Execution(cluster_client)):
         sums = [delayed(np.sum, pure=False)(one) for one in execution.place(values)]
         assert execution.compute(sums) == [10.0, 6.0]
-    (handle,) = Execution(cluster_client).place(values[:1], everywhere=True)
-    (future,) = futures_of(handle)
-    assert len(cluster_client.who_has(future)[future.key]) == 2
-    # The task itself is a name only.
+    large = np.ones(2**21)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (handle,) = Execution(cluster_client).place([large], lasting=True)
+    assert Execution(cluster_client).compute([delayed(np.sum)(handle)]) == [2**21]
+    # The task itself is a name only: the value is sent once, not with each task.
     assert all(len(str(task)) < 200 for task in dict(handle.dask).values())
+
+
+@pytest.mark.slow
+def test_lasting_values_outlive_all_workers(losing_client: Client) -> None:
+    execution = Execution(losing_client)
+    kept = execution.place([[np.arange(5)], {"name": (2, 3)}], lasting=True)
+    for pid in losing_client.run(os.getpid).values():
+        os.kill(pid, signal.SIGKILL)
+    first, second = execution.compute([delayed(_as_it_is, pure=False)(one) for one in kept])
+    assert first[0].tolist() == [0, 1, 2, 3, 4]
+    assert second == {"name": (2, 3)}
 
 
 def test_a_scheduler_with_other_code_is_told_with_its_cure() -> None:

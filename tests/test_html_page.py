@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 
 from ssl_dask.decision.calibration import not_calibrated
+from ssl_dask.errors import StorageError
 from ssl_dask.evaluation.metrics import compare_paired
+from ssl_dask.pipeline import rebuild_report
 from ssl_dask.pipeline.reporting import summary_rows
 from ssl_dask.report.html_page import (
     byte_size,
@@ -252,3 +254,22 @@ def test_a_real_browser_opens_it(tmp_path: Path) -> None:
     assert done.stdout.count("<svg") == 8
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     assert console == []
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "no finished run"),
+        (["manifest.json"], "report of a finished run was removed"),
+        (["manifest.json", "prediction.json"], "predictions has no report"),
+        (["manifest.json", "report.json/"], "could not read the report: Is a directory"),
+    ],
+)
+def test_a_report_that_cannot_be_read_is_told_by_its_cause(
+    names: list[str], message: str, tmp_path: Path
+) -> None:
+    for name in names:
+        path = tmp_path / name
+        path.mkdir() if name.endswith("/") else path.write_text("{}")
+    with pytest.raises(StorageError, match=message):
+        rebuild_report(tmp_path)

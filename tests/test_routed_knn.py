@@ -6,22 +6,25 @@ import os
 import signal
 import threading
 import time
+import weakref
 
 import dask
 import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from distributed import futures_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssl_dask.errors import GraphError, QualityError
 from ssl_dask.execution import Execution
 from ssl_dask.graph import RoutedIndex, knn_graph, routed_knn
-from ssl_dask.graph.distinct_rows import distinct_positions, distinct_rows
+from ssl_dask.graph.distinct_rows import DistinctRows, distinct_positions, distinct_rows
 from ssl_dask.graph.routed_plan import Attempt, aligned_chunks, attempts, plan_routed
+from ssl_dask.graph.row_exchange import FileExchange, FilePiece, open_piece
 from ssl_dask.graph.row_strips import checked_rows
-from ssl_dask.kernels.routing import CENTRE_SAMPLE
+from ssl_dask.kernels.routing import CENTRE_SAMPLE, train_routing
 from ssl_dask.kernels.shard_search import SearchEffort
 from tests.oracles.brute_force_graph import (
     cosine_distances,
@@ -119,6 +122,50 @@ def test_same_bits_for_chunks_workers_threads_and_files(cluster_client, tmp_path
         assert a.data.tobytes() == b.data.tobytes()
         assert a.indices.tolist() == b.indices.tolist()
     assert list(tmp_path.iterdir()) == [], "routed rows were left behind"
+
+
+def test_rows_that_are_routed_again_do_not_overwrite_those_of_another_attempt(tmp_path):
+    """A lost worker makes Dask run the tasks of the attempt before once more, at any time."""
+    X = sheets(700)
+    routing = train_routing(X, cosine=False, n_cells=24, n_shards=4, seed=0)
+    exchange = FileExchange(tmp_path)
+
+    def pieces(routed_file):
+        return [open_piece(FilePiece(routed_file, shard)) for shard in range(4)]
+
+    later, _ = routed_knn._routed(exchange, 0, X, None, routing, 6)
+    want = [part.tolist() for piece in pieces(later) for part in piece]
+    earlier, _ = routed_knn._routed(exchange, 0, X, None, routing, 2)
+    assert len(pieces(earlier)[0][0]) < len(want[0])
+    assert [part.tolist() for piece in pieces(later) for part in piece] == want
+
+
+def test_routed_rows_are_removed_after_their_handles(tmp_path, cluster_client, monkeypatch):
+    """A handle that outlives its files would keep Dask from writing them again."""
+    alive, closed = weakref.WeakSet(), []
+    kept, spread, close = FileExchange.pieces, DistinctRows.spread, FileExchange.close
+
+    def noting_pieces(exchange, handles, shard):
+        alive.update(futures_of(handles))
+        return kept(exchange, handles, shard)
+
+    def spread_with_files(*arguments):
+        assert list(tmp_path.glob("routed-*"))
+        return spread(*arguments)
+
+    def noting_close(exchange):
+        closed.append(len(alive))
+        close(exchange)
+
+    monkeypatch.setattr(FileExchange, "pieces", noting_pieces)
+    monkeypatch.setattr(DistinctRows, "spread", spread_with_files)
+    monkeypatch.setattr(FileExchange, "close", noting_close)
+    weak = Attempt(SearchEffort(cell_rows=60, n_probes=1, n_joined=0), 1)
+    monkeypatch.setattr(routed_knn, "attempts", lambda *_: (weak, attempts(8, 0.98, 2)[0]))
+    graph = routed(sheets(900), target_recall=0.97, client=cluster_client, scratch=str(tmp_path))
+    assert graph.settings["n_routes"] > 1, "there was no second attempt"
+    assert closed == [0, 0, 0]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_copies_are_one_node_and_change_nothing_for_the_others():
@@ -343,7 +390,8 @@ def in_chunks(folder, X, n_chunks):
 
 
 @pytest.mark.slow
-def test_a_worker_killed_in_the_middle_changes_nothing(tmp_path, losing_client):
+@pytest.mark.parametrize("by_files", [False, True])
+def test_a_worker_killed_in_the_middle_changes_nothing(by_files, tmp_path, losing_client):
     X = sheets(120_000, 16)
     want = knn_graph(X, 10, search="routed", shard_memory=40_000_000)
     killed = []
@@ -357,7 +405,15 @@ def test_a_worker_killed_in_the_middle_changes_nothing(tmp_path, losing_client):
     thread = threading.Thread(target=kill)
     thread.start()
     rows = in_chunks(tmp_path, X, 8)
-    got = knn_graph(rows, 10, search="routed", shard_memory=40_000_000, client=losing_client)
+    (tmp_path / "routed").mkdir()
+    got = knn_graph(
+        rows,
+        10,
+        search="routed",
+        shard_memory=40_000_000,
+        client=losing_client,
+        scratch=str(tmp_path / "routed") if by_files else None,
+    )
     thread.join()
     assert killed
     a, b = got.to_scipy(Execution(losing_client)), want.to_scipy()

@@ -16,8 +16,9 @@ from ssl_dask.cli import app
 from ssl_dask.errors import GraphError, JobSpecError, StorageError
 from ssl_dask.execution import Execution
 from ssl_dask.graph import BlockGraph, RoutedIndex, knn_graph
+from ssl_dask.graph.graph_diagnostics import graph_summary
 from ssl_dask.job_spec import resolve_job
-from ssl_dask.pipeline import run_job, store_graph
+from ssl_dask.pipeline import graph_job, run_job, store_graph
 from ssl_dask.storage.stored_folder import StoredFolder
 from tests.made_job import Heard, answer, assert_useful, made_job, made_rows, write_job, write_rows
 from tests.oracles.brute_force_graph import cosine_distances, nearest, squared_distances
@@ -37,10 +38,20 @@ def stored(folder, rows, tmp_path, client, **more):
 
 
 def test_a_job_on_a_stored_graph_gives_the_labels_of_one_that_builds_it(
-    rows, tmp_path, cluster_client
+    rows, tmp_path, cluster_client, monkeypatch
 ):
     folder = tmp_path / "graph"
+    # What is lost while it is counted is made again from the rows that go through files.
+    counted_beside = []
+
+    def counted(*arguments):
+        counted_beside.extend(tmp_path.rglob("exchange"))
+        return graph_summary(*arguments)
+
+    monkeypatch.setattr(graph_job, "graph_summary", counted)
     made = stored(folder, rows, tmp_path, cluster_client)
+    assert len(counted_beside) == 1
+    assert not list(tmp_path.rglob("exchange"))
     assert made.summary["n_rows"] == 320
     assert made.summary["settings"]["search"] == "routed"
     again = stored(folder, rows, tmp_path, cluster_client)

@@ -20,6 +20,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph.edge_list import symmetric_matrix_from_edges
 from ssl_dask.graph.graph_diagnostics import Components, connected_components
 from ssl_dask.graph.node_order import NodeOrder, first_row_numbering
+from ssl_dask.graph.row_files import whole_file, write_array
 from ssl_dask.kernels.sparse_rows import (
     as_strip,
     largest_asymmetry,
@@ -243,10 +244,13 @@ class BlockGraph:
         execution.compute(tasks, "save graph")
         if self.order is not None:
             tasks = [
-                dask.delayed(_write_nodes, pure=False)(str(folder / _order_name(number)), block)
+                dask.delayed(write_array, pure=False)(str(folder / _order_name(number)), block)
                 for number, block in enumerate(self.order.blocks)
             ]
             execution.compute(tasks, "save graph")
+        for left in folder.glob("*.tmp"):
+            # Of a worker that was lost while it wrote.
+            left.unlink(missing_ok=True)
         about = {
             "format": FORMAT_VERSION,
             "node_chunks": self.node_chunks,
@@ -366,14 +370,6 @@ def _order_name(number: int) -> str:
     return f"nodes-{number:05d}.npy"
 
 
-def _write_nodes(path: str, nodes: npt.NDArray[np.int64]) -> None:
-    try:
-        np.save(path, nodes)
-    except OSError as error:
-        error.filename = error.filename or path
-        raise
-
-
 def _read_nodes(path: str, n_rows: int, n_nodes: int) -> npt.NDArray[np.int64]:
     hint = "build the graph again"
     try:
@@ -397,12 +393,9 @@ def _with_data(strip: sp.csr_array, data: npt.NDArray[np.float32]) -> sp.csr_arr
 def _write_strip(path: str, strip: sp.csr_array, more: Sequence[npt.NDArray[np.float32]]) -> None:
     parts: dict[str, Any] = {"data": strip.data, "indices": strip.indices, "indptr": strip.indptr}
     parts |= {_data_name(position): data for position, data in enumerate(more)}
-    try:
-        np.savez(path, **parts)
-    except OSError as error:
-        # NumPy's error of a full disk does not name the file.
-        error.filename = error.filename or path
-        raise
+    # Dask may run a task twice, and the second may be cut off.
+    with whole_file(path) as file:
+        np.savez(file, **parts)
 
 
 def _read_strip(path: str, n_rows: int, n_columns: int) -> sp.csr_array:

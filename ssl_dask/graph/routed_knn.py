@@ -149,8 +149,12 @@ def routed_lists(
         )
     if index_folder is not None:
         search.keep_index(index_folder)
+    found = search.result(recall, stages.seconds)
+    # A list that is lost later is searched again. With the handles gone, that routes the rows again
+    # first; a handle that is still there would name files that are removed.
+    del search
     exchange.close()
-    return search.result(recall, stages.seconds)
+    return found
 
 
 class _Stages:
@@ -189,15 +193,26 @@ class _RoutedSearch:
         self.shard_of_cell = shard_of_cell
         self.n_shards = int(shard_of_cell[-1]) + 1
         self._n_routes = 0
+        self._drop_routed()
+        self.lists: list[Delayed] = []
 
     def run(self, attempt: Attempt, stages: _Stages) -> None:
         """Route, where that is new, and search all shards."""
         self.attempt = attempt
+        # What is held is made again when its worker is lost, though nobody needs it any more.
+        self.lists = []
         if attempt.n_routes != self._n_routes:
+            self._drop_routed()
+            self.exchange.close()
             self._route(attempt.n_routes)
             stages.done("route")
         self._search(attempt.effort)
         stages.done("search")
+
+    def _drop_routed(self) -> None:
+        self._handles: list[Delayed] = []
+        self._places: list[Delayed] = []
+        self._nodes: list[Delayed] = []
 
     def _route(self, n_routes: int) -> None:
         self._n_routes = n_routes
@@ -409,7 +424,7 @@ def _routed(
     n_routes: int,
 ) -> tuple[Any, RowPlaces]:
     routed, places = route_rows(strip, copy_mask(copies, strip.shape[0]), routing, n_routes)
-    return exchange.keep(number, routed), places
+    return exchange.keep(number, n_routes, routed), places
 
 
 def _cell_counts(places: RowPlaces) -> npt.NDArray[np.int64]:

@@ -22,20 +22,20 @@ Piece = tuple[Any, npt.NDArray[np.int32], npt.NDArray[np.int32]]
 class RowExchange(Protocol):
     """Keeps the rows that each strip sends, and hands every shard its pieces."""
 
-    def keep(self, strip: int, rows: RoutedRows) -> Any:
+    def keep(self, strip: int, n_routes: int, rows: RoutedRows) -> Any:
         """Keep the rows of a strip, within the task that routed them; return a handle."""
 
     def pieces(self, handles: Sequence[Delayed], shard: int) -> list[Any]:
         """Return what `open_piece` turns into the piece of each strip, in the shard's task."""
 
     def close(self) -> None:
-        """Give back the room that the rows took, once all shards are searched."""
+        """Give back the room that the rows took, once no task has a handle any more."""
 
 
 class TaskExchange:
     """Rows stay in the memory of the worker that routed them; Dask moves the pieces."""
 
-    def keep(self, strip: int, rows: RoutedRows) -> RoutedRows:
+    def keep(self, strip: int, n_routes: int, rows: RoutedRows) -> RoutedRows:
         """Return the rows themselves."""
         return rows
 
@@ -74,9 +74,13 @@ class FileExchange:
     def __init__(self, folder: str | Path) -> None:
         self.folder = str(Path(folder).absolute())
 
-    def keep(self, strip: int, rows: RoutedRows) -> RoutedFile:
-        """Write the rows; a strip that is routed again writes the same bytes in their place."""
-        stem = os.path.join(self.folder, f"routed-{strip:05d}")
+    def keep(self, strip: int, n_routes: int, rows: RoutedRows) -> RoutedFile:
+        """Write the rows; a strip that is routed again writes the same bytes in their place.
+
+        Another number of routes has files of its own: a task of an earlier attempt may run again,
+        because its worker was lost, while the files of a later one are read.
+        """
+        stem = os.path.join(self.folder, f"routed-{n_routes:03d}-{strip:05d}")
         write_rows(f"{stem}-X", rows.X)
         for name, values in (("cell", rows.cell), ("place", rows.place)):
             write_array(f"{stem}-{name}.npy", values)
@@ -89,9 +93,9 @@ class FileExchange:
 
     def close(self) -> None:
         """Remove the files."""
-        for name in os.listdir(self.folder):
-            if name.startswith("routed-"):
-                os.remove(os.path.join(self.folder, name))
+        for path in Path(self.folder).glob("routed-*"):
+            # What a task that nobody waits for is writing takes its last name meanwhile.
+            path.unlink(missing_ok=True)
 
 
 def open_piece(piece: Piece | FilePiece) -> Piece:

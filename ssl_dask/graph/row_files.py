@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +23,30 @@ def write_array(path: str, values: npt.NDArray[Any]) -> None:
     OSError
         The folder cannot be written to, or is full.
     """
-    staged = f"{path}.{os.getpid()}.tmp"
+    with whole_file(path) as file:
+        np.save(file, values)
+
+
+@contextmanager
+def whole_file(path: str) -> Iterator[BinaryIO]:
+    """Open a file that takes the name `path` once all of it is written.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written to, or is full. It names `path`, as NumPy's own does not.
+    """
+    # Workers in containers may have the same process id.
+    staged = f"{path}.{secrets.token_hex(8)}.tmp"
     try:
         with open(staged, "wb") as file:
-            np.save(file, values)
+            yield file
         os.replace(staged, path)
-    except OSError as error:
-        error.filename = error.filename or path
+    except BaseException as error:
+        if isinstance(error, OSError):
+            error.filename = path
+        with suppress(OSError):
+            os.remove(staged)
         raise
 
 

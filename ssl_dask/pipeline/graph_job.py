@@ -194,6 +194,9 @@ def _build(
         rows_of=rows_of_groups(views, spec.features, execution),
     )
     graph.save(stored.new(GRAPH), execution)
+    summary = graph_summary(graph, execution)
+    # Only now: what is lost with a worker is made again from rows that are routed there again.
+    del graph
     shutil.rmtree(exchange, ignore_errors=True)
     if not any(index.iterdir()):
         index.rmdir()
@@ -201,6 +204,6 @@ def _build(
         "graph": spec.graph.model_dump(mode="json"),
         "fingerprint": mark.as_dict(),
         "edges": edges_mark(spec, inputs.edge_files).as_dict(),
-        "summary": graph_summary(graph, execution),
+        "summary": summary,
         "version": __version__,
     }

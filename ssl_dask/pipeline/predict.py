@@ -23,6 +23,7 @@ from ssl_dask.pipeline.block_output import BlockOutput, BlockResult, write_block
 from ssl_dask.pipeline.inputs import feature_needs, scan_dataset
 from ssl_dask.pipeline.job_client import check_shared_folder, job_client
 from ssl_dask.pipeline.run_clock import RunClock
+from ssl_dask.pipeline.saved_runs import PREDICTION
 from ssl_dask.pipeline.stored_models import StoredModels, read_models
 from ssl_dask.report.run_report import DecisionSummary
 from ssl_dask.storage.column_check import ColumnNeeds, check_columns
@@ -34,8 +35,6 @@ from ssl_dask.storage.manifest import CommittedRun, Fingerprint, fingerprint
 from ssl_dask.storage.output_schema import ROW_COLUMN
 from ssl_dask.storage.run_folder import OutputFolder
 from ssl_dask.storage.table_reader import read_in_types
-
-PREDICTION = "prediction.json"
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def predict_rows(
     Notes
     -----
     Rows are read twice, to be checked and to be labelled. A worker holds the models, and for a task
-    a block as in `run_job`.
+    a block as in `run_job`; the scheduler holds the models too, for workers that are lost.
     """
     clock = RunClock(listener or Silent())
     try:

@@ -11,6 +11,8 @@ from ssl_dask.storage.durable_files import replace_file, storage_errors
 from ssl_dask.storage.manifest import MANIFEST_NAME
 
 REPORT_JSON, REPORT_HTML = "report.json", "report.html"
+PREDICTION = "prediction.json"
+"""What a run of predictions has in the place of a report."""
 
 
 def rebuild_report(run: Path, output: Path | None = None) -> Path:
@@ -38,17 +40,7 @@ def rebuild_report(run: Path, output: Path | None = None) -> Path:
     try:
         report = read_report(source.read_text(encoding="utf-8"))
     except OSError as error:
-        if (folder / MANIFEST_NAME).exists():
-            raise StorageError(
-                "a folder of predictions has no report",
-                file=str(folder),
-                hint="name the run whose models made them",
-            ) from None
-        raise StorageError(
-            f"no finished run: {error.strerror}",
-            file=str(source),
-            hint="name a folder under OUT/runs, or OUT itself",
-        ) from None
+        raise _no_report(folder, error) from None
     except ValueError:
         raise StorageError(
             "is not a report of this version of ssl_dask", file=str(source)
@@ -57,6 +49,34 @@ def rebuild_report(run: Path, output: Path | None = None) -> Path:
     with storage_errors("write the report", target):
         replace_file(target, render_report(report).encode())
     return target
+
+
+def _no_report(folder: Path, error: OSError) -> StorageError:
+    """Return why the report in a folder cannot be read."""
+    source = folder / REPORT_JSON
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return StorageError(
+            f"could not read the report: {error.strerror}",
+            file=str(source),
+            hint="make it readable for this user",
+        )
+    if (folder / PREDICTION).exists():
+        return StorageError(
+            "a folder of predictions has no report",
+            file=str(folder),
+            hint="name the run whose models made them",
+        )
+    if (folder / MANIFEST_NAME).exists():
+        return StorageError(
+            "the report of a finished run was removed",
+            file=str(source),
+            hint="bring it back from a copy, or run the job again with --force",
+        )
+    return StorageError(
+        f"no finished run: {error.strerror}",
+        file=str(source),
+        hint="name a folder under OUT/runs, or OUT itself",
+    )
 
 
 def shipped_job(name: str) -> Path:

@@ -177,8 +177,7 @@ class StoredModels:
         views = views_of(reader, self.job.features, self.transforms)
         joined = join(views, group_weights(self.job))
         given, present = given_views(self.job, views, joined)
-        # Everywhere, so that they outlive a worker.
-        (answering,) = execution.place([(self.method, list(self.models))], everywhere=True)
+        (answering,) = execution.place([(self.method, list(self.models))], lasting=True)
         return score_rows(answering, given, present, len(self.classes_))
 
     def label_distributions(self, columns: Any) -> npt.NDArray[np.float32]:

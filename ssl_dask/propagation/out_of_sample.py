@@ -94,10 +94,10 @@ def radial_distributions(
 
 
 def _whole(F: Values | da.Array, execution: Execution) -> Delayed:
-    """Return F as one value, on the workers where there are any."""
+    """Return F as one value; the scheduler keeps one of this process, to send it again."""
     if isinstance(F, da.Array):
         return delayed(_stacked, pure=False)(*_blocks(F))
-    return execution.place([F], everywhere=True)[0]
+    return execution.place([F], lasting=True)[0]
 
 
 def _placed(X: Any, execution: Execution) -> list[Any]:
