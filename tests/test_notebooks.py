@@ -55,6 +55,7 @@ def test_notebook_is_in_step_with_its_script(name: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_notebook_runs_and_prints_what_is_stored(name: str) -> None:
     before = stored(name)

@@ -55,7 +55,7 @@ JOBS: dict[str, dict[str, Any]] = {
     "supervised on texts": {"method": {"name": "supervised"}, "graph": None, "features": TEXT},
 }
 
-QUICK = ("spreading", "propagation", "ensemble", "spreading of texts", "supervised")
+QUICK = ("spreading", "propagation", "supervised")
 
 
 @pytest.fixture(scope="module")

@@ -305,7 +305,7 @@ def test_a_torn_index_is_named(name, content, message, tmp_path):
         RoutedIndex.load(tmp_path).search(X[:3], 2)
 
 
-@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("sparse", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_cosine_of_so_many_rows_that_the_centre_is_that_of_some(sparse):
     X = sheets(3100)
     X[:, ::2] *= np.abs(X[:, ::2]) > 1

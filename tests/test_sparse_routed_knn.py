@@ -64,7 +64,7 @@ def rows():
     return templates()
 
 
-@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("metric", ["cosine", pytest.param("euclidean", marks=pytest.mark.slow)])
 def test_finds_nearly_all_true_neighbours_with_their_exact_weights(rows, metric):
     graph = routed(rows, metric=metric, target_recall=0.97)
     assert graph.settings["n_shards"] >= 3
