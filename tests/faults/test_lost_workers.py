@@ -129,6 +129,21 @@ def test_each_worker_is_killed_once(
     assert kill.seconds < 25
 
 
+def kill_at_solve(number: int, pid: int, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Kill a process when so many solves have begun; return which began with dense blocks."""
+    solves: list[bool] = []
+    solve = PropagationSession.solve
+
+    def solve_and_kill(session: PropagationSession, *args: Any, **arguments: Any) -> Solved:
+        solves.append(arguments.get("dense") is not None)
+        if len(solves) == number:
+            os.kill(pid, signal.SIGKILL)
+        return solve(session, *args, **arguments)
+
+    monkeypatch.setattr(PropagationSession, "solve", solve_and_kill)
+    return solves
+
+
 @pytest.mark.parametrize(
     ("method", "parameters", "number"),
     [
@@ -148,18 +163,9 @@ def test_a_worker_is_killed_that_holds_what_a_solve_begins_with(
     run: Callable[..., Propagated] = METHODS[method].run
     here = run(graph, labels, **parameters).F.compute()
     assert len(np.unique(here.argmax(axis=1))) == N_CLASSES
-    solves = []
     with cluster(tmp_path, 2) as workers, Client(workers, set_as_default=False) as client:
         (_, pid), *_ = sorted(client.run(os.getpid).items())
-        solve = PropagationSession.solve
-
-        def solve_and_kill(session: PropagationSession, *args: Any, **arguments: Any) -> Solved:
-            solves.append(arguments.get("dense") is not None)
-            if len(solves) == number:
-                os.kill(pid, signal.SIGKILL)
-            return solve(session, *args, **arguments)
-
-        monkeypatch.setattr(PropagationSession, "solve", solve_and_kill)
+        solves = kill_at_solve(number, pid, monkeypatch)
         execution = Execution(client)
         F = rows_of(run(graph, labels, execution=execution, **parameters), execution)
     # It began with blocks that another solve had made, and these had to be made again.
@@ -190,17 +196,9 @@ def test_what_earlier_solves_found_is_lost_in_a_later_one(
         return run(graph, labels, hidden=folds, execution=execution, **resume)
 
     here = find(Execution())
-    solves, solve = [], PropagationSession.solve
     with cluster(tmp_path, 2) as workers, Client(workers, set_as_default=False) as client:
         (_, pid), *_ = sorted(client.run(os.getpid).items())
-
-        def solve_and_kill(session: PropagationSession, *args: Any, **arguments: Any) -> Solved:
-            solves.append(session)
-            if len(solves) == number:
-                os.kill(pid, signal.SIGKILL)
-            return solve(session, *args, **arguments)
-
-        monkeypatch.setattr(PropagationSession, "solve", solve_and_kill)
+        solves = kill_at_solve(number, pid, monkeypatch)
         execution = Execution(client)
         stored = Checkpoints(tmp_path / "stored", fingerprint({"test": "lost"}), report=print)
         told = stored, Silent()
