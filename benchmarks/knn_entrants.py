@@ -27,7 +27,7 @@ from ssl_dask import knn_graph
 from ssl_dask.cluster import open_client
 from ssl_dask.cluster_spec import ClusterSpec
 from ssl_dask.execution import Execution
-from ssl_dask.graph.block_graph import BlockGraph
+from ssl_dask.graph.block.block_graph import BlockGraph
 
 RowIds = npt.NDArray[np.int64]
 

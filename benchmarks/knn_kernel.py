@@ -17,8 +17,8 @@ from measured import Stopwatch
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
-from ssl_dask.kernels.nearest_neighbours import update_nearest
-from ssl_dask.kernels.neighbour_lists import empty_lists
+from ssl_dask.kernels.knn.exact_dense import update_nearest
+from ssl_dask.kernels.knn.neighbour_lists import empty_lists
 
 PEAK_SIDE = 3072
 WARM_ROWS = 1000

@@ -36,8 +36,8 @@ from ssl_dask.execution import Execution
 from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.labels import Labels
 from ssl_dask.self_labeled import multi_view, semi_supervised_nb
-from ssl_dask.self_labeled.block_rows import Piece
-from ssl_dask.self_labeled.learners import LearnerSpec, learner_of
+from ssl_dask.self_labeled.learners.learners import LearnerSpec, learner_of
+from ssl_dask.self_labeled.rows.block_rows import Piece
 
 VIEW_SETS, TEXT_SETS = ("http_params", "newsgroups20"), ("sms_spam", "trec6", "newsgroups20")
 MISSING = {"newsgroups20": "body", "http_params": "shape"}

@@ -33,14 +33,14 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.semi_supervised import LabelSpreading as TheirLabelSpreading
 
 from ssl_dask.execution import Execution
-from ssl_dask.graph.block_graph import BlockGraph
-from ssl_dask.kernels.walk_sweep import sweep, walk_rows
+from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.kernels.propagation.sweep import sweep, walk_rows
 from ssl_dask.labels import Labels
-from ssl_dask.propagation.label_spreading import chebyshev_steps
-from ssl_dask.propagation.seed_sources import SeedSources
-from ssl_dask.propagation.solver import PropagationSession, Recurrence
-from ssl_dask.propagation.superstep import RecurrenceSteps
-from ssl_dask.propagation.worker_parts import WorkerParts
+from ssl_dask.propagation.engine.distributed_partitions import WorkerParts
+from ssl_dask.propagation.engine.seed_sources import SeedSources
+from ssl_dask.propagation.engine.session import PropagationSession, Recurrence
+from ssl_dask.propagation.engine.steps import RecurrenceSteps
+from ssl_dask.propagation.methods.label_spreading import chebyshev_steps
 
 N_CLASSES = 10
 ALPHA = 0.99

@@ -27,7 +27,7 @@ import numpy as np
 from accuracy import draw_seeds, labels_of
 from accuracy_data import SETS, DataSet, read_set
 
-from ssl_dask.graph.neighbour_graph import knn_graph
+from ssl_dask.graph.build.neighbour_graph import knn_graph
 from ssl_dask.propagation import METHODS
 
 Predict = Callable[[np.ndarray], np.ndarray]

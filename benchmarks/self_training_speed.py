@@ -28,8 +28,8 @@ from sklearn.semi_supervised import SelfTrainingClassifier as Peer
 from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
 from ssl_dask.self_labeled import SelfLabeled, self_training
-from ssl_dask.self_labeled.block_rows import Piece
-from ssl_dask.self_labeled.learners import LearnerSpec, learner_of
+from ssl_dask.self_labeled.learners.learners import LearnerSpec, learner_of
+from ssl_dask.self_labeled.rows.block_rows import Piece
 
 BLOCK_ROWS = 62_500
 SEEDS = 1_000

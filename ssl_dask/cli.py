@@ -25,8 +25,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ssl_dask import __version__
 from ssl_dask.errors import MAX_PROBLEMS_SHOWN, JobSpecError, SslDaskError
+from ssl_dask.version import __version__
 
 EXIT_DEFECT = 70
 # Typer brings a click of its own, or uses the one that is installed: whichever this class is from.

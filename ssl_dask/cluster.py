@@ -24,9 +24,9 @@ from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 from threadpoolctl import threadpool_limits
 
-from ssl_dask import __version__
 from ssl_dask.cluster_spec import ClusterSpec
 from ssl_dask.errors import ComputeError, JobSpecError, Problem
+from ssl_dask.version import __version__
 
 # Versions that must be the same on both sides: the answer, or the wire format, depends on them.
 HANDSHAKE = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ssl_dask.kernels.row_keys import row_keys
+from ssl_dask.kernels.arithmetic.row_keys import row_keys
 from ssl_dask.labels import Labels
 
 

@@ -23,9 +23,9 @@ from ssl_dask.graph.graph_spec import GraphSpec, OneGraphSpec
 from ssl_dask.job_mistakes import JobKeys, follows
 from ssl_dask.plain_yaml import MAX_FILE_BYTES, parse_yaml
 from ssl_dask.propagation import METHODS, VALUE_METHODS
-from ssl_dask.propagation.anchor_graph import AnchorGraphSpec
-from ssl_dask.propagation.correct_and_smooth import CorrectAndSmoothSpec
-from ssl_dask.propagation.propagated_features import PropagatedFeaturesSpec
+from ssl_dask.propagation.methods.anchor_graph import AnchorGraphSpec
+from ssl_dask.propagation.methods.correct_and_smooth import CorrectAndSmoothSpec
+from ssl_dask.propagation.methods.propagated_features import PropagatedFeaturesSpec
 from ssl_dask.self_labeled import METHODS as SELF_LABELED
 from ssl_dask.spec_model import SpecModel
 

@@ -12,9 +12,8 @@ from sklearn.datasets import make_classification
 
 from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
-from ssl_dask.self_labeled.round_answer import SelfLabeled
-
-from .oracles.committees import mixed
+from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
+from tests.oracles.committees import mixed
 
 N_CLASSES = 3
 

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ssl_dask.storage.column_reader import ColumnReader
-from ssl_dask.storage.dataset import Dataset
-from ssl_dask.storage.row_layout import plan_layout
+from ssl_dask.storage.input.column_reader import ColumnReader
+from ssl_dask.storage.input.dataset import Dataset
+from ssl_dask.storage.input.row_layout import plan_layout
 
 
 def write(path: Path, columns: Mapping[str, Any] | pa.Table, *, group_rows: int = 50) -> Path:

@@ -147,7 +147,8 @@ def test_worker_of_another_version_ends_with_2(job: Path) -> None:
     shim = job.parent / "shim" / "ssl_dask"
     shim.mkdir(parents=True)
     home = str(PROJECT / "ssl_dask")
-    (shim / "__init__.py").write_text(f"__version__ = '0.0.1'\n__path__ = [{home!r}]\n")
+    (shim / "__init__.py").write_text(f"__path__ = [{str(shim)!r}, {home!r}]\n")
+    (shim / "version.py").write_text("__version__ = '0.0.1'\n")
 
     with running_cluster(job.parent, shim=shim.parent) as cluster:
         run = run_on(cluster.address, job)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ssl_dask.evaluation import EvaluationSpec
 from ssl_dask.hidden_seeds import hide_seeds
-from ssl_dask.kernels.row_keys import _splitmix64
+from ssl_dask.kernels.arithmetic.row_keys import _splitmix64
 from ssl_dask.labels import Labels
 
 

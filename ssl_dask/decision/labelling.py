@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from ssl_dask.decision.calibration import Calibration
 from ssl_dask.decision.decision_spec import DecisionSpec
-from ssl_dask.kernels.label_distributions import summarise_rows
+from ssl_dask.kernels.distributions.label_distributions import summarise_rows
 from ssl_dask.labels import UNLABELLED
 
 SOURCES: tuple[str, ...] = ("none", "seed", "propagated", "supervised", "self_trained", "model")

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ssl_dask.evaluation.evaluation_spec import SupervisedSpec
 from ssl_dask.evaluation.metrics import predicted_codes
 from ssl_dask.hidden_seeds import HiddenSeeds
-from ssl_dask.kernels.supervised_model import Rows, SupervisedModel
+from ssl_dask.kernels.learners.supervised_model import Rows, SupervisedModel
 from ssl_dask.labels import UNLABELLED
 
 

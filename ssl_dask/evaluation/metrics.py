@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import beta, binomtest, norm
 
-from ssl_dask.kernels.label_distributions import summarise_rows
+from ssl_dask.kernels.distributions.label_distributions import summarise_rows
 from ssl_dask.labels import UNLABELLED
 
 MAX_CONFUSION_CLASSES = 100

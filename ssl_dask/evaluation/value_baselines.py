@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ssl_dask.hidden_seeds import HiddenSeeds
-from ssl_dask.kernels.ridge_model import RidgeModel
-from ssl_dask.kernels.supervised_model import Rows
+from ssl_dask.kernels.learners.ridge_model import RidgeModel
+from ssl_dask.kernels.learners.supervised_model import Rows
 
 Values = npt.NDArray[np.float64]
 

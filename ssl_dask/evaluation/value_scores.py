@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy.stats import t as student
 
 from ssl_dask.evaluation.metrics import Interval, clopper_pearson
-from ssl_dask.kernels.exact_sums import ColumnSums
+from ssl_dask.kernels.arithmetic.exact_sums import ColumnSums
 
 Values = npt.NDArray[np.float64]
 

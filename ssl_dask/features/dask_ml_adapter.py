@@ -13,7 +13,8 @@ Not used, each for a reason:
   used here on each block directly, where the number of rows is known.
 - `PCA`, `TruncatedSVD`: a tree of QR factorisations, whose bits depend on the blocks.
 - `Incremental`: gives all blocks the same keywords, hence no weights of rows, and its pieces are
-  the blocks, on which the model would then depend; `self_labeled/fit_tasks.py` says what is used.
+  the blocks, on which the model would then depend; `self_labeled/loop/fit_tasks.py` says what is
+  used.
 - `train_test_split`: works; no step needs it yet.
 """
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from ssl_dask.errors import InputDataError, Problem
 from ssl_dask.features.block_reader import Columns, stack_columns
 from ssl_dask.features.feature_groups import NumericGroup
-from ssl_dask.kernels.exact_sums import ColumnSums
-from ssl_dask.kernels.row_transforms import scale_rows
+from ssl_dask.kernels.arithmetic.exact_sums import ColumnSums
+from ssl_dask.kernels.features.row_transforms import scale_rows
 
 LARGEST_VALUE = 1e300
 """Magnitude above which differences of values could overflow."""

@@ -12,7 +12,7 @@ from ssl_dask.errors import InputDataError
 from ssl_dask.features.block_reader import Columns
 from ssl_dask.features.categorical_columns import null_problems, refuse_nulls
 from ssl_dask.features.feature_groups import TextGroup
-from ssl_dask.kernels.hashed_ngrams import HashedNgrams, smooth_idf, weighted_rows
+from ssl_dask.kernels.features.hashed_ngrams import HashedNgrams, smooth_idf, weighted_rows
 
 
 @dataclass(frozen=True)

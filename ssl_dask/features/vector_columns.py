@@ -13,8 +13,8 @@ from ssl_dask.errors import InputDataError, Problem
 from ssl_dask.features.block_reader import Columns
 from ssl_dask.features.feature_groups import VectorGroup
 from ssl_dask.features.numeric_columns import Scaling
-from ssl_dask.kernels.exact_sums import ColumnSums, SecondMoments, quantum_of
-from ssl_dask.kernels.row_transforms import project_rows, unit_rows
+from ssl_dask.kernels.arithmetic.exact_sums import ColumnSums, SecondMoments, quantum_of
+from ssl_dask.kernels.features.row_transforms import project_rows, unit_rows
 from ssl_dask.one_thread import one_thread
 
 MAX_PCA_COLUMNS = 2048

@@ -19,11 +19,11 @@ from ssl_dask.decision.review_queue import ReviewQueue, review_block
 from ssl_dask.evaluation.block_scores import BlockScore, score_block
 from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
-from ssl_dask.storage.column_reader import ColumnReader
-from ssl_dask.storage.label_parts import LabelColumns, write_label_part
-from ssl_dask.storage.manifest import PartRecord
-from ssl_dask.storage.output_schema import OutputSchema
-from ssl_dask.storage.seed_labels import truth_codes
+from ssl_dask.storage.input.column_reader import ColumnReader
+from ssl_dask.storage.labels.seed_labels import truth_codes
+from ssl_dask.storage.result.label_parts import LabelColumns, write_label_part
+from ssl_dask.storage.result.result_schema import OutputSchema
+from ssl_dask.storage.runs.manifest import PartRecord
 
 
 @dataclass(frozen=True)

@@ -38,11 +38,11 @@ from ssl_dask.pipeline.target import Answer
 from ssl_dask.propagation import METHODS
 from ssl_dask.report.charts import picture_rows
 from ssl_dask.self_labeled import METHODS as SELF_LABELED
-from ssl_dask.storage.dataset_output import output_schema
-from ssl_dask.storage.label_parts import ReviewColumns, write_review_part
-from ssl_dask.storage.manifest import PartRecord
-from ssl_dask.storage.output_schema import OutputSchema
-from ssl_dask.storage.row_lookup import fetch_rows
+from ssl_dask.storage.input.row_lookup import fetch_rows
+from ssl_dask.storage.result.dataset_output import output_schema
+from ssl_dask.storage.result.label_parts import ReviewColumns, write_review_part
+from ssl_dask.storage.result.result_schema import OutputSchema
+from ssl_dask.storage.runs.manifest import PartRecord
 
 
 def label_rows(context: RunContext) -> Answer:

@@ -9,9 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from ssl_dask.errors import JobSpecError
-from ssl_dask.storage.column_profile import ColumnProfile, columns_that_tell, profile_columns
-from ssl_dask.storage.dataset import Dataset
-from ssl_dask.storage.durable_files import storage_errors
+from ssl_dask.storage.files.durable_files import storage_errors
+from ssl_dask.storage.input.column_profile import ColumnProfile, columns_that_tell, profile_columns
+from ssl_dask.storage.input.dataset import Dataset
 
 LABEL_NAME = re.compile(
     r"(^|_)(labels?|class|truth|target|outcome|y|fraud|spam|attack|anomaly)($|_)", re.I

@@ -17,19 +17,19 @@ from ssl_dask.evaluation.baselines import fit_folds, fit_supervised
 from ssl_dask.evaluation.metrics import compare_paired, predicted_codes
 from ssl_dask.execution import Execution
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
-from ssl_dask.graph.block_graph import BlockGraph
+from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.inference import Inferred, infer_supervised, reported_graph
 from ssl_dask.pipeline.propagation_run import until_kept
 from ssl_dask.pipeline.row_picks import fetch_rows
-from ssl_dask.propagation.anchor_graph import AnchorGraphSpec, anchor_graph, score_rows
-from ssl_dask.propagation.correct_and_smooth import CorrectAndSmoothSpec, correct_and_smooth
-from ssl_dask.propagation.propagated_features import (
+from ssl_dask.propagation.methods.anchor_graph import AnchorGraphSpec, anchor_graph, score_rows
+from ssl_dask.propagation.methods.correct_and_smooth import CorrectAndSmoothSpec, correct_and_smooth
+from ssl_dask.propagation.methods.propagated_features import (
     PropagatedFeaturesSpec,
     propagated_features,
 )
-from ssl_dask.storage.checkpoint import Checkpoints
+from ssl_dask.storage.runs.checkpoint import Checkpoints
 
 PENALTIES = (1.0, 100.0)
 """Inverse strengths that are tried where the job leaves C open: for few and for many seeds."""

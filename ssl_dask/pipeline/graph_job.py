@@ -12,12 +12,11 @@ from typing import Any
 
 from distributed import Client
 
-from ssl_dask import __version__
 from ssl_dask.console import RunListener, Silent
 from ssl_dask.errors import GraphError, JobSpecError, StorageError
 from ssl_dask.execution import Execution
 from ssl_dask.features.views import describe, join
-from ssl_dask.graph.graph_diagnostics import graph_summary
+from ssl_dask.graph.block.graph_summary import graph_summary
 from ssl_dask.job_spec import JobSpec, load_job
 from ssl_dask.pipeline.inputs import Inputs, read_inputs
 from ssl_dask.pipeline.job_client import check_shared_folder, job_client
@@ -31,8 +30,9 @@ from ssl_dask.pipeline.stored_graph import (
     graph_mark,
 )
 from ssl_dask.propagation import METHODS
-from ssl_dask.storage.manifest import Fingerprint
-from ssl_dask.storage.stored_folder import StoredFolder
+from ssl_dask.storage.runs.manifest import Fingerprint
+from ssl_dask.storage.runs.stored_folder import StoredFolder
+from ssl_dask.version import __version__
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,10 @@ from ssl_dask.evaluation.baselines import fit_folds, fit_supervised
 from ssl_dask.execution import Execution
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.graph import GraphSpec
-from ssl_dask.graph.block_graph import BlockGraph
-from ssl_dask.graph.graph_diagnostics import Components, graph_summary, seed_agreement
-from ssl_dask.graph.node_order import NodeOrder
+from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.graph.block.components import Components
+from ssl_dask.graph.block.graph_summary import graph_summary, seed_agreement
+from ssl_dask.graph.block.node_order import NodeOrder
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
@@ -32,12 +33,12 @@ from ssl_dask.pipeline.row_joins import RowsOf, joined_rows
 from ssl_dask.pipeline.stored_graph import StoredGraph
 from ssl_dask.report.run_report import SelfLabeledSummary
 from ssl_dask.round_record import RoundRecord
-from ssl_dask.self_labeled.round_method import RoundMethod
+from ssl_dask.self_labeled.loop.round_method import RoundMethod
 from ssl_dask.spec_model import SpecModel
-from ssl_dask.storage.checkpoint import Checkpoints
-from ssl_dask.storage.column_reader import ColumnReader
-from ssl_dask.storage.durable_files import storage_errors
-from ssl_dask.storage.edge_file import EdgeFile
+from ssl_dask.storage.files.durable_files import storage_errors
+from ssl_dask.storage.ids.edge_file import EdgeFile
+from ssl_dask.storage.input.column_reader import ColumnReader
+from ssl_dask.storage.runs.checkpoint import Checkpoints
 
 GRAPH_CHECKPOINT = "graph"
 ISLANDS_TOLD = 100

@@ -16,16 +16,16 @@ from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.stored_graph import StoredGraph, graph_mark
 from ssl_dask.pipeline.target import target_of
-from ssl_dask.propagation.class_shares import expected_rows
-from ssl_dask.storage.column_check import ColumnNeeds, check_columns, without_columns
-from ssl_dask.storage.column_reader import ColumnReader
-from ssl_dask.storage.dataset import Dataset
-from ssl_dask.storage.dataset_output import labels_file_id_type
-from ssl_dask.storage.edge_file import EdgeFile, open_edge_file
-from ssl_dask.storage.input_check import InputScan, scan_input
-from ssl_dask.storage.label_file import SeedFile, read_label_file
-from ssl_dask.storage.output_schema import ROW_COLUMN
-from ssl_dask.storage.row_layout import RowLayout, plan_layout
+from ssl_dask.propagation.methods.class_shares import expected_rows
+from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns, without_columns
+from ssl_dask.storage.checks.input_check import InputScan, scan_input
+from ssl_dask.storage.ids.edge_file import EdgeFile, open_edge_file
+from ssl_dask.storage.input.column_reader import ColumnReader
+from ssl_dask.storage.input.dataset import Dataset
+from ssl_dask.storage.input.row_layout import RowLayout, plan_layout
+from ssl_dask.storage.labels.label_file import SeedFile, read_label_file
+from ssl_dask.storage.result.dataset_output import labels_file_id_type
+from ssl_dask.storage.result.result_schema import ROW_COLUMN
 
 # A task holds a block a few times over: as read, as features in float64 and float32, as output.
 BLOCKS_PER_TASK_MEMORY = 16

@@ -23,8 +23,8 @@ from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
 from ssl_dask.propagation import METHODS
-from ssl_dask.propagation.class_collapse import find_collapse
-from ssl_dask.propagation.class_shares import expected_rows
+from ssl_dask.propagation.fallback.class_collapse import find_collapse
+from ssl_dask.propagation.methods.class_shares import expected_rows
 
 
 @dataclass(frozen=True)

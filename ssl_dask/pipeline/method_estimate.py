@@ -8,12 +8,12 @@ from typing import Any
 
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.pipeline.rounds_estimate import estimate_rounds, passes_in_pieces
-from ssl_dask.propagation.poisson_mbo import SWEEPS_A_ROUND
-from ssl_dask.propagation.solver import CONJUGATE_BYTES
-from ssl_dask.propagation.worker_parts import HALO_SHARE
+from ssl_dask.propagation.engine.distributed_partitions import HALO_SHARE
+from ssl_dask.propagation.engine.session import CONJUGATE_BYTES
+from ssl_dask.propagation.methods.poisson_mbo import SWEEPS_A_ROUND
 from ssl_dask.self_labeled import METHODS as SELF_LABELED
-from ssl_dask.self_labeled.round_fits import SPARSE_ENTRIES
-from ssl_dask.self_labeled.rounds import POOL_ROWS
+from ssl_dask.self_labeled.loop.round_fits import SPARSE_ENTRIES
+from ssl_dask.self_labeled.loop.rounds import POOL_ROWS
 
 SWEEPS_UNTIL_REST = {0.9: 30, 0.99: 60, 1.0: 100}
 """Sweeps of Chebyshev iteration until labels rest, by the alpha up to which they are enough; as

@@ -13,18 +13,18 @@ from ssl_dask.job_spec import JobSpec
 from ssl_dask.pipeline.inference import KeptModels
 from ssl_dask.pipeline.run_context import RunContext
 from ssl_dask.pipeline.stored_models import OWN_TYPES, ModelsDescription, description_name
-from ssl_dask.self_labeled.learners import LEARNERS, Learner, learners_of
-from ssl_dask.self_labeled.round_method import Piece
-from ssl_dask.storage.durable_files import seal
-from ssl_dask.storage.manifest import PartRecord
-from ssl_dask.storage.model_files import (
+from ssl_dask.self_labeled.learners.learners import LEARNERS, Learner, learners_of
+from ssl_dask.self_labeled.loop.round_method import Piece
+from ssl_dask.storage.files.durable_files import seal
+from ssl_dask.storage.input.table_reader import types_to_text
+from ssl_dask.storage.runs.manifest import PartRecord
+from ssl_dask.storage.runs.model_files import (
     ModelFile,
     NotStorableError,
     model_bytes,
     write_file,
     write_model,
 )
-from ssl_dask.storage.table_reader import types_to_text
 
 TRIAL_ROWS = 24
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ssl_dask.cluster import local_workers
 from ssl_dask.errors import ComputeError
 from ssl_dask.features.feature_groups import CategoricalGroup, NumericGroup, TextGroup, VectorGroup
-from ssl_dask.graph.graph_estimate import GraphEstimate, estimate_graph
+from ssl_dask.graph.build.graph_estimate import GraphEstimate, estimate_graph
 from ssl_dask.graph.graph_spec import GraphPartSpec, OneGraphSpec
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.pipeline.inputs import Inputs, plan_blocks
@@ -19,12 +19,12 @@ from ssl_dask.pipeline.method_estimate import (
     halo_share,
 )
 from ssl_dask.pipeline.stored_graph import StoredGraph
-from ssl_dask.propagation.worker_parts import HALO_SHARE, USABLE_MEMORY
-from ssl_dask.self_labeled.round_spec import check_learners
-from ssl_dask.storage.dataset import Dataset
-from ssl_dask.storage.edge_file import EdgeFile
-from ssl_dask.storage.output_path import check_output_path
-from ssl_dask.storage.row_layout import RowLayout
+from ssl_dask.propagation.engine.distributed_partitions import HALO_SHARE, USABLE_MEMORY
+from ssl_dask.self_labeled.loop.round_spec import check_learners
+from ssl_dask.storage.ids.edge_file import EdgeFile
+from ssl_dask.storage.input.dataset import Dataset
+from ssl_dask.storage.input.row_layout import RowLayout
+from ssl_dask.storage.runs.output_path import check_output_path
 
 MIB = 2**20
 

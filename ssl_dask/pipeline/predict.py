@@ -26,15 +26,15 @@ from ssl_dask.pipeline.run_clock import RunClock
 from ssl_dask.pipeline.saved_runs import PREDICTION
 from ssl_dask.pipeline.stored_models import StoredModels, read_models
 from ssl_dask.report.run_report import DecisionSummary
-from ssl_dask.storage.column_check import ColumnNeeds, check_columns
-from ssl_dask.storage.column_reader import ColumnReader
-from ssl_dask.storage.dataset import Dataset
-from ssl_dask.storage.dataset_output import output_schema
-from ssl_dask.storage.durable_files import to_json
-from ssl_dask.storage.manifest import CommittedRun, Fingerprint, fingerprint
-from ssl_dask.storage.output_schema import ROW_COLUMN
-from ssl_dask.storage.run_folder import OutputFolder
-from ssl_dask.storage.table_reader import read_in_types
+from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns
+from ssl_dask.storage.files.durable_files import to_json
+from ssl_dask.storage.input.column_reader import ColumnReader
+from ssl_dask.storage.input.dataset import Dataset
+from ssl_dask.storage.input.table_reader import read_in_types
+from ssl_dask.storage.result.dataset_output import output_schema
+from ssl_dask.storage.result.result_schema import ROW_COLUMN
+from ssl_dask.storage.runs.manifest import CommittedRun, Fingerprint, fingerprint
+from ssl_dask.storage.runs.run_folder import OutputFolder
 
 
 @dataclass(frozen=True)

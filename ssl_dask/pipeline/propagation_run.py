@@ -17,19 +17,19 @@ from dask.delayed import Delayed
 from ssl_dask.console import RunListener
 from ssl_dask.errors import QualityError
 from ssl_dask.execution import Execution
-from ssl_dask.graph.block_graph import BlockGraph
+from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.saved_state import load_state, save_state
 from ssl_dask.propagation import METHODS, HarmonicValues, Propagated
-from ssl_dask.propagation.class_collapse import find_collapse
-from ssl_dask.propagation.class_shares import expected_rows
-from ssl_dask.propagation.collapse_answers import answers_to
-from ssl_dask.propagation.ensemble_run import SeedClassifier
-from ssl_dask.propagation.graph_ensemble import logistic_regression
-from ssl_dask.propagation.parts import WorkersChangedError
+from ssl_dask.propagation.engine.partitions import WorkersChangedError
+from ssl_dask.propagation.ensemble.ensemble_run import SeedClassifier
+from ssl_dask.propagation.ensemble.graph_ensemble import logistic_regression
+from ssl_dask.propagation.fallback.class_collapse import find_collapse
+from ssl_dask.propagation.fallback.fallback_methods import answers_to
+from ssl_dask.propagation.methods.class_shares import expected_rows
 from ssl_dask.spec_model import SpecModel
-from ssl_dask.storage.checkpoint import Checkpoints, load_block, save_block
+from ssl_dask.storage.runs.checkpoint import Checkpoints, load_block, save_block
 
 STATE_CHECKPOINT = "propagation"
 RESULT_CHECKPOINT = "distributions"

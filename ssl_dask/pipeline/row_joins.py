@@ -12,18 +12,18 @@ from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
 from ssl_dask.features import FeatureGroup, FeatureView, join
 from ssl_dask.graph import GraphSpec, knn_graph, rbf_graph, sum_graphs
-from ssl_dask.graph.block_graph import BlockGraph
-from ssl_dask.graph.edge_graph import edge_graph
-from ssl_dask.graph.entity_graph import KeyColumn, shared_key_graph
+from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.graph.block.partial_rows import PartialRows, over_all_rows, rows_present
+from ssl_dask.graph.build.edge_graph import edge_graph
+from ssl_dask.graph.build.entity_graph import KeyColumn, shared_key_graph
 from ssl_dask.graph.graph_spec import GraphPartSpec, OneGraphSpec
-from ssl_dask.graph.partial_rows import PartialRows, over_all_rows, rows_present
-from ssl_dask.kernels.seed_pairs import SeedRows, learned_weights
+from ssl_dask.kernels.graph.seed_pairs import SeedRows, learned_weights
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.row_picks import fetch_rows
-from ssl_dask.storage.column_reader import ColumnReader
-from ssl_dask.storage.edge_file import EdgeFile
-from ssl_dask.storage.edge_rows import edges_between_rows
-from ssl_dask.storage.entity_keys import entity_keys
+from ssl_dask.storage.ids.edge_file import EdgeFile
+from ssl_dask.storage.ids.edge_rows import edges_between_rows
+from ssl_dask.storage.ids.entity_keys import entity_keys
+from ssl_dask.storage.input.column_reader import ColumnReader
 
 RowsOf = Callable[[tuple[str, ...]], FeatureView]
 """Returns the features of some groups, joined and kept."""

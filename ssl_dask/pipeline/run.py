@@ -22,10 +22,10 @@ from ssl_dask.pipeline.run_clock import RunClock
 from ssl_dask.pipeline.run_context import RunContext
 from ssl_dask.pipeline.target import target_of
 from ssl_dask.report.pages import AnyReport, read_report, render_report
-from ssl_dask.self_labeled.round_spec import check_learners
-from ssl_dask.storage.checkpoint import Checkpoints
-from ssl_dask.storage.manifest import Fingerprint, fingerprint
-from ssl_dask.storage.run_folder import OutputFolder
+from ssl_dask.self_labeled.loop.round_spec import check_learners
+from ssl_dask.storage.runs.checkpoint import Checkpoints
+from ssl_dask.storage.runs.manifest import Fingerprint, fingerprint
+from ssl_dask.storage.runs.run_folder import OutputFolder
 
 REPORT_JSON, REPORT_HTML = "report.json", "report.html"
 

@@ -12,8 +12,8 @@ from ssl_dask.job_spec import JobSpec
 from ssl_dask.pipeline.inputs import Inputs, ReadData
 from ssl_dask.pipeline.run_clock import RunClock
 from ssl_dask.pipeline.self_labeled_run import group_weights
-from ssl_dask.storage.checkpoint import Checkpoints
-from ssl_dask.storage.run_folder import OutputFolder
+from ssl_dask.storage.runs.checkpoint import Checkpoints
+from ssl_dask.storage.runs.run_folder import OutputFolder
 
 
 @dataclass(frozen=True)

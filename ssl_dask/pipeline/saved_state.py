@@ -10,7 +10,7 @@ from dask.delayed import Delayed
 
 from ssl_dask.console import RunListener
 from ssl_dask.execution import Execution
-from ssl_dask.storage.checkpoint import Checkpoint, Checkpoints, load_block, save_block
+from ssl_dask.storage.runs.checkpoint import Checkpoint, Checkpoints, load_block, save_block
 
 State: TypeAlias = tuple[int, list[list[Delayed]], Mapping[str, Any]]
 """Number of the sweep or round, lists of blocks, and what was stored with them."""

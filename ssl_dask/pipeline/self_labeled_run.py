@@ -23,7 +23,7 @@ from ssl_dask.report.charts import picture_rows
 from ssl_dask.report.run_report import SelfLabeledSummary
 from ssl_dask.self_labeled import METHODS, SelfLabeled
 from ssl_dask.spec_model import spec_parameters
-from ssl_dask.storage.checkpoint import Checkpoints
+from ssl_dask.storage.runs.checkpoint import Checkpoints
 
 CHECKPOINT = "rounds"
 ONE_VIEW = "X"

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_dask import __version__
 from ssl_dask.errors import GraphError
-from ssl_dask.graph.block_graph import BlockGraph
+from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.job_spec import JobSpec
-from ssl_dask.storage.dataset import Dataset
-from ssl_dask.storage.edge_file import EdgeFile
-from ssl_dask.storage.manifest import Fingerprint, fingerprint
+from ssl_dask.storage.ids.edge_file import EdgeFile
+from ssl_dask.storage.input.dataset import Dataset
+from ssl_dask.storage.runs.manifest import Fingerprint, fingerprint
+from ssl_dask.version import __version__
 
 ABOUT = "stored_graph.json"
 GRAPH, INDEX = "graph", "index"

@@ -27,26 +27,26 @@ from ssl_dask.features.text_columns import TextTransform
 from ssl_dask.features.vector_columns import ComponentsTransform, VectorTransform
 from ssl_dask.features.views import Transform, join, views_of
 from ssl_dask.job_spec import JobSpec
-from ssl_dask.kernels.hashed_ngrams import HashedNgrams
-from ssl_dask.kernels.multinomial_nb import MultinomialModel
-from ssl_dask.kernels.supervised_model import SupervisedModel
+from ssl_dask.kernels.features.hashed_ngrams import HashedNgrams
+from ssl_dask.kernels.learners.multinomial_nb import MultinomialModel
+from ssl_dask.kernels.learners.supervised_model import SupervisedModel
 from ssl_dask.pipeline.self_labeled_run import given_views, group_weights
-from ssl_dask.self_labeled.co_forest import CoForest, Tree
-from ssl_dask.self_labeled.co_training import CoTraining
-from ssl_dask.self_labeled.democratic_co_learning import DemocraticCoLearning, Voter
-from ssl_dask.self_labeled.learners import FittedLearner, Learner
-from ssl_dask.self_labeled.multi_view import MultiView, ViewModel
-from ssl_dask.self_labeled.round_method import RoundMethod
-from ssl_dask.self_labeled.self_training import SelfTraining
-from ssl_dask.self_labeled.semi_supervised_nb import NaiveBayesRounds
-from ssl_dask.self_labeled.track import score_rows
-from ssl_dask.self_labeled.tri_training import TriTraining
+from ssl_dask.self_labeled.learners.learners import FittedLearner, Learner
+from ssl_dask.self_labeled.loop.round_method import RoundMethod
+from ssl_dask.self_labeled.loop.track import score_rows
+from ssl_dask.self_labeled.methods.co_forest import CoForest, Tree
+from ssl_dask.self_labeled.methods.co_training import CoTraining
+from ssl_dask.self_labeled.methods.democratic_co_learning import DemocraticCoLearning, Voter
+from ssl_dask.self_labeled.methods.multi_view import MultiView, ViewModel
+from ssl_dask.self_labeled.methods.self_training import SelfTraining
+from ssl_dask.self_labeled.methods.semi_supervised_nb import NaiveBayesRounds
+from ssl_dask.self_labeled.methods.tri_training import TriTraining
 from ssl_dask.spec_model import SpecModel
-from ssl_dask.storage.durable_files import unseal
-from ssl_dask.storage.label_values import class_array, kind_of_value
-from ssl_dask.storage.manifest import CommittedRun
-from ssl_dask.storage.model_files import is_within, model_records, read_file, read_model
-from ssl_dask.storage.table_reader import TableReader, types_from_text
+from ssl_dask.storage.files.durable_files import unseal
+from ssl_dask.storage.input.table_reader import TableReader, types_from_text
+from ssl_dask.storage.labels.label_values import class_array, kind_of_value
+from ssl_dask.storage.runs.manifest import CommittedRun
+from ssl_dask.storage.runs.model_files import is_within, model_records, read_file, read_model
 
 OWN_TYPES = frozenset(
     f"{kind.__module__}.{kind.__qualname__}"

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels, NumberLabels
-from ssl_dask.storage.label_rules import ClassRule, LabelRule, NumberRule
-from ssl_dask.storage.manifest import PartRecord
-from ssl_dask.storage.output_schema import ROW_COLUMN, check_names
-from ssl_dask.storage.seed_labels import SeedTable, require_numbers
-from ssl_dask.storage.value_parts import check_value_names
+from ssl_dask.storage.labels.label_rules import ClassRule, LabelRule, NumberRule
+from ssl_dask.storage.labels.seed_labels import SeedTable, require_numbers
+from ssl_dask.storage.result.result_schema import ROW_COLUMN, check_names
+from ssl_dask.storage.result.value_parts import check_value_names
+from ssl_dask.storage.runs.manifest import PartRecord
 
 if TYPE_CHECKING:
     from ssl_dask.pipeline.run_context import RunContext

@@ -11,8 +11,8 @@ from ssl_dask.job_spec import JobSpec
 from ssl_dask.pipeline.inputs import Inputs, read_inputs, scan_rows
 from ssl_dask.pipeline.model_output import check_models
 from ssl_dask.pipeline.target import target_of
-from ssl_dask.self_labeled.round_spec import check_learners
-from ssl_dask.storage.output_path import check_output_path
+from ssl_dask.self_labeled.loop.round_spec import check_learners
+from ssl_dask.storage.runs.output_path import check_output_path
 
 Rows = list[tuple[str, str]]
 

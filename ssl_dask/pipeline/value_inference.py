@@ -12,7 +12,7 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 
-from ssl_dask.graph.block_graph import BlockGraph
+from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.labels import NumberLabels
 from ssl_dask.pipeline.inference import reported_graph

@@ -16,12 +16,12 @@ from ssl_dask.decision.value_decision import (
     decide_values,
 )
 from ssl_dask.evaluation.value_scores import ErrorSums, Unit, sum_errors
-from ssl_dask.kernels.exact_sums import ColumnSums
+from ssl_dask.kernels.arithmetic.exact_sums import ColumnSums
 from ssl_dask.labels import NumberLabels
-from ssl_dask.storage.column_reader import ColumnReader
-from ssl_dask.storage.manifest import PartRecord
-from ssl_dask.storage.seed_labels import true_numbers
-from ssl_dask.storage.value_parts import ValueColumns, ValueSchema, write_value_part
+from ssl_dask.storage.input.column_reader import ColumnReader
+from ssl_dask.storage.labels.seed_labels import true_numbers
+from ssl_dask.storage.result.value_parts import ValueColumns, ValueSchema, write_value_part
+from ssl_dask.storage.runs.manifest import PartRecord
 
 Values = npt.NDArray[np.float64]
 N_BINS = 30

@@ -40,7 +40,7 @@ from ssl_dask.pipeline.target import Answer
 from ssl_dask.pipeline.value_inference import InferredValues, infer_values
 from ssl_dask.pipeline.value_output import N_BINS, ValueOutput, ValueResult, write_value_block
 from ssl_dask.report.charts import picture_rows
-from ssl_dask.storage.dataset_output import value_schema
+from ssl_dask.storage.result.dataset_output import value_schema
 
 Values = npt.NDArray[np.float64]
 

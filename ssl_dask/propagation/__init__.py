@@ -5,42 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ssl_dask.propagation.balanced_spreading import (
-    BalancedSpreading,
-    BalancedSpreadingSpec,
-    balanced_spreading,
-)
-from ssl_dask.propagation.correct_and_smooth import correct_and_smooth
-from ssl_dask.propagation.engine import Propagated
-from ssl_dask.propagation.graph_ensemble import (
+from ssl_dask.propagation.engine.propagate import Propagated
+from ssl_dask.propagation.ensemble.graph_ensemble import (
     STEEP_WEIGHTS,
-    GraphEnsemble,
     GraphEnsembleSpec,
     graph_ensemble,
 )
-from ssl_dask.propagation.harmonic_regression import (
+from ssl_dask.propagation.estimators.balanced_spreading import BalancedSpreading
+from ssl_dask.propagation.estimators.graph_ensemble import GraphEnsemble
+from ssl_dask.propagation.estimators.label_propagation import LabelPropagation
+from ssl_dask.propagation.estimators.label_spreading import LabelSpreading
+from ssl_dask.propagation.estimators.modified_adsorption import ModifiedAdsorption
+from ssl_dask.propagation.estimators.poisson_learning import PoissonLearning
+from ssl_dask.propagation.estimators.poisson_mbo import PoissonMBO
+from ssl_dask.propagation.methods.balanced_spreading import (
+    BalancedSpreadingSpec,
+    balanced_spreading,
+)
+from ssl_dask.propagation.methods.correct_and_smooth import correct_and_smooth
+from ssl_dask.propagation.methods.harmonic_regression import (
     HarmonicRegressionSpec,
     HarmonicValues,
     harmonic_regression,
 )
-from ssl_dask.propagation.label_propagation import (
-    LabelPropagation,
-    LabelPropagationSpec,
-    label_propagation,
-)
-from ssl_dask.propagation.label_spreading import (
-    LabelSpreading,
-    LabelSpreadingSpec,
-    label_spreading,
-)
-from ssl_dask.propagation.modified_adsorption import (
-    ModifiedAdsorption,
+from ssl_dask.propagation.methods.label_propagation import LabelPropagationSpec, label_propagation
+from ssl_dask.propagation.methods.label_spreading import LabelSpreadingSpec, label_spreading
+from ssl_dask.propagation.methods.modified_adsorption import (
     ModifiedAdsorptionSpec,
     modified_adsorption,
 )
-from ssl_dask.propagation.poisson import PoissonLearning, PoissonSpec, poisson
-from ssl_dask.propagation.poisson_mbo import PoissonMBO, PoissonMBOSpec, poisson_mbo
-from ssl_dask.propagation.propagated_features import propagated_features
+from ssl_dask.propagation.methods.poisson import PoissonSpec, poisson
+from ssl_dask.propagation.methods.poisson_mbo import PoissonMBOSpec, poisson_mbo
+from ssl_dask.propagation.methods.propagated_features import propagated_features
 from ssl_dask.spec_model import SpecModel
 
 

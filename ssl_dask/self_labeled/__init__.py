@@ -6,43 +6,37 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ssl_dask.self_labeled.co_forest import (
-    CoForest,
-    CoForestClassifier,
-    CoForestSpec,
-    co_forest,
-)
-from ssl_dask.self_labeled.co_training import CoTraining, CoTrainingSpec, co_training
-from ssl_dask.self_labeled.co_training_classifier import CoTrainingClassifier
-from ssl_dask.self_labeled.democratic_co_learning import (
-    DemocraticCoLearning,
+from ssl_dask.self_labeled.estimators.co_forest_classifier import CoForestClassifier
+from ssl_dask.self_labeled.estimators.co_training_classifier import CoTrainingClassifier
+from ssl_dask.self_labeled.estimators.democratic_classifier import (
     DemocraticCoLearningClassifier,
+)
+from ssl_dask.self_labeled.estimators.multi_view_classifier import MultiViewClassifier
+from ssl_dask.self_labeled.estimators.self_training_classifier import SelfTrainingClassifier
+from ssl_dask.self_labeled.estimators.semi_supervised_nb import SemiSupervisedNB
+from ssl_dask.self_labeled.estimators.tri_training_classifier import TriTrainingClassifier
+from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
+from ssl_dask.self_labeled.loop.round_method import RoundMethod
+from ssl_dask.self_labeled.loop.rounds import run_rounds
+from ssl_dask.self_labeled.methods.co_forest import CoForest, CoForestSpec, co_forest
+from ssl_dask.self_labeled.methods.co_training import CoTraining, CoTrainingSpec, co_training
+from ssl_dask.self_labeled.methods.democratic_co_learning import (
+    DemocraticCoLearning,
     DemocraticCoLearningSpec,
     democratic_co_learning,
 )
-from ssl_dask.self_labeled.multi_view import MultiView, MultiViewSpec, multi_view
-from ssl_dask.self_labeled.multi_view_classifier import MultiViewClassifier
-from ssl_dask.self_labeled.round_answer import SelfLabeled
-from ssl_dask.self_labeled.round_method import RoundMethod
-from ssl_dask.self_labeled.rounds import run_rounds
-from ssl_dask.self_labeled.self_training import (
+from ssl_dask.self_labeled.methods.multi_view import MultiView, MultiViewSpec, multi_view
+from ssl_dask.self_labeled.methods.self_training import (
     SelfTraining,
-    SelfTrainingClassifier,
     SelfTrainingSpec,
     self_training,
 )
-from ssl_dask.self_labeled.semi_supervised_nb import (
+from ssl_dask.self_labeled.methods.semi_supervised_nb import (
     NaiveBayesRounds,
-    SemiSupervisedNB,
     SemiSupervisedNBSpec,
     semi_supervised_nb,
 )
-from ssl_dask.self_labeled.tri_training import (
-    TriTraining,
-    TriTrainingClassifier,
-    TriTrainingSpec,
-    tri_training,
-)
+from ssl_dask.self_labeled.methods.tri_training import TriTraining, TriTrainingSpec, tri_training
 from ssl_dask.spec_model import SpecModel
 
 

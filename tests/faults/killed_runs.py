@@ -22,11 +22,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ssl_dask.errors import SslDaskError
-from ssl_dask.storage.checkpoint import Checkpoints, load_block, save_block
-from ssl_dask.storage.label_parts import write_label_part
-from ssl_dask.storage.manifest import fingerprint
-from ssl_dask.storage.output_schema import OutputSchema
-from ssl_dask.storage.run_folder import OutputFolder
+from ssl_dask.storage.result.label_parts import write_label_part
+from ssl_dask.storage.result.result_schema import OutputSchema
+from ssl_dask.storage.runs.checkpoint import Checkpoints, load_block, save_block
+from ssl_dask.storage.runs.manifest import fingerprint
+from ssl_dask.storage.runs.run_folder import OutputFolder
 from tests.faults.made_rows import all_of_class
 
 CHANGES = {"os.rename", "os.symlink", "os.mkdir", "os.remove", "os.rmdir"}

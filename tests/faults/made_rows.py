@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ssl_dask.storage.label_parts import LabelColumns
+from ssl_dask.storage.result.label_parts import LabelColumns
 
 
 def all_of_class(code: int, n_rows: int) -> LabelColumns:

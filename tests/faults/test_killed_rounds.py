@@ -23,8 +23,8 @@ from ssl_dask.pipeline import run_job
 from ssl_dask.pipeline.saved_state import save_state
 from ssl_dask.round_record import RoundRecord
 from ssl_dask.self_labeled import self_training
-from ssl_dask.storage.checkpoint import Checkpoints
-from ssl_dask.storage.manifest import fingerprint
+from ssl_dask.storage.runs.checkpoint import Checkpoints
+from ssl_dask.storage.runs.manifest import fingerprint
 from tests.made_job import Heard, answer, assert_useful, made_job, made_rows, write_job, write_rows
 from tests.processes import end_group, environment, ssl_dask
 

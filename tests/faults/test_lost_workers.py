@@ -20,17 +20,18 @@ from distributed import Client, LocalCluster, Worker, get_worker
 from ssl_dask.console import Silent
 from ssl_dask.errors import ComputeError
 from ssl_dask.execution import Execution
-from ssl_dask.graph.block_graph import BlockGraph
+from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.propagation_run import run_until_kept, until_kept
-from ssl_dask.propagation import METHODS, Propagated, held_parts, propagated_features
-from ssl_dask.propagation.part_links import Aborted
-from ssl_dask.propagation.parts import WorkersChangedError
-from ssl_dask.propagation.solver import PropagationSession, Solved
-from ssl_dask.propagation.worker_parts import WorkerParts
+from ssl_dask.propagation import METHODS, Propagated, propagated_features
+from ssl_dask.propagation.engine import worker_state
+from ssl_dask.propagation.engine.distributed_partitions import WorkerParts
+from ssl_dask.propagation.engine.links import Aborted
+from ssl_dask.propagation.engine.partitions import WorkersChangedError
+from ssl_dask.propagation.engine.session import PropagationSession, Solved
 from ssl_dask.round_record import RoundRecord
-from ssl_dask.storage.checkpoint import Checkpoints
-from ssl_dask.storage.manifest import fingerprint
+from ssl_dask.storage.runs.checkpoint import Checkpoints
+from ssl_dask.storage.runs.manifest import fingerprint
 
 pytestmark = pytest.mark.slow
 
@@ -308,7 +309,7 @@ def test_a_worker_too_busy_to_be_stopped_is_stopped_later(
     """Its thread waits for a message that will not come, and gets no other task before it ends."""
 
     def waits(superstep: str) -> str:
-        held = getattr(get_worker(), held_parts.HELD)
+        held = getattr(get_worker(), worker_state.HELD)
         held.mailbox.put(("began",), True)
         try:
             held.mailbox.take((superstep, "never sent"))
@@ -317,13 +318,13 @@ def test_a_worker_too_busy_to_be_stopped_is_stopped_later(
         return "got something"
 
     def began(dask_worker: Worker) -> bool:
-        return ("began",) in getattr(dask_worker, held_parts.HELD).mailbox._held
+        return ("began",) in getattr(dask_worker, worker_state.HELD).mailbox._held
 
     async def hog() -> None:
         await asyncio.sleep(0.05)
         time.sleep(2.0)
 
-    monkeypatch.setattr(held_parts, "REACH_SECONDS", 0.3)
+    monkeypatch.setattr(worker_state, "REACH_SECONDS", 0.3)
     with PropagationSession(graph, Execution(cluster_client), n_columns=4) as session:
         parts = session.parts
         assert isinstance(parts, WorkerParts)

@@ -1,0 +1,1 @@
+"""BlockGraph, its order of nodes, and strips of edges."""

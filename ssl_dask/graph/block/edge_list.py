@@ -1,0 +1,155 @@
+"""Edges given as two columns of end points -> a symmetric weight matrix or graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from ssl_dask.errors import GraphError
+from ssl_dask.kernels.graph.coo_strips import COMBINE, both_ways, summed_strip
+
+_ID_KINDS = {"u": "i"}
+
+
+def symmetric_matrix_from_edges(
+    source: npt.ArrayLike,
+    target: npt.ArrayLike,
+    weight: npt.ArrayLike | None = None,
+    *,
+    n_rows: int | None = None,
+    ids: npt.ArrayLike | None = None,
+    duplicates: str = "sum",
+    directed: bool = False,
+) -> tuple[sp.csr_array, dict[str, Any]]:
+    """Return the weights (N, N) of an undirected graph given edge by edge, and what was dropped.
+
+    An edge joins its two ends whichever is named first: (u, v) and (v, u) are the same edge, or if
+    `directed`, two edges whose weights are averaged; a missing one counts 0.
+
+    Parameters
+    ----------
+    source, target
+        Arrays (E,): the ends of each edge, as row numbers, or as values of `ids`.
+    weight
+        Array (E,) of finite numbers >= 0; default 1 for each edge.
+    n_rows
+        Number of rows N, if the ends are row numbers.
+    ids
+        Array (N,) of distinct ids in row order, if the ends are ids. Edges with an end that is
+        not among them are dropped and counted.
+    duplicates
+        What an edge weighs that is given more than once: the "sum" of its weights, added in
+        float64 in the order given, or their "max".
+    directed
+        Whether the edges of the two directions are merged apart, and then averaged.
+
+    Raises
+    ------
+    GraphError
+        The arrays do not fit together, a row number is out of range, or a weight is not a
+        finite number >= 0.
+    """
+    if duplicates not in COMBINE:
+        raise GraphError(f"duplicates is {duplicates!r}; it must be 'sum' or 'max'")
+    if (n_rows is None) == (ids is None):
+        raise GraphError("give either n_rows (the ends are row numbers) or ids, not both or none")
+    if ids is None:
+        n_rows = int(n_rows or 0)
+        u, v = _row_numbers(source, n_rows, "source"), _row_numbers(target, n_rows, "target")
+    else:
+        known = np.asarray(ids)
+        n_rows = len(known)
+        u, v = _positions(source, known), _positions(target, known)
+    if n_rows < 1:
+        raise GraphError("a graph needs at least one row; n_rows is 0")
+    if len(u) != len(v):
+        raise GraphError(f"source has {len(u)} entries and target {len(v)}; they must be equal")
+    w = _weights(weight, len(u))
+    unknown = (u < 0) | (v < 0)
+    loops = (u == v) & ~unknown
+    kept = ~(unknown | loops)
+    entries = both_ways(u[kept], v[kept], w[kept], directed=directed)
+    try:
+        matrix = summed_strip(entries, 0, n_rows, n_rows, duplicates)
+    except OverflowError as error:
+        raise GraphError(str(error)) from error
+    notes = {
+        "edges_given": len(u),
+        "edges_with_unknown_ends_dropped": int(np.count_nonzero(unknown)),
+        "self_edges_dropped": int(np.count_nonzero(loops)),
+        "duplicates": duplicates,
+        "directed": directed,
+    }
+    return matrix, notes
+
+
+def _row_numbers(ends: npt.ArrayLike, n_rows: int, name: str) -> npt.NDArray[np.int64]:
+    numbers = np.asarray(ends)
+    if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "iu"):
+        raise GraphError(
+            f"{name} is an array of {numbers.dtype} with {numbers.ndim} dimensions; row numbers"
+            " must be integers in one dimension",
+            hint="give ids=... if the ends of the edges are ids",
+        )
+    if numbers.size and (numbers.min() < 0 or numbers.max() >= n_rows):
+        worst = numbers.max() if numbers.max() >= n_rows else numbers.min()
+        raise GraphError(f"{name} names row {worst}; rows are 0 to {n_rows - 1} (n_rows={n_rows})")
+    return numbers.astype(np.int64)
+
+
+def _positions(ends: npt.ArrayLike, ids: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Return the row number of each id, -1 where it is unknown."""
+    if ids.ndim != 1 or ids.size == 0:
+        raise GraphError(f"ids has shape {ids.shape}; it must be one id a row, at least one")
+    wanted, possible = _alike(np.asarray(ends), ids)
+    try:
+        order = np.argsort(ids, kind="stable")
+        ranked = ids[order]
+        place = np.minimum(np.searchsorted(ranked, wanted), len(ids) - 1)
+    except TypeError as error:
+        raise GraphError(
+            "ids, or the ends of edges, mix kinds of values or hold None; give one kind",
+            hint="leave out edges without an end",
+        ) from error
+    n_twice = int(np.count_nonzero(ranked[1:] == ranked[:-1]))
+    if n_twice:
+        raise GraphError(f"{n_twice} ids occur more than once; ids must be distinct", rows=n_twice)
+    return np.where(possible & (ranked[place] == wanted), order[place], -1).astype(np.int64)
+
+
+def _alike(
+    ends: npt.NDArray[Any], ids: npt.NDArray[Any]
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Return the ends in the type of the ids, and which of them that type can hold."""
+    possible = np.ones(ends.shape, dtype=bool)
+    if not ends.size:
+        return ends.astype(ids.dtype), possible
+    kinds = [_ID_KINDS.get(array.dtype.kind, array.dtype.kind) for array in (ends, ids)]
+    if "O" not in kinds and kinds[0] != kinds[1]:
+        raise GraphError(
+            f"the ends of edges are {ends.dtype}, but the ids are {ids.dtype}",
+            hint="give both as one type",
+        )
+    if kinds == ["i", "i"]:
+        # NumPy would compare int64 with uint64 as float64, which cannot tell large ones apart.
+        info = np.iinfo(ids.dtype)
+        possible = (ends >= info.min) & (ends <= info.max)
+        return np.where(possible, ends, ends.dtype.type(0)).astype(ids.dtype), possible
+    return ends, possible
+
+
+def _weights(weight: npt.ArrayLike | None, n_edges: int) -> npt.NDArray[np.float64]:
+    if weight is None:
+        return np.ones(n_edges)
+    w = np.asarray(weight, dtype=np.float64)
+    if w.shape != (n_edges,):
+        raise GraphError(f"weight has shape {w.shape}; it must be ({n_edges},), one an edge")
+    n_bad = int(np.count_nonzero(~((w >= 0) & (w <= np.finfo(np.float32).max))))
+    if n_bad:
+        raise GraphError(
+            f"{n_bad} weights are not numbers from 0 to the largest float32", rows=n_bad
+        )
+    return w

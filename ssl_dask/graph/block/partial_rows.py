@@ -1,0 +1,157 @@
+"""A graph over some of the rows -> the same over all rows, the others without edges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from dask.delayed import Delayed
+
+from ssl_dask.errors import GraphError
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block.block_graph import BlockGraph, even_chunks, row_starts
+from ssl_dask.graph.block.node_order import NodeOrder
+from ssl_dask.kernels.arithmetic.sparse_rows import with_index_dtype
+
+
+@dataclass(frozen=True)
+class PartialRows:
+    """The rows that have some features, of all N.
+
+    Parameters
+    ----------
+    X
+        Dask array (n, d) of those rows, in row order.
+    present
+        Bool (n_i,) for each block of rows: which they are.
+    row_chunks
+        Rows n_i of each block, adding up to N.
+    """
+
+    X: da.Array
+    present: tuple[Delayed, ...]
+    row_chunks: tuple[int, ...]
+
+    def places_of(
+        self, rows: npt.NDArray[np.int64], execution: Execution
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+        """Return which of a few rows are present, bool (S,), and the places in X of those that are.
+
+        `rows` ascends. One task a block.
+        """
+        starts = np.concatenate([[0], np.cumsum(self.row_chunks)])
+        cuts = np.searchsorted(rows, starts)
+        look = dask.delayed(_among_present, pure=False)
+        tasks = [
+            look(part, rows[cuts[b] : cuts[b + 1]] - starts[b])
+            for b, part in enumerate(self.present)
+        ]
+        found = execution.compute(tasks, "rows")
+        before = np.concatenate([[0], np.cumsum([n for n, _, _ in found])])
+        has = np.concatenate([there for _, there, _ in found])
+        places = [at + first for (_, _, at), first in zip(found, before, strict=False)]
+        return has, np.concatenate(places)
+
+
+def rows_present(X: da.Array, present: Sequence[Delayed], execution: Execution) -> PartialRows:
+    """Return the rows of X that are present; one pass counts them, blocks without any are left out.
+
+    Parameters
+    ----------
+    X
+        (N, d), dense or CSR blocks.
+    present
+        Bool (n_i,) for each block.
+
+    Raises
+    ------
+    GraphError
+        No row is present.
+    """
+    counts = execution.compute([dask.delayed(np.count_nonzero)(part) for part in present], "rows")
+    take = dask.delayed(_rows_where, pure=False)
+    blocks = [
+        da.from_delayed(take(block, part), (int(n), X.shape[1]), dtype=X.dtype, meta=X._meta)
+        for block, part, n in zip(X.to_delayed().ravel(), present, counts, strict=True)
+        if n
+    ]
+    if not blocks:
+        raise GraphError("no row has these features: there is nothing to join")
+    return PartialRows(da.concatenate(blocks), tuple(present), tuple(X.chunks[0]))
+
+
+def over_all_rows(graph: BlockGraph, rows: PartialRows, execution: Execution) -> BlockGraph:
+    """Return `graph`, which is over the present rows, as one over all; the others have no edges.
+
+    Nodes keep their numbers; rows without edges are the last ones, in row order. A worker holds
+    8 bytes a row for a moment.
+    """
+    n_nodes = graph.n_nodes
+    own = None if graph.order is None else list(graph.order.blocks)
+    whole = dask.delayed(_spread, pure=False)(own, list(rows.present), n_nodes)
+    starts = row_starts(rows.row_chunks)
+    parts = [
+        dask.delayed(_slice, pure=False)(whole, start, start + n)
+        for start, n in zip(starts, rows.row_chunks, strict=True)
+    ]
+    n_alone = sum(rows.row_chunks) - graph.n_rows
+    total = n_nodes + n_alone
+    order = NodeOrder(tuple(execution.persist(parts, "edges")), rows.row_chunks, total)
+    strips = [dask.delayed(_widened, pure=False)(strip, total) for strip in graph.strips]
+    longest = max(graph.node_chunks)
+    empty = even_chunks(n_alone, -(-n_alone // longest)) if n_alone else ()
+    strips += [dask.delayed(_empty_strip, pure=False)(n, total) for n in empty]
+    nothing = [dask.delayed(np.empty, pure=False)(0, np.float32) for _ in empty]
+    alternatives = {name: (*weights, *nothing) for name, weights in graph.alternatives.items()}
+    settings = {**graph.settings, "n_rows_without_features": n_alone}
+    return BlockGraph(
+        tuple(execution.persist(strips, "edges")),
+        (*graph.node_chunks, *empty),
+        graph.n_edges,
+        settings,
+        order,
+        alternatives,
+    )
+
+
+def _among_present(
+    present: npt.NDArray[np.bool_], rows: npt.NDArray[np.int64]
+) -> tuple[int, npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Return how many rows of a block are present, which of `rows` are, and their ranks."""
+    there = present[rows]
+    return int(present.sum()), there, (np.cumsum(present) - 1)[rows[there]]
+
+
+def _rows_where(block: Any, present: npt.NDArray[np.bool_]) -> Any:
+    return block[np.flatnonzero(present)]
+
+
+def _spread(
+    nodes: list[npt.NDArray[np.int64]] | None, present: list[npt.NDArray[np.bool_]], n_nodes: int
+) -> npt.NDArray[np.int64]:
+    there = np.concatenate(present)
+    out = np.empty(len(there), dtype=np.int64)
+    out[there] = np.arange(there.sum()) if nodes is None else np.concatenate(nodes)
+    out[~there] = n_nodes + np.arange((~there).sum())
+    return out
+
+
+def _slice(values: npt.NDArray[np.int64], start: int, stop: int) -> npt.NDArray[np.int64]:
+    return values[start:stop].copy()
+
+
+def _widened(strip: sp.csr_array, n_columns: int) -> sp.csr_array:
+    wide = sp.csr_array(
+        (strip.data, strip.indices, strip.indptr), shape=(strip.shape[0], n_columns)
+    )
+    return with_index_dtype(wide)
+
+
+def _empty_strip(n_rows: int, n_columns: int) -> sp.csr_array:
+    return with_index_dtype(sp.csr_array((n_rows, n_columns), dtype=np.float32))

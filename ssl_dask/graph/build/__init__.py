@@ -1,0 +1,1 @@
+"""Functions that return a graph: from rows, edges, entities, other graphs."""

@@ -1,0 +1,101 @@
+"""The graph of edges that lie on the workers, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dask
+import numpy as np
+import numpy.typing as npt
+from dask.delayed import Delayed
+
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block.block_graph import BlockGraph, even_chunks
+from ssl_dask.graph.block.entry_exchange import exchanged_strips
+from ssl_dask.graph.block.symmetric_graph import check_choice
+from ssl_dask.graph.knn.knn_plan import usual_strips
+from ssl_dask.kernels.graph.coo_strips import COMBINE, Entries, both_ways
+
+EdgeBlock = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]
+
+
+def edge_graph(
+    blocks: Sequence[Delayed],
+    n_rows: int,
+    *,
+    directed: bool = False,
+    duplicates: str = "sum",
+    settings: Mapping[str, Any] | None = None,
+    execution: Execution | None = None,
+) -> BlockGraph:
+    """Return the undirected graph of edges that lie in blocks; the same bits for any blocks.
+
+    Edges that join a row with itself are dropped, as are those with an unknown end; `settings`
+    says how many.
+
+    Parameters
+    ----------
+    blocks
+        Each (source int64 (E,), target int64 (E,), weight float64 (E,)): row numbers, negative
+        where the end is unknown, and finite weights >= 0.
+    n_rows
+        Number of rows N.
+    directed, duplicates
+        As in `BlockGraph.from_edges`.
+    settings
+        What the graph says of itself besides.
+    execution
+        Where to run; default: in this process.
+
+    Raises
+    ------
+    GraphError
+        `duplicates` is unknown, or weights add up to more than a float32 can hold.
+
+    Notes
+    -----
+    Each edge is moved twice, 24 bytes each time; see `entry_exchange.exchanged_strips`.
+    """
+    execution = execution or Execution()
+    check_choice("duplicates", duplicates, COMBINE)
+    checked = execution.persist(
+        [dask.delayed(_entries)(block, directed) for block in blocks], "edges"
+    )
+    counts = execution.compute([dask.delayed(_second)(part) for part in checked])
+    given, unknown, loops = np.sum(counts, axis=0).tolist()
+    chunks = even_chunks(n_rows, usual_strips(n_rows, execution.n_slots))
+    strips, n_entries = exchanged_strips(
+        [dask.delayed(_first)(part) for part in checked], chunks, execution, combine=duplicates
+    )
+    about = {
+        "kind": "edges",
+        **(settings or {}),
+        "edges_given": given,
+        "edges_with_unknown_ends_dropped": unknown,
+        "self_edges_dropped": loops,
+        "duplicates": duplicates,
+        "directed": directed,
+        "notes": [f"{unknown:,} of {given:,} edges name an id that no row has, and were left out"]
+        if unknown
+        else [],
+    }
+    return BlockGraph(strips, chunks, n_entries, about)
+
+
+def _entries(block: EdgeBlock, directed: bool) -> tuple[Entries, tuple[int, int, int]]:
+    """Return the entries of the edges that are kept; how many there were, and were dropped."""
+    u, v, w = block
+    unknown = (u < 0) | (v < 0)
+    loops = (u == v) & ~unknown
+    kept = ~(unknown | loops)
+    counts = (len(u), int(np.count_nonzero(unknown)), int(np.count_nonzero(loops)))
+    return both_ways(u[kept], v[kept], w[kept], directed=directed), counts
+
+
+def _first(pair: tuple[Any, Any]) -> Any:
+    return pair[0]
+
+
+def _second(pair: tuple[Any, Any]) -> Any:
+    return pair[1]

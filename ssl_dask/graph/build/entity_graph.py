@@ -1,0 +1,298 @@
+"""The graph that joins rows through what they share: a card, a device, an address, a template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import dask
+import numpy as np
+import numpy.typing as npt
+from dask.delayed import Delayed
+from distributed import Client
+
+from ssl_dask.errors import GraphError
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block.block_graph import BlockGraph, even_chunks, row_starts
+from ssl_dask.graph.block.entry_exchange import exchanged_strips
+from ssl_dask.graph.block.node_order import NodeOrder
+from ssl_dask.graph.block.symmetric_graph import check_choice
+from ssl_dask.graph.knn.exact_knn import chosen_execution
+from ssl_dask.graph.knn.knn_plan import usual_strips
+from ssl_dask.kernels.graph.coo_strips import Entries, both_ways
+from ssl_dask.kernels.graph.shared_keys import (
+    ENTITY_SCALES,
+    Groups,
+    KeyedRows,
+    group_edges,
+    group_rows,
+    keyed_rows_by_range,
+)
+
+MAX_ENTITY_ROWS = 1000
+KEY_BYTES = 100
+"""Memory of a row while it is grouped."""
+MAX_PIECES = 2048
+SPREAD = np.uint64(0x9E3779B97F4A7C15)
+"""Odd: multiplied by it, different small numbers stay different and are spread over all."""
+
+
+@dataclass(frozen=True)
+class KeyColumn:
+    """The keys of one column of entities, on the workers.
+
+    Parameters
+    ----------
+    name
+        The column.
+    blocks
+        Each (uint64 (n_i,) keys, bool (n_i,) whether the row has one): equal keys are the same
+        entity. Keys are hashes, spread evenly over all numbers.
+    weight
+        Factor of the column's edges, > 0.
+    """
+
+    name: str
+    blocks: tuple[Delayed, ...]
+    weight: float = 1.0
+
+
+def entity_graph(
+    columns: Mapping[str, npt.ArrayLike],
+    *,
+    weights: Mapping[str, float] | None = None,
+    max_entity_rows: int = MAX_ENTITY_ROWS,
+    scale: str = "inverse_sqrt",
+    client: Client | None = None,
+    execution: Execution | None = None,
+) -> BlockGraph:
+    """Return the graph of rows and of the entities that they share, from arrays of this process.
+
+    Parameters
+    ----------
+    columns
+        Name -> array (N,) of integers or of texts: equal values are the same entity; null (None or
+        NaN) is none.
+    weights
+        Factor > 0 of the edges of a column; 1 where nothing is said.
+    max_entity_rows, scale
+        As in `shared_key_graph`.
+    client
+        Runs on its cluster; default: in this process.
+    execution
+        Where to run instead of `client`.
+
+    Raises
+    ------
+    GraphError
+        The arrays do not fit together, or a parameter is not usable.
+    """
+    execution = chosen_execution(client, execution)
+    given = dict(weights or {})
+    if unknown := sorted(set(given) - set(columns)):
+        raise GraphError(f"weights names {unknown}, which are none of the columns")
+    keyed, lengths = [], set()
+    for name, values in columns.items():
+        array = np.asarray(values)
+        if array.ndim != 1 or array.dtype.kind not in "iuOUS":
+            raise GraphError(
+                f"column {name!r} is an array of {array.dtype} with {array.ndim} dimensions;"
+                " entities are integers or texts in one dimension"
+            )
+        lengths.add(len(array))
+        block = dask.delayed(_keys_of(name, array), pure=False, traverse=False)
+        keyed.append(KeyColumn(name, (block,), given.get(name, 1.0)))
+    if len(lengths) > 1 or 0 in lengths:
+        raise GraphError(f"the columns have {sorted(lengths)} rows; give arrays of one length >= 1")
+    return shared_key_graph(
+        keyed,
+        tuple(lengths),
+        max_entity_rows=max_entity_rows,
+        scale=scale,
+        execution=execution,
+    )
+
+
+def shared_key_graph(
+    columns: Sequence[KeyColumn],
+    row_chunks: Sequence[int],
+    *,
+    max_entity_rows: int = MAX_ENTITY_ROWS,
+    scale: str = "inverse_sqrt",
+    execution: Execution | None = None,
+) -> BlockGraph:
+    """Return the graph of rows and of the entities that they share: never a clique of rows.
+
+    Every entity of 2 to `max_entity_rows` rows is a node of its own, joined with each of its rows;
+    labels reach from row to row in two steps. Rows are the nodes 0 to N - 1, in order; entities
+    come behind them, column by column, in the order of their keys. The same bits for any blocks.
+
+    Parameters
+    ----------
+    columns
+        What makes two rows share an entity. A value stands for an entity of its column only.
+    row_chunks
+        Rows of each block of the columns.
+    max_entity_rows
+        Entities of more rows are left out: what everybody shares says nothing of anybody.
+        `settings` says how many these are, column by column.
+    scale
+        What an edge weighs in an entity of s rows: "inverse_sqrt" 1 / sqrt(s): a card of two rows
+        says more of them than a device of hundreds, which still counts; "inverse" 1 / s: large
+        entities count little; "none" 1: an entity counts the same whatever its size, though
+        each of its rows gets an s-th of its say.
+    execution
+        Where to run; default: in this process.
+
+    Raises
+    ------
+    GraphError
+        No columns, one named twice, or a parameter that is not usable.
+
+    Notes
+    -----
+    16 bytes move for each row and column to group them, and 48 for each edge. A row that shares
+    nothing is isolated.
+    """
+    execution = execution or Execution()
+    _check(columns, max_entity_rows, scale)
+    n_rows = sum(row_chunks)
+    found = [
+        _groups(column, row_starts(tuple(row_chunks)), n_rows, max_entity_rows, execution)
+        for column in columns
+    ]
+    n_nodes, blocks = n_rows, []
+    for column, groups in zip(columns, found, strict=True):
+        for part, count in zip(groups.parts, groups.counts, strict=True):
+            blocks.append(dask.delayed(_entries)(part, n_nodes, scale, float(column.weight)))
+            n_nodes += count
+    node_chunks = even_chunks(n_nodes, usual_strips(n_nodes, execution.n_slots))
+    strips, n_entries = exchanged_strips(blocks, node_chunks, execution)
+    order = row_numbers(tuple(row_chunks), n_nodes)
+    settings = {
+        "kind": "entities",
+        "scale": scale,
+        "max_entity_rows": max_entity_rows,
+        "entities": {
+            column.name: groups.about for column, groups in zip(columns, found, strict=True)
+        },
+        "notes": [
+            f"{groups.about['dropped']:,} values of {column.name!r} are shared by more than"
+            f" {max_entity_rows:,} rows, up to {groups.about['largest']:,}, and were left out"
+            for column, groups in zip(columns, found, strict=True)
+            if groups.about["dropped"]
+        ],
+    }
+    return BlockGraph(strips, node_chunks, n_entries, settings, order)
+
+
+def row_numbers(row_chunks: tuple[int, ...], n_nodes: int) -> NodeOrder:
+    """Return the order in which row i is node i; nodes from N on have no row."""
+    blocks = tuple(
+        dask.delayed(_arange)(start, start + n)
+        for start, n in zip(row_starts(row_chunks), row_chunks, strict=True)
+    )
+    return NodeOrder(blocks, row_chunks, n_nodes)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The groups of a column: handles, how many each has, and what the report says."""
+
+    parts: list[Delayed]
+    counts: list[int]
+    about: Mapping[str, Any]
+
+
+def _keys_of(name: str, values: npt.NDArray[Any]) -> tuple[Any, Any]:
+    """Return a key for each value, and whether it has one."""
+    valid = np.ones(len(values), dtype=bool)
+    if values.dtype.kind == "O":
+        valid = np.array([v is not None and v == v for v in values], dtype=bool)  # NaN is not
+    keys = np.zeros(len(values), dtype=np.uint64)
+    try:
+        _, codes = np.unique(values[valid], return_inverse=True)
+    except TypeError:
+        raise GraphError(f"column {name!r} mixes kinds of values; give one kind") from None
+    keys[valid] = codes.astype(np.uint64) * SPREAD
+    return keys, valid
+
+
+def _check(columns: Sequence[KeyColumn], max_entity_rows: int, scale: str) -> None:
+    check_choice("scale", scale, ENTITY_SCALES)
+    names = [column.name for column in columns]
+    if not names or len(set(names)) < len(names):
+        raise GraphError(f"the columns of entities are {names}; name at least one, and each once")
+    if max_entity_rows < 2:
+        raise GraphError(f"max_entity_rows is {max_entity_rows}; it must be at least 2")
+    for column in columns:
+        if not 0 < column.weight < np.inf:
+            raise GraphError(f"column {column.name!r} weighs {column.weight}; give a number > 0")
+
+
+def _groups(
+    column: KeyColumn,
+    starts: Sequence[int],
+    n_rows: int,
+    max_entity_rows: int,
+    execution: Execution,
+) -> _Found:
+    """Bring the rows of equal keys together: one task for each range of keys."""
+    room = max(execution.memory_per_task // 4, 1)
+    by_memory = -(-n_rows * KEY_BYTES // room)
+    n_ranges = min(max(by_memory, min(execution.n_slots, n_rows // 100_000), 1), MAX_PIECES)
+    n_readers = min(len(column.blocks), max(MAX_PIECES // n_ranges, 1))
+    cuts = [len(column.blocks) * i // n_readers for i in range(n_readers + 1)]
+    pieces = [
+        dask.delayed(_dealt, nout=n_ranges)(list(column.blocks[a:b]), starts[a:b], n_ranges)
+        for a, b in pairwise(cuts)
+    ]
+    parts = execution.persist(
+        [
+            dask.delayed(group_rows)([piece[r] for piece in pieces], max_entity_rows)
+            for r in range(n_ranges)
+        ],
+        "entities",
+    )
+    counted = np.array(execution.compute([dask.delayed(_counted)(part) for part in parts]))
+    kept, alone, large, large_rows, edges = counted[:, :5].sum(axis=0).tolist()
+    about = {
+        "kept": kept,
+        "edges": edges,
+        "of_one_row": alone,
+        "dropped": large,
+        "dropped_rows": large_rows,
+        "largest": int(counted[:, 5].max()),
+        "weight": float(column.weight),
+    }
+    return _Found(parts, counted[:, 0].tolist(), about)
+
+
+def _dealt(
+    blocks: list[tuple[Any, Any]], starts: Sequence[int], n_ranges: int
+) -> tuple[KeyedRows, ...]:
+    dealt = [
+        keyed_rows_by_range(keys, valid, start, n_ranges)
+        for (keys, valid), start in zip(blocks, starts, strict=True)
+    ]
+    return tuple(
+        KeyedRows(*(np.concatenate([one[r][i] for one in dealt]) for i in (0, 1)))
+        for r in range(n_ranges)
+    )
+
+
+def _counted(groups: Groups) -> tuple[int, ...]:
+    kept = len(groups.bounds) - 1
+    rest = (groups.n_alone, groups.n_large, groups.n_large_rows, len(groups.rows), groups.largest)
+    return kept, *rest
+
+
+def _entries(groups: Groups, first_node: int, scale: str, weight: float) -> Entries:
+    rows, nodes, weights = group_edges(groups, first_node, scale, weight)
+    return both_ways(rows, nodes, weights, directed=False)
+
+
+def _arange(start: int, stop: int) -> npt.NDArray[np.int64]:
+    return np.arange(start, stop, dtype=np.int64)

@@ -1,0 +1,95 @@
+"""The nearest training rows of new rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+
+from ssl_dask.errors import GraphError
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block.symmetric_graph import check_choice
+from ssl_dask.graph.knn.exact_knn import (
+    Lists,
+    check_n_neighbors,
+    nearest_lists,
+    search_strips,
+)
+from ssl_dask.graph.knn.row_strips import checked_rows
+from ssl_dask.kernels.knn.neighbour_lists import METRICS
+
+Found = tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]] | tuple[da.Array, da.Array]
+
+
+def knn_search(
+    X_new: Any,
+    X_train: Any,
+    n_neighbors: int,
+    *,
+    metric: str = "euclidean",
+    execution: Execution | None = None,
+) -> Found:
+    """Return the `n_neighbors` training rows nearest to each new row: distances and row numbers.
+
+    Exact; equal distances are decided by the smaller row number. The same bits for any chunks,
+    workers and threads.
+
+    Parameters
+    ----------
+    X_new
+        (m, d): NumPy array, SciPy sparse array or matrix, or Dask array chunked by rows.
+    X_train
+        (N, d): likewise; dense or sparse as `X_new`.
+    n_neighbors
+        k >= 1; with k > N the last places are empty.
+    metric
+        "euclidean", or "cosine": distance 1 - cos; a row of zeros has no neighbours.
+    execution
+        Where to run; default: in this process.
+
+    Returns
+    -------
+    (distances float64 (m, k), indices int64 (m, k)), sorted by (distance, row number); inf and -1
+    in empty places. Dask arrays chunked as `X_new` if that is one, else NumPy arrays.
+
+    Raises
+    ------
+    GraphError
+        The rows do not fit together, or a parameter is not usable.
+    """
+    execution = execution or Execution()
+    check_choice("metric", metric, METRICS)
+    check_n_neighbors(n_neighbors)
+    k = int(n_neighbors)
+    queries, points = checked_rows(X_new, execution), checked_rows(X_train, execution)
+    if queries.n_columns != points.n_columns:
+        raise GraphError(
+            f"the new rows have {queries.n_columns} columns, the training rows {points.n_columns}"
+        )
+    if (queries.nonzeros_per_row is None) != (points.nonzeros_per_row is None):
+        raise GraphError("the new rows and the training rows must both be dense or both sparse")
+    queries = search_strips(queries, k, execution)
+    points = search_strips(points, k, execution)
+    lists = nearest_lists(queries, points, k, metric, execution, same_rows=False)
+    found = [dask.delayed(_as_distances, nout=2)(part, metric) for part in lists]
+    if not isinstance(X_new, da.Array):
+        parts = execution.compute(found, "neighbours")
+        distances, indices = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return distances, indices
+    chunks = (X_new.chunks[0], (k,))
+    columns = []
+    for number, dtype in enumerate((np.float64, np.int64)):
+        blocks = [
+            da.from_delayed(pair[number], (n, k), dtype=dtype)
+            for pair, n in zip(found, queries.row_chunks, strict=True)
+        ]
+        columns.append(da.concatenate(blocks).rechunk(chunks))
+    return columns[0], columns[1]
+
+
+def _as_distances(lists: Lists, metric: str) -> Lists:
+    distances, indices = lists
+    return (distances if metric == "cosine" else np.sqrt(distances)), indices

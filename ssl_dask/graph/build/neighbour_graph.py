@@ -1,0 +1,225 @@
+"""The k-nearest-neighbour graph of rows: exact for few of them, routed for many."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import dask
+import numpy as np
+from distributed import Client
+
+from ssl_dask.errors import GraphError
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.graph.block.node_order import NodeOrder
+from ssl_dask.graph.block.symmetric_graph import (
+    check_choice,
+    check_weights,
+    symmetric_graph,
+    usual_symmetrize,
+)
+from ssl_dask.graph.knn.exact_knn import (
+    Lists,
+    check_n_neighbors,
+    chosen_execution,
+    nearest_lists,
+    search_strips,
+)
+from ssl_dask.graph.knn.row_strips import RowStrips, checked_rows
+from ssl_dask.graph.routed.routed_knn import routed_lists
+from ssl_dask.graph.routed.routed_plan import EXACT_ROWS, SHARD_MEMORY, SPARSE_EXACT_ROWS
+from ssl_dask.graph.routed.row_exchange import FileExchange, RowExchange, TaskExchange
+from ssl_dask.kernels.graph.symmetric_strip import SYMMETRIZE
+from ssl_dask.kernels.knn.exact_sparse import row_squares
+from ssl_dask.kernels.knn.neighbour_lists import METRICS
+
+SEARCHES = ("auto", "exact", "routed")
+
+
+def knn_graph(
+    X: Any,
+    n_neighbors: int = 15,
+    *,
+    metric: str = "euclidean",
+    weights: str | Sequence[str] = "gaussian",
+    symmetrize: str | None = None,
+    search: str = "auto",
+    target_recall: float = 0.98,
+    shard_memory: int = SHARD_MEMORY,
+    scratch: str | Path | None = None,
+    index_folder: str | Path | None = None,
+    client: Client | None = None,
+    execution: Execution | None = None,
+) -> BlockGraph:
+    """Return the graph that joins every row with its `n_neighbors` nearest other rows.
+
+    The same bits for any chunks of X, workers and threads. Equal distances are decided by the
+    smaller row number (exact) or node number (routed).
+
+    Parameters
+    ----------
+    X
+        (N, d): NumPy array, SciPy sparse array or matrix, or Dask array chunked by rows with
+        dense or CSR chunks. Taken as float32.
+    n_neighbors
+        k >= 1. With k >= N - 1 every row is joined with every other, and `settings` says so.
+    metric
+        "euclidean", or "cosine": distance 1 - cos; rows of zeros are isolated.
+    weights
+        "gaussian": exp(-4 d^2 / d_k^2), d_k the distance to the row's last neighbour, at least
+        1e-3 of the median d_k; for cosine d^2 is 2 (1 - cos). "symmetric_gaussian": the same with
+        d_k(i) d_k(j) in place of d_k^2, "steep_gaussian" with 8 for 4 too. "self_tuning":
+        exp(-d^2 / (s_i s_j)), s the distance to the 7th neighbour. "fuzzy": UMAP's memberships.
+        "uniform": 1. The formulas and papers are in `kernels.edge_weights`. Several names: the
+        first are the graph's weights, the others
+        its `alternatives`, from one search.
+    symmetrize
+        "average": (W + W^T) / 2. "union": the larger of w_ij and w_ji. "mutual": the smaller, so
+        only pairs that chose each other are joined. "fuzzy_union": a + b - a b. None: "average",
+        for fuzzy weights "fuzzy_union".
+    search
+        "exact": all pairs of rows. "routed": rows that lie near each other are brought together in
+        shards and compared there; copies of a row are one node. "auto": routed from
+        30,000 rows on, of sparse rows from 60,000.
+    target_recall
+        Routed: share of the true neighbours that must be found, measured on about 1,000 sampled
+        rows; the search looks harder until it is met. `graph.recall` is what was reached.
+    shard_memory
+        Routed: bytes of the task of one shard. It decides how rows are cut into shards, so that
+        the graph does not depend on the cluster; larger shards borrow fewer rows.
+    scratch
+        Routed: an existing, empty folder that all workers see. Rows move through files in it
+        instead of memory.
+    index_folder
+        Routed: an existing, empty folder that all workers see. The shards are kept in it, so
+        that `RoutedIndex.load` finds the neighbours of new rows.
+    client
+        Runs on its cluster; default: in this process.
+    execution
+        Where to run instead of `client`.
+
+    Raises
+    ------
+    GraphError
+        X or a parameter is not usable, or a task would not fit `execution.memory_per_task`.
+    QualityError
+        The hardest search does not reach `target_recall`.
+    ComputeError
+        Workers were lost or ran out of memory.
+
+    Notes
+    -----
+    Exact: 2 N^2 d flops in float32 for dense rows, a multiplication for each pair of rows and
+    column they share for sparse ones. Routed: 15 to 25 microseconds a row on one core at d = 64;
+    for sparse rows about 40 and 2 for each entry. Moves about 2.3 times the rows once.
+    `graph_estimate.estimate_graph` gives tasks, bytes moved and memory.
+    """
+    execution = chosen_execution(client, execution)
+    check_choice("metric", metric, METRICS)
+    names = check_weights(weights)
+    symmetrize = symmetrize or usual_symmetrize(names[0])
+    check_choice("symmetrize", symmetrize, SYMMETRIZE)
+    check_choice("search", search, SEARCHES)
+    check_n_neighbors(n_neighbors)
+    _check_share("target_recall", target_recall)
+    _check_bytes("shard_memory", shard_memory)
+    rows = checked_rows(X, execution)
+    places = max(min(int(n_neighbors), rows.n_rows - 1), 1)
+    settings: dict[str, Any] = {
+        "kind": "knn",
+        "n_neighbors": int(n_neighbors),
+        "metric": metric,
+        "weights": names[0],
+        "symmetrize": symmetrize,
+        "notes": [],
+    }
+    kept: NodeOrder | None = None
+    if chosen_search(search, rows.n_rows, sparse=rows.nonzeros_per_row is not None) == "exact":
+        rows = search_strips(rows, places, execution)
+        lists = nearest_lists(rows, rows, places, metric, execution, same_rows=True)
+        chunks = rows.row_chunks
+        settings |= {"search": "exact"}
+    else:
+        exchange: RowExchange = TaskExchange() if scratch is None else FileExchange(scratch)
+        found = routed_lists(
+            rows,
+            places,
+            metric,
+            target_recall=target_recall,
+            shard_memory=shard_memory,
+            exchange=exchange,
+            index_folder=None if index_folder is None else str(Path(index_folder).absolute()),
+            execution=execution,
+        )
+        lists, chunks, kept = found.lists, found.node_chunks, found.order
+        settings |= found.facts
+    _note_odd_rows(settings, lists, rows, execution)
+    began = time.perf_counter()
+    del rows
+    graph = symmetric_graph(
+        lists,
+        chunks,
+        weights=names,
+        symmetrize=symmetrize,
+        settings=settings,
+        execution=execution,
+        order=kept,
+    )
+    if "seconds" in settings:
+        graph.settings["seconds"]["edges"] = round(time.perf_counter() - began, 4)
+    return graph
+
+
+def chosen_search(search: str, n_rows: int, *, sparse: bool) -> str:
+    """Return "exact" or "routed" for what was asked for."""
+    if search == "auto":
+        return "exact" if n_rows < (SPARSE_EXACT_ROWS if sparse else EXACT_ROWS) else "routed"
+    return search
+
+
+def _check_bytes(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise GraphError(
+            f"{name} is {value!r}; it must be a whole number of bytes above 0",
+            hint="384MiB are 384 * 2**20",
+        )
+
+
+def _check_share(name: str, value: Any) -> None:
+    if not (isinstance(value, (int, float, np.number)) and 0 < value <= 1):
+        raise GraphError(f"{name} is {value!r}; it must be a number above 0 and at most 1")
+
+
+def _note_odd_rows(
+    settings: dict[str, Any], lists: list[Any], rows: RowStrips, execution: Execution
+) -> None:
+    counted = execution.compute([dask.delayed(_count_odd_rows)(part) for part in lists])
+    alone, crowded = (sum(counts[i] for counts in counted) for i in (0, 1))
+    settings |= {"n_without_neighbours": alone, "n_among_copies": crowded}
+    if settings["n_neighbors"] >= rows.n_rows:
+        settings["notes"].append(
+            f"n_neighbors is {settings['n_neighbors']} and there are {rows.n_rows} rows: every row"
+            " is joined with every other"
+        )
+    if settings["metric"] == "cosine" and alone and rows.n_rows > 1:
+        n_zero = sum(execution.compute([dask.delayed(_count_zeros)(part) for part in rows.strips]))
+        if n_zero:
+            settings["notes"].append(f"{n_zero} rows hold only zeros and have no neighbours")
+
+
+def _count_zeros(rows: Any) -> int:
+    return int(np.count_nonzero(row_squares(rows) == 0))
+
+
+def _count_odd_rows(lists: Lists) -> tuple[int, int]:
+    """Return how many rows have no neighbours, and how many have only copies of themselves."""
+    distances, indices = lists
+    full = indices[:, -1] >= 0
+    return (
+        int(np.count_nonzero(indices[:, 0] < 0)),
+        int(np.count_nonzero(full & (distances[:, -1] == 0))),
+    )

@@ -1,0 +1,139 @@
+"""The graph that joins every row with every other: for few rows."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Any
+
+import dask
+import numpy as np
+import scipy.sparse as sp
+from distributed import Client
+
+from ssl_dask.errors import GraphError
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block.block_graph import BlockGraph, row_starts
+from ssl_dask.graph.knn.exact_knn import chosen_execution
+from ssl_dask.graph.knn.knn_plan import TASK_SHARE, RowCost, usual_strips
+from ssl_dask.graph.knn.row_strips import checked_rows, checked_shape, cut_rows
+from ssl_dask.kernels.graph.radial_weights import radial_strip
+
+MEMORY_LIMIT = 2 * 2**30
+
+
+def rbf_graph(
+    X: Any,
+    gamma: float = 20.0,
+    *,
+    memory_limit: int = MEMORY_LIMIT,
+    client: Client | None = None,
+    execution: Execution | None = None,
+) -> BlockGraph:
+    """Return the graph with weight exp(-gamma |x - y|^2) between any two rows.
+
+    scikit-learn's kernel="rbf" without the diagonal: a self-edge changes neither the clamped
+    (harmonic) solution nor scikit-learn's spreading, which sets it to zero.
+
+    Parameters
+    ----------
+    X
+        (N, d): NumPy array, SciPy sparse array or matrix, or Dask array chunked by rows with
+        dense or CSR chunks. Taken as float32; distances are float64.
+    gamma
+        A number > 0. Pairs whose weight is below the smallest normal float32, 1.2e-38, are not
+        joined (gamma |x - y|^2 above 87); `settings` says how many.
+    memory_limit
+        Most bytes of the graph, 8 N (N - 1), over all workers.
+    client
+        Runs on its cluster; default: in this process.
+    execution
+        Where to run instead of `client`.
+
+    Raises
+    ------
+    GraphError
+        The graph would be larger than `memory_limit`, all rows do not fit
+        `execution.memory_per_task`, or X or gamma is not usable.
+
+    Notes
+    -----
+    N^2 d multiplications in float64. Each task holds all rows of X and its strip of the graph.
+    """
+    execution = chosen_execution(client, execution)
+    if not (isinstance(gamma, (int, float, np.number)) and 0 < gamma < np.inf):
+        raise GraphError(f"gamma is {gamma!r}; it must be a number > 0")
+    rbf_bytes(checked_shape(X)[0], memory_limit)
+    chunks = checked_rows(X, execution)
+    n_strips = rbf_strips(
+        chunks.n_rows, chunks.cost(1), execution.n_slots, execution.memory_per_task
+    )
+    rows = cut_rows(chunks, n_strips, execution)
+    starts = row_starts(rows.row_chunks)
+    strips = execution.persist(
+        [
+            dask.delayed(_strip)(float(gamma), start, strip, *rows.strips)
+            for strip, start in zip(rows.strips, starts, strict=True)
+        ],
+        "neighbours",
+    )
+    counts = execution.compute([dask.delayed(_counts)(strip) for strip in strips])
+    n_edges, n_alone = (sum(column) for column in zip(*counts, strict=True))
+    n_rows = rows.n_rows
+    settings: dict[str, Any] = {
+        "kind": "rbf",
+        "gamma": float(gamma),
+        "pairs_of_no_weight": (n_rows * (n_rows - 1) - n_edges) // 2,
+        "n_without_neighbours": n_alone,
+        "notes": [],
+    }
+    if n_alone and n_rows > 1:
+        settings["notes"].append(
+            f"{n_alone} rows have no weight above 1.2e-38 with any other: gamma {gamma:g} is large"
+            " for these features; scale them, or use a smaller gamma or kind knn"
+        )
+    return BlockGraph(tuple(strips), rows.row_chunks, n_edges, settings)
+
+
+def rbf_bytes(n_rows: int, memory_limit: int) -> int:
+    """Return the bytes of the graph of `n_rows` rows.
+
+    Raises
+    ------
+    GraphError
+        They are more than `memory_limit`.
+    """
+    size = 8 * n_rows * (n_rows - 1)
+    if size > memory_limit:
+        raise GraphError(
+            f"an rbf graph joins all pairs of {n_rows} rows: {size / 2**30:.1f} GiB; the limit is"
+            f" {memory_limit / 2**30:.1f} GiB",
+            hint="use kind knn (kernel='knn'), which grows with the rows, not with their square",
+        )
+    return size
+
+
+def rbf_strips(n_rows: int, cost: RowCost, n_slots: int, memory_per_task: int) -> int:
+    """Return into how many strips an rbf graph is cut, so that a task can hold its strip twice.
+
+    Raises
+    ------
+    GraphError
+        All rows of X, which each task holds, do not fit `memory_per_task`.
+    """
+    room = memory_per_task * TASK_SHARE - n_rows * cost.stored - 2**26
+    if room < 16 * n_rows:
+        needed = (n_rows * (cost.stored + 16) + 2**26) / TASK_SHARE
+        raise GraphError(
+            f"an rbf graph of {n_rows} rows needs {needed / 2**20:.0f} MiB a task; there are"
+            f" {memory_per_task / 2**20:.0f} MiB",
+            hint="raise cluster.memory, or use kind knn",
+        )
+    return min(max(usual_strips(n_rows, n_slots), ceil(16 * n_rows * n_rows / room)), n_rows)
+
+
+def _strip(gamma: float, first_row: int, rows: Any, *panels: Any) -> sp.csr_array:
+    return radial_strip(rows, first_row, list(panels), gamma)
+
+
+def _counts(strip: sp.csr_array) -> tuple[int, int]:
+    return int(strip.nnz), int(np.count_nonzero(np.diff(strip.indptr) == 0))

@@ -1,0 +1,237 @@
+"""Rows to be searched, from whatever array they come in, cut into strips that fit a task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import scipy.sparse as sp
+from dask.delayed import Delayed
+
+from ssl_dask.errors import GraphError
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block.block_graph import even_chunks, row_starts
+from ssl_dask.graph.knn.knn_plan import MAX_STRIPS, RowCost, usual_strips
+from ssl_dask.kernels.arithmetic.sparse_rows import stacked_rows
+from ssl_dask.kernels.knn.exact_dense import MAX_COLUMNS
+
+
+@dataclass(frozen=True)
+class RowStrips:
+    """Checked rows on the workers.
+
+    Parameters
+    ----------
+    strips
+        float32 arrays (n_i, d), C-contiguous, or csr_arrays with sorted columns; all finite.
+    row_chunks
+        Rows n_i of each, none 0.
+    n_columns
+        Columns d.
+    nonzeros_per_row
+        Mean number of stored entries of sparse rows; None for dense rows.
+    """
+
+    strips: tuple[Delayed, ...]
+    row_chunks: tuple[int, ...]
+    n_columns: int
+    nonzeros_per_row: float | None
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows N."""
+        return sum(self.row_chunks)
+
+    def cost(self, n_neighbors: int) -> RowCost:
+        """Return bytes and work of a row in a search for `n_neighbors` neighbours."""
+        return RowCost(self.n_columns, self.nonzeros_per_row, n_neighbors)
+
+
+@dataclass(frozen=True)
+class ChunkFacts:
+    """What this process has to know of a chunk of rows."""
+
+    sparse: bool
+    n_columns: int
+    n_entries: int
+    bad_rows: int
+    first_bad: tuple[int, int] | None
+
+
+def checked_rows(X: Any, execution: Execution) -> RowStrips:
+    """Return the rows of `X` in its own chunks, as float32, checked to be finite.
+
+    Parameters
+    ----------
+    X
+        (N, d): NumPy array, SciPy sparse array or matrix, or Dask array chunked by rows with
+        dense or CSR chunks.
+
+    Raises
+    ------
+    GraphError
+        X is not two-dimensional, has no rows or columns, is no array of numbers, or holds NaN,
+        infinite or too large values.
+
+    Notes
+    -----
+    Two tasks a chunk. The workers hold X as float32 from here on.
+    """
+    n_rows, n_columns = checked_shape(X)
+    chunks, row_chunks = _chunks(X, n_rows, execution)
+    kept = execution.persist([dask.delayed(_clean)(chunk) for chunk in chunks], "features")
+    facts = execution.compute([dask.delayed(_facts)(chunk) for chunk in kept], "features")
+    _refuse_bad(facts, row_starts(row_chunks), n_columns)
+    nonzeros = sum(fact.n_entries for fact in facts) / n_rows if facts[0].sparse else None
+    return RowStrips(tuple(kept), row_chunks, n_columns, nonzeros)
+
+
+def cut_rows(rows: RowStrips, n_strips: int, execution: Execution) -> RowStrips:
+    """Return `rows` in `n_strips` strips of nearly equal size, or as they are if that serves.
+
+    One task a strip and one a piece of a chunk that is cut; the workers hold the rows twice until
+    `rows` is let go.
+    """
+    even = even_chunks(rows.n_rows, n_strips)
+    enough = len(even) <= len(rows.row_chunks) <= min(2 * len(even), MAX_STRIPS)
+    if enough and max(rows.row_chunks) <= max(even):
+        return rows
+    strips = execution.persist(regrouped(rows.strips, rows.row_chunks, even), "features")
+    return RowStrips(tuple(strips), even, rows.n_columns, rows.nonzeros_per_row)
+
+
+def checked_shape(X: Any) -> tuple[int, int]:
+    """Return (N, d) of `X`; raise GraphError if it has no rows, no columns, or unknown ones."""
+    shape = np.shape(X)
+    if len(shape) != 2:
+        raise GraphError(
+            f"X has shape {shape}; it must be (rows, columns)",
+            hint="X.reshape(-1, 1) makes one column of a one-dimensional array",
+        )
+    if any(size != size for size in shape) or (
+        isinstance(X, da.Array) and any(n != n for n in X.chunks[0])
+    ):
+        raise GraphError(
+            "the numbers of rows of X's chunks are not known", hint="call X.compute_chunk_sizes()"
+        )
+    if 0 in shape:
+        raise GraphError(f"X has shape {shape}; it must have at least one row and one column")
+    if isinstance(X, da.Array) and X.numblocks[1] > 1:
+        raise GraphError(
+            f"X is cut into {X.numblocks[1]} chunks of columns; it must be chunked by rows only",
+            hint="X.rechunk({1: -1})",
+        )
+    return int(shape[0]), int(shape[1])
+
+
+def _chunks(X: Any, n_rows: int, execution: Execution) -> tuple[list[Delayed], tuple[int, ...]]:
+    """Return the chunks of `X` on their way to the workers, none of them empty."""
+    if isinstance(X, da.Array):
+        sizes = [int(n) for n in X.chunks[0]]
+        chunks = X.to_delayed().ravel()
+        pairs = [(chunk, n) for chunk, n in zip(chunks, sizes, strict=True) if n > 0]
+        return [chunk for chunk, _ in pairs], tuple(n for _, n in pairs)
+    row_chunks = even_chunks(n_rows, usual_strips(n_rows, execution.n_slots))
+    matrix = sp.csr_array(X) if sp.issparse(X) else np.asarray(X)
+    _refuse_non_numbers(matrix.dtype)
+    parts = [
+        _clean(matrix[start : start + n])
+        for start, n in zip(row_starts(row_chunks), row_chunks, strict=True)
+    ]
+    return execution.place(parts), row_chunks
+
+
+def _refuse_non_numbers(dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in "fiub":
+        raise GraphError(
+            f"X holds {dtype}; a neighbour graph needs numbers",
+            hint="describe the columns as features first",
+        )
+
+
+def _clean(chunk: Any) -> Any:
+    """Return the chunk as float32, C-contiguous, or CSR with sorted and distinct columns."""
+    _refuse_non_numbers(chunk.dtype)
+    with np.errstate(over="ignore"):  # becomes inf, which is refused with its row
+        if not sp.issparse(chunk):
+            return np.ascontiguousarray(chunk, dtype=np.float32)
+        rows = sp.csr_array(chunk)
+        if not rows.has_canonical_format:
+            rows = rows.copy()
+            rows.sum_duplicates()
+        return rows.astype(np.float32, copy=False)
+
+
+def _facts(chunk: Any) -> ChunkFacts:
+    values = chunk.data if sp.issparse(chunk) else chunk
+    n_entries = int(chunk.nnz) if sp.issparse(chunk) else int(chunk.size)
+    first_bad, bad_rows = None, 0
+    if not np.isfinite(np.sum(values, dtype=np.float64)):
+        rows, columns = _places_not_finite(chunk)
+        bad_rows = len(np.unique(rows))
+        if bad_rows:
+            first_bad = (int(rows[0]), int(columns[0]))
+    return ChunkFacts(sp.issparse(chunk), chunk.shape[1], n_entries, bad_rows, first_bad)
+
+
+def _places_not_finite(chunk: Any) -> tuple[Any, Any]:
+    if not sp.issparse(chunk):
+        rows, columns = np.nonzero(~np.isfinite(chunk))
+        return rows, columns
+    places = chunk.tocoo()
+    bad = ~np.isfinite(places.data)
+    return places.row[bad], places.col[bad]
+
+
+def _refuse_bad(facts: list[ChunkFacts], starts: tuple[int, ...], n_columns: int) -> None:
+    if len({fact.sparse for fact in facts}) > 1:
+        raise GraphError("some chunks of X are dense and some are sparse; they must be alike")
+    if not facts[0].sparse and n_columns > MAX_COLUMNS:
+        raise GraphError(
+            f"X has {n_columns} dense columns; at most {MAX_COLUMNS} can be searched",
+            hint="give sparse rows (CSR)",
+        )
+    for fact in facts:
+        if fact.n_columns != n_columns:
+            raise GraphError(f"a chunk of X has {fact.n_columns} columns, not {n_columns}")
+    bad_rows = sum(fact.bad_rows for fact in facts)
+    if bad_rows:
+        row, column = next(
+            (start + fact.first_bad[0], fact.first_bad[1])
+            for start, fact in zip(starts, facts, strict=True)
+            if fact.first_bad is not None
+        )
+        raise GraphError(
+            f"{bad_rows} rows of X hold NaN, infinite values or values too large for float32;"
+            f" the first is row {row}, column {column}",
+            rows=bad_rows,
+            hint="declare how missing values are filled, or leave the rows out",
+        )
+
+
+def regrouped(
+    chunks: tuple[Delayed, ...], row_chunks: tuple[int, ...], wanted: tuple[int, ...]
+) -> list[Delayed]:
+    """Return the rows of `chunks` in runs of `wanted` rows."""
+    starts = row_starts(row_chunks)
+    strips = []
+    for start, n in zip(row_starts(wanted), wanted, strict=True):
+        pieces = []
+        first = int(np.searchsorted(starts, start, side="right")) - 1
+        for number in range(first, len(chunks)):
+            begin = max(start - starts[number], 0)
+            end = min(start + n - starts[number], row_chunks[number])
+            if end <= 0:
+                break
+            whole = begin == 0 and end == row_chunks[number]
+            piece = chunks[number] if whole else dask.delayed(_rows)(chunks[number], begin, end)
+            pieces.append(piece)
+        strips.append(pieces[0] if len(pieces) == 1 else dask.delayed(stacked_rows)(pieces))
+    return strips
+
+
+def _rows(chunk: Any, begin: int, end: int) -> Any:
+    return chunk[begin:end]

@@ -1,0 +1,1 @@
+"""Search for neighbours in shards of near rows."""

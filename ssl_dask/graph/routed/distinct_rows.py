@@ -1,0 +1,225 @@
+"""Rows that are copies of each other, found across all strips by their hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import dask
+import numpy as np
+import numpy.typing as npt
+from dask.delayed import Delayed
+
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block.block_graph import row_starts
+from ssl_dask.graph.knn.row_strips import RowStrips
+from ssl_dask.kernels.arithmetic.row_hash import RowHashes, copies_among, row_hashes
+
+BUCKET_ROWS = 2**22
+"""Rows whose hashes are compared in one task: 100 MiB."""
+RowIds = npt.NDArray[np.int64]
+Copies = tuple[RowIds, RowIds]
+
+
+@dataclass(frozen=True)
+class DistinctRows:
+    """Which rows are copies.
+
+    Parameters
+    ----------
+    copies
+        For each strip a handle to (positions in the strip, row numbers of the first row that
+        each is a copy of), by position; None if there is no copy at all.
+    per_strip
+        Number of copies in each strip.
+    """
+
+    copies: tuple[Delayed, ...] | None
+    per_strip: tuple[int, ...]
+
+    @property
+    def n_copies(self) -> int:
+        """Number of rows that are a copy of an earlier one."""
+        return sum(self.per_strip)
+
+    def of_strips(self) -> tuple[Delayed | None, ...]:
+        """Return `copies`, or None for each strip."""
+        return self.copies or (None,) * len(self.per_strip)
+
+    def drawn(self, row_chunks: tuple[int, ...], n_drawn: int, seed: int) -> list[RowIds]:
+        """Return which of the rows that are no copies are drawn, the same rows for any strips.
+
+        Parameters
+        ----------
+        row_chunks
+            Rows of each strip.
+        n_drawn
+            How many; all of them if there are no more.
+        seed
+            Of the draw.
+
+        Returns
+        -------
+        For each strip int64 arrays, ascending: places among its rows that are no copies, for
+        `distinct_positions`.
+        """
+        kept = tuple(n - n_copies for n, n_copies in zip(row_chunks, self.per_strip, strict=True))
+        n_kept, starts = sum(kept), row_starts(kept)
+        rng = np.random.default_rng(seed)
+        chosen = np.sort(rng.choice(n_kept, min(n_drawn, n_kept), replace=False))
+        bounds = np.searchsorted(chosen, [*starts, n_kept])
+        return [
+            chosen[a:b] - start for start, a, b in zip(starts, bounds[:-1], bounds[1:], strict=True)
+        ]
+
+    def spread(
+        self, values: Sequence[Delayed], row_chunks: tuple[int, ...], execution: Execution
+    ) -> list[Delayed]:
+        """Return `values`, int64 (n_i,) a strip, where each copy has what its first row has.
+
+        A task a strip, and one for each pair of strips that hold copies of each other's rows.
+        """
+        if self.copies is None:
+            return list(values)
+        starts = np.array(row_starts(row_chunks))
+        asked = execution.compute(
+            [dask.delayed(_strips_asked)(part, starts) for part in self.copies], "copies"
+        )
+        filled = []
+        for number, part in enumerate(self.copies):
+            answers = {
+                other: dask.delayed(_first_values)(values[other], part, starts, other)
+                for other in asked[number]
+            }
+            filled.append(dask.delayed(_filled)(values[number], part, starts, answers))
+        return execution.persist(filled, "copies")
+
+
+def distinct_rows(rows: RowStrips, execution: Execution) -> DistinctRows:
+    """Return which rows are copies of an earlier row, whatever strips the two lie in.
+
+    Notes
+    -----
+    24 bytes a row that has no copy before it in its strip move once, so that a row that is
+    everywhere is once a strip in the task that gathers it. A task for each strip, and for each
+    strip and bucket of 4 million rows.
+    """
+    n_strips = len(rows.strips)
+    n_buckets = max(ceil(rows.n_rows / BUCKET_ROWS), 1)
+    starts = row_starts(rows.row_chunks)
+    hashed = [
+        dask.delayed(_hashed, nout=n_buckets + 1, pure=False)(strip, start, n_buckets)
+        for strip, start in zip(rows.strips, starts, strict=True)
+    ]
+    bounds = (*starts, rows.n_rows)
+    buckets = [
+        dask.delayed(_bucket_copies)([part[b] for part in hashed], bounds) for b in range(n_buckets)
+    ]
+    kept = execution.persist([*buckets, *(part[n_buckets] for part in hashed)], "copies")
+    found, inside = kept[:n_buckets], kept[n_buckets:]
+    within = execution.compute([dask.delayed(_n_copies)(part) for part in inside])
+    across = execution.compute([dask.delayed(_counts)(part) for part in found])
+    counts = np.array(within) + np.sum(across, axis=0)
+    if not counts.any():
+        return DistinctRows(None, (0,) * n_strips)
+    copies = [
+        dask.delayed(_joined)(
+            [dask.delayed(_of_strip)(part, number) for part in found], inside[number], start
+        )
+        for number, start in enumerate(starts)
+    ]
+    return DistinctRows(tuple(execution.persist(copies, "copies")), tuple(counts.tolist()))
+
+
+def copy_mask(copies: Copies | None, n_rows: int) -> npt.NDArray[np.bool_] | None:
+    """Return bool (n,) whether each row of a strip is a copy; None if there are none at all."""
+    if copies is None:
+        return None
+    mask = np.zeros(n_rows, dtype=bool)
+    mask[copies[0]] = True
+    return mask
+
+
+def distinct_positions(drawn: RowIds, copies: Copies | None, n_rows: int) -> RowIds:
+    """Return the positions in a strip of `n_rows` rows of what `DistinctRows.drawn` has drawn."""
+    mask = copy_mask(copies, n_rows)
+    return drawn if mask is None else np.flatnonzero(~mask)[drawn]
+
+
+def _hashed(strip: Any, first_row: int, n_buckets: int) -> tuple[Any, ...]:
+    """Return (hashes, row numbers) of each bucket, and the copies of rows of this very strip."""
+    hashes = row_hashes(strip)
+    numbers = np.arange(first_row, first_row + len(hashes), dtype=np.int64)
+    first = copies_among(hashes, numbers)
+    positions = np.flatnonzero(first != numbers)
+    inside = (positions, first[positions])
+    kept = first == numbers
+    hashes, numbers = hashes[kept], numbers[kept]
+    bucket = hashes[:, 1] % np.uint64(n_buckets)
+    masks = [bucket == b for b in range(n_buckets)]
+    return (*((hashes[mask], numbers[mask]) for mask in masks), inside)
+
+
+def _bucket_copies(
+    parts: Sequence[tuple[RowHashes, RowIds]], bounds: tuple[int, ...]
+) -> list[Copies]:
+    """Return for each strip (positions, numbers of the first rows) of the copies of a bucket."""
+    numbers = np.concatenate([part[1] for part in parts])
+    first = copies_among(np.concatenate([part[0] for part in parts]), numbers)
+    is_copy = first != numbers
+    numbers, first = numbers[is_copy], first[is_copy]
+    cuts = np.searchsorted(numbers, bounds)
+    return [
+        (numbers[a:b] - start, first[a:b])
+        for start, a, b in zip(bounds[:-1], cuts[:-1], cuts[1:], strict=True)
+    ]
+
+
+def _n_copies(copies: Copies) -> int:
+    return len(copies[0])
+
+
+def _counts(parts: Sequence[Copies]) -> list[int]:
+    return [_n_copies(part) for part in parts]
+
+
+def _of_strip(parts: Sequence[Copies], number: int) -> Copies:
+    return parts[number]
+
+
+def _joined(parts: Sequence[Copies], inside: Copies, first_row: int) -> Copies:
+    """Return all copies of a strip: of rows of other strips, and copies of those within it."""
+    positions = np.concatenate([part[0] for part in parts])
+    first = np.concatenate([part[1] for part in parts])
+    order = np.argsort(positions)
+    positions, first = positions[order], first[order]
+    own, own_first = inside
+    if len(positions):
+        place = np.searchsorted(positions, own_first - first_row)
+        place = np.minimum(place, len(positions) - 1)
+        known = positions[place] == own_first - first_row
+        own_first = np.where(known, first[place], own_first)
+    positions, first = np.concatenate([positions, own]), np.concatenate([first, own_first])
+    order = np.argsort(positions)
+    return positions[order], first[order]
+
+
+def _strips_asked(copies: Copies, starts: RowIds) -> list[int]:
+    return np.unique(np.searchsorted(starts, copies[1], side="right") - 1).tolist()
+
+
+def _first_values(values: RowIds, copies: Copies, starts: RowIds, strip: int) -> RowIds:
+    first = copies[1]
+    wanted = first[np.searchsorted(starts, first, side="right") - 1 == strip]
+    return values[wanted - starts[strip]]
+
+
+def _filled(values: RowIds, copies: Copies, starts: RowIds, answers: dict[int, RowIds]) -> RowIds:
+    positions, first = copies
+    strip = np.searchsorted(starts, first, side="right") - 1
+    found = values.copy()
+    for other, there in answers.items():
+        found[positions[strip == other]] = there
+    return found

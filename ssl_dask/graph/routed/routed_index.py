@@ -1,0 +1,274 @@
+"""New rows find their neighbours among the rows of a graph, in the shards it was made from."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import dask
+import numpy as np
+import scipy.sparse as sp
+from dask.delayed import Delayed
+from distributed import Client
+
+from ssl_dask.errors import GraphError
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block.row_files import open_rows, write_array, write_rows
+from ssl_dask.graph.knn.exact_knn import check_n_neighbors, chosen_execution
+from ssl_dask.graph.knn.row_strips import RowStrips, checked_rows
+from ssl_dask.kernels.arithmetic.sparse_rows import stacked_rows
+from ssl_dask.kernels.knn.exact_sparse import row_squares
+from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds, empty_lists
+from ssl_dask.kernels.knn.routing import Routing, home_shards
+from ssl_dask.kernels.knn.shard_dense import SearchEffort, search_shard
+from ssl_dask.kernels.knn.shard_sparse import SparseEffort, search_sparse_shard
+
+FORMAT_VERSION = 3
+EFFORT = SearchEffort(n_probes=16, n_joined=0, reach=np.inf)
+SPARSE_EFFORT = SparseEffort(n_probes=32, n_joined=0, n_candidates=4, column_share=0.05)
+"""New rows meet no neighbours of neighbours, since the shard's own rows are not searched again."""
+SEED = 30_000
+TORN = (OSError, ValueError, KeyError, EOFError, BadZipFile)
+"""What NumPy raises for files that are missing, cut off or empty."""
+
+
+@dataclass(frozen=True)
+class RoutedIndex:
+    """The shards of a routed search, kept in a folder that all workers see.
+
+    Parameters
+    ----------
+    folder
+        Where `write_shard` and `write_about` wrote them.
+    routing
+        Which shard a row belongs to.
+    metric
+        "euclidean" or "cosine".
+    n_nodes
+        Nodes M of the graph.
+    n_columns, sparse
+        Columns d of its rows, and whether they are sparse.
+    """
+
+    folder: str
+    routing: Routing
+    metric: str
+    n_nodes: int
+    n_columns: int
+    sparse: bool
+
+    @classmethod
+    def load(cls, folder: str | Path) -> RoutedIndex:
+        """Return the index that lies in `folder`.
+
+        Raises
+        ------
+        GraphError
+            There is none, or one of another format.
+        """
+        path = Path(folder).absolute()
+        try:
+            about = json.loads((path / "index.json").read_text())
+            found = about["format"]
+        except FileNotFoundError as error:
+            raise GraphError(
+                "no index for new rows here: only a routed search makes one",
+                file=str(path),
+                hint="build the graph with search: routed",
+            ) from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise GraphError(
+                "the index for new rows cannot be read",
+                file=str(path / "index.json"),
+                hint="build the graph again",
+            ) from error
+        if found != FORMAT_VERSION:
+            raise GraphError(
+                f"the index has format {found}; this version reads {FORMAT_VERSION}",
+                file=str(path),
+                hint="build the graph again",
+            )
+        try:
+            with np.load(path / "routing.npz", allow_pickle=False) as arrays:
+                routing = Routing(
+                    arrays["centre"],
+                    arrays.get("axes"),
+                    about["cosine"],
+                    about["scale"],
+                    arrays["centres"],
+                    arrays["shards"],
+                )
+        except TORN as error:
+            raise GraphError(
+                "the index for new rows cannot be read",
+                file=str(path / "routing.npz"),
+                hint="build the graph again",
+            ) from error
+        keys = ("metric", "n_nodes", "n_columns", "sparse")
+        return cls(str(path), routing, *(about[key] for key in keys))
+
+    def search(
+        self,
+        X_new: Any,
+        n_neighbors: int,
+        *,
+        client: Client | None = None,
+        execution: Execution | None = None,
+    ) -> tuple[Distances, RowIds]:
+        """Return the nodes nearest to each new row, and how far they are.
+
+        Parameters
+        ----------
+        X_new
+            (m, d): NumPy array, SciPy sparse array, or Dask array chunked by rows, described
+            as the graph's rows were.
+        n_neighbors
+            k.
+        client
+            Runs on its cluster; default: in this process.
+        execution
+            Where to run instead of `client`.
+
+        Returns
+        -------
+        (distances float64 (m, k), nodes int64 (m, k)): Euclidean, or 1 - cos, ascending; inf and
+        -1 in empty places. `BlockGraph.order` says which node each row of the graph is.
+
+        Raises
+        ------
+        GraphError
+            The rows are not dense or sparse as those of the graph, hold values that are not finite,
+            or have other columns.
+        """
+        execution = chosen_execution(client, execution)
+        check_n_neighbors(n_neighbors)
+        rows = checked_rows(X_new, execution)
+        parts = execution.compute(self.nearest_lists(rows, n_neighbors, execution), "new rows")
+        distances, nodes = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return distances if self.metric == "cosine" else np.sqrt(distances), nodes
+
+    def nearest_lists(
+        self, rows: RowStrips, n_neighbors: int, execution: Execution
+    ) -> list[Delayed]:
+        """Return the nearest nodes of new rows, on workers: one pair of lists a strip.
+
+        Parameters
+        ----------
+        rows
+            Checked rows, with the columns of the rows that the graph was made of.
+        n_neighbors
+            k.
+
+        Returns
+        -------
+        Handles to (distances float64 (n_i, k), indices int64 (n_i, k)): exact distances of the
+        nodes found, squared or 1 - cos, by (distance, node). About 0.99 of the true neighbours.
+
+        Raises
+        ------
+        GraphError
+            The rows have other columns.
+
+        Notes
+        -----
+        Each row is searched in one shard. A task a strip and shard reads the shard's file.
+        """
+        if (rows.nonzeros_per_row is not None) != self.sparse:
+            new, old = ("dense", "sparse") if self.sparse else ("sparse", "dense")
+            raise GraphError(f"the new rows are {new}; those of the graph are {old}")
+        if rows.n_columns != self.n_columns:
+            raise GraphError(
+                f"the new rows have {rows.n_columns} columns, those of the graph {self.n_columns}"
+            )
+        routing = dask.delayed(self.routing, pure=False, traverse=False)
+        task = dask.delayed(_search_strip, pure=False)
+        return execution.persist(
+            [task(self.folder, routing, strip, n_neighbors, self.metric) for strip in rows.strips],
+            "new rows",
+        )
+
+
+def write_shard(folder: str, shard: int, X: Any, numbers: RowIds) -> None:
+    """Write the rows of a shard and their nodes; the same shard writes the same bytes again."""
+    write_rows(_shard_stem(folder, shard, "X"), X)
+    write_array(_shard_stem(folder, shard, "nodes") + ".npy", numbers)
+
+
+def write_about(
+    folder: str, routing: Routing, metric: str, n_nodes: int, n_columns: int, sparse: bool
+) -> None:
+    """Write what is not a shard; comes last."""
+    arrays: dict[str, Any] = {
+        "centre": routing.centre,
+        "centres": routing.centres,
+        "shards": routing.shard_of_cell,
+    }
+    if routing.axes is not None:
+        arrays["axes"] = routing.axes
+    path = os.path.join(folder, "routing.npz")
+    try:
+        np.savez(path, **arrays)
+    except OSError as error:
+        error.filename = error.filename or path
+        raise
+    about = {
+        "format": FORMAT_VERSION,
+        "metric": metric,
+        "cosine": routing.cosine,
+        "scale": routing.scale,
+        "n_nodes": n_nodes,
+        "n_columns": n_columns,
+        "sparse": sparse,
+    }
+    Path(folder, "index.json").write_text(json.dumps(about) + "\n")
+
+
+def _shard_stem(folder: str, shard: int, name: str) -> str:
+    return os.path.join(folder, f"shard-{shard:05d}-{name}")
+
+
+def _search_strip(
+    folder: str, routing: Routing, rows: Any, n_neighbors: int, metric: str
+) -> tuple[Distances, RowIds]:
+    distances, indices = empty_lists(rows.shape[0], n_neighbors)
+    home = home_shards(rows, routing)
+    if metric == "cosine":
+        home[row_squares(rows) == 0] = -1
+    for shard in np.unique(home[home >= 0]).tolist():
+        at = np.flatnonzero(home == shard)
+        distances[at], indices[at] = _search_one(
+            folder, routing, shard, rows[at], n_neighbors, metric
+        )
+    return distances, indices
+
+
+def _search_one(
+    folder: str, routing: Routing, shard: int, rows: Any, n_neighbors: int, metric: str
+) -> tuple[Distances, RowIds]:
+    stem = _shard_stem(folder, shard, "X")
+    sparse = sp.issparse(rows)
+    try:
+        stored = open_rows(stem, rows.shape[1] if sparse else None)
+        nodes = np.load(_shard_stem(folder, shard, "nodes") + ".npy")
+    except TORN as error:
+        raise GraphError("a shard of the index cannot be read", file=stem) from error
+    X = stacked_rows([rows, stored])
+    is_new = np.zeros(X.shape[0], dtype=bool)
+    is_new[: rows.shape[0]] = True
+    numbers = np.concatenate([np.full(rows.shape[0], -1, dtype=np.int64), nodes])
+    search: Any = search_sparse_shard if sparse else search_shard
+    return search(
+        X,
+        routing.searchable(X),
+        is_new,
+        numbers,
+        n_neighbors,
+        SPARSE_EFFORT if sparse else EFFORT,
+        metric=metric,
+        seed=SEED,
+        findable=~is_new,
+    )

@@ -1,0 +1,439 @@
+"""The k-nearest-neighbour lists of many rows: near rows are brought together, then searched.
+
+Rows are routed to overlapping shards that fit a task; a shard looks for the neighbours of the rows
+it owns among those and the rows that it borrows; what it finds for a borrowed row goes back to its
+owner. Near-linear in the number of rows, and bounded in memory: a task holds a shard, whatever N.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dask
+import numpy as np
+import numpy.typing as npt
+from dask.delayed import Delayed
+
+from ssl_dask.errors import QualityError
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block.block_graph import row_starts
+from ssl_dask.graph.block.node_order import NodeOrder
+from ssl_dask.graph.knn.recall import SAMPLED_ROWS, Recall, measured_recall
+from ssl_dask.graph.knn.row_strips import RowStrips, regrouped
+from ssl_dask.graph.routed.distinct_rows import (
+    Copies,
+    DistinctRows,
+    copy_mask,
+    distinct_positions,
+    distinct_rows,
+)
+from ssl_dask.graph.routed.routed_index import write_about
+from ssl_dask.graph.routed.routed_plan import (
+    Attempt,
+    RoutedPlan,
+    aligned_chunks,
+    attempts,
+    plan_routed,
+    sparse_attempts,
+)
+from ssl_dask.graph.routed.row_exchange import RowExchange, TaskExchange
+from ssl_dask.graph.routed.shard_tasks import (
+    completed_lists,
+    kept_shard,
+    returned_edges,
+    searched_shard,
+    shard_facts,
+)
+from ssl_dask.kernels.arithmetic.sparse_rows import stacked_rows
+from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds, empty_lists
+from ssl_dask.kernels.knn.routing import Routing, RowPlaces, route_rows, train_routing
+from ssl_dask.kernels.knn.shard_dense import SearchEffort
+from ssl_dask.kernels.knn.shard_sparse import SparseEffort
+
+SEED = 20_000
+
+
+@dataclass(frozen=True)
+class RoutedLists:
+    """Neighbour lists in cell order.
+
+    Parameters
+    ----------
+    lists
+        For each shard a handle to (distances, indices) of the nodes it owns.
+    node_chunks
+        Nodes of each shard.
+    order
+        The node of each row.
+    facts
+        What a report says of the search, in JSON types.
+    """
+
+    lists: list[Delayed]
+    node_chunks: tuple[int, ...]
+    order: NodeOrder
+    facts: dict[str, Any]
+
+
+def routed_lists(
+    rows: RowStrips,
+    n_neighbors: int,
+    metric: str,
+    *,
+    target_recall: float,
+    shard_memory: int,
+    exchange: RowExchange | None = None,
+    index_folder: str | None = None,
+    execution: Execution,
+) -> RoutedLists:
+    """Return the nearest neighbours that a routed search finds, and how many it finds.
+
+    Copies of a row are one node. Distances are exact; which rows are compared is not. The same
+    bits for any chunks, workers and threads of one kind of machine.
+
+    Parameters
+    ----------
+    rows
+        Checked rows.
+    n_neighbors
+        k.
+    metric
+        "euclidean" or "cosine".
+    target_recall
+        Share of the true neighbours to be found, measured on `recall.SAMPLED_ROWS` rows.
+    shard_memory
+        Bytes of the task of a shard.
+    exchange
+        How rows move; default: by tasks.
+    index_folder
+        An existing folder that all workers see: the shards are kept there for new rows.
+
+    Raises
+    ------
+    GraphError
+        A shard does not fit a task.
+    QualityError
+        The hardest search finds less than `target_recall`.
+    """
+    stages = _Stages()
+    exchange = exchange or TaskExchange()
+    plan = _planned(rows.n_rows, rows, n_neighbors, shard_memory, execution)
+    rows = _aligned(rows, plan, execution)
+    copies = distinct_rows(rows, execution)
+    if copies.n_copies:
+        n_distinct = rows.n_rows - copies.n_copies
+        plan = _planned(n_distinct, rows, n_neighbors, shard_memory, execution)
+    stages.done("duplicates")
+    routing = _trained(rows, copies, plan, metric, execution)
+    stages.done("train")
+    search = _RoutedSearch(rows, copies, routing, n_neighbors, metric, exchange, execution)
+    sampled = _recall_sample(rows, copies, execution)
+    if rows.nonzeros_per_row is None:
+        tried = attempts(rows.n_columns, target_recall, plan.n_shards)
+    else:
+        tried = sparse_attempts(target_recall, plan.n_shards, rows.nonzeros_per_row)
+    for attempt in tried:
+        search.run(attempt, stages)
+        recall = search.recall(sampled)
+        stages.done("check")
+        if recall.estimate >= target_recall:
+            break
+    else:
+        raise QualityError(
+            f"the hardest search found {recall.estimate:.4f} of the true neighbours of"
+            f" {recall.n_sampled} sampled rows; graph.target_recall is {target_recall:g}",
+            hint="lower graph.target_recall, or use graph.search: exact",
+        )
+    if index_folder is not None:
+        search.keep_index(index_folder)
+    found = search.result(recall, stages.seconds)
+    # A list that is lost later is searched again. With the handles gone, that routes the rows again
+    # first; a handle that is still there would name files that are removed.
+    del search
+    exchange.close()
+    return found
+
+
+class _Stages:
+    """Wall seconds of each stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._began = time.perf_counter()
+
+    def done(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + now - self._began, 4)
+        self._began = now
+
+
+class _RoutedSearch:
+    """One routing, searched ever harder until enough is found."""
+
+    def __init__(
+        self,
+        rows: RowStrips,
+        copies: DistinctRows,
+        routing: Delayed,
+        n_neighbors: int,
+        metric: str,
+        exchange: RowExchange,
+        execution: Execution,
+    ) -> None:
+        self.rows, self.copies = rows, copies
+        self.routing, self.exchange, self.execution = routing, exchange, execution
+        self.n_neighbors, self.metric = n_neighbors, metric
+        self.sparse = rows.nonzeros_per_row is not None
+        ((shard_of_cell, self._sketched),) = execution.compute(
+            [dask.delayed(_shards_of)(routing)], "route"
+        )
+        self.shard_of_cell = shard_of_cell
+        self.n_shards = int(shard_of_cell[-1]) + 1
+        self._n_routes = 0
+        self._drop_routed()
+        self.lists: list[Delayed] = []
+
+    def run(self, attempt: Attempt, stages: _Stages) -> None:
+        """Route, where that is new, and search all shards."""
+        self.attempt = attempt
+        # What is held is made again when its worker is lost, though nobody needs it any more.
+        self.lists = []
+        if attempt.n_routes != self._n_routes:
+            self._drop_routed()
+            self.exchange.close()
+            self._route(attempt.n_routes)
+            stages.done("route")
+        self._search(attempt.effort)
+        stages.done("search")
+
+    def _drop_routed(self) -> None:
+        self._handles: list[Delayed] = []
+        self._places: list[Delayed] = []
+        self._nodes: list[Delayed] = []
+
+    def _route(self, n_routes: int) -> None:
+        self._n_routes = n_routes
+        task = dask.delayed(_routed, nout=2, pure=False)
+        pairs = [
+            task(self.exchange, number, strip, part, self.routing, n_routes)
+            for number, (strip, part) in enumerate(
+                zip(self.rows.strips, self.copies.of_strips(), strict=True)
+            )
+        ]
+        kept = self.execution.persist([part for pair in pairs for part in pair], "route")
+        self._handles, self._places = kept[0::2], kept[1::2]
+        counts = self.execution.compute([dask.delayed(_cell_counts)(p) for p in self._places])
+        total = np.sum(counts, axis=0)
+        offsets = np.concatenate([[0], np.cumsum(total)])
+        # bases[b][c]: number of the first node of cell c that lies in strip b.
+        self._bases = offsets[:-1] + np.cumsum([np.zeros_like(total), *counts[:-1]], axis=0)
+        self.node_starts = offsets[np.searchsorted(self.shard_of_cell, range(self.n_shards + 1))]
+        self._nodes = self._node_numbers()
+
+    def _node_numbers(self) -> list[Delayed]:
+        """Return for each strip the node of each row, -1 for copies."""
+        return self.execution.persist(
+            [
+                dask.delayed(_numbered)(places, bases)
+                for places, bases in zip(self._places, self._bases, strict=True)
+            ],
+            "route",
+        )
+
+    def _search(self, effort: SearchEffort | SparseEffort) -> None:
+        task = dask.delayed(searched_shard, pure=False)
+        bases, node_starts = self._numbering()
+        found = self.execution.persist(
+            [
+                task(
+                    self.routing,
+                    shard,
+                    self.exchange.pieces(self._handles, shard),
+                    bases,
+                    node_starts,
+                    self.n_neighbors,
+                    effort,
+                    self.metric,
+                )
+                for shard in range(self.n_shards)
+            ],
+            "neighbours",
+        )
+        facts = self.execution.compute([dask.delayed(shard_facts)(part) for part in found])
+        self._n_shown = [n_shown for n_shown, _ in facts]
+        returned: list[list[Delayed]] = [[] for _ in range(self.n_shards)]
+        for part, (_, reached) in zip(found, facts, strict=True):
+            for shard in reached.tolist():
+                returned[shard].append(dask.delayed(returned_edges)(part, shard))
+        lists = [
+            dask.delayed(completed_lists)(part, int(first), given)
+            for part, first, given in zip(found, self.node_starts[:-1], returned, strict=True)
+        ]
+        self.lists = self.execution.persist(lists, "merge")
+
+    def _numbering(self) -> tuple[Delayed, Delayed]:
+        """Return handles to `_bases` and `node_starts`: each task would carry its own copy."""
+        kept = (self._bases, self.node_starts)
+        return tuple(dask.delayed(one, pure=False, traverse=False) for one in kept)
+
+    def recall(self, sampled: RowIds) -> Recall:
+        """Return the share of the true neighbours found of sampled rows, none of them a copy."""
+        order = NodeOrder(tuple(self._nodes), self.rows.row_chunks, int(self.node_starts[-1]))
+        nodes = order.nodes_of(sampled, self.execution)
+        distances, indices = empty_lists(len(nodes), self.n_neighbors)
+        shard = np.searchsorted(self.node_starts, nodes, side="right") - 1
+        shards = np.unique(shard).tolist()
+        tasks = [
+            dask.delayed(_lists_at)(self.lists[s], nodes[shard == s] - self.node_starts[s])
+            for s in shards
+        ]
+        for s, found in zip(shards, self.execution.compute(tasks, "recall"), strict=True):
+            distances[shard == s], indices[shard == s] = found
+        return measured_recall(
+            self.rows,
+            sampled,
+            (distances, indices),
+            nodes,
+            self._nodes,
+            self.routing,
+            self.metric,
+            self.execution,
+        )
+
+    def keep_index(self, folder: str) -> None:
+        """Write the shards, where their rows lie, and the routing."""
+        bases, _ = self._numbering()
+        kept = [
+            dask.delayed(kept_shard, pure=False)(
+                folder, shard, self.exchange.pieces(self._handles, shard), bases, self.metric
+            )
+            for shard in range(self.n_shards)
+        ]
+        self.execution.compute(kept, "index")
+        n_nodes = int(self.node_starts[-1])
+        about = dask.delayed(write_about, pure=False)(
+            folder, self.routing, self.metric, n_nodes, self.rows.n_columns, self.sparse
+        )
+        self.execution.compute([about], "index")
+
+    def _order(self) -> NodeOrder:
+        chunks = self.rows.row_chunks
+        blocks = self.copies.spread(self._nodes, chunks, self.execution)
+        return NodeOrder(tuple(blocks), chunks, int(self.node_starts[-1]))
+
+    def result(self, recall: Recall, seconds: dict[str, float]) -> RoutedLists:
+        """Return the lists and what is to be said of them."""
+        effort = self.attempt.effort
+        facts: dict[str, Any] = {
+            "search": "routed",
+            "recall": recall.as_dict(),
+            "n_shards": self.n_shards,
+            "replication": round(sum(self._n_shown) / max(int(self.node_starts[-1]), 1), 4),
+            "largest_shard_rows": max(self._n_shown),
+            "n_routing_cells": len(self.shard_of_cell),
+            "n_routes": self._n_routes,
+            "n_probes": effort.n_probes,
+            "n_joined": effort.n_joined,
+            "n_rounds": effort.n_rounds,
+            "sketch": self._sketched or self.sparse,
+            "n_copies": self.copies.n_copies,
+            "seconds": seconds,
+        }
+        if isinstance(effort, SparseEffort):
+            facts |= {"column_share": effort.column_share, "n_candidates": effort.n_candidates}
+        else:
+            facts |= {"reach": effort.reach}
+        chunks = tuple(np.diff(self.node_starts).tolist())
+        return RoutedLists(self.lists, chunks, self._order(), facts)
+
+
+def _planned(
+    n_rows: int, rows: RowStrips, n_neighbors: int, shard_memory: int, execution: Execution
+) -> RoutedPlan:
+    """Return the plan for `n_rows` rows like `rows`."""
+    return plan_routed(
+        n_rows,
+        rows.n_columns,
+        n_neighbors,
+        nonzeros_per_row=rows.nonzeros_per_row,
+        shard_memory=shard_memory,
+        memory_per_task=execution.memory_per_task,
+        n_slots=execution.n_slots,
+    )
+
+
+def _aligned(rows: RowStrips, plan: RoutedPlan, execution: Execution) -> RowStrips:
+    chunks = aligned_chunks(rows.n_rows, plan.n_strips)
+    if rows.row_chunks == chunks:
+        return rows
+    strips = execution.persist(regrouped(rows.strips, rows.row_chunks, chunks), "features")
+    return RowStrips(tuple(strips), chunks, rows.n_columns, rows.nonzeros_per_row)
+
+
+def _trained(
+    rows: RowStrips, copies: DistinctRows, plan: RoutedPlan, metric: str, execution: Execution
+) -> Delayed:
+    drawn = copies.drawn(rows.row_chunks, plan.n_sample, SEED)
+    parts = [
+        dask.delayed(_sampled)(strip, chosen, part)
+        for strip, chosen, part in zip(rows.strips, drawn, copies.of_strips(), strict=True)
+    ]
+    trained = dask.delayed(_train)(parts, metric, plan.n_cells, plan.n_shards)
+    return execution.persist([trained], "train")[0]
+
+
+def _recall_sample(rows: RowStrips, copies: DistinctRows, execution: Execution) -> RowIds:
+    """Return the numbers of some rows that are no copies, ascending."""
+    drawn = copies.drawn(rows.row_chunks, SAMPLED_ROWS, SEED + 1)
+    tasks = [
+        dask.delayed(distinct_positions)(chosen, part, n)
+        for chosen, part, n in zip(drawn, copies.of_strips(), rows.row_chunks, strict=True)
+    ]
+    positions = execution.compute(tasks, "recall")
+    starts = row_starts(rows.row_chunks)
+    return np.concatenate([p + start for p, start in zip(positions, starts, strict=True)])
+
+
+def _sampled(strip: Any, drawn: RowIds, copies: Copies | None) -> Any:
+    return strip[distinct_positions(drawn, copies, strip.shape[0])]
+
+
+def _train(parts: Sequence[Any], metric: str, n_cells: int, n_shards: int) -> Routing:
+    return train_routing(
+        stacked_rows(parts),
+        cosine=metric == "cosine",
+        n_cells=n_cells,
+        n_shards=n_shards,
+        seed=SEED,
+    )
+
+
+def _shards_of(routing: Routing) -> tuple[npt.NDArray[np.int32], bool]:
+    return routing.shard_of_cell, routing.axes is not None
+
+
+def _routed(
+    exchange: RowExchange,
+    number: int,
+    strip: Any,
+    copies: Copies | None,
+    routing: Routing,
+    n_routes: int,
+) -> tuple[Any, RowPlaces]:
+    routed, places = route_rows(strip, copy_mask(copies, strip.shape[0]), routing, n_routes)
+    return exchange.keep(number, n_routes, routed), places
+
+
+def _cell_counts(places: RowPlaces) -> npt.NDArray[np.int64]:
+    return places.counts
+
+
+def _numbered(places: RowPlaces, bases: RowIds) -> RowIds:
+    return np.where(places.cell >= 0, bases[places.cell] + places.place, -1)
+
+
+def _lists_at(lists: tuple[Distances, RowIds], positions: RowIds) -> tuple[Distances, RowIds]:
+    return lists[0][positions], lists[1][positions]

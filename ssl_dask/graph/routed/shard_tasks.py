@@ -1,0 +1,153 @@
+"""The tasks of one shard of a routed search: look among its rows, give back what others own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from ssl_dask.graph.routed.routed_index import write_shard
+from ssl_dask.graph.routed.row_exchange import open_piece
+from ssl_dask.kernels.arithmetic.sparse_rows import stacked_rows
+from ssl_dask.kernels.knn.exact_sparse import row_squares
+from ssl_dask.kernels.knn.list_merge import add_edges
+from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds, empty_lists
+from ssl_dask.kernels.knn.routing import Routing
+from ssl_dask.kernels.knn.shard_dense import SearchEffort, search_shard
+from ssl_dask.kernels.knn.shard_sparse import SparseEffort, search_sparse_shard
+
+SEED = 20_002
+"""Of the first shard's cells; each shard has its own."""
+
+
+class FoundLists(NamedTuple):
+    """What the search of a shard found.
+
+    Parameters
+    ----------
+    distances, indices
+        Lists (m, k) of its own nodes, in their order; indices are node numbers.
+    points, rows, values
+        Edges (e,) that lead to nodes of other shards, sorted by the node they lead to.
+    bounds
+        int64 (P + 1,): where the edges to each shard begin.
+    n_shown
+        Rows in the shard.
+    """
+
+    distances: Distances
+    indices: RowIds
+    points: RowIds
+    rows: RowIds
+    values: Distances
+    bounds: npt.NDArray[np.int64]
+    n_shown: int
+
+
+def searched_shard(
+    routing: Routing,
+    shard: int,
+    pieces: Sequence[Any],
+    bases: RowIds,
+    node_starts: RowIds,
+    n_neighbors: int,
+    effort: SearchEffort | SparseEffort,
+    metric: str,
+) -> FoundLists:
+    """Return what a shard finds among the rows in `pieces`, one a strip, of which it owns some.
+
+    Parameters
+    ----------
+    routing
+        Makes rows searchable.
+    shard
+        Its number.
+    pieces
+        What `row_exchange.open_piece` opens.
+    bases
+        int64 (strips, cells): number of the first node of each cell in each strip.
+    node_starts
+        int64 (P + 1,): the first node of each shard, and the number of nodes.
+    n_neighbors, effort, metric
+        How to look.
+    """
+    X, numbers = _gathered_shard(pieces, bases, metric)
+    n_shown = X.shape[0]
+    first, stop = node_starts[shard], node_starts[shard + 1]
+    distances, indices = empty_lists(int(stop - first), n_neighbors)
+    owned = (numbers >= first) & (numbers < stop)
+    if owned.any():
+        search: Any = search_sparse_shard if sp.issparse(X) else search_shard
+        found = search(
+            X,
+            routing.searchable(X),
+            owned,
+            numbers,
+            n_neighbors,
+            effort,
+            metric=metric,
+            seed=SEED + shard,
+        )
+        place = numbers[owned] - first
+        distances[place], indices[place] = found
+    return _with_edges_out(distances, indices, int(first), node_starts, n_shown)
+
+
+def _gathered_shard(pieces: Sequence[Any], bases: RowIds, metric: str) -> tuple[Any, RowIds]:
+    """Return the rows of a shard and their nodes; for cosine without rows of zeros.
+
+    A row of zeros has no direction: it has no neighbours and is nobody's neighbour.
+    """
+    opened = [open_piece(piece) for piece in pieces]
+    numbers = np.concatenate(
+        [base[cell] + place for base, (_, cell, place) in zip(bases, opened, strict=True)]
+    )
+    X = stacked_rows([rows for rows, _, _ in opened])
+    if metric == "cosine":
+        full = row_squares(X) > 0
+        if not full.all():
+            X, numbers = X[full], numbers[full]
+    return X, numbers
+
+
+def kept_shard(folder: str, shard: int, pieces: Sequence[Any], bases: RowIds, metric: str) -> None:
+    """Write the rows of a shard and their nodes into the index in `folder`."""
+    write_shard(folder, shard, *_gathered_shard(pieces, bases, metric))
+
+
+def _with_edges_out(
+    distances: Distances, indices: RowIds, first: int, node_starts: RowIds, n_shown: int
+) -> FoundLists:
+    """Return the lists with the edges that leave the shard, turned round, beside them."""
+    stop = first + len(indices)
+    leaves = (indices >= 0) & ((indices < first) | (indices >= stop))
+    rows, _ = np.nonzero(leaves)
+    points, values = indices[leaves], distances[leaves]
+    order = np.lexsort((rows, points))
+    points, values, rows = points[order], values[order], rows[order] + first
+    bounds = np.searchsorted(points, node_starts)
+    return FoundLists(distances, indices, points, rows, values, bounds, n_shown)
+
+
+def shard_facts(found: FoundLists) -> tuple[int, RowIds]:
+    """Return the rows shown and the shards that edges lead to."""
+    return found.n_shown, np.flatnonzero(np.diff(found.bounds))
+
+
+def returned_edges(found: FoundLists, shard: int) -> tuple[RowIds, RowIds, Distances]:
+    """Return the edges (points, rows, values) that lead to the nodes of another shard."""
+    part = slice(found.bounds[shard], found.bounds[shard + 1])
+    return found.points[part], found.rows[part], found.values[part]
+
+
+def completed_lists(
+    found: FoundLists, first: int, returned: Sequence[tuple[RowIds, RowIds, Distances]]
+) -> tuple[Distances, RowIds]:
+    """Return the lists of a shard with what other shards found for its rows."""
+    distances, indices = found.distances.copy(), found.indices.copy()
+    for points, rows, values in returned:
+        add_edges(points - first, rows, values, distances, indices)
+    return distances, indices

@@ -1,0 +1,1 @@
+"""Sums, hashes and selections that do not depend on blocks."""

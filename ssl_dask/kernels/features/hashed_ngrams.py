@@ -1,0 +1,158 @@
+"""Texts of one block to counts of hashed words and runs of characters.
+
+The counting is scikit-learn's `HashingVectorizer` with unsigned counts: it keeps no state, so a row
+gives the same counts in any block.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import pairwise
+from operator import add
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from sklearn.feature_extraction.text import HashingVectorizer
+
+from ssl_dask.kernels.features.row_transforms import unit_sparse_rows
+
+WORD = r"(?u)\w+"
+
+
+@dataclass(frozen=True)
+class HashedNgrams:
+    """Counts words, runs of characters, or both, in `n_features` columns.
+
+    Parameters
+    ----------
+    analyzer
+        "word", "char", "char_wb", or "word_char": words in the first half of the columns, runs of
+        characters in the second.
+    word_ngrams, char_ngrams
+        Shortest and longest run.
+    n_features
+        Columns; even for "word_char".
+    lowercase
+        Whether texts are turned to lower case first.
+    """
+
+    analyzer: str
+    word_ngrams: tuple[int, int]
+    char_ngrams: tuple[int, int]
+    n_features: int
+    lowercase: bool
+
+    @property
+    def halves(self) -> tuple[int, ...]:
+        """Widths of the parts that are counted, and weighted, apart."""
+        if self.analyzer == "word_char":
+            return (self.n_features // 2, self.n_features // 2)
+        return (self.n_features,)
+
+    def count(self, columns: Sequence[npt.NDArray[np.object_]]) -> sp.csr_array:
+        """Return the counts of the texts of each row, float64 CSR (n, n_features), indices sorted.
+
+        Several columns share the features, each with its features rotated by an offset of its own,
+        so that a word means another thing in another column.
+
+        Parameters
+        ----------
+        columns
+            Object arrays (n,) of str, or None for a text without words.
+        """
+        halves = [
+            reduce(add, self._column_counts(analyzer, width, columns))
+            for analyzer, width in zip(self._analyzers(), self.halves, strict=True)
+        ]
+        counts = halves[0] if len(halves) == 1 else sp.hstack(halves, format="csr")
+        counts.sort_indices()
+        return counts
+
+    def _analyzers(self) -> tuple[str, ...]:
+        return ("word", "char") if self.analyzer == "word_char" else (self.analyzer,)
+
+    def _column_counts(
+        self, analyzer: str, width: int, columns: Sequence[npt.NDArray[np.object_]]
+    ) -> Iterator[sp.csr_array]:
+        vectorizer = self._vectorizer(analyzer, width)
+        for number, texts in enumerate(columns):
+            filled = ["" if text is None else text for text in texts]
+            yield _rotated(vectorizer.transform(filled), number)
+
+    def _vectorizer(self, analyzer: str, n_features: int) -> HashingVectorizer:
+        words = analyzer == "word"
+        return HashingVectorizer(
+            analyzer=analyzer,
+            ngram_range=self.word_ngrams if words else self.char_ngrams,
+            token_pattern=WORD if words else None,
+            n_features=n_features,
+            lowercase=self.lowercase,
+            alternate_sign=False,
+            norm=None,
+        )
+
+
+def _rotated(counts: sp.csr_matrix, number: int) -> sp.csr_array:
+    n_features = counts.shape[1]
+    offset = number * 0x9E3779B1 % n_features
+    indices = ((counts.indices.astype(np.int64) + offset) % n_features).astype(np.int32)
+    return sp.csr_array((counts.data, indices, counts.indptr), shape=counts.shape)
+
+
+def weighted_rows(
+    counts: sp.csr_array,
+    halves: Sequence[int],
+    *,
+    idf: npt.NDArray[np.float64] | None,
+    sublinear_tf: bool,
+) -> sp.csr_array:
+    """Return TF-IDF rows of length 1 of `counts`, float32 CSR (n, n_features), sorted.
+
+    Parameters
+    ----------
+    counts
+        Of `HashedNgrams.count`.
+    halves
+        Widths of the runs of columns that are brought to length 1 apart, then together: the many
+        runs of characters of a text would drown its few words otherwise.
+    idf
+        float64 array (n_features,), or None.
+    sublinear_tf
+        Whether a count becomes 1 + ln(count).
+    """
+    values = counts.data.astype(np.float64)
+    if sublinear_tf:
+        # One logarithm for each distinct count: vectorised ones may differ in the last bit.
+        distinct, position = np.unique(values, return_inverse=True)
+        values = np.array([1.0 + math.log(count) for count in distinct])[position]
+    if idf is not None:
+        values = values * idf[counts.indices]
+    rows = sp.csr_array((values, counts.indices, counts.indptr), shape=counts.shape)
+    if len(halves) > 1:
+        bounds = np.cumsum([0, *halves])
+        parts = [unit_sparse_rows(rows[:, start:stop]) for start, stop in pairwise(bounds)]
+        rows = sp.hstack(parts, format="csr")
+    return _float32(unit_sparse_rows(rows))
+
+
+def _float32(rows: sp.csr_array) -> sp.csr_array:
+    return sp.csr_array(
+        (
+            rows.data.astype(np.float32, copy=False),
+            rows.indices.astype(np.int32, copy=False),
+            rows.indptr.astype(np.int32, copy=False),
+        ),
+        shape=rows.shape,
+    )
+
+
+def smooth_idf(n_rows: int, rows_having: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return ln((1 + n_rows) / (1 + rows_having)) + 1, float64 (n_features,).
+
+    Computed once for the whole data set, from exact counts.
+    """
+    return np.log((1.0 + n_rows) / (1.0 + rows_having)) + 1.0

@@ -1,0 +1,1 @@
+"""Weights and strips of a graph."""

@@ -1,0 +1,229 @@
+"""What the edges of neighbour lists weigh."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds
+
+WEIGHTS = (
+    "gaussian", "uniform", "self_tuning", "symmetric_gaussian", "steep_gaussian", "fuzzy",
+)  # fmt: skip
+SCALE_PLACE = {
+    "gaussian": None,
+    "symmetric_gaussian": None,
+    "steep_gaussian": None,
+    "self_tuning": 7,
+}
+"""Weights with a scale -> the neighbour whose distance it is, counted from 1; None: the last."""
+BY_BOTH_ENDS = {"self_tuning": 1.0, "symmetric_gaussian": 4.0, "steep_gaussian": 8.0}
+"""Weights that depend on the scale of the neighbour too -> factor of the exponent."""
+FLOOR_SHARE = 1e-3
+"""Least scale of a row, as a share of the median scale."""
+MEDIAN_ROWS = 2**20
+"""The median scale is that of at most so many rows, evenly spread by row number."""
+LEAST_WEIGHT = 2.0**-125
+"""No edge weighs less, so that neighbours stay joined; its half is the least normal float32."""
+SIGMA_SHARE = 1e-3
+"""Least sigma of fuzzy weights, as a share of the row's mean distance."""
+
+Weights = npt.NDArray[np.float32]
+
+
+def scale_squares(distances: Distances, indices: RowIds, place: int | None) -> Distances:
+    """Return d^2 to the neighbour at `place` of each row, float64 (n,); -1 without neighbours.
+
+    Parameters
+    ----------
+    distances, indices
+        float64 and int64 (n, k) lists of d^2.
+    place
+        Counted from 1; rows with fewer neighbours give their last. None: always the last.
+    """
+    return _scale_squares(distances, indices, place or indices.shape[1])
+
+
+def sampled_scales(
+    distances: Distances, indices: RowIds, place: int | None, first_row: int, every: int
+) -> Distances:
+    """Return `scale_squares` of the rows 0, `every`, 2 `every`, ... of the graph that have any.
+
+    The lists are those of the rows `first_row`, `first_row + 1`, ...
+    """
+    chosen = slice(-first_row % every, None, every)
+    squares = scale_squares(distances[chosen], indices[chosen], place)
+    return squares[squares >= 0]
+
+
+def distance_floor(squares: list[Distances]) -> float:
+    """Return the least d^2 that weights are scaled by: (1e-3 median d)^2.
+
+    The median is an element (the lower of the two middle ones), so it does not depend on the
+    order of the parts; 0 if no row has a neighbour.
+    """
+    together = np.concatenate(squares)
+    if len(together) == 0:
+        return 0.0
+    middle = (len(together) - 1) // 2
+    return float(np.partition(together, middle)[middle]) * FLOOR_SHARE**2
+
+
+def node_scales(distances: Distances, indices: RowIds, weights: str, floor: float) -> Weights:
+    """Return the scale of each row for weights `BY_BOTH_ENDS`, a distance, float32 (n,)."""
+    squares = scale_squares(distances, indices, SCALE_PLACE[weights])
+    return np.sqrt(np.maximum(squares, floor)).astype(np.float32)
+
+
+def edge_weights(
+    distances: Distances,
+    indices: RowIds,
+    weights: str,
+    floor: float = 0.0,
+    own_scales: Weights | None = None,
+    scales: Weights | None = None,
+) -> Weights:
+    """Return the weight of each place of the lists, float32 (n, k); 0 where there is nobody.
+
+    "uniform"
+        1.
+    "gaussian"
+        exp(-4 d^2 / d_k^2), d_k the distance to the row's last neighbour (Calder, Cook, Thorpe and
+        Slepcev, Poisson Learning, ICML 2020).
+    "symmetric_gaussian"
+        exp(-4 d^2 / (d_k(i) d_k(j))): the same with the scales of both ends.
+    "steep_gaussian"
+        exp(-8 d^2 / (d_k(i) d_k(j))): sooner in favour of the nearest. Better than the former on
+        images, worse on text; it is there to be a second opinion beside "gaussian".
+    "self_tuning"
+        exp(-d^2 / (s_i s_j)), s the distance to the 7th neighbour (Zelnik-Manor and Perona,
+        Self-Tuning Spectral Clustering, NIPS 2004, section 2).
+    "fuzzy"
+        exp(-(d - rho) / sigma) beyond rho, else 1; rho is the smallest distance above 0 and sigma
+        such that the weights of the k neighbours add up to log2(k + 1), at least 1e-3 of the mean
+        distance (McInnes, Healy and Melville, UMAP, 2018, section 3.1, whose k counts the row
+        itself).
+
+    Parameters
+    ----------
+    distances, indices
+        float64 and int64 (n, k) lists of d^2; for cosine (1 - cos) = d^2 / 2 of the unit vectors:
+        no weight depends on the unit of the distances.
+    floor
+        Least squared scale, as `distance_floor` gives it; only for weights in `SCALE_PLACE`.
+    own_scales, scales
+        `node_scales` of these rows, (n,), and of all nodes, (M,); only for `BY_BOTH_ENDS`. None:
+        a neighbour is taken to have the scale of the row, for rows that are no nodes.
+    """
+    if weights == "uniform":
+        return (indices >= 0).astype(np.float32)
+    if weights == "gaussian":
+        return _gaussian(distances, indices, floor)
+    if weights == "fuzzy":
+        return _fuzzy(distances, indices)
+    factor = BY_BOTH_ENDS[weights]
+    own = node_scales(distances, indices, weights, floor) if own_scales is None else own_scales
+    return _by_both_ends(
+        distances, indices, factor, own, own if scales is None else scales, scales is None
+    )
+
+
+@numba.njit(nogil=True, cache=True)
+def _scale_squares(distances: Any, indices: Any, place: int) -> Any:
+    n, k = distances.shape
+    out = np.full(n, -1.0)
+    for i in range(n):
+        for j in range(min(place, k)):
+            if indices[i, j] >= 0:
+                out[i] = distances[i, j]
+    return out
+
+
+@numba.njit(nogil=True, cache=True)
+def _gaussian(distances: Any, indices: Any, floor: float) -> Any:
+    n, k = distances.shape
+    weights = np.zeros((n, k), np.float32)
+    for i in range(n):
+        last = 0.0
+        for j in range(k):
+            if indices[i, j] >= 0:
+                last = distances[i, j]
+        scale = max(last, floor)
+        for j in range(k):
+            if indices[i, j] >= 0:
+                weights[i, j] = 1.0 if scale == 0 else np.exp(-4.0 * distances[i, j] / scale)
+    return weights
+
+
+@numba.njit(nogil=True, cache=True)
+def _by_both_ends(
+    distances: Any, indices: Any, factor: float, own: Any, scales: Any, alike: bool
+) -> Any:
+    n, k = distances.shape
+    weights = np.zeros((n, k), np.float32)
+    for i in range(n):
+        for j in range(k):
+            if indices[i, j] < 0:
+                continue
+            other = scales[i] if alike else scales[indices[i, j]]
+            square = np.float64(own[i]) * np.float64(other)
+            if square > 0:
+                weight = np.exp(-factor * distances[i, j] / square)
+            else:
+                weight = 1.0 if distances[i, j] == 0 else 0.0
+            weights[i, j] = max(weight, LEAST_WEIGHT)
+    return weights
+
+
+@numba.njit(nogil=True, cache=True)
+def _fuzzy(distances: Any, indices: Any) -> Any:
+    n, k = distances.shape
+    weights = np.zeros((n, k), np.float32)
+    beyond = np.empty(k)
+    for i in range(n):
+        rho, total, there = 0.0, 0.0, 0
+        for j in range(k):
+            if indices[i, j] >= 0:
+                beyond[there] = np.sqrt(distances[i, j])
+                if rho == 0.0:
+                    rho = beyond[there]
+                total += beyond[there]
+                there += 1
+        if there == 0:
+            continue
+        for j in range(there):
+            beyond[j] = max(beyond[j] - rho, 0.0)
+        rate = _fuzzy_rate(beyond, there, np.log2(there + 1.0), total / (there + 1.0))
+        place = 0
+        for j in range(k):
+            if indices[i, j] >= 0:
+                weights[i, j] = max(np.exp(-beyond[place] * rate), LEAST_WEIGHT)
+                place += 1
+    return weights
+
+
+@numba.njit(nogil=True, cache=True)
+def _fuzzy_rate(beyond: Any, n: int, target: float, mean: float) -> float:
+    """Return 1 / sigma: the root of sum exp(-beyond u) = target, no more than 1e3 / mean.
+
+    The sum is convex and falls with u, so Newton's steps from 0 never pass the root.
+    """
+    if mean == 0.0:
+        return 0.0
+    most = 1.0 / (SIGMA_SHARE * mean)
+    u = 0.0
+    for _ in range(100):
+        value, slope = -target, 0.0
+        for j in range(n):
+            e = np.exp(-beyond[j] * u)
+            value += e
+            slope += e * beyond[j]
+        if value <= 1e-9 * target:
+            break
+        if slope * (most - u) <= value:
+            return most
+        u += value / slope
+    return min(u, most)

@@ -1,0 +1,306 @@
+"""Directed edges of neighbour lists -> rows of a symmetric weight matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from ssl_dask.kernels.arithmetic.sparse_rows import index_dtype, with_index_dtype
+from ssl_dask.kernels.knn.neighbour_lists import RowIds
+
+SYMMETRIZE = ("average", "union", "mutual", "fuzzy_union")
+SHORT_LIST = 32
+"""Neighbours up to which a list is sorted by insertion."""
+
+Ints = npt.NDArray[Any]
+
+
+class Edges(NamedTuple):
+    """Edges that end in a run of nodes.
+
+    Parameters
+    ----------
+    rows
+        Ends (E,), counted from the first node of the run.
+    columns
+        Where they come from (E,), node numbers.
+    weights
+        float32 (E, q): one column a weighting.
+    """
+
+    rows: Ints
+    columns: Ints
+    weights: npt.NDArray[np.float32]
+
+
+class Owned(NamedTuple):
+    """The lists of a strip, made small: int (n, k) indices and float32 (n, k, q) weights."""
+
+    indices: Ints
+    weights: npt.NDArray[np.float32]
+
+
+def owned_edges(indices: RowIds, weights: Sequence[npt.NDArray[np.float32]], n_nodes: int) -> Owned:
+    """Return lists (n, k) and the weights (n, k) of each weighting in their smallest types."""
+    dtype = index_dtype(n_nodes)
+    return Owned(indices.astype(dtype), np.ascontiguousarray(np.stack(weights, axis=-1)))
+
+
+def edges_by_run(own: Owned, first_node: int, starts: npt.NDArray[np.int64]) -> tuple[Edges, ...]:
+    """Return the edges of the lists turned round, for each run of nodes those that end in it.
+
+    Parameters
+    ----------
+    own
+        Lists of the nodes `first_node`, `first_node + 1`, ...
+    starts
+        int64 (R + 1,): the first node of each run, ascending from 0, and the number of nodes.
+
+    Returns
+    -------
+    One `Edges` a run, by source and place in its list. A counting sort: two passes over the lists.
+    """
+    run_of, counts = _runs(own.indices, starts)
+    stops = np.cumsum(counts)
+    n_edges, q = int(stops[-1]), own.weights.shape[2]
+    rows, columns = (np.empty(n_edges, own.indices.dtype) for _ in range(2))
+    w = np.empty((n_edges, q), np.float32)
+    _deal(own.indices, own.weights, run_of, first_node, starts, stops - counts, rows, columns, w)
+    return tuple(
+        Edges(rows[a:b].copy(), columns[a:b].copy(), w[a:b].copy())
+        for a, b in pairwise([0, *stops.tolist()])
+    )
+
+
+def symmetric_strips(
+    owned: Sequence[Owned], incoming: Sequence[Edges], n_nodes: int, symmetrize: str
+) -> list[tuple[sp.csr_array, *tuple[npt.NDArray[np.float32], ...]]]:
+    """Return the rows of the symmetric matrices of a run of strips, one for each weighting.
+
+    "average" is (W + W^T) / 2, "union" max(W, W^T), "mutual" min(W, W^T), "fuzzy_union"
+    W + W^T - W * W^T elementwise. Each gives w_ij and w_ji the same bits, whatever the strips.
+
+    Parameters
+    ----------
+    owned
+        The lists of each strip of the run, in order: rows of W.
+    incoming
+        The edges that end in the run, in the order of their sources: rows of W^T.
+    n_nodes
+        Columns M.
+
+    Returns
+    -------
+    For each strip: csr_array float32 (n, M) with sorted columns and the first weighting, then the
+    weights of each further one, float32, on the same entries.
+
+    Notes
+    -----
+    Incoming edges are put in the order of their rows by counting; their columns then ascend, as
+    sources come in order. Each row merges two sorted lists.
+    """
+    sizes = [len(one.indices) for one in owned]
+    inbound, columns, w = _by_row(incoming, sum(sizes), owned[0])
+    strips, first = [], 0
+    for own, size in zip(owned, sizes, strict=True):
+        bounds = inbound[first : first + size + 1]
+        strips.append(_merged(own, bounds, columns, w, n_nodes, symmetrize))
+        first += size
+    return strips
+
+
+def _by_row(incoming: Sequence[Edges], n_rows: int, like: Owned) -> tuple[Ints, Ints, Any]:
+    """Return (first edge of each row (n + 1,), columns, weights) of `incoming` by row."""
+    counts = np.zeros(n_rows + 1, np.int64)
+    for edges in incoming:
+        _count_rows(edges.rows, counts)
+    bounds = np.cumsum(counts)
+    columns = np.empty(int(bounds[-1]), like.indices.dtype)
+    w = np.empty((int(bounds[-1]), like.weights.shape[2]), np.float32)
+    free = bounds[:-1].copy()
+    for edges in incoming:
+        _place_rows(edges.rows, edges.columns, edges.weights, free, columns, w)
+    return bounds, columns, w
+
+
+def _merged(
+    own: Owned, bounds: Ints, columns: Ints, w: Any, n_nodes: int, symmetrize: str
+) -> tuple[sp.csr_array, *tuple[npt.NDArray[np.float32], ...]]:
+    n, k = own.indices.shape
+    most = n * k + int(bounds[-1] - bounds[0])
+    indices = np.empty(most, own.indices.dtype)
+    data = np.empty((own.weights.shape[2], most), np.float32)
+    indptr = np.zeros(n + 1, np.int64)
+    _merge(
+        own.indices,
+        own.weights,
+        bounds,
+        columns,
+        w,
+        SYMMETRIZE.index(symmetrize),
+        indptr,
+        indices,
+        data,
+    )
+    n_entries = int(indptr[-1])
+    parts = (data[0, :n_entries].copy(), indices[:n_entries].copy(), indptr)
+    strip = with_index_dtype(sp.csr_array(parts, shape=(n, n_nodes)))
+    strip.has_sorted_indices = True
+    return strip, *(more[:n_entries].copy() for more in data[1:])
+
+
+@numba.njit(nogil=True, cache=True)
+def _runs(indices: Any, starts: Any) -> Any:
+    """Return the run of each place, uint16 (n, k), and the number of edges into each run."""
+    n, k = indices.shape
+    n_runs = len(starts) - 1
+    per_node = n_runs / starts[-1]
+    run_of = np.empty((n, k), np.uint16)
+    counts = np.zeros(n_runs, np.int64)
+    for i in range(n):
+        for j in range(k):
+            node = indices[i, j]
+            if node < 0:
+                continue
+            # Runs are of nearly equal size: a guess is at most a few steps away.
+            run: Any = min(np.int64(node * per_node), n_runs - 1)
+            while node < starts[run]:
+                run -= 1
+            while node >= starts[run + 1]:
+                run += 1
+            run_of[i, j] = run
+            counts[run] += 1
+    return run_of, counts
+
+
+@numba.njit(nogil=True, cache=True)
+def _deal(
+    indices: Any,
+    weights: Any,
+    run_of: Any,
+    first_node: int,
+    starts: Any,
+    free: Any,
+    rows: Any,
+    columns: Any,
+    w: Any,
+) -> None:
+    n, k = indices.shape
+    for i in range(n):
+        for j in range(k):
+            node = indices[i, j]
+            if node < 0:
+                continue
+            run = run_of[i, j]
+            place = free[run]
+            free[run] += 1
+            rows[place] = node - starts[run]
+            columns[place] = first_node + i
+            for v in range(w.shape[1]):
+                w[place, v] = weights[i, j, v]
+
+
+@numba.njit(nogil=True, cache=True)
+def _count_rows(rows: Any, counts: Any) -> None:
+    for e in range(len(rows)):
+        counts[rows[e] + 1] += 1
+
+
+@numba.njit(nogil=True, cache=True)
+def _place_rows(rows: Any, columns: Any, weights: Any, free: Any, to: Any, w: Any) -> None:
+    for e in range(len(rows)):
+        place = free[rows[e]]
+        free[rows[e]] += 1
+        to[place] = columns[e]
+        for v in range(w.shape[1]):
+            w[place, v] = weights[e, v]
+
+
+@numba.njit(nogil=True, cache=True)
+def _sort_list(indices: Any, i: int, shift: int, keys: Any) -> int:
+    """Put column and place of list `i` as one number into `keys`, ascending; return how many."""
+    k = indices.shape[1]
+    there = 0
+    for j in range(k):
+        if indices[i, j] < 0:
+            continue
+        key = (np.int64(indices[i, j]) << shift) | j
+        place = there
+        there += 1
+        if k <= SHORT_LIST:
+            while place > 0 and keys[place - 1] > key:
+                keys[place] = keys[place - 1]
+                place -= 1
+        keys[place] = key
+    if k > SHORT_LIST:
+        keys[:there].sort()
+    return there
+
+
+@numba.njit(nogil=True, cache=True)
+def _joined(mine: Any, other: Any, rule: int) -> Any:
+    """Return one weight for two; the same bits with the arguments exchanged."""
+    if rule == 0:
+        return (mine + other) * np.float32(0.5)
+    if rule == 1:
+        return max(mine, other)
+    if rule == 2:
+        return min(mine, other)
+    return np.float32((np.float64(mine) + other) - np.float64(mine) * other)
+
+
+@numba.njit(nogil=True, cache=True)
+def _merge(
+    indices: Any,
+    weights: Any,
+    bounds: Any,
+    columns: Any,
+    w: Any,
+    rule: int,
+    indptr: Any,
+    out: Any,
+    data: Any,
+) -> None:
+    n, k = indices.shape
+    none = np.float32(0.0)
+    shift = 0
+    while (1 << shift) < k:
+        shift += 1
+    mask = (1 << shift) - 1
+    keys = np.empty(k, np.int64)
+    p = 0
+    for i in range(n):
+        there = _sort_list(indices, i, shift, keys)
+        a, e = 0, bounds[i]
+        stop = bounds[i + 1]
+        while a < there or e < stop:
+            mine = keys[a] >> shift if a < there else np.int64(-1)
+            other = np.int64(columns[e]) if e < stop else np.int64(-1)
+            if other < 0 or 0 <= mine < other:
+                if rule != 2:
+                    for v in range(data.shape[0]):
+                        data[v, p] = _joined(weights[i, keys[a] & mask, v], none, rule)
+                    out[p] = mine
+                    p += 1
+                a += 1
+            elif mine < 0 or other < mine:
+                if rule != 2:
+                    for v in range(data.shape[0]):
+                        data[v, p] = _joined(none, w[e, v], rule)
+                    out[p] = other
+                    p += 1
+                e += 1
+            else:
+                for v in range(data.shape[0]):
+                    data[v, p] = _joined(weights[i, keys[a] & mask, v], w[e, v], rule)
+                out[p] = mine
+                p += 1
+                a += 1
+                e += 1
+        indptr[i + 1] = p

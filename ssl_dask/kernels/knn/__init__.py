@@ -1,0 +1,1 @@
+"""Nearest neighbours of one block or shard."""

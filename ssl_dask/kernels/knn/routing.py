@@ -1,0 +1,254 @@
+"""Which shard of rows each row belongs to, and which shards it has to be shown to.
+
+Cells of a sample are grouped into shards of nearly equal weight. A shard owns the rows whose
+nearest cell it has, and borrows those that have one of its cells among their nearest few: a
+neighbour of an owned row that lies across the border is then there to be found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+import scipy.sparse as sp
+
+from ssl_dask.kernels.knn.cells import (
+    TILE_ROWS,
+    CellIds,
+    Rows,
+    balanced_groups,
+    k_means,
+    nearest_cells,
+)
+from ssl_dask.kernels.knn.column_sketch import column_sketch
+from ssl_dask.kernels.knn.exact_distance import squared_lengths
+
+WIDE = 256
+"""Rows of more columns are searched in a sketch of their first principal components."""
+SKETCH_COLUMNS = 64
+CENTRE_SAMPLE = 1000
+USUAL_SPREAD = 2.0**40
+"""Rows spread by so much, or by one over it, are searched as they are; squares of others, scaled,
+neither overflow in float32 nor vanish."""
+FARTHEST = np.float32(2.0**50)
+"""Values of rows that are searched end here: the square of a row far outside stays finite."""
+
+
+@dataclass(frozen=True)
+class Routing:
+    """The way from a row to its shards.
+
+    Parameters
+    ----------
+    centre
+        float32 (d,), or of the sketch of sparse rows: taken from each row first, so that float32
+        products keep their digits.
+    axes
+        float32 (d, s): principal axes of the sketch; None: rows are searched as they are.
+    cosine
+        Whether rows are brought to unit length before.
+    scale
+        A power of two that rows are multiplied with where their squares could not be told in
+        float32; else 1.
+    centres
+        float32 (m, s): the routing cells, in the order of their ranks.
+    shard_of_cell
+        int32 (m,), ascending.
+    """
+
+    centre: Rows
+    axes: Rows | None
+    cosine: bool
+    scale: float
+    centres: Rows
+    shard_of_cell: CellIds
+
+    @property
+    def n_shards(self) -> int:
+        """Number of shards P."""
+        return int(self.shard_of_cell[-1]) + 1
+
+    def searchable(self, X: Any) -> Rows:
+        """Return the rows, dense or CSR, as they are searched, float32 (n, s), C-contiguous."""
+        rows = column_sketch(X) if sp.issparse(X) else X
+        return _searchable(rows, self.centre, self.axes, self.cosine, self.scale)
+
+
+class RoutedRows(NamedTuple):
+    """Rows of one strip, sorted by the shard that they are shown to.
+
+    Parameters
+    ----------
+    X
+        float32 (r, d), dense or CSR: r is the sum over the rows of their numbers of shards.
+    cell
+        int32 (r,): rank of each row's own cell.
+    place
+        int32 (r,): number of rows of the strip before it that have the same cell.
+    bounds
+        int64 (P + 1,): where the rows of each shard begin.
+    """
+
+    X: Any
+    cell: CellIds
+    place: CellIds
+    bounds: npt.NDArray[np.int64]
+
+    def piece(self, shard: int) -> tuple[Any, CellIds, CellIds]:
+        """Return (X, cell, place) of the rows for one shard."""
+        part = slice(self.bounds[shard], self.bounds[shard + 1])
+        return self.X[part], self.cell[part], self.place[part]
+
+
+class RowPlaces(NamedTuple):
+    """Where the rows of one strip go: what is needed to number them.
+
+    Parameters
+    ----------
+    cell
+        int32 (n,): rank of each row's own cell; -1 for a copy of another row.
+    place
+        int32 (n,): number of rows of the strip before it that have the same cell.
+    counts
+        int64 (m,): rows of each cell.
+    """
+
+    cell: CellIds
+    place: CellIds
+    counts: npt.NDArray[np.int64]
+
+
+def train_routing(sample: Any, *, cosine: bool, n_cells: int, n_shards: int, seed: int) -> Routing:
+    """Return a routing trained on sampled rows.
+
+    Parameters
+    ----------
+    sample
+        float32 (m, d), dense or CSR; for cosine rows of zeros are left out.
+    n_cells, n_shards
+        Wanted numbers; fewer if the sample has fewer distinct rows.
+    seed
+        Of k-means.
+
+    Notes
+    -----
+    10 m n_cells s flops, and d^2 m more for a sketch.
+    """
+    if sp.issparse(sample):
+        sample = column_sketch(sample)
+    if cosine:
+        sample = sample[squared_lengths(sample) > 0]
+    centre = np.zeros(sample.shape[1], dtype=np.float32)
+    if len(sample) == 0:
+        return Routing(centre, None, cosine, 1.0, centre[None], np.zeros(1, dtype=np.int32))
+    # The median: a few rows far away would take a mean off the place where most of them are.
+    # The compiled sums take no rows that lie apart.
+    some = np.ascontiguousarray(sample[:: max(len(sample) // CENTRE_SAMPLE, 1)])
+    if cosine:
+        some = _searchable(some, centre, None, cosine, 1.0)
+    middle = np.median(some.astype(np.float64), axis=0)
+    centre = middle.astype(np.float32)
+    scale = 1.0 if cosine else _scale(np.abs(some - middle).max(axis=1))
+    axes = None
+    if sample.shape[1] > WIDE:
+        axes = _principal_axes(_searchable(sample, centre, None, cosine, scale), SKETCH_COLUMNS)
+    Z = _searchable(sample, centre, axes, cosine, scale)
+    centres = k_means(Z, n_cells, seed)
+    weights = np.bincount(nearest_cells(Z, centres, 1)[:, 0], minlength=len(centres))
+    shard, rank = balanced_groups(centres, weights.astype(float), min(n_shards, len(centres)))
+    order = np.argsort(rank)
+    ranked = np.ascontiguousarray(centres[order])
+    return Routing(centre, axes, cosine, scale, ranked, shard[order])
+
+
+def route_rows(
+    X: Any, is_copy: npt.NDArray[np.bool_] | None, routing: Routing, n_routes: int
+) -> tuple[RoutedRows, RowPlaces]:
+    """Return the rows of a strip sorted by shard, each as often as it has shards.
+
+    Parameters
+    ----------
+    X
+        float32 (n, d), C-contiguous or CSR. The strip begins at a multiple of `TILE_ROWS` rows.
+    is_copy
+        bool (n,): rows that are copies of another and go nowhere; None: none is.
+    n_routes
+        A row goes to the shards that own one of so many of its nearest cells.
+    """
+    nearest = nearest_cells(
+        routing.searchable(X), routing.centres, min(n_routes, len(routing.centres))
+    )
+    cell = nearest[:, 0].copy()
+    if is_copy is not None:
+        cell[is_copy] = -1
+    counts, place = _places(cell, len(routing.centres))
+    shard, row = _by_shard(routing.shard_of_cell[nearest], cell >= 0, routing.n_shards)
+    bounds = np.searchsorted(shard, np.arange(routing.n_shards + 1))
+    return RoutedRows(X[row], cell[row], place[row], bounds), RowPlaces(cell, place, counts)
+
+
+def home_shards(X: Any, routing: Routing) -> npt.NDArray[np.int32]:
+    """Return the shard that each row, dense or CSR, belongs to, int32 (n,)."""
+    return routing.shard_of_cell[nearest_cells(routing.searchable(X), routing.centres, 1)[:, 0]]
+
+
+def _by_shard(
+    shards: CellIds, goes: npt.NDArray[np.bool_], n_shards: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return (shard, row) of all routes, sorted, without those that occur twice."""
+    shown = np.zeros((n_shards, len(shards)), dtype=bool)
+    rows = np.flatnonzero(goes)
+    for column in shards.T:
+        shown[column[rows], rows] = True
+    return np.nonzero(shown)  # type: ignore[return-value]
+
+
+def _scale(spreads: npt.NDArray[np.float64]) -> float:
+    """Return the power of two that brings the median spread, if it is unusual, to 0.5 to 1."""
+    spread = float(np.median(spreads)) or float(spreads.max())
+    if spread == 0 or 1 / USUAL_SPREAD <= spread <= USUAL_SPREAD:
+        return 1.0
+    return 2.0 ** min(-int(np.frexp(spread)[1]), 126)
+
+
+def _searchable(X: Rows, centre: Rows, axes: Rows | None, cosine: bool, scale: float) -> Rows:
+    n_columns = X.shape[1] if axes is None else axes.shape[1]
+    Z = np.empty((len(X), n_columns), dtype=np.float32)
+    factor = np.float32(scale)
+    for start in range(0, len(X), TILE_ROWS):
+        rows = X[start : start + TILE_ROWS]
+        if cosine:
+            length = np.sqrt(squared_lengths(rows))
+            rows = (rows / np.where(length > 0, length, 1.0)[:, None]).astype(np.float32)
+        moved = rows - centre if scale >= 1 else rows * factor - centre * factor
+        if scale > 1:
+            moved *= factor
+        np.clip(moved, -FARTHEST, FARTHEST, out=moved)
+        if axes is None:
+            Z[start : start + TILE_ROWS] = moved
+        else:
+            np.matmul(moved, axes, out=Z[start : start + TILE_ROWS])
+    return Z
+
+
+def _principal_axes(centred: Rows, n_axes: int) -> Rows:
+    """Return the axes of the largest variance of centred rows, float32 (d, n_axes)."""
+    scatter = (centred.T @ centred).astype(np.float64)
+    d = len(scatter)
+    _, axes = scipy.linalg.eigh(scatter, subset_by_index=[max(d - n_axes, 0), d - 1])
+    return np.ascontiguousarray(axes[:, ::-1], dtype=np.float32)
+
+
+@numba.njit(nogil=True, cache=True)
+def _places(cell: Any, n_cells: int) -> Any:
+    counts = np.zeros(n_cells, np.int64)
+    place = np.zeros(len(cell), np.int32)
+    for i in range(len(cell)):
+        if cell[i] >= 0:
+            place[i] = counts[cell[i]]
+            counts[cell[i]] += 1
+    return counts, place

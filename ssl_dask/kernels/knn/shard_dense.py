@@ -1,0 +1,289 @@
+"""Approximate nearest neighbours of the rows of one shard, in one process.
+
+Rows lie in cells. Each row is compared with its own cell and those next to it, a matrix product a
+cell, and then once with the neighbours of its neighbours (Dong, Moses and Li, Efficient k-nearest
+neighbor graph construction, WWW 2011, the local join of one round). Only rows that the shard owns
+are searched for; the rows that it borrows from its neighbours are there to be found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+
+from ssl_dask.kernels.knn.cells import GROUP, TILE_ROWS, CellIds, Rows, group_minima, kth_smallest
+from ssl_dask.kernels.knn.exact_distance import cosine_distance, inner_product, squared_distance
+from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds, empty_lists, insert
+from ssl_dask.kernels.knn.shard_cells import (
+    CellEffort,
+    Flags,
+    ShardCells,
+    cells_within,
+    lend_lists,
+    meet,
+    offer,
+    queries_by_cell,
+    reverse_lists,
+    shard_cells,
+)
+
+TILE_POINTS = 2048
+TINY = np.finfo(np.float32).tiny
+FAR = 100.0
+"""A cell is far if its squared distance from the origin is so many times its squared radius."""
+
+
+@dataclass(frozen=True)
+class SearchEffort(CellEffort):
+    """How hard a shard of dense rows is searched.
+
+    Parameters
+    ----------
+    reach
+        A cell is left out where its border lies farther from the row than so many times the last
+        of the neighbours that the row has found in its own cell. With .4 six of ten near cells
+        are left, which hold as many true neighbours as the nearest nine.
+    n_candidates
+        Candidates a place of the list that are kept before distances are exact: 1, or 2 where
+        the search is in a sketch.
+    """
+
+    reach: float = 0.4
+    n_candidates: int = 1
+
+
+def search_shard(
+    X: Rows,
+    Z: Rows,
+    owned: Flags,
+    numbers: RowIds,
+    n_neighbors: int,
+    effort: SearchEffort,
+    *,
+    metric: str = "euclidean",
+    seed: int = 0,
+    findable: Flags | None = None,
+) -> tuple[Distances, RowIds]:
+    """Return the neighbours found of the owned rows, with exact distances.
+
+    Parameters
+    ----------
+    X
+        float32 (n, d), C-contiguous: owned and borrowed rows, no two of them equal.
+    Z
+        float32 (n, s): the same rows as they are searched: moved, of unit length for cosine, or
+        a sketch of fewer columns.
+    owned
+        bool (n,).
+    numbers
+        int64 (n,): number of each row, which decides between equal distances.
+    n_neighbors
+        k.
+    effort
+        Where to look.
+    metric
+        "euclidean" or "cosine"; for cosine no row holds only zeros.
+    seed
+        Of the cells.
+    findable
+        bool (n,): rows that may be found; None: all of them.
+
+    Returns
+    -------
+    Lists (n_owned, k) as `neighbour_lists` describes them, of the owned rows in the order of X.
+
+    Notes
+    -----
+    About 2 s n_owned cell_rows n_probes flops, and (8 s + 12 k n_candidates) n bytes beside the
+    arguments.
+    """
+    n_kept = min(n_neighbors * effort.n_candidates, max(len(X) - 1, 1))
+    cells = shard_cells(Z, owned, effort.cell_rows, effort.n_probes, seed)
+    order = cells.order
+    points, is_query = Z[order], owned[order]
+    hidden = None if findable is None else ~findable[order]
+    values, near = _search_cells(points, is_query, cells, n_kept, hidden, effort.reach)
+    for _ in range(effort.n_rounds if effort.n_joined else 0):
+        lend_lists(values, near, is_query)
+        n_joined = min(effort.n_joined, n_kept)
+        reverse = reverse_lists(near, n_joined)
+        values, near = _join(points, values, near, reverse, is_query, n_joined)
+    found = np.full((len(X), n_kept), -1, dtype=np.int32)
+    found[order] = np.where(near >= 0, order.astype(np.int32)[near], -1)
+    rows = np.flatnonzero(owned)
+    distances, indices = empty_lists(len(rows), n_neighbors)
+    # By cell, since neighbours are read together: what one row needs is still at hand for the next.
+    places = np.searchsorted(rows, order[is_query])
+    _exact_lists(X, rows, places, found, numbers, distances, indices, metric == "cosine")
+    return distances, indices
+
+
+def _search_cells(
+    points: Rows,
+    is_query: Flags,
+    cells: ShardCells,
+    n_kept: int,
+    hidden: Flags | None,
+    reach: float,
+) -> tuple[Rows, CellIds]:
+    """Return lists (n, n_kept) of squared distances, ascending, and points; in cell order."""
+    starts, probes = cells.starts, cells.probes[cells.order]
+    n, n_cells = len(points), len(starts) - 1
+    values = np.full((n, n_kept), np.inf, dtype=np.float32)
+    near = np.full((n, n_kept), -1, dtype=np.int32)
+    half_squares = _half_squares(points)
+    tile = np.empty(TILE_ROWS * min(int(np.diff(starts).max()), TILE_POINTS), dtype=np.float32)
+    # First its own cell: a near k-th neighbour spares most of what the other cells hold.
+    for own in (True, False):
+        if not own:
+            # Rounding may leave a square of 0 or less, whose root, or product with inf, is NaN.
+            limits = reach * np.sqrt(np.maximum(2.0 * values[:, -1], TINY))
+            wanted = cells_within(points, is_query, probes, cells.centres, limits)
+            queries, bounds = queries_by_cell(probes, wanted, n_cells)
+        for cell in range(n_cells):
+            first, stop = int(starts[cell]), int(starts[cell + 1])
+            if first == stop:
+                continue
+            if own:
+                rows = np.arange(first, first + int(np.count_nonzero(is_query[first:stop])))
+            else:
+                rows = queries[bounds[cell] : bounds[cell + 1]]
+            centre = _centre_of_far(points[first:stop], half_squares[first:stop])
+            for p in range(first, stop, TILE_POINTS):
+                part = slice(p, min(p + TILE_POINTS, stop))
+                panel, squares = _seen_from(centre, points[part], half_squares[part])
+                if hidden is not None:
+                    squares = np.where(hidden[part], np.float32(np.inf), squares)
+                for q in range(0, len(rows), TILE_ROWS):
+                    asked = rows[q : q + TILE_ROWS]
+                    taken = slice(asked[0], asked[-1] + 1) if own else asked
+                    block, lengths = _seen_from(centre, points[taken], half_squares[taken])
+                    products = tile[: len(asked) * len(panel)].reshape(len(asked), -1)
+                    np.matmul(block, panel.T, out=products)
+                    _scan_points(products, squares, lengths, p, asked, values, near, own)
+    values *= 2.0
+    return values, near
+
+
+def _centre_of_far(cell: Rows, half_squares: Rows) -> Rows | None:
+    """Return a point of a cell that lies far away for its size, else None.
+
+    Seen from there numbers are small, and the float32 products keep the digits that matter.
+    """
+    centre = cell[len(cell) // 2]
+    radius = float(_half_squares(cell - centre).max())
+    return centre if float(half_squares[len(cell) // 2]) > FAR * radius else None
+
+
+def _seen_from(centre: Rows | None, X: Rows, half_squares: Rows) -> tuple[Rows, Rows]:
+    """Return the rows less `centre`, and half of their squared lengths."""
+    if centre is None:
+        return X, half_squares
+    moved = X - centre
+    return moved, _half_squares(moved)
+
+
+def _half_squares(X: Rows) -> Rows:
+    return 0.5 * np.einsum("ij,ij->i", X, X)
+
+
+@numba.njit(nogil=True, cache=True)
+def _scan_points(
+    products: Any,
+    half_squares: Any,
+    lengths: Any,
+    first: int,
+    rows: Any,
+    values: Any,
+    near: Any,
+    own: bool,
+) -> None:
+    """Bring lists of |x - y|^2 / 2 up to date with the points from `first` on.
+
+    `half_squares` are |y|^2 / 2 of the points, `lengths` |x|^2 / 2 of the rows.
+    """
+    n_points = products.shape[1]
+    k = values.shape[1]
+    minima = np.empty(-(-n_points // GROUP), np.float32)
+    best = np.empty(k + 1, np.float32)
+    for i in range(len(rows)):
+        row = rows[i]
+        group_minima(products, i, half_squares, minima)
+        limit = values[row, k - 1] - lengths[i]
+        if own:
+            # Groups hold different points, the row itself among them.
+            limit = min(limit, kth_smallest(minima, k + 1, best))
+        for g in range(len(minima)):
+            if minima[g] > limit:
+                continue
+            for j in range(g * GROUP, min(g * GROUP + GROUP, n_points)):
+                value = half_squares[j] - products[i, j]
+                if value > limit or first + j == row:
+                    continue
+                value += lengths[i]
+                if value < values[row, k - 1]:
+                    offer(values, near, row, value, first + j)
+                    limit = min(limit, values[row, k - 1] - lengths[i])
+
+
+@numba.njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "reassoc", "contract"})
+def _squared(x: Any, y: Any) -> Any:
+    total = np.float32(0.0)
+    for c in range(len(x)):
+        step = x[c] - y[c]
+        total += step * step
+    return total
+
+
+@numba.njit(nogil=True, cache=True)
+def _join(points: Any, values: Any, near: Any, reverse: Any, is_query: Any, n_joined: int) -> Any:
+    """Return the lists after each owned row has met the neighbours of its neighbours."""
+    n = len(points)
+    k = near.shape[1]
+    new_values, new_near = values.copy(), near.copy()
+    met = np.full(n, -1, np.int32)
+    candidates = np.empty(2 * n_joined * (n_joined + 1), np.int32)
+    for row in range(n):
+        if not is_query[row]:
+            continue
+        count = meet(near, reverse, row, n_joined, met, candidates)
+        for c in range(count):
+            value = _squared(points[row], points[candidates[c]])
+            if value < new_values[row, k - 1]:
+                offer(new_values, new_near, row, value, candidates[c])
+    return new_values, new_near
+
+
+@numba.njit(nogil=True, cache=True)
+def _exact_lists(
+    X: Any,
+    rows: Any,
+    places: Any,
+    found: Any,
+    numbers: Any,
+    distances: Any,
+    indices: Any,
+    cosine: bool,
+) -> None:
+    """Measure what was found in float64 and keep the first k by (distance, number)."""
+    last = distances.shape[1] - 1
+    for i in places:
+        x = X[rows[i]]
+        x_square = inner_product(x, x) if cosine else 0.0
+        for t in range(found.shape[1]):
+            point = found[rows[i], t]
+            if point < 0:
+                continue
+            y = X[point]
+            if cosine:
+                distance = cosine_distance(inner_product(x, y), x_square, inner_product(y, y))
+            else:
+                distance = squared_distance(x, y)
+            number = numbers[point]
+            if distance < distances[i, last] or (
+                distance == distances[i, last] and number < indices[i, last]
+            ):
+                insert(distances, indices, i, distance, number)

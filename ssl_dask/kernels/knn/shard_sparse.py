@@ -1,0 +1,394 @@
+"""Approximate nearest neighbours of the sparse rows of one shard, in one process.
+
+A row meets others in three ways: in the cells next to it, through an inverted index of each cell;
+through the columns that few rows of the shard have, which say most; and once or twice through its
+neighbours (see `shard_cells`). Every row met is measured exactly. Cells are those of a sketch: it
+says where to look, never who is near.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from ssl_dask.kernels.knn.cells import Rows
+from ssl_dask.kernels.knn.exact_sparse import (
+    pair_distance,
+    squared_lengths_sparse,
+    update_nearest_sparse,
+)
+from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds, empty_lists, insert
+from ssl_dask.kernels.knn.shard_cells import (
+    CellEffort,
+    Flags,
+    lend_lists,
+    meet,
+    queries_by_cell,
+    reverse_lists,
+    shard_cells,
+)
+
+FEW_ROWS = 64
+"""Columns of so few rows are always looked through: there is no time to be won."""
+
+
+@dataclass(frozen=True)
+class SparseEffort(CellEffort):
+    """How hard a shard of sparse rows is searched.
+
+    Parameters
+    ----------
+    n_candidates
+        Rows a place of the list that are measured exactly of those proposed by columns.
+    column_share
+        A column proposes the rows that have it if they are at most this share of the shard's, or
+        64. What more rows have proposes none; in distances every column counts.
+    """
+
+    n_candidates: int = 2
+    column_share: float = 0.01
+
+
+class _ShardRows(NamedTuple):
+    """The rows of a shard, by number, without the columns that only one of them has.
+
+    Such a column is in no product of two rows; `squares` are those of whole rows.
+    """
+
+    csr: sp.csr_array
+    squares: Distances
+    counts: npt.NDArray[np.int32]
+
+
+def search_sparse_shard(
+    X: sp.csr_array,
+    Z: Rows,
+    owned: Flags,
+    numbers: RowIds,
+    n_neighbors: int,
+    effort: SparseEffort,
+    *,
+    metric: str = "cosine",
+    seed: int = 0,
+    findable: Flags | None = None,
+) -> tuple[Distances, RowIds]:
+    """Return the neighbours found of the owned rows, with exact distances.
+
+    Parameters
+    ----------
+    X
+        csr_array float32 (n, d), columns sorted and distinct within a row: owned and borrowed
+        rows, no two of them equal.
+    Z
+        float32 (n, s), C-contiguous: a sketch of the same rows, of unit length for cosine.
+    owned
+        bool (n,).
+    numbers
+        int64 (n,): number of each row, which decides between equal distances.
+    n_neighbors
+        k.
+    effort
+        Where to look.
+    metric
+        "euclidean" or "cosine"; for cosine no row holds only zeros.
+    seed
+        Of the cells.
+    findable
+        bool (n,): rows that may be found; None: all of them.
+
+    Returns
+    -------
+    Lists (n_owned, k) as `neighbour_lists` describes them, of the owned rows in the order of X.
+
+    Notes
+    -----
+    A multiplication for each pair of rows that meet in a cell and column they share; one for each
+    row that has a rare column of a row; one for each entry of a row that is measured. Beside the
+    arguments about 16 bytes an entry, 8 s + 16 k bytes a row and 16 d bytes.
+    """
+    order = np.argsort(numbers, kind="stable")
+    rows = _shard_rows(X, order)
+    is_query = owned[order]
+    hidden = np.zeros(len(order), dtype=bool) if findable is None else ~findable[order]
+    distances, near = empty_lists(len(order), n_neighbors)
+    cosine = metric == "cosine"
+    _search_cells(rows, Z[order], is_query, hidden, effort, metric, seed, distances, near)
+    _propose(rows, is_query, hidden, effort, cosine, distances, near)
+    n_joined = min(effort.n_joined, n_neighbors)
+    for _ in range(effort.n_rounds if n_joined else 0):
+        lend_lists(distances, near, is_query)
+        reverse = reverse_lists(near, n_joined)
+        distances, near = _joined(
+            *_parts(rows), rows.squares, distances, near, reverse, is_query, n_joined, cosine
+        )
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    wanted = place[owned]
+    # Rows lie by number, so what was decided by the smaller place was by the smaller number.
+    found = near[wanted]
+    return distances[wanted], np.where(found >= 0, numbers[order][found], -1)
+
+
+def _parts(rows: _ShardRows) -> tuple[Any, Any, Any, int]:
+    return rows.csr.data, rows.csr.indices, rows.csr.indptr, rows.csr.shape[1]
+
+
+def _shard_rows(X: sp.csr_array, order: RowIds) -> _ShardRows:
+    *parts, counts = _without_lone_columns(X.data, X.indices, X.indptr, order, X.shape[1])
+    csr = sp.csr_array(tuple(parts), shape=(X.shape[0], max(len(counts), 1)))
+    squares = squared_lengths_sparse(X)[order]
+    return _ShardRows(csr, squares, counts)
+
+
+def _search_cells(
+    rows: _ShardRows,
+    Z: Rows,
+    is_query: Flags,
+    hidden: Flags,
+    effort: SparseEffort,
+    metric: str,
+    seed: int,
+    distances: Distances,
+    near: RowIds,
+) -> None:
+    """Bring the lists up to date with the rows of each row's cells."""
+    order, starts, probes, _ = shard_cells(Z, is_query, effort.cell_rows, effort.n_probes, seed)
+    wanted = np.repeat(is_query[:, None], probes.shape[1], axis=1)
+    queries, bounds = queries_by_cell(probes, wanted, len(starts) - 1)
+    for cell in range(len(starts) - 1):
+        own = order[starts[cell] : starts[cell + 1]]
+        points = np.sort(own[~hidden[own]])
+        asked = np.concatenate([own[is_query[own]], queries[bounds[cell] : bounds[cell + 1]]])
+        lists = distances[asked], near[asked]
+        update_nearest_sparse(
+            rows.csr[asked],
+            asked,
+            rows.csr[points],
+            points,
+            *lists,
+            metric,
+            q_squares=rows.squares[asked],
+            p_squares=rows.squares[points],
+        )
+        distances[asked], near[asked] = lists
+
+
+def _propose(
+    rows: _ShardRows,
+    is_query: Flags,
+    hidden: Flags,
+    effort: SparseEffort,
+    cosine: bool,
+    distances: Distances,
+    near: RowIds,
+) -> None:
+    """Bring the lists up to date with the rows that share the most in columns few rows have."""
+    most = max(int(effort.column_share * len(is_query)), FEW_ROWS)
+    parts = _parts(rows)
+    index = _rare_columns(*parts[:3], rows.counts, hidden, most)
+    n_kept = effort.n_candidates * near.shape[1]
+    _measure_proposed(*parts, rows.squares, *index, is_query, n_kept, cosine, distances, near)
+
+
+@numba.njit(nogil=True, cache=True)
+def _without_lone_columns(data: Any, indices: Any, indptr: Any, order: Any, n_columns: int) -> Any:
+    """Return (data, indices, indptr) of rows in `order`, and how many rows have each column.
+
+    Columns that at most one row has are left out; the others keep their order.
+    """
+    counts = np.zeros(n_columns, np.int32)
+    for p in range(len(indices)):
+        counts[indices[p]] += 1
+    number = np.empty(n_columns, np.int32)
+    n_kept = 0
+    n_entries = 0
+    for c in range(n_columns):
+        number[c] = -1
+        if counts[c] > 1:
+            number[c] = n_kept
+            counts[n_kept] = counts[c]
+            n_entries += counts[c]
+            n_kept += 1
+    new_data = np.empty(n_entries, np.float32)
+    new_indices = np.empty(n_entries, np.int32)
+    new_indptr = np.zeros(len(order) + 1, np.int64)
+    place = 0
+    for i in range(len(order)):
+        for p in range(indptr[order[i]], indptr[order[i] + 1]):
+            c = number[indices[p]]
+            if c >= 0:
+                new_data[place] = data[p]
+                new_indices[place] = c
+                place += 1
+        new_indptr[i + 1] = place
+    return new_data, new_indices, new_indptr, counts[:n_kept].copy()
+
+
+@numba.njit(nogil=True, cache=True)
+def _rare_columns(data: Any, indices: Any, indptr: Any, counts: Any, hidden: Any, most: int) -> Any:
+    """Return (values, rows, ends): the rows of each column that at most `most` rows have."""
+    ends = np.zeros(len(counts) + 1, np.int64)
+    for c in range(len(counts)):
+        ends[c + 1] = ends[c] + (counts[c] if counts[c] <= most else 0)
+    values = np.empty(ends[-1], np.float32)
+    rows = np.empty(ends[-1], np.int32)
+    place = ends[:-1].copy()
+    for i in range(len(indptr) - 1):
+        if hidden[i]:
+            continue
+        for p in range(indptr[i], indptr[i + 1]):
+            c = indices[p]
+            if counts[c] <= most:
+                values[place[c]] = data[p]
+                rows[place[c]] = i
+                place[c] += 1
+    # `place` is where each column's rows end: hidden rows leave room that is not used.
+    return values, rows, ends[:-1].copy(), place
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _measure(
+    point: int,
+    row: int,
+    data: Any,
+    indices: Any,
+    indptr: Any,
+    squares: Any,
+    scattered: Any,
+    cosine: bool,
+    distances: Any,
+    near: Any,
+) -> None:
+    """Offer `point` to the list of `row`, whose values are `scattered` over the columns.
+
+    The sum over the common columns in column order, with zeros in between, as everywhere.
+    """
+    product = 0.0
+    for p in range(indptr[point], indptr[point + 1]):
+        product += np.float64(scattered[indices[p]]) * np.float64(data[p])
+    distance = pair_distance(product, squares[row], squares[point], cosine)
+    last = near.shape[1] - 1
+    if distance < distances[row, last] or (
+        distance == distances[row, last] and point < near[row, last]
+    ):
+        insert(distances, near, row, distance, point)
+
+
+@numba.njit(nogil=True, cache=True)
+def _measure_proposed(
+    data: Any,
+    indices: Any,
+    indptr: Any,
+    n_columns: int,
+    squares: Any,
+    values: Any,
+    rows: Any,
+    begins: Any,
+    ends: Any,
+    is_query: Any,
+    n_kept: int,
+    cosine: bool,
+    distances: Any,
+    near: Any,
+) -> None:
+    """Measure the `n_kept` rows that are the nearest to each row by its rare columns alone."""
+    n = len(is_query)
+    sums = np.zeros(n, np.float32)
+    seen = np.full(n, -1, np.int32)
+    touched = np.empty(n, np.int32)
+    scattered = np.zeros(n_columns, np.float32)
+    scores = np.empty(n_kept, np.float32)
+    best = np.empty(n_kept, np.int32)
+    weight = np.empty(n, np.float32)
+    for i in range(n):
+        weight[i] = 0.5 * squares[i]
+        if cosine:
+            weight[i] = 1.0 / np.sqrt(squares[i])
+    for row in range(n):
+        if not is_query[row]:
+            continue
+        count = 0
+        for p in range(indptr[row], indptr[row + 1]):
+            scattered[indices[p]] = data[p]
+            for e in range(begins[indices[p]], ends[indices[p]]):
+                point = rows[e]
+                if seen[point] != row:
+                    seen[point] = row
+                    sums[point] = 0.0
+                    touched[count] = point
+                    count += 1
+                sums[point] += data[p] * values[e]
+        seen[row] = n
+        for t in range(near.shape[1]):
+            if near[row, t] >= 0:
+                seen[near[row, t]] = n
+        n_best = 0
+        for t in range(count):
+            point = touched[t]
+            if seen[point] == n:
+                continue
+            score = sums[point] * weight[point] if cosine else sums[point] - weight[point]
+            if n_best == n_kept and score <= scores[n_kept - 1]:
+                continue
+            place = min(n_best, n_kept - 1)
+            while place > 0 and scores[place - 1] < score:
+                scores[place] = scores[place - 1]
+                best[place] = best[place - 1]
+                place -= 1
+            scores[place] = score
+            best[place] = point
+            n_best = min(n_best + 1, n_kept)
+        for t in range(n_best):
+            _measure(
+                best[t], row, data, indices, indptr, squares, scattered, cosine, distances, near
+            )
+        for p in range(indptr[row], indptr[row + 1]):
+            scattered[indices[p]] = 0.0
+
+
+@numba.njit(nogil=True, cache=True)
+def _joined(
+    data: Any,
+    indices: Any,
+    indptr: Any,
+    n_columns: int,
+    squares: Any,
+    distances: Any,
+    near: Any,
+    reverse: Any,
+    is_query: Any,
+    n_joined: int,
+    cosine: bool,
+) -> Any:
+    """Return the lists after each owned row has met the neighbours of its neighbours."""
+    new_distances, new_near = distances.copy(), near.copy()
+    met = np.full(len(near), -1, np.int32)
+    candidates = np.empty(2 * n_joined * (n_joined + 1), np.int32)
+    scattered = np.zeros(n_columns, np.float32)
+    for row in range(len(near)):
+        if not is_query[row]:
+            continue
+        count = meet(near, reverse, row, n_joined, met, candidates)
+        for p in range(indptr[row], indptr[row + 1]):
+            scattered[indices[p]] = data[p]
+        for c in range(count):
+            _measure(
+                candidates[c],
+                row,
+                data,
+                indices,
+                indptr,
+                squares,
+                scattered,
+                cosine,
+                new_distances,
+                new_near,
+            )
+        for p in range(indptr[row], indptr[row + 1]):
+            scattered[indices[p]] = 0.0
+    return new_distances, new_near

@@ -1,0 +1,1 @@
+"""Models that several rooms share, and the rows they learn from."""

@@ -1,0 +1,260 @@
+"""Multinomial naive Bayes from exact sums, for EM: counts of a block, a model, shares of a block.
+
+Sums are integers in steps of 2**-30, so blocks may be added in any order and give the same bits.
+Each row's scores are added in the order of its features and depend on that row alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numba
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from ssl_dask.errors import InputDataError
+from ssl_dask.kernels.arithmetic.linear_scores import dense_scores, softmax_rows, sparse_scores
+
+Rows: TypeAlias = Any
+"""Features of n rows: dense (n, d) or CSR, none below 0."""
+
+UNIT_BITS = 30
+"""Weighted values are summed in steps of 2**-30."""
+LIKELIHOOD_BITS = 16
+"""Log likelihoods of rows are summed in steps of 2**-16."""
+LARGEST_UNITS = 2**61
+"""Above it a sum of two could leave 64 bits."""
+
+
+@dataclass(frozen=True)
+class ClassFeatureCounts:
+    """What classes hold of rows and of features; add two to merge them.
+
+    Parameters
+    ----------
+    rows
+        int64 (C,): weight of the rows of each class, in steps of 2**-30.
+    features
+        int64 (d, C): weighted sum of each feature in each class, in steps of 2**-30.
+    """
+
+    rows: npt.NDArray[np.int64]
+    features: npt.NDArray[np.int64]
+
+    @classmethod
+    def zero(cls, n_features: int, n_classes: int) -> ClassFeatureCounts:
+        """Return the counts of no rows."""
+        return cls(
+            np.zeros(n_classes, dtype=np.int64), np.zeros((n_features, n_classes), dtype=np.int64)
+        )
+
+    def __add__(self, other: ClassFeatureCounts) -> ClassFeatureCounts:
+        total = ClassFeatureCounts(self.rows + other.rows, self.features + other.features)
+        total._check()
+        return total
+
+    def _check(self) -> None:
+        largest = int(self.features.max(initial=0))
+        # A sum of two numbers below 2**61 is right, so what is past it is seen before it is wrong.
+        if largest >= LARGEST_UNITS or int(self.features.min(initial=0)) < 0:
+            raise InputDataError(
+                f"naive Bayes: a feature adds up to more than {LARGEST_UNITS >> UNIT_BITS:.3g} over"
+                " the rows",
+                hint="scale the features down",
+            )
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_sparse(
+    data: Any, indices: Any, indptr: Any, shares: Any, weights: Any, features: Any, rows: Any
+) -> None:  # pragma: no cover - compiled
+    n, n_classes = shares.shape
+    step = np.float64(2**30)
+    for i in range(n):
+        for c in range(n_classes):
+            weight = np.float64(weights[i]) * np.float64(shares[i, c])
+            if weight == 0.0:
+                continue
+            rows[c] += np.int64(np.rint(weight * step))
+            for e in range(indptr[i], indptr[i + 1]):
+                features[indices[e], c] += np.int64(np.rint(weight * np.float64(data[e]) * step))
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_dense(X: Any, shares: Any, weights: Any, features: Any, rows: Any) -> None:
+    # pragma: no cover - compiled
+    n, n_classes = shares.shape
+    step = np.float64(2**30)
+    for i in range(n):
+        for c in range(n_classes):
+            weight = np.float64(weights[i]) * np.float64(shares[i, c])
+            if weight == 0.0:
+                continue
+            rows[c] += np.int64(np.rint(weight * step))
+            for j in range(X.shape[1]):
+                features[j, c] += np.int64(np.rint(weight * np.float64(X[i, j]) * step))
+
+
+def count_rows(
+    X: Rows, shares: npt.NDArray[np.float32], weights: npt.NDArray[np.float32]
+) -> ClassFeatureCounts:
+    """Return the counts of a block.
+
+    Costs a multiplication for each value and class with a share, and 8 d C bytes.
+
+    Parameters
+    ----------
+    X
+        Features (n, d).
+    shares
+        float32 (n, C): how much of each row belongs to each class; a row of zeros to none.
+    weights
+        float32 (n,), >= 0: how much each row counts.
+
+    Raises
+    ------
+    InputDataError
+        A feature adds up to more than 2**31.
+    """
+    total = ClassFeatureCounts.zero(X.shape[1], shares.shape[1])
+    if sp.issparse(X):
+        _add_sparse(X.data, X.indices, X.indptr, shares, weights, total.features, total.rows)
+    else:
+        _add_dense(np.ascontiguousarray(X), shares, weights, total.features, total.rows)
+    total._check()
+    return total
+
+
+def check_not_negative(X: Rows) -> None:
+    """Raise unless every value of a block is finite and 0 or more.
+
+    Raises
+    ------
+    InputDataError
+        With the number of values that are not.
+    """
+    values: npt.NDArray[Any] = X.data if sp.issparse(X) else np.asarray(X)
+    wrong = int(np.count_nonzero(~(values >= 0.0) | np.isinf(values)))
+    if wrong:
+        raise InputDataError(
+            f"naive Bayes: {wrong} features are below 0 or not finite; it takes counts, and what is"
+            " like them",
+            hint="take text groups, categories, or numeric columns with scale: minmax",
+        )
+
+
+@dataclass(frozen=True)
+class MultinomialModel:
+    """P(class | row) proportional to p_c prod_j theta_jc ** x_j.
+
+    Parameters
+    ----------
+    log_prior
+        float64 (C,): log p_c; -inf for a class without rows.
+    log_theta
+        float64 (d, C).
+    log_density
+        Log of the Dirichlet prior of the parameters, without its constant.
+    """
+
+    log_prior: npt.NDArray[np.float64]
+    log_theta: npt.NDArray[np.float64]
+    log_density: float
+
+    def joint_log(self, X: Rows) -> npt.NDArray[np.float64]:
+        """Return log p_c + sum_j x_j log theta_jc, float64 (n, C), by each row alone."""
+        if not sp.issparse(X):
+            rows = np.ascontiguousarray(X, dtype=np.float32)
+            return dense_scores(rows, self.log_theta, self.log_prior)
+        if not X.has_canonical_format:
+            X = X.copy()
+            X.sum_duplicates()
+        everywhere = np.arange(X.shape[1], dtype=np.int32)
+        return sparse_scores(
+            X.data, X.indices, X.indptr, everywhere, self.log_theta, self.log_prior
+        )
+
+    def shares_of(self, joint: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        """Return P(class | row) from `joint_log`, float32 (n, C)."""
+        return softmax_rows(joint).astype(np.float32)
+
+    def shares(self, X: Rows) -> npt.NDArray[np.float32]:
+        """Return P(class | row), float32 (n, C)."""
+        return self.shares_of(self.joint_log(X))
+
+
+def fit_counts(
+    counts: ClassFeatureCounts, alpha: float, *, learn_prior: bool = True
+) -> MultinomialModel:
+    """Return the model of largest posterior probability, with a Dirichlet prior of alpha + 1.
+
+    theta_jc = (alpha + n_jc) / (alpha m + n_c), m the features that occur in some row; a feature
+    that occurs in none has theta 1, which says nothing. p_c = (1 + n_c) / (C + n) over the classes
+    that have rows.
+
+    Parameters
+    ----------
+    counts
+        Over all rows.
+    alpha
+        > 0: how much of each feature every class is taken to hold before any row is seen.
+    learn_prior
+        False: all classes that have rows are equally likely.
+
+    References
+    ----------
+    K. Nigam, A. McCallum, S. Thrun, T. Mitchell: Text Classification from Labeled and Unlabeled
+    Documents using EM, Machine Learning 39, 2000, eq. 5 and 6.
+    """
+    step = 2.0**-UNIT_BITS
+    there = counts.features.any(axis=1)
+    held = counts.features[there].astype(np.float64) * step
+    rows = counts.rows.astype(np.float64) * step
+    seen = counts.rows > 0
+    total = _exact_totals(counts.features) * step
+    theta = (held + alpha) / (total + alpha * len(held))
+    log_theta = np.zeros(counts.features.shape)
+    log_theta[there] = np.log(theta)
+    with np.errstate(divide="ignore"):
+        shares = np.where(seen, (1.0 + rows) if learn_prior else 1.0, 0.0)
+        log_prior = np.log(shares / shares.sum())
+    density = alpha * float(log_theta[:, seen].sum())
+    if learn_prior:
+        density += float(log_prior[seen].sum())
+    return MultinomialModel(log_prior, log_theta, density)
+
+
+def _exact_totals(features: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return the sum over the features of each class, correctly rounded; in halves of 32 bits."""
+    high, low = (features >> 32).sum(axis=0), (features & 0xFFFFFFFF).sum(axis=0)
+    pairs = zip(high.tolist(), low.tolist(), strict=True)
+    return np.array([float((upper << 32) + lower) for upper, lower in pairs])
+
+
+def likelihood_units(
+    joint: npt.NDArray[np.float64],
+    codes: npt.NDArray[np.int32],
+    weights: npt.NDArray[np.float32],
+) -> int:
+    """Return the weighted log likelihood of a block's rows, in steps of 2**-16.
+
+    Parameters
+    ----------
+    joint
+        float64 (n, C) of `MultinomialModel.joint_log`.
+    codes
+        int32 (n,): the class of a labelled row, whose joint probability counts; -1: the sum over
+        the classes.
+    weights
+        float32 (n,).
+    """
+    largest = joint.max(axis=1)
+    total = np.zeros(len(joint))
+    for column in joint.T:
+        total += np.exp(column - largest)
+    value = largest + np.log(total)
+    labelled = codes >= 0
+    value[labelled] = joint[labelled, codes[labelled]]
+    return int(np.rint(value * weights * 2.0**LIKELIHOOD_BITS).astype(np.int64).sum())

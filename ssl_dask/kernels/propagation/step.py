@@ -1,0 +1,293 @@
+"""What a propagation method does to a run of rows besides the sweep itself: sources, counts.
+
+Every linear method on a graph is a recurrence
+
+    F_{t+1} = a_t S F_t + b_t F_t + c_t F_{t-1} + d_t B
+
+with S either the random walk D^-1 W or the symmetric D^-1/2 W D^-1/2. The latter is similar to
+the former: with Z = D^-1/2 F the recurrence becomes Z_{t+1} = a_t D^-1 W Z_t + ... + d_t D^-1/2
+B. So the walk is the only operator there is, sources enter as D^-s B and scores leave as D^r Z
+(`powers` are s and r). Rows of Z and F are proportional: they have the same most likely class.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from ssl_dask.kernels.distributions.label_distributions import TIE_MARGIN
+from ssl_dask.kernels.propagation.sweep import SMALLEST, Scores, WalkRows, sweep
+
+SHARE_MOVED = 1e-3
+"""A row whose share of a class moves by more in a sweep has not come to rest."""
+
+
+class SparseSources(NamedTuple):
+    """Right-hand side at a few rows of a run.
+
+    Parameters
+    ----------
+    positions
+        int64 (s,), increasing: rows within the run.
+    values
+        float32 (s, G * C): right-hand side B at these rows, in the scale of F.
+    clamped
+        bool (s, G): whether the row keeps its value in this group of columns.
+    """
+
+    positions: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float32]
+    clamped: npt.NDArray[np.bool_]
+
+    def scaled(self, factor: npt.NDArray[np.float64], dtype: npt.DTypeLike) -> Scores:
+        """Return `values` times `factor`, float64 (n,), of each row: the scale of Z; (s, G * C)."""
+        return (self.values * factor[self.positions, None]).astype(dtype)
+
+
+class SweepCounts(NamedTuple):
+    """What a sweep changed, by group of columns. All are counts or maxima: they join exactly.
+
+    Parameters
+    ----------
+    changed
+        int64 (G,): rows whose most likely class is another than before, or that had none.
+    reached
+        int64 (G,): rows that had no score at all before this sweep and have one now.
+    unsettled
+        int64 (G,): rows whose share of some class moved by more than `SHARE_MOVED`. Far from the
+        seeds scores are tiny, and a small residual says nothing about their shares.
+    step
+        float64 (G,): largest |F_{t+1} - F_t|.
+    residual
+        float64 (G,): largest |p S F_t + q B - F_t| of the rows that are not clamped.
+    largest
+        float64 (G,): largest |F_{t+1}|.
+    class_rows
+        int64 (C,): rows by most likely class, in the first group.
+    """
+
+    changed: npt.NDArray[np.int64]
+    reached: npt.NDArray[np.int64]
+    unsettled: npt.NDArray[np.int64]
+    step: npt.NDArray[np.float64]
+    residual: npt.NDArray[np.float64]
+    largest: npt.NDArray[np.float64]
+    class_rows: npt.NDArray[np.int64]
+
+    @classmethod
+    def none(cls, n_groups: int, n_classes: int) -> SweepCounts:
+        """Return the counts of no rows."""
+        rows, largest = np.zeros((3, n_groups), dtype=np.int64), np.zeros((3, n_groups))
+        per_class = np.zeros(n_classes, dtype=np.int64)
+        return cls(rows[0], rows[1], rows[2], largest[0], largest[1], largest[2], per_class)
+
+    def joined(self, other: SweepCounts) -> SweepCounts:
+        """Return the counts of both sets of rows together."""
+        return SweepCounts(
+            self.changed + other.changed,
+            self.reached + other.reached,
+            self.unsettled + other.unsettled,
+            np.maximum(self.step, other.step),
+            np.maximum(self.residual, other.residual),
+            np.maximum(self.largest, other.largest),
+            self.class_rows + other.class_rows,
+        )
+
+
+def add_sources(
+    out: Scores,
+    first: int,
+    sources: SparseSources,
+    scaled: Scores,
+    factor: float,
+    start: int,
+    stop: int,
+    *,
+    hold: bool,
+) -> None:
+    """Add `factor` times the sources of rows `start` to `stop` to `out`, and hold clamped rows.
+
+    Parameters
+    ----------
+    out
+        (., G * C): row `first` belongs to row `start` of the run.
+    scaled
+        (s, G * C), type of `out`: the sources in the scale of Z.
+    hold
+        Clamped rows become the source itself; else they become 0.
+    """
+    low, high = np.searchsorted(sources.positions, [start, stop])
+    if low < high:
+        _add_sources(
+            out,
+            sources.positions[low:high] + (first - start),
+            scaled[low:high],
+            sources.clamped[low:high],
+            out.dtype.type(factor),
+            hold,
+        )
+
+
+def plain_rows(rows: WalkRows) -> WalkRows:
+    """Return the rows without what their sums are divided by: `sweep` then gives plain sums."""
+    return rows._replace(inverse_sum=np.ones(rows.n_rows))
+
+
+def step_with_residual(
+    rows: WalkRows,
+    plain: WalkRows,
+    start: int,
+    stop: int,
+    first: int,
+    Z: Scores,
+    out: Scores,
+    left: Scores,
+    coefficients: tuple[float, float, float, float],
+    target: tuple[float, float],
+    source: Scores | None = None,
+    n_entries: int | None = None,
+) -> None:
+    """Take the step of `sweep` and find the residual, at the cost of one sweep for both.
+
+    Parameters
+    ----------
+    rows, start, stop, first, Z, coefficients, source, n_entries
+        See `sweep`.
+    plain
+        Of `plain_rows`: the sums of neighbours serve both.
+    out
+        (stop - start, K), type of `Z`: F_{t-1}; becomes F_{t+1}, with the bits that `sweep` gives.
+    left
+        (stop - start, K), type of `Z`: becomes p S Z + q source - Z.
+    target
+        (p, q).
+    """
+    left[:] = 0.0
+    # A sum that is tiny is not yet the result.
+    sweep(plain, start, stop, first, Z, left, 0, (1.0, 0.0, 0.0, 0.0), None, n_entries, 0.0)
+    number = Z.dtype.type
+    own = slice(first + start, first + stop)
+    _finish_both(
+        left,
+        rows.inverse_sum[start:stop],
+        Z[own],
+        out,
+        out[:0] if source is None else source[own],
+        *(number(x) for x in (*coefficients, *target)),
+    )
+
+
+def count_changes(
+    new: Scores, old: Scores, residual: Scores | None, row_scale: npt.NDArray[np.float64],
+    counts: SweepCounts,
+) -> None:  # fmt: skip
+    """Add to `counts` what the sweep from `old` to `new`, (n, G * C) each, changed.
+
+    Parameters
+    ----------
+    residual
+        (n, G * C) in the scale of Z, 0 at clamped rows; None: is counted elsewhere.
+    row_scale
+        float64 (n,): F = row_scale * Z.
+    """
+    given = new[:0] if residual is None else residual
+    _count_changes(new, old, given, row_scale, *counts)
+
+
+@numba.njit(nogil=True, cache=True)
+def _finish_both(sums, inverse, Z, out, source, a, b, c, d, p, q):  # type: ignore[no-untyped-def]
+    zero = a - a
+    into_new = len(source) > 0 and d != zero
+    into_left = len(source) > 0 and q != zero
+    for i in range(sums.shape[0]):
+        factor = a * Z.dtype.type(inverse[i])
+        share = p * Z.dtype.type(inverse[i])
+        for k in range(sums.shape[1]):
+            new = factor * sums[i, k] + b * Z[i, k] + c * out[i, k]
+            left = share * sums[i, k] - Z[i, k]
+            if into_new:
+                new += d * source[i, k]
+            if into_left:
+                left += q * source[i, k]
+            out[i, k] = zero if abs(new) < SMALLEST else new
+            sums[i, k] = left
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_sources(out, positions, scaled, clamped, factor, hold):  # type: ignore[no-untyped-def]
+    n_classes = out.shape[1] // clamped.shape[1]
+    zero = factor - factor
+    for seed in range(len(positions)):
+        i = positions[seed]
+        for k in range(out.shape[1]):
+            if clamped[seed, k // n_classes]:
+                out[i, k] = scaled[seed, k] if hold else zero
+            else:
+                new = out[i, k] + factor * scaled[seed, k]
+                out[i, k] = zero if abs(new) < SMALLEST else new
+
+
+@numba.njit(nogil=True, cache=True)
+def _count_changes(  # type: ignore[no-untyped-def]
+    new_rows, old_rows, residual, row_scale, changed, reached, unsettled, steps, residuals, largest,
+    class_rows,
+):  # fmt: skip
+    # Written without branches that depend on scores: mispredicted, they cost more than the rest.
+    n_groups = len(changed)
+    n_classes = len(class_rows)
+    with_residual = len(residual) > 0
+    for i in range(new_rows.shape[0]):
+        scale = row_scale[i]
+        for g in range(n_groups):
+            first = g * n_classes
+            old_top = np.float64(old_rows[i, first])
+            new_top = np.float64(new_rows[i, first])
+            old_total = max(old_top, 0.0)
+            new_total = max(new_top, 0.0)
+            step = abs(new_top - old_top)
+            size = abs(new_top)
+            filled = abs(old_top)
+            old_best = first
+            new_best = first
+            for k in range(first + 1, first + n_classes):
+                old = np.float64(old_rows[i, k])
+                new = np.float64(new_rows[i, k])
+                old_total += max(old, 0.0)
+                new_total += max(new, 0.0)
+                step = max(step, abs(new - old))
+                size = max(size, abs(new))
+                filled = max(filled, abs(old))
+                old_best = k if old > old_top else old_best
+                old_top = max(old_top, old)
+                new_best = k if new > new_top else new_best
+                new_top = max(new_top, new)
+            steps[g] = max(steps[g], step * scale)
+            largest[g] = max(largest[g], size * scale)
+            if with_residual:
+                left = 0.0
+                for k in range(first, first + n_classes):
+                    left = max(left, abs(np.float64(residual[i, k])))
+                residuals[g] = max(residuals[g], left * scale)
+            # |new / new_total - old / old_total|, without dividing each.
+            bound = SHARE_MOVED * old_total * new_total
+            moved = 0
+            for k in range(first, first + n_classes):
+                one = max(np.float64(old_rows[i, k]), 0.0) * new_total
+                other = max(np.float64(new_rows[i, k]), 0.0) * old_total
+                moved |= abs(other - one) > bound
+            had_label = old_top > 0.0
+            has_label = new_top > 0.0
+            unsettled[g] += moved & had_label & has_label
+            reached[g] += (filled == 0.0) & (size > 0.0)
+            if had_label != has_label:
+                changed[g] += 1
+            elif has_label and new_best != old_best:
+                # Two classes that rounding alone sets in order do not make a row restless.
+                lead = new_top - np.float64(new_rows[i, old_best])
+                if lead > TIE_MARGIN * new_top:
+                    changed[g] += 1
+            if g == 0 and has_label:
+                class_rows[new_best - first] += 1

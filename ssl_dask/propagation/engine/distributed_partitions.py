@@ -1,0 +1,429 @@
+"""Parts of a graph on the workers of a cluster, one each, which send each other their halos.
+
+This process starts a superstep of several sweeps on each worker and gets numbers back. Rows of
+scores go straight from worker to worker over Dask's own connections. What a worker holds is gone
+with it: a watch sees that within seconds, tells the others to stop, and the caller places the parts
+anew and goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
+from concurrent.futures import wait as wait_for_threads
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from dask.delayed import Delayed, delayed
+from distributed import Client, Future, KilledWorker, futures_of
+from distributed import wait as wait_for_futures
+from distributed.comm import CommClosedError
+
+from ssl_dask.errors import ComputeError
+from ssl_dask.execution import Execution, as_package_error
+from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.kernels.propagation.graph_parts import leaf_entries
+from ssl_dask.propagation.engine import worker_state
+from ssl_dask.propagation.engine.links import Aborted
+from ssl_dask.propagation.engine.partitions import (
+    WHAT,
+    BlocksLostError,
+    Parts,
+    State,
+    WorkersChangedError,
+    sources_of_part,
+)
+from ssl_dask.propagation.engine.seed_sources import NodeSources
+from ssl_dask.propagation.engine.steps import Problem, Steps, StepsDone
+
+WATCH_SECONDS = 0.5
+"""How long a lost worker may go unnoticed."""
+RETURN_SECONDS = 10.0
+"""How long a lost worker may take to come back before the others share its part."""
+NO_WORKERS_SECONDS = 60.0
+MAX_LOSSES = 10
+USABLE_MEMORY = 0.8
+HALO_SHARE = 0.6
+"""Nodes of a halo for each own node, at worst: a guess that is on the safe side in cell order."""
+
+
+class WorkerParts(Parts):
+    """Parts on workers, one each, balanced by their edges.
+
+    Parameters
+    ----------
+    graph, execution
+        The graph, and the cluster it lies on.
+    bytes_per_node
+        Of the vectors of the largest solve to come: for the check of memory.
+
+    Raises
+    ------
+    ComputeError
+        The workers have not enough memory for the parts; the message says how much is needed.
+    """
+
+    def __init__(
+        self,
+        graph: BlockGraph,
+        execution: Execution,
+        *,
+        bytes_per_node: int,
+    ) -> None:
+        super().__init__(graph, execution)
+        assert execution.client is not None
+        self.client: Client = execution.client
+        self.session = uuid.uuid4().hex
+        self.addresses: list[str] = []
+        self._bytes_per_node = bytes_per_node
+        self._wished = 0
+        self._begun: tuple[Any, ...] | None = None
+        self._n_vectors = self._version = 0
+        self._untold: list[tuple[str, str]] = []
+        try:
+            self.client.register_plugin(worker_state.PartsPlugin())
+        except (CommClosedError, OSError):
+            # A worker died while it was told. Those that come after get the plugin as they start.
+            time.sleep(RETURN_SECONDS / 4)
+            self.client.register_plugin(worker_state.PartsPlugin())
+        self.place()
+
+    @property
+    def n_vectors(self) -> int:
+        """Number of vectors of the solve."""
+        return self._n_vectors
+
+    def place(self) -> None:
+        """Cut the graph anew for the workers that are there, and give each its part.
+
+        Raises
+        ------
+        BlocksLostError
+            The right-hand side of the system is gone; the graph is placed all the same.
+        """
+        for _ in range(MAX_LOSSES):
+            try:
+                self._place(self._ready_workers())
+                return
+            except BlocksLostError:
+                raise
+            except WorkersChangedError:
+                continue
+        raise ComputeError(
+            f"workers were lost {MAX_LOSSES} times while the graph was placed on them",
+            hint="see the workers' logs for why they ended; often memory: raise cluster.memory",
+        )
+
+    def has_new_workers(self) -> bool:
+        """Tell whether there are workers that hold no part and could."""
+        return len(self._workers()) > self._wished
+
+    def _place(self, workers: dict[str, Any]) -> None:
+        self._wished = len(workers)
+        self._check_memory(workers)
+        self.close()
+        # Tasks that still look for what was here before must not find what is here now.
+        self.session = uuid.uuid4().hex
+        graph, execution = self.graph, self.execution
+        strips = execution.persist(graph.strips, "graph")
+        counts = execution.compute(
+            [
+                delayed(leaf_entries, pure=False)(strip, first)
+                for strip, first in zip(strips, graph.node_starts, strict=True)
+            ],
+            "graph",
+        )
+        self.cuts = self._balanced_cuts(counts, len(workers))
+        self.addresses = sorted(workers)[: self.n_parts]
+        futures = [futures_of(strip)[0] for strip in strips]
+        asked = self._on_each(
+            lambda part: (
+                worker_state.place_part,
+                [futures[s] for s in self._overlapping(*self._ends(part))],
+                [graph.node_starts[s] for s in self._overlapping(*self._ends(part))],
+                self.cuts,
+                part,
+                self.session,
+            )
+        )
+        # The lists of halos go from worker to worker.
+        self._numbers(self._on_each(lambda part: (worker_state.answer, asked, part, self.session)))
+        if self._begun is not None:
+            self.begin(*self._begun[:3], value=self._begun[3], clamp=self._begun[4])
+
+    def begin(
+        self,
+        problem: Problem,
+        sources: NodeSources | None,
+        dense: Sequence[Delayed] | None,
+        *,
+        value: float,
+        clamp: bool,
+    ) -> float:
+        """Make a new system the one that is solved."""
+        self._begun = (problem, sources, dense, value, clamp)
+        blocks = None
+        if dense is not None:
+            blocks = self._futures(dense, WHAT)
+
+        def task(part: int) -> tuple[Any, ...]:
+            start, stop = self._ends(part)
+            held = self._overlapping(start, stop)
+            rows = None if blocks is None else [blocks[s] for s in held]
+            first = [self.graph.node_starts[s] for s in held]
+            sparse = sources_of_part(sources, problem, start, stop, clamp=clamp)
+            return (
+                worker_state.begin,
+                self.session,
+                self.n_parts,
+                problem,
+                sparse,
+                rows,
+                first,
+                value,
+            )
+
+        return max(self._numbers(self._on_each(task)))
+
+    def start(self, factor: float, *, conjugate: bool) -> None:
+        """Set all parts to their beginning."""
+        done = self._on_each(lambda part: (worker_state.start, self.session, factor, conjugate))
+        self._n_vectors, self._version = self._numbers(done)[0]
+
+    def restore(self, state: State) -> None:
+        """Set the vectors from blocks of any sizes."""
+        futures = [self._futures(vector, "checkpoint") for vector in state]
+        lengths = self._numbers([self.client.submit(len, f, pure=False) for f in futures[0]])
+        starts = (np.cumsum(lengths) - lengths).tolist()
+
+        def task(part: int) -> tuple[Any, ...]:
+            low, high = self._ends(part)
+            held = [
+                number
+                for number, (first, n) in enumerate(zip(starts, lengths, strict=True))
+                if n and first < high and first + n > low
+            ]
+            blocks = [[vector[number] for number in held] for vector in futures]
+            return worker_state.restore, self.session, blocks, [starts[h] for h in held]
+
+        self._n_vectors, self._version = self._numbers(self._on_each(task))[0]
+
+    def advance(self, steps: Steps) -> StepsDone:
+        """Run a superstep."""
+        superstep = uuid.uuid4().hex
+        done = self._on_each(
+            lambda part: (
+                worker_state.advance,
+                self.session,
+                superstep,
+                steps,
+                list(self.addresses),
+            )
+        )
+        found = self._numbers(done, superstep)
+        self._version = found[0][1]
+        return StepsDone.joined([part for part, _ in found])
+
+    def vector(self, number: int) -> list[Delayed]:
+        """Return a copy of a vector in blocks, one for each strip, on the workers."""
+        blocks: list[Future] = []
+        for first, n in zip(self.graph.node_starts, self.graph.node_chunks, strict=True):
+            pieces = [
+                self.client.submit(
+                    worker_state.rows_of,
+                    self.addresses[part],
+                    (self.session, self._version, number, max(first, a), min(first + n, b)),
+                    workers=[self.addresses[part]],
+                    # Once the worker is gone the task must fail somewhere, not wait for ever.
+                    allow_other_workers=True,
+                    pure=False,
+                )
+                for part, (a, b) in enumerate(itertools.pairwise(self.cuts))
+                if a < first + n and b > first
+            ]
+            if len(pieces) == 1:
+                blocks += pieces
+            else:
+                blocks.append(self.client.submit(worker_state.joined_rows, pieces, pure=False))
+        self._wait(blocks)
+        return [Delayed(block.key, {block.key: block}) for block in blocks]
+
+    def close(self) -> None:
+        """Forget the parts on all workers that are still there."""
+        with suppress(ComputeError, OSError):
+            self._tell(
+                worker_state.forget,
+                self.session,
+                sorted(set(self.addresses) & set(self._workers())),
+            )
+
+    def _tell(
+        self, function: Callable[..., None], name: str, addresses: Sequence[str]
+    ) -> list[str]:
+        """Run something short on workers, in their event loop; return those that do not answer.
+
+        Each is told by itself: a message to all waits for the slowest.
+        """
+        silent = []
+        for address in addresses:
+            try:
+                self.client.sync(
+                    self.client._run,
+                    function,
+                    name,
+                    workers=[address],
+                    on_error="ignore",
+                    callback_timeout=worker_state.REACH_SECONDS,
+                )
+            except (OSError, TimeoutError, CommClosedError):
+                silent.append(address)
+        return silent
+
+    def _stop(self, superstep: str, addresses: Sequence[str]) -> None:
+        """Wake the threads that wait for messages of a superstep.
+
+        A worker too busy to answer is told again while its part is waited for: its thread would
+        else wait for minutes, and no task of a new part would run there.
+        """
+        silent = self._tell(worker_state.stop, superstep, addresses)
+        self._untold += [(superstep, address) for address in silent]
+
+    def _stop_those_untold(self) -> None:
+        untold, self._untold = self._untold, []
+        there = set(self._workers()) if untold else set()
+        for superstep, address in untold:
+            if address in there:
+                self._stop(superstep, [address])
+
+    def _futures(self, blocks: Sequence[Delayed], what: str) -> list[Future]:
+        """Return futures of blocks that are there.
+
+        Where they are made of scores, they cannot be made again once these have moved on.
+        """
+        try:
+            return [futures_of(block)[0] for block in self.execution.persist(blocks, what)]
+        except WorkersChangedError as error:
+            raise BlocksLostError(
+                "a worker was lost with what the propagation was to begin with"
+            ) from error
+
+    def _ends(self, part: int) -> tuple[int, int]:
+        return self.cuts[part], self.cuts[part + 1]
+
+    def _on(self, part: int, function: Callable[..., Any], *arguments: Any) -> Future:
+        return self.client.submit(
+            function,
+            *arguments,
+            workers=[self.addresses[part]],
+            allow_other_workers=False,
+            pure=False,
+        )
+
+    def _on_each(self, task: Callable[[int], tuple[Any, ...]]) -> list[Future]:
+        return [self._on(part, *task(part)) for part in range(self.n_parts)]
+
+    def _numbers(self, futures: list[Future], superstep: str | None = None) -> list[Any]:
+        """Return the results of pinned tasks, which are small."""
+        self._wait(futures, superstep)
+        # Watched too: if a worker goes now, its task has nowhere to run again, and never ends.
+        coming = asyncio.run_coroutine_threadsafe(
+            self.client.gather(futures, asynchronous=True), self.client.loop.asyncio_loop
+        )
+        try:
+            while not wait_for_threads([coming], timeout=WATCH_SECONDS).done:
+                if not set(self.addresses) <= set(self._workers()):
+                    self._give_up(futures, superstep, None)
+            return list(coming.result())
+        except (CancelledError, KilledWorker, CommClosedError, OSError) as error:
+            raise WorkersChangedError("a worker was lost during the propagation") from error
+        finally:
+            coming.cancel()
+
+    def _wait(self, futures: list[Future], superstep: str | None = None) -> None:
+        """Wait for pinned tasks, and watch the workers that they are pinned to.
+
+        A task that is pinned to a worker that has gone would wait for ever.
+        """
+        checked = time.monotonic()
+        while True:
+            with suppress(TimeoutError, CancelledError), self.client.as_current():
+                wait_for_futures(futures, timeout=WATCH_SECONDS, return_when="ALL_COMPLETED")
+            broken = [f for f in futures if f.status in ("error", "cancelled", "lost")]
+            if broken:
+                self._give_up(futures, superstep, broken[0])
+            if all(future.done() for future in futures):
+                return
+            if time.monotonic() - checked >= WATCH_SECONDS:
+                self._stop_those_untold()
+                checked = time.monotonic()
+                if not set(self.addresses) <= set(self._workers()):
+                    self._give_up(futures, superstep, None)
+
+    def _give_up(self, futures: list[Future], superstep: str | None, broken: Any) -> None:
+        """Stop what still runs, and raise why."""
+        alive = sorted(set(self.addresses) & set(self._workers()))
+        if superstep is not None and alive:
+            self._stop(superstep, alive)
+        error = None
+        if broken is not None and broken.status == "error":
+            error = broken.exception()
+        self.client.cancel(futures, force=True)
+        lost = (Aborted, KilledWorker, CommClosedError, WorkersChangedError, CancelledError)
+        if error is not None and not isinstance(error, lost):
+            raise as_package_error(error, WHAT) from error
+        raise WorkersChangedError(
+            f"a worker was lost during the propagation; {len(alive)} of {self.n_parts} are left"
+        )
+
+    def _workers(self) -> dict[str, Any]:
+        if self.client.status not in ("running", "connecting"):
+            raise ComputeError(
+                "the connection to the scheduler was lost during the propagation",
+                hint="see the scheduler's log; run again with --resume",
+            )
+        found = self.client.scheduler_info(n_workers=-1)["workers"]
+        return {a: w for a, w in found.items() if w.get("status", "running") != "closing"}
+
+    def _ready_workers(self) -> dict[str, Any]:
+        """Return the workers; wait for as many as there were, but not for long."""
+        began = time.monotonic()
+        while True:
+            workers, waited = self._workers(), time.monotonic() - began
+            if workers and (len(workers) >= self._wished or waited >= RETURN_SECONDS):
+                return workers
+            if waited >= NO_WORKERS_SECONDS:
+                raise ComputeError(
+                    f"the cluster had no workers for {NO_WORKERS_SECONDS:.0f} s during the"
+                    " propagation",
+                    hint="start workers, or see their logs for why they ended",
+                )
+            time.sleep(0.1)
+
+    def _check_memory(self, workers: dict[str, Any]) -> None:
+        limits = [w["memory_limit"] for w in workers.values() if w.get("memory_limit")]
+        if not limits:
+            return
+        needed = bytes_of_part(self.graph, len(workers), self._bytes_per_node)
+        if needed > USABLE_MEMORY * min(limits):
+            raise ComputeError(
+                f"the propagation needs about {needed / 2**20:,.0f} MiB on each of {len(workers)}"
+                f" workers; the smallest has {min(limits) / 2**20:,.0f} MiB, of which"
+                f" {USABLE_MEMORY:.0%} may be used",
+                hint="raise cluster.memory, add workers, or lower evaluation.folds",
+            )
+
+
+def bytes_of_part(graph: BlockGraph, n_parts: int, bytes_per_node: int) -> int:
+    """Return about how much a worker needs that holds one of `n_parts` parts.
+
+    8 bytes an edge for the part and, while it is made, as much for the strips; 40 bytes and the
+    vectors for each node, and the vectors of the halo.
+    """
+    nodes = graph.n_nodes / n_parts
+    halo = HALO_SHARE * nodes if n_parts > 1 else 0.0
+    return int(16 * graph.n_edges / n_parts + nodes * 40 + (nodes + halo) * bytes_per_node)

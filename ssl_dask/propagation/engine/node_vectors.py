@@ -1,0 +1,164 @@
+"""Vectors over the nodes of a graph, in blocks, and what is asked of them block by block.
+
+Groups of C columns stand side by side in every vector, as in the sources of a propagation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+from dask import delayed
+
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.kernels.distributions import class_evidence as ce
+from ssl_dask.kernels.propagation.sweep import Scores, row_degrees
+from ssl_dask.propagation.engine.partitions import Vector
+from ssl_dask.propagation.engine.seed_sources import NodeSources
+
+WHAT = "propagation"
+
+
+@dataclass(frozen=True)
+class NodeVectors:
+    """Makes vectors of vectors, and a few numbers of them; nothing of size N comes here.
+
+    Parameters
+    ----------
+    graph
+        The graph.
+    n_classes
+        C.
+    execution
+        Where it runs.
+    """
+
+    graph: BlockGraph
+    n_classes: int
+    execution: Execution
+
+    def mapped(self, function: Callable[..., Any], vectors: list[Vector], *more: Any) -> Vector:
+        """Return what `function` makes of the blocks of each strip, kept where it was made."""
+        task = delayed(function, pure=False)
+        tasks = [task(*blocks, *more) for blocks in zip(*vectors, strict=True)]
+        return self.execution.persist(tasks, WHAT)
+
+    def total(self, function: Callable[..., Any], vectors: list[Vector], *more: Any) -> Any:
+        """Return the sum of the integers, or arrays of them, that `function` makes of blocks."""
+        task = delayed(function, pure=False)
+        tasks = [task(*blocks, *more) for blocks in zip(*vectors, strict=True)]
+        return np.sum(self.execution.compute(tasks, WHAT), axis=0)
+
+    def column_sums(self, vector: Vector) -> npt.NDArray[np.float64]:
+        """Return the sums of values from 0 to 1 over the nodes, float64 (G, C)."""
+        sums = self.total(ce.unit_totals, [vector]) / 2.0**ce.UNIT_BITS
+        return np.asarray(sums.reshape(-1, self.n_classes))
+
+    def spreads(self, vector: Vector) -> npt.NDArray[np.float64]:
+        """Return the standard deviation of each group of columns, float64 (G,); 1 for zeros."""
+        squares = self.total(ce.square_totals, [vector]).reshape(-1, self.n_classes).sum(axis=1)
+        mean = squares / 2.0**ce.SQUARE_BITS / (self.graph.n_nodes * self.n_classes)
+        return np.where(mean > 0.0, np.sqrt(mean), 1.0)
+
+    def columns(self, groups: Sequence[int]) -> npt.NDArray[np.int64]:
+        """Return the columns of the groups, int64 (len(groups) C,)."""
+        first = np.asarray(groups, dtype=np.int64) * self.n_classes
+        return np.asarray((first[:, None] + np.arange(self.n_classes)).ravel())
+
+    def picked(self, vector: Vector, groups: Sequence[int]) -> Vector:
+        """Return the columns of some groups."""
+        return self.mapped(_picked, [vector], self.columns(groups))
+
+    def side_by_side(self, vectors: list[Vector]) -> Vector:
+        """Return the columns of several vectors."""
+        return self.mapped(_side_by_side, vectors)
+
+    def of_rows(self, rows: da.Array) -> Vector:
+        """Return what stands at rows, (N, C), as a vector; a node gets that of its first row."""
+        order = self.graph.order
+        chunks = self.graph.node_chunks if order is None else order.row_chunks
+        blocks = rows.rechunk((tuple(chunks), -1)).to_delayed(optimize_graph=False)
+        kept = self.execution.persist(list(blocks.ravel()), WHAT)
+        if order is None:
+            return kept
+        return order.first_rows_of_nodes(kept, self.graph.node_chunks, self.execution)
+
+    def hidden_rows(self, vector: Vector, at_nodes: NodeSources) -> npt.NDArray[np.float64]:
+        """Return each seed's row in the group that hides it, float64 (S, C); 0 if none does."""
+        places = [
+            at_nodes.hidden_in_nodes(first, first + n)
+            for first, n in zip(self.graph.node_starts, self.graph.node_chunks, strict=True)
+        ]
+        tasks = [
+            delayed(_rows_of_groups, pure=False)(block, positions, groups, self.n_classes)
+            for block, (positions, groups, _) in zip(vector, places, strict=True)
+        ]
+        found = np.zeros((at_nodes.sources.labels.n_seeds, self.n_classes))
+        for (_, _, seeds), rows in zip(places, self.execution.compute(tasks, WHAT), strict=True):
+            found[seeds] = rows
+        return found
+
+    def mean_cuts(
+        self, labels: Vector, near: Vector, seeded: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.float64]:
+        """Return the mean over the classes of cut / volume, for each group of `labels`.
+
+        Shi and Malik 2000, Normalized Cuts and Image Segmentation, divided by C. A class that has
+        seeds and no nodes counts as cut off in all of its volume.
+
+        Parameters
+        ----------
+        labels
+            `class_evidence.one_hot` of the nodes.
+        near
+            P `labels`: of each node's edges, the share that ends in each class.
+        seeded
+            bool (C,): classes that have seeds.
+        """
+        strips = list(self.graph.strips)
+        largest = largest_degree(self.graph, self.execution)
+        totals = self.total(_volumes, [strips, labels, near], largest)
+        volume, inside = totals.reshape(2, -1, self.n_classes)
+        cut = np.where(volume > 0, 1.0 - inside / np.maximum(volume, 1), 1.0)
+        return np.asarray(cut[:, seeded].mean(axis=1))
+
+
+def largest_degree(graph: BlockGraph, execution: Execution) -> float:
+    """Return the largest degree of a node."""
+    task = delayed(_largest_degree, pure=False)
+    return max(execution.compute([task(strip) for strip in graph.strips], WHAT))
+
+
+def _picked(block: npt.NDArray[Any], columns: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    return np.ascontiguousarray(block[:, columns])
+
+
+def _side_by_side(*blocks: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.concatenate(blocks, axis=1)
+
+
+def _rows_of_groups(
+    block: npt.NDArray[Any],
+    positions: npt.NDArray[np.int64],
+    groups: npt.NDArray[np.int64],
+    n_classes: int,
+) -> npt.NDArray[Any]:
+    return np.asarray(block.reshape(len(block), -1, n_classes)[positions, groups])
+
+
+def _largest_degree(strip: Any) -> float:
+    return float(row_degrees(strip.indptr, strip.data).max(initial=0.0))
+
+
+def _volumes(
+    strip: Any, labels: ce.Evidence, near: Scores, largest: float
+) -> npt.NDArray[np.int64]:
+    """Return (volume of each column's nodes, what of it ends inside), in equal integer steps."""
+    share = row_degrees(strip.indptr, strip.data) / (largest or 1.0)
+    volume = labels * share[:, None]
+    return np.stack([ce.unit_totals(volume), ce.unit_totals(volume * near)])

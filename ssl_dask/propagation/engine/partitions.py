@@ -1,0 +1,264 @@
+"""Where the parts of a graph live while sweeps run over them, and the parts of this process."""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from dask import delayed
+from dask.delayed import Delayed
+
+from ssl_dask.errors import ComputeError
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.kernels.arithmetic.pairwise_sums import LEAF_ROWS
+from ssl_dask.kernels.propagation.graph_parts import (
+    GraphPart,
+    even_cuts,
+    leaf_entries,
+    part_of_strips,
+)
+from ssl_dask.kernels.propagation.step import SparseSources
+from ssl_dask.kernels.propagation.sweep import Scores
+from ssl_dask.propagation.engine.links import NoLinks, ThreadLinks
+from ssl_dask.propagation.engine.partition_solver import PartRun
+from ssl_dask.propagation.engine.seed_sources import NodeSources
+from ssl_dask.propagation.engine.steps import Problem, Steps, StepsDone
+
+WHAT = "propagation"
+
+Vector = list[Delayed]
+"""Blocks of a vector over the nodes, one a strip."""
+
+State = Sequence[Sequence[Delayed]]
+
+
+class WorkersChangedError(ComputeError):
+    """Workers were lost, and with them what they held of a propagation."""
+
+
+class BlocksLostError(WorkersChangedError):
+    """Blocks that a solve was given went with a worker: only who made them can make them again."""
+
+
+class Parts(ABC):
+    """The parts of one graph, and the vectors of the solve that is under way.
+
+    Parameters
+    ----------
+    graph
+        The graph.
+    execution
+        Where its strips lie.
+    """
+
+    def __init__(self, graph: BlockGraph, execution: Execution) -> None:
+        self.graph, self.execution = graph, execution
+        self.cuts: tuple[int, ...] = (0, graph.n_nodes)
+
+    @property
+    def n_parts(self) -> int:
+        """Number of parts."""
+        return len(self.cuts) - 1
+
+    @abstractmethod
+    def begin(
+        self,
+        problem: Problem,
+        sources: NodeSources | None,
+        dense: Sequence[Delayed] | None,
+        *,
+        value: float,
+        clamp: bool,
+    ) -> float:
+        """Make a new system the one that is solved; return the largest |F| a source alone makes.
+
+        Raises
+        ------
+        BlocksLostError
+            `dense` was made of scores that are gone.
+
+        Parameters
+        ----------
+        sources
+            Seeds, or None.
+        dense
+            float32 (m_i, K), one for each strip: a source at every node; or None.
+        value
+            What sources are multiplied by, a power of two.
+        clamp
+            Whether seeds keep their value.
+        """
+
+    @abstractmethod
+    def start(self, factor: float, *, conjugate: bool) -> None:
+        """Set all parts to their beginning, see `PartRun.start`."""
+
+    @abstractmethod
+    def restore(self, state: State) -> None:
+        """Set the vectors from blocks of any sizes, (n, K) each, in the order of nodes.
+
+        Raises
+        ------
+        BlocksLostError
+            The blocks were made of scores that are gone.
+        """
+
+    @abstractmethod
+    def advance(self, steps: Steps) -> StepsDone:
+        """Run a superstep in all parts and return what it did.
+
+        Raises
+        ------
+        WorkersChangedError
+            Workers were lost: the vectors are gone.
+        """
+
+    @abstractmethod
+    def vector(self, number: int) -> list[Delayed]:
+        """Return a copy of a vector in blocks (m_i, K), one for each strip."""
+
+    @property
+    @abstractmethod
+    def n_vectors(self) -> int:
+        """Number of vectors of the solve."""
+
+    def state(self) -> list[list[Delayed]]:
+        """Return all vectors, what `restore` needs."""
+        return [self.vector(number) for number in range(self.n_vectors)]
+
+    @abstractmethod
+    def close(self) -> None:
+        """Forget the parts; blocks that were returned stay good."""
+
+    def _balanced_cuts(self, strip_entries: Sequence[Any], n_parts: int) -> tuple[int, ...]:
+        entries = np.zeros(-(-self.graph.n_nodes // LEAF_ROWS), dtype=np.int64)
+        for first, counts in zip(self.graph.node_starts, strip_entries, strict=True):
+            leaf = first // LEAF_ROWS
+            entries[leaf : leaf + len(counts)] += counts
+        return even_cuts(entries, self.graph.n_nodes, n_parts)
+
+    def _overlapping(self, start: int, stop: int) -> list[int]:
+        """Return the strips that have nodes from `start` to `stop`."""
+        starts, chunks = self.graph.node_starts, self.graph.node_chunks
+        return [
+            number
+            for number, (first, n) in enumerate(zip(starts, chunks, strict=True))
+            if n and first < stop and first + n > start
+        ]
+
+
+def sources_of_part(
+    sources: NodeSources | None, problem: Problem, start: int, stop: int, *, clamp: bool
+) -> SparseSources:
+    """Return the sparse sources of nodes `start` to `stop`."""
+    if sources is not None:
+        return sources.in_nodes(start, stop, clamp=clamp)
+    return SparseSources(
+        np.zeros(0, dtype=np.int64),
+        np.zeros((0, problem.n_columns), dtype=np.float32),
+        np.zeros((0, problem.n_groups), dtype=np.bool_),
+    )
+
+
+class LocalParts(Parts):
+    """Parts in this process: one, whose sweeps threads share.
+
+    Parameters
+    ----------
+    n_parts
+        More than one is of use to tests alone: each has a thread.
+    """
+
+    def __init__(self, graph: BlockGraph, execution: Execution, *, n_parts: int = 1) -> None:
+        super().__init__(graph, execution)
+        strips = execution.compute(graph.strips, "graph")
+        if n_parts > 1:
+            counts = [leaf_entries(s, f) for s, f in zip(strips, graph.node_starts, strict=True)]
+            self.cuts = self._balanced_cuts(counts, n_parts)
+        self.parts: list[GraphPart] = []
+        for number, (start, stop) in enumerate(itertools.pairwise(self.cuts)):
+            held = self._overlapping(start, stop)
+            first = [graph.node_starts[s] for s in held]
+            self.parts.append(part_of_strips([strips[s] for s in held], first, self.cuts, number))
+        for part in self.parts:
+            for other in part.receive:
+                self.parts[other].send[part.number] = part.asked_of(other) - self.cuts[other]
+        self._runs: list[PartRun] = []
+        self._superstep = 0
+
+    @property
+    def n_vectors(self) -> int:
+        """Number of vectors of the solve."""
+        return len(self._runs[0].vectors)
+
+    def begin(
+        self,
+        problem: Problem,
+        sources: NodeSources | None,
+        dense: Sequence[Delayed] | None,
+        *,
+        value: float,
+        clamp: bool,
+    ) -> float:
+        """Make a new system the one that is solved."""
+        blocks = None if dense is None else self.execution.compute(dense, WHAT)
+        n_threads = self.execution.n_slots if self.n_parts == 1 else 1
+        self._runs = []
+        for part in self.parts:
+            sparse = sources_of_part(sources, problem, part.start, part.stop, clamp=clamp)
+            rows = None if blocks is None else rows_between(
+                blocks, self.graph.node_starts, part.start, part.stop
+            )  # fmt: skip
+            self._runs.append(PartRun(part, self.n_parts, problem, sparse, rows, value, n_threads))
+        return max(run.largest_source for run in self._runs)
+
+    def start(self, factor: float, *, conjugate: bool) -> None:
+        """Set all parts to their beginning."""
+        for run in self._runs:
+            run.start(factor, conjugate=conjugate)
+
+    def restore(self, state: State) -> None:
+        """Set the vectors from blocks of any sizes."""
+        whole = [np.concatenate(self.execution.compute(v, "checkpoint")) for v in state]
+        for run, part in zip(self._runs, self.parts, strict=True):
+            run.restore([v[part.start : part.stop] for v in whole])
+
+    def advance(self, steps: Steps) -> StepsDone:
+        """Run a superstep."""
+        self._superstep += 1
+        if self.n_parts == 1:
+            return self._runs[0].advance(steps, NoLinks())
+        links = ThreadLinks(str(self._superstep))
+        with ThreadPoolExecutor(self.n_parts) as threads:
+            done = list(threads.map(lambda run: run.advance(steps, links), self._runs))
+        return StepsDone.joined(done)
+
+    def vector(self, number: int) -> list[Delayed]:
+        """Return a copy of a vector in blocks, one for each strip."""
+        own = [run.own_rows(number, run.part.start, run.part.stop) for run in self._runs]
+        whole = own[0] if len(own) == 1 else np.concatenate(own)
+        return [
+            delayed(whole[first : first + n], pure=False, traverse=False)
+            for first, n in zip(self.graph.node_starts, self.graph.node_chunks, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Forget the parts."""
+        self.parts, self._runs = [], []
+
+
+def rows_between(
+    blocks: Sequence[Scores], starts: Sequence[int], start: int, stop: int
+) -> npt.NDArray[Any]:
+    """Return rows `start` to `stop` of blocks of which each begins at its entry of `starts`."""
+    pieces = [
+        block[max(start - first, 0) : max(stop - first, 0)]
+        for block, first in zip(blocks, starts, strict=True)
+    ]
+    return np.concatenate(pieces)

@@ -1,0 +1,160 @@
+"""What an ensemble has found so far: vectors over the nodes, and numbers about them."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dask.array as da
+
+from ssl_dask.execution import Execution
+from ssl_dask.propagation.engine.partitions import Vector, WorkersChangedError
+from ssl_dask.propagation.engine.session import Checkpoint, Resume, check_identity
+
+MAX_ATTEMPTS = 20
+
+
+@dataclass
+class EnsembleState:
+    """The state between two steps.
+
+    Parameters
+    ----------
+    vectors
+        Name -> blocks, one a strip, each with a row a node.
+    widths
+        Name -> columns of the vector, 0 if it has one dimension.
+    numbers
+        In JSON types.
+    n_iter
+        Sweeps done.
+    step
+        Steps done.
+    """
+
+    vectors: dict[str, Vector] = field(default_factory=dict)
+    widths: dict[str, int] = field(default_factory=dict)
+    numbers: dict[str, Any] = field(default_factory=dict)
+    n_iter: int = 0
+    step: int = 0
+
+    def put(self, name: str, blocks: Vector, width: int) -> None:
+        """Keep a vector."""
+        self.vectors[name], self.widths[name] = blocks, width
+
+    def drop(self, *names: str) -> None:
+        """Forget vectors, if they are there."""
+        for name in names:
+            self.vectors.pop(name, None)
+            self.widths.pop(name, None)
+
+    def meta(self, identity: Mapping[str, Any], node_chunks: Sequence[int]) -> dict[str, Any]:
+        """Return what must stand beside the vectors in a checkpoint, in JSON types.
+
+        It shares nothing with the state: the steps that follow change that, and when they are done
+        again after a loss, it must be what it was.
+        """
+        return {
+            **identity,
+            "names": list(self.vectors),
+            "widths": [self.widths[name] for name in self.vectors],
+            "numbers": copy.deepcopy(self.numbers),
+            "step": self.step,
+            "node_chunks": list(node_chunks),
+        }
+
+    @classmethod
+    def from_resume(
+        cls, resume: Resume, identity: Mapping[str, Any], node_chunks: Sequence[int]
+    ) -> EnsembleState:
+        """Return the state of a checkpoint; its blocks may be cut in another way.
+
+        The checkpoint may be taken up again: it shares nothing with the state.
+
+        Raises
+        ------
+        ResumeMismatchError
+            It is of something else.
+        """
+        n_iter, blocks, meta = resume
+        check_identity(meta, identity)
+        numbers = copy.deepcopy(dict(meta["numbers"]))
+        state = cls(numbers=numbers, n_iter=n_iter, step=int(meta["step"]))
+        chunks = tuple(meta["node_chunks"])
+        for name, width, vector in zip(meta["names"], meta["widths"], blocks, strict=True):
+            state.put(name, _cut(list(vector), chunks, tuple(node_chunks), width), width)
+        return state
+
+    def hold(self, stored: EnsembleState, execution: Execution) -> None:
+        """Read the vectors from where they are stored, and hold them on the workers.
+
+        Those that are lost are then read again from there, not from what they were made of: scores
+        that have moved on, or a checkpoint before this one, which is removed in time.
+        """
+        # One by one: what is replaced goes before the next is read.
+        for name, blocks in stored.vectors.items():
+            self.vectors[name] = execution.persist(blocks, "checkpoint")
+
+
+def run_steps(
+    steps: Sequence[Callable[[EnsembleState], None]],
+    *,
+    identity: Mapping[str, Any],
+    node_chunks: Sequence[int],
+    execution: Execution,
+    checkpoint: Checkpoint | None,
+    checkpoint_seconds: float,
+    resume: Resume | None,
+) -> EnsembleState:
+    """Do the steps one after the other, from a checkpoint if there is one.
+
+    When workers are lost with what they held, it goes on from the last checkpoint.
+
+    Raises
+    ------
+    ComputeError
+        Workers were lost again and again.
+    ResumeMismatchError
+        See `EnsembleState.from_resume`.
+    """
+    saved = resume
+    for attempt in range(MAX_ATTEMPTS):
+        state = EnsembleState()
+        if saved is not None:
+            state = EnsembleState.from_resume(saved, identity, node_chunks)
+        saved_at = time.monotonic()
+        try:
+            state.hold(state, execution)
+            for step in steps[state.step :]:
+                step(state)
+                state.step += 1
+                due = time.monotonic() - saved_at >= checkpoint_seconds
+                if checkpoint is not None and due and state.step < len(steps):
+                    meta = state.meta(identity, node_chunks)
+                    kept = checkpoint(state.n_iter, list(state.vectors.values()), meta)
+                    if kept is not None:
+                        saved = kept
+                        stored = EnsembleState.from_resume(kept, identity, node_chunks)
+                        state.hold(stored, execution)
+                    saved_at = time.monotonic()
+            return state
+        except WorkersChangedError:
+            if attempt + 1 == MAX_ATTEMPTS:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _cut(blocks: Vector, chunks: tuple[int, ...], wanted: tuple[int, ...], width: int) -> Vector:
+    if chunks == wanted:
+        return blocks
+    columns = (width,) if width else ()
+    whole = da.concatenate(
+        [
+            da.from_delayed(block, (n, *columns), meta=None, dtype="float32")
+            for block, n in zip(blocks, chunks, strict=True)
+        ]
+    )
+    return list(whole.rechunk({0: wanted}).to_delayed(optimize_graph=False).ravel())

@@ -1,0 +1,70 @@
+"""How much each member of an ensemble counts, by what it said of seeds that it had not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ssl_dask.kernels.distributions.evidence_weights import fitted_weights
+from ssl_dask.labels import Labels
+
+FEWEST_SEEDS = 3.0
+"""With fewer seeds a class, weights are not fitted: one or two tell classifier from graph at
+random."""
+FOLDS = 4
+
+Folds = Sequence[npt.NDArray[np.bool_]]
+
+
+def stacking_folds(labels: Labels) -> list[npt.NDArray[np.bool_]]:
+    """Return for each fold a bool array (S,) of the seeds that it hides; none with too few seeds.
+
+    The seeds of each class are dealt in turn, in an order that depends on their row numbers
+    alone. A class with a single seed is never hidden.
+    """
+    counts = labels.class_counts()
+    if labels.n_seeds < FEWEST_SEEDS * np.count_nonzero(counts):
+        return []
+    shuffled = np.random.default_rng(labels.n_seeds).permutation(labels.n_seeds)
+    by_class = shuffled[np.argsort(labels.codes[shuffled], kind="stable")]
+    # Every class begins at the first fold: what is left of equal classes is equal in every fold,
+    # and a classifier has no reason to expect the classes less that are hidden.
+    place = np.arange(labels.n_seeds) - np.repeat(np.cumsum(counts) - counts, counts)
+    fold = np.full(labels.n_seeds, -1)
+    fold[by_class] = np.where(np.repeat(counts, counts) > 1, place % FOLDS, -1)
+    masks = [fold == number for number in range(FOLDS)]
+    masks = [mask for mask in masks if mask.any()]
+    return masks if len(masks) > 1 else []
+
+
+def weights_by_group(
+    evidence: npt.NDArray[np.float64],
+    codes: npt.NDArray[np.int32],
+    folds: Folds,
+    start: npt.NDArray[np.float64],
+    strength: float,
+) -> npt.NDArray[np.float64]:
+    """Return the members' weights for all rows, and for each fold those without its seeds.
+
+    Parameters
+    ----------
+    evidence
+        float64 (M, S, C): what each member said of each seed while it was hidden.
+    codes
+        int32 (S,).
+    folds
+        Bool (S,) each: the seeds hidden together.
+    start, strength
+        See `fitted_weights`.
+
+    Returns
+    -------
+    float64 (1 + folds, M).
+    """
+    hidden = np.any(folds, axis=0)
+    others = [hidden & ~fold for fold in folds]
+    return np.stack(
+        [fitted_weights(evidence[:, m], codes[m], start, strength) for m in (hidden, *others)]
+    )

@@ -1,0 +1,205 @@
+"""The second pass of the ensemble: rows become sources of what the mixture says of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ssl_dask.kernels.distributions import class_evidence as ce
+from ssl_dask.propagation.engine.node_vectors import NodeVectors
+from ssl_dask.propagation.engine.partitions import Vector
+from ssl_dask.propagation.engine.seed_sources import NodeSources
+from ssl_dask.propagation.engine.session import OnRound, PropagationSession, Recurrence
+from ssl_dask.propagation.ensemble.ensemble_state import EnsembleState
+from ssl_dask.propagation.methods.balanced_spreading import unit_source_kernel
+from ssl_dask.round_record import RoundRecord
+
+ALPHA = 0.99
+SHARPNESS = 1.8
+"""Evidence of standard deviation 1, times this, is about the logarithm of a probability."""
+PSEUDO_MASS = 16.0
+"""Mass of the rows' own opinions for each unit of mass of the seeds."""
+FIRST_SWEEPS, NEXT_SWEEPS = 30, 10
+"""A round starts at the solution of the one before, which is near."""
+BIAS_UPDATES = 2
+CUT_STEP = Recurrence(
+    name="graph_ensemble",
+    target=(1.0, 0.0),
+    steps=lambda _: (1.0, 0.0, 0.0, 0.0),
+    settings={},
+    powers=(0.0, 0.0),
+    first=1.0,
+)
+"""Z = P B: of each node's edges, the share that ends in each class."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Which groups of the mixture a pass takes, and how.
+
+    Parameters
+    ----------
+    groups
+        Groups of the mixture, in the order of the pass's own groups.
+    balanced
+        For each, whether classes are moved to equal numbers of rows (by the mass of their seeds).
+    steep
+        It goes over the steeper weights of the graph.
+    """
+
+    groups: tuple[int, ...]
+    balanced: tuple[bool, ...]
+    steep: bool
+
+
+class SecondPass:
+    """Rounds of the second pass.
+
+    Every row is a source of its class probabilities. All rows taken for a class together have
+    `PSEUDO_MASS` times the mass of its seeds, whatever their number, so that no class can grow by
+    growing. (Poisson-MBO, Calder et al. 2020, holds the volumes of classes in a like way; here
+    labels stay soft.)
+
+    Parameters
+    ----------
+    vectors
+        Vectors over the graph.
+    at_nodes
+        All groups of sources.
+    push
+        Weight of what a round found, in the mixture that makes the next.
+    placed
+        Returns the session over the graph's weights, or over the steeper ones.
+    on_round
+        Told what each round did to the first group.
+    """
+
+    def __init__(
+        self,
+        vectors: NodeVectors,
+        at_nodes: NodeSources,
+        push: float,
+        placed: Callable[[bool], PropagationSession],
+        on_round: OnRound,
+    ) -> None:
+        self.vectors, self.at_nodes, self.push = vectors, at_nodes, push
+        self.placed, self.on_round = placed, on_round
+
+    def round(self, number: int, chosen: Pass, state: EnsembleState, *, last: bool) -> None:
+        """Do round `number`, from 0: `state` gets the vector "round", scaled log shares."""
+        began = time.perf_counter()
+        vectors, width = self.vectors, len(chosen.groups) * self.vectors.n_classes
+        sources = self._of_groups(chosen.groups)
+        mass = sources.values.sum(axis=0, dtype=np.float64)
+        evidence = self.evidence(state, chosen.groups, self.push if number else 0.0)
+        bias = np.array(state.numbers["bias"]) if number else np.zeros(mass.shape)
+        opinions, sums = self._opinions(evidence, bias, mass, chosen.balanced)
+        factor = PSEUDO_MASS * mass / np.maximum(sums, 1e-9)
+        solved = self.placed(chosen.steep).solve(
+            unit_source_kernel("graph_ensemble", ALPHA, 0.0),
+            sources=sources,
+            dense=vectors.mapped(_scaled, [opinions], factor.ravel()),
+            max_iter=NEXT_SWEEPS if number else FIRST_SWEEPS,
+            tol=None,
+            resume=_starting_at(state.vectors["solution"]) if number else None,
+        )
+        state.n_iter += solved.n_iter
+        shares = vectors.mapped(ce.log_shares, [solved.blocks], vectors.n_classes)
+        if not last:
+            state.put("solution", vectors.mapped(np.array, [solved.blocks]), width)
+        scale = np.repeat(1.0 / vectors.spreads(shares), vectors.n_classes)
+        state.put("round", vectors.mapped(_scaled, [shares], scale), width)
+        state.numbers["bias"] = bias.tolist()
+        after = self.evidence(state, chosen.groups, self.push)
+        self._tell(state.n_iter, evidence, after, time.perf_counter() - began)
+
+    def evidence(self, state: EnsembleState, groups: tuple[int, ...], push: float) -> Vector:
+        """Return the mixture of the groups plus `push` times what the last round has found."""
+        mixture = self.vectors.picked(state.vectors["mixture"], groups)
+        if push == 0.0:
+            return mixture
+        return self.vectors.mapped(_pushed, [mixture, state.vectors["round"]], push)
+
+    def cuts(self, labels: Vector, n_groups: int, seeded: npt.NDArray[np.bool_]) -> Any:
+        """Return how much of the graph labels cut, see `NodeVectors.mean_cuts`."""
+        near = self.placed(False).solve(
+            CUT_STEP,
+            dense=labels,
+            n_classes=self.vectors.n_classes,
+            n_groups=n_groups,
+            max_iter=1,
+            tol=None,
+            scale=1.0,
+        )
+        return self.vectors.mean_cuts(labels, near.blocks, seeded)
+
+    def _opinions(
+        self,
+        evidence: Vector,
+        bias: npt.NDArray[np.float64],
+        mass: npt.NDArray[np.float64],
+        balanced: tuple[bool, ...],
+    ) -> tuple[Vector, npt.NDArray[np.float64]]:
+        """Return each node's probabilities and their sums (G, C); brings `bias` up to date."""
+        vectors = self.vectors
+        wanted = mass / mass.sum(axis=1, keepdims=True) * vectors.graph.n_nodes
+        fixed = (mass <= 0.0) | ~np.array(balanced)[:, None]
+        for _ in range(BIAS_UPDATES if any(balanced) else 0):
+            opinions = self._probabilities(evidence, bias)
+            found = np.maximum(vectors.column_sums(opinions), 1e-9)
+            bias += np.where(fixed, 0.0, np.log(np.maximum(wanted, 1e-9) / found))
+        opinions = self._probabilities(evidence, bias)
+        return opinions, vectors.column_sums(opinions)
+
+    def _probabilities(self, evidence: Vector, bias: npt.NDArray[np.float64]) -> Vector:
+        C = self.vectors.n_classes
+        return self.vectors.mapped(ce.class_probabilities, [evidence], bias.ravel(), C, SHARPNESS)
+
+    def _of_groups(self, groups: tuple[int, ...]) -> NodeSources:
+        given, order = self.at_nodes, list(groups)
+        hidden = given.sources.hidden
+        weights = np.broadcast_to(given.sources.weights, hidden.shape)[order]
+        sources = replace(given.sources, hidden=hidden[order], weights=weights)
+        return replace(
+            given, sources=sources, values=given.values[:, order], seen=given.seen[:, order]
+        )
+
+    def _tell(self, n_iter: int, before: Vector, after: Vector, seconds: float) -> None:
+        counts = self.vectors.total(_changes, [before, after], self.vectors.n_classes)
+        shares = tuple((counts[1:] / self.vectors.graph.n_nodes).tolist())
+        changed = int(counts[0])
+        moving = changed / self.vectors.graph.n_nodes
+        self.on_round(RoundRecord(n_iter, changed, moving, shares, seconds))
+
+
+def _starting_at(solution: Vector) -> tuple[int, list[Vector], dict[str, Any]]:
+    """Return a beginning at a solution: the first step of Chebyshev looks at no step before."""
+    meta: dict[str, Any] = {
+        "method": "graph_ensemble",
+        "stop_rule": None,
+        "records": [],
+        "scalars": None,
+    }
+    return 0, [solution, solution], meta
+
+
+def _pushed(mixture: ce.Evidence, second: ce.Evidence, push: float) -> ce.Evidence:
+    return mixture + np.float32(push) * second
+
+
+def _scaled(block: ce.Evidence, factor: npt.NDArray[np.float64]) -> ce.Evidence:
+    return (block * factor).astype(np.float32)
+
+
+def _changes(before: ce.Evidence, after: ce.Evidence, n_classes: int) -> npt.NDArray[np.int64]:
+    """Return (nodes whose best class differs, nodes of each best class) in the first group."""
+    old, new = before[:, :n_classes], after[:, :n_classes]
+    there = new.any(axis=1)
+    best = new.argmax(axis=1)[there]
+    changed = np.count_nonzero(old.argmax(axis=1)[there] != best)
+    return np.concatenate([[changed], np.bincount(best, minlength=n_classes)])

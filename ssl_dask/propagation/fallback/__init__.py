@@ -1,0 +1,1 @@
+"""What labels where the classes of a method have collapsed."""

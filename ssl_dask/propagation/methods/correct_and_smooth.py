@@ -1,0 +1,252 @@
+"""Correct & Smooth: any classifier's probabilities, put right and smoothed along the edges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+from dask import delayed
+from dask.delayed import Delayed
+from pydantic import Field
+
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.kernels.propagation.sweep import Scores, row_degrees
+from ssl_dask.labels import Labels
+from ssl_dask.propagation.engine.partitions import WHAT, WorkersChangedError
+from ssl_dask.propagation.engine.propagate import (
+    MAX_ATTEMPTS,
+    OnRound,
+    Propagated,
+    PropagationSession,
+    Recurrence,
+    distributions,
+)
+from ssl_dask.propagation.engine.seed_sources import NodeSources, SeedSources
+from ssl_dask.propagation.methods.label_spreading import chebyshev_steps
+from ssl_dask.spec_model import SpecModel
+
+Values = npt.NDArray[np.float32]
+
+
+class CorrectAndSmoothSpec(SpecModel):
+    """Logistic regression on the seeds, corrected and smoothed over the graph (Huang et al. 2020).
+
+    For rows whose columns and edges both say something.
+    """
+
+    name: Literal["correct_and_smooth"] = "correct_and_smooth"
+    correct_alpha: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
+    """How far errors at the seeds are carried, above 0 and below 1."""
+    smooth_alpha: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
+    """How far probabilities are carried, above 0 and below 1."""
+    max_iter: Annotated[int, Field(ge=1)] = 1000
+    """Most sweeps of each of the two."""
+    tol: Annotated[float, Field(ge=0.0)] = 1e-4
+    """Largest residual when they stop, relative to the largest source."""
+
+
+def correct_and_smooth(
+    graph: BlockGraph,
+    labels: Labels,
+    probabilities: Sequence[da.Array | Values],
+    seed_probabilities: npt.NDArray[np.floating],
+    *,
+    correct_alpha: float = 0.9,
+    smooth_alpha: float = 0.9,
+    max_iter: int = 1000,
+    tol: float = 1e-4,
+    sample_weight: npt.ArrayLike | None = None,
+    hidden: Sequence[npt.NDArray[np.bool_]] = (),
+    execution: Execution | None = None,
+    on_round: OnRound | None = None,
+) -> Propagated:
+    """Correct: E = (1 - a) (I - a S)^-1 (Y - Z at the seeds); smooth Z + s E, seeds put back.
+
+    1. The errors of the classifier at the seeds are spread, S = D^-1/2 W D^-1/2. Each row's error
+       is scaled to the mean size of an error at a seed ("autoscale"), and added.
+    2. F = (1 - a) (I - a S)^-1 G, G the corrected probabilities, at the seeds their labels.
+
+    Parameters
+    ----------
+    graph
+        Graph of N rows.
+    labels
+        The seeds.
+    probabilities
+        For all seeds, then for each fold: float32 (N, C) of all rows, by a classifier that was
+        trained without the seeds that the fold hides.
+    seed_probabilities
+        (1 + folds, S, C): those of the seeds, each by a classifier that had not seen it, nor what
+        the fold hides: a classifier has hardly an error at what it was trained on. Rows of zeros
+        where there is none: that seed has no say in step 1.
+    correct_alpha, smooth_alpha
+        In (0, 1).
+    sample_weight
+        (S,): weight > 0 of each seed's error in step 1, in row order; None: 1 each.
+    hidden
+        For each fold a bool array (S,): the seeds that it hides; see `Propagated.fold_F`.
+    execution
+        Where it runs; default: this process.
+    max_iter, tol, on_round
+        See `engine.propagate`, also for what it raises and costs, here twice.
+
+    Returns
+    -------
+    Propagated
+        Of step 2. Every row has evidence: the classifier's.
+
+    Raises
+    ------
+    ValueError
+        The probabilities are not of the graph's rows, the seeds and the folds.
+
+    References
+    ----------
+    Q. Huang, H. He, A. Singh, S.-N. Lim, A. Benson: Combining Label Propagation and Simple Models
+    Out-performs Graph Neural Networks, ICLR 2021, eq. 2 to 4.
+    """
+    execution = execution or Execution()
+    sources = SeedSources.from_folds(labels, hidden, sample_weight)
+    wanted = (sources.n_groups, labels.n_seeds, labels.n_classes)
+    given = np.asarray(seed_probabilities, dtype=np.float64)
+    of_rows = [tuple(Z.shape) for Z in probabilities]
+    if given.shape != wanted or of_rows != [(graph.n_rows, labels.n_classes)] * wanted[0]:
+        raise ValueError(
+            f"probabilities must be {wanted[0]} arrays of shape"
+            f" {(graph.n_rows, labels.n_classes)} and seed_probabilities of shape {wanted}; got"
+            f" {of_rows} and {given.shape}"
+        )
+    at_nodes = sources.at_nodes(graph, execution)
+    residuals, size = _residuals(at_nodes, given)
+    Z = _at_nodes(graph, probabilities, execution)
+    with PropagationSession(graph, execution, n_columns=sources.n_columns) as session:
+        for attempt in range(MAX_ATTEMPTS + 1):
+            try:
+                correct = _spreading("correct", correct_alpha, tol)
+                limits: dict[str, Any] = {"max_iter": max_iter, "tol": tol, "on_round": on_round}
+                errors = session.solve(correct, sources=residuals, **limits)
+                G = execution.persist(
+                    [
+                        delayed(_corrected, pure=False)(
+                            block, strip, z, size, first, at_nodes, errors.scale
+                        )
+                        for block, strip, z, first in zip(
+                            errors.blocks, graph.strips, Z, graph.node_starts, strict=True
+                        )
+                    ],
+                    WHAT,
+                )
+                # Its sources are everywhere: no headroom is needed.
+                smooth = _spreading("smooth", smooth_alpha, tol)
+                solved = session.solve(
+                    smooth,
+                    dense=G,
+                    n_classes=labels.n_classes,
+                    n_groups=sources.n_groups,
+                    scale=1.0,
+                    **limits,
+                )
+                solved = replace(
+                    solved,
+                    n_iter=errors.n_iter + solved.n_iter,
+                    records=[*errors.records, *solved.records],
+                    converged=errors.converged and solved.converged,
+                    reason=solved.reason if errors.converged else errors.reason,
+                )
+                return distributions(graph, at_nodes, smooth, solved, execution)
+            except WorkersChangedError:
+                if attempt == MAX_ATTEMPTS:
+                    raise
+    raise AssertionError("unreachable")
+
+
+def _spreading(name: str, alpha: float, tol: float) -> Recurrence:
+    return Recurrence(
+        name=f"correct_and_smooth: {name}",
+        target=(alpha, 1.0 - alpha),
+        steps=chebyshev_steps(alpha),
+        settings={"alpha": alpha, "tol": tol},
+    )
+
+
+def _residuals(
+    at_nodes: NodeSources, given: npt.NDArray[np.float64]
+) -> tuple[NodeSources, npt.NDArray[np.float64]]:
+    """Return y - z at the nodes with seeds, and the mean of its absolute sums, float64 (G,)."""
+    sources = at_nodes.sources
+    n_groups, n_seeds, n_classes = given.shape
+    truth = np.eye(n_classes)[sources.labels.codes]
+    known = given.any(axis=2) & ~sources.hidden
+    error = (truth[None] - given) * known[:, :, None]
+    size = np.array(
+        [
+            np.abs(error[g, known[g]]).sum(axis=1).mean() if known[g].any() else 0.0
+            for g in range(n_groups)
+        ]
+    )
+    place = np.searchsorted(at_nodes.nodes, at_nodes.seed_nodes)
+    weights = np.broadcast_to(sources.weights, (n_groups, n_seeds))
+    sums = np.zeros(at_nodes.values.shape)
+    counts = np.zeros(sums.shape[:2])
+    for g in range(n_groups):
+        np.add.at(sums[:, g], place, weights[g, :, None] * error[g])
+        np.add.at(counts[:, g], place, known[g].astype(np.float64))
+    values = sums / np.maximum(counts, 1.0)[:, :, None]
+    return replace(at_nodes, values=values.astype(np.float32)), size
+
+
+def _at_nodes(
+    graph: BlockGraph, probabilities: Sequence[da.Array | Values], execution: Execution
+) -> list[Delayed]:
+    """Return the probabilities of all groups side by side, float32 (m_i, G * C), one a strip."""
+    chunks = graph.node_chunks if graph.order is None else graph.order.row_chunks
+    groups = []
+    for Z in probabilities:
+        array = Z if isinstance(Z, da.Array) else da.from_array(np.asarray(Z), chunks=(chunks, -1))
+        array = array.rechunk({0: chunks, 1: -1})
+        groups.append(list(array.to_delayed(optimize_graph=False).ravel()))
+    rows = [delayed(_joined, pure=False)(*blocks) for blocks in zip(*groups, strict=True)]
+    if graph.order is None:
+        return execution.persist(rows, WHAT)
+    return graph.order.first_rows_of_nodes(rows, graph.node_chunks, execution)
+
+
+def _joined(*blocks: Values) -> Values:
+    return np.concatenate(blocks, axis=1).astype(np.float32, copy=False)
+
+
+def _corrected(
+    block: Scores,
+    strip: Any,
+    Z: Values,
+    size: npt.NDArray[np.float64],
+    first: int,
+    at_nodes: NodeSources,
+    scale: float,
+) -> Values:
+    """Return probabilities with their errors taken off, and seeds at their labels."""
+    n_groups, n_classes = at_nodes.values.shape[1:]
+    root = np.sqrt(row_degrees(strip.indptr, strip.data))
+    E = (np.asarray(block, dtype=np.float64) * (root / scale)[:, None]).reshape(
+        len(block), n_groups, n_classes
+    )
+    total = np.zeros(E.shape[:2])
+    for c in range(n_classes):
+        total += np.abs(E[:, :, c])
+    # The papers' code leaves rows alone whose error would be magnified a thousand times.
+    factor = np.divide(size[None], total, where=total > 0.0, out=np.zeros_like(total))
+    factor[factor > 1000.0] = 1.0
+    G = np.maximum(Z.reshape(E.shape) + factor[:, :, None] * E, 0.0)
+    low, high = np.searchsorted(at_nodes.nodes, [first, first + len(block)])
+    node, group = np.nonzero(at_nodes.seen[low:high])
+    labels = at_nodes.values[low + node, group].astype(np.float64)
+    sums = np.zeros(len(labels))
+    for column in labels.T:
+        sums += column
+    G[at_nodes.nodes[low + node] - first, group] = labels / sums[:, None]
+    return G.reshape(len(block), -1).astype(np.float32)

@@ -1,0 +1,278 @@
+"""Features carried along the edges: what the neighbourhood of a row is like, for any classifier.
+
+Where rows have both columns and edges, these and logistic regression are the strongest simple
+method.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from dask import delayed
+from dask.delayed import Delayed
+from pydantic import Field
+
+from ssl_dask.errors import GraphError
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.kernels.distributions.class_evidence import UNIT_BITS, unit_totals
+from ssl_dask.kernels.propagation.sweep import row_degrees
+from ssl_dask.propagation.engine.node_vectors import largest_degree
+from ssl_dask.propagation.engine.partitions import WorkersChangedError
+from ssl_dask.propagation.engine.propagate import MAX_ATTEMPTS
+from ssl_dask.propagation.engine.session import PropagationSession, Recurrence
+from ssl_dask.spec_model import SpecModel
+
+COLUMNS_AT_ONCE = 64
+"""Features are carried in groups of so many, the last one filled up with zeros: a sweep is compiled
+for a number of columns, and for one number only."""
+MAX_FEATURES = 20_000
+
+Rows = npt.NDArray[np.float32]
+
+
+WALK = Recurrence(
+    name="propagated_features",
+    target=(1.0, 0.0),
+    steps=lambda _: (1.0, 0.0, 0.0, 0.0),
+    settings={},
+    powers=(0.0, 0.0),
+    first=1.0,
+)
+"""Z = D^-1 W X."""
+
+
+class PropagatedFeaturesSpec(SpecModel):
+    """Logistic regression over features averaged along the edges (Wu et al. 2019)."""
+
+    name: Literal["propagated_features"] = "propagated_features"
+    n_hops: Annotated[int, Field(ge=1, le=10)] = 2
+    """Edges that features are carried along."""
+    hops: Literal["auto", "last", "all"] = "auto"
+    """last: the features after n_hops (SGC); all: those after 0, 1, ... n_hops side by side, which
+    tells rows that are unlike their neighbours too (SIGN). auto: last, unless all says more hidden
+    seeds right than chance explains."""
+    unit_rows: bool = False
+    """Bring the features of a row after each hop to length 1."""
+    C: Annotated[float, Field(gt=0.0)] | Literal["auto"] = "auto"
+    """Inverse strength of the penalty of the regression, for features whose variances sum to 1.
+    auto: 1, unless 100 says more hidden seeds right than chance explains."""
+    max_iter: Annotated[int, Field(ge=1)] = 1000
+    """Most iterations of the regression's solver."""
+
+
+def propagated_features(
+    graph: BlockGraph,
+    X: Any,
+    *,
+    n_hops: int = 2,
+    hops: Literal["last", "all"] = "last",
+    unit_rows: bool = False,
+    execution: Execution | None = None,
+) -> Rows | da.Array:
+    """Return S^k X, or [X, S X, ..., S^k X] for `hops="all"`.
+
+    S = (D + w I)^-1/2 (W + w I) (D + w I)^-1/2: each row has an edge to itself that weighs w, the
+    mean weight of an edge. With weights of 1 this is what the papers do, and it does not depend on
+    the unit of the weights. A row without edges keeps its features.
+
+    Parameters
+    ----------
+    graph
+        Graph of N rows. Where rows share a node, the first stands for all; a node without rows
+        starts at 0.
+    X
+        (N, d): NumPy array, CSR, or Dask array chunked by rows (dense or CSR chunks).
+    n_hops
+        k >= 1.
+    hops
+        "last": d features (SGC); "all": (k + 1) d features (SIGN).
+    unit_rows
+        Each hop's features of a row are brought to Euclidean length 1, where they are not all 0.
+    execution
+        Where it runs; default: this process.
+
+    Returns
+    -------
+    float32, dense: a Dask array chunked as X if that is one, else a NumPy array.
+
+    Raises
+    ------
+    ValueError
+        A parameter is not usable, or X has not N rows.
+    GraphError
+        More than 20,000 features: they become dense.
+    ComputeError
+        Workers were lost again and again, or lack memory.
+
+    Notes
+    -----
+    k sweeps over d columns, 64 at a time; 4 N d bytes are kept of each hop that is returned. The
+    same bits for any strips, parts and workers.
+
+    References
+    ----------
+    F. Wu, T. Zhang, A. Holanda de Souza, C. Fifty, T. Yu, K. Weinberger: Simplifying Graph
+    Convolutional Networks, ICML 2019, eq. 8. F. Frasca, E. Rossi, D. Eynard, B. Chamberlain,
+    M. Bronstein, F. Monti: SIGN: Scalable Inception Graph Neural Networks, 2020, eq. 5.
+    """
+    execution = execution or Execution()
+    if hops not in ("last", "all"):
+        raise ValueError(f'hops must be "last" or "all"; got {hops!r}')
+    PropagatedFeaturesSpec(n_hops=n_hops, hops=hops, unit_rows=unit_rows)
+    d = int(X.shape[1])
+    if X.shape[0] != graph.n_rows:
+        raise ValueError(f"X has {X.shape[0]} rows, the graph {graph.n_rows}")
+    if not 0 < d <= MAX_FEATURES:
+        raise GraphError(
+            f"{d:,} features are to be carried along the edges; there may be 1 to {MAX_FEATURES:,}",
+            hint="take fewer: n_features of a text group, n_components of others",
+        )
+    rows, row_chunks = _row_blocks(graph, X)
+    width = min(d, COLUMNS_AT_ONCE)
+    kept = range(1, n_hops + 1) if hops == "all" else (n_hops,)
+    by_hop: dict[int, list[list[Delayed]]] = {hop: [] for hop in kept}
+    with PropagationSession(graph, execution, n_columns=width) as session:
+        own_weight = _mean_weight(graph, execution)
+        for first in range(0, d, width):
+            part = [delayed(_columns, pure=False)(b, first, width) for b in rows]
+            for hop, found in enumerate(_carried(session, part, width, n_hops, own_weight), 1):
+                if hop in by_hop:
+                    by_hop[hop].append(found)
+    groups = [found for hop in kept for found in by_hop[hop]]
+    if hops == "all":
+        groups.insert(0, rows)
+    n_features = d * (n_hops + 1) if hops == "all" else d
+    per_hop = -(-d // width)
+    joined = [
+        delayed(_side_by_side, pure=False)(d, per_hop, hops == "all", unit_rows, *blocks)
+        for blocks in zip(*groups, strict=True)
+    ]
+    joined = execution.persist(joined, "features")
+    arrays = [
+        da.from_delayed(block, (n, n_features), dtype=np.float32)
+        for block, n in zip(joined, row_chunks, strict=True)
+    ]
+    if isinstance(X, da.Array):
+        return da.concatenate(arrays).rechunk({0: X.chunks[0]})
+    return np.concatenate(execution.compute(joined, "features"))
+
+
+def _row_blocks(graph: BlockGraph, X: Any) -> tuple[list[Delayed], tuple[int, ...]]:
+    """Return X in blocks of rows as the graph has them, and their sizes."""
+    chunks = graph.node_chunks if graph.order is None else graph.order.row_chunks
+    if isinstance(X, da.Array):
+        blocks = X.rechunk({0: chunks, 1: -1}).to_delayed(optimize_graph=False).ravel()
+        return list(blocks), chunks
+    stops = np.cumsum(chunks)
+    return [
+        delayed(X[stop - n : stop], pure=False, traverse=False)
+        for stop, n in zip(stops.tolist(), chunks, strict=True)
+    ], chunks
+
+
+def _carried(
+    session: PropagationSession,
+    rows: list[Delayed],
+    width: int,
+    n_hops: int,
+    own_weight: float,
+) -> list[list[Delayed]]:
+    """Return S X, ..., S^k X of some columns, in the blocks of rows."""
+    graph, execution = session.graph, session.execution
+    for attempt in range(MAX_ATTEMPTS + 1):
+        try:
+            nodes, hops = rows, []
+            if graph.order is not None:
+                nodes = graph.order.first_rows_of_nodes(rows, graph.node_chunks, execution)
+            for _ in range(n_hops):
+                nodes = _one_hop(session, nodes, width, own_weight)
+                found = nodes
+                if graph.order is not None:
+                    found = graph.order.rows_of_nodes(nodes, graph.node_chunks, execution)
+                hops.append(found)
+            return hops
+        except WorkersChangedError:
+            if attempt == MAX_ATTEMPTS:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _one_hop(
+    session: PropagationSession, nodes: list[Delayed], width: int, own_weight: float
+) -> list[Delayed]:
+    """Return S X of the nodes. The engine does the walk D^-1 W; the edge to oneself is added."""
+    strips, execution = session.graph.strips, session.execution
+    entering = [
+        delayed(_over_root, pure=False)(strip, block, own_weight)
+        for strip, block in zip(strips, nodes, strict=True)
+    ]
+    entering = execution.persist(entering, "features")
+    solved = session.solve(WALK, dense=entering, n_classes=width, max_iter=1, tol=None, scale=1.0)
+    left = [
+        delayed(_with_itself, pure=False)(strip, own, near, own_weight)
+        for strip, own, near in zip(strips, entering, solved.blocks, strict=True)
+    ]
+    return execution.persist(left, "features")
+
+
+def _mean_weight(graph: BlockGraph, execution: Execution) -> float:
+    """Return the mean weight of an edge, the same bits for any strips; 1 without edges."""
+    largest = largest_degree(graph, execution)
+    task = delayed(_degree_and_edges, pure=False)
+    parts = execution.compute([task(strip, largest) for strip in graph.strips], "features")
+    degree, n_edges = np.sum(parts, axis=0).tolist()
+    return float(degree / 2.0**UNIT_BITS * largest / n_edges) if n_edges else 1.0
+
+
+def _degrees(strip: Any) -> npt.NDArray[np.float64]:
+    """Return the degrees (n, 1); those of nodes without edges are 0, not the engine's 1."""
+    degree = np.where(np.diff(strip.indptr) > 0, row_degrees(strip.indptr, strip.data), 0.0)
+    return np.asarray(degree[:, None])
+
+
+def _degree_and_edges(strip: Any, largest: float) -> npt.NDArray[np.int64]:
+    """Return (sum of the degrees, in steps of `largest` / 2**32, number of stored edges)."""
+    shares = _degrees(strip) / largest
+    return np.array([unit_totals(shares)[0], len(strip.data)])
+
+
+def _over_root(strip: Any, block: Rows, own_weight: float) -> Rows:
+    return (block / np.sqrt(_degrees(strip) + own_weight)).astype(np.float32)
+
+
+def _with_itself(strip: Any, own: Rows, near: Rows, own_weight: float) -> Rows:
+    """Return (D near + w own) / (D + w)^1/2, where near = D^-1 W own."""
+    degree = _degrees(strip)
+    summed = degree * near.astype(np.float64) + own_weight * own.astype(np.float64)
+    return (summed / np.sqrt(degree + own_weight)).astype(np.float32)
+
+
+def _columns(block: Any, first: int, width: int) -> Rows:
+    part = block[:, first : first + width]
+    dense = np.zeros((part.shape[0], width), dtype=np.float32)
+    dense[:, : part.shape[1]] = part.toarray() if sp.issparse(part) else part
+    return dense
+
+
+def _side_by_side(d: int, per_hop: int, with_own: bool, unit_rows: bool, *blocks: Any) -> Rows:
+    """Join groups of columns, `per_hop` a hop; the features themselves first if `with_own`."""
+    own = [_columns(blocks[0], 0, d)] if with_own else []
+    groups = blocks[1:] if with_own else blocks
+    hops = [
+        np.concatenate(groups[first : first + per_hop], axis=1)[:, :d]
+        for first in range(0, len(groups), per_hop)
+    ]
+    return np.concatenate([_of_unit_length(h) if unit_rows else h for h in [*own, *hops]], axis=1)
+
+
+def _of_unit_length(X: Rows) -> Rows:
+    squares = np.zeros(len(X))
+    # Column by column: np.sum over an axis changes its order of addition with the shape.
+    for column in X.T:
+        squares += column.astype(np.float64) ** 2
+    return (X / np.sqrt(np.where(squares > 0.0, squares, 1.0))[:, None]).astype(np.float32)

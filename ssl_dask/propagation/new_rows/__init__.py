@@ -1,0 +1,1 @@
+"""Distributions of rows that came after the graph."""

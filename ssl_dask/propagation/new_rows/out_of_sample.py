@@ -1,0 +1,162 @@
+"""Distributions of rows that were not there when the graph was made.
+
+A new row takes the weighted mean of the distributions of the training rows near to it; these do not
+change. scikit-learn does the same (Delalleau, Bengio and Le Roux 2005, eq. 7).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from dask import delayed
+from dask.delayed import Delayed
+
+from ssl_dask.errors import GraphError
+from ssl_dask.execution import Execution
+from ssl_dask.graph.build.knn_search import knn_search
+from ssl_dask.kernels.propagation.neighbour_means import nearest_means, radial_means
+
+Values = npt.NDArray[np.float32]
+
+
+def nearest_distributions(
+    X_new: Any,
+    X: Any,
+    F: Values | da.Array,
+    *,
+    n_neighbors: int,
+    metric: str,
+    weights: str,
+    execution: Execution,
+) -> Values | da.Array:
+    """Return the mean distribution of the nearest training rows of each new row.
+
+    Parameters
+    ----------
+    X_new, X
+        New rows (m, d) and training rows (N, d): NumPy array, CSR or Dask array chunked by rows.
+    F
+        float32 (N, C): distributions of the training rows.
+    n_neighbors, metric, weights
+        As for the graph.
+    execution
+        Where it runs.
+
+    Returns
+    -------
+    float32 (m, C): rows sum to 1, or to 0 where no neighbour has evidence. A Dask array chunked as
+    `X_new` if that is one.
+
+    Raises
+    ------
+    GraphError
+        New rows and training rows do not fit together.
+
+    Notes
+    -----
+    2 m N d flops; a task holds F, 4 N C bytes.
+    """
+    distances, indices = knn_search(X_new, X, n_neighbors, metric=metric, execution=execution)
+    whole = _whole(F, execution)
+    parts = [
+        delayed(_nearest_means, pure=False)(near, rows, whole, weights, metric)
+        for near, rows in zip(
+            _placed(distances, execution), _placed(indices, execution), strict=True
+        )
+    ]
+    return _joined(parts, X_new, F.shape[1], execution)
+
+
+def radial_distributions(
+    X_new: Any, X: Any, F: Values | da.Array, *, gamma: float, execution: Execution
+) -> Values | da.Array:
+    """Return the mean of F over all training rows, weighed by exp(-gamma d^2); else as above.
+
+    Notes
+    -----
+    m N d flops; a task holds all training rows and F.
+    """
+    if isinstance(X, da.Array):
+        points = delayed(_stacked, pure=False)(*_blocks(X))
+    else:
+        (points,) = execution.place([X])
+    (points,) = execution.persist([delayed(_as_float32, pure=False)(points)], "training rows")
+    whole = _whole(F, execution)
+    parts = [
+        delayed(_radial_means, pure=False)(block, points, whole, gamma)
+        for block in _placed(X_new, execution)
+    ]
+    return _joined(parts, X_new, F.shape[1], execution)
+
+
+def _whole(F: Values | da.Array, execution: Execution) -> Delayed:
+    """Return F as one value; the scheduler keeps one of this process, to send it again."""
+    if isinstance(F, da.Array):
+        return delayed(_stacked, pure=False)(*_blocks(F))
+    return execution.place([F], lasting=True)[0]
+
+
+def _placed(X: Any, execution: Execution) -> list[Any]:
+    return _blocks(X) if isinstance(X, da.Array) else execution.place([X])
+
+
+def _blocks(X: da.Array) -> list[Any]:
+    # Optimising puts names in the place of futures, and so does a list as an argument of a task:
+    # the results behind them would be gone as soon as `X` is.
+    return list(X.to_delayed(optimize_graph=False).ravel())
+
+
+def _joined(
+    parts: list[Delayed], X_new: Any, n_classes: int, execution: Execution
+) -> Values | da.Array:
+    if not isinstance(X_new, da.Array):
+        return np.concatenate(execution.compute(parts, "new rows"))
+    blocks = [
+        da.from_delayed(part, (n, n_classes), dtype=np.float32)
+        for part, n in zip(parts, X_new.chunks[0], strict=True)
+    ]
+    return da.concatenate(blocks)
+
+
+def _stacked(*blocks: Any) -> Any:
+    if sp.issparse(blocks[0]):
+        return sp.csr_array(sp.vstack(blocks, format="csr"))
+    return np.concatenate(blocks)
+
+
+def _as_float32(X: Any) -> Any:
+    if sp.issparse(X):
+        rows = sp.csr_array(X).astype(np.float32)
+        rows.sum_duplicates()
+        _refuse_not_finite(rows.data)
+        return rows
+    dense = np.ascontiguousarray(X, dtype=np.float32)
+    _refuse_not_finite(dense)
+    return dense
+
+
+def _refuse_not_finite(values: Values) -> None:
+    if not np.isfinite(values).all():
+        raise GraphError(
+            "rows hold NaN, infinite values or values too large for float32",
+            hint="fill missing values in the same way as for the training rows",
+        )
+
+
+def _nearest_means(
+    distances: npt.NDArray[np.float64],
+    indices: npt.NDArray[np.int64],
+    F: Values,
+    weights: str,
+    metric: str,
+) -> Values:
+    squares = distances**2 if metric == "euclidean" else distances
+    return nearest_means(squares, indices, F, weights)
+
+
+def _radial_means(X_new: Any, X: Any, F: Values, gamma: float) -> Values:
+    return radial_means(_as_float32(X_new), X, F, gamma)

@@ -1,0 +1,73 @@
+"""Co-forest as a scikit-learn classifier."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from distributed import Client
+
+from ssl_dask.self_labeled.estimators.round_classifier import RoundClassifier, learner_for
+from ssl_dask.self_labeled.methods.co_forest import CoForestSpec, co_forest
+
+
+class CoForestClassifier(RoundClassifier):
+    """Co-forest (Li & Zhou 2007) as a scikit-learn classifier.
+
+    Parameters
+    ----------
+    estimator
+        What is fitted as a tree: a scikit-learn classifier with `predict_proba`, or a name of
+        `learners.LEARNERS`; None: a tree that looks at sqrt(d) random features at each split.
+    n_estimators, threshold, max_iter, patience, max_fit_rows, random_state
+        See `CoForestSpec`.
+    n_folds
+        Seeds are hidden in so many turns, dealt by `random_state`, to judge the rounds by; 0: none
+        are, and the last round answers.
+    client
+        A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
+
+    Notes
+    -----
+    Attributes are those of `SelfTrainingClassifier`; `transduction_` and `labeled_iter_` are the
+    labels of the first learner.
+    """
+
+    method_parameters = (
+        "n_estimators",
+        "threshold",
+        "max_iter",
+        "patience",
+        "max_fit_rows",
+        "random_state",
+    )
+    method_spec = CoForestSpec
+    method_run: ClassVar[Any] = staticmethod(co_forest)
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        n_estimators: int = 30,
+        threshold: float = 0.75,
+        max_iter: int = 30,
+        patience: int | None = 10,
+        max_fit_rows: int | None = None,
+        n_folds: int = 5,
+        random_state: int = 0,
+        client: Client | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.n_estimators = n_estimators
+        self.threshold = threshold
+        self.max_iter = max_iter
+        self.patience = patience
+        self.max_fit_rows = max_fit_rows
+        self.n_folds = n_folds
+        self.random_state = random_state
+        self.client = client
+
+    def _checked_parameters(self) -> dict[str, Any]:
+        parameters = super()._checked_parameters()
+        if self.estimator is None:
+            return parameters
+        return {**parameters, "tree": learner_for(self.estimator)}

@@ -1,0 +1,125 @@
+"""Co-training as a scikit-learn classifier: two sets of columns are its views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import dask.array as da
+import numpy as np
+from distributed import Client
+
+from ssl_dask.execution import Execution
+from ssl_dask.self_labeled.estimators.round_classifier import RoundClassifier, learner_for
+from ssl_dask.self_labeled.methods.co_training import CoTrainingSpec, co_training
+from ssl_dask.self_labeled.methods.co_views import N_VIEWS
+from ssl_dask.self_labeled.rows.block_rows import Ints
+
+
+class CoTrainingClassifier(RoundClassifier):
+    """Co-training (Blum & Mitchell 1998) as a scikit-learn classifier.
+
+    Parameters
+    ----------
+    estimator
+        A scikit-learn classifier with `predict_proba` for the first view, a name of `LEARNERS`, or
+        a mapping of `LearnerSpec`; None: logistic regression.
+    second_estimator
+        That of the second view; None: as the first.
+    view_columns
+        Numbers of the columns of each of the two views; None: the columns are split at random.
+    k_best, threshold, rescore, max_iter, patience, max_fit_rows, random_state
+        See `CoTrainingSpec`.
+    n_folds
+        Seeds are hidden in so many turns, dealt by `random_state`, to judge the rounds by; 0: none
+        are, and the last round answers.
+    client
+        A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
+
+    Notes
+    -----
+    Attributes are those of `SelfTrainingClassifier`; `transduction_` and `labeled_iter_` are the
+    labels of the first learner.
+    """
+
+    method_parameters = (
+        "k_best",
+        "threshold",
+        "rescore",
+        "max_iter",
+        "patience",
+        "max_fit_rows",
+        "random_state",
+    )
+    method_spec = CoTrainingSpec
+    method_run: ClassVar[Any] = staticmethod(co_training)
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        second_estimator: Any = None,
+        *,
+        view_columns: Sequence[Sequence[int]] | None = None,
+        k_best: int | None = None,
+        threshold: float = 0.5,
+        rescore: bool = True,
+        max_iter: int = 10,
+        patience: int | None = 10,
+        max_fit_rows: int | None = None,
+        n_folds: int = 5,
+        random_state: int = 0,
+        client: Client | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.second_estimator = second_estimator
+        self.view_columns = view_columns
+        self.k_best = k_best
+        self.threshold = threshold
+        self.rescore = rescore
+        self.max_iter = max_iter
+        self.patience = patience
+        self.max_fit_rows = max_fit_rows
+        self.n_folds = n_folds
+        self.random_state = random_state
+        self.client = client
+
+    def _checked_parameters(self) -> dict[str, Any]:
+        learner = learner_for(self.estimator, in_pieces=True)
+        second = self.second_estimator
+        if self.view_columns is not None and len(self.view_columns) != N_VIEWS:
+            raise ValueError(f"view_columns has {len(self.view_columns)} views: it must have two")
+        return {
+            **super()._checked_parameters(),
+            "learner": learner,
+            "second_learner": learner if second is None else learner_for(second, in_pieces=True),
+        }
+
+    def _views(self, rows: Any, execution: Execution) -> tuple[dict[str, da.Array], dict]:
+        views, present = super()._views(rows, execution)
+        if self.view_columns is None:
+            if rows.shape[1] < N_VIEWS:
+                raise ValueError(
+                    f"n_features = {rows.shape[1]}: two views need 2 features at least"
+                )
+            return views, present
+        (X,) = views.values()
+        for columns in self.view_columns:
+            numbers = np.asarray(columns)
+            if numbers.ndim != 1 or len(numbers) == 0 or numbers.dtype.kind not in "iu":
+                raise ValueError("view_columns: each view must be a list of column numbers")
+            if numbers.min() < 0 or numbers.max() >= X.shape[1]:
+                raise ValueError(
+                    f"view_columns: column numbers must be 0 to {X.shape[1] - 1}, got"
+                    f" {numbers.min()} to {numbers.max()}"
+                )
+        cut = {
+            name: X.map_blocks(
+                _columns_of, np.asarray(columns), dtype=X.dtype, chunks=(X.chunks[0], len(columns))
+            )
+            for name, columns in zip(("first", "second"), self.view_columns, strict=True)
+        }
+        return cut, present
+
+
+def _columns_of(block: Any, columns: Ints) -> Any:
+    return block[:, columns]

@@ -1,0 +1,83 @@
+"""Democratic co-learning as a scikit-learn classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from distributed import Client
+
+from ssl_dask.self_labeled.estimators.round_classifier import RoundClassifier, learner_for
+from ssl_dask.self_labeled.methods.democratic_co_learning import (
+    FEWEST_LEARNERS,
+    DemocraticCoLearningSpec,
+    democratic_co_learning,
+)
+
+
+class DemocraticCoLearningClassifier(RoundClassifier):
+    """Democratic co-learning (Zhou & Goldman 2004) as a scikit-learn classifier.
+
+    Parameters
+    ----------
+    estimators
+        Three or more scikit-learn classifiers with `predict_proba`, or names of
+        `learners.LEARNERS`; None: logistic regression, a random forest and 3 nearest neighbours.
+    confidence, voting, max_iter, patience, max_fit_rows, random_state
+        See `DemocraticCoLearningSpec`.
+    n_folds
+        Seeds are hidden in so many turns, dealt by `random_state`, to judge the rounds by; 0: none
+        are, and the last round answers.
+    client
+        A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
+
+    Notes
+    -----
+    Attributes are those of `SelfTrainingClassifier`; `transduction_` and `labeled_iter_` are the
+    labels of the first learner.
+    """
+
+    method_parameters = (
+        "confidence",
+        "voting",
+        "max_iter",
+        "patience",
+        "max_fit_rows",
+        "random_state",
+    )
+    method_spec = DemocraticCoLearningSpec
+    method_run: ClassVar[Any] = staticmethod(democratic_co_learning)
+
+    def __init__(
+        self,
+        estimators: Sequence[Any] | None = None,
+        *,
+        confidence: float = 0.95,
+        voting: str = "soft",
+        max_iter: int = 30,
+        patience: int | None = 10,
+        max_fit_rows: int | None = None,
+        n_folds: int = 5,
+        random_state: int = 0,
+        client: Client | None = None,
+    ) -> None:
+        self.estimators = estimators
+        self.confidence = confidence
+        self.voting = voting
+        self.max_iter = max_iter
+        self.patience = patience
+        self.max_fit_rows = max_fit_rows
+        self.n_folds = n_folds
+        self.random_state = random_state
+        self.client = client
+
+    def _checked_parameters(self) -> dict[str, Any]:
+        parameters = super()._checked_parameters()
+        if self.estimators is None:
+            return parameters
+        if len(self.estimators) < FEWEST_LEARNERS:
+            raise ValueError(
+                f"estimators has {len(self.estimators)} classifiers: a majority needs"
+                f" {FEWEST_LEARNERS} at least"
+            )
+        return {**parameters, "learners": [learner_for(one) for one in self.estimators]}

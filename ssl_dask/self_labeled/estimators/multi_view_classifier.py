@@ -1,0 +1,211 @@
+"""Multi-view training as a scikit-learn classifier: sets of columns are its views."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from dask import delayed
+from distributed import Client
+from sklearn.utils import Tags
+from sklearn.utils.validation import validate_data
+
+from ssl_dask.execution import Execution
+from ssl_dask.labels import Labels
+from ssl_dask.self_labeled.estimators.round_classifier import (
+    RoundClassifier,
+    held_rows,
+    learner_for,
+)
+from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
+from ssl_dask.self_labeled.methods.multi_view import MultiView, MultiViewSpec, multi_view
+from ssl_dask.self_labeled.rows.block_rows import Ints
+
+WHOLE = "X"
+"""Name of the view of all columns."""
+
+
+class MultiViewClassifier(RoundClassifier):
+    """Multi-view training as a scikit-learn classifier; see `multi_view`.
+
+    Parameters
+    ----------
+    views
+        By name: the columns of X of each view, as a list of numbers or a slice. A row whose columns
+        of a view are all NaN lacks it; a row with some of them is refused. None: all columns are
+        one view, which every row has.
+    estimator
+        A scikit-learn classifier with `predict_proba`, or a name of `learners.LEARNERS`, for every
+        view; None: logistic regression. By name of a view for one of its own, in `estimators`.
+    estimators
+        Views that have a classifier of their own, by name.
+    fusion, share, mass, max_iter, patience, max_fit_rows, random_state
+        See `MultiViewSpec`.
+    n_folds
+        Seeds are hidden in so many turns, dealt by `random_state`, to judge the rounds by; 0: none
+        are, and the last round answers.
+    client
+        A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
+
+    Attributes
+    ----------
+    view_weights_
+        By name: weight of each view in the models that answer.
+    classes_, label_distributions_, transduction_, labeled_iter_, termination_condition_, n_iter_,
+    rounds_, kept_round_, models_, n_features_in_
+        As of `SelfTrainingClassifier`. Distributions of a row that lacks all views are 0.
+    """
+
+    method_parameters = (
+        "fusion",
+        "share",
+        "mass",
+        "max_iter",
+        "patience",
+        "max_fit_rows",
+        "random_state",
+    )
+    method_spec = MultiViewSpec
+    method_run: ClassVar[Any] = staticmethod(multi_view)
+
+    def __init__(
+        self,
+        views: Mapping[str, Any] | None = None,
+        estimator: Any = None,
+        *,
+        estimators: Mapping[str, Any] | None = None,
+        fusion: str = "learned",
+        share: float = 0.9,
+        mass: float = 4.0,
+        max_iter: int = 5,
+        patience: int | None = 3,
+        max_fit_rows: int | None = None,
+        n_folds: int = 5,
+        random_state: int = 0,
+        client: Client | None = None,
+    ) -> None:
+        self.views = views
+        self.estimator = estimator
+        self.estimators = estimators
+        self.fusion = fusion
+        self.share = share
+        self.mass = mass
+        self.max_iter = max_iter
+        self.patience = patience
+        self.max_fit_rows = max_fit_rows
+        self.n_folds = n_folds
+        self.random_state = random_state
+        self.client = client
+
+    def _checked_parameters(self) -> dict[str, Any]:
+        if self.views is not None and not self.views:
+            raise ValueError("views is empty: name the columns of one view at least")
+        own = {name: learner_for(one) for name, one in (self.estimators or {}).items()}
+        unknown = sorted(set(own) - set(self.views or (WHOLE,)))
+        if unknown:
+            raise ValueError(f"estimators names {unknown}, which are none of the views")
+        return {
+            **super()._checked_parameters(),
+            "learner": learner_for(self.estimator),
+            "learners": own,
+        }
+
+    def _checked_rows(self, X: Any, *, reset: bool) -> Any:
+        if isinstance(X, da.Array) or self.views is None:
+            return super()._checked_rows(X, reset=reset)
+        return validate_data(
+            self,
+            X,
+            reset=reset,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            ensure_all_finite="allow-nan",
+        )
+
+    def _views(
+        self, rows: Any, execution: Execution
+    ) -> tuple[dict[str, da.Array], dict[str, da.Array]]:
+        held = held_rows(rows, execution)
+        if self.views is None:
+            return {WHOLE: held}, {}
+        cut, look = delayed(_view_of, pure=False), delayed(_has_view, pure=False)
+        blocks = list(held.to_delayed(False).ravel())
+        views, present = {}, {}
+        for name, columns in self.views.items():
+            at = _columns_of(name, columns, held.shape[1])
+            parts = execution.persist([cut(block, name, at) for block in blocks], "features")
+            has = execution.persist([look(block, at) for block in blocks], "features")
+            sizes = held.chunks[0]
+            empty = held._meta[:, : len(at)]
+            views[name] = da.concatenate(
+                [
+                    da.from_delayed(part, (n, len(at)), dtype=held.dtype, meta=empty)
+                    for part, n in zip(parts, sizes, strict=True)
+                ]
+            )
+            present[name] = da.concatenate(
+                [
+                    da.from_delayed(part, (n,), dtype=np.bool_)
+                    for part, n in zip(has, sizes, strict=True)
+                ]
+            )
+        return views, present
+
+    def _keep(self, found: SelfLabeled, labels: Labels, X: Any, execution: Execution) -> None:
+        super()._keep(found, labels, X, execution)
+        assert isinstance(self.method_, MultiView)
+        weights = self.method_.view_weights(self.models_)
+        self.view_weights_ = dict(zip(self.method_.names, weights.tolist(), strict=True))
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.views is not None
+        return tags
+
+
+def _columns_of(name: str, columns: Any, n_features: int) -> Ints:
+    """Return the numbers of the columns of a view, int64 (d_v,)."""
+    if isinstance(columns, slice):
+        columns = np.arange(n_features)[columns]
+    found = np.asarray(columns)
+    if found.ndim != 1 or len(found) == 0 or found.dtype.kind not in "iu":
+        raise ValueError(f"views[{name!r}] must be a slice or a list of numbers of columns")
+    if len(np.unique(found)) < len(found):
+        raise ValueError(f"views[{name!r}] names a column twice")
+    if found.min() < 0 or found.max() >= n_features:
+        raise ValueError(f"views[{name!r}] names columns beyond the {n_features} of X")
+    return found.astype(np.int64)
+
+
+def _has_view(block: Any, columns: Ints) -> npt.NDArray[np.bool_]:
+    if sp.issparse(block):
+        absent = block[:, columns].copy()
+        absent.data = np.isnan(absent.data).astype(np.float64)
+        return np.asarray(absent.sum(axis=1)).ravel() < len(columns)
+    return ~np.isnan(block[:, columns]).all(axis=1)
+
+
+def _view_of(block: Any, name: str, columns: Ints) -> Any:
+    """Return the columns of a view, zeros where a row lacks it."""
+    part = block[:, columns]
+    values = part.data if sp.issparse(part) else part
+    lacking = ~_has_view(block, columns)
+    if sp.issparse(part):
+        wrong = np.isnan(values) & ~np.repeat(lacking, np.diff(part.indptr))
+    else:
+        wrong = np.isnan(values) & ~lacking[:, None]
+    if wrong.any():
+        raise ValueError(
+            f"view {name!r}: {int(wrong.sum())} values are NaN in rows that have others; fill them,"
+            " or make all of a row's NaN"
+        )
+    if sp.issparse(part):
+        part = sp.csr_array(part)
+        part.data = np.nan_to_num(values)
+        part.eliminate_zeros()
+        return part
+    return np.nan_to_num(part)

@@ -1,0 +1,121 @@
+"""Self-training as a scikit-learn classifier."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, ClassVar
+
+from distributed import Client
+from sklearn.utils import Tags
+
+from ssl_dask.errors import JobSpecError
+from ssl_dask.self_labeled.estimators.round_classifier import RoundClassifier, learner_for
+from ssl_dask.self_labeled.methods.self_training import SelfTrainingSpec, self_training
+
+
+class SelfTrainingClassifier(RoundClassifier):
+    """Self-training as a scikit-learn classifier, over rows that need not fit one machine.
+
+    With `rescore=False`, `mass=None`, `class_shares="none"` and `patience=None` it labels the same
+    rows in the same rounds as scikit-learn's class of the same name.
+
+    Parameters
+    ----------
+    estimator
+        A scikit-learn classifier with `predict_proba`, a name of `LEARNERS`, or a mapping of
+        `LearnerSpec`, such as {"name": "sgd", "partial_fit": True}; None: logistic regression over
+        features that are centred and scaled by one number.
+    criterion, threshold, k_best, rescore, weight, mass, class_shares, calibrate
+        See `SelfTrainingSpec`.
+    max_iter, patience, max_fit_rows, random_state
+        See `SelfTrainingSpec`.
+    n_folds
+        Seeds are hidden in so many turns, dealt by `random_state`, to judge the rounds by; 0: none
+        are, and the last round answers.
+    client
+        A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
+
+    Attributes
+    ----------
+    classes_
+        Array (C,) of the distinct class labels, sorted.
+    label_distributions_
+        float32 (N, C): what the models of the kept round say of the rows.
+    transduction_, labeled_iter_
+        Array (N,): label of each row after the last round, -1 or None without one; and the round in
+        which it got it, 0 for seeds and -1 without. Dask arrays if X is one.
+    termination_condition_
+        "all_labeled", "max_iter", "no_change" or "hidden_loss".
+    n_iter_, rounds_
+        Number of rounds, and a `RoundRecord` of each.
+    kept_round_
+        The round whose models answer; 0: the seeds alone.
+    models_
+        These models.
+    n_features_in_
+        Number of features d.
+    """
+
+    method_parameters = (
+        "criterion",
+        "threshold",
+        "k_best",
+        "rescore",
+        "weight",
+        "mass",
+        "class_shares",
+        "calibrate",
+        "max_iter",
+        "patience",
+        "max_fit_rows",
+        "random_state",
+    )
+    method_spec = SelfTrainingSpec
+    method_run: ClassVar[Any] = staticmethod(self_training)
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        criterion: str = "threshold",
+        threshold: float = 0.75,
+        k_best: int = 10,
+        rescore: bool = True,
+        weight: float = 1.0,
+        mass: float | None = 4.0,
+        class_shares: Any = "baseline",
+        calibrate: bool = False,
+        max_iter: int | None = 10,
+        patience: int | None = 3,
+        max_fit_rows: int | None = None,
+        n_folds: int = 5,
+        random_state: int = 0,
+        client: Client | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.criterion = criterion
+        self.threshold = threshold
+        self.k_best = k_best
+        self.rescore = rescore
+        self.weight = weight
+        self.mass = mass
+        self.class_shares = class_shares
+        self.calibrate = calibrate
+        self.max_iter = max_iter
+        self.patience = patience
+        self.max_fit_rows = max_fit_rows
+        self.n_folds = n_folds
+        self.random_state = random_state
+        self.client = client
+
+    def _checked_parameters(self) -> dict[str, Any]:
+        return {
+            **super()._checked_parameters(),
+            "learner": learner_for(self.estimator, in_pieces=True),
+        }
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        with suppress(ValueError, JobSpecError):
+            tags.input_tags.sparse = learner_for(self.estimator, in_pieces=True).takes_sparse
+        return tags

@@ -1,0 +1,90 @@
+"""Naive Bayes by EM as a scikit-learn classifier."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import dask.array as da
+from distributed import Client
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_non_negative
+
+from ssl_dask.execution import Execution
+from ssl_dask.labels import Labels
+from ssl_dask.self_labeled.estimators.round_classifier import RoundClassifier
+from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
+from ssl_dask.self_labeled.methods.semi_supervised_nb import (
+    SemiSupervisedNBSpec,
+    semi_supervised_nb,
+)
+
+
+class SemiSupervisedNB(RoundClassifier):
+    """EM with multinomial naive Bayes as a scikit-learn classifier; see `semi_supervised_nb`.
+
+    Parameters
+    ----------
+    alpha, unlabelled_weight, learn_prior, max_iter, tol, patience
+        See `SemiSupervisedNBSpec`.
+    n_folds
+        Seeds are hidden in so many turns to judge the rounds by; 0: none are.
+    client
+        A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
+
+    Attributes
+    ----------
+    log_likelihood_
+        Of each round: that of rows and parameters, which EM raises.
+    classes_, label_distributions_, transduction_, labeled_iter_, termination_condition_, n_iter_,
+    rounds_, kept_round_, models_, n_features_in_
+        As of `SelfTrainingClassifier`.
+    """
+
+    method_parameters = (
+        "alpha",
+        "unlabelled_weight",
+        "learn_prior",
+        "max_iter",
+        "tol",
+        "patience",
+    )
+    method_spec = SemiSupervisedNBSpec
+    method_run: ClassVar[Any] = staticmethod(semi_supervised_nb)
+
+    def __init__(
+        self,
+        alpha: float = 0.01,
+        *,
+        unlabelled_weight: float = 1.0,
+        learn_prior: bool = True,
+        max_iter: int = 20,
+        tol: float = 1e-4,
+        patience: int | None = 3,
+        n_folds: int = 5,
+        client: Client | None = None,
+    ) -> None:
+        self.alpha = alpha
+        self.unlabelled_weight = unlabelled_weight
+        self.learn_prior = learn_prior
+        self.max_iter = max_iter
+        self.tol = tol
+        self.patience = patience
+        self.n_folds = n_folds
+        self.client = client
+
+    def _checked_rows(self, X: Any, *, reset: bool) -> Any:
+        rows = super()._checked_rows(X, reset=reset)
+        if not isinstance(rows, da.Array):
+            check_non_negative(rows, f"{type(self).__name__} (input X)")
+        return rows
+
+    def _keep(self, found: SelfLabeled, labels: Labels, X: Any, execution: Execution) -> None:
+        super()._keep(found, labels, X, execution)
+        self.log_likelihood_ = [(one.notes or {})["log_likelihood"] for one in found.records]
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = True
+        # Counts of words are not what scikit-learn's check draws.
+        tags.classifier_tags.poor_score = True
+        return tags

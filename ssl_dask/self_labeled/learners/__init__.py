@@ -1,0 +1,1 @@
+"""scikit-learn learners: known ones, fitted ones."""

@@ -1,0 +1,449 @@
+"""The classifiers that rounds may fit: which, with which parameters, and how they are fitted.
+
+A learner is one of `known_learners`, or named by the dotted path of its class where the user has
+said that its module is trusted: a path is code that runs.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils import get_tags
+
+from ssl_dask.errors import JobSpecError, QualityError
+from ssl_dask.kernels.arithmetic.row_keys import mixed_seed
+from ssl_dask.kernels.learners.quiet_fits import one_at_a_time, quiet_fits
+from ssl_dask.kernels.learners.supervised_model import SupervisedModel
+from ssl_dask.kernels.learners.weighted_copies import copies_by_weight
+from ssl_dask.one_thread import one_thread
+from ssl_dask.self_labeled.learners.fitted_learner import (
+    FittedLearner,
+    Scoring,
+    runs_jobs,
+    short_indices,
+)
+from ssl_dask.self_labeled.learners.known_learners import LEARNERS, class_at
+from ssl_dask.self_labeled.rows.block_rows import FitRows, Piece, joined_pieces
+from ssl_dask.spec_model import SpecModel
+
+CALIBRATION_FOLDS = 5
+ROWS_SHOWN = 1_000_000
+"""Rows after which gradient descent is about where it ends."""
+MOST_PASSES = 20
+NOT_IN_PIECES: Mapping[str, Any] = {"class_weight": "balanced", "early_stopping": True}
+"""Parameters that look at all rows at once, with the value that does."""
+
+
+class LearnerSpec(SpecModel):
+    """A classifier that is fitted again in every round."""
+
+    name: Annotated[
+        str,
+        Field(
+            description="One of "
+            + ", ".join(LEARNERS)
+            + "; or the dotted path of a class whose module is trusted (--trust-module)."
+        ),
+    ] = "logistic_regression"
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Parameters of its class, as scikit-learn spells them."""
+    partial_fit: bool = False
+    """Whether more labelled rows than `max_fit_rows` are all learned from, piece by piece, instead
+    of so many of them: by sgd, multinomial_nb, gaussian_nb, mlp, or a class that has partial_fit.
+    In self_training and co_training. For many seeds: with few, pseudo-labels are light, and more of
+    them say little."""
+    passes: Annotated[int, Field(ge=1)] | None = None
+    """How often it goes over all pieces. null: sgd and mlp as often as shows them a million rows,
+    at most 20 times; other classes once."""
+
+    def passes_over(self, n_rows: int) -> int:
+        """Return how often it goes over so many rows in pieces."""
+        return _passes_over(self.name, self.passes, n_rows)
+
+    @model_validator(mode="after")
+    def _known(self) -> LearnerSpec:
+        if self.passes is not None and not self.partial_fit:
+            raise ValueError("passes: goes with partial_fit: true")
+        if "." in self.name:
+            return self
+        if self.name not in LEARNERS:
+            near = difflib.get_close_matches(self.name, LEARNERS, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"learners: {', '.join(LEARNERS)}"
+            raise ValueError(f"{self.name!r} is not one of the learners ({hint})")
+        known = LEARNERS[self.name]
+        kind = class_at(known.path)
+        _check_parameters(self.name, kind, self.parameters, known.hidden)
+        parameters = {**known.defaults, **self.parameters}
+        _check_values(LogisticRegression if kind is SupervisedModel else kind, parameters)
+        # A machine's probabilities come from its calibration.
+        if self.name != "svm" and not hasattr(_made(kind, parameters), "predict_proba"):
+            raise ValueError(f"{self.name} gives no probabilities with these parameters")
+        if self.partial_fit:
+            _check_pieces(self.name, _made(kind, parameters))
+            if (self.passes or 1) > 1 and not known.descends:
+                raise ValueError(f"passes: {self.name} adds up what it sees, and needs one pass")
+        return self
+
+
+def learner_of(
+    spec: LearnerSpec, trusted: Collection[str] = (), *, in_pieces: bool = False
+) -> Learner:
+    """Return the learner that a spec describes.
+
+    Parameters
+    ----------
+    trusted
+        Modules whose classes may be named by their path; what lies in a package is trusted with it.
+    in_pieces
+        Whether the method can fit it piece by piece.
+
+    Raises
+    ------
+    JobSpecError
+        The module of a dotted path is not trusted or cannot be imported, the class is no
+        classifier with probabilities, a parameter is not one of its constructor's, or it is to be
+        fitted in pieces and cannot be.
+    """
+    if spec.partial_fit and not in_pieces:
+        raise JobSpecError(
+            f"method.learner.partial_fit: {spec.name} would be fitted in pieces, and the method"
+            " looks at all rows of a fit at once",
+            hint="self_training and co_training fit in pieces; else leave partial_fit out, and"
+            " max_fit_rows of the rows are learned from",
+        )
+    if "." not in spec.name:
+        known = LEARNERS[spec.name]
+        return Learner(
+            known.path,
+            {**known.defaults, **spec.parameters},
+            known.scoring,
+            spec.name,
+            partial_fit=spec.partial_fit,
+            passes=spec.passes,
+        )
+    if not any(spec.name.startswith(f"{module}.") for module in trusted):
+        module = spec.name.partition(".")[0]
+        raise JobSpecError(
+            f"method.learner.name: the module of {spec.name!r} is not trusted",
+            hint=f"--trust-module {module}, if you know what importing it runs",
+        )
+    try:
+        found = class_at(spec.name)
+    except (ImportError, AttributeError) as error:
+        raise JobSpecError(
+            f"method.learner.name: {spec.name!r} cannot be imported ({type(error).__name__})",
+            hint="give the path of a class that is installed here and on the workers",
+        ) from None
+    if not (inspect.isclass(found) and issubclass(found, ClassifierMixin)):
+        raise JobSpecError(f"method.learner.name: {spec.name!r} is no scikit-learn classifier")
+    try:
+        _check_parameters(spec.name, found, spec.parameters, ())
+        _check_values(found, spec.parameters)
+    except ValueError as error:
+        raise JobSpecError(f"method.learner.parameters: {error}") from None
+    model = found(**spec.parameters)
+    if not hasattr(model, "predict_proba"):
+        raise JobSpecError(f"method.learner.name: {spec.name!r} has no predict_proba")
+    if spec.partial_fit:
+        try:
+            _check_pieces(spec.name, model)
+        except ValueError as error:
+            raise JobSpecError(f"method.learner.partial_fit: {error}") from None
+    return Learner(
+        spec.name,
+        dict(spec.parameters),
+        "batches",
+        spec.name,
+        partial_fit=spec.partial_fit,
+        passes=spec.passes,
+    )
+
+
+def learner_specs(method: SpecModel) -> list[LearnerSpec]:
+    """Return the specs of all learners that a method names, in the order of its keys."""
+    found = []
+    for name in type(method).model_fields:
+        value = getattr(method, name)
+        inner = list(value.values()) if isinstance(value, Mapping) else value
+        every = inner if isinstance(inner, list | tuple) else [inner]
+        found += [one for one in every if isinstance(one, LearnerSpec)]
+    return found
+
+
+def learners_of(method: SpecModel, trusted: Collection[str]) -> list[Learner]:
+    """Return the learners that a method names.
+
+    Raises
+    ------
+    JobSpecError
+        One may not be used; see `learner_of`.
+    """
+    in_pieces = getattr(method, "fits_in_pieces", False)
+    return [learner_of(one, trusted, in_pieces=in_pieces) for one in learner_specs(method)]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """Makes models: a class with its parameters, or an estimator that was given as an object.
+
+    Parameters
+    ----------
+    path
+        Module and class; empty where `estimator` is given.
+    parameters
+        Of its constructor.
+    scoring
+        See `KnownLearner`.
+    name
+        For messages.
+    estimator
+        An unfitted scikit-learn classifier, cloned for each fit.
+    partial_fit
+        Whether it learns piece by piece from more rows than a fit may take.
+    passes
+        How often, see `LearnerSpec`.
+    """
+
+    path: str
+    parameters: Mapping[str, Any]
+    scoring: Scoring
+    name: str
+    estimator: Any = None
+    partial_fit: bool = False
+    passes: int | None = None
+
+    @classmethod
+    def of_estimator(cls, estimator: Any) -> Learner:
+        """Return the learner that fits clones of an estimator which a Python program gave."""
+        kind = type(estimator)
+        path = f"{kind.__module__}.{kind.__name__}"
+        by_class = {class_at(one.path): one.scoring for one in LEARNERS.values()}
+        scoring: Scoring = by_class.get(kind, "batches")
+        if kind.__name__ == "LogisticRegression" and kind.__module__.startswith("sklearn."):
+            scoring = "linear"
+        return cls("", {}, scoring, path, estimator)
+
+    def check(self) -> None:
+        """Raise ValueError unless the estimator is a classifier with probabilities."""
+        if self.estimator is None:
+            return
+        one = self.estimator
+        sound = isinstance(one, BaseEstimator) and is_classifier(one)
+        if not sound or not hasattr(one, "predict_proba"):
+            raise ValueError(
+                f"estimator is a {type(one).__name__}: it must be a classifier with predict_proba"
+            )
+
+    @property
+    def takes_sparse(self) -> bool:
+        """Whether it can be fitted on CSR rows, as far as it says."""
+        if self.estimator is not None:
+            return bool(get_tags(self.estimator).input_tags.sparse)
+        return LEARNERS[self.name].sparse if self.name in LEARNERS else True
+
+    def passes_over(self, n_rows: int) -> int:
+        """Return how often it goes over so many rows in pieces."""
+        return _passes_over(self.name, self.passes, n_rows)
+
+    @property
+    def takes_weights(self) -> bool:
+        """Whether rows may have weights in its fits; else they are drawn by them."""
+        model = self._blank(1)
+        return _takes_weights(model.fit) and (
+            not self.partial_fit or _takes_weights(model.partial_fit)
+        )
+
+    def fit(self, pieces: Sequence[Piece], n_classes: int, key: tuple[int, ...]) -> FittedLearner:
+        """Return a model fitted on pieces in row order, in one BLAS thread.
+
+        A learner that takes no weights is fitted on each row as often as its weight says, see
+        `kernels/weighted_copies`: seeds once at least.
+
+        Parameters
+        ----------
+        pieces
+            Of single features; at least one row in all.
+        n_classes
+            C.
+        key
+            All randomness comes from it: (random_state, track, ...).
+
+        Raises
+        ------
+        QualityError
+            The learner takes no sparse rows, or there are too few rows for it.
+        """
+        piece = joined_pieces(pieces)
+        whole = FitRows.of(piece.codes, piece.weights, piece.given, n_classes)
+        model = self._blank(n_classes)
+        weighs = _takes_weights(model.fit)
+        if not (whole.even or weighs):
+            piece = _copied(piece, whole, key)
+        # A class without seeds may be gone: of its light rows none may have been drawn.
+        seen = np.unique(piece.codes).astype(np.int64)
+        if len(seen) == 1:
+            return FittedLearner(None, seen, n_classes, "rows", self.name)
+        model = self._keyed(model, key, np.bincount(piece.codes)[seen])
+        self._learn(model, model.fit, piece, weighs=weighs and not whole.even)
+        return FittedLearner(model, seen, n_classes, self.scoring, self.name)
+
+    def fit_more(
+        self,
+        before: FittedLearner | None,
+        pieces: Sequence[Piece],
+        whole: FitRows,
+        key: tuple[int, ...],
+    ) -> FittedLearner:
+        """Return a model that has learned from one more piece by `partial_fit`.
+
+        Parameters
+        ----------
+        before
+            What has learned from the pieces before it, and is left as it is; None: nothing has.
+        pieces
+            The parts of the piece, in row order.
+        whole
+            What all pieces hold.
+        key
+            As of `fit`; the same for all pieces.
+
+        Raises
+        ------
+        QualityError
+            The learner takes no sparse rows, or its parameters do not suit the rows.
+        """
+        seen, n_classes = whole.seen, len(whole.class_counts)
+        if len(seen) == 1:
+            return FittedLearner(None, seen, n_classes, "rows", self.name)
+        if before is None:
+            model = self._keyed(self._blank(n_classes), key, whole.class_counts[seen])
+        else:
+            # The task of the piece before may be asked for its model again.
+            model = copy.deepcopy(before.model)
+        piece = joined_pieces(pieces)
+        weighs = _takes_weights(model.partial_fit)
+        if not (whole.even or weighs):
+            piece = _copied(piece, whole, key)
+        if len(piece.rows):
+            weighs = weighs and not whole.even
+            self._learn(model, model.partial_fit, piece, weighs=weighs, classes=seen)
+        return FittedLearner(model, seen, n_classes, self.scoring, self.name)
+
+    def _learn(
+        self, model: Any, learn: Callable[..., Any], piece: Piece, *, weighs: bool, **more: Any
+    ) -> None:
+        X = short_indices(piece.X)
+        if weighs:
+            more["sample_weight"] = piece.weights.astype(np.float64)
+        with one_thread(), one_at_a_time(runs_jobs(model)), quiet_fits():
+            try:
+                learn(X, piece.codes, **more)
+                # What cannot score a row is found out here, and not in each block.
+                model.predict_proba(X[:1])
+            except (AttributeError, TypeError, ValueError) as error:
+                raise QualityError(
+                    f"{self.name} could not be fitted on {len(piece.codes):,} rows of"
+                    f" {len(np.unique(piece.codes))} classes, or cannot score rows after it:"
+                    f" {error}",
+                    hint="change its parameters, take another learner, or label more rows of each"
+                    " class",
+                ) from error
+
+    def _blank(self, n_classes: int) -> Any:
+        """Return a model that has not been fitted."""
+        if self.estimator is not None:
+            return clone(self.estimator)
+        kind = class_at(self.path)
+        if kind is SupervisedModel:
+            return SupervisedModel(n_classes, **self.parameters)
+        return kind(**self.parameters)
+
+    def _keyed(self, model: Any, key: tuple[int, ...], counts: npt.NDArray[np.int64]) -> Any:
+        """Return a blank model whose randomness comes from `key`; `counts` are of its classes."""
+        if self.name == "svm":
+            return _calibrated(model, counts)
+        if "random_state" in model.get_params(deep=False) and model.random_state is None:
+            model.set_params(random_state=mixed_seed(*key))
+        return model
+
+
+def _passes_over(name: str, passes: int | None, n_rows: int) -> int:
+    if passes is not None:
+        return passes
+    descends = name in LEARNERS and LEARNERS[name].descends
+    return min(-(-ROWS_SHOWN // n_rows), MOST_PASSES) if descends else 1
+
+
+def _takes_weights(learn: Callable[..., Any]) -> bool:
+    return "sample_weight" in inspect.signature(learn).parameters
+
+
+def _copied(piece: Piece, whole: FitRows, key: tuple[int, ...]) -> Piece:
+    """Return the rows of a piece as often as their weights say, each with weight 1."""
+    # Not by the round: the rows would be others in each, and the model with them.
+    copies = copies_by_weight(piece.rows, piece.weights, piece.given, whole.unit, *key[:2])
+    taken = piece.at(np.repeat(np.arange(len(copies)), copies))
+    return replace(taken, weights=np.ones(len(taken.rows), dtype=np.float32))
+
+
+def _calibrated(machine: Any, counts: npt.NDArray[np.int64]) -> CalibratedClassifierCV:
+    """Return a machine whose margins become probabilities on rows that it was not fitted on.
+
+    Its folds are cut in the order of the rows, and hold each class.
+    """
+    fewest = int(counts.min())
+    if fewest < 2:
+        raise QualityError(
+            "svm is calibrated on rows that it was not fitted on, and a class has a single one",
+            hint="label two rows or more of each class, or take another learner",
+        )
+    folds = min(fewest, CALIBRATION_FOLDS)
+    return CalibratedClassifierCV(machine, method="sigmoid", cv=folds, ensemble=False)
+
+
+def _check_parameters(
+    name: str, kind: Any, parameters: Mapping[str, Any], hidden: tuple[str, ...]
+) -> None:
+    """Raise ValueError naming the parameters that the constructor does not take."""
+    allowed = [one for one in inspect.signature(kind).parameters if one not in hidden]
+    for key in parameters:
+        if key not in allowed:
+            near = difflib.get_close_matches(key, allowed, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(allowed)}"
+            raise ValueError(f"{key!r} is no parameter of {name} ({hint})")
+
+
+def _check_values(kind: Any, parameters: Mapping[str, Any]) -> None:
+    """Raise ValueError for values that the class would refuse when it is fitted, if it says so."""
+    model = _made(kind, parameters)
+    # scikit-learn calls this first in every fit; classes of others may not have it.
+    if hasattr(model, "_parameter_constraints"):
+        model._validate_params()
+
+
+def _made(kind: Any, parameters: Mapping[str, Any]) -> Any:
+    return kind(1, **parameters) if kind is SupervisedModel else kind(**parameters)
+
+
+def _check_pieces(name: str, model: Any) -> None:
+    """Raise ValueError if a model cannot learn piece by piece."""
+    learn = getattr(model, "partial_fit", None)
+    if learn is None or "classes" not in inspect.signature(learn).parameters:
+        raise ValueError(
+            f"{name} has no partial_fit with these parameters; sgd, multinomial_nb, gaussian_nb and"
+            " mlp (but with solver lbfgs) have"
+        )
+    for key, value in NOT_IN_PIECES.items():
+        if key in model.get_params(deep=False) and getattr(model, key) == value:
+            raise ValueError(f"{key}: {value} looks at all rows at once, and partial_fit at pieces")

@@ -1,0 +1,127 @@
+"""Which labelled rows fits take, and how learners of the same features take them together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ssl_dask.kernels.arithmetic.row_keys import keys_below, row_keys
+from ssl_dask.labels import UNLABELLED
+from ssl_dask.self_labeled.loop.round_method import RoundMethod
+from ssl_dask.self_labeled.rows.block_rows import Assignment, BlockRows, Ints, Piece, RoundCounts
+
+FIT_KEY = 1
+"""Purpose of the pseudo-random numbers of rows that choose among too many."""
+FITS_TOGETHER = 2
+"""Rows that a worker holds for learners that take them together, in multiples of a fit's most."""
+
+
+@dataclass(frozen=True)
+class FitLimit:
+    """How many labelled rows there are for a fit, over all blocks, and how many it may take."""
+
+    labelled: int
+    most: int
+
+    def chosen(
+        self, rows: Ints, given: npt.NDArray[np.bool_], key: tuple[int, ...]
+    ) -> npt.NDArray[np.bool_]:
+        """Return which rows a fit takes, bool (m,): the seeds, and of the others so many.
+
+        Parameters
+        ----------
+        rows, given
+            (m,): numbers of labelled rows, and which are seeds.
+        key
+            (random_state, track, round, learner).
+        """
+        if self.labelled <= self.most:
+            return np.ones(len(rows), dtype=np.bool_)
+        random_state, track, _, learner = key
+        # Not by the round: with other rows the models would change in every round, and labels with
+        # them, for good.
+        keys = row_keys(rows, FIT_KEY, random_state, track, learner)
+        return given | (keys <= keys_below(self.most / self.labelled))
+
+
+@dataclass(frozen=True)
+class SharedRows:
+    """Rows of one block that some learner of a group is fitted on, each once.
+
+    Parameters
+    ----------
+    rows
+        int64 (m,), ascending: their numbers.
+    X
+        Features (m, d), dense or CSR.
+    codes, weights
+        int32 and float32 (m, G): labels of G learners; -1 where a learner does not take a row.
+    given
+        bool (m,): the seeds among them.
+    """
+
+    rows: Ints
+    X: Any
+    codes: npt.NDArray[np.int32]
+    weights: npt.NDArray[np.float32]
+    given: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of_block(
+        cls,
+        method: RoundMethod,
+        block: BlockRows,
+        assignment: Assignment,
+        learners: range,
+        limits: Sequence[FitLimit],
+        key: tuple[int, ...],
+    ) -> SharedRows:
+        """Return the rows of a block that these learners take, each by its own limit."""
+        codes = assignment.codes[:, learners.start : learners.stop].copy()
+        for place, (learner, limit) in enumerate(zip(learners, limits, strict=True)):
+            at = method.labelled_at(learner, block, assignment)
+            keep = limit.chosen(block.rows[at], assignment.is_seed[at], (*key, learner))
+            left_out = np.ones(block.n_rows, dtype=np.bool_)
+            left_out[at[keep]] = False
+            codes[left_out, place] = UNLABELLED
+        at = np.flatnonzero((codes != UNLABELLED).any(axis=1))
+        weights = assignment.weights[at, learners.start : learners.stop]
+        return cls(block.rows[at], block.only[at], codes[at], weights, assignment.is_seed[at])
+
+    def of_learner(self, place: int) -> Piece:
+        """Return the rows that one learner of the group takes."""
+        codes = self.codes[:, place]
+        piece = Piece(self.rows, self.X, codes, self.weights[:, place], self.given)
+        return piece.take(codes != UNLABELLED)
+
+
+def learners_together(counts: RoundCounts, n_learners: int, most: int) -> list[range]:
+    """Return runs of learners whose rows a worker can hold at once.
+
+    Parameters
+    ----------
+    counts
+        Of the labels that they are fitted on.
+    most
+        Rows that one fit may take.
+
+    Returns
+    -------
+    Runs of learner numbers, in order: a single one unless more rows than `FITS_TOGETHER` fits take
+    have a label; then each run takes no more.
+    """
+    room = FITS_TOGETHER * most
+    if counts.rows - counts.unlabelled <= room:
+        return [range(n_learners)]
+    runs, start, held = [], 0, 0
+    for learner in range(n_learners):
+        rows = min(counts.of_learner(learner), most)
+        if held + rows > room:
+            runs.append(range(start, learner))
+            start, held = learner, 0
+        held += rows
+    return [*runs, range(start, n_learners)]

@@ -1,0 +1,169 @@
+"""How the models of a round are fitted: on how many rows, in how many pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dask.array as da
+import scipy.sparse as sp
+from dask.delayed import Delayed
+
+from ssl_dask.execution import Execution
+from ssl_dask.kernels.learners.fit_pieces import piece_count
+from ssl_dask.self_labeled.loop.fit_limits import FitLimit
+from ssl_dask.self_labeled.loop.fit_tasks import (
+    fit_rows,
+    fitted,
+    fitted_in_pieces,
+    fitted_on_sums,
+    fitted_together,
+)
+from ssl_dask.self_labeled.loop.round_method import RoundMethod
+from ssl_dask.self_labeled.loop.track import Track
+from ssl_dask.self_labeled.rows.block_rows import FitRows, RoundCounts
+
+FIT = "fit"
+FIT_BYTES = 256 * 2**20
+"""Features of the rows that one fit takes, unless told otherwise: it must not depend on the
+cluster, because the answer would."""
+FEWEST_FIT_ROWS = 20_000
+SPARSE_ENTRIES = 128
+
+
+class RoundFits:
+    """Makes the tasks of models from the labels there are.
+
+    Parameters
+    ----------
+    method
+        Says what is fitted.
+    sent
+        The same, as tasks get it.
+    execution
+        Counts rows that are learned from in pieces.
+    random_state
+        Part of the key of each fit.
+    max_fit_rows
+        Rows that a fit may take, see `run_rounds`.
+    """
+
+    def __init__(
+        self,
+        method: RoundMethod,
+        sent: Delayed,
+        execution: Execution,
+        *,
+        random_state: int,
+        max_fit_rows: int,
+    ) -> None:
+        self.method, self._sent = method, sent
+        self.execution = execution
+        self.random_state, self.max_fit_rows = random_state, max_fit_rows
+
+    def models(
+        self,
+        tracks: Sequence[Track],
+        assigned: Sequence[Sequence[Delayed]],
+        counts: Sequence[RoundCounts | None],
+        round_number: int,
+    ) -> list[list[Delayed]]:
+        """Return tasks of the models of some tracks on the labels there are."""
+        method = self.method
+        wanted = [
+            (place, learner)
+            for place, total in enumerate(counts)
+            for learner in range(method.n_learners)
+            if total is not None and self._in_pieces(learner, total)
+        ]
+        tasks = [
+            fit_rows(tracks[place].blocks, self._sent, learner, assigned[place])
+            for place, learner in wanted
+        ]
+        found = iter(self.execution.compute([one for group in tasks for one in group], FIT))
+        rows = {at: [next(found) for _ in group] for at, group in zip(wanted, tasks, strict=True)}
+        models = []
+        for place, (track, own, total) in enumerate(zip(tracks, assigned, counts, strict=True)):
+            assert total is not None
+            key = (self.random_state, track.state.track, round_number)
+            if method.shares_rows and not any(at == place for at, _ in wanted):
+                models.append(
+                    fitted_together(
+                        track.blocks,
+                        self._sent,
+                        method.n_learners,
+                        own,
+                        total,
+                        key,
+                        self.max_fit_rows,
+                    )
+                )
+                continue
+            models.append(
+                [
+                    self._model(track, learner, own, total, rows.get((place, learner)), key)
+                    for learner in range(method.n_learners)
+                ]
+            )
+        return models
+
+    def _model(
+        self,
+        track: Track,
+        learner: int,
+        assigned: Sequence[Delayed],
+        total: RoundCounts,
+        rows: Sequence[FitRows] | None,
+        key: tuple[int, ...],
+    ) -> Delayed:
+        common = (track.blocks, self._sent, learner, assigned)
+        own = (*key, learner)
+        if self.method.sums:
+            return fitted_on_sums(*common, own)
+        made = self.method.made_by(learner)
+        if rows is not None and made is not None:
+            n_passes = made.passes_over(sum(one.n_rows for one in rows))
+            return fitted_in_pieces(*common, rows, own, self.max_fit_rows, n_passes)
+        return fitted(*common, FitLimit(total.of_learner(learner), self.max_fit_rows), own)
+
+    def _in_pieces(self, learner: int, counts: RoundCounts) -> bool:
+        """Return whether a learner has more rows than a fit takes, and can learn piece by piece."""
+        made = self.method.made_by(learner)
+        if made is None or not made.partial_fit:
+            return False
+        return counts.of_learner(learner) > self.max_fit_rows
+
+    def notes(self, counts: RoundCounts) -> dict[str, Any]:
+        """Return how a round's fits differ from one on all rows with their weights."""
+        notes: dict[str, Any] = {}
+        method = self.method
+        if method.sums:
+            return notes
+        learners = range(method.n_learners)
+        many = [one for one in learners if counts.of_learner(one) > self.max_fit_rows]
+        pieces = [
+            piece_count(counts.of_learner(one), self.max_fit_rows)
+            for one in many
+            if self._in_pieces(one, counts)
+        ]
+        if pieces:
+            notes["pieces_fitted"] = max(pieces)
+        if len(many) > len(pieces):
+            notes["most_rows_fitted"] = self.max_fit_rows
+        if counts.uneven or method.weighs_anew:
+            made = [method.made_by(one) for one in learners]
+            drawn = {one.name for one in made if one is not None and not one.takes_weights}
+            if drawn:
+                notes["rows_drawn_by_weight_for"] = sorted(drawn)
+        return notes
+
+
+def default_fit_rows(views: Mapping[str, da.Array]) -> int:
+    """Return how many rows fill `FIT_BYTES`; sparse rows are taken to hold 128 entries."""
+    row_bytes = sum(
+        8 * min(view.shape[1], SPARSE_ENTRIES)
+        if sp.issparse(view._meta)
+        else view.dtype.itemsize * view.shape[1]
+        for view in views.values()
+    )
+    return max(FIT_BYTES // max(row_bytes, 1), FEWEST_FIT_ROWS)

@@ -1,0 +1,333 @@
+"""Co-forest: each tree learns from the rows that all the other trees are sure of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Unpack
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from ssl_dask.kernels.arithmetic.radix_selection import (
+    Boundary,
+    Cut,
+    digit_histograms,
+    first_boundary,
+    is_below,
+)
+from ssl_dask.kernels.arithmetic.row_keys import row_keys
+from ssl_dask.kernels.distributions.class_votes import others_plurality
+from ssl_dask.kernels.learners.bootstrap import stratified_bootstrap
+from ssl_dask.labels import UNLABELLED, Labels
+from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
+from ssl_dask.self_labeled.learners.learners import Learner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.loop.learner_votes import joint_distributions, sampled, votes_of
+from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
+from ssl_dask.self_labeled.loop.round_method import (
+    Distributions,
+    Query,
+    RoundMethod,
+    Selection,
+    TrackState,
+)
+from ssl_dask.self_labeled.loop.rounds import RunKeywords, run_rounds
+from ssl_dask.self_labeled.methods.committee_spec import CommitteeSpec
+from ssl_dask.self_labeled.rows.block_rows import (
+    Assignment,
+    BlockRows,
+    Ints,
+    Piece,
+    RoundCounts,
+    joined_pieces,
+)
+from ssl_dask.self_labeled.selection.sample_search import (
+    SampleHistograms,
+    SampleQuery,
+    SampleSelection,
+)
+
+FIRST_ERROR = 0.5
+FIRST_SHARE, FIRST_MOST = 10, 100
+"""Weight of the labels before the first round: a tenth of the rows without one, 100 at most."""
+BAG, SUBSAMPLE = 201, 202
+"""Purposes of randomness, parts of its key."""
+
+RANDOM_TREE = LearnerSpec(name="decision_tree", parameters={"max_features": "sqrt"})
+
+
+class CoForestSpec(CommitteeSpec):
+    """Co-forest (Li & Zhou 2007): a random forest in which each tree learns from the others."""
+
+    name: Literal["co_forest"] = "co_forest"
+    n_estimators: Annotated[int, Field(ge=3, le=200)] = 30
+    """Trees. Each row takes 12 bytes a tree on the workers."""
+    tree: LearnerSpec = RANDOM_TREE
+    """What is fitted as a tree; trees differ by their samples and by what is random in them."""
+    threshold: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.75
+    """Share of the other trees that must agree on a row for a tree to learn from it."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A fitted tree, and the seeds of its first sample.
+
+    Parameters
+    ----------
+    model
+        The tree.
+    bag
+        int64, ascending: row numbers of the seeds in its bootstrap sample. It does not judge
+        the others on these.
+    """
+
+    model: FittedLearner
+    bag: Ints
+
+
+@dataclass(frozen=True)
+class OutOfBagErrors:
+    """Errors of the other trees on seeds out of their bags; those of blocks add up.
+
+    Parameters
+    ----------
+    judged, wrong
+        int64 (L,): for each tree, seeds of which some other tree may judge, and those of them
+        that most of these trees name wrongly.
+    """
+
+    judged: Ints
+    wrong: Ints
+
+    def __add__(self, other: OutOfBagErrors) -> OutOfBagErrors:
+        return OutOfBagErrors(self.judged + other.judged, self.wrong + other.wrong)
+
+    def error(self, tree: int) -> float:
+        """Return the share of errors of the others of a tree; 1 if nothing can be judged."""
+        judged = int(self.judged[tree])
+        return int(self.wrong[tree]) / judged if judged else 1.0
+
+
+@dataclass(frozen=True)
+class ForestScores:
+    """What the other trees of each tree say of a block.
+
+    Parameters
+    ----------
+    rows
+        int64 (n,): row numbers.
+    codes, votes
+        int32 (n, L): the class that most others name, and how many do.
+    errors
+        Of the seeds in the block.
+    """
+
+    rows: Ints
+    codes: npt.NDArray[np.int32]
+    votes: npt.NDArray[np.int32]
+    errors: OutOfBagErrors
+
+
+@dataclass(frozen=True)
+class CoForest(RoundMethod):
+    """The rounds of co-forest.
+
+    Parameters
+    ----------
+    tree
+        Makes the trees.
+    n_classes
+        C.
+    n_estimators, threshold
+        See `CoForestSpec`.
+    random_state
+        Of the samples of the rows.
+    """
+
+    tree: Learner
+    n_classes: int
+    n_estimators: int
+    threshold: float
+    random_state: int
+
+    # The rows of a tree are chosen anew whenever it is fitted anew.
+    rescores = True
+    shares_rows = True
+
+    @property
+    def n_learners(self) -> int:  # type: ignore[override]
+        """Each tree is a learner."""
+        return self.n_estimators
+
+    @property
+    def n_columns(self) -> int:  # type: ignore[override]
+        """Each tree has labels of its own."""
+        return self.n_estimators
+
+    def made_by(self, learner: int) -> Learner:
+        """Return what makes the models."""
+        return self.tree
+
+    def fit(self, learner: int, pieces: Sequence[Piece], key: tuple[int, ...]) -> Tree:
+        """Fit a tree on a bootstrap sample of the seeds, or on all seeds and the sure rows."""
+        random_state, track = key[:2]
+        piece = joined_pieces(pieces)
+        given = piece.take(piece.given)
+        sample = stratified_bootstrap(given.rows, given.codes, random_state, track, BAG, learner)
+        if piece.given.all():
+            piece = sampled(given, sample)
+        model = self.tree.fit([piece], self.n_classes, (random_state, track, learner))
+        return Tree(model, np.unique(given.rows[sample]))
+
+    def score(
+        self, models: Sequence[Tree], block: BlockRows, assignment: Assignment
+    ) -> ForestScores:
+        """Return what the others say of each row, and how they err on the seeds."""
+        votes = votes_of([tree.model for tree in models], block)
+        codes, counts, _ = others_plurality(votes, self.n_classes)
+        at = np.flatnonzero(assignment.is_seed)
+        out = np.stack([~np.isin(block.rows[at], tree.bag) for tree in models], axis=1)
+        said, _, voters = others_plurality(votes[at], self.n_classes, out)
+        judged = voters > 0
+        wrong = judged & (said != assignment.codes[at])
+        errors = OutOfBagErrors(
+            judged.sum(axis=0).astype(np.int64), wrong.sum(axis=0).astype(np.int64)
+        )
+        return ForestScores(block.rows, codes, counts, errors)
+
+    def survey(
+        self, scores: ForestScores, assignment: Assignment, query: Query | None
+    ) -> OutOfBagErrors | SampleHistograms:
+        """Return the errors on the seeds, or search for the sample of each tree."""
+        if not isinstance(query, SampleQuery):
+            return scores.errors
+        group = np.where(assignment.is_seed, -1, 0).astype(np.int32)
+        histograms = []
+        for tree, cut in enumerate(query.cuts):
+            votes = scores.votes[:, tree].astype(np.int64)
+            channels = np.stack(
+                [np.ones_like(votes), votes, np.where(self._sure(scores, tree), votes, 0)], axis=1
+            )
+            keys = self._keys(scores.rows, query.track, query.round, tree)
+            histograms.append(digit_histograms(keys, group, channels, [cut]))
+        return SampleHistograms(query, np.concatenate(histograms))
+
+    def select(
+        self, survey: OutOfBagErrors | SampleHistograms, state: TrackState
+    ) -> Query | Selection:
+        """Decide which trees are fitted anew; the search for their rows takes more surveys."""
+        memory, n_trees = state.memory, self.n_learners
+        if not memory:
+            weight = min(state.n_unlabelled / FIRST_SHARE, FIRST_MOST)
+            memory.update(errors=[FIRST_ERROR] * n_trees, weights=[float(weight)] * n_trees)
+        if isinstance(survey, OutOfBagErrors):
+            query = self._first_query(survey, state)
+        else:
+            query = survey.query.narrowed(survey.histograms)
+        if any(isinstance(cut, Boundary) for cut in query.cuts):
+            return query
+        limits: list[int | None] = []
+        for tree, cut in enumerate(query.cuts):
+            assert isinstance(cut, Cut)
+            weight = cut.totals[2] / (n_trees - 1)
+            error, last = query.errors[tree], memory["errors"][tree] * memory["weights"][tree]
+            limits.append(None)
+            if weight > 0.0 and error * weight < last:
+                limits[tree] = cut.limit
+                memory["errors"][tree], memory["weights"][tree] = error, weight
+        notes = {
+            "errors_of_others": list(query.errors),
+            "trees_fitted_anew": sum(limit is not None for limit in limits),
+        }
+        return SampleSelection(state.round, notes=notes, track=state.track, limits=tuple(limits))
+
+    def assign(
+        self, scores: ForestScores, assignment: Assignment, selection: Selection
+    ) -> tuple[Assignment, RoundCounts]:
+        """Give each tree that is fitted anew the rows of its sample that the others are sure of."""
+        assert isinstance(selection, SampleSelection)
+        codes, weights = assignment.codes.copy(), assignment.weights.copy()
+        for tree, limit in enumerate(selection.limits):
+            if limit is None:
+                continue
+            keys = self._keys(scores.rows, selection.track, selection.round, tree)
+            taken = self._sure(scores, tree) & is_below(keys, limit)
+            codes[:, tree] = np.where(taken, scores.codes[:, tree], UNLABELLED)
+            weights[:, tree] = scores.votes[:, tree] / (self.n_learners - 1)
+        return assignment.relabelled(codes, weights, selection.round, self.n_classes)
+
+    def distributions(self, models: Sequence[Tree], block: BlockRows) -> Distributions:
+        """Return the mean of what the leaves of the trees say, as random forests do."""
+        return joint_distributions([tree.model for tree in models], block, "soft")
+
+    def _sure(self, scores: ForestScores, tree: int) -> npt.NDArray[np.bool_]:
+        return scores.votes[:, tree] > self.threshold * (self.n_learners - 1)
+
+    def _keys(self, rows: Ints, track: int, round_number: int, tree: int) -> npt.NDArray[np.uint64]:
+        return row_keys(rows, self.random_state, track, SUBSAMPLE, round_number, tree)
+
+    def _first_query(self, found: OutOfBagErrors, state: TrackState) -> SampleQuery:
+        errors = tuple(found.error(tree) for tree in range(self.n_learners))
+        most, cuts = [], []
+        for tree, error in enumerate(errors):
+            last_error, last_weight = (state.memory[name][tree] for name in ("errors", "weights"))
+            learns = error < last_error
+            weight = last_error * last_weight / error if error > 0.0 else math.inf
+            most.append(weight * (self.n_learners - 1) if learns else 0.0)
+            cuts.append(first_boundary(3) if learns else Cut(0, (0, 0, 0)))
+        return SampleQuery(state.track, state.round, errors, tuple(most), tuple(cuts), channel=1)
+
+
+def co_forest(
+    views: Mapping[str, da.Array],
+    labels: Labels,
+    *,
+    n_estimators: int = 30,
+    tree: LearnerSpec | Learner | Mapping[str, Any] = RANDOM_TREE,
+    threshold: float = 0.75,
+    max_iter: int = 30,
+    patience: int | None = 10,
+    random_state: int = 0,
+    trusted: Collection[str] = (),
+    **run: Unpack[RunKeywords],
+) -> SelfLabeled:
+    """Run co-forest over the rows of a single view.
+
+    Parameters
+    ----------
+    views
+        One Dask array (N, d) by its name.
+    labels
+        The seeds.
+    n_estimators, tree, threshold, max_iter, patience, random_state
+        See `CoForestSpec`.
+    trusted
+        See `learner_of`.
+    **run
+        See `run_rounds`. Errors out of the bags are counted without weights.
+
+    Notes
+    -----
+    Errors are judged by trees whose first sample missed the seed, and the first weight of the
+    pseudo-labels is a tenth of the rows, 100 at most, as in the program of the authors.
+
+    References
+    ----------
+    M. Li, Z.-H. Zhou: Improve Computer-Aided Diagnosis With Machine Learning Techniques Using
+    Undiagnosed Samples, IEEE Transactions on Systems, Man, and Cybernetics A, 2007, table 1.
+    """
+    if not isinstance(tree, Learner):
+        tree = learner_of(LearnerSpec.model_validate(tree), trusted)
+    method = CoForest(tree, labels.n_classes, n_estimators, threshold, random_state)
+    return run_rounds(
+        method,
+        views,
+        labels,
+        random_state=random_state,
+        max_iter=max_iter,
+        patience=patience,
+        **run,
+    )

@@ -1,0 +1,408 @@
+"""Co-training: two views of the same rows, each with a learner that labels rows for the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Unpack
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from ssl_dask.execution import Execution
+from ssl_dask.kernels.arithmetic.confidence_histogram import confidence_counts
+from ssl_dask.kernels.arithmetic.row_keys import row_keys
+from ssl_dask.kernels.learners.error_dependence import error_dependence
+from ssl_dask.kernels.learners.two_views import joined_views, split_columns
+from ssl_dask.labels import UNLABELLED, Labels
+from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
+from ssl_dask.self_labeled.learners.learners import Learner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
+from ssl_dask.self_labeled.loop.round_method import (
+    Distributions,
+    Query,
+    RoundMethod,
+    Selection,
+    TrackState,
+)
+from ssl_dask.self_labeled.loop.rounds import RunKeywords, run_rounds
+from ssl_dask.self_labeled.methods.co_views import N_VIEWS, check_views_vary, chosen_views
+from ssl_dask.self_labeled.methods.committee_spec import CommitteeSpec
+from ssl_dask.self_labeled.rows.block_rows import (
+    Assignment,
+    BlockRows,
+    FitRows,
+    Ints,
+    Piece,
+    RoundCounts,
+)
+from ssl_dask.self_labeled.selection.best_rows import BestRows, Cut, taken
+
+ORDER = 302
+"""Purpose of randomness: which of equally sure rows come first."""
+ORDER_BITS = 62
+STRONG_DEPENDENCE, CHANCE = 0.3, 0.01
+"""Correlation of the views' errors within classes that is told, and how sure it must be."""
+
+
+class CoTrainingSpec(CommitteeSpec):
+    """Co-training (Blum & Mitchell 1998): the learner of each view labels rows for the other's."""
+
+    fits_in_pieces = True
+
+    name: Literal["co_training"] = "co_training"
+    view_names: Annotated[tuple[str, ...], Field(min_length=2, max_length=2)] | None = None
+    """Two groups of features, each enough to tell the classes; null: the two groups that the job
+    has, or halves of the features of one group, split at random."""
+    learner: LearnerSpec = LearnerSpec()
+    """The classifier of the first view."""
+    second_learner: LearnerSpec | None = None
+    """That of the second view; null: the same kind."""
+    k_best: Annotated[int, Field(ge=1)] | None = None
+    """Rows that a learner labels in a round, shared out to the classes as the labels are; null: so
+    many that `max_iter` rounds reach all rows."""
+    threshold: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
+    """Rows below this confidence are not labelled."""
+    rescore: bool = True
+    """Whether labels are given anew in every round, and may be taken back; false: once given, they
+    stay, as in the paper."""
+    max_iter: Annotated[int, Field(ge=1)] = 10
+    """Most rounds."""
+
+    def check_groups(self, groups: Sequence[str]) -> None:
+        """Raise ValueError unless these groups of features are the views that the method needs."""
+        chosen_views(groups, self.view_names)
+
+    def learners_of_group(self, group: str, groups: Sequence[str]) -> list[LearnerSpec]:
+        """Return the learner of a view, or both where the group is split."""
+        names = chosen_views(groups, self.view_names)
+        both = [self.learner, self.second_learner or self.learner]
+        if len(names) == 1:
+            return both
+        return [one for name, one in zip(names, both, strict=True) if name == group]
+
+
+@dataclass(frozen=True)
+class CoScores:
+    """What the learner of each view says of a block.
+
+    Parameters
+    ----------
+    order
+        int64 (n,), below 2**62: of rows that are equally sure, those with small ones are taken.
+    codes
+        int32 (n, 2): the most likely class, the first of equals.
+    confidence
+        float64 (n, 2): its probability.
+    """
+
+    order: Ints
+    codes: npt.NDArray[np.int32]
+    confidence: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CoQuery(Query):
+    """Asks where exactly the best rows of each learner and class end."""
+
+    best: BestRows
+    agreed: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class CoSurvey:
+    """Counts of rows by confidence; those of blocks add up.
+
+    Parameters
+    ----------
+    counts
+        int64 (2 C, 4096): of the first learner by class, then of the second.
+    agreed, rows
+        Rows without a seed that both learners name alike, and such rows in all.
+    query
+        What asked for them; None in the first survey of a round.
+    """
+
+    counts: Ints
+    agreed: int
+    rows: int
+    query: CoQuery | None
+
+    def __add__(self, other: CoSurvey) -> CoSurvey:
+        return CoSurvey(
+            self.counts + other.counts,
+            self.agreed + other.agreed,
+            self.rows + other.rows,
+            self.query,
+        )
+
+
+@dataclass(frozen=True)
+class CoSelection(Selection):
+    """Rows before the `cuts`, one for each learner and class."""
+
+    cuts: tuple[Cut, ...] = ()
+
+
+@dataclass(frozen=True)
+class CoTraining(RoundMethod):
+    """The rounds of co-training.
+
+    Parameters
+    ----------
+    learners
+        Of the two views.
+    n_classes
+        C.
+    views
+        Names of the two views; one name: its features are split at random.
+    k_best, threshold, max_iter, random_state, rescores
+        See `CoTrainingSpec`.
+    """
+
+    learners: tuple[Learner, Learner]
+    n_classes: int
+    views: tuple[str, ...]
+    k_best: int | None
+    threshold: float
+    max_iter: int
+    random_state: int
+    rescores: bool
+
+    n_learners = N_VIEWS
+    n_columns = N_VIEWS
+    compares_learners = True
+
+    def features(self, learner: int, block: BlockRows, at: Ints | None = None) -> Any:
+        """Return a learner's features of the rows at these positions; None: of all."""
+        if len(self.views) == N_VIEWS:
+            X = block.views[self.views[learner]]
+            return X if at is None else X[at]
+        X = block.views[self.views[0]]
+        X = X if at is None else X[at]
+        return X[:, split_columns(X.shape[1], self.random_state)[learner]]
+
+    def made_by(self, learner: int) -> Learner:
+        """Return what makes the models."""
+        return self.learners[learner]
+
+    def fit(self, learner: int, pieces: Sequence[Piece], key: tuple[int, ...]) -> FittedLearner:
+        """Fit the learner of a view on the seeds and on what the other has labelled."""
+        random_state, track = key[:2]
+        return self.learners[learner].fit(pieces, self.n_classes, (random_state, track, learner))
+
+    def fit_more(
+        self,
+        learner: int,
+        before: FittedLearner | None,
+        pieces: Sequence[Piece],
+        whole: FitRows,
+        key: tuple[int, ...],
+    ) -> FittedLearner:
+        """Let the learner of a view learn from one more piece."""
+        random_state, track = key[:2]
+        made = self.learners[learner]
+        return made.fit_more(before, pieces, whole, (random_state, track, learner))
+
+    def score(
+        self, models: Sequence[FittedLearner], block: BlockRows, assignment: Assignment
+    ) -> CoScores:
+        """Return the most likely class of each row by each view, and how likely it is."""
+        codes = np.empty((block.n_rows, N_VIEWS), dtype=np.int32)
+        confidence = np.empty((block.n_rows, N_VIEWS))
+        for view, model in enumerate(models):
+            p = model.probabilities(self.features(view, block), block.place)
+            codes[:, view] = p.argmax(axis=1)
+            confidence[:, view] = p[np.arange(len(p)), codes[:, view]]
+        # Trees and neighbours are equally sure of many rows, and files are often sorted: the first
+        # rows of a file would stand for all.
+        order = row_keys(block.rows, self.random_state, ORDER) >> np.uint64(64 - ORDER_BITS)
+        return CoScores(order.astype(np.int64), codes, confidence)
+
+    def survey(self, scores: CoScores, assignment: Assignment, query: Query | None) -> CoSurvey:
+        """Return histograms of the confidences of rows that a learner may label for the other."""
+        groups = self._groups(scores, assignment)
+        free = ~assignment.is_seed
+        confidence, group = scores.confidence.T.ravel(), groups.T.ravel()
+        if isinstance(query, CoQuery):
+            counts = query.best.survey(confidence, np.tile(scores.order, N_VIEWS), group)
+            return CoSurvey(counts, 0, 0, query)
+        agreed = int((free & (scores.codes[:, 0] == scores.codes[:, 1])).sum())
+        counts = confidence_counts(confidence, group, N_VIEWS * self.n_classes)
+        return CoSurvey(counts, agreed, int(free.sum()), None)
+
+    def select(self, survey: CoSurvey, state: TrackState) -> Query | Selection:
+        """Take the best rows of each learner and class, as many as the class has a share in."""
+        if survey.query is None:
+            best = BestRows.begin(survey.counts, self._wanted(state) * N_VIEWS)
+            agreed, rows = survey.agreed, survey.rows
+        else:
+            best = survey.query.best.refined(survey.counts, 2**ORDER_BITS)
+            agreed, rows = survey.query.agreed, survey.query.rows
+        if not best.found:
+            return CoQuery(best, agreed, rows)
+        share = agreed / max(rows, 1)
+        notes = {"agreement": share, "disagreement": 1.0 - share}
+        by_class = zip(best.cuts[: self.n_classes], best.cuts[self.n_classes :], strict=True)
+        thresholds = tuple(self._least(a.confidence, b.confidence) for a, b in by_class)
+        return CoSelection(state.round, thresholds, notes, best.cuts)
+
+    def _least(self, *taken: float | None) -> float | None:
+        """Return the least confidence with which one of the learners labels; None if none does."""
+        found = [one for one in taken if one is not None]
+        return max(min(found), self.threshold) if found else None
+
+    def assign(
+        self, scores: CoScores, assignment: Assignment, selection: Selection
+    ) -> tuple[Assignment, RoundCounts]:
+        """Give the rows that each learner has chosen to the other one."""
+        assert isinstance(selection, CoSelection)
+        groups = self._groups(scores, assignment)
+        chosen = np.stack(
+            [
+                taken(selection.cuts, scores.confidence[:, view], scores.order, groups[:, view])
+                for view in range(N_VIEWS)
+            ],
+            axis=1,
+        )
+        # The last shall be first: what a view has found is a label for the other one.
+        given, codes = chosen[:, ::-1], scores.codes[:, ::-1]
+        keep = np.where(self.rescores, UNLABELLED, assignment.codes)
+        new = np.where(given, codes, keep)
+        weights = np.ones_like(assignment.weights)
+        return assignment.relabelled(new, weights, selection.round, self.n_classes)
+
+    def distributions(self, models: Sequence[FittedLearner], block: BlockRows) -> Distributions:
+        """Return the geometric mean of the views' probabilities, scaled to sum to 1."""
+        return joined_views(
+            [
+                model.probabilities(self.features(view, block), block.place)
+                for view, model in enumerate(models)
+            ]
+        )
+
+    def opinions(self, models: Sequence[FittedLearner], block: BlockRows) -> npt.NDArray[np.int32]:
+        """Return the class that each view's learner names, int32 (n, 2)."""
+        said = [
+            model.probabilities(self.features(view, block), block.place).argmax(axis=1)
+            for view, model in enumerate(models)
+        ]
+        return np.stack(said, axis=1).astype(np.int32)
+
+    def findings(
+        self, opinions: npt.NDArray[np.int32], truth: npt.NDArray[np.int32]
+    ) -> tuple[str, ...]:
+        """Return a warning if the views err together more often than chance explains."""
+        found = error_dependence(opinions != truth[:, None], truth)
+        if found.correlation < STRONG_DEPENDENCE or found.p_value > CHANCE:
+            return ()
+        return (
+            "The two views depend on each other given the class: on hidden seeds their errors have"
+            f" a correlation of {found.correlation:.2f} within the classes ({found.n_rows} seeds,"
+            f" chance {found.p_value:.1g}). Co-training needs views that err on other rows: take"
+            " other columns, or self-training on all of them.",
+        )
+
+    def _groups(self, scores: CoScores, assignment: Assignment) -> npt.NDArray[np.int32]:
+        """Return int32 (n, 2): learner and class of rows that a learner may label, else -1.
+
+        Where the two name different classes, the surer one labels, and none if both are as sure.
+        """
+        free = ~assignment.is_seed[:, None]
+        if not self.rescores:
+            # Labels that a learner gives stand in the column of the other one.
+            free = assignment.codes[:, ::-1] == UNLABELLED
+        alike = scores.codes[:, :1] == scores.codes[:, 1:]
+        surer = scores.confidence > scores.confidence[:, ::-1]
+        free = free & (scores.confidence > self.threshold) & (alike | surer)
+        first = np.array([0, self.n_classes], dtype=np.int32)
+        return np.where(free, scores.codes + first, np.int32(-1)).astype(np.int32)
+
+    def _wanted(self, state: TrackState) -> list[int]:
+        """Return how many rows of each class a learner labels in this round."""
+        k = math.ceil(state.n_unlabelled / self.max_iter)
+        if self.k_best is not None:
+            k = max(round(self.k_best * state.share), 1)
+        if self.rescores:
+            k *= state.round
+        seeds = state.class_seeds
+        shares = seeds / max(int(seeds.sum()), 1)
+        return [max(round(k * share), 1) if share else 0 for share in shares.tolist()]
+
+
+def co_training(
+    views: Mapping[str, da.Array],
+    labels: Labels,
+    *,
+    view_names: Sequence[str] | None = None,
+    learner: LearnerSpec | Learner | Mapping[str, Any] | None = None,
+    second_learner: LearnerSpec | Learner | Mapping[str, Any] | None = None,
+    k_best: int | None = None,
+    threshold: float = 0.5,
+    rescore: bool = True,
+    max_iter: int = 10,
+    patience: int | None = 10,
+    random_state: int = 0,
+    trusted: Collection[str] = (),
+    **run: Unpack[RunKeywords],
+) -> SelfLabeled:
+    """Run co-training over rows with two views, or with one that is split.
+
+    Parameters
+    ----------
+    views
+        Dask arrays (N, d) by name, all in the same blocks of rows.
+    labels
+        The seeds.
+    view_names, learner, second_learner, k_best, threshold, rescore, max_iter, patience,
+    random_state
+        See `CoTrainingSpec`.
+    trusted
+        See `learner_of`.
+    **run
+        See `run_rounds`.
+
+    Raises
+    ------
+    ValueError
+        A named view is not there, or there are more than two and none is named.
+    ConstantViewError
+        All rows are alike in a view.
+
+    References
+    ----------
+    A. Blum, T. Mitchell: Combining Labeled and Unlabeled Data with Co-Training, COLT 1998, table 1.
+    """
+    names = chosen_views(tuple(views), view_names)
+    first = learner or LearnerSpec()
+    made = [
+        one
+        if isinstance(one, Learner)
+        else learner_of(LearnerSpec.model_validate(one), trusted, in_pieces=True)
+        for one in (first, second_learner or first)
+    ]
+    method = CoTraining(
+        (made[0], made[1]),
+        labels.n_classes,
+        names,
+        k_best,
+        threshold,
+        max_iter,
+        random_state,
+        rescore,
+    )
+    views = {name: views[name] for name in names}
+    check_views_vary(views, random_state, run.get("execution") or Execution())
+    return run_rounds(
+        method,
+        views,
+        labels,
+        random_state=random_state,
+        max_iter=max_iter,
+        patience=patience,
+        **run,
+    )

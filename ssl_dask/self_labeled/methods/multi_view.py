@@ -1,0 +1,378 @@
+"""Multi-view training: a classifier for each group of features, and rows that lack some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Unpack
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from ssl_dask.kernels.arithmetic.confidence_histogram import confidence_counts
+from ssl_dask.kernels.distributions.class_evidence import (
+    class_probabilities,
+    log_shares,
+    weighted_sum,
+)
+from ssl_dask.labels import UNLABELLED, Labels
+from ssl_dask.self_labeled.learners.learners import Learner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.learners.view_models import START, ViewFit, ViewModel, weights_by_seeds
+from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
+from ssl_dask.self_labeled.loop.round_method import (
+    Distributions,
+    Query,
+    RoundMethod,
+    Selection,
+    TrackState,
+)
+from ssl_dask.self_labeled.loop.round_spec import RoundSpec
+from ssl_dask.self_labeled.loop.rounds import RunKeywords, run_rounds
+from ssl_dask.self_labeled.rows.block_rows import (
+    Assignment,
+    BlockRows,
+    Ints,
+    RoundCounts,
+)
+from ssl_dask.self_labeled.selection.best_rows import BestRows, Cut, taken
+
+
+class MultiViewSpec(RoundSpec):
+    """Each group of features has a classifier of its own; together they label rows in rounds.
+
+    Rows that lack an `optional` group are learned from, and labelled, by the groups that they have.
+    """
+
+    name: Literal["multi_view"] = "multi_view"
+    learner: LearnerSpec = LearnerSpec()
+    """The classifier of every view that `learners` does not name."""
+    learners: dict[str, LearnerSpec] = Field(default_factory=dict)
+    """Classifiers of some views, by the name of their group of features."""
+    fusion: Literal["learned", "equal"] = "learned"
+    """How views are weighed where they are joined: by what they say of seeds that they have not
+    seen, or all alike."""
+    share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
+    """Share of the unlabelled rows, the most certain ones of each class, that the last round
+    labels; every round labels as many more. Of each class there are at most so many as its share
+    of the seeds says."""
+    mass: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 4.0
+    """Most that all pseudo-labels of a class weigh together, in multiples of its seeds: they are
+    many, and would drown the seeds."""
+    max_iter: Annotated[int, Field(ge=1)] = 5
+    """Rounds."""
+    patience: Annotated[int, Field(ge=1)] | None = 3
+    """Rounds without a lower loss on hidden seeds after which the rounds end, and the answer is
+    that of the best; null: the last round answers."""
+    random_state: Annotated[int, Field(ge=0)] = 0
+    """Of learners that are random."""
+
+    def learners_of_group(self, group: str, groups: Sequence[str]) -> list[LearnerSpec]:
+        """Return the learner of a view."""
+        return [self.learners.get(group, self.learner)]
+
+
+@dataclass(frozen=True)
+class ViewScores:
+    """What the views together say of a block.
+
+    Parameters
+    ----------
+    rows
+        int64 (n,): their numbers.
+    codes
+        int32 (n,): the most likely class, -1 where no view says anything.
+    confidence
+        float64 (n,): its probability.
+    agree
+        bool (n,): whether all views that the row has name that class.
+    weights
+        float64 (V,): of the views.
+    """
+
+    rows: Ints
+    codes: npt.NDArray[np.int32]
+    confidence: npt.NDArray[np.float64]
+    agree: npt.NDArray[np.bool_]
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ViewSurvey:
+    """Counts of the rows that may be labelled, summed over blocks.
+
+    Parameters
+    ----------
+    counts
+        int64 (C, 4096): by class and confidence.
+    agreeing
+        Rows on which all their views agree.
+    weights
+        Of the views.
+    best
+        The search that asked for the counts; None in the first survey of a round.
+    """
+
+    counts: npt.NDArray[np.int64]
+    agreeing: int
+    weights: tuple[float, ...]
+    best: BestRows | None
+
+    def __add__(self, other: ViewSurvey) -> ViewSurvey:
+        return ViewSurvey(
+            self.counts + other.counts, self.agreeing + other.agreeing, self.weights, self.best
+        )
+
+
+@dataclass(frozen=True)
+class ViewQuery(Query):
+    """Asks where exactly the best rows of each class end."""
+
+    best: BestRows
+    notes: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ViewSelection(Selection):
+    """The rows of each class before its cut."""
+
+    cuts: tuple[Cut, ...] = ()
+
+
+class MultiView(RoundMethod):
+    """The rounds of multi-view training; learner v is that of the v-th view."""
+
+    rescores = True
+    weighs_anew = True
+
+    def __init__(
+        self,
+        learners: Mapping[str, Learner],
+        n_classes: int,
+        *,
+        shares: npt.NDArray[np.float64],
+        learned_fusion: bool = True,
+        share: float = 0.9,
+        mass: float = 4.0,
+        n_rounds: int = 5,
+    ) -> None:
+        self.names = tuple(learners)
+        self.learners = tuple(learners.values())
+        self.n_learners = len(self.names)
+        self.n_classes = n_classes
+        self.learned_fusion = learned_fusion
+        self.shares = shares
+        self.share, self.mass, self.n_rounds = share, mass, n_rounds
+
+    def labelled_at(self, learner: int, block: BlockRows, assignment: Assignment) -> Ints:
+        """Return where the labelled rows of a block stand that have the view."""
+        at = super().labelled_at(learner, block, assignment)
+        return at[self._has(learner, block)[at]]
+
+    def features(self, learner: int, block: BlockRows, at: Ints) -> Any:
+        """Return the features of the view."""
+        return block.views[self.names[learner]][at]
+
+    def made_by(self, learner: int) -> Learner:
+        """Return what makes the models of a view."""
+        return self.learners[learner]
+
+    def fit(self, learner: int, pieces: Sequence[Any], key: tuple[int, ...]) -> ViewModel:
+        """Return the classifier of a view, and what it says of hidden seeds; see `ViewFit`."""
+        by_shares = ViewFit(self.names[learner], self.learners[learner], self.shares, self.mass)
+        return by_shares.model(pieces, key)
+
+    def view_weights(self, models: Sequence[ViewModel]) -> npt.NDArray[np.float64]:
+        """Return the weight of each view, float64 (V,); see `weights_by_seeds`."""
+        if not self.learned_fusion:
+            return np.full(len(models), START)
+        return weights_by_seeds(models, self.n_classes)
+
+    def score(
+        self, models: Sequence[ViewModel], block: BlockRows, assignment: Assignment
+    ) -> ViewScores:
+        """Return the class of each row by all its views, and how likely it is."""
+        weights = self.view_weights(models)
+        members = self._evidence(models, block)
+        p = self._fused(members, weights)
+        codes = p.argmax(axis=1).astype(np.int32)
+        agree = np.ones(len(codes), dtype=np.bool_)
+        for member in members:
+            agree &= ~member.any(axis=1) | (member.argmax(axis=1) == codes)
+        confidence = p[np.arange(len(codes)), codes].astype(np.float64)
+        codes[~self._known(models, block)] = UNLABELLED
+        return ViewScores(block.rows, codes, confidence, agree, tuple(weights.tolist()))
+
+    def survey(self, scores: ViewScores, assignment: Assignment, query: Query | None) -> ViewSurvey:
+        """Return the histograms of confidences of the rows that are no seeds, by class."""
+        group = _groups(scores, assignment)
+        free = group >= 0
+        agreeing = int((scores.agree & free).sum())
+        if isinstance(query, ViewQuery):
+            counts = query.best.survey(scores.confidence, scores.rows, group)
+            return ViewSurvey(counts, agreeing, scores.weights, query.best)
+        counts = confidence_counts(scores.confidence, group, self.n_classes)
+        return ViewSurvey(counts, agreeing, scores.weights, None)
+
+    def select(self, survey: ViewSurvey, state: TrackState) -> Query | Selection:
+        """Return the cuts after the best rows of each class; every round takes more."""
+        if survey.best is None:
+            part = self.share * min(state.round / self.n_rounds, 1.0)
+            found = survey.counts.sum(axis=1)
+            most = np.ceil(part * self.shares * state.n_unlabelled).astype(np.int64)
+            wanted = np.minimum(found, most).tolist()
+            n_free = int(found.sum())
+            notes = {
+                "agreement": survey.agreeing / n_free if n_free else 1.0,
+                "view_weights": dict(zip(self.names, survey.weights, strict=True)),
+            }
+            best = BestRows.begin(survey.counts, wanted)
+            state.memory["notes"] = notes
+        else:
+            best = survey.best.refined(survey.counts, state.n_total)
+            notes = state.memory["notes"]
+        if not best.found:
+            return ViewQuery(best, notes)
+        thresholds = tuple(cut.confidence for cut in best.cuts)
+        return ViewSelection(state.round, thresholds, notes, best.cuts)
+
+    def assign(
+        self, scores: ViewScores, assignment: Assignment, selection: Selection
+    ) -> tuple[Assignment, RoundCounts]:
+        """Return the labels after the round: all are given anew."""
+        assert isinstance(selection, ViewSelection)
+        group = _groups(scores, assignment)
+        chosen = taken(selection.cuts, scores.confidence, scores.rows, group)
+        codes = np.where(chosen, scores.codes, UNLABELLED)[:, None]
+        weights = np.ones(codes.shape, dtype=np.float32)
+        return assignment.relabelled(codes, weights, selection.round, self.n_classes)
+
+    def distributions(self, models: Sequence[ViewModel], block: BlockRows) -> Distributions:
+        """Return what all views of a row say together, float32 (n, C); zeros where it has none."""
+        members = self._evidence(models, block)
+        p = self._fused(members, self.view_weights(models))
+        p[~self._known(models, block)] = 0.0
+        return p
+
+    def _known(self, models: Sequence[ViewModel], block: BlockRows) -> npt.NDArray[np.bool_]:
+        """Return which rows have a view that some labelled row has, bool (n,)."""
+        known = np.zeros(block.n_rows, dtype=np.bool_)
+        for number, model in enumerate(models):
+            if model.fitted is not None:
+                known |= self._has(number, block)
+        return known
+
+    def _has(self, learner: int, block: BlockRows) -> npt.NDArray[np.bool_]:
+        everywhere = np.ones(block.n_rows, dtype=np.bool_)
+        return block.present.get(self.names[learner], everywhere)
+
+    def _evidence(
+        self, models: Sequence[ViewModel], block: BlockRows
+    ) -> list[npt.NDArray[np.float32]]:
+        """Return what each view says of each row, float32 (n, C): 0 where a row lacks it."""
+        found = []
+        for number, model in enumerate(models):
+            evidence = np.zeros((block.n_rows, self.n_classes), dtype=np.float32)
+            if model.fitted is not None:
+                X = block.views[self.names[number]]
+                p = model.fitted.probabilities(X, block.place)
+                evidence = log_shares(p, self.n_classes)
+                evidence[~self._has(number, block)] = 0.0
+            found.append(evidence)
+        return found
+
+    def _fused(
+        self, members: list[npt.NDArray[np.float32]], weights: npt.NDArray[np.float64]
+    ) -> Distributions:
+        mixed = weighted_sum(members, weights[None], self.n_classes)
+        return class_probabilities(mixed, np.zeros(self.n_classes), self.n_classes, 1.0)
+
+
+def _groups(scores: ViewScores, assignment: Assignment) -> npt.NDArray[np.int32]:
+    """Return the class of each row that may be labelled, else -1."""
+    return np.where(assignment.is_seed, np.int32(UNLABELLED), scores.codes).astype(np.int32)
+
+
+def multi_view(
+    views: Mapping[str, da.Array],
+    labels: Labels,
+    *,
+    present: Mapping[str, da.Array] | None = None,
+    learner: LearnerSpec | Learner | Mapping[str, Any] | None = None,
+    learners: Mapping[str, Any] | None = None,
+    fusion: str = "learned",
+    share: float = 0.9,
+    mass: float = 4.0,
+    max_iter: int = 5,
+    patience: int | None = 3,
+    random_state: int = 0,
+    trusted: Collection[str] = (),
+    **run: Unpack[RunKeywords],
+) -> SelfLabeled:
+    """Fit a classifier to each view, join what they say, and label the rows in rounds.
+
+    1. Each view's classifier is fitted on the labelled rows that have it.
+    2. P(c | row) is proportional to prod_v p_v(c | row)^w_v over the views that the row has: a
+       logarithmic opinion pool. Weights w_v are fitted on seeds that the classifiers have not seen.
+    3. The most certain rows of each class get pseudo-labels, in every round anew and more of them,
+       in the classes' shares of the seeds.
+
+    Parameters
+    ----------
+    views
+        By name: Dask arrays (N, d_v) in the same blocks of rows.
+    labels
+        The seeds.
+    present
+        By name of a view that rows may lack: Dask array bool (N,).
+    learner, learners, fusion, share, mass, max_iter, patience, random_state
+        See `MultiViewSpec`.
+    trusted
+        See `learner_of`.
+    **run
+        See `run_rounds`, also for what it raises and costs.
+
+    Raises
+    ------
+    ValueError
+        `learners` or `present` name no view.
+
+    References
+    ----------
+    T. Heskes: Selecting weighting factors in logarithmic opinion pools, NIPS 1997, eq. 1. K. Nigam,
+    R. Ghani: Analyzing the effectiveness and applicability of co-training, CIKM 2000.
+    """
+    unknown = sorted({*(learners or {}), *(present or {})} - set(views))
+    if unknown:
+        raise ValueError(f"{unknown} are no views; there are {', '.join(views)}")
+
+    def made(spec: Any) -> Learner:
+        if isinstance(spec, Learner):
+            return spec
+        return learner_of(LearnerSpec.model_validate(spec), trusted)
+
+    usual = learner or LearnerSpec()
+    mass_of_classes = np.bincount(
+        labels.codes, run.get("sample_weight"), minlength=labels.n_classes
+    )
+    each = {name: made((learners or {}).get(name, usual)) for name in views}
+    method = MultiView(
+        each,
+        labels.n_classes,
+        learned_fusion=fusion == "learned",
+        shares=mass_of_classes / mass_of_classes.sum(),
+        share=share,
+        mass=mass,
+        n_rounds=max_iter,
+    )
+    return run_rounds(
+        method,
+        views,
+        labels,
+        present=present,
+        random_state=random_state,
+        max_iter=max_iter,
+        patience=patience,
+        **run,
+    )

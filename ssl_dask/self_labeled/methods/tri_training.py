@@ -1,0 +1,330 @@
+"""Tri-training: three learners, of which two that agree label for the third."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Unpack
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+
+from ssl_dask.kernels.arithmetic.radix_selection import (
+    KEY_BITS,
+    Boundary,
+    Cut,
+    digit_histograms,
+    first_boundary,
+    is_below,
+)
+from ssl_dask.kernels.arithmetic.row_keys import row_keys
+from ssl_dask.kernels.learners.bootstrap import stratified_bootstrap
+from ssl_dask.labels import UNLABELLED, Labels
+from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
+from ssl_dask.self_labeled.learners.learners import Learner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.loop.learner_votes import joint_distributions, sampled, votes_of
+from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
+from ssl_dask.self_labeled.loop.round_method import (
+    Distributions,
+    Query,
+    RoundMethod,
+    Selection,
+    TrackState,
+)
+from ssl_dask.self_labeled.loop.rounds import RunKeywords, run_rounds
+from ssl_dask.self_labeled.methods.committee_spec import CommitteeSpec
+from ssl_dask.self_labeled.rows.block_rows import (
+    Assignment,
+    BlockRows,
+    Ints,
+    Piece,
+    RoundCounts,
+    joined_pieces,
+)
+from ssl_dask.self_labeled.selection.sample_search import (
+    SampleHistograms,
+    SampleQuery,
+    SampleSelection,
+)
+
+N_LEARNERS = 3
+OTHERS = ((1, 2), (0, 2), (0, 1))
+"""The two learners that label for each of the three."""
+FIRST_ERROR = 0.5
+"""Error before the first round: that of a learner that guesses one of two classes."""
+BOOTSTRAP, SUBSAMPLE = 101, 102
+"""Purposes of randomness, parts of its key."""
+
+
+class TriTrainingSpec(CommitteeSpec):
+    """Tri-training (Zhou & Li 2005): two learners that agree on a row label it for the third."""
+
+    name: Literal["tri_training"] = "tri_training"
+    learner: LearnerSpec = LearnerSpec()
+    """The classifier of which three are fitted, first on three bootstrap samples of the labels."""
+    voting: Literal["soft", "hard"] = "soft"
+    """How the three answer together: mean of their probabilities, or votes as in the paper."""
+
+
+@dataclass(frozen=True)
+class PairErrors:
+    """How often the two others of each learner agree, and err together; those of blocks add up.
+
+    Parameters
+    ----------
+    seeds_agreed, seeds_wrong
+        int64 (3,): seeds on which the pair agrees, and those of them that it names wrongly.
+    rows_agreed
+        int64 (3,): other rows on which the pair agrees.
+    """
+
+    seeds_agreed: Ints
+    seeds_wrong: Ints
+    rows_agreed: Ints
+
+    def __add__(self, other: PairErrors) -> PairErrors:
+        return PairErrors(
+            self.seeds_agreed + other.seeds_agreed,
+            self.seeds_wrong + other.seeds_wrong,
+            self.rows_agreed + other.rows_agreed,
+        )
+
+    def error(self, learner: int) -> float:
+        """Return the share of seeds that the pair names wrongly where it agrees; 1 if nowhere."""
+        agreed = int(self.seeds_agreed[learner])
+        return int(self.seeds_wrong[learner]) / agreed if agreed else 1.0
+
+
+def rows_to_learn(error: float, agreed: int, last_error: float, last_size: int) -> int:
+    """Return how many of the rows that a pair agrees on its third learner may learn from; 0: none.
+
+    Parameters
+    ----------
+    error
+        Share of errors of the pair where it agrees, e.
+    agreed
+        Rows without a seed on which it agrees, |L|.
+    last_error, last_size
+        e' and |L'| of the last round in which the learner was fitted anew; before that 0.5 and
+        `first_size`.
+
+    References
+    ----------
+    Z.-H. Zhou, M. Li: Tri-Training: Exploiting Unlabeled Data Using Three Classifiers, TKDE 2005,
+    eq. 9 to 11 and table 1: noise must fall, e |L| < e' |L'|, and |L| must grow.
+    """
+    if error >= last_error:
+        return 0
+    if last_size >= agreed:
+        return 0
+    if error * agreed < last_error * last_size:
+        return agreed
+    if last_size > error / (last_error - error):
+        return math.ceil(last_error * last_size / error - 1.0)
+    return 0
+
+
+def first_size(error: float, last_error: float) -> int:
+    """Return |L'| before a learner is fitted anew: the least that a sample could be drawn for."""
+    return math.floor(error / (last_error - error) + 1.0)
+
+
+@dataclass(frozen=True)
+class TriScores:
+    """What the three say of a block: row numbers int64 (n,) and votes int32 (n, 3)."""
+
+    rows: Ints
+    votes: npt.NDArray[np.int32]
+
+    def agreed(self, learner: int) -> npt.NDArray[np.bool_]:
+        """Return where the two others agree, bool (n,)."""
+        j, k = OTHERS[learner]
+        return self.votes[:, j] == self.votes[:, k]
+
+
+@dataclass(frozen=True)
+class TriTraining(RoundMethod):
+    """The rounds of tri-training.
+
+    Parameters
+    ----------
+    learner
+        Makes the three models.
+    n_classes
+        C.
+    voting
+        "soft" or "hard", see `TriTrainingSpec`.
+    random_state
+        Of the samples that learners get when all rows would be too many.
+    """
+
+    learner: Learner
+    n_classes: int
+    voting: str
+    random_state: int
+
+    n_learners = N_LEARNERS
+    n_columns = N_LEARNERS
+    # The rows of a learner are chosen anew whenever it is fitted anew.
+    rescores = True
+    shares_rows = True
+
+    def made_by(self, learner: int) -> Learner:
+        """Return what makes the models."""
+        return self.learner
+
+    def fit(self, learner: int, pieces: Sequence[Piece], key: tuple[int, ...]) -> FittedLearner:
+        """Fit on a bootstrap sample of the seeds, or on all seeds and the rows of the others."""
+        random_state, track = key[:2]
+        piece = joined_pieces(pieces)
+        if piece.given.all():
+            # Not fitted anew yet: the same sample, and the same model, in every round.
+            sample = stratified_bootstrap(
+                piece.rows, piece.codes, random_state, track, BOOTSTRAP, learner
+            )
+            piece = sampled(piece, sample)
+        return self.learner.fit([piece], self.n_classes, (random_state, track, learner))
+
+    def score(
+        self, models: Sequence[FittedLearner], block: BlockRows, assignment: Assignment
+    ) -> TriScores:
+        """Return the votes."""
+        return TriScores(block.rows, votes_of(models, block))
+
+    def survey(
+        self, scores: TriScores, assignment: Assignment, query: Query | None
+    ) -> PairErrors | SampleHistograms:
+        """Count where pairs agree and err, or search for the rows of a sample."""
+        if not isinstance(query, SampleQuery):
+            return _pair_errors(scores, assignment)
+        histograms = [
+            digit_histograms(
+                self._keys(scores.rows, query.track, query.round, learner),
+                np.where(scores.agreed(learner) & ~assignment.is_seed, 0, -1).astype(np.int32),
+                np.ones((len(scores.rows), 1), dtype=np.int64),
+                [cut],
+            )
+            for learner, cut in enumerate(query.cuts)
+        ]
+        return SampleHistograms(query, np.concatenate(histograms))
+
+    def select(self, survey: PairErrors | SampleHistograms, state: TrackState) -> Query | Selection:
+        """Decide which learners are fitted anew; the rows of a sample may need more surveys."""
+        memory = state.memory
+        if not memory:
+            memory.update(errors=[FIRST_ERROR] * N_LEARNERS, sizes=[0] * N_LEARNERS)
+        if isinstance(survey, PairErrors):
+            query = _first_query(survey, state)
+        else:
+            query = survey.query.narrowed(survey.histograms)
+        if any(isinstance(cut, Boundary) for cut in query.cuts):
+            return query
+        for learner, size in enumerate(query.most):
+            if size > 0:
+                memory["errors"][learner] = query.errors[learner]
+                memory["sizes"][learner] = size
+        limits = tuple(
+            cut.limit if size > 0 and isinstance(cut, Cut) else None
+            for cut, size in zip(query.cuts, query.most, strict=True)
+        )
+        notes = {"pair_errors": list(query.errors), "rows_learned": list(query.most)}
+        return SampleSelection(state.round, notes=notes, track=state.track, limits=limits)
+
+    def assign(
+        self, scores: TriScores, assignment: Assignment, selection: Selection
+    ) -> tuple[Assignment, RoundCounts]:
+        """Give each learner that is fitted anew the rows on which the two others agree."""
+        assert isinstance(selection, SampleSelection)
+        codes, weights = assignment.codes.copy(), assignment.weights.copy()
+        for learner, limit in enumerate(selection.limits):
+            if limit is None:
+                continue
+            keys = self._keys(scores.rows, selection.track, selection.round, learner)
+            taken = scores.agreed(learner) & is_below(keys, limit)
+            codes[:, learner] = np.where(taken, scores.votes[:, OTHERS[learner][0]], UNLABELLED)
+            weights[:, learner] = 1.0
+        return assignment.relabelled(codes, weights, selection.round, self.n_classes)
+
+    def distributions(self, models: Sequence[FittedLearner], block: BlockRows) -> Distributions:
+        """Return what the three say together."""
+        return joint_distributions(models, block, self.voting)
+
+    def _keys(
+        self, rows: Ints, track: int, round_number: int, learner: int
+    ) -> npt.NDArray[np.uint64]:
+        return row_keys(rows, self.random_state, track, SUBSAMPLE, round_number, learner)
+
+
+def _pair_errors(scores: TriScores, assignment: Assignment) -> PairErrors:
+    seeds = assignment.is_seed
+    counts = np.zeros((3, N_LEARNERS), dtype=np.int64)
+    for learner in range(N_LEARNERS):
+        agreed = scores.agreed(learner)
+        wrong = scores.votes[:, OTHERS[learner][0]] != assignment.codes[:, learner]
+        counts[0, learner] = (agreed & seeds).sum()
+        counts[1, learner] = (agreed & seeds & wrong).sum()
+        counts[2, learner] = (agreed & ~seeds).sum()
+    return PairErrors(*counts)
+
+
+def _first_query(found: PairErrors, state: TrackState) -> SampleQuery:
+    errors = tuple(found.error(learner) for learner in range(N_LEARNERS))
+    last_errors, last_sizes = state.memory["errors"], state.memory["sizes"]
+    sizes, cuts = [], []
+    for learner, error in enumerate(errors):
+        agreed = int(found.rows_agreed[learner])
+        if last_sizes[learner] == 0 and error < last_errors[learner]:
+            last_sizes[learner] = first_size(error, last_errors[learner])
+        size = rows_to_learn(error, agreed, last_errors[learner], last_sizes[learner])
+        sizes.append(size)
+        whole = size in (0, agreed)
+        cuts.append(Cut(2**KEY_BITS if size else 0, (size,)) if whole else first_boundary())
+    return SampleQuery(state.track, state.round, errors, tuple(sizes), tuple(cuts))
+
+
+def tri_training(
+    views: Mapping[str, da.Array],
+    labels: Labels,
+    *,
+    learner: LearnerSpec | Learner | Mapping[str, Any] | None = None,
+    voting: str = "soft",
+    max_iter: int = 30,
+    patience: int | None = 10,
+    random_state: int = 0,
+    trusted: Collection[str] = (),
+    **run: Unpack[RunKeywords],
+) -> SelfLabeled:
+    """Run tri-training over the rows of a single view.
+
+    Parameters
+    ----------
+    views
+        One Dask array (N, d) by its name.
+    labels
+        The seeds.
+    learner, voting, max_iter, patience, random_state
+        See `TriTrainingSpec`.
+    trusted
+        See `learner_of`.
+    **run
+        See `run_rounds`. The errors of pairs are counted without weights.
+
+    References
+    ----------
+    Z.-H. Zhou, M. Li: Tri-Training: Exploiting Unlabeled Data Using Three Classifiers, TKDE 2005,
+    table 1.
+    """
+    if not isinstance(learner, Learner):
+        learner = learner_of(LearnerSpec.model_validate(learner or LearnerSpec()), trusted)
+    method = TriTraining(learner, labels.n_classes, voting, random_state)
+    return run_rounds(
+        method,
+        views,
+        labels,
+        random_state=random_state,
+        max_iter=max_iter,
+        patience=patience,
+        **run,
+    )

@@ -1,0 +1,1 @@
+"""Blocks of rows as the rounds see them."""

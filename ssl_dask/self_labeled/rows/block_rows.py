@@ -1,0 +1,372 @@
+"""The rows of one block as the rounds see them: features, labels, and those that are fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from ssl_dask.errors import QualityError
+from ssl_dask.kernels.learners.weighted_copies import weight_unit
+from ssl_dask.labels import UNLABELLED
+
+Ints = npt.NDArray[np.int64]
+
+GIVEN, NEVER = 0, -1
+"""Values of `Assignment.since` for seeds and for rows without a label."""
+
+
+@dataclass(frozen=True)
+class BlockRows:
+    """The rows of one block, as a task on a worker sees them.
+
+    Parameters
+    ----------
+    rows
+        int64 (n,), ascending: their numbers.
+    views
+        By name: features (n, d), dense float32 or float64, or CSR.
+    present
+        By name of a view that rows may lack: bool (n,), the rows that have it.
+    place
+        Place of the first row in the fixed batches of `kernels/arithmetic/aligned_batches.py`.
+    """
+
+    rows: Ints
+    views: Mapping[str, Any]
+    present: Mapping[str, npt.NDArray[np.bool_]]
+    place: int
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows n."""
+        return len(self.rows)
+
+    @property
+    def only(self) -> Any:
+        """Features of the single view there is."""
+        (view,) = self.views.values()
+        return view
+
+    def take(self, positions: Ints) -> BlockRows:
+        """Return some of the rows, in the order of their positions."""
+        return BlockRows(
+            self.rows[positions],
+            {name: view[positions] for name, view in self.views.items()},
+            {name: has[positions] for name, has in self.present.items()},
+            self.place,
+        )
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What the rows of a block are labelled, by L learners (1: all learners share one).
+
+    Parameters
+    ----------
+    codes
+        int32 (n, L): class, -1 without one.
+    weights
+        float32 (n, L): weight in a fit; of seeds their own.
+    since
+        int32 (n, L): the round in which the row got this label; `GIVEN` for seeds, `NEVER` for
+        rows without a label.
+    extra
+        float32 (n, K): what a method keeps beside; K = 0 for most.
+    """
+
+    codes: npt.NDArray[np.int32]
+    weights: npt.NDArray[np.float32]
+    since: npt.NDArray[np.int32]
+    extra: npt.NDArray[np.float32]
+
+    @classmethod
+    def of_seeds(
+        cls,
+        n_rows: int,
+        positions: Ints,
+        codes: npt.NDArray[np.int32],
+        weights: npt.NDArray[np.float32],
+        n_columns: int = 1,
+    ) -> Assignment:
+        """Return a block in which only seeds have a label.
+
+        Parameters
+        ----------
+        n_rows
+            n.
+        positions, codes, weights
+            (s,): places of the seeds in the block, their classes and weights.
+        n_columns
+            L.
+        """
+        found = cls(
+            np.full((n_rows, n_columns), UNLABELLED, dtype=np.int32),
+            np.zeros((n_rows, n_columns), dtype=np.float32),
+            np.full((n_rows, n_columns), NEVER, dtype=np.int32),
+            np.zeros((n_rows, 0), dtype=np.float32),
+        )
+        found.codes[positions] = codes[:, None]
+        found.weights[positions] = weights[:, None]
+        found.since[positions] = GIVEN
+        return found
+
+    @classmethod
+    def of_records(cls, records: npt.NDArray[np.void]) -> Assignment:
+        """Return what `records` packed."""
+        return cls(*(np.ascontiguousarray(records[part.name]) for part in fields(cls)))
+
+    def records(self) -> npt.NDArray[np.void]:
+        """Return all fields as one array (n,), a record a row: one file where it is stored."""
+        parts = {part.name: getattr(self, part.name) for part in fields(self)}
+        kinds = [(name, array.dtype, array.shape[1:]) for name, array in parts.items()]
+        found = np.empty(len(self.codes), dtype=kinds)
+        for name, array in parts.items():
+            found[name] = array
+        return found
+
+    @property
+    def is_seed(self) -> npt.NDArray[np.bool_]:
+        """Which rows were labelled from the start, bool (n,)."""
+        return self.since[:, 0] == GIVEN
+
+    def relabelled(
+        self,
+        codes: npt.NDArray[np.int32],
+        weights: npt.NDArray[np.float32],
+        round_number: int,
+        n_classes: int,
+        extra: npt.NDArray[np.float32] | None = None,
+    ) -> tuple[Assignment, RoundCounts]:
+        """Return the block with new pseudo-labels, and what has changed; seeds keep theirs.
+
+        Parameters
+        ----------
+        codes, weights
+            (n, L): labels of all rows from now on, -1 for none. What stands at seeds is of no
+            account.
+        round_number
+            Rows whose label is new get it as their `since`.
+        n_classes
+            C.
+        extra
+            Replaces `extra`, if given.
+        """
+        seeds = self.is_seed[:, None]
+        new = np.where(seeds, self.codes, codes).astype(np.int32)
+        changed = new != self.codes
+        none = new == UNLABELLED
+        since = np.where(changed, np.int32(round_number), self.since)
+        since[none] = NEVER
+        heavy = np.where(seeds, self.weights, weights)
+        heavy[none] = 0.0
+        found = Assignment(
+            new, heavy.astype(np.float32), since, self.extra if extra is None else extra
+        )
+        return found, RoundCounts.of(self, found, n_classes)
+
+
+@dataclass(frozen=True)
+class RoundCounts:
+    """What a round did to the labels of the rows; those of blocks are added up.
+
+    Parameters
+    ----------
+    labelled
+        int64 (C,): rows that got a label of this class in this round, over all learners.
+    taken_back
+        int64 (C,): rows that had a label of this class and have it no more.
+    changed
+        Labels that are new, gone, or of another class.
+    total
+        int64 (L, C): labels there are now, seeds included.
+    unlabelled
+        Rows without any label.
+    uneven
+        Labels there are now whose weight is not 1.
+    rows
+        Rows in all.
+    """
+
+    labelled: Ints
+    taken_back: Ints
+    changed: int
+    total: Ints
+    unlabelled: int
+    uneven: int
+    rows: int
+
+    @classmethod
+    def of(cls, before: Assignment, after: Assignment, n_classes: int) -> RoundCounts:
+        """Compare the labels of a block before and after a round."""
+        changed = before.codes != after.codes
+        gained = changed & (after.codes != UNLABELLED)
+        lost = changed & (before.codes != UNLABELLED)
+        columns = [column[column != UNLABELLED] for column in after.codes.T]
+        return cls(
+            np.bincount(after.codes[gained], minlength=n_classes).astype(np.int64),
+            np.bincount(before.codes[lost], minlength=n_classes).astype(np.int64),
+            int(changed.sum()),
+            np.stack([np.bincount(one, minlength=n_classes) for one in columns]).astype(np.int64),
+            int((after.codes == UNLABELLED).all(axis=1).sum()),
+            int(((after.codes != UNLABELLED) & (after.weights != 1.0)).sum()),
+            len(after.codes),
+        )
+
+    def of_learner(self, learner: int) -> int:
+        """Return how many labels a learner has, seeds included."""
+        return int(self.total[min(learner, len(self.total) - 1)].sum())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON types."""
+        return {one.name: np.asarray(getattr(self, one.name)).tolist() for one in fields(self)}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> RoundCounts:
+        """Return what `as_dict` was of."""
+        values: dict[str, Any] = {
+            name: np.array(value, dtype=np.int64) if isinstance(value, list) else value
+            for name, value in stored.items()
+        }
+        return cls(**values)
+
+    def __add__(self, other: RoundCounts) -> RoundCounts:
+        return RoundCounts(
+            *(getattr(self, one.name) + getattr(other, one.name) for one in fields(self))
+        )
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows of one block that a learner is fitted on.
+
+    Parameters
+    ----------
+    rows
+        int64 (m,): their numbers.
+    X
+        Features (m, d), dense or CSR; or a mapping of them by view.
+    codes
+        int32 (m,).
+    weights
+        float32 (m,).
+    given
+        bool (m,): the seeds among them.
+    """
+
+    rows: Ints
+    X: Any
+    codes: npt.NDArray[np.int32]
+    weights: npt.NDArray[np.float32]
+    given: npt.NDArray[np.bool_]
+
+    def take(self, keep: npt.NDArray[np.bool_]) -> Piece:
+        """Return the rows of which `keep`, bool (m,), is true."""
+        return self if keep.all() else self.at(np.flatnonzero(keep))
+
+    def at(self, positions: Ints) -> Piece:
+        """Return the rows at these positions, some perhaps more than once."""
+        X = (
+            {name: view[positions] for name, view in self.X.items()}
+            if isinstance(self.X, Mapping)
+            else self.X[positions]
+        )
+        return Piece(
+            self.rows[positions],
+            X,
+            self.codes[positions],
+            self.weights[positions],
+            self.given[positions],
+        )
+
+
+@dataclass(frozen=True)
+class FitRows:
+    """The labelled rows that a learner is fitted on, counted; those of blocks are added up.
+
+    Parameters
+    ----------
+    class_counts
+        int64 (C,).
+    least_given
+        Smallest weight of a seed; infinite if there is none.
+    lightest, heaviest
+        Smallest and largest weight; infinite and 0 without rows.
+    """
+
+    class_counts: Ints
+    least_given: float
+    lightest: float
+    heaviest: float
+
+    @classmethod
+    def of(
+        cls,
+        codes: npt.NDArray[np.int32],
+        weights: npt.NDArray[np.float32],
+        given: npt.NDArray[np.bool_],
+        n_classes: int,
+    ) -> FitRows:
+        """Count rows, each array (m,)."""
+        return cls(
+            np.bincount(codes, minlength=n_classes).astype(np.int64),
+            float(weights[given].min(initial=np.inf)),
+            float(weights.min(initial=np.inf)),
+            float(weights.max(initial=0.0)),
+        )
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows m."""
+        return int(self.class_counts.sum())
+
+    @property
+    def seen(self) -> Ints:
+        """Codes of the classes that there are, int64 (K,), ascending."""
+        return np.flatnonzero(self.class_counts).astype(np.int64)
+
+    @property
+    def even(self) -> bool:
+        """Whether all weights are 1."""
+        return self.lightest == 1.0 == self.heaviest
+
+    @property
+    def unit(self) -> float:
+        """Weight of a row that stands once, for learners without weights."""
+        return weight_unit(self.least_given, self.heaviest)
+
+    def __add__(self, other: FitRows) -> FitRows:
+        return FitRows(
+            self.class_counts + other.class_counts,
+            min(self.least_given, other.least_given),
+            min(self.lightest, other.lightest),
+            max(self.heaviest, other.heaviest),
+        )
+
+
+def joined_pieces(pieces: Sequence[Piece]) -> Piece:
+    """Return the rows of all pieces as one, in their order.
+
+    Raises
+    ------
+    QualityError
+        There is no row.
+    """
+    filled = [piece for piece in pieces if len(piece.rows)]
+    if not filled:
+        raise QualityError("no row is labelled, so nothing can be fitted")
+    if len(filled) == 1:
+        return filled[0]
+    parts = [piece.X for piece in filled]
+    X = sp.vstack(parts, format="csr") if sp.issparse(parts[0]) else np.concatenate(parts)
+    return Piece(
+        np.concatenate([piece.rows for piece in filled]),
+        X,
+        np.concatenate([piece.codes for piece in filled]),
+        np.concatenate([piece.weights for piece in filled]),
+        np.concatenate([piece.given for piece in filled]),
+    )

@@ -1,0 +1,183 @@
+"""Blocks of rows as tasks get them: where their features lie, and some of them in one block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import scipy.sparse as sp
+from dask import delayed
+from dask.delayed import Delayed
+from distributed import Future
+
+from ssl_dask.kernels.arithmetic.row_keys import keys_below, row_keys
+from ssl_dask.self_labeled.rows.block_rows import Assignment, BlockRows, Ints, RoundCounts
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the parts of a block are, which a task gets one by one.
+
+    Dask forgets results that lie in a list or mapping of a task's arguments: they stand alone.
+
+    Parameters
+    ----------
+    rows
+        The first row and the one after the last; None: the first part holds their numbers.
+    views, present
+        Names of the parts that follow.
+    place
+        Of the first row, see `BlockRows`.
+    """
+
+    rows: tuple[int, int] | None
+    views: tuple[str, ...]
+    present: tuple[str, ...]
+    place: int
+
+    def block(self, parts: Sequence[Any]) -> BlockRows:
+        """Return the block of the parts; runs in tasks."""
+        rest = list(parts)
+        rows = rest.pop(0) if self.rows is None else np.arange(*self.rows, dtype=np.int64)
+        views = {name: rest.pop(0) for name in self.views}
+        present = {name: rest.pop(0) for name in self.present}
+        return BlockRows(rows, views, present, self.place)
+
+
+@dataclass(frozen=True)
+class RowBlock:
+    """One block of rows as tasks get it; its features stay where they are.
+
+    Parameters
+    ----------
+    layout
+        Says what the parts are.
+    parts
+        Row numbers, features and what rows have, as `layout` says.
+    """
+
+    layout: Layout
+    parts: tuple[Delayed, ...]
+
+    @property
+    def rows(self) -> Delayed:
+        """Numbers of the rows, where they are a part."""
+        assert self.layout.rows is None
+        return self.parts[0]
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """A block after a round: its labels, and what the round did to them."""
+
+    assignment: Assignment
+    counts: RoundCounts
+
+
+def blocks_of(
+    views: Mapping[str, da.Array], present: Mapping[str, da.Array], row_chunks: Sequence[int]
+) -> list[RowBlock]:
+    """Return the blocks of rows of views that are chunked alike."""
+    starts = np.concatenate([[0], np.cumsum(row_chunks)]).astype(int).tolist()
+    chunks = {name: held_chunks(view) for name, view in views.items()}
+    has = {name: held_chunks(one) for name, one in present.items()}
+    return [
+        RowBlock(
+            Layout((starts[b], starts[b + 1]), tuple(views), tuple(present), starts[b]),
+            (*(parts[b] for parts in chunks.values()), *(parts[b] for parts in has.values())),
+        )
+        for b in range(len(row_chunks))
+    ]
+
+
+def held_chunks(array: da.Array) -> list[Delayed]:
+    """Return the chunks of an array as tasks; those that workers hold by the names they have there.
+
+    An array gives its chunks other names on the way, which Dask changes when it optimises a graph;
+    a scheduler that has seen both cannot compute a chunk again when its worker is lost.
+    """
+    return [_held(chunk) for chunk in array.to_delayed(optimize_graph=False).ravel()]
+
+
+def _held(chunk: Delayed) -> Delayed:
+    graph, name = dict(chunk.__dask_graph__()), chunk.key
+    for _ in range(len(graph)):
+        value = graph.get(name)
+        if isinstance(value, Future):
+            return delayed(value)
+        name = getattr(value, "target", value)
+        if not isinstance(name, str | tuple) or name not in graph:
+            break
+    return chunk
+
+
+def gathered(
+    blocks: Sequence[RowBlock], starts: Ints, wanted: Ints, *, share: float | None, key: int
+) -> Delayed:
+    """Return the task of one `BlockRows` of some rows of all blocks, in row order.
+
+    Parameters
+    ----------
+    starts
+        First row of each block, and the number of all.
+    wanted
+        int64, ascending: rows that must be among them.
+    share
+        Of the other rows, those with the smallest keys of `key`; None: none of them.
+    """
+    take, join = delayed(_take, pure=False), delayed(_joined, pure=False)
+    cuts = np.searchsorted(wanted, starts)
+    parts = [
+        take(wanted[cuts[b] : cuts[b + 1]], share, key, block.layout, *block.parts)
+        for b, block in enumerate(blocks)
+        if share is not None or cuts[b] < cuts[b + 1]
+    ]
+    return join(*parts)
+
+
+def held_block(rows: BlockRows | Delayed, names: Sequence[str], lacking: Sequence[str]) -> RowBlock:
+    """Return a gathered `BlockRows` as a block of a track."""
+    part = delayed(_part, pure=False)
+    return RowBlock(
+        Layout(None, tuple(names), tuple(lacking), 0),
+        (
+            part(rows, "rows", None),
+            *(part(rows, "views", name) for name in names),
+            *(part(rows, "present", name) for name in lacking),
+        ),
+    )
+
+
+# Tasks.
+
+
+def _part(block: BlockRows, kind: str, name: str | None) -> Any:
+    found = getattr(block, kind)
+    return found if name is None else found[name]
+
+
+def _take(wanted: Ints, share: float | None, key: int, layout: Layout, *parts: Any) -> BlockRows:
+    rows = layout.block(parts)
+    chosen = np.isin(rows.rows, wanted)
+    if share is not None:
+        chosen |= row_keys(rows.rows, key) <= keys_below(share)
+    return replace(rows.take(np.flatnonzero(chosen)), place=0)
+
+
+def _joined(*parts: BlockRows) -> BlockRows:
+    first = parts[0]
+    return BlockRows(
+        np.concatenate([part.rows for part in parts]),
+        {name: _stacked([part.views[name] for part in parts]) for name in first.views},
+        {name: np.concatenate([part.present[name] for part in parts]) for name in first.present},
+        0,
+    )
+
+
+def _stacked(blocks: list[Any]) -> Any:
+    if sp.issparse(blocks[0]):
+        return sp.csr_array(sp.vstack(blocks, format="csr"))
+    return np.concatenate(blocks)

@@ -1,0 +1,1 @@
+"""Every check of an input before work begins."""

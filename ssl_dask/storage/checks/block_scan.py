@@ -1,0 +1,227 @@
+"""Looks at one block of rows and returns a small summary: counts, ranges, labels, never values."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ssl_dask.errors import InputDataError, Problem
+from ssl_dask.storage.checks.column_check import ColumnNeeds
+from ssl_dask.storage.ids.id_check import IdSummary, summarise_ids
+from ssl_dask.storage.input.arrow_to_numpy import (
+    ColumnValueError,
+    cast_exactly,
+    decoded,
+    id_array,
+    numeric_values,
+    one_vector_array,
+    text_column,
+    vector_lengths,
+)
+from ssl_dask.storage.input.column_reader import ColumnReader
+from ssl_dask.storage.input.column_types import is_text
+from ssl_dask.storage.labels.block_labels import (
+    BlockLabels,
+    block_ids,
+    labels_of_block,
+    matches_of_block,
+)
+from ssl_dask.storage.labels.label_file import SeedFile
+
+MAX_CELL_BYTES = 1 << 20
+
+
+@dataclass
+class BlockScan:
+    """What one block looks like.
+
+    Parameters
+    ----------
+    counts
+        (column, what, row group) -> rows; what is a key of `input_check.FINDINGS`.
+    ranges
+        Feature column -> (low, high) of its values, of text their hashes; equal only if all values
+        are. Absent where a column has no value here.
+    lengths
+        Vector column -> row group -> length -> rows.
+    ids, labels
+        Of the block, where the job has them.
+    truth
+        What the rule of the labels counts of the truth -> rows, null left out.
+    problems
+        Why the block could not be read.
+    """
+
+    counts: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    ranges: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    lengths: dict[str, dict[int, dict[int, int]]] = field(default_factory=dict)
+    ids: IdSummary | None = None
+    labels: BlockLabels | None = None
+    truth: dict[Any, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def scan_block(
+    reader: ColumnReader, block: int, needs: ColumnNeeds, seeds: SeedFile | None
+) -> BlockScan:
+    """Read one block and summarise it; what cannot be read is a problem of the summary.
+
+    Holds the block's columns as they are read, and one of them turned.
+    """
+    try:
+        table = reader.read_raw(block, needs.columns)
+    except InputDataError as error:
+        return BlockScan(problems=list(error.problems))
+    return _Scanner(reader, block, table, needs).scan(needs, seeds)
+
+
+class _Scanner:
+    """The scan of one block's table."""
+
+    def __init__(
+        self, reader: ColumnReader, block: int, table: pa.Table, needs: ColumnNeeds
+    ) -> None:
+        self._reader = reader
+        self._block = block
+        self._table = table
+        self._segments = reader.layout.blocks[block].segments()
+        self._rule = needs.rule
+        self._scan = BlockScan()
+
+    def scan(self, needs: ColumnNeeds, seeds: SeedFile | None) -> BlockScan:
+        steps: list[tuple[str, Callable[[str, pa.ChunkedArray, pa.DataType], None]]] = []
+        if needs.id is not None:
+            steps.append((needs.id, self._ids))
+        if needs.label is not None:
+            steps.append((needs.label, self._labels))
+        if needs.truth is not None:
+            steps.append((needs.truth, self._truth))
+        steps += [(name, self._numeric) for name in needs.numeric]
+        steps += [(name, self._string) for name in needs.string]
+        steps += [(name, self._vector) for name in needs.vector]
+        steps += [(name, self._kept) for name in needs.keep]
+        for column, step in steps:
+            kind = self._reader.dataset.schema.field(column).type
+            try:
+                with self._reader.telling(self._block, column):
+                    step(column, self._table.column(column), kind)
+            except InputDataError as error:
+                self._scan.problems += error.problems
+        if seeds is not None and not self._scan.problems:
+            self._join(needs.id, seeds)
+        return self._scan
+
+    def _count(self, column: str, what: str, mask: npt.NDArray[np.bool_]) -> None:
+        """Count the rows of `mask`, bool (n,), in each row group."""
+        if not mask.any():
+            return
+        for group, first, stop in self._segments:
+            if n := int(mask[first:stop].sum()):
+                # Set, not added: a column that serves twice is counted once.
+                self._scan.counts[column, what, group] = n
+
+    def _numeric(self, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> None:
+        values = decoded(values)
+        null = _mask(values.is_null())
+        numbers = numeric_values(values)
+        self._count(column, "null", null)
+        self._count(column, "nan", np.isnan(numbers) & ~null)
+        self._count(column, "inf", np.isinf(numbers))
+        finite = numbers[np.isfinite(numbers)]
+        if len(finite):
+            self._scan.ranges[column] = float(finite.min()), float(finite.max())
+
+    def _string(self, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> None:
+        values = decoded(values)
+        self._count(column, "null", _mask(values.is_null()))
+        self._check_text(column, values)
+        if not is_text(values.type):
+            values = text_column(values, kind)
+        ends = pc.min_max(values.cast(pa.large_binary()))
+        if ends["min"].is_valid:
+            self._scan.ranges[column] = _digest(ends["min"].as_py()), _digest(ends["max"].as_py())
+
+    def _check_text(self, column: str, values: pa.ChunkedArray) -> None:
+        """Count cells that are too long or no text."""
+        if not is_text(values.type):
+            return
+        too_long = pc.greater(pc.binary_length(values), MAX_CELL_BYTES)
+        self._count(column, "long", _mask(pc.fill_null(too_long, False)))
+        try:
+            text_column(values, values.type)
+        except ColumnValueError:
+            cells = values.cast(pa.large_binary())
+            self._count(column, "utf8", np.array([_is_no_text(cell) for cell in cells]))
+
+    def _vector(self, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> None:
+        array = one_vector_array(values)
+        lengths = vector_lengths(array)
+        self._count(column, "null", lengths < 0)
+        groups = self._scan.lengths.setdefault(column, {})
+        for group, first, stop in self._segments:
+            found, n = np.unique(lengths[first:stop], return_counts=True)
+            groups[group] = {
+                int(length): int(rows) for length, rows in zip(found, n, strict=True) if length >= 0
+            }
+        if not (lengths > 0).any():
+            return
+        with np.errstate(over="ignore"):
+            flat = numeric_values(pa.chunked_array([array.flatten()])).astype(np.float32)
+        if np.isfinite(flat).all():
+            return
+        row_of = np.repeat(np.arange(len(lengths)), np.maximum(lengths, 0))
+        for what, wrong in (("nan", np.isnan(flat)), ("inf", np.isinf(flat))):
+            mask = np.zeros(len(lengths), dtype=bool)
+            mask[row_of[wrong]] = True
+            self._count(column, what, mask)
+
+    def _ids(self, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> None:
+        values = decoded(values)
+        self._count(column, "null_id", _mask(values.is_null()))
+        self._check_text(column, values)
+        self._scan.ids = summarise_ids(id_array(values, kind))
+
+    def _labels(self, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> None:
+        self._scan.labels = labels_of_block(values, kind, self._rule)
+
+    def _truth(self, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> None:
+        found = labels_of_block(values, kind, self._rule)
+        rows = np.bincount(found.codes, minlength=len(found.values)).tolist()
+        self._scan.truth = self._rule.truth_counts(found.values, rows)
+
+    def _kept(self, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> None:
+        cast_exactly(values, kind)
+
+    def _join(self, id_column: str | None, seeds: SeedFile) -> None:
+        if id_column is None:
+            ids = block_ids(self._reader, self._block, None)
+        else:
+            kind = self._reader.dataset.schema.field(id_column).type
+            ids = id_array(self._table.column(id_column), kind)
+        self._scan.labels = matches_of_block(ids, seeds)
+
+
+def _mask(values: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    mask: npt.NDArray[np.bool_] = values.to_numpy()
+    return mask
+
+
+def _digest(value: bytes) -> bytes:
+    return hashlib.blake2b(value, digest_size=16).digest()
+
+
+def _is_no_text(cell: pa.Scalar) -> bool:
+    if not cell.is_valid:
+        return False
+    try:
+        cell.as_py().decode()
+    except UnicodeDecodeError:
+        return True
+    return False

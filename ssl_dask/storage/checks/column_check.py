@@ -1,0 +1,228 @@
+"""Which columns a job needs, and whether the files have them in types that serve."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
+import pyarrow.types as pt
+
+from ssl_dask.errors import Problem
+from ssl_dask.storage.input.column_types import (
+    TypeCheck,
+    common_type,
+    id_trouble,
+    nearest_names,
+    numeric_trouble,
+    plain_type,
+    string_trouble,
+    vector_trouble,
+)
+from ssl_dask.storage.input.dataset import Dataset
+from ssl_dask.storage.labels.label_rules import ANY_CLASSES, LabelRule
+
+
+@dataclass(frozen=True)
+class ColumnNeeds:
+    """The columns that a job reads, and what for.
+
+    Parameters
+    ----------
+    id
+        Column of ids; None: row numbers are the ids.
+    label, truth
+        Columns of seed labels and of true labels, null where there is none.
+    rule
+        What labels and truth may be.
+    numeric, string, vector
+        Feature column -> whether missing values (null or NaN) are allowed in it.
+    keep
+        Columns to carry to the output.
+    entities
+        Columns of what rows share; missing values are allowed.
+    empty_allowed
+        Whether a column in which missing values are allowed may have no value at all: its features
+        were fitted on other rows.
+    """
+
+    id: str | None = None
+    label: str | None = None
+    truth: str | None = None
+    rule: LabelRule = ANY_CLASSES
+    numeric: Mapping[str, bool] = field(default_factory=dict)
+    string: Mapping[str, bool] = field(default_factory=dict)
+    vector: Mapping[str, bool] = field(default_factory=dict)
+    keep: tuple[str, ...] = ()
+    entities: tuple[str, ...] = ()
+    empty_allowed: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns, each once."""
+        single = [name for name in (self.id, self.label, self.truth) if name is not None]
+        return tuple(
+            dict.fromkeys(
+                [*single, *self.numeric, *self.string, *self.vector, *self.keep, *self.entities]
+            )
+        )
+
+    @property
+    def feature_columns(self) -> tuple[str, ...]:
+        """The columns that features are made of, each once."""
+        return tuple(dict.fromkeys([*self.numeric, *self.string, *self.vector]))
+
+
+def without_columns(needs: ColumnNeeds, columns: Collection[str]) -> ColumnNeeds:
+    """Return what is left of `needs` when some columns cannot be read."""
+
+    def others(uses: Mapping[str, bool]) -> dict[str, bool]:
+        return {name: missing for name, missing in uses.items() if name not in columns}
+
+    return replace(
+        needs,
+        id=None if needs.id in columns else needs.id,
+        label=None if needs.label in columns else needs.label,
+        truth=None if needs.truth in columns else needs.truth,
+        numeric=others(needs.numeric),
+        string=others(needs.string),
+        vector=others(needs.vector),
+        keep=tuple(name for name in needs.keep if name not in columns),
+        entities=tuple(name for name in needs.entities if name not in columns),
+    )
+
+
+def check_columns(dataset: Dataset, needs: ColumnNeeds) -> list[Problem]:
+    """Check names and types of the needed columns from the footers alone.
+
+    Parameters
+    ----------
+    dataset
+        From `Dataset.open`.
+    needs
+        What the job reads.
+
+    Returns
+    -------
+    list of Problem, empty when all is well; every missing column and wrong type, once.
+    """
+    problems = [problem for column in needs.columns for problem in _missing(dataset, column)]
+    known = {name for name in needs.columns if set(dataset.types_of(name)) != {None}}
+    for column, use, trouble, exact in _uses(needs):
+        if column in known:
+            problems += _wrong_types(dataset, column, use, trouble, exact=exact)
+    problems += [
+        problem
+        for column in needs.vector
+        if column in known
+        for problem in _vector_lengths(dataset, column)
+    ]
+    kinds = {
+        name: dataset.schema.field(name).type
+        for name in (needs.label, needs.truth)
+        if name is not None and name in dataset.schema.names
+    }
+    return list(dict.fromkeys(problems)) + needs.rule.column_problems(kinds)
+
+
+def _uses(needs: ColumnNeeds) -> list[tuple[str, str, TypeCheck, bool]]:
+    """Return (column, what for, type check, whether files must agree on one type)."""
+    uses: list[tuple[str, str, TypeCheck, bool]] = []
+    if needs.id is not None:
+        uses.append((needs.id, "id", id_trouble, True))
+    for use, name in (("label", needs.label), ("truth", needs.truth)):
+        if name is not None:
+            uses.append((name, use, needs.rule.type_trouble, True))
+    uses += [(name, "numeric feature", numeric_trouble, False) for name in needs.numeric]
+    uses += [(name, "categorical or text", string_trouble, True) for name in needs.string]
+    uses += [(name, "vector feature", vector_trouble, False) for name in needs.vector]
+    uses += [(name, "column of the output", lambda kind: None, True) for name in needs.keep]
+    uses += [(name, "entity", _entity_trouble, True) for name in needs.entities]
+    return uses
+
+
+def _entity_trouble(kind: pa.DataType) -> tuple[str, str] | None:
+    """Return (what is wrong, cure) of `kind` as what rows share, or None."""
+    if id_trouble(kind) is None:
+        return None
+    found = f"is {kind}; entities are integers, strings, binary or UUIDs"
+    if pt.is_floating(plain_type(kind)):
+        return found, "cast it to a nullable integer where the data is written"
+    return found, "name another column under graph.entities"
+
+
+def _missing(dataset: Dataset, column: str) -> list[Problem]:
+    kinds = dataset.types_of(column)
+    if None not in kinds:
+        return []
+    without = kinds[None]
+    if len(kinds) == 1:
+        names = list(dict.fromkeys([*dataset.schema.names, *_all_names(dataset)]))
+        hint = nearest_names(column, names) or f"the columns are {_listed(names)}"
+        return [Problem("there is no such column", dataset.path, column=column, hint=hint)]
+    problems = []
+    by_schema: dict[int, list[int]] = {}
+    for i in without:
+        by_schema.setdefault(dataset.files[i].schema, []).append(i)
+    for schema, files in by_schema.items():
+        near = nearest_names(column, dataset.file_schemas[schema].names)
+        text = f"missing in this file{_others(files)}, while other files have it"
+        problems.append(Problem(text, dataset.shown_path(files[0]), column=column, hint=near))
+    return problems
+
+
+def _wrong_types(
+    dataset: Dataset, column: str, use: str, trouble: TypeCheck, *, exact: bool
+) -> list[Problem]:
+    kinds = {kind: files for kind, files in dataset.types_of(column).items() if kind is not None}
+    troubles = {kind: found for kind in kinds if (found := trouble(kind)) is not None}
+    if troubles:
+        problems = []
+        for kind, (text, hint) in troubles.items():
+            everywhere = len(kinds) == 1
+            files = kinds[kind]
+            shown = dataset.path if everywhere else dataset.shown_path(files[0])
+            more = "" if everywhere else f"{_others(files, 'so')}; elsewhere {_rest(kinds, kind)}"
+            problems.append(Problem(f"{text}{more}", shown, column=column, hint=hint))
+        return problems
+    if exact and common_type(kinds) is None:
+        (first, files), (second, more_files) = list(kinds.items())[:2]
+        text = (
+            f"is {first} in {dataset.shown_path(files[0])}, but {second} in"
+            f" {dataset.shown_path(more_files[0])}; as {use} it must have one type"
+        )
+        hint = "write all files with one type"
+        return [Problem(text, dataset.shown_path(more_files[0]), column=column, hint=hint)]
+    return []
+
+
+def _vector_lengths(dataset: Dataset, column: str) -> list[Problem]:
+    sizes: dict[int, int] = {}
+    for kind, files in dataset.types_of(column).items():
+        if kind is not None and pt.is_fixed_size_list(kind):
+            sizes.setdefault(kind.list_size, files[0])
+    if len(sizes) < 2:
+        return []
+    (first, file), (second, other) = list(sizes.items())[:2]
+    text = f"has vectors of {second} numbers, but of {first} in {dataset.shown_path(file)}"
+    hint = "write all vectors with one length"
+    return [Problem(text, dataset.shown_path(other), column=column, hint=hint)]
+
+
+def _all_names(dataset: Dataset) -> list[str]:
+    return [name for schema in dataset.file_schemas for name in schema.names]
+
+
+def _others(files: Sequence[int], what: str = "") -> str:
+    if len(files) == 1:
+        return ""
+    many = "1 other" if len(files) == 2 else f"{len(files) - 1} others"
+    return f" (and {many}{' ' + what if what else ''})"
+
+
+def _rest(kinds: Mapping[pa.DataType, list[int]], kind: pa.DataType) -> str:
+    return " or ".join(str(other) for other in kinds if other is not kind)
+
+
+def _listed(names: Sequence[str], most: int = 20) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

@@ -1,0 +1,267 @@
+"""Reads every block once, before anything is computed, and lists all that is wrong with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dask.delayed import delayed
+
+from ssl_dask.errors import MAX_PROBLEMS_SHOWN, JobSpecError, Problem
+from ssl_dask.execution import Execution
+from ssl_dask.storage.checks.block_scan import MAX_CELL_BYTES, BlockScan, scan_block
+from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns
+from ssl_dask.storage.ids.id_check import IdCheck, find_duplicate_ids
+from ssl_dask.storage.input.column_reader import ColumnReader
+from ssl_dask.storage.labels.label_file import SeedFile
+from ssl_dask.storage.labels.seed_labels import SeedTable, seeds_from_column, seeds_from_file
+
+__all__ = ["FINDINGS", "ColumnNeeds", "InputScan", "check_columns", "scan_input"]
+
+_MISSING_CURE = "fill them, or say under the feature group how missing values are to be taken"
+FINDINGS: dict[str, tuple[str, str]] = {
+    "null": ("null values", _MISSING_CURE),
+    "nan": ("NaN values", _MISSING_CURE),
+    "inf": ("infinite values", "correct them, or write null where the value is unknown"),
+    "null_id": ("rows without an id", "give every row an id"),
+    "long": (
+        f"values of more than {MAX_CELL_BYTES >> 20} MiB",
+        "cut them where the data is written",
+    ),
+    "utf8": ("values that are not valid UTF-8", "write them again as UTF-8"),
+    "length": ("vectors of another length", "write all vectors with one length"),
+}
+"""What a scan counts: its name in messages, and the cure."""
+
+
+@dataclass(frozen=True)
+class InputScan:
+    """What the rows look like.
+
+    Parameters
+    ----------
+    problems
+        What stops the job, in the order of the rows; at most 100.
+    n_problems
+        How many there are.
+    notes
+        What is worth knowing.
+    constant_columns
+        Feature columns with one and the same value in all rows that have one.
+    vector_lengths
+        Vector column -> length of its vectors.
+    ids
+        Whether ids are different; None without an id column, or when the input cannot be read.
+    seeds
+        The labels; None where the job names none, or when the input cannot be read.
+    n_truth
+        Rows with a truth that can be scored.
+    """
+
+    problems: tuple[Problem, ...]
+    n_problems: int
+    notes: tuple[str, ...]
+    constant_columns: tuple[str, ...]
+    vector_lengths: Mapping[str, int]
+    ids: IdCheck | None
+    seeds: SeedTable | None
+    n_truth: int
+
+
+def scan_input(
+    reader: ColumnReader,
+    needs: ColumnNeeds,
+    execution: Execution,
+    *,
+    seed_file: SeedFile | None = None,
+) -> InputScan:
+    """Read all needed columns once on the workers; check values, ids and labels.
+
+    Parameters
+    ----------
+    reader
+        Of the whole data.
+    needs
+        What the job reads; `check_columns` found no problem with it.
+    execution
+        Where the tasks run.
+    seed_file
+        Labels of a file, in place of `needs.label`.
+
+    Raises
+    ------
+    JobSpecError
+        Labels come both from a column and from a file.
+    ComputeError
+        Workers were lost. Whatever is wrong with the input is in `problems`, not raised.
+
+    Notes
+    -----
+    One task a block, which holds one block and returns counts; see `find_duplicate_ids` for the
+    second reading of ids that are not in order. O(blocks + S) in this process.
+    """
+    if needs.label is not None and seed_file is not None:
+        raise JobSpecError("labels come from a column or from a file: give one of them")
+    shared = delayed(reader, pure=False, traverse=False)
+    wanted = delayed(needs, pure=False, traverse=False)
+    labels = delayed(seed_file, pure=False, traverse=False)
+    tasks = [
+        delayed(scan_block, pure=False)(shared, block, wanted, labels)
+        for block in range(len(reader.row_counts))
+    ]
+    scans: list[BlockScan] = execution.compute(tasks, "checking the input")
+    unreadable = [problem for scan in scans for problem in scan.problems]
+    lengths, length_counts = _vector_lengths(reader, scans)
+    found, notes = _value_problems(reader, needs, scans, length_counts)
+    constant, empty = _constant_columns(needs, scans)
+    problems = list(dict.fromkeys(unreadable)) + found + empty
+    if constant:
+        notes.append(f"the same value in all rows: {', '.join(constant)}")
+    ids = seeds = None
+    if not unreadable:
+        if needs.id is not None:
+            summaries = [scan.ids for scan in scans if scan.ids is not None]
+            ids = find_duplicate_ids(reader, needs.id, summaries, execution)
+            problems += ids.problems
+        seeds = _seeds(reader, needs, scans, seed_file)
+    if seeds is not None:
+        problems += seeds.problems
+        notes += seeds.notes
+    n_truth = _truth(needs, scans, seeds, notes)
+    return InputScan(
+        tuple(problems[:MAX_PROBLEMS_SHOWN]),
+        len(problems),
+        tuple(notes),
+        tuple(constant),
+        lengths,
+        ids,
+        seeds,
+        n_truth,
+    )
+
+
+def _seeds(
+    reader: ColumnReader,
+    needs: ColumnNeeds,
+    scans: Sequence[BlockScan],
+    seed_file: SeedFile | None,
+) -> SeedTable | None:
+    blocks = [scan.labels for scan in scans if scan.labels is not None]
+    if seed_file is not None:
+        return seeds_from_file(reader, seed_file, blocks, needs.rule)
+    if needs.label is not None:
+        return seeds_from_column(reader, needs.label, blocks, needs.rule)
+    return None
+
+
+def _value_problems(
+    reader: ColumnReader,
+    needs: ColumnNeeds,
+    scans: Sequence[BlockScan],
+    length_counts: Mapping[tuple[int, int, str, str], int],
+) -> tuple[list[Problem], list[str]]:
+    """Merge the counts of all blocks: one problem for a column, a kind of finding and a file."""
+    counts: Counter[tuple[int, int, str, str]] = Counter(length_counts)
+    for place, scan in zip(reader.layout.blocks, scans, strict=True):
+        for (column, what, group), n in scan.counts.items():
+            counts[place.file, group, column, what] += n
+    uses = (needs.numeric, needs.string, needs.vector)
+    allowed = {
+        column: all(use.get(column, True) for use in uses) for column in needs.feature_columns
+    }
+    groups: dict[tuple[int, str, str], dict[int, int]] = {}
+    notes = []
+    for (file, group, column, what), n in sorted(counts.items()):
+        if what in ("null", "nan") and allowed[column]:
+            if n == reader.dataset.files[file].row_groups[group][0]:
+                shown = reader.dataset.shown_path(file)
+                notes.append(f"{shown}, row group {group}: column {column!r} has no value")
+        else:
+            groups.setdefault((file, column, what), {})[group] = n
+    problems = [
+        _as_problem(reader, file, column, what, rows)
+        for (file, column, what), rows in groups.items()
+    ]
+    return problems, notes
+
+
+def _as_problem(
+    reader: ColumnReader, file: int, column: str, what: str, rows: Mapping[int, int]
+) -> Problem:
+    text, hint = FINDINGS[what]
+    n = sum(rows.values())
+    sizes = reader.dataset.files[file].row_groups
+    full = [group for group, count in rows.items() if count == sizes[group][0]]
+    where = f" in {len(rows)} row groups" if len(rows) > 1 else ""
+    if what in ("null", "nan") and full:
+        where += f", among them all of row group {', '.join(map(str, full[:5]))}"
+        where += ", ..." if len(full) > 5 else ""
+    group = next(iter(rows)) if len(rows) == 1 else None
+    return Problem(f"{text}: {n:,}{where}", reader.dataset.shown_path(file), group, column, n, hint)
+
+
+def _vector_lengths(
+    reader: ColumnReader, scans: Sequence[BlockScan]
+) -> tuple[dict[str, int], dict[tuple[int, int, str, str], int]]:
+    """Return the length that most vectors of a column have, and how many rows have another."""
+    totals: dict[str, Counter[int]] = {}
+    for scan in scans:
+        for column, found in scan.lengths.items():
+            for lengths in found.values():
+                totals.setdefault(column, Counter()).update(lengths)
+    usual = {
+        column: max(total, key=lambda length: (total[length], length))
+        for column, total in totals.items()
+        if total
+    }
+    counts: dict[tuple[int, int, str, str], int] = {}
+    for place, scan in zip(reader.layout.blocks, scans, strict=True):
+        for column, found in scan.lengths.items():
+            for group, lengths in found.items():
+                if other := sum(n for length, n in lengths.items() if length != usual[column]):
+                    key = (place.file, group, column, "length")
+                    counts[key] = counts.get(key, 0) + other
+    return usual, counts
+
+
+def _constant_columns(
+    needs: ColumnNeeds, scans: Sequence[BlockScan]
+) -> tuple[list[str], list[Problem]]:
+    """Return the columns with one value in all rows, and problems for those with none at all."""
+    if any(scan.problems for scan in scans):
+        return [], []
+    constant, problems = [], []
+    for column in dict.fromkeys([*needs.numeric, *needs.string]):
+        ranges = {scan.ranges[column] for scan in scans if column in scan.ranges}
+        if not ranges and not needs.empty_allowed:
+            hint = "leave it out of the features"
+            problems.append(Problem("no value in any row", column=column, hint=hint))
+        elif len(ranges) == 1 and len(set(next(iter(ranges)))) == 1:
+            constant.append(column)
+    problems += [
+        Problem("no vector in any row", column=column, hint="leave it out of the features")
+        for column in needs.vector
+        if not needs.empty_allowed
+        and not any(lengths for scan in scans for lengths in scan.lengths[column].values())
+    ]
+    return constant, problems
+
+
+def _truth(
+    needs: ColumnNeeds,
+    scans: Sequence[BlockScan],
+    seeds: SeedTable | None,
+    notes: list[str],
+) -> int:
+    """Return how many rows have a truth that can be scored; note those that have none."""
+    if needs.truth is None:
+        return 0
+    counts: Counter[Any] = Counter()
+    for scan in scans:
+        counts.update(scan.truth)
+    labels = None if seeds is None else seeds.labels.classes
+    known, more = needs.rule.judge_truth(needs.truth, counts, labels)
+    notes += more
+    return known

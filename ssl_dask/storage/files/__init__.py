@@ -1,0 +1,1 @@
+"""Files and folders: listing, durable writes, locks. Knows no table."""

@@ -1,0 +1,1 @@
+"""Row ids, entities and edges: hashed, checked, joined."""

@@ -1,0 +1,212 @@
+"""Edges between ids -> edges between row numbers, joined on the workers."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.types as pt
+from dask.delayed import Delayed, delayed
+
+from ssl_dask.execution import Execution
+from ssl_dask.storage.ids.edge_file import EdgeFile
+from ssl_dask.storage.ids.id_hash import hash_ids
+from ssl_dask.storage.input.arrow_to_numpy import ColumnValueError, numeric_values
+from ssl_dask.storage.input.column_reader import ColumnReader
+
+BYTES_PER_ID = 64
+"""What a row's id costs while those of its range are sorted by their hash."""
+MAX_PIECES = 20_000
+UNKNOWN = -1
+
+Hashes = npt.NDArray[np.uint64]
+Rows = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+class IdTable(NamedTuple):
+    """The rows of the ids of one range of hashes: uint64 hashes, ascending, and int64 rows."""
+
+    hashes: Hashes
+    rows: Rows
+
+
+class HashedEdges(NamedTuple):
+    """Edges of one block: uint64 and bool (E, 2) hash of each end and whether it may be an id of
+    the data; float64 (E,) weights."""
+
+    hashes: Hashes
+    valid: npt.NDArray[np.bool_]
+    weights: Floats
+
+
+def edges_between_rows(
+    file: EdgeFile, data: ColumnReader, id_column: str | None, execution: Execution
+) -> list[Delayed]:
+    """Return the edges of `file` with their ends as row numbers of `data`, in blocks on workers.
+
+    Parameters
+    ----------
+    file
+        From `open_edge_file`.
+    data
+        Reads the rows.
+    id_column
+        Their ids, each once; None: the ends of edges are row numbers.
+    execution
+        Where the tasks run.
+
+    Returns
+    -------
+    For each block, in order: (source int64 (E,), target int64 (E,), weight float64 (E,)); -1 where
+    an end is null or no row has that id.
+
+    Raises
+    ------
+    InputDataError
+        A file changed or is damaged; weights that are null, negative or not finite, counted.
+
+    Notes
+    -----
+    Edges are read once, ids once more. 16 bytes for each row are grouped by ranges of the ids'
+    64-bit hashes, so many that a range fits a quarter of a task; each edge block is looked up in
+    every range. Two different texts are taken for one id with a chance of 2**-64 a pair.
+    """
+    reader = file.reader(execution.memory_per_task)
+    shared = delayed(reader, pure=False, traverse=False)
+    blocks = range(len(reader.row_counts))
+    if id_column is None:
+        by_number = delayed(_numbered_edges, pure=False)
+        n_rows = data.layout.n_rows
+        return execution.persist([by_number(shared, file, b, n_rows) for b in blocks], "edges")
+    tables = _id_tables(data, id_column, execution)
+    unsigned = pt.is_unsigned_integer(data.dataset.schema.field(id_column).type)
+    hashed = execution.persist(
+        [delayed(_hashed_edges, pure=False)(shared, file, b, unsigned) for b in blocks], "edges"
+    )
+    n_ranges = len(tables)
+    joined = []
+    for block in hashed:
+        found = [
+            delayed(_rows_in_range, pure=False)(block, table, number, n_ranges)
+            for number, table in enumerate(tables)
+        ]
+        joined.append(delayed(_joined, pure=False)(block, found))
+    return execution.persist(joined, "edges")
+
+
+def _id_tables(data: ColumnReader, column: str, execution: Execution) -> list[Delayed]:
+    n_rows, n_blocks = data.layout.n_rows, len(data.row_counts)
+    room = max(execution.memory_per_task // 4, 1)
+    n_ranges = min(max(-(-n_rows * BYTES_PER_ID // room), 1), MAX_PIECES)
+    n_groups = min(n_blocks, max(MAX_PIECES // n_ranges, 1))
+    cuts = [n_blocks * i // n_groups for i in range(n_groups + 1)]
+    shared = delayed(data, pure=False, traverse=False)
+    split = delayed(_split_ids, pure=False, nout=n_ranges)
+    pieces = [split(shared, column, list(range(a, b)), n_ranges) for a, b in pairwise(cuts)]
+    tables = [
+        delayed(_id_table, pure=False)([piece[number] for piece in pieces])
+        for number in range(n_ranges)
+    ]
+    return execution.persist(tables, "ids")
+
+
+def _split_ids(
+    data: ColumnReader, column: str, blocks: list[int], n_ranges: int
+) -> tuple[IdTable, ...]:
+    hashes = [hash_ids(data.id_array(block, column)) for block in blocks]
+    numbers = [np.arange(n) + data.layout.start_of(b) for b, n in _sizes(data, blocks)]
+    return _by_range(IdTable(np.concatenate(hashes), np.concatenate(numbers)), n_ranges)
+
+
+def _sizes(data: ColumnReader, blocks: list[int]) -> list[tuple[int, int]]:
+    return [(block, data.row_counts[block]) for block in blocks]
+
+
+def _by_range(table: IdTable, n_ranges: int) -> tuple[IdTable, ...]:
+    number = _range_of(table.hashes, n_ranges)
+    order = np.argsort(number, kind="stable")
+    bounds = np.searchsorted(number[order], np.arange(n_ranges + 1, dtype=np.uint64))
+    return tuple(
+        IdTable(table.hashes[order[a:b]], table.rows[order[a:b]]) for a, b in pairwise(bounds)
+    )
+
+
+def _range_of(hashes: Hashes, n_ranges: int) -> Hashes:
+    return (hashes >> np.uint64(32)) * np.uint64(n_ranges) >> np.uint64(32)
+
+
+def _id_table(pieces: list[IdTable]) -> IdTable:
+    hashes, rows = (np.concatenate([piece[i] for piece in pieces]) for i in (0, 1))
+    order = np.argsort(hashes, kind="stable")
+    return IdTable(hashes[order], rows[order])
+
+
+def _numbered_edges(
+    reader: ColumnReader, file: EdgeFile, block: int, n_rows: int
+) -> tuple[Rows, Rows, Floats]:
+    """Return a block of edges between row numbers."""
+    ends = []
+    for column in (file.source, file.target):
+        ids = reader.id_array(block, column)
+        valid = ids.is_valid().to_numpy(zero_copy_only=False)
+        numbers = np.asarray(ids.fill_null(0).to_numpy(zero_copy_only=False))
+        known = valid & (numbers >= 0) & (numbers < n_rows)
+        ends.append(np.where(known, numbers, 0).astype(np.int64) - np.where(known, 0, 1))
+    return ends[0], ends[1], _weights(reader, file, block)
+
+
+def _hashed_edges(reader: ColumnReader, file: EdgeFile, block: int, unsigned: bool) -> HashedEdges:
+    ends = [
+        _hashed(reader.id_array(block, column), unsigned) for column in (file.source, file.target)
+    ]
+    hashes = np.stack([hashes for hashes, _ in ends], axis=1)
+    valid = np.stack([valid for _, valid in ends], axis=1)
+    return HashedEdges(hashes, valid, _weights(reader, file, block))
+
+
+def _hashed(ids: pa.Array, unsigned: bool) -> tuple[Hashes, npt.NDArray[np.bool_]]:
+    """Return the hash of each id, and whether there is one that the data could hold."""
+    valid = ids.is_valid().to_numpy(zero_copy_only=False)
+    hashes = np.zeros(len(ids), dtype=np.uint64)
+    hashes[valid] = hash_ids(ids.drop_null())
+    if pt.is_integer(ids.type) and pt.is_unsigned_integer(ids.type) != unsigned:
+        # A negative number and one above 2**63 have the same bits, so the same hash.
+        bits = np.asarray(ids.fill_null(0).to_numpy(zero_copy_only=False))
+        valid = valid & (bits <= np.iinfo(np.int64).max) & (bits >= 0)
+    return hashes, valid
+
+
+def _weights(reader: ColumnReader, file: EdgeFile, block: int) -> Floats:
+    if file.weight is None:
+        return np.ones(reader.row_counts[block])
+    table = reader.read_raw(block, [file.weight])
+    with reader.telling(block, file.weight):
+        weights = numeric_values(table.column(file.weight))
+        bad = int(np.count_nonzero(~((weights >= 0) & (weights <= np.finfo(np.float32).max))))
+        if bad:
+            raise ColumnValueError(
+                f"has weights that are null, negative or not finite: {bad:,};"
+                " a weight is a number from 0 to the largest float32"
+            )
+    return weights
+
+
+def _rows_in_range(edges: HashedEdges, table: IdTable, number: int, n_ranges: int) -> Rows:
+    """Return the rows of the ends whose hashes are in a range, in order; -1 where unknown."""
+    wanted = edges.hashes[edges.valid & (_range_of(edges.hashes, n_ranges) == number)]
+    if len(table.hashes) == 0:
+        return np.full(len(wanted), UNKNOWN, dtype=np.int64)
+    place = np.minimum(np.searchsorted(table.hashes, wanted), len(table.hashes) - 1)
+    return np.where(table.hashes[place] == wanted, table.rows[place], UNKNOWN)
+
+
+def _joined(edges: HashedEdges, found: list[Rows]) -> tuple[Rows, Rows, Floats]:
+    rows = np.full(edges.hashes.shape, UNKNOWN, dtype=np.int64)
+    number = _range_of(edges.hashes, len(found))
+    for i, part in enumerate(found):
+        rows[edges.valid & (number == i)] = part
+    return rows[:, 0].copy(), rows[:, 1].copy(), edges.weights

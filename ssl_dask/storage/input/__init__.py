@@ -1,0 +1,1 @@
+"""Parquet files -> layout, types and blocks of rows."""

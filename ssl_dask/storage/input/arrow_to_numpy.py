@@ -1,0 +1,211 @@
+"""Arrow columns to NumPy arrays, exactly; whatever cannot be turned is counted, never quoted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from ssl_dask.storage.input.column_types import (
+    id_read_type,
+    is_text,
+    is_uuid,
+    label_type,
+    plain_type,
+)
+
+
+class ColumnValueError(Exception):
+    """Values cannot be turned as asked; the message counts them and gives no content."""
+
+
+def decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the column without dictionary encoding and without an extension type's wrapping."""
+    if pt.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if is_uuid(column.type):
+        return pa.chunked_array([chunk.storage for chunk in column.chunks], pa.binary(16))
+    return column
+
+
+def cast_exactly(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """Return the column in another type, in which no value changes.
+
+    Raises
+    ------
+    ColumnValueError
+        A value has no place in `kind`.
+    """
+    if column.type.equals(kind):
+        return column
+    try:
+        if is_uuid(plain_type(kind)) or is_uuid(column.type):
+            column = decoded(column)
+            kind = pa.binary(16) if is_uuid(kind) else kind
+        return column.cast(kind, safe=True)
+    except pa.ArrowException:
+        # Arrow's own message quotes the value.
+        raise ColumnValueError(f"has {column.type} values that do not fit {kind}") from None
+
+
+def numeric_values(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    """Return float64 (n,); null becomes NaN, true 1, integers above 2**53 are rounded."""
+    column = decoded(column)
+    if pt.is_null(column.type):
+        return np.full(len(column), np.nan)
+    if pt.is_boolean(column.type):
+        column = column.cast(pa.uint8())
+    return column.cast(pa.float64(), safe=False).to_numpy()
+
+
+def text_column(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """Return the column as text; `kind` is the type that it has in the whole data set.
+
+    Raises
+    ------
+    ColumnValueError
+        Text that is no valid UTF-8, or a value that has no place in `kind`.
+    """
+    column = decoded(column)
+    if is_text(column.type):
+        # Arrow does not look at the bytes of text when it reads: this cast does.
+        binary = pa.large_binary() if pt.is_large_string(column.type) else pa.binary()
+        try:
+            column.cast(binary).cast(column.type)
+        except pa.ArrowException:
+            raise ColumnValueError("has text that is not valid UTF-8") from None
+        return column
+    return cast_exactly(column, plain_type(kind)).cast(pa.string())
+
+
+def text_values(column: pa.ChunkedArray, kind: pa.DataType) -> npt.NDArray[np.object_]:
+    """Return an object array (n,) of str, None where null; see `text_column`."""
+    return text_column(column, kind).to_numpy().astype(object, copy=False)
+
+
+def vector_values(
+    column: pa.ChunkedArray, *, only_null_allowed: bool = False
+) -> npt.NDArray[np.float32]:
+    """Return float32 (n, width) of a list column; a null row and a null element become NaN.
+
+    With `only_null_allowed` a column without any list is (n, 0) where its type gives no length.
+
+    Raises
+    ------
+    ColumnValueError
+        Lists of different lengths, or a list column without any list.
+    """
+    array = _one_array(decoded(column))
+    lengths = vector_lengths(array)
+    valid = lengths >= 0
+    widths = np.unique(lengths[valid])
+    if len(widths) == 0 and pt.is_fixed_size_list(array.type):
+        widths = np.array([array.type.list_size])
+    if len(widths) == 0 and only_null_allowed:
+        return np.empty((len(array), 0), dtype=np.float32)
+    if len(widths) != 1:
+        found = (
+            f"lists of {len(widths)} different lengths" if len(widths) else "no lists, only null"
+        )
+        raise ColumnValueError(f"has {found}; a vector needs one length")
+    values = numeric_values(pa.chunked_array([array.flatten()])) if len(array) else np.empty(0)
+    with np.errstate(over="ignore"):
+        flat = values.astype(np.float32)
+    if valid.all():
+        return flat.reshape(len(array), int(widths[0]))
+    out = np.full((len(array), int(widths[0])), np.nan, dtype=np.float32)
+    out[valid] = flat.reshape(-1, int(widths[0]))
+    return out
+
+
+def vector_lengths(array: pa.Array) -> npt.NDArray[np.int64]:
+    """Return the length of each list, int64 (n,); -1 where null."""
+    if pt.is_null(array.type):
+        return np.full(len(array), -1, dtype=np.int64)
+    lengths = pc.list_value_length(array).cast(pa.int64())
+    return pc.fill_null(lengths, -1).to_numpy(zero_copy_only=False)
+
+
+def one_vector_array(column: pa.ChunkedArray) -> pa.Array:
+    """Return the list column as one Arrow array."""
+    return _one_array(decoded(column))
+
+
+def id_array(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
+    """Return ids as one Arrow array in the type that they are compared in.
+
+    Parameters
+    ----------
+    column
+        As read from one file; nulls stay null.
+    kind
+        The id's type in the whole data set.
+
+    Raises
+    ------
+    ColumnValueError
+        An id that has no place in that type.
+    """
+    return _one_array(cast_exactly(decoded(column), id_read_type(kind)))
+
+
+def id_values(array: pa.Array) -> npt.NDArray[Any]:
+    """Return ids as NumPy: integers in their type, else an object array of str or bytes.
+
+    Raises
+    ------
+    ColumnValueError
+        Null ids, or text that is not valid UTF-8.
+    """
+    if array.null_count:
+        raise ColumnValueError(f"has rows without an id: {array.null_count:,}")
+    if pt.is_integer(array.type):
+        return array.to_numpy()
+    try:
+        values = array.to_pylist()
+    except UnicodeDecodeError:
+        raise ColumnValueError("has text that is not valid UTF-8") from None
+    out = np.empty(len(values), dtype=object)
+    out[:] = values
+    return out
+
+
+def label_array(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
+    """Return labels as one Arrow array of int64, bool or string; null where unlabelled.
+
+    Parameters
+    ----------
+    column
+        As read from one file.
+    kind
+        The label's type in the whole data set.
+
+    Raises
+    ------
+    ColumnValueError
+        An unsigned integer above 2**63 - 1.
+    """
+    return _one_array(cast_exactly(decoded(column), label_type(kind)))
+
+
+def number_label_array(column: pa.ChunkedArray) -> pa.Array:
+    """Return labels as one Arrow array of float64, null where unlabelled; 0.0 for -0.0.
+
+    Raises
+    ------
+    ColumnValueError
+        An integer beyond 2**53, which float64 does not hold.
+    """
+    return pc.add(_one_array(cast_exactly(decoded(column), pa.float64())), 0.0)
+
+
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    if column.num_chunks == 0:
+        return pa.array([], column.type)
+    return pa.concat_arrays(column.chunks)

@@ -1,0 +1,333 @@
+"""Reads one block of rows on a worker: only the columns and row groups that are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ssl_dask.errors import InputDataError
+from ssl_dask.storage.input.arrow_to_numpy import (
+    ColumnValueError,
+    cast_exactly,
+    id_array,
+    id_values,
+    numeric_values,
+    text_values,
+    vector_values,
+)
+from ssl_dask.storage.input.dataset import Dataset
+from ssl_dask.storage.input.parquet_footer import (
+    NotParquetError,
+    footer_sha256,
+    parse_footer,
+    read_footer_bytes,
+)
+from ssl_dask.storage.input.row_layout import Block, RowLayout
+
+Kind = Literal["numeric", "string", "vector", "vector_or_null", "id"]
+
+BATCH_ROWS = 1 << 16
+STREAM_BUFFER_BYTES = 1 << 20
+
+
+class ColumnReader:
+    """Reads the blocks of a layout as NumPy arrays or Arrow tables.
+
+    It holds no open file and travels to workers; hand it to many tasks as one
+    `dask.delayed(reader, traverse=False)`, since it knows all files and blocks.
+
+    Parameters
+    ----------
+    dataset
+        From `Dataset.open`.
+    layout
+        From `plan_layout` of the same data set.
+    """
+
+    def __init__(self, dataset: Dataset, layout: RowLayout) -> None:
+        self.dataset = dataset
+        self.layout = layout
+
+    @property
+    def row_counts(self) -> tuple[int, ...]:
+        """Rows of each block."""
+        return self.layout.row_chunks
+
+    def read(self, block: int, kinds: Mapping[str, str]) -> dict[str, npt.NDArray[Any]]:
+        """Read columns of one block.
+
+        Parameters
+        ----------
+        block
+            Position in the layout.
+        kinds
+            Column -> what to make of it: "numeric" float64 (n,), null as NaN; "string" object (n,)
+            of str or None; "vector" float32 (n, width), null as NaN; "vector_or_null" the same,
+            but (n, 0) where there is no vector at all; "id" integers in their exact type, or
+            object (n,) of str or bytes (16 bytes for a UUID).
+
+        Raises
+        ------
+        InputDataError
+            The file changed since it was opened, is damaged or gone; a value cannot be turned.
+        """
+        table = self.read_raw(block, list(kinds))
+        return {
+            column: self._convert(block, column, table.column(column), kind)
+            for column, kind in kinds.items()
+        }
+
+    def read_ids(self, block: int, column: str | None) -> npt.NDArray[Any]:
+        """Return the ids of one block; without an id column these are int64 row numbers.
+
+        Raises
+        ------
+        InputDataError
+            As `read`.
+        """
+        if column is not None:
+            return self.read(block, {column: "id"})[column]
+        place = self.layout.blocks[block]
+        return np.arange(place.start, place.start + place.n_rows, dtype=np.int64)
+
+    def read_table(
+        self, block: int, columns: Sequence[str], *, row_numbers: str | None = None
+    ) -> pa.Table:
+        """Read columns of one block as they are, in the types of `Dataset.schema`.
+
+        Parameters
+        ----------
+        block
+            Position in the layout.
+        columns
+            In the order of the result.
+        row_numbers
+            Name of an int64 column of row numbers to put first: the ids of data without ids.
+
+        Raises
+        ------
+        InputDataError
+            As `read`.
+        """
+        table = self.read_raw(block, columns)
+        arrays = {}
+        if row_numbers is not None:
+            arrays[row_numbers] = pa.chunked_array([self.read_ids(block, None)])
+        for column in columns:
+            kind = self.dataset.schema.field(column).type
+            with self.telling(block, column):
+                arrays[column] = _as_stored(table.column(column), kind)
+        return pa.table(arrays)
+
+    def read_raw(self, block: int, columns: Sequence[str]) -> pa.Table:
+        """Read columns of one block in the types of their file.
+
+        Raises
+        ------
+        InputDataError
+            The file changed since it was opened, is damaged or gone.
+        """
+        return read_rows(self.dataset, self.layout.blocks[block], columns)
+
+    def id_array(self, block: int, column: str) -> pa.Array:
+        """Return the ids of one block as an Arrow array, nulls included.
+
+        Raises
+        ------
+        InputDataError
+            As `read`.
+        """
+        table = self.read_raw(block, [column])
+        with self.telling(block, column):
+            return id_array(table.column(column), self.dataset.schema.field(column).type)
+
+    @contextmanager
+    def telling(self, block: int, column: str) -> Iterator[None]:
+        """Name the file and the column of what goes wrong inside."""
+        try:
+            yield
+        except ColumnValueError as error:
+            place = self.layout.blocks[block]
+            raise InputDataError(
+                str(error),
+                file=self.dataset.shown_path(place.file),
+                row_group=place.row_groups[0] if len(place.row_groups) == 1 else None,
+                column=column,
+            ) from None
+
+    def _convert(
+        self, block: int, column: str, values: pa.ChunkedArray, kind: str
+    ) -> npt.NDArray[Any]:
+        field_type = self.dataset.schema.field(column).type
+        with self.telling(block, column):
+            if kind == "id":
+                return id_values(id_array(values, field_type))
+            return as_features(values, field_type, kind)
+
+    def __repr__(self) -> str:
+        return f"ColumnReader({self.dataset!r}, {len(self.layout.blocks):,} blocks)"
+
+
+def as_features(values: pa.ChunkedArray, field_type: pa.DataType, kind: str) -> npt.NDArray[Any]:
+    """Return a column in the form `kind` of `ColumnReader.read`.
+
+    Parameters
+    ----------
+    field_type
+        Its type in the whole data set.
+
+    Raises
+    ------
+    ColumnValueError
+        A value cannot be turned.
+    """
+    turn: dict[str, Callable[[], npt.NDArray[Any]]] = {
+        "numeric": lambda: numeric_values(values),
+        "string": lambda: text_values(values, field_type),
+        "vector": lambda: vector_values(values),
+        "vector_or_null": lambda: vector_values(values, only_null_allowed=True),
+    }
+    return turn[kind]()
+
+
+def read_rows(dataset: Dataset, block: Block, columns: Sequence[str]) -> pa.Table:
+    """Read columns of the rows of `block`, in the types of their file.
+
+    Raises
+    ------
+    InputDataError
+        The file changed since it was opened, is damaged or gone.
+
+    Notes
+    -----
+    Holds the rows once. A part of a row group is streamed: what comes before it is decoded and
+    let go.
+    """
+    file = dataset.files[block.file]
+    folders = dict(file.partition)
+    stored = [name for name in dict.fromkeys(columns) if name not in folders]
+    shown = dataset.shown_path(block.file)
+    try:
+        table = _read_stored(dataset, block, stored) if stored else None
+    except MemoryError:
+        raise
+    except _REFUSALS as error:
+        raise _as_input_error(error, dataset, block, stored, shown) from None
+    except Exception as error:
+        if dataset.source.is_local:
+            raise
+        # Back ends of fsspec raise their own kinds.
+        raise InputDataError(dataset.source.tell(error), file=shown) from None
+    arrays = {}
+    for name in columns:
+        if name in folders:
+            kind = dataset.schema.field(name).type
+            value = folders[name]
+            scalar = pa.scalar(value, pa.string()).cast(kind)
+            arrays[name] = pa.chunked_array([pa.repeat(scalar, block.n_rows)])
+        else:
+            assert table is not None
+            arrays[name] = table.column(name)
+    return pa.table(arrays)
+
+
+class _ChangedError(Exception):
+    """The file is not the one that was opened."""
+
+
+# Arrow's lack of memory is one of its exceptions too; it says nothing about the file.
+_REFUSALS = (pa.ArrowException, OSError, NotParquetError, _ChangedError, EOFError)
+
+
+def _read_stored(dataset: Dataset, block: Block, columns: list[str]) -> pa.Table:
+    file = dataset.files[block.file]
+    source = dataset.source
+    footer = read_footer_bytes(source, file.name, file.size)
+    if footer_sha256(footer) != file.footer_sha256:
+        raise _ChangedError
+    metadata = parse_footer(footer)
+    if source.is_local and source.size(file.name) != file.size:
+        raise _ChangedError
+    # Locally the rows are streamed through a small buffer; remotely, few large requests.
+    streaming = {"buffer_size": STREAM_BUFFER_BYTES} if source.is_local else {}
+    opened = (
+        pa.OSFile(source.path_of(file.name)) if source.is_local else source.open_remote(file.name)
+    )
+    with (
+        opened as handle,
+        pq.ParquetFile(
+            handle,
+            metadata=metadata,
+            pre_buffer=not source.is_local,
+            page_checksum_verification=True,
+            **streaming,
+        ) as parquet,
+    ):
+        if block.is_whole:
+            groups = list(block.row_groups)
+            table = parquet.read_row_groups(groups, columns=columns, use_threads=False)
+        else:
+            table = _read_part(parquet, block, columns)
+    if table.num_rows != block.n_rows:
+        raise _ChangedError
+    return table
+
+
+def _read_part(parquet: Any, block: Block, columns: list[str]) -> pa.Table:
+    batches, seen = [], 0
+    stop = block.offset + block.n_rows
+    schema = None
+    for batch in parquet.iter_batches(
+        batch_size=min(BATCH_ROWS, max(block.n_rows, 64)),
+        row_groups=list(block.row_groups),
+        columns=columns,
+        use_threads=False,
+    ):
+        schema = batch.schema
+        first, last = max(block.offset - seen, 0), min(stop - seen, batch.num_rows)
+        if first < last:
+            batches.append(batch.slice(first, last - first))
+        seen += batch.num_rows
+        if seen >= stop:
+            break
+    return pa.Table.from_batches(batches, schema)
+
+
+def _as_input_error(
+    error: BaseException, dataset: Dataset, block: Block, columns: list[str], shown: str
+) -> InputDataError:
+    """Say what went wrong in one file; which column, where a single one is damaged."""
+    if isinstance(error, (_ChangedError, NotParquetError, FileNotFoundError)):
+        gone = isinstance(error, FileNotFoundError)
+        return InputDataError(
+            "is gone: it was there when the input was validated"
+            if gone
+            else "changed since validation",
+            file=shown,
+            hint="run again when nothing writes to the input",
+        )
+    column = columns[0] if len(columns) == 1 else None
+    if column is None and not isinstance(error, PermissionError):
+        for name in columns:
+            try:
+                _read_stored(dataset, block, [name])
+            except _REFUSALS:
+                column = name
+                break
+    group = block.row_groups[0] if len(block.row_groups) == 1 else None
+    if isinstance(error, OSError) and error.errno is not None:
+        text = f"cannot be read: {error.strerror or type(error).__name__}"
+    else:
+        text = f"is damaged: its data cannot be decoded ({type(error).__name__})"
+    hint = "write the file again from its source"
+    return InputDataError(text, file=shown, row_group=group, column=column, hint=hint)
+
+
+def _as_stored(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    return column if column.type.equals(kind) else cast_exactly(column, kind)

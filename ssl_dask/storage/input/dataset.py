@@ -1,0 +1,305 @@
+"""A Parquet data set: its files, columns and rows, known from the footers alone."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ssl_dask.errors import InputDataError, Problem
+from ssl_dask.storage.files.file_listing import FileSource, Listing, hive_values, list_files
+from ssl_dask.storage.input.column_types import common_type
+from ssl_dask.storage.input.parquet_footer import Footer, read_footer
+
+MAX_FOOTER_THREADS = 16
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file of a data set.
+
+    Parameters
+    ----------
+    name
+        Path relative to the data set's folder.
+    size
+        Bytes.
+    n_rows
+        Rows.
+    row_groups
+        (rows, uncompressed bytes) of each row group, in file order.
+    footer_sha256
+        Hash of the footer, in hexadecimal digits.
+    partition
+        (key, value) pairs in the names of the folders, such as `day=3`; None for a null.
+    schema
+        Position of the file's schema in `Dataset.file_schemas`.
+    column_bytes
+        Estimated bytes of each column of that schema when it is read.
+    """
+
+    name: str
+    size: int
+    n_rows: int
+    row_groups: tuple[tuple[int, int], ...]
+    footer_sha256: str
+    partition: tuple[tuple[str, str | None], ...]
+    schema: int
+    column_bytes: tuple[int, ...]
+
+
+@dataclass(frozen=True, repr=False)
+class Dataset:
+    """The files behind an input path; holds no open file and travels to workers.
+
+    Parameters
+    ----------
+    source
+        Opens the files.
+    files
+        In natural order of their names, which is the order of the rows.
+    file_schemas
+        The distinct schemas of the files.
+    schema
+        Columns that the files share, in the type that all of them can be cast to; where there is
+        none, in the type of most files. Columns from folder names come last.
+    partition_columns
+        Columns whose values come from folder names.
+    notes
+        What differs between files without harm: wider types, extra columns, empty files.
+    ignored
+        Names beside the files that were left out.
+    local_paths
+        What the input path means on this machine; empty for a URL.
+    """
+
+    source: FileSource
+    files: tuple[DataFile, ...]
+    file_schemas: tuple[pa.Schema, ...]
+    schema: pa.Schema
+    partition_columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    local_paths: tuple[Path, ...] = field(default=())
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        base: Path,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> Dataset:
+        """Find the files of `path` and read their footers.
+
+        Parameters
+        ----------
+        path
+            File, folder (searched at every depth), glob, hive-partitioned folder, or fsspec URL.
+        base
+            Folder that a relative local path starts from.
+        storage_options
+            For fsspec, with a URL. They are kept in the object, never in its `repr`.
+
+        Raises
+        ------
+        InputDataError
+            Nothing is there; no Parquet files; files that are torn or no Parquet, all of them
+            named; no rows.
+
+        Notes
+        -----
+        Costs one small read a file, in threads, and some hundred bytes a file on the client.
+        """
+        listing = list_files(path, base=base, storage_options=storage_options)
+        footers = _read_footers(listing)
+        schemas: dict[bytes, int] = {}
+        distinct: list[pa.Schema] = []
+        files = []
+        for (name, size), footer in zip(listing.files, footers, strict=True):
+            key = footer.schema.serialize().to_pybytes()
+            if key not in schemas:
+                schemas[key] = len(distinct)
+                distinct.append(footer.schema)
+            files.append(_data_file(name, size, footer, schemas[key], listing.source))
+        full = [file for file in files if file.n_rows]
+        if not full:
+            raise InputDataError(
+                f"no rows: {_count(len(files), 'file')} found, all without rows",
+                file=listing.source.shown,
+            )
+        partitions = _partition_fields(full, listing.source)
+        schema, notes = _merge(full, distinct, partitions)
+        if len(full) < len(files):
+            notes.append(f"{_count(len(files) - len(full), 'file')} without rows")
+        return cls(
+            listing.source,
+            tuple(files),
+            tuple(distinct),
+            schema,
+            tuple(field.name for field in partitions),
+            tuple(notes),
+            listing.ignored,
+            listing.local_paths,
+        )
+
+    @property
+    def path(self) -> str:
+        """The input path in the user's words, without credentials."""
+        return self.source.shown
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows N of all files."""
+        return sum(file.n_rows for file in self.files)
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Type of each column, as text, by name."""
+        return {field.name: str(field.type) for field in self.schema}
+
+    def shown_path(self, file: int) -> str:
+        """Return the path of file number `file` for messages."""
+        return self.source.shown_path(self.files[file].name)
+
+    def identity(self) -> list[dict[str, Any]]:
+        """Return name, bytes and footer hash of each file: lists that differ mean other data.
+
+        Equal lists need not mean the same data: values can change places within a column and leave
+        sizes and footer as they were; `modified` tells such files apart. Names are relative to the
+        folder of the data set, so that a moved data set stays the same.
+        """
+        return [
+            {"path": file.name, "bytes": file.size, "footer_sha256": file.footer_sha256}
+            for file in self.files
+        ]
+
+    def modified(self) -> list[str]:
+        """Return when each file was last written. Costs a look at each file, in threads."""
+        with ThreadPoolExecutor(min(MAX_FOOTER_THREADS, len(self.files))) as pool:
+            return list(pool.map(lambda file: self.source.modified(file.name), self.files))
+
+    def types_of(self, column: str) -> dict[pa.DataType | None, list[int]]:
+        """Return which types `column` has in which files; None where a file lacks it.
+
+        Files without rows do not count.
+        """
+        kinds: dict[pa.DataType | None, list[int]] = {}
+        for i, file in enumerate(self.files):
+            if file.n_rows:
+                kinds.setdefault(self._file_type(file, column), []).append(i)
+        return kinds
+
+    def _file_type(self, file: DataFile, column: str) -> pa.DataType | None:
+        if column in self.partition_columns:
+            return self.schema.field(column).type
+        schema = self.file_schemas[file.schema]
+        position = schema.get_field_index(column)
+        return None if position < 0 else schema.field(position).type
+
+    def __repr__(self) -> str:
+        return (
+            f"Dataset({self.path!r}, {_count(len(self.files), 'file')}, {self.n_rows:,} rows,"
+            f" {_count(len(self.schema), 'column')})"
+        )
+
+
+def _read_footers(listing: Listing) -> list[Footer]:
+    with ThreadPoolExecutor(min(MAX_FOOTER_THREADS, len(listing.files))) as pool:
+        read = list(pool.map(lambda file: read_footer(listing.source, *file), listing.files))
+    problems: list[Problem] = []
+    footers: list[Footer] = []
+    for footer in read:
+        if isinstance(footer, Footer):
+            footers.append(footer)
+        else:
+            problems.extend(footer)
+    if problems:
+        raise InputDataError(problems)
+    return footers
+
+
+def _data_file(name: str, size: int, footer: Footer, schema: int, source: FileSource) -> DataFile:
+    # The one file of an input path has no folders: those above it belong to the user's disk.
+    partition = () if source.single is not None else hive_values(name)
+    n_rows = sum(rows for rows, _ in footer.row_groups)
+    return DataFile(
+        name, size, n_rows, footer.row_groups, footer.sha256, partition, schema, footer.column_bytes
+    )
+
+
+def _partition_fields(files: Sequence[DataFile], source: FileSource) -> list[pa.Field]:
+    """Return the columns in folder names: int64 when all values are such numbers, else string."""
+    keys = [key for key, _ in files[0].partition]
+    problems = []
+    for file in files:
+        here = [key for key, _ in file.partition]
+        if sorted(here) != sorted(keys) or len(set(here)) != len(here):
+            problems.append(
+                Problem(
+                    f"folder names give the columns {here}, those of the first file {keys}",
+                    file=source.shown_path(file.name),
+                    hint="partition all files by the same keys, each once",
+                )
+            )
+    if problems:
+        raise InputDataError(problems)
+    fields = []
+    for key in keys:
+        values = {dict(file.partition)[key] for file in files} - {None}
+        whole = bool(values) and all(_is_int64(str(value)) for value in values)
+        fields.append(pa.field(key, pa.int64() if whole else pa.string()))
+    return fields
+
+
+def _is_int64(text: str) -> bool:
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 19):
+        return False
+    return -(2**63) <= int(text) < 2**63
+
+
+def _merge(
+    files: Sequence[DataFile], schemas: Sequence[pa.Schema], partitions: Sequence[pa.Field]
+) -> tuple[pa.Schema, list[str]]:
+    """Return the schema that the files share, and notes on where they differ."""
+    counts = Counter(file.schema for file in files)
+    # Most files first; among equals the schema that comes first.
+    order = sorted(counts, key=lambda i: (-counts[i], i))
+    names = list(dict.fromkeys(name for i in order for name in schemas[i].names))
+    from_folders = [field.name for field in partitions]
+    fields, notes = [], []
+    for name in names:
+        if name in from_folders:
+            notes.append(f"column {name!r} is taken from the folder names, not from the files")
+            continue
+        kinds: Counter[pa.DataType] = Counter()
+        for i in order:
+            if (position := schemas[i].get_field_index(name)) >= 0:
+                kinds[schemas[i].field(position).type] += counts[i]
+        here = sum(kinds.values())
+        if 2 * here < len(files):
+            notes.append(f"column {name!r} is only in {here} of {len(files)} files; left out")
+            continue
+        majority = kinds.most_common(1)[0][0]
+        common = common_type(kinds)
+        if len(kinds) > 1:
+            found = ", ".join(f"{kind} in {n}" for kind, n in kinds.most_common())
+            read_as = f"read as {common}" if common is not None else "which do not go together"
+            notes.append(f"column {name!r} has several types ({found} files): {read_as}")
+        fields.append(pa.field(name, common if common is not None else majority))
+    if len({tuple(schemas[i].names) for i in order}) > len(
+        {frozenset(schemas[i].names) for i in order}
+    ):
+        notes.append("the files have their columns in different orders")
+    return pa.schema([*fields, *partitions]), notes
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}" + ("" if n == 1 else "s")

@@ -1,0 +1,142 @@
+"""Parquet footers: what a file says about itself, read without touching its data."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ssl_dask.errors import Problem
+from ssl_dask.storage.files.file_listing import TAIL_BYTES, FileSource
+from ssl_dask.storage.input.column_types import STRING_OVERHEAD
+
+MAGIC = b"PAR1"
+LEAF_BYTES = {"BOOLEAN": 8, "INT32": 8, "INT64": 8, "INT96": 8, "FLOAT": 4, "DOUBLE": 8}
+
+
+@dataclass(frozen=True)
+class Footer:
+    """What the footer of one file says.
+
+    Parameters
+    ----------
+    schema
+        Columns and types, without metadata.
+    row_groups
+        (rows, uncompressed bytes) of each row group.
+    column_bytes
+        Estimated bytes of each column of `schema` when it is read.
+    sha256
+        Hash of the footer, in hexadecimal digits: another file has another one.
+    """
+
+    schema: pa.Schema
+    row_groups: tuple[tuple[int, int], ...]
+    column_bytes: tuple[int, ...]
+    sha256: str
+
+
+class NotParquetError(Exception):
+    """The bytes are not those of a whole Parquet file."""
+
+
+def read_footer_bytes(source: FileSource, name: str, size: int) -> bytes:
+    """Return the footer of a file of `size` bytes, up to its end.
+
+    Raises
+    ------
+    NotParquetError
+        The file is empty, cut off, or something else.
+    """
+    if size == 0:
+        raise NotParquetError("the file has 0 bytes")
+    tail = source.read_range(name, max(0, size - TAIL_BYTES), size)
+    if size < 12 or tail[-4:] != MAGIC:
+        if tail[-4:] == b"PARE":
+            raise NotParquetError("the footer is encrypted, which is not supported")
+        raise NotParquetError("not a whole Parquet file: its end is missing or it is another kind")
+    length = int.from_bytes(tail[-8:-4], "little") + 8
+    if length > size - 4:
+        raise NotParquetError("not a whole Parquet file: the footer is longer than the file")
+    if length > len(tail):
+        tail = source.read_range(name, size - length, size)
+    return tail[-length:]
+
+
+def parse_footer(footer: bytes) -> Any:
+    """Return the `pyarrow.parquet.FileMetaData` in `footer`."""
+    return pq.read_metadata(pa.BufferReader(footer))
+
+
+def footer_sha256(footer: bytes) -> str:
+    """Return the hash by which a file is known, in hexadecimal digits."""
+    return hashlib.sha256(footer).hexdigest()
+
+
+def read_footer(source: FileSource, name: str, size: int) -> Footer | list[Problem]:
+    """Read one footer; a file that cannot be used is returned as its problems."""
+    shown = source.shown_path(name)
+    try:
+        footer = read_footer_bytes(source, name, size)
+        metadata = parse_footer(footer)
+        schema = metadata.schema.to_arrow_schema().remove_metadata()
+    except NotParquetError as error:
+        return [Problem(str(error), file=shown, hint="write the file again, or take it away")]
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            text = error.strerror or type(error).__name__
+        else:
+            text = f"the footer is damaged ({type(error).__name__})"
+        return [Problem(f"cannot be read: {text}", file=shown)]
+    except Exception as error:
+        if source.is_local:
+            raise
+        # Back ends of fsspec raise their own kinds.
+        return [Problem(source.tell(error), file=shown)]
+    twice = sorted({column for column in schema.names if schema.names.count(column) > 1})
+    if twice:
+        hint = "give each column a name of its own"
+        return [
+            Problem("the file has this column more than once", file=shown, column=column, hint=hint)
+            for column in twice
+        ]
+    groups = tuple(
+        (group.num_rows, group.total_byte_size)
+        for group in map(metadata.row_group, range(metadata.num_row_groups))
+    )
+    return Footer(schema, groups, _column_bytes(metadata, schema), footer_sha256(footer))
+
+
+def _column_bytes(metadata: Any, schema: pa.Schema) -> tuple[int, ...]:
+    """Estimate the decoded bytes of each top-level column.
+
+    The footer's uncompressed size understates columns with dictionaries or runs, so that values
+    times their width is the lower bound.
+    """
+    # Leaves come in the order of the columns, one or more a column.
+    leaf_columns = [i for i, kind in enumerate(schema.types) for _ in range(_n_leaves(kind))]
+    totals = [0] * len(schema)
+    for g in range(metadata.num_row_groups):
+        group = metadata.row_group(g)
+        for leaf, column in enumerate(leaf_columns):
+            chunk = group.column(leaf)
+            stored = chunk.total_uncompressed_size
+            width = LEAF_BYTES.get(chunk.physical_type)
+            if width is None:
+                totals[column] += stored + chunk.num_values * STRING_OVERHEAD
+            else:
+                totals[column] += max(stored, chunk.num_values * width)
+    return tuple(totals)
+
+
+def _n_leaves(kind: pa.DataType) -> int:
+    if isinstance(kind, pa.BaseExtensionType):
+        return _n_leaves(kind.storage_type)
+    if pa.types.is_dictionary(kind):
+        return 1
+    if kind.num_fields == 0:
+        return 0 if pa.types.is_struct(kind) else 1
+    return sum(_n_leaves(kind.field(i).type) for i in range(kind.num_fields))

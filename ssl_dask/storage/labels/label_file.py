@@ -1,0 +1,331 @@
+"""Labels kept in a file of their own: Parquet or CSV with an id and a label a row."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ssl_dask.errors import InputDataError, Problem
+from ssl_dask.storage.files.file_listing import list_files
+from ssl_dask.storage.input.arrow_to_numpy import id_array
+from ssl_dask.storage.input.column_reader import ColumnReader
+from ssl_dask.storage.input.column_types import (
+    common_type,
+    id_family,
+    id_trouble,
+    nearest_names,
+)
+from ssl_dask.storage.input.dataset import Dataset
+from ssl_dask.storage.input.row_layout import plan_layout
+from ssl_dask.storage.labels.label_csv import parse_ids
+from ssl_dask.storage.labels.label_rules import ANY_CLASSES, LabelRule
+from ssl_dask.storage.labels.label_values import REFUSALS, LabelKind, LabelValue
+
+
+@dataclass(frozen=True)
+class SeedFile:
+    """The labels of a file, one for each id.
+
+    Parameters
+    ----------
+    shown
+        Path in the user's words.
+    ids
+        Arrow array (S,) of different ids, in the type that the data's ids are compared in.
+    codes
+        int32 (S,): position of each id's label in `values`.
+    values
+        The distinct labels.
+    kind
+        What the labels are.
+    allow_unmatched
+        Whether ids that the data does not hold are only noted.
+    problems, notes
+        What is wrong with the file; what is worth knowing.
+    identity
+        Name, bytes and hash of each file: equal lists mean the same labels.
+    local_paths
+        Where the file is on this machine; empty for a URL.
+    """
+
+    shown: str
+    ids: pa.Array
+    codes: npt.NDArray[np.int32]
+    values: tuple[LabelValue, ...]
+    kind: LabelKind
+    allow_unmatched: bool
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    identity: tuple[Mapping[str, Any], ...]
+    local_paths: tuple[Path, ...]
+
+    @property
+    def n_labels(self) -> int:
+        """Number of labelled ids S."""
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The two columns of a label file before they are judged; null ids and labels included."""
+
+    shown: str
+    ids: pa.Array
+    labels: pa.Array
+    kind: LabelKind
+    problems: list[Problem]
+    identity: tuple[Mapping[str, Any], ...]
+    local_paths: tuple[Path, ...]
+
+
+def read_label_file(
+    path: str | os.PathLike[str],
+    *,
+    id_column: str,
+    label_column: str,
+    base: Path,
+    id_type: pa.DataType,
+    rule: LabelRule = ANY_CLASSES,
+    allow_unmatched: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> SeedFile:
+    """Read labels that are kept apart from the data.
+
+    Parameters
+    ----------
+    path
+        A `.csv` file with a header line in UTF-8, or Parquet as for `Dataset.open`.
+    id_column, label_column
+        Its columns. A null label, or an empty cell, is a row without a label.
+    base
+        Folder that a relative path starts from.
+    id_type
+        Arrow type of the data's ids; int64 where row numbers are the ids.
+    rule
+        What labels may be.
+    allow_unmatched
+        Whether ids that the data does not hold are only noted.
+    storage_options
+        For fsspec, with a URL.
+
+    Returns
+    -------
+    SeedFile, whose `problems` hold all that is wrong with the labels; none of them is raised.
+
+    Raises
+    ------
+    InputDataError
+        The file is not there, cannot be read, or lacks a column.
+
+    Notes
+    -----
+    Holds the whole file in this process: O(S).
+    """
+    wanted = (id_column, label_column)
+    if os.fspath(path).lower().endswith(".csv"):
+        read = _read_csv(path, wanted, base, id_type, rule, storage_options)
+    else:
+        read = _read_parquet(path, wanted, base, id_type, rule, storage_options)
+    problems = list(read.problems)
+    trouble = rule.job_problems(read.kind, label_column)
+    labelled = read.labels.is_valid()
+    notes = []
+    if unlabelled := len(read.labels) - labelled.true_count:
+        notes.append(f"{read.shown}: rows without a label: {unlabelled:,}")
+    ids, labels = read.ids.filter(labelled), read.labels.filter(labelled)
+    if ids.null_count:
+        problems.append(
+            Problem(
+                f"rows with a label but no id: {ids.null_count:,}",
+                file=read.shown,
+                column=id_column,
+                rows=ids.null_count,
+            )
+        )
+        labels, ids = labels.filter(ids.is_valid()), ids.drop_null()
+    encoded = labels.dictionary_encode()
+    values = tuple(encoded.dictionary.to_pylist())
+    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
+    # Classes of another kind would refuse every label once more.
+    problems += trouble or _refused(values, codes, rule, read.shown, label_column)
+    ids, codes, more_problems, more_notes = _once_each(ids, codes, read.shown, id_column)
+    return SeedFile(
+        read.shown,
+        ids,
+        codes,
+        values,
+        read.kind,
+        allow_unmatched,
+        tuple(problems + more_problems),
+        tuple(notes + more_notes),
+        read.identity,
+        read.local_paths,
+    )
+
+
+def _refused(
+    values: Sequence[LabelValue],
+    codes: npt.NDArray[np.int32],
+    rule: LabelRule,
+    shown: str,
+    column: str,
+) -> list[Problem]:
+    counts = np.bincount(codes, minlength=len(values)).tolist()
+    rows: Counter[str] = Counter()
+    for value, n in zip(values, counts, strict=True):
+        if (why := rule.refusal(value)) is not None:
+            rows[why] += n
+    return [
+        Problem(f"{REFUSALS[why][0]}: {n:,}", shown, None, column, n, REFUSALS[why][1])
+        for why, n in sorted(rows.items())
+    ]
+
+
+def _once_each(
+    ids: pa.Array, codes: npt.NDArray[np.int32], shown: str, column: str
+) -> tuple[pa.Array, npt.NDArray[np.int32], list[Problem], list[str]]:
+    """Keep the first row of each id; tell of ids that come twice."""
+    numbers = ids.dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    _, first, counts = np.unique(numbers, return_index=True, return_counts=True)
+    if (counts == 1).all():
+        return ids, codes, [], []
+    # Numbers run from 0 in order of first appearance, so that `first` is a table of them.
+    differing = np.unique(numbers[codes != codes[first[numbers]]])
+    problems, notes = [], []
+    if len(differing):
+        hint = "keep one label for each id"
+        message = f"{_ids(len(differing))} with different labels"
+        problems.append(Problem(message, shown, None, column, len(differing), hint))
+    if same := int((counts > 1).sum()) - len(differing):
+        notes.append(f"{shown}: {_ids(same)} more than once with the same label")
+    return ids.take(pa.array(first)), codes[first], problems, notes
+
+
+def _ids(n: int) -> str:
+    return "1 id comes" if n == 1 else f"{n:,} ids come"
+
+
+def _read_parquet(
+    path: str | os.PathLike[str],
+    wanted: tuple[str, str],
+    base: Path,
+    id_type: pa.DataType,
+    rule: LabelRule,
+    storage_options: Mapping[str, Any] | None,
+) -> _Columns:
+    dataset = Dataset.open(path, base=base, storage_options=storage_options)
+    id_column, label_column = wanted
+    _require_columns(wanted, dataset.schema.names, dataset.path)
+    id_kind, label_kind = (dataset.schema.field(column).type for column in wanted)
+    problems = []
+    for column, trouble in zip(wanted, (id_trouble, rule.type_trouble), strict=True):
+        kinds = dataset.types_of(column)
+        if None in kinds:
+            shown = dataset.shown_path(kinds[None][0])
+            problems.append(Problem("missing in this file of labels", shown, column=column))
+        elif common_type(kind for kind in kinds if kind is not None) is None:
+            text = f"is {' and '.join(map(str, kinds))} in different files of labels"
+            problems.append(Problem(text, dataset.path, column=column, hint="write one type"))
+        elif found := trouble(dataset.schema.field(column).type):
+            problems.append(Problem(found[0], dataset.path, column=column, hint=found[1]))
+    if not problems and id_family(id_kind) != id_family(id_type):
+        text = f"is {id_kind}, but the ids of the data are {id_type}"
+        problems.append(
+            Problem(text, dataset.path, column=id_column, hint="write both as one type")
+        )
+    if problems:
+        raise InputDataError(problems)
+    reader = ColumnReader(dataset, plan_layout(dataset, wanted, block_bytes=2**26))
+    ids, labels = [], []
+    for block in range(len(reader.row_counts)):
+        table = reader.read_raw(block, wanted)
+        with reader.telling(block, id_column):
+            ids.append(id_array(table.column(id_column), id_type))
+        with reader.telling(block, label_column):
+            labels.append(rule.array(table.column(label_column), label_kind))
+    return _Columns(
+        dataset.path,
+        pa.concat_arrays(ids),
+        pa.concat_arrays(labels),
+        rule.kind_of(label_kind),
+        [],
+        tuple(dataset.identity()),
+        dataset.local_paths,
+    )
+
+
+def _read_csv(
+    path: str | os.PathLike[str],
+    wanted: tuple[str, str],
+    base: Path,
+    id_type: pa.DataType,
+    rule: LabelRule,
+    storage_options: Mapping[str, Any] | None,
+) -> _Columns:
+    listing = list_files(path, base=base, storage_options=storage_options)
+    source, (name, size) = listing.source, listing.files[0]
+    shown = source.shown_path(name)
+    try:
+        data = source.read_range(name, 0, size)
+        text = data.decode("utf-8-sig")
+        _require_commas(text, shown)
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except OSError as error:
+        raise InputDataError(f"cannot be read: {error.strerror}", file=shown) from error
+    except UnicodeDecodeError:
+        raise InputDataError("is not UTF-8 text", file=shown, hint="save it as UTF-8") from None
+    except csv.Error as error:
+        raise InputDataError(f"is no valid CSV: {error}", file=shown) from None
+    header, rows = (rows[0], rows[1:]) if rows else ([], [])
+    _require_columns(wanted, header, shown)
+    id_place, label_place = (header.index(column) for column in wanted)
+    rows = [row for row in rows if row]
+    uneven = sum(len(row) != len(header) for row in rows)
+    if uneven:
+        text = f"lines without the {len(header)} cells of the header: {uneven:,}"
+        raise InputDataError(text, file=shown, rows=uneven, hint="quote cells that hold a comma")
+    problems: list[Problem] = []
+    ids, kept = parse_ids([row[id_place] for row in rows], id_type, shown, wanted[0], problems)
+    cells = [row[label_place] for row, keep in zip(rows, kept, strict=True) if keep]
+    labels, kind = rule.parse(cells, shown, wanted[1], problems)
+    digest = hashlib.sha256(data).hexdigest()
+    identity = ({"path": name, "bytes": size, "sha256": digest},)
+    return _Columns(shown, ids, labels, kind, problems, identity, listing.local_paths)
+
+
+def _require_commas(text: str, shown: str) -> None:
+    """Refuse a file that a spreadsheet has saved with other marks: its lines are one cell each."""
+    header = text.partition("\n")[0]
+    for mark, words in ((";", "semicolons"), ("\t", "tabs")):
+        if mark in header and "," not in header:
+            raise InputDataError(
+                f"looks like cells with {words} between them; a CSV file of labels has commas",
+                file=shown,
+                hint="save it with commas and decimal points, or keep the labels in Parquet",
+            )
+
+
+def _require_columns(wanted: Sequence[str], names: Sequence[str], shown: str) -> None:
+    problems = [
+        Problem("missing in the labels", shown, column=column, hint=nearest_names(column, names))
+        for column in wanted
+        if column not in names
+    ]
+    problems += [
+        Problem("the header has this column more than once", shown, column=column)
+        for column in wanted
+        if list(names).count(column) > 1
+    ]
+    if problems:
+        raise InputDataError(problems)

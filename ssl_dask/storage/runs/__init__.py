@@ -1,0 +1,1 @@
+"""Runs: staging, checkpoints, manifest, commit, stored folders."""

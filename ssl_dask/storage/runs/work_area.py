@@ -1,0 +1,104 @@
+"""The folder `.work` of an output: what runs leave there, and how it is cleared without harm."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from ssl_dask.storage.files.durable_files import remove_tree, sync_folder
+from ssl_dask.storage.runs.checkpoint import has_checkpoints
+from ssl_dask.storage.runs.manifest import PART_FOLDERS, RUN_ID
+
+WORK = ".work"
+CHECKPOINTS = "checkpoints"
+STAGE = "stage"
+TRASH_PREFIX = "trash-"
+
+
+class WorkArea:
+    """Working folders of the runs of one output; only the holder of the output's lock uses it.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    notes
+        Receives a sentence for each thing that could not be removed: that stops no run.
+    """
+
+    def __init__(self, root: Path, notes: list[str]) -> None:
+        self.path = root / WORK
+        self._notes = notes
+
+    def prepare(self) -> None:
+        """Make the folder, open to its owner only."""
+        self.path.mkdir(mode=0o700, exist_ok=True)
+
+    def start(self, run_id: str) -> None:
+        """Make the working folder of a run with its staging folders."""
+        work = self.path / run_id
+        work.mkdir(mode=0o700, exist_ok=True)
+        for folder in PART_FOLDERS:
+            (work / STAGE / folder).mkdir(parents=True)
+        # A file system without links is found out now, not after hours of computing.
+        probe = work / "probe"
+        probe.symlink_to(STAGE)
+        probe.unlink()
+        sync_folder(self.path)
+
+    def runs(self) -> list[Path]:
+        """Return the working folders of all runs, newest first."""
+        return sorted((path for path in self.path.iterdir() if is_run(path)), reverse=True)
+
+    def clear(self, *, keep_all_checkpoints: bool) -> None:
+        """Remove what dead runs left, but for the newest with checkpoints, or all with them."""
+        for path in self.path.glob(f"{TRASH_PREFIX}*"):
+            self._remove(path)
+        kept = 0
+        for folder in self.runs():
+            if has_checkpoints(folder / CHECKPOINTS) and (keep_all_checkpoints or kept == 0):
+                kept += 1
+                self.drop_staging(folder)
+            else:
+                self.discard(folder)
+
+    def leave(self, work: Path) -> None:
+        """Clear after a run that ends without a commit: checkpoints stay, all else goes."""
+        if not work.is_dir():
+            return
+        if has_checkpoints(work / CHECKPOINTS):
+            self.drop_staging(work)
+        else:
+            self.discard(work)
+
+    def drop_staging(self, work: Path) -> None:
+        """Remove all but the checkpoints from a run's working folder."""
+        for path in work.iterdir():
+            if path.name != CHECKPOINTS:
+                self.discard(path)
+
+    def discard(self, path: Path) -> None:
+        """Remove a folder or file of this output, or note why it stays."""
+        # Renamed first, so that a kill half-way leaves no half of a run under a run's name.
+        trash = self.new_name()
+        try:
+            os.rename(path, trash)
+            self._remove(trash)
+        except OSError as error:
+            self._notes.append(f"could not remove {path}: {error.strerror or error}")
+
+    def new_name(self) -> Path:
+        """Return a fresh path that the next run clears away if it is still there."""
+        return self.path / f"{TRASH_PREFIX}{secrets.token_hex(8)}"
+
+    def _remove(self, path: Path) -> None:
+        if path.is_dir() and not path.is_symlink():
+            remove_tree(path, self._notes.append)
+        else:
+            path.unlink()
+
+
+def is_run(path: Path) -> bool:
+    """Tell whether a folder carries the name of a run."""
+    return RUN_ID.fullmatch(path.name) is not None and path.is_dir() and not path.is_symlink()

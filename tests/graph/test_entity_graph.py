@@ -1,0 +1,142 @@
+"""Rows that share a card or a device, joined through it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import dask
+import numpy as np
+import pytest
+
+from ssl_dask.errors import GraphError
+from ssl_dask.execution import Execution
+from ssl_dask.graph import entity_graph, sum_graphs
+from ssl_dask.graph.build.entity_graph import KeyColumn, shared_key_graph
+from tests.oracles.joined_graphs import entity_rows, two_hop
+
+CARDS = ["a", "b", "a", None, "c", "b", "a", "d", None, "e"]
+DEVICES = [7, 7, 7, 7, 7, 7, 8, 8, 9, 9]
+COLUMNS = {"card": CARDS, "device": DEVICES}
+
+
+def as_arrays(columns):
+    return {name: np.array(values, dtype=object) for name, values in columns.items()}
+
+
+def test_entities_of_rows_are_nodes_behind_them():
+    graph = entity_graph(as_arrays(COLUMNS), scale="none", execution=Execution(threads=1))
+    groups = entity_rows(COLUMNS, 1000)
+    assert (graph.n_rows, graph.n_nodes) == (10, 10 + len(groups))
+    W = graph.to_scipy().toarray()
+    assert not W[:10, :10].any()
+    assert not W[10:, 10:].any()
+    np.testing.assert_array_equal(W, W.T)
+    found = sorted(np.flatnonzero(column).tolist() for column in W[:10, 10:].T)
+    assert found == sorted(groups.values())
+    assert graph.n_edges == 2 * sum(map(len, groups.values()))
+
+
+@pytest.mark.parametrize(("scale", "power"), [("inverse_sqrt", -0.5), ("inverse", -1), ("none", 0)])
+def test_edges_weigh_less_in_larger_entities(scale, power):
+    graph = entity_graph(
+        as_arrays(COLUMNS), weights={"device": 3.0}, scale=scale, execution=Execution(threads=1)
+    )
+    B = graph.to_scipy().toarray()[:10, 10:]
+    sizes = np.count_nonzero(B, axis=0)
+    card_sizes, device_sizes = [3, 2], [6, 2, 2]
+    assert sorted(sizes) == sorted(card_sizes + device_sizes)
+    want = sorted([1.0 * s**power for s in card_sizes] + [3.0 * s**power for s in device_sizes])
+    np.testing.assert_allclose(sorted(B.max(axis=0)), want, rtol=1e-6)
+    through = two_hop(B.astype(float))
+    assert through[0, 2] > through[0, 1] > 0
+    assert through[0, 9] == 0
+
+
+def test_what_everybody_shares_is_left_out_and_counted():
+    graph = entity_graph(as_arrays(COLUMNS), max_entity_rows=5, execution=Execution(threads=1))
+    about = graph.settings["entities"]
+    assert about["device"]["dropped"] == 1
+    assert about["device"]["dropped_rows"] == about["device"]["largest"] == 6
+    assert about["device"]["kept"] == 2
+    assert about["card"] == {
+        "kept": 2,
+        "edges": 5,
+        "of_one_row": 3,
+        "dropped": 0,
+        "dropped_rows": 0,
+        "largest": 3,
+        "weight": 1.0,
+    }
+    whole = entity_graph(as_arrays(COLUMNS), max_entity_rows=6, execution=Execution(threads=1))
+    assert whole.settings["entities"]["device"]["kept"] == 3
+    (note,) = graph.settings["notes"]
+    assert "'device'" in note
+    assert graph.to_scipy()[4].nnz == 0
+
+
+def test_order_of_entities_does_not_depend_on_blocks_or_tasks(cluster_client):
+    rng = np.random.default_rng(0)
+    n = 3000
+    keys = rng.integers(0, 2**64, size=500, dtype=np.uint64)[rng.integers(0, 500, size=(2, n))]
+    valid = rng.random((2, n)) < 0.9
+
+    def graph(cuts, execution):
+        bounds = [0, *cuts, n]
+        columns = [
+            KeyColumn(
+                name,
+                tuple(
+                    dask.delayed((keys[c, a:b], valid[c, a:b]), pure=False, traverse=False)
+                    for a, b in pairwise(bounds)
+                ),
+            )
+            for c, name in enumerate(("card", "device"))
+        ]
+        return shared_key_graph(
+            columns, np.diff(bounds).tolist(), max_entity_rows=8, execution=execution
+        )
+
+    one = graph((), Execution(threads=1))
+    want = one.to_scipy()
+    assert one.settings["entities"]["card"]["dropped"] > 30
+    assert one.settings["entities"]["card"]["kept"] > 200
+    small = graph((7, 1500), Execution(threads=1, memory_per_task=40_000))
+    spread = Execution(cluster_client)
+    many = graph((1, 2, 900, 2900), spread)
+    for other, execution in ((small, Execution(threads=1)), (many, spread)):
+        assert other.settings == one.settings
+        assert (other.to_scipy(execution) != want).nnz == 0
+        assert other.n_nodes == one.n_nodes
+
+
+def test_equal_values_of_two_columns_are_two_entities():
+    same = np.array([5, 5, 6])
+    graph = entity_graph({"a": same, "b": same}, execution=Execution(threads=1))
+    assert graph.n_nodes == 3 + 2
+
+
+def test_arguments_are_checked():
+    card = np.array(["x", "y"])
+    with pytest.raises(GraphError, match="one length"):
+        entity_graph({"a": card, "b": np.array([1])})
+    with pytest.raises(GraphError, match="integers or texts"):
+        entity_graph({"a": np.array([0.5, 1.0])})
+    with pytest.raises(GraphError, match="mixes kinds"):
+        entity_graph({"a": np.array([1, "x"], dtype=object)})
+    with pytest.raises(GraphError, match="at least 2"):
+        entity_graph({"a": card}, max_entity_rows=1)
+    with pytest.raises(GraphError, match="none of the columns"):
+        entity_graph({"a": card}, weights={"b": 1.0})
+    with pytest.raises(GraphError, match="at least one"):
+        entity_graph({})
+    with pytest.raises(GraphError, match="scale is 'log'"):
+        entity_graph({"a": card}, scale="log")
+    with pytest.raises(GraphError, match="a number > 0"):
+        entity_graph({"a": card}, weights={"a": 0.0})
+
+
+def test_nobody_shares_anything():
+    graph = entity_graph({"a": np.array([1, 2, 3])}, execution=Execution(threads=1))
+    assert (graph.n_nodes, graph.n_edges) == (3, 0)
+    both = sum_graphs([(graph, 1.0), (graph, 2.0)], execution=Execution(threads=1))
+    assert both.n_edges == 0

@@ -1,0 +1,91 @@
+"""Balanced spreading: its closed form, equal masses of the classes, hidden and weighted seeds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.labels import Labels
+from ssl_dask.propagation import BalancedSpreading, LabelSpreading, balanced_spreading
+from ssl_dask.propagation.engine.seed_sources import SeedSources
+from tests.oracles import propagation_closed_forms as closed_forms
+from tests.propagation.test_propagation import N_CLASSES, labels_of, random_weights, some_codes
+
+ALPHA = 0.95
+
+
+def unequal_codes(n: int) -> np.ndarray:
+    codes = some_codes(n, 3, n_seeds=20)
+    # Class 0 keeps one seed, the others five.
+    codes[np.flatnonzero(codes == 0)[1:]] = -1
+    return codes
+
+
+@pytest.mark.parametrize("n_strips", [1, 3, 8])
+def test_closed_form(n_strips: int) -> None:
+    W = random_weights(150, 1)
+    codes = unequal_codes(150)
+    graph = BlockGraph.from_scipy(W, n_strips=n_strips)
+    found = balanced_spreading(graph, labels_of(codes), alpha=ALPHA, tol=1e-6)
+    want = closed_forms.balanced(W.toarray().astype(float), codes, N_CLASSES, ALPHA)
+    F = np.asarray(found.F.compute())
+    np.testing.assert_allclose(F, closed_forms.normalised(want), atol=2e-5)
+    np.testing.assert_allclose(found.mass.compute(), want.sum(axis=1), rtol=1e-4)
+    assert found.converged
+    assert len(set(F.argmax(axis=1))) == N_CLASSES
+    plain = closed_forms.spread(W.toarray().astype(float), codes, N_CLASSES, ALPHA)
+    # It is another method, not label spreading in other words.
+    assert np.mean(plain.argmax(axis=1) != want.argmax(axis=1)) > 0.1
+
+
+def test_every_class_has_the_same_mass_however_many_seeds_it_has() -> None:
+    W = random_weights(150, 1)
+    codes = unequal_codes(150)
+    found = balanced_spreading(BlockGraph.from_scipy(W), labels_of(codes), alpha=ALPHA, tol=1e-7)
+    degree = np.asarray(W.sum(axis=1)).ravel()
+    mass = (found.F.compute() * (found.mass.compute() * degree)[:, None]).sum(axis=0)
+    np.testing.assert_allclose(mass, np.ones(N_CLASSES), rtol=1e-3)
+
+
+def test_hidden_seeds_leave_their_class_its_mass() -> None:
+    W = random_weights(150, 2)
+    codes = unequal_codes(150)
+    labels = labels_of(codes)
+    hidden = [(np.arange(labels.n_seeds) % 5 == 1) & (labels.codes > 0)]
+    found = balanced_spreading(
+        BlockGraph.from_scipy(W, n_strips=3), labels, alpha=ALPHA, tol=1e-6, hidden=hidden
+    )
+    left = codes.copy()
+    left[labels.rows[hidden[0]]] = -1
+    want = closed_forms.balanced(W.toarray().astype(float), left, N_CLASSES, ALPHA)
+    assert hidden[0].sum() > 1
+    np.testing.assert_allclose(
+        found.fold_F[0], closed_forms.normalised(want)[labels.rows[hidden[0]]], atol=2e-5
+    )
+
+
+def test_seed_weights_count_within_a_class() -> None:
+    labels = Labels.from_codes([0, 0, 1, -1], [0, 1])
+    sources = SeedSources.from_folds(labels, (), [3.0, 1.0, 7.0])
+    np.testing.assert_allclose(sources.balanced(0.0).weights, [[0.75, 0.25, 1.0]])
+    # Two seeds against one: the root of their number, mean 1.
+    totals = np.sqrt([2.0, 1.0]) / np.sqrt([2.0, 1.0]).mean()
+    want = [[0.75 * totals[0], 0.25 * totals[0], totals[1]]]
+    np.testing.assert_allclose(sources.balanced(0.5).weights, want)
+
+
+def test_it_is_better_than_label_spreading_with_one_seed_a_class() -> None:
+    X, y = load_digits(return_X_y=True)
+    right = {BalancedSpreading: [], LabelSpreading: []}
+    for draw in range(4):
+        order = np.random.default_rng(draw).permutation(len(y))
+        codes = np.full(len(y), -1)
+        for c in range(10):
+            codes[order[y[order] == c][0]] = c
+        for kind, found in right.items():
+            labels = kind(alpha=0.99).fit(X, codes).transduction_
+            found.append(np.mean(labels[codes < 0] == y[codes < 0]))
+    assert np.mean(right[BalancedSpreading]) > np.mean(right[LabelSpreading])
+    assert np.mean(right[BalancedSpreading]) > 0.84

@@ -1,0 +1,272 @@
+"""Classes that collapse: when it is noticed, and what estimators and jobs do about it."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import scipy.sparse as sp
+from distributed import Client
+
+from ssl_dask.errors import QualityError
+from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.labels import Labels
+from ssl_dask.pipeline import run_job
+from ssl_dask.propagation import (
+    METHODS,
+    LabelPropagation,
+    LabelSpreading,
+    PoissonLearning,
+    label_propagation,
+)
+from ssl_dask.propagation.fallback.class_collapse import CollapseWarning, find_collapse
+from ssl_dask.propagation.fallback.fallback_methods import answers_to
+from ssl_dask.propagation.methods.class_shares import expected_rows
+from tests.made_job import Heard, made_job, made_rows, read_parts, write_rows
+
+SIDE = 220
+
+
+def two_sides(*, seed: int = 0) -> tuple[sp.csr_array, np.ndarray, np.ndarray]:
+    """Return (W, truth, codes): two noisy communities, one seed each; the first sits on a hub.
+
+    The harmonic function is flat far from the seeds, and a seed with many edges wins all rows.
+    """
+    rng = np.random.default_rng(seed)
+    n = 2 * SIDE
+    truth = np.repeat([0, 1], SIDE)
+    A = rng.random((n, n)) < np.where(truth[:, None] == truth, 0.05, 0.012)
+    A = np.triu(A, 1)
+    # The seed of class 1 hangs on a single row.
+    A[SIDE, :] = A[:, SIDE] = False
+    A[SIDE, SIDE + 1] = True
+    A[0, 1:SIDE:3] = True
+    A[0, 0] = False
+    A = np.maximum(np.triu(A, 1), np.triu(A.T, 1))
+    codes = np.full(n, -1)
+    codes[[0, SIDE]] = 0, 1
+    return sp.csr_array((A | A.T).astype(np.float32)), truth, codes
+
+
+def right(labels: np.ndarray, truth: np.ndarray, codes: np.ndarray) -> float:
+    return float((labels == truth)[codes < 0].mean())
+
+
+def test_a_collapse_is_noticed() -> None:
+    prior = np.array([0.25, 0.25, 0.5])
+    for rows in ((30, 20, 50), (0, 6, 90), (0, 0, 0)):
+        assert find_collapse(rows, prior) is None
+    assert find_collapse((0, 0, 1), np.array([0.0, 0.0, 1.0])) is None
+    found = find_collapse((72, 1, 1), prior)
+    assert found is not None
+    assert (found.gone, found.n_classes, found.expected) == ((1, 2), 3, 0.75)
+    assert found.share == pytest.approx(2 / 74)
+    # One of two, however rare; half of ten, but not a small class among them.
+    assert find_collapse((995, 5), np.array([0.9, 0.1])) is not None
+    ten = np.full(10, 0.1)
+    assert find_collapse([100] * 5 + [1] * 5, ten) is not None
+    assert find_collapse([100] * 9 + [0], ten) is None
+
+
+def test_hidden_seeds_contradict() -> None:
+    labels = Labels(100, np.arange(6), np.array([0, 0, 0, 1, 1, 1], np.int32), np.array([0, 1]))
+    found = find_collapse((99, 1), np.array([0.5, 0.5]))
+    assert found is not None
+    assert not found.contradicted
+    F = np.eye(2, dtype=np.float32)[[0, 0, 0, 1, 1, 0]]
+    hidden = [np.array([True, False, False, True, True, True])]
+    judged = found.judged(labels, hidden, F)
+    assert (judged.kept, judged.lost, judged.contradicted) == (2, 1, True)
+    assert "2 of 3 of their seeds" in judged.sentence()
+    judged = found.judged(labels, hidden, F * (np.arange(6) < 4)[:, None])
+    assert (judged.kept, judged.lost, judged.contradicted) == (1, 2, False)
+
+
+def test_expected_shares_are_those_given_with_the_method() -> None:
+    labels = Labels(100, np.arange(4), np.array([0, 0, 0, 1], np.int32), np.array([0, 1]))
+    spec = METHODS["label_propagation"].spec
+    assert expected_rows(spec(), labels).tolist() == [0.75, 0.25]
+    assert expected_rows(spec(class_mass={0: 0.99, 1: 0.01}), labels).tolist() == [0.99, 0.01]
+    given = METHODS["poisson"].spec(class_shares={0: 0.9, 1: 0.1})
+    assert expected_rows(given, labels).tolist() == [0.9, 0.1]
+    for name, method in METHODS.items():
+        answers = answers_to(method.spec(name=name))
+        assert answers
+        assert method.spec(name=name) not in answers
+
+
+def test_estimators_warn_switch_or_fail() -> None:
+    W, truth, codes = two_sides()
+    graph = BlockGraph.from_scipy(W)
+    found = label_propagation(graph, Labels.from_codes(codes, np.arange(2)))
+    assert found.class_rows.sum() == len(codes)
+    assert found.class_rows[1] <= 0.05 * len(codes)
+    with pytest.warns(CollapseWarning, match="1 of 2 classes.* collapsed into the others") as told:
+        plain = LabelPropagation().fit(graph, codes)
+    assert [warning.filename for warning in told] == [__file__]
+    assert plain.method_["class_mass"] == "none"
+    assert right(plain.transduction_, truth, codes) < 0.55
+    with pytest.warns(CollapseWarning, match="the labels are those of"):
+        switched = LabelPropagation(on_collapse="switch").fit(graph, codes)
+    assert switched.method_["class_mass"] == "seeds"
+    assert right(switched.transduction_, truth, codes) > 0.7
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        asked = LabelPropagation(class_mass="seeds").fit(graph, codes)
+    np.testing.assert_array_equal(asked.label_distributions_, switched.label_distributions_)
+    with pytest.raises(QualityError, match="1 of 2 classes"):
+        LabelPropagation(on_collapse="error").fit(graph, codes)
+    with pytest.raises(ValueError, match="on_collapse='never'"):
+        LabelPropagation(on_collapse="never").fit(graph, codes)
+
+
+def test_label_spreading_switches_to_balanced_spreading() -> None:
+    W, truth, codes = two_sides()
+    # The seed of class 1 has one edge: its class starts with a small part of the mass.
+    graph = BlockGraph.from_scipy(W)
+    with pytest.warns(CollapseWarning):
+        plain = LabelSpreading(alpha=0.99).fit(graph, codes)
+    with pytest.warns(CollapseWarning, match="balanced_spreading"):
+        switched = LabelSpreading(alpha=0.99, on_collapse="switch").fit(graph, codes)
+    assert switched.method_ == {**switched.method_, "name": "balanced_spreading", "alpha": 0.99}
+    mine, theirs = (right(m.transduction_, truth, codes) for m in (switched, plain))
+    assert mine > theirs + 0.1
+    assert PoissonLearning().fit(graph, codes).method_["name"] == "poisson"
+
+
+@pytest.fixture(scope="module")
+def collapsing(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, np.ndarray]:
+    """Rows and edges of `two_sides` as files."""
+    folder = tmp_path_factory.mktemp("collapse")
+    W, truth, codes = two_sides()
+    names = np.array(["a", "b"], dtype=object)
+    table = pa.table(
+        {
+            "id": np.arange(len(codes)),
+            "x": np.zeros(len(codes)) + np.arange(len(codes)) % 7,
+            "seed": pa.array(names[codes], mask=codes < 0),
+            "truth": pa.array(names[truth]),
+        }
+    )
+    rows = write_rows(folder / "rows", table)
+    pairs = sp.coo_array(sp.triu(W))
+    edges = pa.table({"from": pairs.row.astype(np.int64), "to": pairs.col.astype(np.int64)})
+    return rows, write_rows(folder / "edges", edges, files=1), truth
+
+
+def job_of(collapsing: tuple[Path, Path, np.ndarray], out: Path, **more: object) -> dict:
+    rows, edges, _ = collapsing
+    job = made_job(
+        rows,
+        out,
+        features={"x": {"numeric": ["x"]}},
+        graph={"edges": {"path": str(edges), "source": "from", "target": "to"}},
+        **{"method": {"name": "label_propagation"}, **more},
+    )
+    return job
+
+
+def test_a_job_is_switched_and_says_so(
+    collapsing: tuple[Path, Path, np.ndarray], tmp_path: Path, cluster_client: Client
+) -> None:
+    heard = Heard()
+    result = run_job(job_of(collapsing, tmp_path / "out"), client=cluster_client, listener=heard)
+    report = result.report
+    assert (report.method.name, report.method.asked_for) == (
+        "label_propagation",
+        "label_propagation",
+    )
+    assert report.method.parameters["class_mass"] == "seeds"
+    assert "Label propagation did not label: 1 of 2 classes" in report.warnings[0]
+    assert "Label propagation with its class mass normalised" in report.warnings[1]
+    manifest = json.loads((result.path / "manifest.json").read_text())
+    assert manifest["warnings"] == list(report.warnings)
+    assert len(heard.named("classes_collapsed")) == 1
+    name, last = heard.events[-1]
+    assert (name, last["warnings"]) == ("run_done", list(report.warnings))
+    assert "in the place of" in (result.path / "report.html").read_text()
+    labels = np.array(read_parts(result.path)["label"].to_pylist())
+    truth = np.array(["a", "b"])[collapsing[2]]
+    assert (labels == truth).mean() > 0.7
+    again = run_job(job_of(collapsing, tmp_path / "out"), client=cluster_client, listener=heard)
+    assert again.already_done
+    assert heard.events[-1][1]["already_done"]
+
+
+def test_a_job_may_take_it_or_fail(
+    collapsing: tuple[Path, Path, np.ndarray], tmp_path: Path, cluster_client: Client
+) -> None:
+    out = tmp_path / "out"
+    result = run_job(
+        job_of(collapsing, out, decision={"on_collapse": "warn"}), client=cluster_client
+    )
+    assert result.report.method.asked_for is None
+    assert "they have collapsed into the others" in result.report.warnings[0]
+    labels = read_parts(result.path)["label"].to_pylist()
+    assert labels.count("b") < 0.05 * len(labels)
+    with pytest.raises(QualityError, match="on_collapse: switch"):
+        run_job(job_of(collapsing, out, decision={"on_collapse": "error"}), client=cluster_client)
+    assert (out / "latest").resolve() == result.path.resolve()
+
+
+@pytest.mark.parametrize("policy", ["switch", "error"])
+def test_a_classifier_that_names_one_class(
+    tmp_path: Path, cluster_client: Client, policy: str
+) -> None:
+    # Six seeds to two, and a feature that tells nothing.
+    table = made_rows()
+    kinds = table["seed"].to_pylist()
+    seeds = [i for i, kind in enumerate(kinds) if kind in ("ant", "bee")]
+    kept = {"ant": 6, "bee": 2}
+    names = [None] * len(kinds)
+    for i in seeds:
+        if kept[kinds[i]]:
+            kept[kinds[i]] -= 1
+            names[i] = kinds[i]
+    columns = {"id": table["id"], "x": pa.array(np.arange(len(table)) % 2), "seed": pa.array(names)}
+    rows = write_rows(tmp_path / "rows", pa.table(columns))
+    job = made_job(
+        rows,
+        tmp_path / "out",
+        input={"path": str(rows), "id": "id", "label": "seed"},
+        features={"x": {"numeric": ["x"]}},
+        method={"name": "supervised"},
+        graph=None,
+        decision={"on_collapse": policy},
+    )
+    if policy == "error":
+        with pytest.raises(QualityError, match="1 of 2 classes"):
+            run_job(job, client=cluster_client)
+        assert not (tmp_path / "out" / "latest").exists()
+    else:
+        assert "1 of 2 classes" in run_job(job, client=cluster_client).report.warnings[0]
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_no_method_leans_on_its_cap_or_swings_between_two_sides(name: str) -> None:
+    # Every edge joins the two sides: a plain walk would swing between them for ever.
+    rng = np.random.default_rng(3)
+    half, n_classes = 60, 3
+    kind = rng.integers(0, n_classes, 2 * half)
+    kind[:n_classes] = kind[half : half + n_classes] = np.arange(n_classes)
+    B = rng.random((half, half)) < np.where(kind[:half, None] == kind[half:], 0.6, 0.04)
+    W = sp.block_array([[None, B], [B.T, None]]).astype(np.float32)
+    codes = np.where(np.arange(2 * half) % half < n_classes, kind, -1)
+    labels = Labels.from_codes(codes, np.arange(n_classes))
+    graph = BlockGraph.from_scipy(sp.csr_array(W))
+    method = METHODS[name]
+    parameters = method.spec(name=name).model_dump(exclude={"name"})
+    if method.wants_classifier:
+        parameters.pop("classifier")
+    found = method.run(graph, labels, **parameters)
+    assert found.converged
+    answer = found.F.compute()
+    assert right(answer.argmax(axis=1), kind, codes) > 0.9
+    if "max_iter" in parameters:
+        parameters["max_iter"] *= 2
+        again = method.run(graph, labels, **parameters)
+        assert (again.n_iter, again.F.compute().tobytes()) == (found.n_iter, answer.tobytes())

@@ -1,0 +1,110 @@
+"""Label propagation of numbers: closed form, islands, folds, scikit-learn's checks, new rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from distributed import Client
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from ssl_dask import LabelPropagationRegressor
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.propagation.methods.harmonic_regression import harmonic_regression
+from tests.propagation.test_propagation import random_weights
+
+WEIGHTS = "targets are held: a weight changes copies only, a row twice there changes the graph"
+EXPECTED = {
+    "check_sample_weight_equivalence_on_dense_data": WEIGHTS,
+    "check_sample_weight_equivalence_on_sparse_data": WEIGHTS,
+}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@parametrize_with_checks(
+    [LabelPropagationRegressor()], expected_failed_checks=lambda estimator: EXPECTED
+)
+def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+def dense_harmonic(W: np.ndarray, rows: np.ndarray, y: np.ndarray) -> np.ndarray:
+    free = np.setdiff1d(np.arange(len(W)), rows)
+    L = np.diag(W.sum(axis=1)) - W
+    f = np.empty(len(W))
+    f[rows] = y
+    f[free] = np.linalg.solve(L[np.ix_(free, free)], W[np.ix_(free, rows)] @ y)
+    return f
+
+
+def path_of(n: int) -> BlockGraph:
+    at = np.arange(n - 1)
+    W = sp.csr_array(sp.coo_array((np.ones(n - 1, dtype=np.float32), (at, at + 1)), shape=(n, n)))
+    return BlockGraph.from_scipy(sp.csr_array(W + W.T))
+
+
+def test_no_value_leaves_the_range_of_the_targets() -> None:
+    rows, y = np.array([0, 5, 8, 200, 399]), np.array([0.0, 0.0, 0.0, 0.0, 10.0])
+    for max_iter in (5, 10_000):
+        found = harmonic_regression(path_of(400), rows, y, max_iter=max_iter)
+        values = found.values.compute()
+        assert np.ptp(values) > 5.0
+        assert values.min() >= 0.0
+        assert values.max() <= 10.0
+
+
+def test_closed_form_and_folds(cluster_client: Client) -> None:
+    rng = np.random.default_rng(2)
+    W = random_weights(150, 1)
+    rows, y = np.sort(rng.choice(150, 12, replace=False)), rng.normal(1_000, 30, 12)
+    fold = np.arange(12) % 3 == 0
+    exact = dense_harmonic(W.toarray().astype(float), rows, y)
+    without = dense_harmonic(W.toarray().astype(float), rows[~fold], y[~fold])
+    answers = []
+    for n_strips, client in ((1, None), (3, None), (8, None), (3, cluster_client)):
+        execution = Execution(client)
+        found = harmonic_regression(
+            BlockGraph.from_scipy(W, n_strips=n_strips),
+            rows,
+            y,
+            tol=1e-7,
+            hidden=[fold],
+            execution=execution,
+        )
+        assert found.converged
+        assert {(record.labels_changed, record.class_mass) for record in found.records} == {(0, ())}
+        blocks = list(found.values.to_delayed(optimize_graph=False).ravel())
+        values = np.concatenate(execution.compute(blocks))
+        answers.append((values, found.fold_values[0]))
+    np.testing.assert_allclose(answers[0][0], exact, atol=1e-4)
+    np.testing.assert_allclose(answers[0][1], without[rows[fold]], atol=1e-4)
+    assert len({values.tobytes() for values, _ in answers}) == 1
+    assert len({values.tobytes() for _, values in answers}) == 1
+    assert exact.std() > 1
+
+
+def test_rows_without_a_path_are_nan() -> None:
+    W = sp.csr_array(sp.block_diag([random_weights(30, 1, density=0.3)] * 2, format="csr"))
+    y = np.full(60, np.nan)
+    y[[3, 8]] = [-1.0, 4.0]
+    model = LabelPropagationRegressor().fit(BlockGraph.from_scipy(W), y)
+    np.testing.assert_array_equal(np.isnan(model.transduction_), np.arange(60) >= 30)
+    np.testing.assert_allclose(model.transduction_[[3, 8]], [-1, 4])
+    with pytest.raises(ValueError, match="nothing about new rows"):
+        model.predict(np.ones((2, 2)))
+
+
+def test_a_smooth_function_is_learned() -> None:
+    rng = np.random.default_rng(3)
+    X = rng.uniform(-2, 2, (800, 2))
+    truth = np.sin(X[:, 0]) + X[:, 1] ** 2
+    y = np.where(rng.random(800) < 0.1, truth, np.nan)
+    model = LabelPropagationRegressor(n_neighbors=8).fit(X[:700], y[:700])
+    free = np.isnan(y[:700])
+    assert 1 - ((model.transduction_ - truth[:700])[free] ** 2).mean() / truth.var() > 0.85
+    assert model.score(X[700:], truth[700:]) > 0.85
+    with pytest.raises(ValueError, match="no row is labelled"):
+        model.fit(X, np.full(800, np.nan))

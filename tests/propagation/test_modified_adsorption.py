@@ -1,0 +1,157 @@
+"""Modified adsorption against the dense system, for any strips, parts and folds."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from distributed import Client
+from sklearn.datasets import load_digits
+
+from ssl_dask import ModifiedAdsorption, knn_graph
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.kernels.propagation.random_walk_choice import neighbour_entropy, walk_choice
+from ssl_dask.pipeline import run_job
+from ssl_dask.propagation.engine.session import PropagationSession
+from ssl_dask.propagation.methods.modified_adsorption import modified_adsorption
+from tests.made_job import N_ISLAND, assert_useful, made_job, made_rows, write_rows
+from tests.oracles.method_closed_forms import modified_adsorption_scores
+from tests.propagation.test_graph_classifier import few_labels
+from tests.propagation.test_propagation import N_CLASSES, labels_of, random_weights, some_codes
+
+module = sys.modules["ssl_dask.propagation.methods.modified_adsorption"]
+MU = (1.0, 0.5, 0.014)
+
+
+def expected(W: sp.csr_array, Y: np.ndarray, mu: tuple[float, float, float] = MU) -> np.ndarray:
+    """Return F (N, C): zero where the dummy label is not outweighed."""
+    scores, _ = modified_adsorption_scores(W.toarray().astype(float), Y, mu, 2.0)
+    classes, dummy = scores[:, :-1], scores[:, -1]
+    F = classes / np.maximum(classes.sum(axis=1, keepdims=True), 1e-300)
+    return F * (classes.max(axis=1) > dummy)[:, None]
+
+
+def one_hot(codes: np.ndarray) -> np.ndarray:
+    return np.eye(N_CLASSES)[codes] * (codes >= 0)[:, None]
+
+
+def run(graph: BlockGraph, codes: np.ndarray, **more):
+    mu1, mu2, mu3 = MU
+    parameters = {"mu1": mu1, "mu2": mu2, "mu3": mu3, "tol": 1e-8, **more}
+    return modified_adsorption(graph, labels_of(codes), **parameters)
+
+
+def test_closed_form() -> None:
+    W, codes = random_weights(150, 1), some_codes(150, 2, n_seeds=10)
+    F = expected(W, one_hot(codes))
+    refused = ~F.any(axis=1)
+    assert 0.1 < refused.mean() < 0.9
+    assert len(set(F[~refused].argmax(axis=1))) == N_CLASSES
+    answers = []
+    for n_strips in (1, 3, 8):
+        found = run(BlockGraph.from_scipy(W, n_strips=n_strips), codes)
+        assert found.converged
+        answers.append(found.F.compute())
+        assert found.n_without_evidence == refused.sum()
+        assert (found.mass.compute() > 0.0).all()
+        assert len(found.records[-1].class_mass) == N_CLASSES
+    np.testing.assert_allclose(answers[0], F, atol=1e-5)
+    assert len({answer.tobytes() for answer in answers}) == 1
+
+
+def test_a_larger_dummy_refuses_more() -> None:
+    W, codes = random_weights(150, 3), some_codes(150, 4, n_seeds=10)
+    graph = BlockGraph.from_scipy(W)
+    refused = [run(graph, codes, mu3=mu3).n_without_evidence for mu3 in (1e-6, 1e-2, 0.1, 1.0)]
+    assert refused == sorted(refused)
+    assert refused[0] < 10
+    assert refused[-1] > 75
+
+
+def test_folds_are_as_if_their_seeds_had_no_label() -> None:
+    W, codes = random_weights(120, 5), some_codes(120, 6)
+    labels, fold = labels_of(codes), np.arange(12) < 4
+    graph = BlockGraph.from_scipy(W, n_strips=3)
+    both = modified_adsorption(graph, labels, hidden=[fold], mu3=2.5e-3)
+    alone = modified_adsorption(graph, labels.subset(~fold), mu3=2.5e-3).F.compute()
+    at_hidden = alone[labels.rows[fold]]
+    assert at_hidden.any()
+    assert both.fold_F[0].tobytes() == at_hidden.tobytes()
+
+
+def test_weights_of_seeds() -> None:
+    W, codes = random_weights(100, 7), some_codes(100, 8)
+    labels = labels_of(codes)
+    weights = np.random.default_rng(1).uniform(0.2, 3, labels.n_seeds)
+    Y = one_hot(codes)
+    Y[labels.rows] *= weights[:, None]
+    found = run(BlockGraph.from_scipy(W), codes, sample_weight=weights).F.compute()
+    np.testing.assert_allclose(found, expected(W, Y), atol=1e-5)
+    assert np.abs(found - expected(W, one_hot(codes))).max() > 0.05
+
+
+@pytest.mark.parametrize("n_parts", [2, 3])
+def test_parts_have_the_same_bits(n_parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The ground is in the halo of every part.
+    W, codes = random_weights(2_500, 9, density=0.004), some_codes(2_500, 10, n_seeds=40)
+    graph = BlockGraph.from_scipy(W, n_strips=4)
+    whole = run(graph, codes, mu3=2.5e-3).F.compute()
+    assert set(whole.any(axis=1)) == {True, False}
+    used = []
+
+    class InParts(PropagationSession):
+        def __init__(self, graph: BlockGraph, execution: Execution, **arguments: Any) -> None:
+            super().__init__(graph, execution, **arguments, n_parts=n_parts)
+            used.append(self.parts.n_parts)
+
+    monkeypatch.setattr(module, "PropagationSession", InParts)
+    assert run(graph, codes, mu3=2.5e-3).F.compute().tobytes() == whole.tobytes()
+    assert used == [n_parts]
+
+
+def test_choices_at_the_nodes() -> None:
+    star = sp.csr_array(np.array([[0, 1, 1, 1], [1, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0.0]]))
+    entropy = neighbour_entropy(star.indptr, star.data.astype(np.float32))
+    np.testing.assert_allclose(entropy, [np.log(3), 0, 0, 0])
+    choice = walk_choice(entropy, np.array([True, True, False, False]), 2.0)
+    np.testing.assert_allclose(choice.inject + choice.go_on + choice.abandon, 1.0)
+    assert choice.inject[0] > 0.5
+    # One neighbour: nothing is injected.
+    assert choice.inject[1] == 0.0
+    assert choice.go_on[1] == pytest.approx(np.log(2) / np.log(3))
+    many = walk_choice(np.log([2.0, 200.0]), np.zeros(2, bool), 2.0)
+    assert many.abandon[1] > many.abandon[0]
+
+
+def test_digits() -> None:
+    X, truth = load_digits(return_X_y=True)
+    graph = knn_graph(X, n_neighbors=10)
+    y = few_labels(truth, 5, 0)
+    model = ModifiedAdsorption().fit(graph, y)
+    others = (y < 0) & ~model.abstained_
+    accuracy = (model.transduction_ == truth)[others].mean()
+    assert accuracy > 0.93
+    assert model.abstained_.mean() < 0.1
+    strict = ModifiedAdsorption(mu3=1e-2).fit(graph, y)
+    kept = (y < 0) & ~strict.abstained_
+    assert 0.05 < kept.mean() < 0.9
+    # What is left is right more often.
+    assert (strict.transduction_ == truth)[kept].mean() > accuracy
+
+
+def test_a_job_says_why_it_refused(tmp_path: Path, cluster_client: Client) -> None:
+    rows = write_rows(tmp_path / "rows", made_rows())
+    job = made_job(rows, tmp_path / "out", method={"name": "modified_adsorption", "mu3": 3e-2})
+    result = run_job(job, client=cluster_client)
+    table = assert_useful(result.path, least=0.2)
+    reasons = table["reason"].to_pylist()
+    assert reasons.count("no_path_to_seed") == N_ISLAND
+    assert reasons.count("dummy_label") > 10
+    assert "low_mass" not in reasons
+    assert result.report.decision.reasons["dummy_label"] == reasons.count("dummy_label")
+    assert "the dummy label outweighs every class" in (result.path / "report.html").read_text()

@@ -1,0 +1,464 @@
+"""Label spreading and propagation: closed forms, equal bits anywhere, folds, checkpoints."""
+
+from __future__ import annotations
+
+import gc
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from distributed import Client
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_digits
+from sklearn.neighbors import kneighbors_graph
+
+from ssl_dask.errors import QualityError, ResumeMismatchError
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.labels import Labels
+from ssl_dask.propagation import METHODS, Propagated, label_propagation, label_spreading
+from ssl_dask.round_record import RoundRecord
+from tests.oracles import propagation_closed_forms as closed_forms
+
+N_CLASSES = 4
+
+
+def random_weights(n: int, seed: int, *, density: float = 0.08) -> sp.csr_array:
+    rng = np.random.default_rng(seed)
+    W = sp.random_array((n, n), density=density, rng=rng, format="csr", dtype=np.float32)
+    W = sp.csr_array((W + W.T) * np.float32(0.5))
+    W.setdiag(0)
+    W.eliminate_zeros()
+    return W
+
+
+def some_codes(n: int, seed: int, n_seeds: int = 12) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    codes = np.full(n, -1)
+    rows = rng.choice(n, n_seeds, replace=False)
+    codes[rows] = np.arange(n_seeds) % N_CLASSES
+    return codes
+
+
+def labels_of(codes: np.ndarray) -> Labels:
+    return Labels.from_codes(codes, np.arange(N_CLASSES))
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[sp.csr_array, np.ndarray, np.ndarray]:
+    """Gaussian 10-neighbour graph of 600 digits, true classes, two seeds for each of 4 classes."""
+    X, y = load_digits(return_X_y=True)
+    keep = np.flatnonzero(y < N_CLASSES)[:600]
+    X, y = X[keep], y[keep]
+    near = kneighbors_graph(X, 10, mode="distance")
+    width = np.repeat(near.max(axis=1).toarray().ravel(), 10)
+    near.data = np.exp(-4 * (near.data / width) ** 2)
+    W = sp.csr_array(((near + near.T) / 2).astype(np.float32))
+    codes = np.full(len(y), -1)
+    for c in range(N_CLASSES):
+        codes[np.flatnonzero(y == c)[[5, 50]]] = c
+    return W, y, codes
+
+
+def run(method: str, graph: BlockGraph, codes: np.ndarray, **parameters: Any) -> Propagated:
+    return METHODS[method].run(graph, labels_of(codes), **parameters)
+
+
+def expected(method: str, W: sp.csr_array, codes: np.ndarray, alpha: float) -> np.ndarray:
+    dense = W.toarray().astype(np.float64)
+    if method == "label_propagation":
+        return closed_forms.harmonic(dense, codes, N_CLASSES)
+    return closed_forms.spread(dense, codes, N_CLASSES, alpha)
+
+
+# The ensemble is many solves, with tests of its own.
+SOLVERS = [name for name in METHODS if name != "graph_ensemble"]
+CASES = [
+    ("label_spreading", {"alpha": 0.5, "tol": 1e-6}),
+    ("label_spreading", {"alpha": 0.9, "tol": 1e-6}),
+    ("label_spreading", {"alpha": 0.99, "tol": 3e-6}),
+    ("label_propagation", {"tol": 5e-6}),
+]
+
+
+@pytest.mark.parametrize(("method", "parameters"), CASES)
+@pytest.mark.parametrize("dense", [True, False])
+def test_closed_forms(method: str, parameters: dict[str, float], dense: bool) -> None:
+    W = random_weights(150, 1)
+    if dense:
+        points = np.random.default_rng(8).random((150, 2))
+        square = ((points[:, None] - points) ** 2).sum(axis=2)
+        W = sp.csr_array(np.exp(-20 * square).astype(np.float32))
+        W.setdiag(0)
+        assert W.nnz > 0.9 * 150**2
+    codes = some_codes(150, 2)
+    F = expected(method, W, codes, parameters.get("alpha", 0))
+    answers = []
+    for n_strips in (1, 3, 8):
+        graph = BlockGraph.from_scipy(W, n_strips=n_strips)
+        found = run(method, graph, codes, **parameters)
+        assert found.converged
+        assert found.reason == "converged"
+        assert found.F.dtype == np.float32
+        assert found.F.chunks[0] == graph.node_chunks
+        answers.append(found)
+    np.testing.assert_allclose(answers[0].F.compute(), closed_forms.normalised(F), atol=1e-5)
+    if method == "label_spreading":
+        mass = answers[0].mass.compute()
+        np.testing.assert_allclose(mass, F.sum(axis=1), atol=1e-5 * F.max(), rtol=1e-4)
+    assert len({found.F.compute().tobytes() for found in answers}) == 1
+    assert len({found.mass.compute().tobytes() for found in answers}) == 1
+    assert len({found.n_iter for found in answers}) == 1
+    # Not degenerate: every class is the answer somewhere.
+    assert set(answers[0].F.compute().argmax(axis=1)) == set(range(N_CLASSES))
+
+
+@pytest.mark.parametrize("method", SOLVERS)
+def test_the_cluster_gives_the_same_bits(
+    cluster_client: Client, digits: tuple[sp.csr_array, np.ndarray, np.ndarray], method: str
+) -> None:
+    W, _, codes = digits
+    folds = [np.arange(8) % 2 == 0, np.arange(8) % 2 == 1]
+    here = run(method, BlockGraph.from_scipy(W), codes, hidden=folds, max_iter=60)
+    threads = Execution(threads=3)
+    threaded = run(
+        method,
+        BlockGraph.from_scipy(W, n_strips=5),
+        codes,
+        hidden=folds,
+        max_iter=60,
+        execution=threads,
+    )
+    there = run(
+        method,
+        BlockGraph.from_scipy(W, n_strips=4),
+        codes,
+        hidden=folds,
+        max_iter=60,
+        execution=Execution(cluster_client),
+    )
+    F = here.F.compute()
+    # All rows are reached; modified adsorption may refuse some of them all the same.
+    assert (F > 0).any(axis=1).all() or method == "modified_adsorption"
+    fetched = cluster_client.compute(there.F).result()
+    for other, F_other in ((threaded, threaded.F.compute()), (there, fetched)):
+        assert F_other.tobytes() == F.tobytes()
+        assert other.n_iter == here.n_iter
+        for ours, theirs in zip(here.fold_F, other.fold_F, strict=True):
+            assert ours.tobytes() == theirs.tobytes()
+        for ours, theirs in zip(here.records, other.records, strict=True):
+            assert {**ours.as_dict(), "seconds": 0} == {**theirs.as_dict(), "seconds": 0}
+
+
+def test_the_client_holds_no_growing_graph(
+    cluster_client: Client, digits: tuple[sp.csr_array, np.ndarray, np.ndarray]
+) -> None:
+    W, _, codes = digits
+    graph = BlockGraph.from_scipy(W, n_strips=3)
+    # Tests before may have left some in cycles of references.
+    gc.collect()
+    before = len(cluster_client.futures)
+    sizes = []
+
+    def look(record: RoundRecord) -> None:
+        sizes.append(len(cluster_client.futures) - before)
+
+    label_spreading(
+        graph,
+        labels_of(codes),
+        alpha=0.99,
+        max_iter=50,
+        tol=0,
+        execution=Execution(cluster_client),
+        on_round=look,
+    )
+    assert len(sizes) == 6
+    # Tasks of a superstep leave nothing behind; the strips and what was placed stay.
+    assert max(sizes) < 20
+
+
+@pytest.mark.parametrize("method", SOLVERS)
+def test_folds_equal_runs_without_the_hidden_seeds(method: str) -> None:
+    W, codes = random_weights(120, 3), some_codes(120, 4)
+    labels = labels_of(codes)
+    folds = [np.isin(np.arange(12), chosen) for chosen in ([0, 5], [1, 6, 11])]
+    graph = BlockGraph.from_scipy(W, n_strips=4)
+    # tol 0: the same number of sweeps with and without further groups.
+    together = METHODS[method].run(graph, labels, hidden=folds, max_iter=15, tol=0)
+    plain = METHODS[method].run(graph, labels, max_iter=15, tol=0)
+    rounds = 20 * 17 if method == "poisson_mbo" else 0
+    assert together.n_iter == plain.n_iter == 15 + rounds
+    assert together.F.compute().tobytes() == plain.F.compute().tobytes()
+    for fold, rows_of_F in zip(folds, together.fold_F, strict=True):
+        separate = METHODS[method].run(graph, labels.subset(~fold), max_iter=15, tol=0)
+        at_hidden = separate.F.compute()[labels.rows[fold]]
+        assert rows_of_F.shape == (fold.sum(), N_CLASSES)
+        assert rows_of_F.tobytes() == at_hidden.tobytes()
+        assert not np.array_equal(rows_of_F, together.F.compute()[labels.rows[fold]])
+
+
+@pytest.mark.parametrize("method", SOLVERS)
+@pytest.mark.parametrize("on_cluster", [False, True])
+def test_resume_gives_the_same_bits(
+    method: str, on_cluster: bool, request: pytest.FixtureRequest
+) -> None:
+    execution = Execution()
+    if on_cluster:
+        execution = Execution(request.getfixturevalue("cluster_client"))
+    W, codes = random_weights(150, 1), some_codes(150, 2)
+    folds = [np.arange(12) < 4]
+    parameters = {"hidden": folds, "tol": 1e-4, "execution": execution}
+    saved: list[tuple[int, list[list[np.ndarray]], str]] = []
+
+    def keep(iteration: int, state: list[list[Any]], meta: dict[str, Any]) -> None:
+        blocks = [execution.compute(part) for part in state]
+        saved.append((iteration, blocks, json.dumps(meta, allow_nan=False)))
+
+    if method == "label_propagation":
+        parameters["tol"] = 0.05
+    whole = run(
+        method,
+        BlockGraph.from_scipy(W, n_strips=3),
+        codes,
+        checkpoint=keep,
+        checkpoint_seconds=0.0,
+        **parameters,
+    )
+    assert whole.converged
+    checked = [record.iteration for record in whole.records]
+    assert [iteration for iteration, _, _ in saved] == checked[:-1]
+    chosen = saved[::2] if on_cluster else saved
+    assert len(chosen) > 0
+    for iteration, blocks, meta in chosen:
+        # Blocks may come back cut in another way, and the graph too.
+        state = [[delay(block) for block in np.array_split(np.concatenate(p), 4)] for p in blocks]
+        again = run(
+            method,
+            BlockGraph.from_scipy(W, n_strips=2),
+            codes,
+            resume=(iteration, state, json.loads(meta)),
+            **parameters,
+        )
+        assert again.n_iter == whole.n_iter
+        assert fetch(again.F, execution).tobytes() == fetch(whole.F, execution).tobytes()
+        assert again.fold_F[0].tobytes() == whole.fold_F[0].tobytes()
+        assert [r.residual for r in again.records] == [r.residual for r in whole.records]
+
+
+def fetch(array: Any, execution: Execution) -> np.ndarray:
+    return np.concatenate(execution.compute(list(array.to_delayed().ravel())))
+
+
+def delay(block: np.ndarray) -> Any:
+    import dask
+
+    return dask.delayed(block, pure=False, traverse=False)
+
+
+def test_a_checkpoint_of_something_else_is_refused() -> None:
+    W, codes = random_weights(60, 1), some_codes(60, 2)
+    graph = BlockGraph.from_scipy(W, n_strips=3)
+    saved: list[Any] = []
+
+    def keep(*checkpoint: Any) -> None:
+        saved.append(checkpoint)
+
+    run("label_spreading", graph, codes, alpha=0.9, checkpoint=keep, checkpoint_seconds=0)
+    with pytest.raises(ResumeMismatchError, match="settings"):
+        run("label_spreading", graph, codes, alpha=0.8, resume=saved[0])
+    with pytest.raises(ResumeMismatchError, match="method"):
+        run("label_propagation", graph, codes, resume=saved[0])
+    with pytest.raises(ResumeMismatchError, match="n_seeds"):
+        run("label_spreading", graph, some_codes(60, 2, n_seeds=8), alpha=0.9, resume=saved[0])
+    # Another row holds the same number of seeds.
+    moved = np.roll(codes, 1)
+    with pytest.raises(ResumeMismatchError, match="seeds"):
+        run("label_spreading", graph, moved, alpha=0.9, resume=saved[0])
+
+
+@given(st.data())
+@settings(max_examples=25, deadline=None)
+def test_any_mask_of_labels(data: st.DataObject) -> None:
+    n = data.draw(st.integers(3, 40))
+    # Blocks without edges between them: components with and without seeds.
+    sizes = data.draw(st.lists(st.integers(1, n), min_size=1, max_size=4))
+    parts = [random_weights(size, i, density=0.5) for i, size in enumerate(sizes)]
+    W = sp.csr_array(sp.block_diag(parts, format="csr").astype(np.float32))
+    n = W.shape[0]
+    codes = np.array(data.draw(st.lists(st.integers(-1, 3), min_size=n, max_size=n)))
+    codes[data.draw(st.integers(0, n - 1))] = data.draw(st.integers(0, 3))
+    method = data.draw(st.sampled_from(SOLVERS))
+    strips = data.draw(st.integers(1, min(n, 4)))
+    graph = BlockGraph.from_scipy(W, n_strips=strips)
+    found = run(method, graph, codes, tol=1e-4, max_iter=20_000)
+    assert found.converged
+    F = found.F.compute()
+    assert (F >= 0).all()
+    reach = closed_forms._reach(W.toarray())
+    seeded = reach[:, codes >= 0].any(axis=1)
+    # Modified adsorption refuses rows with a path as well, a seed without neighbours among them.
+    answered = F.any(axis=1) if method == "modified_adsorption" else seeded
+    np.testing.assert_allclose(F.sum(axis=1), answered, atol=1e-6)
+    np.testing.assert_array_equal(F[~seeded], 0.0)
+    assert found.n_without_evidence == (~answered).sum()
+    if method == "label_propagation":
+        seeds = codes >= 0
+        np.testing.assert_array_equal(
+            F[seeds], closed_forms.one_hot(codes, N_CLASSES)[seeds].astype(np.float32)
+        )
+
+
+@pytest.mark.parametrize("method", SOLVERS)
+def test_order_of_rows_does_not_matter(
+    digits: tuple[sp.csr_array, np.ndarray, np.ndarray], method: str
+) -> None:
+    W, _, codes = digits
+    order = np.random.default_rng(7).permutation(len(codes))
+    F = run(method, BlockGraph.from_scipy(W, n_strips=2), codes).F.compute()
+    shuffled = sp.csr_array(W[order][:, order])
+    F_shuffled = run(method, BlockGraph.from_scipy(shuffled), codes[order]).F.compute()
+    np.testing.assert_allclose(F_shuffled, F[order], atol=1e-4)
+    two = np.sort(F[order], axis=1)[:, -2:]
+    clear = two[:, 1] - two[:, 0] > 1e-4
+    # Rows that a method refuses have no class in either order.
+    assert clear[F[order].any(axis=1)].mean() > 0.99
+    np.testing.assert_array_equal(F_shuffled.argmax(1)[clear], F[order].argmax(1)[clear])
+
+
+def test_digits_are_labelled_well(
+    digits: tuple[sp.csr_array, np.ndarray, np.ndarray],
+) -> None:
+    W, y, codes = digits
+    F = run("label_spreading", BlockGraph.from_scipy(W), codes, alpha=0.99).F.compute()
+    free = codes < 0
+    assert (F.argmax(axis=1)[free] == y[free]).mean() > 0.95
+
+
+def test_records_tell_what_happened(
+    digits: tuple[sp.csr_array, np.ndarray, np.ndarray],
+) -> None:
+    W, _, codes = digits
+    heard: list[RoundRecord] = []
+    found = run("label_spreading", BlockGraph.from_scipy(W), codes, on_round=heard.append)
+    assert heard == found.records
+    assert [record.iteration for record in heard] == [5, *range(10, found.n_iter + 1, 10)]
+    assert heard[0].labels_changed > 0
+    assert heard[-1].labels_changed == 0
+    assert heard[-1].residual <= 1e-4 < heard[1].residual
+    F = found.F.compute()
+    shares = np.bincount(F.argmax(axis=1), minlength=N_CLASSES) / len(F)
+    np.testing.assert_allclose(heard[-1].class_mass, shares)
+
+
+def test_an_early_end_is_not_called_converged() -> None:
+    W, codes = random_weights(150, 1), some_codes(150, 2)
+    found = run("label_propagation", BlockGraph.from_scipy(W), codes, max_iter=3)
+    assert (found.converged, found.reason, found.n_iter) == (False, "max_iter", 3)
+
+
+def test_float32_sets_a_limit_that_is_told() -> None:
+    W, codes = random_weights(150, 1), some_codes(150, 2)
+    found = run("label_spreading", BlockGraph.from_scipy(W), codes, tol=0.0, max_iter=5_000)
+    assert (found.converged, found.reason) == (False, "rounding")
+    assert found.n_iter < 1_000
+    assert found.records[-1].residual < 1e-5
+
+
+@pytest.mark.parametrize("alpha", [0.9, 0.99])
+def test_rows_far_from_the_seeds_have_come_to_rest_too(alpha: float) -> None:
+    # Scores fall by orders of magnitude along the path: a residual that is small beside the
+    # seeds' says nothing about the shares of the classes far from them.
+    codes = np.full(400, -1)
+    codes[[0, 200, 399]] = [0, 1, 0]
+    W = path_graph(400)
+    found = run("label_spreading", BlockGraph.from_scipy(W), codes, alpha=alpha)
+    exact = closed_forms.normalised(expected("label_spreading", W, codes, alpha))
+    assert found.converged
+    assert np.abs(found.F.compute() - exact).max() < 0.01
+    assert np.sort(exact, axis=1)[:, -1].min() < 0.6
+
+
+def path_graph(n: int) -> sp.csr_array:
+    ones = np.ones(n - 1, dtype=np.float32)
+    return sp.csr_array(sp.diags_array([ones, ones], offsets=[-1, 1]))
+
+
+def test_a_slow_front_is_waited_for() -> None:
+    # A path of 3,000 rows with a seed at each end: each sweep reaches 2 rows, 0.07 % of them.
+    n = 3_000
+    codes = np.full(n, -1)
+    codes[0], codes[-1] = 1, 2
+    graph = BlockGraph.from_scipy(path_graph(n))
+    found = run("label_propagation", graph, codes, tol=0.1, max_iter=3_000)
+    F = found.F.compute()
+    assert found.n_without_evidence == 0
+    np.testing.assert_array_equal(F[: n // 2 - 5].argmax(axis=1), 1)
+    np.testing.assert_array_equal(F[n // 2 + 5 :].argmax(axis=1), 2)
+
+
+def test_scores_reach_far() -> None:
+    # Each sweep reaches one row more, 0.03 % of them: that alone must not count as rest.
+    n = 3_000
+    codes = np.full(n, -1)
+    codes[0] = 3
+    found = run("label_spreading", BlockGraph.from_scipy(path_graph(n)), codes, alpha=0.9)
+    reached = n - found.n_without_evidence
+    # Without headroom float32 ends after 187 rows.
+    assert 250 < reached < n
+    F, mass = found.F.compute(), found.mass.compute()
+    np.testing.assert_array_equal(F.any(axis=1), np.arange(n) < reached)
+    np.testing.assert_array_equal(mass > 0, np.arange(n) < reached)
+    assert (np.diff(mass[1 : reached - 20]) < 0).all()
+    # What was not reached is still known to be connected.
+    assert BlockGraph.from_scipy(path_graph(n)).components(Execution()).n_components == 1
+
+
+def test_weights_of_any_size_give_the_same_answer() -> None:
+    W, codes = random_weights(100, 5), some_codes(100, 6)
+    F = run("label_spreading", BlockGraph.from_scipy(W), codes, tol=1e-6).F.compute()
+    for exponent in (-100, -20, 40):
+        scaled = sp.csr_array(W * np.float32(2.0**exponent))
+        F_scaled = run("label_spreading", BlockGraph.from_scipy(scaled), codes, tol=1e-6)
+        np.testing.assert_array_equal(F_scaled.F.compute(), F)
+
+
+def test_weights_as_far_apart_as_float32_allows() -> None:
+    W = path_graph(4).toarray()
+    W[0, 1] = W[1, 0] = 1e-45
+    W[1, 2] = W[2, 1] = 3e38
+    codes = np.array([0, -1, 1, -1])
+    found = run("label_spreading", BlockGraph.from_scipy(W), codes, alpha=0.5, tol=1e-6)
+    F = closed_forms.spread(W.astype(float), codes, N_CLASSES, 0.5)
+    np.testing.assert_allclose(found.F.compute(), closed_forms.normalised(F), atol=1e-6)
+
+
+def test_impossible_sources_are_refused() -> None:
+    graph = BlockGraph.from_scipy(random_weights(20, 1, density=0.3))
+    with pytest.raises(QualityError, match="no labelled rows"):
+        label_spreading(graph, labels_of(np.full(20, -1)))
+    labels = labels_of(some_codes(20, 1, n_seeds=4))
+    with pytest.raises(QualityError, match="hides all 4 seeds"):
+        label_spreading(graph, labels, hidden=[np.ones(4, bool)])
+    with pytest.raises(ValueError, match="must be bool of shape"):
+        label_spreading(graph, labels, hidden=[np.ones(3, bool)])
+    with pytest.raises(ValueError, match="labels of 19 rows, a graph of 20"):
+        label_propagation(graph, labels_of(some_codes(19, 1, n_seeds=4)))
+
+
+def test_the_registry_fits_the_functions() -> None:
+    import inspect
+
+    for name, method in METHODS.items():
+        spec = method.spec(name=name)
+        parameters = spec.model_dump(exclude={"name"})
+        signature = inspect.signature(method.run).parameters
+        if method.wants_classifier:
+            # The job names a classifier, the function is given one.
+            del parameters["classifier"]
+        for parameter, default in parameters.items():
+            assert signature[parameter].default == default
+        with pytest.raises(ValueError, match="extra"):
+            method.spec(name=name, no_such_key=1)

@@ -1,0 +1,324 @@
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ssl_dask.errors import InputDataError
+from ssl_dask.storage.files.file_listing import hive_values, list_files, natural_key, redact_url
+from ssl_dask.storage.input.dataset import Dataset
+from tests.parquet_samples import travelled, write
+
+ROWS: dict[str, Any] = {"id": list(range(10)), "f0": [float(i) for i in range(10)]}
+
+
+def names(dataset: Dataset) -> list[str]:
+    return [file.name for file in dataset.files]
+
+
+def refused(path: str | Path, base: Path) -> str:
+    with pytest.raises(InputDataError) as caught:
+        Dataset.open(path, base=base)
+    assert caught.value.exit_code == 3
+    return str(caught.value)
+
+
+def test_file_folder_and_glob_give_the_same_rows(tmp_path: Path) -> None:
+    for i in (10, 2, 1):
+        write(tmp_path / "data" / f"part-{i}.parquet", ROWS)
+    write(tmp_path / "data" / "deeper" / "part-3.parquet", ROWS)
+
+    folder = Dataset.open("data", base=tmp_path)
+    assert names(folder) == [
+        "deeper/part-3.parquet",
+        "part-1.parquet",
+        "part-2.parquet",
+        "part-10.parquet",
+    ]
+    assert folder.n_rows == 40
+    assert folder.local_paths == (tmp_path / "data",)
+
+    pattern = Dataset.open("data/part-*.parquet", base=tmp_path)
+    assert names(pattern) == ["part-1.parquet", "part-2.parquet", "part-10.parquet"]
+    assert len(pattern.local_paths) == 3
+    assert names(Dataset.open("data/**", base=tmp_path)) == names(folder)
+
+    single = Dataset.open("data/part-2.parquet", base=tmp_path)
+    assert names(single) == ["part-2.parquet"]
+    assert single.shown_path(0) == "data/part-2.parquet"
+    assert folder.shown_path(1) == "data/part-1.parquet"
+    assert Dataset.open(tmp_path / "data", base=Path("/elsewhere")).n_rows == 40
+    assert Dataset.open(f"file://{tmp_path}/data", base=Path("/elsewhere")).n_rows == 40
+
+
+def test_what_is_not_data_is_left_out_and_listed(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", ROWS)
+    write(tmp_path / "_temporary" / "x.parquet", ROWS)
+    write(tmp_path / "_part.parquet", ROWS)
+    for name in ("_SUCCESS", ".a.parquet.crc", "b.csv", "c.parquet.tmp"):
+        (tmp_path / name).write_text("x")
+    dataset = Dataset.open(str(tmp_path), base=tmp_path)
+    assert names(dataset) == ["a.parquet"]
+    assert set(dataset.ignored) == {
+        "_temporary/",
+        "_part.parquet",
+        "_SUCCESS",
+        ".a.parquet.crc",
+        "b.csv",
+        "c.parquet.tmp",
+    }
+    by_glob = Dataset.open(f"{tmp_path}/*", base=tmp_path)
+    assert names(by_glob) == ["a.parquet"]
+    assert "_temporary/" in by_glob.ignored
+
+
+def test_a_file_named_by_the_user_may_have_any_name(tmp_path: Path) -> None:
+    write(tmp_path / "_rows.pq", ROWS)
+    assert Dataset.open("_rows.pq", base=tmp_path).n_rows == 10
+
+
+def test_the_three_kinds_of_nothing_differ(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "only_csv").mkdir()
+    (tmp_path / "only_csv" / "a.csv").write_text("id\n1\n")
+    no_rows = {name: values[:0] for name, values in ROWS.items()}
+    write(tmp_path / "no_rows" / "a.parquet", no_rows)
+    assert "not found" in refused("nowhere", tmp_path)
+    assert "not found" in refused("nowhere/*.parquet", tmp_path)
+    assert "no Parquet files" in refused("empty", tmp_path)
+    assert "a.csv" in refused("only_csv", tmp_path)
+    assert "no rows" in refused("no_rows", tmp_path)
+
+
+def test_every_torn_file_is_named_at_once(tmp_path: Path) -> None:
+    for name in "abcdef":
+        write(tmp_path / f"{name}.parquet", ROWS)
+    content = (tmp_path / "a.parquet").read_bytes()
+    (tmp_path / "b.parquet").write_bytes(content[: len(content) // 2])
+    (tmp_path / "c.parquet").write_bytes(b"hello, this is no parquet" * 10)
+    (tmp_path / "d.parquet").write_bytes(b"")
+    broken = bytearray(content)
+    length = int.from_bytes(content[-8:-4], "little")
+    broken[-8 - length : -8] = b"\xff" * length
+    (tmp_path / "e.parquet").write_bytes(broken)
+    (tmp_path / "g.parquet").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputDataError) as caught:
+        Dataset.open("*.parquet", base=tmp_path)
+    assert [problem.file for problem in caught.value.problems] == [
+        "b.parquet",
+        "c.parquet",
+        "d.parquet",
+        "e.parquet",
+        "g.parquet",
+    ]
+
+
+def test_a_footer_longer_than_the_first_read(tmp_path: Path) -> None:
+    columns = {f"a rather long name of a column, number {i}": [1.0] for i in range(2_000)}
+    path = write(tmp_path / "wide.parquet", columns)
+    content = path.read_bytes()
+    assert int.from_bytes(content[-8:-4], "little") > 1 << 16
+    assert len(Dataset.open(path, base=tmp_path).columns) == 2_000
+
+
+def test_the_object_travels_and_holds_no_open_file(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", {**ROWS, "u": pa.array([b"x" * 16] * 10, pa.uuid())})
+    dataset = Dataset.open(str(tmp_path), base=tmp_path)
+    again = travelled(dataset)
+    assert again == dataset
+    assert again.columns == {"id": "int64", "f0": "double", "u": "extension<arrow.uuid>"}
+
+
+def test_identity_follows_the_content_not_the_place(tmp_path: Path) -> None:
+    write(tmp_path / "one" / "a.parquet", ROWS)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    first = Dataset.open("one", base=tmp_path).identity()
+    assert first == Dataset.open("two", base=tmp_path).identity()
+    write(tmp_path / "two" / "a.parquet", {"id": ROWS["id"], "f0": [0.5] * 10})
+    assert first != Dataset.open("two", base=tmp_path).identity()
+
+
+def test_hive_folders_become_columns(tmp_path: Path) -> None:
+    write(tmp_path / "day=2" / "site=a%2Fb" / "x.parquet", ROWS)
+    write(tmp_path / "day=10" / "site=__HIVE_DEFAULT_PARTITION__" / "x.parquet", ROWS)
+    dataset = Dataset.open(str(tmp_path), base=tmp_path)
+    assert dataset.columns == {"id": "int64", "f0": "double", "day": "int64", "site": "string"}
+    assert [dict(file.partition) for file in dataset.files] == [
+        {"day": "2", "site": "a/b"},
+        {"day": "10", "site": None},
+    ]
+
+
+def test_hive_values_that_are_not_all_numbers_are_strings(tmp_path: Path) -> None:
+    for value in ("1", "a", "..%2F..%2Fescaped", "%25"):
+        write(tmp_path / f"p={value}" / "x.parquet", ROWS)
+    dataset = Dataset.open(str(tmp_path), base=tmp_path)
+    assert dataset.columns["p"] == "string"
+    assert {file.partition[0][1] for file in dataset.files} == {"1", "a", "../../escaped", "%"}
+
+
+@pytest.mark.parametrize("value", ["9223372036854775808", "-", "1.5", "٣"])
+def test_what_is_no_int64_is_a_string(tmp_path: Path, value: str) -> None:
+    write(tmp_path / f"p={value}" / "x.parquet", ROWS)
+    assert Dataset.open(str(tmp_path), base=tmp_path).columns["p"] == "string"
+
+
+def test_hive_keys_must_agree_and_win_over_columns(tmp_path: Path) -> None:
+    write(tmp_path / "day=1" / "x.parquet", {**ROWS, "day": [7] * 10})
+    dataset = Dataset.open(str(tmp_path), base=tmp_path)
+    assert list(dataset.columns) == ["id", "f0", "day"]
+    assert "folder names" in dataset.notes[0]
+    write(tmp_path / "loose.parquet", ROWS)
+    assert "loose.parquet" in refused(str(tmp_path), tmp_path)
+
+
+def test_harmless_differences_are_notes(tmp_path: Path) -> None:
+    for i in range(3):
+        write(tmp_path / f"{i}.parquet", {"id": [i], "f0": [0.5], "n": pa.array([1], pa.int32())})
+    write(
+        tmp_path / "3.parquet",
+        {
+            "n": pa.array([1], pa.int8()),
+            "extra": ["x"],
+            "f0": pa.array([0.5], pa.float32()),
+            "id": pa.array([3], pa.int64()),
+        },
+    )
+    write(tmp_path / "4.parquet", {"id": pa.array([], pa.string())})
+    dataset = Dataset.open(str(tmp_path), base=tmp_path)
+    assert dataset.columns == {"id": "int64", "f0": "double", "n": "int32"}
+    notes = "\n".join(dataset.notes)
+    for told in ("'f0' has several types", "'n' has several types", "'extra' is only in 1 of 4"):
+        assert told in notes
+    assert "1 file without rows" in notes
+    assert "'id'" not in notes
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "common"),
+    [
+        (pa.int32(), pa.int64(), "int64"),
+        (pa.uint32(), pa.int8(), "int64"),
+        (pa.float32(), pa.int8(), "float"),
+        (pa.float32(), pa.int32(), "double"),
+        (pa.null(), pa.string(), "string"),
+        (pa.string(), pa.large_string(), "large_string"),
+        (pa.dictionary(pa.int8(), pa.string()), pa.string(), "string"),
+    ],
+)
+def test_files_are_read_in_the_type_that_holds_all_values(
+    tmp_path: Path, first: pa.DataType, second: pa.DataType, common: str
+) -> None:
+    write(tmp_path / "a.parquet", {"c": pa.nulls(3, first)})
+    write(tmp_path / "b.parquet", {"c": pa.nulls(3, second)})
+    assert Dataset.open(str(tmp_path), base=tmp_path).columns == {"c": common}
+    os.rename(tmp_path / "a.parquet", tmp_path / "z.parquet")
+    assert Dataset.open(str(tmp_path), base=tmp_path).columns == {"c": common}
+
+
+def test_duplicate_column_names_are_refused_with_the_file(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", ROWS)
+    write(tmp_path / "b.parquet", pa.table([[1], [2], [3]], names=["id", "f0", "f0"]))
+    message = refused(str(tmp_path), tmp_path)
+    assert "b.parquet" in message
+    assert "'f0'" in message
+    assert "more than once" in message
+
+
+def test_links_to_folders_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    write(tmp_path / "elsewhere" / "a.parquet", ROWS)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "self").symlink_to(tmp_path / "data")
+    dataset = Dataset.open("data", base=tmp_path)
+    assert names(dataset) == ["linked/a.parquet"]
+    assert dataset.ignored == ("self/",)
+
+
+def test_a_memory_url_reads_like_a_folder(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", ROWS)
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/bucket/day=1/a.parquet", path.read_bytes())
+    memory.pipe_file("/bucket/day=2/a.parquet", path.read_bytes())
+    memory.pipe_file("/bucket/_SUCCESS", b"")
+    try:
+        dataset = Dataset.open("memory://bucket", base=tmp_path)
+        assert names(dataset) == ["day=1/a.parquet", "day=2/a.parquet"]
+        assert dataset.ignored == ("_SUCCESS",)
+        assert dataset.local_paths == ()
+        assert dataset.shown_path(0) == "memory://bucket/day=1/a.parquet"
+        assert Dataset.open("memory://bucket/day=*/*.parquet", base=tmp_path).n_rows == 20
+        assert Dataset.open("memory://bucket/day=1/a.parquet", base=tmp_path).n_rows == 10
+        assert "not found" in refused("memory://nowhere", tmp_path)
+    finally:
+        memory.rm("/bucket", recursive=True)
+
+
+def test_credentials_are_never_shown(tmp_path: Path) -> None:
+    secret = "wJalrXUtnFEMI"
+    write(tmp_path / "a.parquet", ROWS)
+    with pytest.raises(InputDataError) as caught:
+        Dataset.open(f"nosuch://user:{secret}@host/a", base=tmp_path)
+    assert secret not in str(caught.value)
+    with pytest.raises(InputDataError) as caught:
+        Dataset.open("memory://nowhere", base=tmp_path, storage_options={"key": secret})
+    assert secret not in str(caught.value)
+    memory = fsspec.filesystem("memory", key=secret)
+    memory.pipe_file("/hidden/a.parquet", (tmp_path / "a.parquet").read_bytes())
+    try:
+        dataset = Dataset.open("memory://hidden", base=tmp_path, storage_options={"key": secret})
+        assert secret not in repr(dataset)
+        assert secret not in repr(dataset.source)
+        assert dataset.source.redact(f"denied for {secret}") == "denied for ***"
+    finally:
+        memory.rm("/hidden", recursive=True)
+    assert redact_url("https://u:p@h/x.parquet?sig=abc&t=1") == "https://***@h/x.parquet?***"
+    assert redact_url("s3://bucket/part-?.parquet") == "s3://bucket/part-?.parquet"
+
+
+def test_storage_options_without_a_url_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", ROWS)
+    with pytest.raises(InputDataError, match="URL"):
+        Dataset.open(str(tmp_path), base=tmp_path, storage_options={"key": "x"})
+
+
+def test_names_sort_as_people_count() -> None:
+    given = ["p10.parquet", "p9.parquet", "a/p1.parquet", "p09.parquet", "2024-01-02", "2024-1-10"]
+    assert sorted(given, key=natural_key) == [
+        "2024-01-02",
+        "2024-1-10",
+        "a/p1.parquet",
+        "p09.parquet",
+        "p9.parquet",
+        "p10.parquet",
+    ]
+    assert hive_values("a=1/b=x%20y/file=z.parquet") == (("a", "1"), ("b", "x y"))
+
+
+def test_the_estimate_of_decoded_bytes_is_not_fooled_by_runs(tmp_path: Path) -> None:
+    n = 100_000
+    path = write(
+        tmp_path / "a.parquet",
+        {
+            "same": np.zeros(n),
+            "vector": pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(8 * n, np.float32)), 8),
+        },
+        group_rows=n,
+    )
+    assert pq.read_metadata(path).row_group(0).total_byte_size < 2 * n
+    (file,) = Dataset.open(path, base=tmp_path).files
+    assert file.column_bytes[0] >= 8 * n
+    assert file.column_bytes[1] >= 32 * n
+
+
+def test_listing_one_file_keeps_its_folder_out_of_the_partitions(tmp_path: Path) -> None:
+    path = write(tmp_path / "day=3" / "a.parquet", ROWS)
+    assert list_files(path, base=tmp_path).files[0][0] == "a.parquet"
+    assert list(Dataset.open(path, base=tmp_path).columns) == ["id", "f0"]

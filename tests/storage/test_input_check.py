@@ -1,0 +1,423 @@
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from distributed import Client
+
+from ssl_dask.errors import JobSpecError, Problem
+from ssl_dask.execution import Execution
+from ssl_dask.storage.checks.block_scan import MAX_CELL_BYTES
+from ssl_dask.storage.checks.input_check import ColumnNeeds, InputScan, check_columns, scan_input
+from ssl_dask.storage.input.dataset import Dataset
+from ssl_dask.storage.labels.label_file import read_label_file
+from ssl_dask.storage.labels.label_rules import ClassRule
+from tests.parquet_samples import open_reader, write
+
+HERE = Execution(threads=2)
+NUMERIC = ColumnNeeds(id="id", numeric={"f0": False, "f1": False})
+
+
+def good(n: int = 100, start: int = 0) -> dict[str, Any]:
+    rng = np.random.default_rng(start)
+    return {
+        "id": np.arange(start, start + n),
+        "f0": rng.standard_normal(n),
+        "f1": rng.standard_normal(n),
+    }
+
+
+def schema_problems(folder: Path, needs: ColumnNeeds, *parts: Any) -> list[Problem]:
+    for i, part in enumerate(parts):
+        write(folder / f"{i}.parquet", part)
+    return check_columns(Dataset.open(str(folder), base=folder), needs)
+
+
+def scan(folder: Path, needs: ColumnNeeds, *parts: Any, block_rows: int | None = None) -> InputScan:
+    for i, part in enumerate(parts):
+        write(folder / f"{i}.parquet", part)
+    reader = open_reader(folder, block_rows=block_rows)
+    assert check_columns(reader.dataset, needs) == []
+    return scan_input(reader, needs, HERE)
+
+
+def places(found: InputScan) -> list[tuple[str, int | None, str | None, int | None]]:
+    return [(Path(str(p.file)).name, p.row_group, p.column, p.rows) for p in found.problems]
+
+
+# --- from the footers
+
+
+def test_good_files_have_no_problem(tmp_path: Path) -> None:
+    other = good(50, 100)
+    narrow = {
+        "extra": ["x"] * 50,
+        "f1": pa.array(other["f1"], pa.float32()),
+        "f0": pa.array(range(50), pa.int32()),
+        "id": pa.array(other["id"], pa.int16()),
+    }
+    assert schema_problems(tmp_path, NUMERIC, good(), narrow) == []
+
+
+@pytest.mark.parametrize("name", ["F1", "f_1"])
+def test_a_missing_column_names_the_file_and_the_nearest_name(tmp_path: Path, name: str) -> None:
+    other = good(50, 100)
+    other[name] = other.pop("f1")
+    (problem,) = schema_problems(tmp_path, NUMERIC, good(), other)
+    assert str(problem.file).endswith("1.parquet")
+    assert problem.column == "f1"
+    assert f"did you mean '{name}'" in str(problem.hint)
+
+
+def test_all_missing_columns_are_told(tmp_path: Path) -> None:
+    needs = ColumnNeeds(id="ID", label="y", numeric={"f0": False, "nothing": False})
+    problems = schema_problems(tmp_path, needs, good())
+    assert [problem.column for problem in problems] == ["ID", "y", "nothing"]
+    assert problems[0].hint == "did you mean 'id'?"
+    assert "id, f0, f1" in str(problems[2].hint)
+
+
+def test_a_column_that_few_files_have_is_missing_in_the_others(tmp_path: Path) -> None:
+    needs = ColumnNeeds(numeric={"rare": False})
+    problems = schema_problems(tmp_path, needs, good(), good(), {**good(), "rare": [1.0] * 100})
+    (problem,) = problems
+    assert str(problem.file).endswith("0.parquet")
+    assert "and 1 other" in problem.message
+
+
+def test_text_where_other_files_have_numbers(tmp_path: Path) -> None:
+    other = good(50, 100)
+    other["f1"] = [str(value) for value in other["f1"]]
+    (problem,) = schema_problems(tmp_path, NUMERIC, good(), other)
+    assert str(problem.file).endswith("1.parquet")
+    assert "is string, where numbers are wanted; elsewhere double" in problem.message
+
+
+LIST = pa.list_(pa.float32())
+
+
+def needs_of(use: str) -> ColumnNeeds:
+    named: dict[str, Any] = {use: "c" if use in ("id", "label", "truth") else {"c": False}}
+    return ColumnNeeds(**named)
+
+
+@pytest.mark.parametrize(
+    ("kind", "use", "cure"),
+    [
+        (pa.string(), "numeric", "categorical or text"),
+        (pa.dictionary(pa.int8(), pa.string()), "numeric", "categorical"),
+        (LIST, "numeric", "use it as vector"),
+        (pa.struct([("a", pa.int64())]), "numeric", "leave it out"),
+        (pa.timestamp("us"), "numeric", "into a number"),
+        (LIST, "string", "use it as vector"),
+        (pa.binary(), "string", "leave it out"),
+        (pa.float64(), "vector", "use it as numeric"),
+        (pa.list_(pa.string()), "vector", "list of floats"),
+        (pa.float64(), "id", "int64"),
+        (pa.bool_(), "id", "another column"),
+        (pa.timestamp("us"), "id", "another column"),
+        (pa.binary(8), "id", "another column"),
+        (pa.float32(), "label", "nullable integer"),
+        (pa.timestamp("us"), "label", "another column"),
+        (LIST, "truth", "another column"),
+    ],
+)
+def test_wrong_types_come_with_a_cure(
+    tmp_path: Path, kind: pa.DataType, use: str, cure: str
+) -> None:
+    needs = needs_of(use)
+    (problem,) = schema_problems(tmp_path, needs, {"c": pa.nulls(2, kind)})
+    assert problem.column == "c"
+    assert cure in str(problem.hint)
+
+
+@pytest.mark.parametrize(
+    ("kind", "use"),
+    [
+        (pa.bool_(), "numeric"),
+        (pa.decimal128(5, 2), "numeric"),
+        (pa.float16(), "numeric"),
+        (pa.null(), "numeric"),
+        (pa.int64(), "string"),
+        (pa.date32(), "string"),
+        (pa.timestamp("us", "Europe/Paris"), "string"),
+        (pa.dictionary(pa.int8(), pa.string()), "string"),
+        (pa.list_(pa.float64(), 3), "vector"),
+        (pa.large_list(pa.int16()), "vector"),
+        (pa.uint64(), "id"),
+        (pa.large_string(), "id"),
+        (pa.binary(), "id"),
+        (pa.binary(16), "id"),
+        (pa.uuid(), "id"),
+        (pa.dictionary(pa.int8(), pa.string()), "id"),
+        (pa.uint8(), "label"),
+        (pa.bool_(), "label"),
+        (pa.dictionary(pa.int8(), pa.string()), "label"),
+        (pa.null(), "truth"),
+    ],
+)
+def test_types_that_serve(tmp_path: Path, kind: pa.DataType, use: str) -> None:
+    needs = needs_of(use)
+    assert schema_problems(tmp_path, needs, {"c": pa.nulls(2, kind)}) == []
+
+
+def test_ids_and_kept_columns_need_one_type(tmp_path: Path) -> None:
+    needs = ColumnNeeds(id="id", keep=("note",), vector={"v": False})
+    parts = [
+        {"id": [1], "note": ["a"], "v": pa.array([[1.0]], pa.list_(pa.float32(), 1))},
+        {"id": ["1"], "note": [1], "v": pa.array([[1.0, 2.0]], pa.list_(pa.float32(), 2))},
+    ]
+    problems = schema_problems(tmp_path, needs, *parts)
+    assert [problem.column for problem in problems] == ["id", "note", "v"]
+    assert "int64" in problems[0].message
+    assert "string" in problems[0].message
+    assert "vectors of 2 numbers" in problems[2].message
+
+
+def test_classes_labels_and_truth_are_of_one_kind(tmp_path: Path) -> None:
+    table = {"y": ["a", None], "t": [1, 2], "b": [True, False]}
+    needs = ColumnNeeds(label="y", truth="t")
+    assert "of kind integer" in str(schema_problems(tmp_path, needs, table)[0])
+    needs = ColumnNeeds(label="y", rule=ClassRule((0, 1)))
+    assert "in quotes" in str(schema_problems(tmp_path, needs, table)[0])
+    needs = ColumnNeeds(label="b", truth="b", rule=ClassRule((False, True)))
+    assert schema_problems(tmp_path, needs, table) == []
+
+
+# --- from the rows
+
+
+def test_a_clean_input(tmp_path: Path) -> None:
+    needs = ColumnNeeds(
+        id="id",
+        label="y",
+        truth="t",
+        numeric={"f0": False, "flat": True},
+        string={"word": True, "one": False},
+        vector={"v": False},
+        keep=("when",),
+    )
+    first = {
+        **good(100),
+        "flat": [2.5] * 99 + [None],
+        "word": pa.array(["a", None, "b", "c"] * 25).dictionary_encode(),
+        "one": ["same"] * 100,
+        "v": pa.array([[1.0, 2.0]] * 100, LIST),
+        "when": [datetime.datetime(2026, 1, 1)] * 100,
+        "y": [0, 1, None, None] * 25,
+        "t": [0, 1, 0, 7] * 24 + [0, -1, None, 7],
+    }
+    found = scan(tmp_path, needs, first, block_rows=30)
+    assert found.problems == ()
+    assert found.n_problems == 0
+    assert found.constant_columns == ("flat", "one")
+    assert found.vector_lengths == {"v": 2}
+    assert found.ids is not None
+    assert found.ids.n_duplicated == 0
+    assert found.seeds is not None
+    assert found.seeds.labels.class_counts().tolist() == [25, 25]
+    assert found.n_truth == 73
+    assert any("25 rows have a truth that is none of the classes" in n for n in found.notes)
+    assert any("'t': 1 rows hold empty text, -1" in note for note in found.notes)
+    assert any("flat, one" in note for note in found.notes)
+
+
+def test_nan_and_inf_are_counted_by_file_and_row_group(tmp_path: Path) -> None:
+    bad = good(100, 100)
+    bad["f0"][[3, 4, 60]] = np.nan
+    bad["f1"][[70, 71]] = [np.inf, -np.inf]
+    found = scan(tmp_path, NUMERIC, good(), bad, block_rows=7)
+    assert places(found) == [("1.parquet", None, "f0", 3), ("1.parquet", 1, "f1", 2)]
+    assert "NaN values: 3 in 2 row groups" in found.problems[0].message
+    assert "infinite values: 2" in found.problems[1].message
+    lenient = ColumnNeeds(id="id", numeric={"f0": True, "f1": True})
+    assert places(scan(tmp_path, lenient)) == [("1.parquet", 1, "f1", 2)]
+
+
+@pytest.mark.parametrize("block_rows", [13, None])
+def test_nulls_and_empty_row_groups(tmp_path: Path, block_rows: int | None) -> None:
+    values = pa.array([1] * 50 + [None] * 50 + [2, None], pa.int32())
+    rows = {"id": range(102), "f0": values, "s": values.cast(pa.string())}
+    strict = ColumnNeeds(numeric={"f0": False}, string={"s": False})
+    found = scan(tmp_path, strict, rows, block_rows=block_rows)
+    assert [(p.column, p.rows) for p in found.problems] == [("f0", 51), ("s", 51)]
+    assert "null values: 51 in 2 row groups, among them all of row group 1" in str(
+        found.problems[0]
+    )
+    lenient = ColumnNeeds(numeric={"f0": True}, string={"s": True})
+    found = scan(tmp_path, lenient, block_rows=block_rows)
+    assert found.problems == ()
+    assert sum("row group 1: column 'f0' has no value" in note for note in found.notes) == 1
+    assert sum("row group 1: column 's' has no value" in note for note in found.notes) == 1
+    assert not any("row group 2" in note for note in found.notes)
+
+
+def test_a_column_that_serves_twice_is_counted_once_and_strictly(tmp_path: Path) -> None:
+    needs = ColumnNeeds(numeric={"c": False}, string={"c": True})
+    found = scan(tmp_path, needs, {"c": [1, None, 2]})
+    assert [(p.column, p.rows) for p in found.problems] == [("c", 1)]
+
+
+def test_a_column_that_is_null_in_one_file(tmp_path: Path) -> None:
+    empty = {**good(10, 100), "f1": pa.nulls(10)}
+    found = scan(tmp_path, NUMERIC, good(), empty)
+    assert places(found) == [("1.parquet", 0, "f1", 10)]
+
+
+def test_a_column_without_any_value(tmp_path: Path) -> None:
+    needs = ColumnNeeds(numeric={"n": True}, string={"s": True}, vector={"v": True})
+    nothing = {"n": [np.nan] * 5, "s": pa.nulls(5, pa.string()), "v": pa.nulls(5, LIST)}
+    found = scan(tmp_path, needs, nothing)
+    assert [(p.column, p.message) for p in found.problems] == [
+        ("n", "no value in any row"),
+        ("s", "no value in any row"),
+        ("v", "no vector in any row"),
+    ]
+
+
+def test_vectors(tmp_path: Path) -> None:
+    vectors: list[list[float] | None] = [[1.0, 2.0]] * 60
+    vectors[5] = [1.0]
+    vectors[6] = []
+    vectors[7] = None
+    vectors[51] = [np.nan, 1.0]
+    vectors[52] = [1e39, np.inf]
+    vectors[53] = [1.0, 2.0, 3.0]
+    needs = ColumnNeeds(vector={"v": False})
+    found = scan(tmp_path, needs, {"v": pa.array(vectors, pa.list_(pa.float64()))}, block_rows=9)
+    assert found.vector_lengths == {"v": 2}
+    told = {str(p.message): (p.row_group, p.rows) for p in found.problems}
+    assert told == {
+        "infinite values: 1": (1, 1),
+        "vectors of another length: 3 in 2 row groups": (None, 3),
+        "NaN values: 1": (1, 1),
+        "null values: 1": (0, 1),
+    }
+    allowed = scan(tmp_path, ColumnNeeds(vector={"v": True}))
+    assert len(allowed.problems) == 2
+
+
+def test_text_that_is_none_or_too_long(tmp_path: Path) -> None:
+    cells = [b"ok"] * 60
+    cells[3] = cells[55] = b"\xff\xfesecret"
+    cells[56] = b"x" * (MAX_CELL_BYTES + 1)
+    values = pa.array(cells).view(pa.string())
+    found = scan(tmp_path, ColumnNeeds(string={"s": False}), {"s": values})
+    assert [(p.message, p.rows) for p in found.problems] == [
+        ("values that are not valid UTF-8: 2 in 2 row groups", 2),
+        ("values of more than 1 MiB: 1", 1),
+    ]
+    assert "secret" not in str(found.problems)
+
+
+def test_ids(tmp_path: Path) -> None:
+    needs = ColumnNeeds(id="id")
+    ids = pa.array([1, 2, None, 3, None, 2])
+    found = scan(tmp_path, needs, {"id": ids}, {"id": [3, 50]})
+    assert places(found)[0] == ("0.parquet", 0, "id", 2)
+    assert "rows without an id: 2" in found.problems[0].message
+    assert "2 ids occur more than once" in found.problems[1].message
+    assert found.ids is not None
+    assert found.ids.n_duplicated == 2
+
+
+def test_a_cell_that_does_not_fit_the_common_type_is_found(tmp_path: Path) -> None:
+    needs = ColumnNeeds(keep=("c",))
+    found = scan(tmp_path, needs, {"c": [0.5]}, {"c": [2**53 + 1]})
+    assert [p.column for p in found.problems] == ["c"]
+    assert "1.parquet" in str(found.problems[0])
+    assert str(2**53 + 1) not in str(found.problems[0])
+
+
+def test_damaged_pages_of_all_files_are_told_at_once(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        path = write(tmp_path / f"{i}.parquet", {"x": rng.standard_normal(2000)}, group_rows=2000)
+        if i:
+            chunk = pq.read_metadata(path).row_group(0).column(0)
+            content = bytearray(path.read_bytes())
+            content[4 + chunk.total_compressed_size // 2] ^= 1
+            path.write_bytes(content)
+    found = scan(tmp_path, ColumnNeeds(numeric={"x": False}), block_rows=700)
+    assert [place[:3] for place in places(found)] == [
+        ("1.parquet", 0, "x"),
+        ("2.parquet", 0, "x"),
+    ]
+    assert found.ids is None
+    assert found.seeds is None
+
+
+def test_everything_wrong_is_in_one_list(tmp_path: Path) -> None:
+    needs = ColumnNeeds(id="id", label="y", rule=ClassRule((0, 1)), numeric={"f0": False})
+    rows = {"id": [1, 1, 2, None], "f0": [np.nan, 1.0, np.inf, 2.0], "y": [0, 1, 9, None]}
+    found = scan(tmp_path, needs, rows)
+    text = "\n".join(map(str, found.problems))
+    for told in ("NaN", "infinite", "without an id", "more than once", "none of the classes"):
+        assert told in text
+    assert found.n_problems == 5
+
+
+def test_no_more_than_a_hundred_problems_are_listed(tmp_path: Path) -> None:
+    columns = {f"f{i}": [np.nan, 1.0, 2.0] for i in range(120)}
+    found = scan(tmp_path, ColumnNeeds(numeric=dict.fromkeys(columns, False)), columns)
+    assert len(found.problems) == 100
+    assert found.n_problems == 120
+
+
+def test_labels_of_a_file_are_joined_in_the_same_pass(
+    tmp_path: Path, cluster_client: Client
+) -> None:
+    (tmp_path / "y.csv").write_text("id,y\n107,b\n3,a\n4,a\n")
+    folder = tmp_path / "data"
+    for i in range(2):
+        write(folder / f"{i}.parquet", good(100, 100 * i))
+    reader = open_reader(folder, block_rows=30)
+    seeds = read_label_file(
+        "y.csv", id_column="id", label_column="y", base=tmp_path, id_type=pa.int64()
+    )
+    execution = Execution(cluster_client)
+    found = scan_input(reader, NUMERIC, execution, seed_file=seeds)
+    assert found.problems == ()
+    assert found.seeds is not None
+    assert found.seeds.labels.rows.tolist() == [3, 4, 107]
+    assert found.seeds.labels.codes.tolist() == [0, 0, 1]
+    local = scan_input(reader, NUMERIC, HERE, seed_file=seeds)
+    assert local.seeds is not None
+    assert local.seeds.labels.rows.tolist() == [3, 4, 107]
+    with pytest.raises(JobSpecError):
+        scan_input(reader, ColumnNeeds(label="id"), HERE, seed_file=seeds)
+    without_ids = scan_input(reader, ColumnNeeds(numeric={"f0": False}), HERE, seed_file=seeds)
+    assert without_ids.seeds is not None
+    assert without_ids.seeds.labels.rows.tolist() == [3, 4, 107]
+    assert without_ids.ids is None
+
+
+def test_the_scan_does_not_depend_on_blocks(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    needs = ColumnNeeds(id="id", label="y", numeric={"f0": False}, string={"s": False})
+    for i in range(3):
+        f0 = rng.choice([1.0, np.nan, np.inf], 80, p=[0.8, 0.1, 0.1])
+        write(
+            tmp_path / f"{i}.parquet",
+            {
+                "id": rng.integers(0, 150, 80),
+                "f0": f0,
+                "s": rng.choice(np.array(["a", "b", None], object), 80),
+                "y": pa.array([None if v > 2 else int(v) for v in rng.integers(0, 9, 80)]),
+            },
+            group_rows=30,
+        )
+    found = [scan(tmp_path, needs, block_rows=rows) for rows in (1, 11, None)]
+    assert len(found[0].problems) > 5
+    for other in found[1:]:
+        assert other.problems == found[0].problems
+        assert other.notes == found[0].notes
+        assert other.seeds is not None
+        assert found[0].seeds is not None
+        np.testing.assert_array_equal(other.seeds.labels.rows, found[0].seeds.labels.rows)
+        np.testing.assert_array_equal(other.seeds.labels.codes, found[0].seeds.labels.codes)

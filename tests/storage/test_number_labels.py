@@ -1,0 +1,177 @@
+"""Labels that are numbers: columns and files of labels, what is refused, where, and how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ssl_dask.errors import InputDataError, QualityError
+from ssl_dask.execution import Execution
+from ssl_dask.labels import NumberLabels
+from ssl_dask.storage.checks.input_check import ColumnNeeds, InputScan, check_columns, scan_input
+from ssl_dask.storage.input.column_reader import ColumnReader
+from ssl_dask.storage.labels.label_file import SeedFile, read_label_file
+from ssl_dask.storage.labels.label_rules import NumberRule
+from ssl_dask.storage.labels.seed_labels import SeedTable, require_numbers, true_numbers
+from tests.parquet_samples import open_reader, write
+
+HERE = Execution(threads=2)
+
+
+def scanned(reader: ColumnReader, **needs: Any) -> InputScan:
+    seed_file = needs.pop("seed_file", None)
+    wanted = ColumnNeeds(**{"label": "y", "rule": NumberRule(), **needs})
+    return scan_input(reader, wanted, HERE, seed_file=seed_file)
+
+
+def from_column(folder: Path, *parts: Any, block_rows: int | None = None) -> SeedTable:
+    for i, part in enumerate(parts):
+        write(folder / f"{i}.parquet", {"y": part}, group_rows=4)
+    found = scanned(open_reader(folder, block_rows=block_rows)).seeds
+    assert found is not None
+    return found
+
+
+def told(found: SeedTable | SeedFile) -> str:
+    return "\n".join(map(str, found.problems))
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.float64(), pa.float32(), pa.int8(), pa.uint64(), pa.decimal128(9, 2)]
+)
+@pytest.mark.parametrize("block_rows", [3, None])
+def test_any_type_of_number_is_read_exactly(
+    kind: pa.DataType, block_rows: int | None, tmp_path: Path
+) -> None:
+    numbers = [3, None, 1, 3, None, 120, 7, 0]
+    wide = pa.decimal128(30, 2) if pa.types.is_decimal(kind) else kind
+    column = pa.array(numbers).cast(wide).cast(kind)
+    found = from_column(tmp_path, column, block_rows=block_rows)
+    assert not found.problems
+    labels = NumberLabels.of(found.labels)
+    assert labels.rows.tolist() == [0, 2, 3, 5, 6, 7]
+    assert labels.values.dtype == np.float64
+    assert labels.values.tolist() == [3, 1, 3, 120, 7, 0]
+    require_numbers(found)
+
+
+def test_negative_numbers_and_fractions_are_labels(tmp_path: Path) -> None:
+    found = from_column(tmp_path, [-1.0, 0.1, None, -0.0], [0.0, 1e-300, None])
+    assert not found.problems
+    values = NumberLabels.of(found.labels).values
+    assert values.tolist() == [-1.0, 0.1, 0.0, 0.0, 1e-300]
+    assert not np.signbit(values[2:]).any()
+
+
+def test_numbers_that_are_none_are_told_by_row_group(tmp_path: Path) -> None:
+    nan = pa.array([1.0, float("nan"), None, 2.0, float("inf"), float("nan")], from_pandas=False)
+    found = from_column(tmp_path, nan, [5.0, float("-inf"), -1e101])
+    text = told(found)
+    assert "0.parquet, row group 0, column 'y': labels that are NaN: 1" in text
+    assert "0.parquet, row group 1, column 'y': labels that are NaN: 1" in text
+    assert "1.parquet, row group 0, column 'y': labels that are infinite: 1" in text
+    assert "column 'y': labels beyond 1e100: 1" in text
+    assert "write null where a row is unlabelled" in text
+    assert "5.0" not in text
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (["1.5", None], "is string; the labels of this method are numbers"),
+        ([True, None], "take a method whose labels are classes"),
+        (pa.array([b"x"]), "name another column as the label"),
+    ],
+)
+def test_other_types_are_refused_with_a_cure(values: Any, words: str, tmp_path: Path) -> None:
+    write(tmp_path / "0.parquet", {"y": values})
+    dataset = open_reader(tmp_path).dataset
+    (problem,) = check_columns(dataset, ColumnNeeds(label="y", rule=NumberRule()))
+    assert words in str(problem)
+    (as_class,) = check_columns(dataset, ColumnNeeds(label="y", truth="y")) or [None]
+    assert as_class is None or "number" not in str(as_class)
+
+
+def test_decimal_numbers_as_classes_point_to_the_method(tmp_path: Path) -> None:
+    write(tmp_path / "0.parquet", {"y": [1.5, None]})
+    (problem,) = check_columns(open_reader(tmp_path).dataset, ColumnNeeds(label="y"))
+    assert "harmonic_regression" in str(problem)
+
+
+def test_integers_that_float64_does_not_hold_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "0.parquet", {"y": pa.array([2**53 + 1, None, 4])})
+    found = scanned(open_reader(tmp_path))
+    assert "do not fit double" in str(found.problems[0])
+    assert str(2**53 + 1) not in str(found.problems[0])
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [([None, None, 3.0], "one and the same"), (pa.nulls(4, pa.float64()), "no")],
+)
+def test_numbers_that_tell_nothing_are_a_matter_of_quality(
+    values: Any, words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(QualityError, match=words) as error:
+        require_numbers(from_column(tmp_path, values))
+    assert error.value.exit_code == 8
+
+
+def from_file(folder: Path, reader: ColumnReader, content: str) -> SeedFile:
+    (folder / "y.csv").write_text(content)
+    return read_label_file(
+        "y.csv",
+        id_column="id",
+        label_column="y",
+        base=folder,
+        id_type=reader.dataset.schema.field("id").type,
+        rule=NumberRule(),
+    )
+
+
+def test_a_csv_file_of_numbers_is_joined_by_id(tmp_path: Path) -> None:
+    write(tmp_path / "data" / "0.parquet", {"id": [5, 3, 9, 7, 1]}, group_rows=2)
+    reader = open_reader(tmp_path / "data", block_rows=2)
+    seeds = from_file(tmp_path, reader, "id,y\n9, 2.5\n3,-1e3\n7,\n1,.5\n9,2.5\n")
+    assert not seeds.problems
+    assert seeds.kind == "number"
+    found = scanned(reader, label=None, id="id", seed_file=seeds).seeds
+    assert found is not None
+    labels = NumberLabels.of(found.labels)
+    assert dict(zip(labels.rows.tolist(), labels.values.tolist(), strict=True)) == {
+        1: -1000.0,
+        2: 2.5,
+        4: 0.5,
+    }
+
+
+def test_what_is_wrong_in_a_csv_file_is_told_without_cells(tmp_path: Path) -> None:
+    write(tmp_path / "data" / "0.parquet", {"id": [1, 2, 3, 4]})
+    reader = open_reader(tmp_path / "data")
+    seeds = from_file(tmp_path, reader, 'id,y\n1,"3,75"\n2,nan\n3,1e999\n4,1\n4,2\n')
+    text = told(seeds)
+    assert "labels that are no numbers: 2" in text
+    assert "labels that are infinite: 1" in text
+    assert "1 id comes with different labels" in text
+    assert "3,75" not in text
+
+
+def test_a_truth_of_numbers(tmp_path: Path) -> None:
+    truth = pa.array([1, None, float("nan"), 4, float("inf"), 6], pa.float64(), from_pandas=False)
+    write(tmp_path / "0.parquet", {"y": [1.0, None, None, 2.0, None, None], "t": truth})
+    reader = open_reader(tmp_path)
+    found = scanned(reader, truth="t")
+    assert not found.problems
+    assert found.n_truth == 3
+    assert any("2 rows hold NaN or infinity in place of a truth" in note for note in found.notes)
+    nan = np.nan
+    np.testing.assert_array_equal(true_numbers(reader, 0, "t"), [1, nan, nan, 4, nan, 6])
+    write(tmp_path / "text" / "0.parquet", {"y": [1.0, None], "t": ["a", "b"]})
+    dataset = open_reader(tmp_path / "text").dataset
+    needs = ColumnNeeds(label="y", truth="t", rule=NumberRule())
+    with pytest.raises(InputDataError, match="numbers"):
+        raise InputDataError(check_columns(dataset, needs))
