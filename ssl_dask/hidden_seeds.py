@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +39,26 @@ class HiddenSeeds:
     def hidden(self, fold: int) -> npt.NDArray[np.bool_]:
         """Return bool (S,): the seeds hidden in `fold`."""
         return self.fold == fold
+
+    @property
+    def masks(self) -> tuple[npt.NDArray[np.bool_], ...]:
+        """For each fold bool (S,): the seeds that it hides."""
+        return tuple(self.hidden(fold) for fold in range(self.n_folds))
+
+    def gathered(self, fold_rows: Sequence[npt.NDArray[Any]], empty: npt.NDArray[Any]) -> Any:
+        """Return the rows of all folds in the order of the seeds.
+
+        Parameters
+        ----------
+        fold_rows
+            For each fold (n_hidden, ...): the rows of its hidden seeds, in row order.
+        empty
+            (S, ...): what stands at seeds that are never hidden. It is not changed.
+        """
+        rows = empty.copy()
+        for mask, found in zip(self.masks, fold_rows, strict=True):
+            rows[mask] = found
+        return rows
 
 
 def hide_seeds(labels: Labels, n_folds: int, random_state: int) -> HiddenSeeds:

@@ -1,0 +1,236 @@
+"""What a method is to the rest of the package: one record, one kind of input, one kind of result.
+
+Each method is one file that ends with its record, `METHOD = Method(...)`. The job file, the plan,
+the run, the report and stored models read the record and never ask for a method's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+
+from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.labels import Labels
+from ssl_dask.round_record import RoundRecord
+from ssl_dask.run_control import RunControl
+from ssl_dask.spec_model import SpecModel
+
+HELD_BYTES_PER_NODE = 40
+
+
+@dataclass(frozen=True)
+class MethodInputs:
+    """What a method learns from; `Method.needs` says which fields are filled.
+
+    Parameters
+    ----------
+    labels
+        The seeds.
+    hidden
+        For each fold a bool array (S,): the seeds that it hides.
+    sample_weight
+        float64 (S,): weight > 0 of each seed, in row order; None: 1 each.
+    graph
+        Graph of the N rows.
+    X
+        Dask array (N, d): all features of a row side by side.
+    X_seeds
+        (S, d) in memory: the rows of X of the seeds.
+    views
+        Name -> Dask array (N, d_v): what a method of rounds is given of the features.
+    present
+        Name -> Dask array bool (N,): rows that have a view which others may lack.
+    trusted
+        Modules whose classes may be imported as learners.
+    """
+
+    labels: Labels
+    hidden: Sequence[npt.NDArray[np.bool_]] = ()
+    sample_weight: npt.NDArray[np.float64] | None = None
+    graph: BlockGraph | None = None
+    X: da.Array | None = None
+    X_seeds: Any = None
+    views: Mapping[str, da.Array] = field(default_factory=dict)
+    present: Mapping[str, da.Array] = field(default_factory=dict)
+    trusted: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodResult:
+    """What every method returns; the families add fields of their own.
+
+    Parameters
+    ----------
+    F
+        Dask array in the order of the rows. Classes: float32 (N, C), rows sum to 1, or to 0 without
+        evidence. Numbers: float64 (N,), NaN without evidence.
+    fold_F
+        For each fold the rows of F of the seeds that it hides, in row order.
+    records
+        One for each round or counted sweep.
+    converged
+        Whether the method's stop rule was met.
+    reason
+        Why it ended, a key of `Method.stop_words`.
+    class_rows
+        int64 (C,): rows by most likely class, without ties; None where nobody has counted them.
+    source
+        What labels are written down as, one of `decision.labelling.SOURCES`.
+    folds_not_converged
+        In how many folds a solver of its own did not settle on the seeds that were left.
+    warnings
+        What a person should know, a sentence each.
+    notes
+        What the report says beside the graph, a sentence each.
+    """
+
+    F: da.Array
+    fold_F: list[Any]
+    records: list[RoundRecord] = field(default_factory=list)
+    converged: bool = True
+    reason: str = "converged"
+    class_rows: npt.NDArray[np.int64] | None = None
+    source: str = "propagated"
+    folds_not_converged: int = 0
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class JobShape:
+    """The size of a job, as far as it is known before any row is read.
+
+    Parameters
+    ----------
+    n_rows, n_features, n_classes
+        N, d over all groups of features, and C (a guess where no label has been read).
+    n_folds
+        Folds in which seeds are hidden.
+    n_groups, n_optional
+        Groups of features, and how many of them rows may lack.
+    sparse
+        Whether rows are sparse.
+    n_blocks, n_workers
+        Blocks of rows, and workers.
+    """
+
+    n_rows: int
+    n_features: int
+    n_classes: int
+    n_folds: int = 0
+    n_groups: int = 1
+    n_optional: int = 0
+    sparse: bool = False
+    n_blocks: int = 1
+    n_workers: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodCost:
+    """What a method costs beside its graph.
+
+    Parameters
+    ----------
+    sweeps, columns
+        Over the graph, and how many numbers of each node go through one. 0 without a graph.
+    bytes_per_node
+        Of the vectors of a solve, over all workers together.
+    bytes_a_sweep
+        Of a node, sent in a sweep to each worker that holds a neighbour of it.
+    fixed_bytes
+        What every worker needs whatever its rows.
+    row_flops
+        Floating point operations a row beside the sweeps.
+    time, memory
+        How they grow, in words: N rows, E edges, C classes, G = 1 + folds, d features.
+    tasks, bytes_moved
+        Of rounds; those of sweeps depend on the graph.
+    """
+
+    time: str
+    memory: str
+    sweeps: int = 0
+    columns: int = 0
+    bytes_per_node: int = 0
+    bytes_a_sweep: int = 0
+    fixed_bytes: int = 0
+    row_flops: float = 0.0
+    tasks: int = 0
+    bytes_moved: int = 0
+
+    def bytes_of_worker(
+        self, n_nodes: int, n_edges: float, n_workers: int, halo: float = 0.0
+    ) -> int:
+        """Return what a worker needs that holds one of `n_workers` parts of the graph, in bytes.
+
+        `halo`: nodes of other parts for each of its own.
+        """
+        if not self.sweeps:
+            return self.fixed_bytes
+        vectors = (1.0 + halo) * self.bytes_per_node
+        share = n_nodes / n_workers * (HELD_BYTES_PER_NODE + vectors)
+        return int(16 * n_edges / n_workers + share + self.fixed_bytes)
+
+    def halo_bytes(self, n_nodes: int, halo: float) -> float:
+        """Return what all sweeps send between workers, in bytes."""
+        return halo * n_nodes * self.bytes_a_sweep * self.sweeps
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method as the job file, the plan, the run and the report know it.
+
+    Parameters
+    ----------
+    spec
+        Its parameters; the default of its field `name` is the method's name.
+    run
+        Called as `run(inputs, spec, control)`.
+    needs
+        What `MethodInputs` holds: the graph; the graph, X and X_seeds; X and X_seeds; or the views
+        of a method that labels in rounds, X and X_seeds.
+    cost
+        Called as `cost(spec, shape)`.
+    target
+        What it predicts.
+    fallbacks
+        Of a spec: the methods to try, in this order, where its classes collapse; empty: none.
+    class_shares
+        Of a spec: what the classes' shares of its answer are compared with: "seeds", or
+        {class: share}.
+    no_evidence
+        What the rows are called that it has no evidence for, one of `decision.labelling.REASONS`.
+    more_weights
+        Weights that it wants beside the graph's own where a search for neighbours gives them.
+    named_views, knows_present
+        Of rounds: it gets each group of features as a view of its own, else one view of all; and
+        it gets `present`.
+    model_types
+        Types of its models, which are stored with a run; empty: it leaves no models.
+    stop_words
+        Reason -> why it ended, in words of the report.
+    """
+
+    spec: type[SpecModel]
+    run: Callable[[MethodInputs, Any, RunControl], Any]
+    needs: Literal["graph", "graph and features", "features", "rounds"]
+    cost: Callable[[Any, JobShape], MethodCost]
+    target: Literal["classes", "numbers"] = "classes"
+    fallbacks: Callable[[Any], tuple[SpecModel, ...]] = lambda spec: ()
+    class_shares: Callable[[Any], Any] = lambda spec: "seeds"
+    no_evidence: str = "low_mass"
+    more_weights: tuple[str, ...] = ()
+    named_views: bool = False
+    knows_present: bool = False
+    model_types: tuple[type, ...] = ()
+    stop_words: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The method's name in job files."""
+        return str(self.spec.model_fields["name"].default)
