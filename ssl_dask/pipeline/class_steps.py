@@ -38,7 +38,6 @@ from ssl_dask.pipeline.target import Answer
 from ssl_dask.propagation import METHODS
 from ssl_dask.report.charts import picture_rows
 from ssl_dask.self_labeled import METHODS as SELF_LABELED
-from ssl_dask.storage.input.row_lookup import fetch_rows
 from ssl_dask.storage.result.dataset_output import output_schema
 from ssl_dask.storage.result.label_parts import ReviewColumns, write_review_part
 from ssl_dask.storage.result.result_schema import OutputSchema
@@ -242,8 +241,7 @@ def _review(spec: JobSpec, results: Sequence[BlockResult]) -> ReviewQueue | None
 def _write_review(
     review: ReviewQueue, output: BlockOutput, data: ReadData, execution: Execution
 ) -> PartRecord:
-    table = fetch_rows(
-        data.reader,
+    table = data.reader.fetch_table(
         review.row,
         () if output.row_numbers else output.columns[:1],
         execution,

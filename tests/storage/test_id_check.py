@@ -160,24 +160,6 @@ def test_more_duplicates_than_are_verified(tmp_path: Path, monkeypatch: pytest.M
     assert "..." in str(found.problems[0])
 
 
-def test_no_more_pieces_than_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(id_check, "MAX_PIECES", 6)
-    made: list[int] = []
-    split = id_check._split_hashes
-
-    def counting(*args: Any) -> Any:
-        pieces = split(*args)
-        made.append(len(pieces))
-        return pieces
-
-    monkeypatch.setattr(id_check, "_split_hashes", counting)
-    write(tmp_path / "a.parquet", {"id": np.tile(np.arange(50), 4)}, group_rows=200)
-    reader = open_reader(tmp_path, block_rows=10)
-    assert len(reader.row_counts) == 20
-    assert check(reader).n_duplicated == 50
-    assert sum(made) <= 6
-
-
 def test_places_count_rows_without_an_id(tmp_path: Path) -> None:
     ids = pa.array([*range(3), *[None] * 97, 0])
     (problem,) = check(files(tmp_path, ids, group_rows=50)).problems
@@ -192,14 +174,14 @@ def test_hashes_held_at_a_time_keep_to_the_memory(
     repeated: list[int] = []
     split, count = id_check._split_hashes, id_check._repeated_hashes
 
-    def splitting(*args: Any) -> Any:
-        pieces = split(*args)
+    def splitting(*args: Any, **named: Any) -> Any:
+        pieces = split(*args, **named)
         held.append(sum(piece.nbytes for piece in pieces))
         return pieces
 
-    def counting(pieces: Any) -> Any:
+    def counting(owner: int, pieces: Any) -> Any:
         repeated.append(sum(piece.nbytes for piece in pieces))
-        return count(pieces)
+        return count(owner, pieces)
 
     monkeypatch.setattr(id_check, "_split_hashes", splitting)
     monkeypatch.setattr(id_check, "_repeated_hashes", counting)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.types as pt
 from dask.delayed import Delayed, delayed
 
+from ssl_dask.block_exchange import MAX_PIECES, exchange
 from ssl_dask.execution import Execution
 from ssl_dask.storage.ids.edge_file import EdgeFile
 from ssl_dask.storage.ids.id_hash import hash_ids
@@ -19,7 +21,6 @@ from ssl_dask.storage.input.column_reader import ColumnReader
 
 BYTES_PER_ID = 64
 """What a row's id costs while those of its range are sorted by their hash."""
-MAX_PIECES = 20_000
 UNKNOWN = -1
 
 Hashes = npt.NDArray[np.uint64]
@@ -77,7 +78,7 @@ def edges_between_rows(
     """
     reader = file.reader(execution.memory_per_task)
     shared = delayed(reader, pure=False, traverse=False)
-    blocks = range(len(reader.row_counts))
+    blocks = reader.blocks
     if id_column is None:
         by_number = delayed(_numbered_edges, pure=False)
         n_rows = data.layout.n_rows
@@ -99,31 +100,20 @@ def edges_between_rows(
 
 
 def _id_tables(data: ColumnReader, column: str, execution: Execution) -> list[Delayed]:
-    n_rows, n_blocks = data.layout.n_rows, len(data.row_counts)
     room = max(execution.memory_per_task // 4, 1)
-    n_ranges = min(max(-(-n_rows * BYTES_PER_ID // room), 1), MAX_PIECES)
-    n_groups = min(n_blocks, max(MAX_PIECES // n_ranges, 1))
-    cuts = [n_blocks * i // n_groups for i in range(n_groups + 1)]
+    n_ranges = min(max(-(-data.layout.n_rows * BYTES_PER_ID // room), 1), MAX_PIECES)
     shared = delayed(data, pure=False, traverse=False)
-    split = delayed(_split_ids, pure=False, nout=n_ranges)
-    pieces = [split(shared, column, list(range(a, b)), n_ranges) for a, b in pairwise(cuts)]
-    tables = [
-        delayed(_id_table, pure=False)([piece[number] for piece in pieces])
-        for number in range(n_ranges)
-    ]
-    return execution.persist(tables, "ids")
+    blocks = [(shared, block) for block in data.blocks]
+    split = partial(_split_ids, column=column, n_ranges=n_ranges)
+    return execution.persist(exchange(blocks, split, n_ranges, _id_table), "ids")
 
 
 def _split_ids(
-    data: ColumnReader, column: str, blocks: list[int], n_ranges: int
+    blocks: list[tuple[ColumnReader, int]], column: str, n_ranges: int
 ) -> tuple[IdTable, ...]:
-    hashes = [hash_ids(data.id_array(block, column)) for block in blocks]
-    numbers = [np.arange(n) + data.layout.start_of(b) for b, n in _sizes(data, blocks)]
+    hashes = [hash_ids(data.id_array(block, column)) for data, block in blocks]
+    numbers = [np.arange(data.row_counts[b]) + data.layout.start_of(b) for data, b in blocks]
     return _by_range(IdTable(np.concatenate(hashes), np.concatenate(numbers)), n_ranges)
-
-
-def _sizes(data: ColumnReader, blocks: list[int]) -> list[tuple[int, int]]:
-    return [(block, data.row_counts[block]) for block in blocks]
 
 
 def _by_range(table: IdTable, n_ranges: int) -> tuple[IdTable, ...]:
@@ -139,7 +129,7 @@ def _range_of(hashes: Hashes, n_ranges: int) -> Hashes:
     return (hashes >> np.uint64(32)) * np.uint64(n_ranges) >> np.uint64(32)
 
 
-def _id_table(pieces: list[IdTable]) -> IdTable:
+def _id_table(owner: int, pieces: list[IdTable]) -> IdTable:
     hashes, rows = (np.concatenate([piece[i] for piece in pieces]) for i in (0, 1))
     order = np.argsort(hashes, kind="stable")
     return IdTable(hashes[order], rows[order])

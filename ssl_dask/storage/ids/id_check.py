@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -20,13 +21,13 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 from dask.delayed import Delayed, delayed
 
+from ssl_dask.block_exchange import MAX_PIECES, exchange
 from ssl_dask.errors import Problem
 from ssl_dask.execution import Execution
 from ssl_dask.storage.ids.id_hash import hash_ids
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.column_types import is_text
 
-MAX_PIECES = 20_000
 MAX_SUSPECTS = 1_000
 MAX_SHOWN = 5
 BYTES_PER_HASH = 32
@@ -170,20 +171,13 @@ def _exchange(
     n_rounds = -(-n_ids * 16 // in_all)
     n_buckets = max(1, -(-n_ids * BYTES_PER_HASH // (per_task * n_rounds)))
     n_buckets = min(max(n_buckets, min(execution.n_slots, n_ids // 100_000)), MAX_PIECES)
-    groups = [
-        group.tolist()
-        for group in np.array_split(blocks, min(len(blocks), max(1, MAX_PIECES // n_buckets)))
-    ]
+    sources = [(reader, block) for block in blocks]
     n_hashes = n_extra = 0
     found = []
     for number in range(n_rounds):
         ranges = (number * n_buckets, (number + 1) * n_buckets, n_rounds * n_buckets)
-        split = delayed(_split_hashes, pure=False, nout=n_buckets)
-        pieces = [split(reader, column, group, ranges) for group in groups]
-        tasks = [
-            delayed(_repeated_hashes, pure=False)([piece[j] for piece in pieces])
-            for j in range(n_buckets)
-        ]
+        split = partial(_split_hashes, column=column, ranges=ranges)
+        tasks = exchange(sources, split, n_buckets, _repeated_hashes)
         for repeated, extra, some in execution.compute(tasks, "exchanging ids"):
             n_hashes, n_extra = n_hashes + repeated, n_extra + extra
             found.append(some)
@@ -191,12 +185,12 @@ def _exchange(
 
 
 def _split_hashes(
-    reader: ColumnReader, column: str, blocks: Iterable[int], ranges: tuple[int, int, int]
+    blocks: list[tuple[ColumnReader, int]], column: str, ranges: tuple[int, int, int]
 ) -> list[npt.NDArray[np.uint64]]:
     """Return the hashes of the blocks' ids, one array for each range `first` to `stop` of `n`."""
     first, stop, n_ranges = ranges
     kept = []
-    for block in blocks:
+    for reader, block in blocks:
         hashes = hash_ids(reader.id_array(block, column).drop_null())
         bucket = (hashes >> np.uint64(32)) * np.uint64(n_ranges) >> np.uint64(32)
         kept.append(hashes[(bucket >= first) & (bucket < stop)])
@@ -207,6 +201,7 @@ def _split_hashes(
 
 
 def _repeated_hashes(
+    owner: int,
     pieces: list[npt.NDArray[np.uint64]],
 ) -> tuple[int, int, npt.NDArray[np.uint64]]:
     hashes = np.sort(np.concatenate(pieces))

@@ -10,8 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from dask.delayed import delayed
 
+from ssl_dask.block_exchange import fetch_rows
 from ssl_dask.errors import InputDataError
+from ssl_dask.execution import Execution
 from ssl_dask.storage.input.arrow_to_numpy import (
     ColumnValueError,
     cast_exactly,
@@ -58,6 +61,11 @@ class ColumnReader:
     def row_counts(self) -> tuple[int, ...]:
         """Rows of each block."""
         return self.layout.row_chunks
+
+    @property
+    def blocks(self) -> range:
+        """The numbers of the blocks."""
+        return range(len(self.layout.blocks))
 
     def read(self, block: int, kinds: Mapping[str, str]) -> dict[str, npt.NDArray[Any]]:
         """Read columns of one block.
@@ -124,6 +132,29 @@ class ColumnReader:
             with self.telling(block, column):
                 arrays[column] = _as_stored(table.column(column), kind)
         return pa.table(arrays)
+
+    def fetch_table(
+        self,
+        rows: npt.NDArray[np.int64],
+        columns: Sequence[str],
+        execution: Execution,
+        *,
+        row_numbers: str | None = None,
+    ) -> pa.Table:
+        """Return `columns` of the rows with the numbers `rows`, int64 (m,), in that order.
+
+        One task for each block that holds such a row; the m rows come to this process.
+
+        Raises
+        ------
+        InputDataError
+            As `read_table`.
+        """
+        shared = delayed(self, traverse=False, pure=False)
+        read = delayed(ColumnReader.read_table, pure=False)
+        blocks = [read(shared, b, columns, row_numbers=row_numbers) for b in self.blocks]
+        starts, take, stack = self.layout.starts, pa.Table.take, pa.concat_tables
+        return fetch_rows(blocks, starts, rows, execution, "fetch rows", take=take, stack=stack)
 
     def read_raw(self, block: int, columns: Sequence[str]) -> pa.Table:
         """Read columns of one block in the types of their file.
