@@ -12,13 +12,12 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 from dask import delayed
-from sklearn.utils import assert_all_finite, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets
 
+from ssl_dask.array_types import Float64, Int64, Integer
 from ssl_dask.execution import Execution
 from ssl_dask.labels import UNLABELLED, Labels
 
-Part = tuple[npt.NDArray[np.int64], npt.NDArray[Any]]
+Part = tuple[Int64, npt.NDArray[Any]]
 
 
 def encode_targets(y: Any, n_rows: int, execution: Execution) -> Labels:
@@ -37,6 +36,9 @@ def encode_targets(y: Any, n_rows: int, execution: Execution) -> Labels:
         `y` has another length, holds no label, holds continuous numbers, NaN, labels of
         different types, or the string "-1".
     """
+    from sklearn.utils import column_or_1d
+    from sklearn.utils.multiclass import check_classification_targets
+
     if isinstance(y, da.Array):
         rows, values, length = _labelled_of_dask(y, execution)
     else:
@@ -62,7 +64,7 @@ def encode_targets(y: Any, n_rows: int, execution: Execution) -> Labels:
     return Labels(n_rows, rows, codes.astype(np.int32), classes)
 
 
-def weighted_labels(labels: Labels, sample_weight: Any) -> tuple[Labels, npt.NDArray[np.float64]]:
+def weighted_labels(labels: Labels, sample_weight: Any) -> tuple[Labels, Float64]:
     """Return the seeds whose weight is above 0, and their weights, float64 (S,).
 
     Parameters
@@ -75,6 +77,8 @@ def weighted_labels(labels: Labels, sample_weight: Any) -> tuple[Labels, npt.NDA
     ValueError
         It has another length, a seed's weight is no number >= 0, or all are 0.
     """
+    from sklearn.utils import column_or_1d
+
     weights = column_or_1d(np.asarray(sample_weight), dtype=np.float64)
     if len(weights) != labels.n_rows:
         raise ValueError(
@@ -96,7 +100,7 @@ def decoded_dtype(classes: npt.NDArray[Any], *, abstained: bool) -> np.dtype[Any
 
 
 def decode_labels(
-    codes: npt.NDArray[np.integer], classes: npt.NDArray[Any], dtype: np.dtype[Any] | None = None
+    codes: Integer, classes: npt.NDArray[Any], dtype: np.dtype[Any] | None = None
 ) -> npt.NDArray[Any]:
     """Return the class label of each code; -1 or None where the code is -1.
 
@@ -128,6 +132,8 @@ def _as_array(y: Any) -> npt.NDArray[Any]:
 
 def _labelled(y: npt.NDArray[Any], first_row: int = 0) -> Part:
     """Return (row numbers, labels) of the labelled rows."""
+    from sklearn.utils import assert_all_finite
+
     if y.dtype.kind == "O":
         labelled = ~np.fromiter((_is_missing(value) for value in y), dtype=np.bool_, count=len(y))
         values = _plain(y[labelled])
@@ -157,9 +163,7 @@ def _plain(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return values if kinds <= {"U"} else np.array(values.tolist())
 
 
-def _labelled_of_dask(
-    y: da.Array, execution: Execution
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any], int]:
+def _labelled_of_dask(y: da.Array, execution: Execution) -> tuple[Int64, npt.NDArray[Any], int]:
     if y.ndim != 1:
         raise ValueError(f"y should be a 1d array, got an array of shape {y.shape} instead")
     if any(n != n for n in y.chunks[0]):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ssl_dask.array_types import Bool, Int32
 from ssl_dask.kernels.arithmetic.row_keys import row_keys
 from ssl_dask.labels import Labels
 
@@ -27,7 +28,7 @@ class HiddenSeeds:
         Codes of the classes with a single seed: hiding it would hide the class.
     """
 
-    fold: npt.NDArray[np.int32]
+    fold: Int32
     n_folds: int
     never_hidden: tuple[int, ...]
 
@@ -36,12 +37,12 @@ class HiddenSeeds:
         """Number of seeds that are hidden once."""
         return int((self.fold >= 0).sum())
 
-    def hidden(self, fold: int) -> npt.NDArray[np.bool_]:
+    def hidden(self, fold: int) -> Bool:
         """Return bool (S,): the seeds hidden in `fold`."""
         return self.fold == fold
 
     @property
-    def masks(self) -> tuple[npt.NDArray[np.bool_], ...]:
+    def masks(self) -> tuple[Bool, ...]:
         """For each fold bool (S,): the seeds that it hides."""
         return tuple(self.hidden(fold) for fold in range(self.n_folds))
 

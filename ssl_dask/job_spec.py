@@ -18,7 +18,7 @@ from ssl_dask.cluster_spec import ClusterSpec
 from ssl_dask.decision import DecisionSpec
 from ssl_dask.errors import JobSpecError, Problem
 from ssl_dask.evaluation import EvaluationSpec, SupervisedSpec
-from ssl_dask.features import FeatureGroup
+from ssl_dask.features.feature_groups import FeatureGroup
 from ssl_dask.graph.graph_spec import GraphSpec, OneGraphSpec
 from ssl_dask.job_mistakes import JobKeys, follows
 from ssl_dask.plain_yaml import MAX_FILE_BYTES, parse_yaml

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ssl_dask.array_types import Bool, Float64, Int32, Int64
+
 UNLABELLED = -1
 
 OTHER_CLASS = -2
@@ -32,8 +34,8 @@ class Labels:
     """
 
     n_rows: int
-    rows: npt.NDArray[np.int64]
-    codes: npt.NDArray[np.int32]
+    rows: Int64
+    codes: Int32
     classes: npt.NDArray[Any]
 
     @property
@@ -53,21 +55,21 @@ class Labels:
         rows = np.flatnonzero(dense != UNLABELLED).astype(np.int64)
         return cls(len(dense), rows, dense[rows], np.asarray(classes))
 
-    def to_codes(self) -> npt.NDArray[np.int32]:
+    def to_codes(self) -> Int32:
         """Return a dense int32 array (N,) with -1 for unlabelled rows. Costs 4 N bytes."""
         dense = np.full(self.n_rows, UNLABELLED, dtype=np.int32)
         dense[self.rows] = self.codes
         return dense
 
-    def class_counts(self) -> npt.NDArray[np.int64]:
+    def class_counts(self) -> Int64:
         """Return the number of seeds of each class, int64 (C,)."""
         return np.bincount(self.codes, minlength=self.n_classes).astype(np.int64)
 
-    def subset(self, keep: npt.NDArray[np.bool_]) -> Labels:
+    def subset(self, keep: Bool) -> Labels:
         """Return the labels of which `keep`, bool (S,), is true; classes stay as they are."""
         return Labels(self.n_rows, self.rows[keep], self.codes[keep], self.classes)
 
-    def in_rows(self, start: int, stop: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    def in_rows(self, start: int, stop: int) -> tuple[Int64, Int32]:
         """Return (positions from `start`, codes) of the seeds in rows `start` to `stop`."""
         first, last = np.searchsorted(self.rows, [start, stop])
         return self.rows[first:last] - start, self.codes[first:last]
@@ -108,8 +110,8 @@ class NumberLabels:
     """
 
     n_rows: int
-    rows: npt.NDArray[np.int64]
-    values: npt.NDArray[np.float64]
+    rows: Int64
+    values: Float64
 
     @classmethod
     def of(cls, labels: Labels) -> NumberLabels:
@@ -127,9 +129,7 @@ class NumberLabels:
         codes = np.zeros(self.n_seeds, dtype=np.int32)
         return Labels(self.n_rows, self.rows, codes, np.array([0]))
 
-    def in_rows(
-        self, start: int, stop: int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    def in_rows(self, start: int, stop: int) -> tuple[Int64, Float64]:
         """Return (positions from `start`, numbers) of the seeds in rows `start` to `stop`."""
         first, last = np.searchsorted(self.rows, [start, stop])
         return self.rows[first:last] - start, self.values[first:last]

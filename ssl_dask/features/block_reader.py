@@ -11,6 +11,8 @@ import numpy.typing as npt
 from dask import delayed
 from dask.delayed import Delayed
 
+from ssl_dask.array_types import Float64
+
 Columns = Mapping[str, npt.NDArray[Any]]
 """Arrays of one block by column name, in the forms of `BlockReader.read`."""
 
@@ -78,6 +80,6 @@ def merge_on_workers(
     return level[0]
 
 
-def stack_columns(columns: Columns, names: Sequence[str]) -> npt.NDArray[np.float64]:
+def stack_columns(columns: Columns, names: Sequence[str]) -> Float64:
     """Return numeric columns side by side, float64 (n, d)."""
     return np.column_stack([columns[name] for name in names]).astype(np.float64, copy=False)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from sklearn.feature_extraction import FeatureHasher
 
 from ssl_dask.errors import InputDataError, Problem
 from ssl_dask.features.block_reader import Columns
@@ -172,6 +171,8 @@ class HashedCategoriesTransform:
         """
         if self.missing == "error":
             refuse_nulls(self.name, self.columns, columns)
+        from sklearn.feature_extraction import FeatureHasher
+
         hasher = FeatureHasher(
             self.width, input_type="string", dtype=np.float32, alternate_sign=False
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Bool, Float32, Float64, Floating, Int64
 from ssl_dask.errors import InputDataError, Problem
 from ssl_dask.features.block_reader import Columns, stack_columns
 from ssl_dask.features.feature_groups import NumericGroup
@@ -34,10 +34,10 @@ class Scaling:
         bool array (d,): columns that hold one value; zero once scaled (as they are with "none").
     """
 
-    shift: npt.NDArray[np.float64]
-    factor: npt.NDArray[np.float64]
-    variance: npt.NDArray[np.float64]
-    constant: npt.NDArray[np.bool_]
+    shift: Float64
+    factor: Float64
+    variance: Float64
+    constant: Bool
 
     @classmethod
     def of(cls, sums: ColumnSums, scale: str) -> Scaling:
@@ -58,9 +58,7 @@ class Scaling:
         factor = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, unit))
         return cls(shift, factor, (deviation * factor) ** 2, constant)
 
-    def apply(
-        self, X: npt.NDArray[np.float32] | npt.NDArray[np.float64]
-    ) -> npt.NDArray[np.float32]:
+    def apply(self, X: Floating) -> Float32:
         """Return the scaled block, float32 (n, d)."""
         return scale_rows(X, self.shift, self.factor)
 
@@ -115,10 +113,10 @@ class NumericTransform:
     name: str
     columns: tuple[str, ...]
     missing: str
-    fill: npt.NDArray[np.float64]
+    fill: Float64
     scaling: Scaling
     indicated: tuple[int, ...]
-    bounds: tuple[npt.NDArray[np.float32], ...] = field(repr=False)
+    bounds: tuple[Float32, ...] = field(repr=False)
     notes: tuple[str, ...]
     spread: float
     sparse: bool = False
@@ -133,7 +131,7 @@ class NumericTransform:
         """Names of the features."""
         return self.columns + tuple(f"{self.columns[j]} is missing" for j in self.indicated)
 
-    def transform(self, columns: Columns) -> npt.NDArray[np.float32]:
+    def transform(self, columns: Columns) -> Float32:
         """Return the features of a block, float32 (n, d).
 
         Raises
@@ -155,7 +153,7 @@ class NumericTransform:
         return np.hstack([scaled, absent[:, list(self.indicated)].astype(np.float32)])
 
 
-def _refuse_unusable(name: str, columns: tuple[str, ...], X: npt.NDArray[np.float64]) -> None:
+def _refuse_unusable(name: str, columns: tuple[str, ...], X: Float64) -> None:
     unusable = ~np.isfinite(X)
     problems = [
         Problem(
@@ -171,7 +169,7 @@ def _refuse_unusable(name: str, columns: tuple[str, ...], X: npt.NDArray[np.floa
         raise InputDataError(problems)
 
 
-def _refuse_too_large(name: str, columns: tuple[str, ...], X: npt.NDArray[np.float32]) -> None:
+def _refuse_too_large(name: str, columns: tuple[str, ...], X: Float32) -> None:
     too_large = np.isinf(X)
     if not too_large.any():
         return
@@ -259,7 +257,7 @@ def _notes(
     group: NumericGroup,
     sums: ColumnSums,
     scaling: Scaling,
-    n_missing: npt.NDArray[np.int64],
+    n_missing: Int64,
 ) -> tuple[str, ...]:
     notes = []
     becomes = {

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from ssl_dask.array_types import Bool
 from ssl_dask.features.block_reader import Columns
 from ssl_dask.features.feature_groups import FeatureGroup
 
@@ -35,7 +36,7 @@ class _Fitted(Protocol):
     def transform(self, columns: Columns) -> Any: ...
 
 
-def present_rows(group: FeatureGroup, columns: Columns) -> npt.NDArray[np.bool_]:
+def present_rows(group: FeatureGroup, columns: Columns) -> Bool:
     """Return which rows of a block have a group, bool (n,): a value in one of its columns at least.
 
     Every row has a group that is not optional.
@@ -45,18 +46,18 @@ def present_rows(group: FeatureGroup, columns: Columns) -> npt.NDArray[np.bool_]
     return _with_value(group.columns(), columns)
 
 
-def _with_value(names: Sequence[str], columns: Columns) -> npt.NDArray[np.bool_]:
+def _with_value(names: Sequence[str], columns: Columns) -> Bool:
     return np.logical_or.reduce([_has_value(columns[name]) for name in names])
 
 
-def _has_value(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+def _has_value(values: npt.NDArray[Any]) -> Bool:
     if values.dtype == object:
         return np.array([cell is not None for cell in values], dtype=np.bool_)
     there = ~np.isnan(values)
     return there if there.ndim == 1 else there.any(axis=1)
 
 
-def taken(columns: Columns, rows: npt.NDArray[np.bool_]) -> Mapping[str, npt.NDArray[Any]]:
+def taken(columns: Columns, rows: Bool) -> Mapping[str, npt.NDArray[Any]]:
     """Return the columns of some rows; the columns themselves where these are all."""
     return columns if rows.all() else {name: values[rows] for name, values in columns.items()}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 
+from ssl_dask.array_types import Float64, Int64
 from ssl_dask.errors import InputDataError
 from ssl_dask.features.block_reader import Columns
 from ssl_dask.features.categorical_columns import null_problems, refuse_nulls
@@ -34,7 +34,7 @@ class TextSurvey:
     n_rows: int
     n_empty: int
     missing: tuple[int, ...]
-    rows_having: npt.NDArray[np.int64]
+    rows_having: Int64
 
     def __add__(self, other: TextSurvey) -> TextSurvey:
         return TextSurvey(
@@ -80,7 +80,7 @@ class TextTransform:
     columns: tuple[str, ...]
     missing: str
     ngrams: HashedNgrams
-    idf: npt.NDArray[np.float64] | None = field(repr=False)
+    idf: Float64 | None = field(repr=False)
     sublinear_tf: bool
     notes: tuple[str, ...]
     spread: float = 1.0

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import scipy.linalg
 
+from ssl_dask.array_types import Float32, Float64
 from ssl_dask.errors import InputDataError, Problem
 from ssl_dask.features.block_reader import Columns
 from ssl_dask.features.feature_groups import VectorGroup
@@ -87,13 +87,13 @@ class VectorTransform:
     width: int
     scaling: Scaling | None
     unit_length: bool
-    bounds: tuple[npt.NDArray[np.float32], ...] = field(repr=False)
+    bounds: tuple[Float32, ...] = field(repr=False)
     notes: tuple[str, ...]
     spread: float
     sparse: bool = False
     feature_names: tuple[str, ...] | None = None
 
-    def transform(self, columns: Columns) -> npt.NDArray[np.float32]:
+    def transform(self, columns: Columns) -> Float32:
         """Return the features of a block, float32 (n, d).
 
         Raises
@@ -172,7 +172,7 @@ class DenseTransform(Protocol):
         ...
 
     @property
-    def bounds(self) -> tuple[npt.NDArray[np.float32], ...]:
+    def bounds(self) -> tuple[Float32, ...]:
         """Smallest, largest and typical value of each feature."""
         ...
 
@@ -181,7 +181,7 @@ class DenseTransform(Protocol):
         """Number of features d."""
         ...
 
-    def transform(self, columns: Columns) -> npt.NDArray[np.float32]:
+    def transform(self, columns: Columns) -> Float32:
         """Return the features of a block, float32 (n, d)."""
         ...
 
@@ -204,9 +204,9 @@ class ComponentsTransform:
     """
 
     base: DenseTransform
-    mean: npt.NDArray[np.float64] = field(repr=False)
-    components: npt.NDArray[np.float64] = field(repr=False)
-    explained_variance: npt.NDArray[np.float64]
+    mean: Float64 = field(repr=False)
+    components: Float64 = field(repr=False)
+    explained_variance: Float64
     notes: tuple[str, ...]
     sparse: bool = False
 
@@ -230,7 +230,7 @@ class ComponentsTransform:
         """Root mean squared length of the rows."""
         return float(np.sqrt(self.explained_variance.sum()))
 
-    def transform(self, columns: Columns) -> npt.NDArray[np.float32]:
+    def transform(self, columns: Columns) -> Float32:
         """Return the components of a block, float32 (n, m)."""
         return project_rows(self.base.transform(columns), self.mean, self.components)
 
@@ -262,7 +262,7 @@ def component_problems(
 
 def grid_of(
     transform: DenseTransform,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+) -> tuple[Float64, Float64]:
     """Return (centre, quantum), float64 (d,): the grid on which second moments are summed."""
     low, high, typical = (bound.astype(np.float64) for bound in transform.bounds)
     return typical, quantum_of(np.maximum(high - typical, typical - low))

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from dask import delayed
 from dask.delayed import Delayed
 
+from ssl_dask.array_types import Bool, Float32
 from ssl_dask.errors import InputDataError, Problem
 from ssl_dask.features.block_reader import (
     BlockReader,
@@ -49,7 +50,7 @@ from ssl_dask.features.vector_columns import (
 if TYPE_CHECKING:
     from ssl_dask.execution import Execution
 
-Block: TypeAlias = npt.NDArray[np.float32] | sp.csr_array
+Block: TypeAlias = Float32 | sp.csr_array
 """Features of one block: dense, or CSR."""
 
 Group: TypeAlias = NumericGroup | CategoricalGroup | TextGroup | VectorGroup
@@ -388,9 +389,7 @@ def _describe_block(reader: BlockReader, state: tuple[Group, Transform], block: 
     return transform.transform(read_columns(reader, block, {"": group})[""])
 
 
-def _present_block(
-    reader: BlockReader, state: tuple[Group, Transform], block: int
-) -> npt.NDArray[np.bool_]:
+def _present_block(reader: BlockReader, state: tuple[Group, Transform], block: int) -> Bool:
     return present_rows(state[0], read_columns(reader, block, {"": state[0]})[""])
 
 

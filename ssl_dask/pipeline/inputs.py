@@ -10,7 +10,7 @@ from typing import Any
 
 from ssl_dask.errors import InputDataError, JobSpecError, Problem, SslDaskError, kept, raise_all
 from ssl_dask.execution import Execution
-from ssl_dask.features import FeatureGroup
+from ssl_dask.features.feature_groups import FeatureGroup
 from ssl_dask.graph.graph_spec import EdgesSpec
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels

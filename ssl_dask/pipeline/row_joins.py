@@ -10,7 +10,8 @@ import numpy as np
 
 from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
-from ssl_dask.features import FeatureGroup, FeatureView, join
+from ssl_dask.features.feature_groups import FeatureGroup
+from ssl_dask.features.views import FeatureView, join
 from ssl_dask.graph import GraphSpec, knn_graph, rbf_graph, sum_graphs
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.partial_rows import PartialRows, over_all_rows, rows_present

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ssl_dask.errors import InputDataError, JobSpecError, Problem, SslDaskError, kept, raise_all
 from ssl_dask.execution import Execution
-from ssl_dask.features import describe
+from ssl_dask.features.views import describe
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.pipeline.inputs import Inputs, read_inputs, scan_rows
 from ssl_dask.pipeline.model_output import check_models

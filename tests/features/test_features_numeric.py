@@ -14,7 +14,8 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
-from ssl_dask.features import FeatureView, NumericGroup, describe
+from ssl_dask.features.feature_groups import NumericGroup
+from ssl_dask.features.views import FeatureView, describe
 from tests.memory_reader import MemoryReader, cuts_of
 
 N_ROWS = 40

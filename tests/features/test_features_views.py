@@ -16,9 +16,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
-from ssl_dask.features import FeatureGroup, FeatureView, VectorGroup, describe, join
 from ssl_dask.features.block_reader import MERGE_WIDTH, merge_on_workers, runs_of_blocks
-from ssl_dask.features.feature_groups import KINDS
+from ssl_dask.features.feature_groups import KINDS, FeatureGroup, VectorGroup
+from ssl_dask.features.views import FeatureView, describe, join
 from tests.memory_reader import MemoryReader, cuts_of
 
 GROUP = TypeAdapter(FeatureGroup)

@@ -11,15 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
+
+from ssl_dask.array_types import Floating
 
 BATCH_ROWS = 1024
 
 
-def score_batches(
-    score: Callable[[Any], npt.NDArray[np.floating]], X: Any, place: int
-) -> npt.NDArray[np.floating]:
+def score_batches(score: Callable[[Any], Floating], X: Any, place: int) -> Floating:
     """Return `score` of all rows of a block, (n, C), called with `BATCH_ROWS` rows at a time.
 
     Parameters

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-import numpy.typing as npt
+
+from ssl_dask.array_types import Float64, Int32, Int64, UInt64
 
 BINS = 4096
 """Of a histogram: a power of two, so that the edges of bins are exact numbers."""
 
 BIN_BITS = 12
 
-Counts = npt.NDArray[np.int64]
-Keys = npt.NDArray[np.uint64]
-
 
 @numba.njit(nogil=True, cache=True)
-def confidence_counts(
-    confidence: npt.NDArray[np.float64], group: npt.NDArray[np.int32], n_groups: int
-) -> Counts:
+def confidence_counts(confidence: Float64, group: Int32, n_groups: int) -> Int64:
     """Return how many rows of each group lie in each bin, int64 (n_groups, BINS).
 
     Parameters
@@ -43,11 +39,11 @@ def confidence_counts(
 
 @numba.njit(nogil=True, cache=True)
 def counts_of_keys(
-    keys: Keys,
-    group: npt.NDArray[np.int32],
-    low: Keys,
-    shift: npt.NDArray[np.int64],
-) -> Counts:
+    keys: UInt64,
+    group: Int32,
+    low: UInt64,
+    shift: Int64,
+) -> Int64:
     """Return how many keys of each group lie in each bin of 2**shift keys from `low` on.
 
     Parameters
@@ -74,7 +70,7 @@ def counts_of_keys(
     return counts
 
 
-def confidence_keys(confidence: npt.NDArray[np.float64]) -> Keys:
+def confidence_keys(confidence: Float64) -> UInt64:
     """Return keys uint64 (n,) that order confidences from the highest to the lowest.
 
     Parameters

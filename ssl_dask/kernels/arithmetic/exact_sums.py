@@ -20,10 +20,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
-FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+from ssl_dask.array_types import Float64, Floating, Int64, UInt64
 
 MAX_BLOCK_ROWS = 2**29
 """Rows that one block may have: a 64-bit word takes 2**30 additions of 33 bits each."""
@@ -42,14 +41,14 @@ _UNIT = 1074
 
 @njit(nogil=True, cache=True)
 def _add_columns(  # pragma: no cover - compiled
-    values: npt.NDArray[np.float64],
-    bits: npt.NDArray[np.uint64],
-    sums: npt.NDArray[np.int64],
-    squares: npt.NDArray[np.int64],
-    missing: npt.NDArray[np.int64],
-    infinite: npt.NDArray[np.int64],
-    minimum: npt.NDArray[np.float64],
-    maximum: npt.NDArray[np.float64],
+    values: Float64,
+    bits: UInt64,
+    sums: Int64,
+    squares: Int64,
+    missing: Int64,
+    infinite: Int64,
+    minimum: Float64,
+    maximum: Float64,
 ) -> None:
     mask = np.uint64(0xFFFFFFFF)
     word = np.uint64(32)
@@ -102,7 +101,7 @@ def _add_columns(  # pragma: no cover - compiled
                 squares[j, at] += np.int64(carry)
 
 
-def _as_integers(words: npt.NDArray[np.int64]) -> tuple[int, ...]:
+def _as_integers(words: Int64) -> tuple[int, ...]:
     """Join the 32-bit words of each row of `words` into one Python integer."""
     totals = []
     for row in words:
@@ -130,15 +129,15 @@ class ColumnSums:
     """
 
     n_rows: int
-    missing: npt.NDArray[np.int64]
-    infinite: npt.NDArray[np.int64]
-    minimum: npt.NDArray[np.float64]
-    maximum: npt.NDArray[np.float64]
+    missing: Int64
+    infinite: Int64
+    minimum: Float64
+    maximum: Float64
     sums: tuple[int, ...]
     squares: tuple[int, ...]
 
     @classmethod
-    def of(cls, X: FloatArray) -> ColumnSums:
+    def of(cls, X: Floating) -> ColumnSums:
         """Sum the columns of `X`, float32 or float64 (n, d).
 
         Costs one pass over `X` at about 15 ns a value, 1.6 kB a column, and a float64 copy
@@ -180,7 +179,7 @@ class ColumnSums:
         )
 
     @property
-    def counts(self) -> npt.NDArray[np.int64]:
+    def counts(self) -> Int64:
         """Finite values of each column, int64 (d,)."""
         return self.n_rows - self.missing - self.infinite
 
@@ -197,12 +196,12 @@ class ColumnSums:
             self.squares,
         )
 
-    def mean(self) -> npt.NDArray[np.float64]:
+    def mean(self) -> Float64:
         """Return the mean of each column, float64 (d,), correctly rounded; NaN without values."""
         pairs = zip(self.sums, self.counts.tolist(), strict=True)
         return np.array([total / (count << _UNIT) if count else math.nan for total, count in pairs])
 
-    def std(self) -> npt.NDArray[np.float64]:
+    def std(self) -> Float64:
         """Return the standard deviation (divisor n) of each column, float64 (d,).
 
         Exact 0.0 for a constant column, NaN without values; no cancellation, whatever the offset.
@@ -234,9 +233,9 @@ class SecondMoments:
     """
 
     n_rows: int
-    high: npt.NDArray[np.int64]
-    low: npt.NDArray[np.int64]
-    sums: npt.NDArray[np.int64]
+    high: Int64
+    low: Int64
+    sums: Int64
 
     @classmethod
     def zero(cls, d: int) -> SecondMoments:
@@ -245,9 +244,7 @@ class SecondMoments:
         return cls(0, empty, empty.copy(), np.zeros(d, dtype=np.int64))
 
     @classmethod
-    def of(
-        cls, Z: FloatArray, centre: npt.NDArray[np.float64], quantum: npt.NDArray[np.float64]
-    ) -> SecondMoments:
+    def of(cls, Z: Floating, centre: Float64, quantum: Float64) -> SecondMoments:
         """Sum the products of the columns of (Z - centre) / quantum, rounded to integers.
 
         Costs n d^2 multiplications by GEMM; four arrays of d^2 words and two float64
@@ -293,7 +290,7 @@ class SecondMoments:
         low &= 0xFFFFFFFF
         return self
 
-    def covariance(self, quantum: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def covariance(self, quantum: Float64) -> Float64:
         """Return the covariance matrix (divisor n - 1) of the columns, float64 (d, d)."""
         products = self.high.astype(np.float64)
         products *= 2.0**32
@@ -307,14 +304,12 @@ class SecondMoments:
         products /= max(self.n_rows - 1, 1)
         return products
 
-    def mean(
-        self, centre: npt.NDArray[np.float64], quantum: npt.NDArray[np.float64]
-    ) -> npt.NDArray[np.float64]:
+    def mean(self, centre: Float64, quantum: Float64) -> Float64:
         """Return the mean of each column, float64 (d,), to the precision of the quanta."""
         return centre + self.sums / self.n_rows * quantum
 
 
-def quantum_of(largest: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def quantum_of(largest: Float64) -> Float64:
     """Return the step, a power of two, in which values up to `largest` (d,) take 20 bits.
 
     A column of n values deviates from its mean by at most sqrt(n) standard deviations, so the step

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-import numpy.typing as npt
+
+from ssl_dask.array_types import Float32, Float64, Floating, Int32
 
 
 @numba.njit(nogil=True, cache=True)
 def dense_scores(
-    X: npt.NDArray[np.float32],
-    coef: npt.NDArray[np.float64],
-    intercept: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float64]:
+    X: Float32,
+    coef: Float64,
+    intercept: Float64,
+) -> Float64:
     """Return X @ coef + intercept, float64 (n, C).
 
     Parameters
@@ -48,12 +49,12 @@ ROWS_AT_A_TIME = 8
 
 @numba.njit(nogil=True, cache=True)
 def line_sums(
-    X: npt.NDArray[np.floating],
+    X: Floating,
     start: int,
     rows: int,
-    coef: npt.NDArray[np.float64],
+    coef: Float64,
     intercept: float,
-    sums: npt.NDArray[np.float64],
+    sums: Float64,
 ) -> None:
     """Set `sums` to X @ coef + intercept of the next rows, added feature by feature in float64.
 
@@ -84,10 +85,10 @@ def line_sums(
 
 @numba.njit(nogil=True, cache=True)
 def binary_probabilities(
-    X: npt.NDArray[np.floating],
-    coef: npt.NDArray[np.float64],
+    X: Floating,
+    coef: Float64,
     intercept: float,
-) -> npt.NDArray[np.float32]:
+) -> Float32:
     """Return the probabilities of two classes, float32 (n, 2), by a logistic model of the second.
 
     Each row's products are added feature by feature in float64, as in `dense_scores`.
@@ -117,13 +118,13 @@ def binary_probabilities(
 
 @numba.njit(nogil=True, cache=True)
 def sparse_scores(
-    data: npt.NDArray[np.float32],
-    indices: npt.NDArray[np.int32],
-    indptr: npt.NDArray[np.int32],
-    position: npt.NDArray[np.int32],
-    coef: npt.NDArray[np.float64],
-    intercept: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float64]:
+    data: Float32,
+    indices: Int32,
+    indptr: Int32,
+    position: Int32,
+    coef: Float64,
+    intercept: Float64,
+) -> Float64:
     """Return the same for CSR rows of which only some features have coefficients.
 
     Parameters
@@ -152,7 +153,7 @@ def sparse_scores(
     return scores
 
 
-def softmax_rows(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def softmax_rows(scores: Float64) -> Float64:
     """Return exp(scores) with rows (n, C) scaled to sum to 1, added in the order of classes."""
     weights = np.exp(scores - scores.max(axis=1, keepdims=True))
     total = np.zeros(len(weights))

@@ -13,19 +13,20 @@ from collections.abc import Iterable
 
 import numba
 import numpy as np
-import numpy.typing as npt
+
+from ssl_dask.array_types import Float64, Floating
 
 LEAF_ROWS = 64
 """Parts must begin at multiples of this."""
 
-TreeSums = dict[tuple[int, int], npt.NDArray[np.float64]]
+TreeSums = dict[tuple[int, int], Float64]
 """(level, number of the node on its level) -> float64 sums of the rows below it."""
 
 
 def weighted_products(
-    left: npt.NDArray[np.floating],
-    right: npt.NDArray[np.floating],
-    weights: npt.NDArray[np.float64],
+    left: Floating,
+    right: Floating,
+    weights: Float64,
     first_row: int,
 ) -> TreeSums:
     """Return sum_i weights_i left_ic right_ic of each column c, as far as these rows tell it.
@@ -56,7 +57,7 @@ def weighted_products(
     return sums
 
 
-def joined_products(parts: Iterable[TreeSums], n_columns: int) -> npt.NDArray[np.float64]:
+def joined_products(parts: Iterable[TreeSums], n_columns: int) -> Float64:
     """Return the sums, float64 (K,), from the nodes of parts that together hold all rows."""
     nodes: TreeSums = {}
     for part in parts:

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
-Keys = npt.NDArray[np.uint64]
+from ssl_dask.array_types import Bool, Int32, Int64, UInt64
 
 DIGIT_BITS = 12
 N_DIGITS = 2**DIGIT_BITS
@@ -59,11 +58,11 @@ def first_boundary(n_channels: int = 1) -> Boundary:
 
 
 def digit_histograms(
-    keys: Keys,
-    groups: npt.NDArray[np.int32],
-    channels: npt.NDArray[np.int64],
+    keys: UInt64,
+    groups: Int32,
+    channels: Int64,
     boundaries: Sequence[Boundary | Cut],
-) -> npt.NDArray[np.int64]:
+) -> Int64:
     """Return the totals of each group for each value of its next digit, int64 (G, 4096, K).
 
     Parameters
@@ -85,7 +84,7 @@ def digit_histograms(
 
 
 def narrowed(
-    boundary: Boundary, histogram: npt.NDArray[np.int64], *, most: float, channel: int = 0
+    boundary: Boundary, histogram: Int64, *, most: float, channel: int = 0
 ) -> Boundary | Cut:
     """Return the next boundary, or the cut: the longest run of keys that does not exceed `most`.
 
@@ -114,14 +113,14 @@ def narrowed(
     return Boundary(boundary.level + 1, prefix, below)
 
 
-def is_below(keys: Keys, limit: int) -> npt.NDArray[np.bool_]:
+def is_below(keys: UInt64, limit: int) -> Bool:
     """Return bool (n,): the keys below `limit`, which may be 2**64."""
     if limit >= 2**KEY_BITS:
         return np.ones(len(keys), dtype=np.bool_)
     return keys < np.uint64(limit)
 
 
-def _added(below: tuple[int, ...], more: npt.NDArray[np.int64]) -> tuple[int, ...]:
+def _added(below: tuple[int, ...], more: Int64) -> tuple[int, ...]:
     return tuple(a + int(b) for a, b in zip(below, more, strict=True))
 
 

@@ -6,15 +6,16 @@ from typing import Any
 
 import numba
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 
-RowHashes = npt.NDArray[np.uint64]
+from ssl_dask.array_types import Int64, UInt64
+
+RowHashes = UInt64
 
 _PRIMES = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], dtype=np.uint64)
 
 
-def row_hashes(X: Any) -> RowHashes:
+def row_hashes(X: Any) -> UInt64:
     """Return 128 bits of each row, uint64 (n, 2): equal rows have equal bits.
 
     That two of N rows that differ get the same 128 bits has a chance of about N^2 / 2^129: 1e-21
@@ -38,7 +39,7 @@ def row_hashes(X: Any) -> RowHashes:
     return out
 
 
-def copies_among(hashes: RowHashes, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def copies_among(hashes: UInt64, numbers: Int64) -> Int64:
     """Return for each row the smallest number of a row with the same hash, int64 (n,).
 
     Parameters

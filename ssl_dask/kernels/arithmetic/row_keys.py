@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+
+from ssl_dask.array_types import Int64, UInt64
 
 
-def row_keys(rows: npt.NDArray[np.int64], *key: int) -> npt.NDArray[np.uint64]:
+def row_keys(rows: Int64, *key: int) -> UInt64:
     """Return a pseudo-random uint64 for each row number: splitmix64 of row and `key`.
 
     Parameters
@@ -36,7 +37,7 @@ def _mixed(key: tuple[int, ...]) -> np.uint64:
     return np.uint64(mixed[0])
 
 
-def _splitmix64(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def _splitmix64(value: UInt64) -> UInt64:
     """Return the finaliser of G. Steele, D. Lea, C. Flood, 2014, for each value (mod 2**64)."""
     z = value + np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

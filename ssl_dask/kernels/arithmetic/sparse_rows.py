@@ -7,8 +7,9 @@ from typing import Any
 
 import numba
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
+
+from ssl_dask.array_types import Float32
 
 INT32_LIMIT = 2**31
 
@@ -39,7 +40,7 @@ def with_index_dtype(strip: sp.csr_array) -> sp.csr_array:
     return sp.csr_array(parts, shape=strip.shape)
 
 
-def row_sums(strip: sp.csr_array) -> npt.NDArray[np.float32]:
+def row_sums(strip: sp.csr_array) -> Float32:
     """Return the float32 (n,) sum of each row, added in float64 in the order of its columns.
 
     The sum of a row does not depend on which other rows are in the strip.

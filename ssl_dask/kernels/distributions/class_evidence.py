@@ -11,9 +11,10 @@ from typing import Any
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
-Evidence = npt.NDArray[np.float32]
+from ssl_dask.array_types import Float32, Float64, Floating, Int64
+
+Evidence = Float32
 
 LEAST_SHARE = 1e-6
 """What is added to the share of each class before its logarithm is taken."""
@@ -45,7 +46,7 @@ def _log_shares(scores: Any, n_classes: int, out: Any) -> None:
                 out[i, first + c] = logs[c] - mean
 
 
-def log_shares(scores: npt.NDArray[np.floating], n_classes: int) -> Evidence:
+def log_shares(scores: Floating, n_classes: int) -> Float32:
     """Return log(share + 1e-6) of each class, less its mean over the classes, by group of columns.
 
     Parameters
@@ -79,8 +80,8 @@ def _probabilities(evidence: Any, bias: Any, n_classes: int, sharpness: float, o
 
 
 def class_probabilities(
-    evidence: Evidence, bias: npt.NDArray[np.float64], n_classes: int, sharpness: float
-) -> Evidence:
+    evidence: Float32, bias: Float64, n_classes: int, sharpness: float
+) -> Float32:
     """Return exp(sharpness * evidence + bias), scaled to sum to 1 in each group of a row.
 
     Parameters
@@ -99,7 +100,7 @@ def class_probabilities(
     return out
 
 
-def unit_totals(values: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+def unit_totals(values: Floating) -> Int64:
     """Return the sum of each column of values from 0 to 1, int64 in steps of 2**-32.
 
     Sums of parts may be added in any order, up to 2**31 rows.
@@ -108,7 +109,7 @@ def unit_totals(values: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
     return np.asarray(steps.sum(axis=0))
 
 
-def square_totals(evidence: Evidence) -> npt.NDArray[np.int64]:
+def square_totals(evidence: Float32) -> Int64:
     """Return the sum of the squares of each column, int64 in steps of 2**-22.
 
     For `log_shares` and what is of that size: squares below 2**9 for up to 2**31 rows.
@@ -117,9 +118,7 @@ def square_totals(evidence: Evidence) -> npt.NDArray[np.int64]:
     return np.asarray(steps.sum(axis=0))
 
 
-def weighted_sum(
-    members: list[Evidence], weights: npt.NDArray[np.float64], n_classes: int
-) -> Evidence:
+def weighted_sum(members: list[Float32], weights: Float64, n_classes: int) -> Float32:
     """Return sum_m weights[g, m] * members[m] for the columns of each group g.
 
     Parameters
@@ -139,7 +138,7 @@ def weighted_sum(
     return total.astype(np.float32)
 
 
-def one_hot(evidence: Evidence, n_classes: int) -> Evidence:
+def one_hot(evidence: Float32, n_classes: int) -> Float32:
     """Return 1 at the largest of each group of columns (the first of equals), 0 elsewhere.
 
     Groups of a row that are all 0 stay 0.

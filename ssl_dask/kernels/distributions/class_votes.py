@@ -11,12 +11,11 @@ from typing import Any
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
-Votes = npt.NDArray[np.int32]
+from ssl_dask.array_types import Bool, Float32, Float64, Int32
 
 
-def vote_shares(votes: Votes, n_classes: int) -> npt.NDArray[np.float32]:
+def vote_shares(votes: Int32, n_classes: int) -> Float32:
     """Return the share of the learners that name each class, float32 (n, C).
 
     Parameters
@@ -34,8 +33,8 @@ def vote_shares(votes: Votes, n_classes: int) -> npt.NDArray[np.float32]:
 
 
 def others_plurality(
-    votes: Votes, n_classes: int, counted: npt.NDArray[np.bool_] | None = None
-) -> tuple[Votes, Votes, Votes]:
+    votes: Int32, n_classes: int, counted: Bool | None = None
+) -> tuple[Int32, Int32, Int32]:
     """Return what all learners but one say, for each one of them (its concomitant ensemble).
 
     Parameters
@@ -64,7 +63,7 @@ def others_plurality(
     return codes, counts, voters
 
 
-def weighted_majority(votes: Votes, weights: Sequence[float], n_classes: int) -> Votes:
+def weighted_majority(votes: Int32, weights: Sequence[float], n_classes: int) -> Int32:
     """Return the class with most votes if it has most of the weights too, else -1; int32 (n,).
 
     Parameters
@@ -86,9 +85,7 @@ def weighted_majority(votes: Votes, weights: Sequence[float], n_classes: int) ->
     return codes
 
 
-def group_confidences(
-    votes: Votes, weights: Sequence[float], n_classes: int
-) -> npt.NDArray[np.float64]:
+def group_confidences(votes: Int32, weights: Sequence[float], n_classes: int) -> Float64:
     """Return (g + 0.5) / (g + 1) times the mean weight of the g learners that name each class.
 
     float64 (n, C); 0 for a class that nobody names, and for learners of weight 0, which are in no

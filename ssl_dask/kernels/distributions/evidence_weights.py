@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import minimize
 
+from ssl_dask.array_types import Float64, Int32
 from ssl_dask.one_thread import one_thread
 
 DECIMALS = 4
@@ -14,11 +14,11 @@ product."""
 
 
 def fitted_weights(
-    evidence: npt.NDArray[np.float64],
-    codes: npt.NDArray[np.int32],
-    start: npt.NDArray[np.float64],
+    evidence: Float64,
+    codes: Int32,
+    start: Float64,
     strength: float,
-) -> npt.NDArray[np.float64]:
+) -> Float64:
     """Return w >= 0 that makes softmax(sum_m w_m evidence_m) say the true classes.
 
     Minimises the sum over seeds of the cross-entropy, plus `strength` |w - start|^2.
@@ -38,7 +38,7 @@ def fitted_weights(
     """
     at = np.arange(len(codes))
 
-    def loss(w: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+    def loss(w: Float64) -> tuple[float, Float64]:
         mixed = np.tensordot(w, evidence, 1)
         mixed -= mixed.max(axis=1, keepdims=True)
         shares = np.exp(mixed)

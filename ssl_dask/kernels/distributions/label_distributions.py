@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+
+from ssl_dask.array_types import Bool, Float32, Float64, Floating, Int32
 
 TIE_MARGIN = 2.0**-20
 """Two classes whose probabilities differ by less are tied: float32 sums do not tell them apart."""
@@ -29,12 +30,12 @@ class RowSummary(NamedTuple):
         zeros.
     """
 
-    codes: npt.NDArray[np.int32]
-    margin: npt.NDArray[np.float32]
-    tied: npt.NDArray[np.bool_]
+    codes: Int32
+    margin: Float32
+    tied: Bool
 
 
-def row_mass(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+def row_mass(scores: Floating) -> Float64:
     """Return the sum of the positive scores of each row, float64 (n,), added in class order.
 
     Parameters
@@ -49,7 +50,7 @@ def row_mass(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     return mass
 
 
-def normalise_rows(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+def normalise_rows(scores: Floating) -> Float32:
     """Return each row as a distribution: negatives become 0 and the rest is divided by its sum.
 
     Parameters
@@ -67,7 +68,7 @@ def normalise_rows(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     return (np.maximum(scores, 0.0) / safe[:, None]).astype(np.float32)
 
 
-def summarise_rows(F: npt.NDArray[np.floating]) -> RowSummary:
+def summarise_rows(F: Floating) -> RowSummary:
     """Return the most likely class of each row, its margin and whether it is tied.
 
     Parameters

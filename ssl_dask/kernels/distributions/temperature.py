@@ -7,37 +7,35 @@ sure, below 1 surer; the order of the classes stays.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
+from ssl_dask.array_types import Float64, Floating, Int32
 from ssl_dask.kernels.arithmetic.linear_scores import softmax_rows
 
 LEAST_PROBABILITY = 1e-6
 """What the logarithm takes for less, so that one row cannot decide all."""
 LOG_RANGE = (-3.0, 3.0)
 
-Floats = npt.NDArray[np.float64]
 
-
-def tempered(probabilities: npt.NDArray[np.floating], temperature: float) -> Floats:
+def tempered(probabilities: Floating, temperature: float) -> Float64:
     """Return class probabilities (n, C) at a temperature > 0, float64; a row's bits are its own."""
     logs = np.log(np.maximum(probabilities.astype(np.float64), LEAST_PROBABILITY))
     return softmax_rows(logs / temperature)
 
 
 def tempered_losses(
-    probabilities: npt.NDArray[np.floating],
-    codes: npt.NDArray[np.int32],
+    probabilities: Floating,
+    codes: Int32,
     temperature: float,
-) -> Floats:
+) -> Float64:
     """Return minus the logarithm of what each row (n, C) gives its true class, float64 (n,)."""
     p = tempered(probabilities, temperature)[np.arange(len(codes)), codes]
     return -np.log(np.maximum(p, LEAST_PROBABILITY))
 
 
 def fit_temperature(
-    probabilities: npt.NDArray[np.floating],
-    codes: npt.NDArray[np.int32],
+    probabilities: Floating,
+    codes: Int32,
     spread: float = np.inf,
 ) -> float:
     """Return the temperature at which rows with known classes lose least.

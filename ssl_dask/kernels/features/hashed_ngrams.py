@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
 from operator import add
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from sklearn.feature_extraction.text import HashingVectorizer
 
+from ssl_dask.array_types import Float64, Int64
 from ssl_dask.kernels.features.row_transforms import unit_sparse_rows
 
 WORD = r"(?u)\w+"
@@ -83,7 +84,9 @@ class HashedNgrams:
             filled = ["" if text is None else text for text in texts]
             yield _rotated(vectorizer.transform(filled), number)
 
-    def _vectorizer(self, analyzer: str, n_features: int) -> HashingVectorizer:
+    def _vectorizer(self, analyzer: str, n_features: int) -> Any:
+        from sklearn.feature_extraction.text import HashingVectorizer
+
         words = analyzer == "word"
         return HashingVectorizer(
             analyzer=analyzer,
@@ -107,7 +110,7 @@ def weighted_rows(
     counts: sp.csr_array,
     halves: Sequence[int],
     *,
-    idf: npt.NDArray[np.float64] | None,
+    idf: Float64 | None,
     sublinear_tf: bool,
 ) -> sp.csr_array:
     """Return TF-IDF rows of length 1 of `counts`, float32 CSR (n, n_features), sorted.
@@ -150,7 +153,7 @@ def _float32(rows: sp.csr_array) -> sp.csr_array:
     )
 
 
-def smooth_idf(n_rows: int, rows_having: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def smooth_idf(n_rows: int, rows_having: Int64) -> Float64:
     """Return ln((1 + n_rows) / (1 + rows_having)) + 1, float64 (n_features,).
 
     Computed once for the whole data set, from exact counts.

@@ -7,19 +7,16 @@ calls it: every row is reduced in column order, in float64.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 from numba import njit
 
-FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+from ssl_dask.array_types import Float32, Float64, Floating, Int32
 
 SLICE_ROWS = 4096
 """Rows of which a float64 copy is held."""
 
 
-def scale_rows(
-    X: FloatArray, shift: npt.NDArray[np.float64], factor: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float32]:
+def scale_rows(X: Floating, shift: Float64, factor: Float64) -> Float32:
     """Return (X - shift) * factor as float32 (n, d), computed in float64; NaN stays NaN.
 
     Parameters
@@ -39,7 +36,7 @@ def scale_rows(
 
 
 @njit(nogil=True, cache=True)
-def _unit_rows(X: FloatArray, unit: npt.NDArray[np.float32]) -> int:  # pragma: no cover - compiled
+def _unit_rows(X: Floating, unit: Float32) -> int:  # pragma: no cover - compiled
     n, d = X.shape
     n_zero = 0
     for i in range(n):
@@ -57,7 +54,7 @@ def _unit_rows(X: FloatArray, unit: npt.NDArray[np.float32]) -> int:  # pragma: 
     return n_zero
 
 
-def unit_rows(X: FloatArray) -> tuple[npt.NDArray[np.float32], int]:
+def unit_rows(X: Floating) -> tuple[Float32, int]:
     """Return the rows of X (n, d) at length 1, float32, and how many are zero and stay so."""
     unit = np.empty(X.shape, dtype=np.float32)
     n_zero = _unit_rows(np.ascontiguousarray(X), unit)
@@ -66,9 +63,9 @@ def unit_rows(X: FloatArray) -> tuple[npt.NDArray[np.float32], int]:
 
 @njit(nogil=True, cache=True)
 def _unit_sparse_rows(  # pragma: no cover - compiled
-    indptr: npt.NDArray[np.int32],
-    values: npt.NDArray[np.float64],
-    unit: npt.NDArray[np.float32],
+    indptr: Int32,
+    values: Float64,
+    unit: Float32,
 ) -> None:
     for i in range(len(indptr) - 1):
         total = 0.0
@@ -80,9 +77,7 @@ def _unit_sparse_rows(  # pragma: no cover - compiled
                 unit[at] = np.float32(values[at] * factor)
 
 
-def unit_sparse_rows(
-    X: sp.csr_array, values: npt.NDArray[np.float64] | None = None
-) -> sp.csr_array:
+def unit_sparse_rows(X: sp.csr_array, values: Float64 | None = None) -> sp.csr_array:
     """Return CSR rows at Euclidean length 1, float32; rows without entries stay empty.
 
     Parameters
@@ -100,10 +95,10 @@ def unit_sparse_rows(
 
 @njit(nogil=True, cache=True)
 def _project_rows(  # pragma: no cover - compiled
-    Z: FloatArray,
-    centre: npt.NDArray[np.float64],
-    components: npt.NDArray[np.float64],
-    projected: npt.NDArray[np.float32],
+    Z: Floating,
+    centre: Float64,
+    components: Float64,
+    projected: Float32,
 ) -> None:
     n, d = Z.shape
     m = components.shape[1]
@@ -131,9 +126,7 @@ def _project_rows(  # pragma: no cover - compiled
             projected[r0, k] = np.float32(totals[0, k])
 
 
-def project_rows(
-    Z: FloatArray, centre: npt.NDArray[np.float64], components: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float32]:
+def project_rows(Z: Floating, centre: Float64, components: Float64) -> Float32:
     """Return (Z - centre) @ components as float32 (n, m), each sum in column order.
 
     Costs n d m multiplications at about a third of the speed of GEMM, and no copy of `Z`.

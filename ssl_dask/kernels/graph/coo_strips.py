@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from ssl_dask.array_types import Bool, Float64, Int64
 from ssl_dask.kernels.arithmetic.sparse_rows import index_dtype, with_index_dtype
 
 COMBINE = ("sum", "max")
 
 Ints = npt.NDArray[Any]
-Floats = npt.NDArray[np.float64]
 
 
 class Entries(NamedTuple):
@@ -26,11 +26,11 @@ class Entries(NamedTuple):
 
     rows: Ints
     columns: Ints
-    weights: Floats
-    backward: npt.NDArray[np.bool_] | None = None
+    weights: Float64
+    backward: Bool | None = None
 
 
-def both_ways(u: Ints, v: Ints, w: Floats, *, directed: bool) -> Entries:
+def both_ways(u: Ints, v: Ints, w: Float64, *, directed: bool) -> Entries:
     """Return the entries of W and of W^T for edges from `u` to `v`, in the order of the edges.
 
     Parameters
@@ -52,7 +52,7 @@ def joined_entries(parts: Sequence[Entries]) -> Entries:
     return Entries(rows, columns, weights, np.concatenate(marks) if marks else None)
 
 
-def entries_by_strip(entries: Entries, starts: npt.NDArray[np.int64]) -> tuple[Entries, ...]:
+def entries_by_strip(entries: Entries, starts: Int64) -> tuple[Entries, ...]:
     """Return for each strip the entries in its rows, in the order given.
 
     Parameters
@@ -98,7 +98,7 @@ def summed_strip(
     return with_index_dtype(sp.csr_array(parts, shape=(n_rows, n_nodes)))
 
 
-def _combined(places: Ints, entries: Entries, combine: str) -> tuple[Ints, Floats]:
+def _combined(places: Ints, entries: Entries, combine: str) -> tuple[Ints, Float64]:
     """Return the distinct places, ascending, and one weight for each."""
     if entries.backward is None:
         return _once_each(places, entries.weights, combine)
@@ -106,7 +106,7 @@ def _combined(places: Ints, entries: Entries, combine: str) -> tuple[Ints, Float
     return _once_each(places >> 1, weights * 0.5, "sum")
 
 
-def _once_each(places: Ints, weights: Floats, combine: str) -> tuple[Ints, Floats]:
+def _once_each(places: Ints, weights: Float64, combine: str) -> tuple[Ints, Float64]:
     if len(places) == 0:
         return places, weights
     order = np.argsort(places, kind="stable")

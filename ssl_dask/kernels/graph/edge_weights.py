@@ -6,9 +6,8 @@ from typing import Any
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
-from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds
+from ssl_dask.array_types import Float32, Float64, Int64
 
 WEIGHTS = (
     "gaussian", "uniform", "self_tuning", "symmetric_gaussian", "steep_gaussian", "fuzzy",
@@ -31,10 +30,8 @@ LEAST_WEIGHT = 2.0**-125
 SIGMA_SHARE = 1e-3
 """Least sigma of fuzzy weights, as a share of the row's mean distance."""
 
-Weights = npt.NDArray[np.float32]
 
-
-def scale_squares(distances: Distances, indices: RowIds, place: int | None) -> Distances:
+def scale_squares(distances: Float64, indices: Int64, place: int | None) -> Float64:
     """Return d^2 to the neighbour at `place` of each row, float64 (n,); -1 without neighbours.
 
     Parameters
@@ -48,8 +45,8 @@ def scale_squares(distances: Distances, indices: RowIds, place: int | None) -> D
 
 
 def sampled_scales(
-    distances: Distances, indices: RowIds, place: int | None, first_row: int, every: int
-) -> Distances:
+    distances: Float64, indices: Int64, place: int | None, first_row: int, every: int
+) -> Float64:
     """Return `scale_squares` of the rows 0, `every`, 2 `every`, ... of the graph that have any.
 
     The lists are those of the rows `first_row`, `first_row + 1`, ...
@@ -59,7 +56,7 @@ def sampled_scales(
     return squares[squares >= 0]
 
 
-def distance_floor(squares: list[Distances]) -> float:
+def distance_floor(squares: list[Float64]) -> float:
     """Return the least d^2 that weights are scaled by: (1e-3 median d)^2.
 
     The median is an element (the lower of the two middle ones), so it does not depend on the
@@ -72,20 +69,20 @@ def distance_floor(squares: list[Distances]) -> float:
     return float(np.partition(together, middle)[middle]) * FLOOR_SHARE**2
 
 
-def node_scales(distances: Distances, indices: RowIds, weights: str, floor: float) -> Weights:
+def node_scales(distances: Float64, indices: Int64, weights: str, floor: float) -> Float32:
     """Return the scale of each row for weights `BY_BOTH_ENDS`, a distance, float32 (n,)."""
     squares = scale_squares(distances, indices, SCALE_PLACE[weights])
     return np.sqrt(np.maximum(squares, floor)).astype(np.float32)
 
 
 def edge_weights(
-    distances: Distances,
-    indices: RowIds,
+    distances: Float64,
+    indices: Int64,
     weights: str,
     floor: float = 0.0,
-    own_scales: Weights | None = None,
-    scales: Weights | None = None,
-) -> Weights:
+    own_scales: Float32 | None = None,
+    scales: Float32 | None = None,
+) -> Float32:
     """Return the weight of each place of the lists, float32 (n, k); 0 where there is nobody.
 
     "uniform"

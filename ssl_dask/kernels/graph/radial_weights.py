@@ -8,10 +8,10 @@ import numba
 import numpy as np
 import scipy.sparse as sp
 
+from ssl_dask.array_types import Float64
 from ssl_dask.kernels.arithmetic.sparse_rows import stack_strips, with_index_dtype
 from ssl_dask.kernels.knn.exact_distance import squared_distance
 from ssl_dask.kernels.knn.exact_sparse import squared_lengths_sparse
-from ssl_dask.kernels.knn.neighbour_lists import Distances
 
 BATCH_BYTES = 2**24
 
@@ -43,7 +43,7 @@ def radial_strip(rows: Any, first_row: int, panels: list[Any], gamma: float) -> 
     return stack_strips(parts)
 
 
-def _squared_distances(Q: Any, P: Any) -> Distances:
+def _squared_distances(Q: Any, P: Any) -> Float64:
     if not sp.issparse(Q):
         return _dense_distances(Q, P)
     # SciPy adds the products of a pair in column order, as `sparse_neighbours` does.

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 from scipy.optimize import minimize
 
+from ssl_dask.array_types import Bool, Float64, Int32, Int64
 from ssl_dask.kernels.arithmetic.row_keys import row_keys
 from ssl_dask.one_thread import one_thread
 
@@ -24,8 +24,6 @@ DECIMALS = 4
 CHOICE_KEY, CHANCE_KEY = 41, 42
 N_PERMUTATIONS, MAX_TESTED = 199, 500
 """Permutations of the classes that say what chance does, and seeds that are looked at for it."""
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -43,13 +41,11 @@ class SeedRows:
     """
 
     X: Any
-    present: npt.NDArray[np.bool_]
+    present: Bool
     metric: Literal["euclidean", "cosine"]
 
 
-def learned_weights(
-    parts: Sequence[SeedRows], codes: npt.NDArray[np.int32], *, key: int = 0
-) -> Floats:
+def learned_weights(parts: Sequence[SeedRows], codes: Int32, *, key: int = 0) -> Float64:
     """Return a weight for each set of features, float64 (V,): the largest is 1, none below 0.01.
 
     A seed draws another one as its neighbour, near ones more likely than far ones:
@@ -103,13 +99,13 @@ def learned_weights(
     return np.asarray(np.round(np.maximum(weights, LEAST_WEIGHT), DECIMALS), dtype=np.float64)
 
 
-def _chosen(n_seeds: int, key: int) -> npt.NDArray[np.int64]:
+def _chosen(n_seeds: int, key: int) -> Int64:
     """Return the places of the seeds that are compared, ascending."""
     keys = row_keys(np.arange(n_seeds), CHOICE_KEY, key)
     return np.sort(np.argsort(keys, kind="stable")[:MAX_SEEDS])
 
 
-def _standard_distances(part: SeedRows, chosen: npt.NDArray[np.int64]) -> Floats | None:
+def _standard_distances(part: SeedRows, chosen: Int64) -> Float64 | None:
     """Return squared distances of all pairs, float64 (S, S): mean 0, deviation 1; 0 without one.
 
     None where all pairs are alike.
@@ -137,14 +133,14 @@ def _standard_distances(part: SeedRows, chosen: npt.NDArray[np.int64]) -> Floats
     return Z
 
 
-def _weighed(Z: Floats, like: npt.NDArray[np.bool_], chance: Floats) -> Floats:
+def _weighed(Z: Float64, like: Bool, chance: Float64) -> Float64:
     """Return the weights of sets of features, float64 (V,), some 0 by what chance does."""
     doubt = np.maximum(1.0 - 2.0 * chance, 0.0) ** 2
     fitted = _fitted(Z, like)
     return fitted * doubt if doubt.any() else fitted
 
 
-def _chance(Z: Floats, codes: npt.NDArray[np.int32], has: npt.NDArray[np.bool_], key: int) -> float:
+def _chance(Z: Float64, codes: Int32, has: Bool, key: int) -> float:
     """Return how often permuted classes are as near as those of the seeds, by one set of features.
 
     Parameters
@@ -164,7 +160,7 @@ def _chance(Z: Floats, codes: npt.NDArray[np.int32], has: npt.NDArray[np.bool_],
     p = np.exp(energy - energy.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
 
-    def nearness(y: npt.NDArray[np.int32]) -> float:
+    def nearness(y: Int32) -> float:
         return float(p[y[:, None] == y[None]].sum())
 
     own, places = nearness(codes[at]), np.arange(len(at))
@@ -176,11 +172,11 @@ def _chance(Z: Floats, codes: npt.NDArray[np.int32], has: npt.NDArray[np.bool_],
     return (1 + found) / (1 + N_PERMUTATIONS)
 
 
-def _fitted(Z: Floats, like: npt.NDArray[np.bool_]) -> Floats:
+def _fitted(Z: Float64, like: Bool) -> Float64:
     counted = like.any(axis=1)
     own = np.eye(len(like), dtype=np.bool_)
 
-    def loss(a: Floats) -> tuple[float, Floats]:
+    def loss(a: Float64) -> tuple[float, Float64]:
         energy = -np.tensordot(a, Z, 1)
         energy[own] = -np.inf
         energy -= energy.max(axis=1, keepdims=True)

@@ -7,19 +7,17 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+
+from ssl_dask.array_types import Bool, Float64, Int64, UInt64
 
 ENTITY_SCALES = ("inverse_sqrt", "inverse", "none")
-
-Keys = npt.NDArray[np.uint64]
-Rows = npt.NDArray[np.int64]
 
 
 class KeyedRows(NamedTuple):
     """Rows that have a key: uint64 keys (n,) and int64 row numbers (n,)."""
 
-    keys: Keys
-    rows: Rows
+    keys: UInt64
+    rows: Int64
 
 
 class Groups(NamedTuple):
@@ -37,8 +35,8 @@ class Groups(NamedTuple):
         Keys that more rows have than allowed, their rows, and the rows of the most frequent key.
     """
 
-    rows: Rows
-    bounds: npt.NDArray[np.int64]
+    rows: Int64
+    bounds: Int64
     n_alone: int
     n_large: int
     n_large_rows: int
@@ -46,7 +44,7 @@ class Groups(NamedTuple):
 
 
 def keyed_rows_by_range(
-    keys: Keys, valid: npt.NDArray[np.bool_], first_row: int, n_ranges: int
+    keys: UInt64, valid: Bool, first_row: int, n_ranges: int
 ) -> tuple[KeyedRows, ...]:
     """Return the rows with a key, one part for each of `n_ranges` equal ranges of keys.
 
@@ -94,7 +92,7 @@ def group_rows(parts: Sequence[KeyedRows], max_rows: int) -> Groups:
 
 def group_edges(
     groups: Groups, first_node: int, scale: str, weight: float
-) -> tuple[Rows, Rows, npt.NDArray[np.float64]]:
+) -> tuple[Int64, Int64, Float64]:
     """Return an edge for each row and the node of its group: (rows, nodes, weights).
 
     Groups are the nodes `first_node`, `first_node + 1`, ... An edge of a group of s rows weighs

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from ssl_dask.array_types import Float32, Int64
 from ssl_dask.kernels.arithmetic.sparse_rows import index_dtype, with_index_dtype
-from ssl_dask.kernels.knn.neighbour_lists import RowIds
 
 SYMMETRIZE = ("average", "union", "mutual", "fuzzy_union")
 SHORT_LIST = 32
@@ -36,23 +36,23 @@ class Edges(NamedTuple):
 
     rows: Ints
     columns: Ints
-    weights: npt.NDArray[np.float32]
+    weights: Float32
 
 
 class Owned(NamedTuple):
     """The lists of a strip, made small: int (n, k) indices and float32 (n, k, q) weights."""
 
     indices: Ints
-    weights: npt.NDArray[np.float32]
+    weights: Float32
 
 
-def owned_edges(indices: RowIds, weights: Sequence[npt.NDArray[np.float32]], n_nodes: int) -> Owned:
+def owned_edges(indices: Int64, weights: Sequence[Float32], n_nodes: int) -> Owned:
     """Return lists (n, k) and the weights (n, k) of each weighting in their smallest types."""
     dtype = index_dtype(n_nodes)
     return Owned(indices.astype(dtype), np.ascontiguousarray(np.stack(weights, axis=-1)))
 
 
-def edges_by_run(own: Owned, first_node: int, starts: npt.NDArray[np.int64]) -> tuple[Edges, ...]:
+def edges_by_run(own: Owned, first_node: int, starts: Int64) -> tuple[Edges, ...]:
     """Return the edges of the lists turned round, for each run of nodes those that end in it.
 
     Parameters
@@ -80,7 +80,7 @@ def edges_by_run(own: Owned, first_node: int, starts: npt.NDArray[np.int64]) -> 
 
 def symmetric_strips(
     owned: Sequence[Owned], incoming: Sequence[Edges], n_nodes: int, symmetrize: str
-) -> list[tuple[sp.csr_array, *tuple[npt.NDArray[np.float32], ...]]]:
+) -> list[tuple[sp.csr_array, *tuple[Float32, ...]]]:
     """Return the rows of the symmetric matrices of a run of strips, one for each weighting.
 
     "average" is (W + W^T) / 2, "union" max(W, W^T), "mutual" min(W, W^T), "fuzzy_union"
@@ -131,7 +131,7 @@ def _by_row(incoming: Sequence[Edges], n_rows: int, like: Owned) -> tuple[Ints, 
 
 def _merged(
     own: Owned, bounds: Ints, columns: Ints, w: Any, n_nodes: int, symmetrize: str
-) -> tuple[sp.csr_array, *tuple[npt.NDArray[np.float32], ...]]:
+) -> tuple[sp.csr_array, *tuple[Float32, ...]]:
     n, k = own.indices.shape
     most = n * k + int(bounds[-1] - bounds[0])
     indices = np.empty(most, own.indices.dtype)

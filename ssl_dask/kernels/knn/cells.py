@@ -12,10 +12,8 @@ from typing import Any
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
-Rows = npt.NDArray[np.float32]
-CellIds = npt.NDArray[np.int32]
+from ssl_dask.array_types import Float32, Float64, Int32, Int64
 
 TILE_ROWS = 512
 GROUP = 16
@@ -31,7 +29,7 @@ SKEW = 4
 """A cell of more than so many times the rows aimed at is split."""
 
 
-def k_means(sample: Rows, n_cells: int, seed: int, n_iterations: int = ITERATIONS) -> Rows:
+def k_means(sample: Float32, n_cells: int, seed: int, n_iterations: int = ITERATIONS) -> Float32:
     """Return the centres of at most `n_cells` cells, float32 (n_cells, d), no two of them equal.
 
     A few of Lloyd's iterations (Lloyd 1982) from sampled rows; a centre without rows takes its
@@ -68,7 +66,7 @@ def k_means(sample: Rows, n_cells: int, seed: int, n_iterations: int = ITERATION
     return np.unique(centres, axis=0)
 
 
-def nearest_cells(X: Rows, centres: Rows, n_nearest: int) -> CellIds:
+def nearest_cells(X: Float32, centres: Float32, n_nearest: int) -> Int32:
     """Return the cells nearest to each row, int32 (n, p), nearest first.
 
     Parameters
@@ -97,7 +95,7 @@ def nearest_cells(X: Rows, centres: Rows, n_nearest: int) -> CellIds:
     return nearest
 
 
-def nearly_nearest_cells(X: Rows, centres: Rows, n_nearest: int, seed: int) -> CellIds:
+def nearly_nearest_cells(X: Float32, centres: Float32, n_nearest: int, seed: int) -> Int32:
     """Return cells that are nearly always those nearest to each row, int32 (n, p), nearest first.
 
     Rows are grouped, and those of a group compared with the centres near it.
@@ -129,9 +127,7 @@ def nearly_nearest_cells(X: Rows, centres: Rows, n_nearest: int, seed: int) -> C
     return nearest
 
 
-def balanced_groups(
-    centres: Rows, weights: npt.NDArray[np.float64], n_groups: int
-) -> tuple[CellIds, CellIds]:
+def balanced_groups(centres: Float32, weights: Float64, n_groups: int) -> tuple[Int32, Int32]:
     """Return the group of each cell, and the rank of each cell in an order that keeps groups whole.
 
     Recursive bisection at the weighted median along the axis between two halves: groups of nearly
@@ -154,7 +150,7 @@ def balanced_groups(
     order: list[int] = []
     next_group = 0
 
-    def bisect(cells: npt.NDArray[np.int64], n_parts: int) -> None:
+    def bisect(cells: Int64, n_parts: int) -> None:
         nonlocal next_group
         if n_parts == 1:
             groups[cells] = next_group
@@ -183,7 +179,7 @@ def balanced_groups(
     return groups, ranks
 
 
-def split_cells(X: Rows, centres: Rows, cell: CellIds, rows_wanted: int, seed: int) -> Rows:
+def split_cells(X: Float32, centres: Float32, cell: Int32, rows_wanted: int, seed: int) -> Float32:
     """Return the centres with those of crowded cells replaced by several.
 
     Parameters
@@ -212,7 +208,7 @@ def split_cells(X: Rows, centres: Rows, cell: CellIds, rows_wanted: int, seed: i
     return np.ascontiguousarray(np.concatenate(parts))
 
 
-def _along_axis(Z: Rows, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _along_axis(Z: Float32, weights: Float64) -> Float64:
     """Return the place of each centre along the axis between the two halves of their weight."""
     w = weights + 1e-9
     centred = Z - np.average(Z, axis=0, weights=w)

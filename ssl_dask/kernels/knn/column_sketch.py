@@ -13,8 +13,9 @@ from typing import Any
 
 import numba
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
+
+from ssl_dask.array_types import Float32
 
 HASHED_COLUMNS = 128
 """Columns of a sketch, a power of two."""
@@ -22,7 +23,7 @@ PLACES = 4
 """Columns of the sketch that a column is added to: one alone lets two heavy columns collide."""
 
 
-def column_sketch(X: sp.csr_array) -> npt.NDArray[np.float32]:
+def column_sketch(X: sp.csr_array) -> Float32:
     """Return the sketch of each row, float32 (n, `HASHED_COLUMNS`).
 
     It depends on the row alone, bit for bit, and on no sample: the hash is fixed.

@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Float32, Float64, Int64
 from ssl_dask.kernels.knn.cells import GROUP, group_minima, kth_smallest
 from ssl_dask.kernels.knn.exact_distance import (
     cosine_distance,
@@ -33,7 +33,7 @@ from ssl_dask.kernels.knn.exact_distance import (
     squared_distance,
     squared_lengths,
 )
-from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds, insert
+from ssl_dask.kernels.knn.neighbour_lists import insert
 
 TILE_QUERIES = 256
 TILE_POINTS = 2048
@@ -46,16 +46,14 @@ _U = 2.0**-24
 _UNIT_VECTOR_ERROR = 2.5 * _U
 _TINY = 2.0**-126
 
-Rows = npt.NDArray[np.float32]
-
 
 def update_nearest(
-    Q: Rows,
-    q_ids: RowIds,
-    P: Rows,
-    p_ids: RowIds,
-    distances: Distances,
-    indices: RowIds,
+    Q: Float32,
+    q_ids: Int64,
+    P: Float32,
+    p_ids: Int64,
+    distances: Float64,
+    indices: Int64,
     metric: str = "euclidean",
 ) -> None:
     """Bring the neighbour lists of the rows `Q` up to date with the rows `P`, in place.
@@ -138,7 +136,7 @@ class _Frame(NamedTuple):
     """Where the origin is put and by which power of two rows are scaled."""
 
     scale: float
-    centre: Rows
+    centre: Float32
 
 
 class _Bound(NamedTuple):
@@ -160,19 +158,19 @@ class _Bound(NamedTuple):
         )
 
 
-def _scale(Q: Rows, P: Rows) -> float:
+def _scale(Q: Float32, P: Float32) -> float:
     """Return the power of two that brings the largest absolute value to between 0.5 and 1."""
     largest = max(float(np.max(np.abs(Q), initial=0)), float(np.max(np.abs(P), initial=0)))
     return 1.0 if largest == 0 else 2.0 ** -int(np.frexp(largest)[1])
 
 
-def _centre(P: Rows, scale: float) -> Rows:
+def _centre(P: Float32, scale: float) -> Float32:
     """Return the median of some rows: any centre is right, one amid the rows is the fastest."""
     sample = P[:: max(len(P) // CENTRE_SAMPLE, 1)].astype(np.float64) * scale
     return np.median(sample, axis=0).astype(np.float32)
 
 
-def _moved(X: Rows, frame: _Frame) -> Rows:
+def _moved(X: Float32, frame: _Frame) -> Float32:
     # In float64 the scaling cannot overflow or underflow; one rounding to float32 remains.
     moved = np.empty_like(X)
     step = max(2**16 // max(X.shape[1], 1), 1)
@@ -182,7 +180,7 @@ def _moved(X: Rows, frame: _Frame) -> Rows:
     return moved
 
 
-def _query_offsets(squares: Distances, bound: _Bound) -> Distances:
+def _query_offsets(squares: Float64, bound: _Bound) -> Float64:
     """Return what is added to a row's k-th distance to get the limit of its scan."""
     return (
         squares * (bound.gamma - 1.0)
@@ -192,7 +190,7 @@ def _query_offsets(squares: Distances, bound: _Bound) -> Distances:
     )
 
 
-def _point_offsets(squares: Distances, bound: _Bound) -> Rows:
+def _point_offsets(squares: Float64, bound: _Bound) -> Float32:
     """Return half of |y|^2 less the point's share of the bound, rounded down."""
     lower = squares * (0.5 - 0.5 * bound.gamma) - 1.05 * bound.delta * np.sqrt(squares)
     return np.nextafter(lower.astype(np.float32), np.float32(-np.inf))

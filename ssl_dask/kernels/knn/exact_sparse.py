@@ -15,8 +15,9 @@ import numba
 import numpy as np
 import scipy.sparse as sp
 
+from ssl_dask.array_types import Float64, Int64
 from ssl_dask.kernels.knn.exact_distance import cosine_distance, squared_lengths
-from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds, insert
+from ssl_dask.kernels.knn.neighbour_lists import insert
 
 TILE_POINTS = 2048
 """Points an index covers: their float64 sums (16 KiB) stay in the first-level cache."""
@@ -27,15 +28,15 @@ GROUP = 32
 
 def update_nearest_sparse(
     Q: sp.csr_array,
-    q_ids: RowIds,
+    q_ids: Int64,
     P: sp.csr_array,
-    p_ids: RowIds,
-    distances: Distances,
-    indices: RowIds,
+    p_ids: Int64,
+    distances: Float64,
+    indices: Int64,
     metric: str = "cosine",
     *,
-    q_squares: Distances | None = None,
-    p_squares: Distances | None = None,
+    q_squares: Float64 | None = None,
+    p_squares: Float64 | None = None,
 ) -> None:
     """Bring the neighbour lists of the sparse rows `Q` up to date with the rows `P`, in place.
 
@@ -88,12 +89,12 @@ def update_nearest_sparse(
         )
 
 
-def row_squares(X: Any) -> Distances:
+def row_squares(X: Any) -> Float64:
     """Return the float64 (n,) squared length of each row of a dense array or a csr_array."""
     return squared_lengths_sparse(X) if sp.issparse(X) else squared_lengths(X)
 
 
-def squared_lengths_sparse(X: sp.csr_array) -> Distances:
+def squared_lengths_sparse(X: sp.csr_array) -> Float64:
     """Return the float64 (n,) squared length of each row, added in column order."""
     return _squared_lengths(X.data, X.indptr)
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import numba
 
-from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds, insert
+from ssl_dask.array_types import Float64, Int64
+from ssl_dask.kernels.knn.neighbour_lists import insert
 
 
 def add_edges(
-    rows: RowIds, points: RowIds, values: Distances, distances: Distances, indices: RowIds
+    rows: Int64, points: Int64, values: Float64, distances: Float64, indices: Int64
 ) -> None:
     """Offer edges to lists, in place; a point that is in the list already is passed over.
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import numba
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 
-from ssl_dask.kernels.knn.cells import GROUP, Rows, group_minima
+from ssl_dask.array_types import Float32, Float64, Int64
+from ssl_dask.kernels.knn.cells import GROUP, group_minima
 from ssl_dask.kernels.knn.exact_distance import exact_distance
 from ssl_dask.kernels.knn.exact_sparse import update_nearest_sparse
-from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds, empty_lists
+from ssl_dask.kernels.knn.neighbour_lists import empty_lists
 
 TILE_QUERIES = 256
 TILE_POINTS = 2048
@@ -21,16 +21,16 @@ SLACK = 2e-6
 
 
 def missed_neighbours(
-    Q: Rows,
-    Zq: Rows,
-    found: RowIds,
-    kth: Distances,
-    X: Rows,
-    Z: Rows,
-    nodes: RowIds,
+    Q: Float32,
+    Zq: Float32,
+    found: Int64,
+    kth: Float64,
+    X: Float32,
+    Z: Float32,
+    nodes: Int64,
     metric: str,
     scale: float = 1.0,
-) -> tuple[npt.NDArray[np.int64], Distances]:
+) -> tuple[Int64, Float64]:
     """Return (query, exact distance) of each row nearer than a query's k-th that was not found.
 
     Parameters
@@ -83,12 +83,12 @@ def missed_neighbours(
 
 def missed_sparse_neighbours(
     Q: sp.csr_array,
-    found: RowIds,
-    kth: Distances,
+    found: Int64,
+    kth: Float64,
     X: sp.csr_array,
-    nodes: RowIds,
+    nodes: Int64,
     metric: str,
-) -> tuple[npt.NDArray[np.int64], Distances]:
+) -> tuple[Int64, Float64]:
     """Return (query, exact distance) of rows nearer than a query's k-th that were not found.
 
     Those among the k nearest rows of `X`: more cannot be among the k nearest of all.

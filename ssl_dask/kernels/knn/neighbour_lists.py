@@ -11,15 +11,16 @@ from typing import Any
 
 import numba
 import numpy as np
-import numpy.typing as npt
+
+from ssl_dask.array_types import Float64, Int64
 
 METRICS = ("euclidean", "cosine")
 
-Distances = npt.NDArray[np.float64]
-RowIds = npt.NDArray[np.int64]
+Distances = Float64
+RowIds = Int64
 
 
-def empty_lists(n_rows: int, n_neighbors: int) -> tuple[Distances, RowIds]:
+def empty_lists(n_rows: int, n_neighbors: int) -> tuple[Float64, Int64]:
     """Return lists (n_rows, n_neighbors) without any neighbour yet."""
     shape = (n_rows, n_neighbors)
     return np.full(shape, np.inf), np.full(shape, -1, dtype=np.int64)

@@ -12,18 +12,11 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-import numpy.typing as npt
 import scipy.linalg
 import scipy.sparse as sp
 
-from ssl_dask.kernels.knn.cells import (
-    TILE_ROWS,
-    CellIds,
-    Rows,
-    balanced_groups,
-    k_means,
-    nearest_cells,
-)
+from ssl_dask.array_types import Bool, Float32, Float64, Int32, Int64
+from ssl_dask.kernels.knn.cells import TILE_ROWS, balanced_groups, k_means, nearest_cells
 from ssl_dask.kernels.knn.column_sketch import column_sketch
 from ssl_dask.kernels.knn.exact_distance import squared_lengths
 
@@ -60,19 +53,19 @@ class Routing:
         int32 (m,), ascending.
     """
 
-    centre: Rows
-    axes: Rows | None
+    centre: Float32
+    axes: Float32 | None
     cosine: bool
     scale: float
-    centres: Rows
-    shard_of_cell: CellIds
+    centres: Float32
+    shard_of_cell: Int32
 
     @property
     def n_shards(self) -> int:
         """Number of shards P."""
         return int(self.shard_of_cell[-1]) + 1
 
-    def searchable(self, X: Any) -> Rows:
+    def searchable(self, X: Any) -> Float32:
         """Return the rows, dense or CSR, as they are searched, float32 (n, s), C-contiguous."""
         rows = column_sketch(X) if sp.issparse(X) else X
         return _searchable(rows, self.centre, self.axes, self.cosine, self.scale)
@@ -94,11 +87,11 @@ class RoutedRows(NamedTuple):
     """
 
     X: Any
-    cell: CellIds
-    place: CellIds
-    bounds: npt.NDArray[np.int64]
+    cell: Int32
+    place: Int32
+    bounds: Int64
 
-    def piece(self, shard: int) -> tuple[Any, CellIds, CellIds]:
+    def piece(self, shard: int) -> tuple[Any, Int32, Int32]:
         """Return (X, cell, place) of the rows for one shard."""
         part = slice(self.bounds[shard], self.bounds[shard + 1])
         return self.X[part], self.cell[part], self.place[part]
@@ -117,9 +110,9 @@ class RowPlaces(NamedTuple):
         int64 (m,): rows of each cell.
     """
 
-    cell: CellIds
-    place: CellIds
-    counts: npt.NDArray[np.int64]
+    cell: Int32
+    place: Int32
+    counts: Int64
 
 
 def train_routing(sample: Any, *, cosine: bool, n_cells: int, n_shards: int, seed: int) -> Routing:
@@ -166,7 +159,7 @@ def train_routing(sample: Any, *, cosine: bool, n_cells: int, n_shards: int, see
 
 
 def route_rows(
-    X: Any, is_copy: npt.NDArray[np.bool_] | None, routing: Routing, n_routes: int
+    X: Any, is_copy: Bool | None, routing: Routing, n_routes: int
 ) -> tuple[RoutedRows, RowPlaces]:
     """Return the rows of a strip sorted by shard, each as often as it has shards.
 
@@ -191,14 +184,12 @@ def route_rows(
     return RoutedRows(X[row], cell[row], place[row], bounds), RowPlaces(cell, place, counts)
 
 
-def home_shards(X: Any, routing: Routing) -> npt.NDArray[np.int32]:
+def home_shards(X: Any, routing: Routing) -> Int32:
     """Return the shard that each row, dense or CSR, belongs to, int32 (n,)."""
     return routing.shard_of_cell[nearest_cells(routing.searchable(X), routing.centres, 1)[:, 0]]
 
 
-def _by_shard(
-    shards: CellIds, goes: npt.NDArray[np.bool_], n_shards: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _by_shard(shards: Int32, goes: Bool, n_shards: int) -> tuple[Int64, Int64]:
     """Return (shard, row) of all routes, sorted, without those that occur twice."""
     shown = np.zeros((n_shards, len(shards)), dtype=bool)
     rows = np.flatnonzero(goes)
@@ -207,7 +198,7 @@ def _by_shard(
     return np.nonzero(shown)  # type: ignore[return-value]
 
 
-def _scale(spreads: npt.NDArray[np.float64]) -> float:
+def _scale(spreads: Float64) -> float:
     """Return the power of two that brings the median spread, if it is unusual, to 0.5 to 1."""
     spread = float(np.median(spreads)) or float(spreads.max())
     if spread == 0 or 1 / USUAL_SPREAD <= spread <= USUAL_SPREAD:
@@ -215,7 +206,9 @@ def _scale(spreads: npt.NDArray[np.float64]) -> float:
     return 2.0 ** min(-int(np.frexp(spread)[1]), 126)
 
 
-def _searchable(X: Rows, centre: Rows, axes: Rows | None, cosine: bool, scale: float) -> Rows:
+def _searchable(
+    X: Float32, centre: Float32, axes: Float32 | None, cosine: bool, scale: float
+) -> Float32:
     n_columns = X.shape[1] if axes is None else axes.shape[1]
     Z = np.empty((len(X), n_columns), dtype=np.float32)
     factor = np.float32(scale)
@@ -235,7 +228,7 @@ def _searchable(X: Rows, centre: Rows, axes: Rows | None, cosine: bool, scale: f
     return Z
 
 
-def _principal_axes(centred: Rows, n_axes: int) -> Rows:
+def _principal_axes(centred: Float32, n_axes: int) -> Float32:
     """Return the axes of the largest variance of centred rows, float32 (d, n_axes)."""
     scatter = (centred.T @ centred).astype(np.float64)
     d = len(scatter)

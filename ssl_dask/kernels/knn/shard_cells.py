@@ -11,19 +11,15 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Bool, Float32, Int32, Int64
 from ssl_dask.kernels.knn.cells import (
     SKEW,
-    CellIds,
-    Rows,
     balanced_groups,
     k_means,
     nearly_nearest_cells,
     split_cells,
 )
-
-Flags = npt.NDArray[np.bool_]
 
 ROWS_PER_CENTRE = 32
 K_MEANS_ITERATIONS = 3
@@ -69,13 +65,13 @@ class ShardCells(NamedTuple):
         float32 (m, s).
     """
 
-    order: npt.NDArray[np.int64]
-    starts: npt.NDArray[np.int64]
-    probes: CellIds
-    centres: Rows
+    order: Int64
+    starts: Int64
+    probes: Int32
+    centres: Float32
 
 
-def shard_cells(Z: Rows, owned: Flags, cell_rows: int, n_probes: int, seed: int) -> ShardCells:
+def shard_cells(Z: Float32, owned: Bool, cell_rows: int, n_probes: int, seed: int) -> ShardCells:
     """Return cells, and those in which each row is searched for.
 
     Parameters
@@ -107,7 +103,7 @@ def shard_cells(Z: Rows, owned: Flags, cell_rows: int, n_probes: int, seed: int)
     return ShardCells(order, starts, probes, ordered)
 
 
-def _probes(Z: Rows, owned: Flags, centres: Rows, n_probes: int, seed: int) -> CellIds:
+def _probes(Z: Float32, owned: Bool, centres: Float32, n_probes: int, seed: int) -> Int32:
     """Return the nearest cells, int32 (n, n_probes); of borrowed rows only the first column."""
     n_probes = min(n_probes, len(centres))
     if owned.all():
@@ -118,13 +114,11 @@ def _probes(Z: Rows, owned: Flags, centres: Rows, n_probes: int, seed: int) -> C
     return probes
 
 
-def _sample(Z: Rows, n_cells: int) -> Rows:
+def _sample(Z: Float32, n_cells: int) -> Float32:
     return np.ascontiguousarray(Z[:: max(len(Z) // (ROWS_PER_CENTRE * n_cells), 1)])
 
 
-def queries_by_cell(
-    probes: CellIds, wanted: Flags, n_cells: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def queries_by_cell(probes: Int32, wanted: Bool, n_cells: int) -> tuple[Int64, Int64]:
     """Return the rows that probe each cell other than their own, and where each cell's start.
 
     Parameters

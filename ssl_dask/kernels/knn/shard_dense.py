@@ -14,12 +14,12 @@ from typing import Any
 import numba
 import numpy as np
 
-from ssl_dask.kernels.knn.cells import GROUP, TILE_ROWS, CellIds, Rows, group_minima, kth_smallest
+from ssl_dask.array_types import Bool, Float32, Float64, Int32, Int64
+from ssl_dask.kernels.knn.cells import GROUP, TILE_ROWS, group_minima, kth_smallest
 from ssl_dask.kernels.knn.exact_distance import cosine_distance, inner_product, squared_distance
-from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds, empty_lists, insert
+from ssl_dask.kernels.knn.neighbour_lists import empty_lists, insert
 from ssl_dask.kernels.knn.shard_cells import (
     CellEffort,
-    Flags,
     ShardCells,
     cells_within,
     lend_lists,
@@ -56,17 +56,17 @@ class SearchEffort(CellEffort):
 
 
 def search_shard(
-    X: Rows,
-    Z: Rows,
-    owned: Flags,
-    numbers: RowIds,
+    X: Float32,
+    Z: Float32,
+    owned: Bool,
+    numbers: Int64,
     n_neighbors: int,
     effort: SearchEffort,
     *,
     metric: str = "euclidean",
     seed: int = 0,
-    findable: Flags | None = None,
-) -> tuple[Distances, RowIds]:
+    findable: Bool | None = None,
+) -> tuple[Float64, Int64]:
     """Return the neighbours found of the owned rows, with exact distances.
 
     Parameters
@@ -122,13 +122,13 @@ def search_shard(
 
 
 def _search_cells(
-    points: Rows,
-    is_query: Flags,
+    points: Float32,
+    is_query: Bool,
     cells: ShardCells,
     n_kept: int,
-    hidden: Flags | None,
+    hidden: Bool | None,
     reach: float,
-) -> tuple[Rows, CellIds]:
+) -> tuple[Float32, Int32]:
     """Return lists (n, n_kept) of squared distances, ascending, and points; in cell order."""
     starts, probes = cells.starts, cells.probes[cells.order]
     n, n_cells = len(points), len(starts) - 1
@@ -168,7 +168,7 @@ def _search_cells(
     return values, near
 
 
-def _centre_of_far(cell: Rows, half_squares: Rows) -> Rows | None:
+def _centre_of_far(cell: Float32, half_squares: Float32) -> Float32 | None:
     """Return a point of a cell that lies far away for its size, else None.
 
     Seen from there numbers are small, and the float32 products keep the digits that matter.
@@ -178,7 +178,9 @@ def _centre_of_far(cell: Rows, half_squares: Rows) -> Rows | None:
     return centre if float(half_squares[len(cell) // 2]) > FAR * radius else None
 
 
-def _seen_from(centre: Rows | None, X: Rows, half_squares: Rows) -> tuple[Rows, Rows]:
+def _seen_from(
+    centre: Float32 | None, X: Float32, half_squares: Float32
+) -> tuple[Float32, Float32]:
     """Return the rows less `centre`, and half of their squared lengths."""
     if centre is None:
         return X, half_squares
@@ -186,7 +188,7 @@ def _seen_from(centre: Rows | None, X: Rows, half_squares: Rows) -> tuple[Rows, 
     return moved, _half_squares(moved)
 
 
-def _half_squares(X: Rows) -> Rows:
+def _half_squares(X: Float32) -> Float32:
     return 0.5 * np.einsum("ij,ij->i", X, X)
 
 

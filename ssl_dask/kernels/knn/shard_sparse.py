@@ -13,19 +13,17 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 
-from ssl_dask.kernels.knn.cells import Rows
+from ssl_dask.array_types import Bool, Float32, Float64, Int32, Int64
 from ssl_dask.kernels.knn.exact_sparse import (
     pair_distance,
     squared_lengths_sparse,
     update_nearest_sparse,
 )
-from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds, empty_lists, insert
+from ssl_dask.kernels.knn.neighbour_lists import empty_lists, insert
 from ssl_dask.kernels.knn.shard_cells import (
     CellEffort,
-    Flags,
     lend_lists,
     meet,
     queries_by_cell,
@@ -61,22 +59,22 @@ class _ShardRows(NamedTuple):
     """
 
     csr: sp.csr_array
-    squares: Distances
-    counts: npt.NDArray[np.int32]
+    squares: Float64
+    counts: Int32
 
 
 def search_sparse_shard(
     X: sp.csr_array,
-    Z: Rows,
-    owned: Flags,
-    numbers: RowIds,
+    Z: Float32,
+    owned: Bool,
+    numbers: Int64,
     n_neighbors: int,
     effort: SparseEffort,
     *,
     metric: str = "cosine",
     seed: int = 0,
-    findable: Flags | None = None,
-) -> tuple[Distances, RowIds]:
+    findable: Bool | None = None,
+) -> tuple[Float64, Int64]:
     """Return the neighbours found of the owned rows, with exact distances.
 
     Parameters
@@ -138,7 +136,7 @@ def _parts(rows: _ShardRows) -> tuple[Any, Any, Any, int]:
     return rows.csr.data, rows.csr.indices, rows.csr.indptr, rows.csr.shape[1]
 
 
-def _shard_rows(X: sp.csr_array, order: RowIds) -> _ShardRows:
+def _shard_rows(X: sp.csr_array, order: Int64) -> _ShardRows:
     *parts, counts = _without_lone_columns(X.data, X.indices, X.indptr, order, X.shape[1])
     csr = sp.csr_array(tuple(parts), shape=(X.shape[0], max(len(counts), 1)))
     squares = squared_lengths_sparse(X)[order]
@@ -147,14 +145,14 @@ def _shard_rows(X: sp.csr_array, order: RowIds) -> _ShardRows:
 
 def _search_cells(
     rows: _ShardRows,
-    Z: Rows,
-    is_query: Flags,
-    hidden: Flags,
+    Z: Float32,
+    is_query: Bool,
+    hidden: Bool,
     effort: SparseEffort,
     metric: str,
     seed: int,
-    distances: Distances,
-    near: RowIds,
+    distances: Float64,
+    near: Int64,
 ) -> None:
     """Bring the lists up to date with the rows of each row's cells."""
     order, starts, probes, _ = shard_cells(Z, is_query, effort.cell_rows, effort.n_probes, seed)
@@ -180,12 +178,12 @@ def _search_cells(
 
 def _propose(
     rows: _ShardRows,
-    is_query: Flags,
-    hidden: Flags,
+    is_query: Bool,
+    hidden: Bool,
     effort: SparseEffort,
     cosine: bool,
-    distances: Distances,
-    near: RowIds,
+    distances: Float64,
+    near: Int64,
 ) -> None:
     """Bring the lists up to date with the rows that share the most in columns few rows have."""
     most = max(int(effort.column_share * len(is_query)), FEW_ROWS)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
-import numpy.typing as npt
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
+from ssl_dask.array_types import Bool, Float32, Float64, Floating
 from ssl_dask.kernels.arithmetic.linear_scores import ROWS_AT_A_TIME, line_sums
 
 FEWEST_ROWS = 20_000
@@ -29,8 +29,6 @@ MAX_HALVINGS = 30
 TOL = 1e-5
 """Largest derivative of the mean loss at which it stops."""
 
-Floats = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class BinaryFit:
@@ -44,15 +42,15 @@ class BinaryFit:
         False: it stopped at `max_iter`.
     """
 
-    coef: Floats
+    coef: Float64
     intercept: float
     converged: bool
 
 
 def fit_binary(
-    X: npt.NDArray[np.floating],
-    positive: npt.NDArray[np.bool_],
-    weights: npt.NDArray[np.float64] | None,
+    X: Floating,
+    positive: Bool,
+    weights: Float64 | None,
     C: float,
     max_iter: int,
     moments: ColumnMoments,
@@ -100,7 +98,7 @@ def fit_binary(
     return _unscaled(beta, mean, scale, settled)
 
 
-def _newton(problem: _Problem, beta: Floats, max_iter: int) -> tuple[Floats, bool]:
+def _newton(problem: _Problem, beta: Float64, max_iter: int) -> tuple[Float64, bool]:
     """Return where the method ends that starts at `beta`, and whether it settled."""
     value, gradient, hessian = problem.at(beta)
     for _ in range(max_iter):
@@ -121,7 +119,7 @@ def _newton(problem: _Problem, beta: Floats, max_iter: int) -> tuple[Floats, boo
     return beta, bool(np.abs(gradient).max() <= TOL * problem.total)
 
 
-def _step(hessian: Floats, gradient: Floats) -> Floats:
+def _step(hessian: Float64, gradient: Float64) -> Float64:
     """Return Newton's step; a damped one where rounding leaves the Hessian no inverse.
 
     A column may hold one value in all rows that count, as the intercept does: those of a part, or
@@ -136,7 +134,7 @@ def _step(hessian: Floats, gradient: Floats) -> Floats:
     return gradient / damping
 
 
-def _unscaled(beta: Floats, mean: Floats, scale: float, converged: bool) -> BinaryFit:
+def _unscaled(beta: Float64, mean: Float64, scale: float, converged: bool) -> BinaryFit:
     coef = beta[:-1] / scale
     return BinaryFit(coef, float(beta[-1] - coef @ mean), converged)
 
@@ -155,12 +153,12 @@ class ColumnMoments:
         bool (d,): columns that hold more than one value.
     """
 
-    mean: Floats
+    mean: Float64
     scale: float
-    vary: npt.NDArray[np.bool_]
+    vary: Bool
 
 
-def column_moments(X: npt.NDArray[np.floating]) -> ColumnMoments:
+def column_moments(X: Floating) -> ColumnMoments:
     """Return the moments of dense rows (n, d), at least one, in a single pass over them."""
     total, squares, vary = _column_sums(X)
     n, d = X.shape
@@ -172,8 +170,8 @@ def column_moments(X: npt.NDArray[np.floating]) -> ColumnMoments:
 
 @numba.njit(nogil=True, cache=True)
 def _column_sums(
-    X: npt.NDArray[np.floating],
-) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+    X: Floating,
+) -> tuple[Float64, Float64, Bool]:
     """Return sums and sums of squares of each column less its first value, and which vary."""
     n, d = X.shape
     total, squares = np.zeros(d), np.zeros(d)
@@ -192,11 +190,11 @@ def _column_sums(
 class _Problem:
     """The loss, its derivatives and second derivatives at any coefficients."""
 
-    X: npt.NDArray[np.floating]
-    positive: npt.NDArray[np.bool_]
-    weights: npt.NDArray[np.float64] | None
+    X: Floating
+    positive: Bool
+    weights: Float64 | None
     C: float
-    mean: Floats
+    mean: Float64
     scale: float
 
     @property
@@ -204,7 +202,7 @@ class _Problem:
         """C times the sum of the weights."""
         return self.C * float(len(self.X) if self.weights is None else self.weights.sum())
 
-    def at(self, beta: Floats) -> tuple[float, Floats, Floats]:
+    def at(self, beta: Float64) -> tuple[float, Float64, Float64]:
         """Return the loss (a number), its gradient (d + 1,) and Hessian (d + 1, d + 1).
 
         The Hessian is summed in float32 within a slice: it only says where to step.
@@ -247,15 +245,15 @@ class _Problem:
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _curved_rows(
-    X: npt.NDArray[np.floating],
-    positive: npt.NDArray[np.bool_],
-    weights: npt.NDArray[np.float64],
-    line: Floats,
+    X: Floating,
+    positive: Bool,
+    weights: Float64,
+    line: Float64,
     offset: float,
-    shift: npt.NDArray[np.float32],
+    shift: Float32,
     factor: np.float32,
-    slopes: Floats,
-    out: npt.NDArray[np.float32],
+    slopes: Float64,
+    out: Float32,
 ) -> float:
     """Return the loss of rows (n, d), add their slopes, and scale them by their curvature.
 

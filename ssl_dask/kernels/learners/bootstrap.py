@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Int32, Int64
 from ssl_dask.kernels.arithmetic.row_keys import row_keys
 
 
-def stratified_bootstrap(
-    rows: npt.NDArray[np.int64], codes: npt.NDArray[np.int32], *key: int
-) -> npt.NDArray[np.int64]:
+def stratified_bootstrap(rows: Int64, codes: Int32, *key: int) -> Int64:
     """Draw as many rows of each class as it has, with replacement: no class is lost.
 
     Parameters

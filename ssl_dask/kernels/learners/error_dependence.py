@@ -6,7 +6,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+
+from ssl_dask.array_types import Bool, Int32
 
 
 class Dependence(NamedTuple):
@@ -30,7 +31,7 @@ class Dependence(NamedTuple):
     n_rows: int
 
 
-def error_dependence(wrong: npt.NDArray[np.bool_], codes: npt.NDArray[np.int32]) -> Dependence:
+def error_dependence(wrong: Bool, codes: Int32) -> Dependence:
     """Measure the dependence of two learners' errors given the class.
 
     Parameters

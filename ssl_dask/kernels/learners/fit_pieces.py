@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Int64
 from ssl_dask.kernels.arithmetic.row_keys import row_keys
 
 PIECES_MIXED = 32
@@ -12,8 +12,6 @@ PIECES_MIXED = 32
 saw one class after the other would forget the first. Each block is read once for each of them."""
 PIECE_KEY = 4
 """Purpose of the pseudo-random numbers that mix rows."""
-
-Ints = npt.NDArray[np.int64]
 
 
 def piece_count(n_rows: int, most: int) -> int:
@@ -28,7 +26,7 @@ def mixed_ranks(piece: int, n_rows: int, most: int) -> tuple[int, int]:
     return first, min(first + PIECES_MIXED * most, n_rows)
 
 
-def piece_numbers(ranks: Ints, n_rows: int, most: int, random_state: int) -> Ints:
+def piece_numbers(ranks: Int64, n_rows: int, most: int, random_state: int) -> Int64:
     """Return the piece of each row, int64 (n,), from 0 to `piece_count` - 1.
 
     Runs of 32 `most` rows are dealt out to their pieces, one row of so many neighbours to each, in

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from ssl_dask.array_types import Float32, Float64, Int32, Int64
 from ssl_dask.errors import InputDataError
 from ssl_dask.kernels.arithmetic.linear_scores import dense_scores, softmax_rows, sparse_scores
 
@@ -40,8 +41,8 @@ class ClassFeatureCounts:
         int64 (d, C): weighted sum of each feature in each class, in steps of 2**-30.
     """
 
-    rows: npt.NDArray[np.int64]
-    features: npt.NDArray[np.int64]
+    rows: Int64
+    features: Int64
 
     @classmethod
     def zero(cls, n_features: int, n_classes: int) -> ClassFeatureCounts:
@@ -97,9 +98,7 @@ def _add_dense(X: Any, shares: Any, weights: Any, features: Any, rows: Any) -> N
                 features[j, c] += np.int64(np.rint(weight * np.float64(X[i, j]) * step))
 
 
-def count_rows(
-    X: Rows, shares: npt.NDArray[np.float32], weights: npt.NDArray[np.float32]
-) -> ClassFeatureCounts:
+def count_rows(X: Rows, shares: Float32, weights: Float32) -> ClassFeatureCounts:
     """Return the counts of a block.
 
     Costs a multiplication for each value and class with a share, and 8 d C bytes.
@@ -159,11 +158,11 @@ class MultinomialModel:
         Log of the Dirichlet prior of the parameters, without its constant.
     """
 
-    log_prior: npt.NDArray[np.float64]
-    log_theta: npt.NDArray[np.float64]
+    log_prior: Float64
+    log_theta: Float64
     log_density: float
 
-    def joint_log(self, X: Rows) -> npt.NDArray[np.float64]:
+    def joint_log(self, X: Rows) -> Float64:
         """Return log p_c + sum_j x_j log theta_jc, float64 (n, C), by each row alone."""
         if not sp.issparse(X):
             rows = np.ascontiguousarray(X, dtype=np.float32)
@@ -176,11 +175,11 @@ class MultinomialModel:
             X.data, X.indices, X.indptr, everywhere, self.log_theta, self.log_prior
         )
 
-    def shares_of(self, joint: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    def shares_of(self, joint: Float64) -> Float32:
         """Return P(class | row) from `joint_log`, float32 (n, C)."""
         return softmax_rows(joint).astype(np.float32)
 
-    def shares(self, X: Rows) -> npt.NDArray[np.float32]:
+    def shares(self, X: Rows) -> Float32:
         """Return P(class | row), float32 (n, C)."""
         return self.shares_of(self.joint_log(X))
 
@@ -226,7 +225,7 @@ def fit_counts(
     return MultinomialModel(log_prior, log_theta, density)
 
 
-def _exact_totals(features: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def _exact_totals(features: Int64) -> Float64:
     """Return the sum over the features of each class, correctly rounded; in halves of 32 bits."""
     high, low = (features >> 32).sum(axis=0), (features & 0xFFFFFFFF).sum(axis=0)
     pairs = zip(high.tolist(), low.tolist(), strict=True)
@@ -234,9 +233,9 @@ def _exact_totals(features: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
 
 
 def likelihood_units(
-    joint: npt.NDArray[np.float64],
-    codes: npt.NDArray[np.int32],
-    weights: npt.NDArray[np.float32],
+    joint: Float64,
+    codes: Int32,
+    weights: Float32,
 ) -> int:
     """Return the weighted log likelihood of a block's rows, in steps of 2**-16.
 

@@ -13,11 +13,11 @@ parameter", 1979 (the leave-one-out errors).
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.linear_model import Ridge, RidgeCV
 
+from ssl_dask.array_types import Float64
 from ssl_dask.kernels.arithmetic.linear_scores import dense_scores, sparse_scores
 from ssl_dask.kernels.learners.supervised_model import Rows, canonical_rows, varying_columns
 from ssl_dask.one_thread import one_thread
@@ -48,7 +48,7 @@ class RidgeModel(RegressorMixin, BaseEstimator):
         The penalty that was chosen; infinity where the answer is the mean.
     """
 
-    def fit(self, X: Rows, y: npt.NDArray[np.float64]) -> RidgeModel:
+    def fit(self, X: Rows, y: Float64) -> RidgeModel:
         """Fit to the features (S, d) of seeds and their numbers float64 (S,), S at least 1.
 
         Runs in one BLAS thread, hence the same bits on any number of cores. Costs S m k
@@ -73,7 +73,7 @@ class RidgeModel(RegressorMixin, BaseEstimator):
         self.intercept_ = np.array([intercept * spread + middle - coef @ mean])
         return self
 
-    def predict(self, X: Rows) -> npt.NDArray[np.float64]:
+    def predict(self, X: Rows) -> Float64:
         """Return the numbers of a block, float64 (n,); a row's bits depend on it alone.
 
         Costs 8 n bytes besides the block, and n m multiplications.
@@ -90,9 +90,7 @@ class RidgeModel(RegressorMixin, BaseEstimator):
         )[:, 0]
 
 
-def _fit(
-    rows: npt.NDArray[np.float64] | sparse.csr_array, y: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.float64], float, float]:
+def _fit(rows: Float64 | sparse.csr_array, y: Float64) -> tuple[Float64, float, float]:
     """Return coefficients (m,), intercept and penalty."""
     exact = min(rows.shape) <= MOST_EXACT
     # The best penalty is a ratio of variances, which does not grow with the seeds.

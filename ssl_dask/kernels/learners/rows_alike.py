@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
+
+from ssl_dask.array_types import Floating, Int64
 
 STRIDE = 4096
 """Rows that are compared in one go: most often the first of them differ already."""
@@ -25,7 +26,7 @@ class RowsAlike:
         Whether the others are like it.
     """
 
-    first: tuple[npt.NDArray[np.int64], npt.NDArray[np.floating]] | None
+    first: tuple[Int64, Floating] | None
     alike: bool
 
     def __add__(self, other: RowsAlike) -> RowsAlike:

@@ -18,6 +18,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 
+from ssl_dask.array_types import Float32, Float64, Int32, Int64
 from ssl_dask.kernels.arithmetic.linear_scores import (
     binary_probabilities,
     dense_scores,
@@ -34,7 +35,7 @@ from ssl_dask.kernels.learners.binary_logistic import (
 from ssl_dask.kernels.learners.quiet_fits import quiet_fits
 from ssl_dask.one_thread import one_thread
 
-Rows: TypeAlias = "npt.NDArray[np.float32] | sparse.csr_array"
+Rows: TypeAlias = "Float32 | sparse.csr_array"
 """Features of n rows: dense (n, d) or CSR."""
 
 
@@ -75,8 +76,8 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
     def fit(
         self,
         X: Rows,
-        y: npt.NDArray[np.int32],
-        sample_weight: npt.NDArray[np.float64] | None = None,
+        y: Int32,
+        sample_weight: Float64 | None = None,
     ) -> SupervisedModel:
         """Fit to the features (S, d) of seeds and their codes int32 (S,), S at least 1.
 
@@ -109,9 +110,9 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
 
     def _fit_rows(
         self,
-        rows: npt.NDArray[np.float64] | sparse.csr_array,
-        y: npt.NDArray[np.int32],
-        sample_weight: npt.NDArray[np.float64] | None,
+        rows: Float64 | sparse.csr_array,
+        y: Int32,
+        sample_weight: Float64 | None,
     ) -> None:
         m = len(self.features_)
         if sparse.issparse(rows):
@@ -134,9 +135,9 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
 
     def _fit_long(
         self,
-        X: npt.NDArray[np.float32],
-        y: npt.NDArray[np.int32],
-        sample_weight: npt.NDArray[np.float64] | None,
+        X: Float32,
+        y: Int32,
+        sample_weight: Float64 | None,
         moments: ColumnMoments,
     ) -> None:
         positive = y == self.seen_[1]
@@ -151,7 +152,7 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
         """Whether the solver settled before `max_iter`."""
         return self.converged_
 
-    def predict_proba(self, X: Rows) -> npt.NDArray[np.float32]:
+    def predict_proba(self, X: Rows) -> Float32:
         """Return class probabilities float32 (n, C) of a block; a row's bits depend on it alone.
 
         Costs 16 n C bytes besides the block, and n m K multiplications.
@@ -169,11 +170,11 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
         probabilities[:, self.seen_] = some
         return probabilities
 
-    def predict(self, X: Rows) -> npt.NDArray[np.int64]:
+    def predict(self, X: Rows) -> Int64:
         """Return the most likely code of each row, int64 (n,), the first of equals."""
         return self.predict_proba(X).argmax(axis=1)
 
-    def _scores(self, X: Rows) -> npt.NDArray[np.float64]:
+    def _scores(self, X: Rows) -> Float64:
         if not sparse.issparse(X):
             # Picking columns copies a block slowly, and most often there is nothing to leave out.
             every = len(self.features_) == X.shape[1]
@@ -189,7 +190,7 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
         )
 
 
-def _is_long(X: Rows, seen: npt.NDArray[np.int64]) -> bool:
+def _is_long(X: Rows, seen: Int64) -> bool:
     """Tell whether rows are many and of few features, and there are two classes."""
     few = X.shape[1] <= MOST_FEATURES and len(seen) == 2
     return few and X.shape[0] >= FEWEST_ROWS and not sparse.issparse(X)
@@ -197,7 +198,7 @@ def _is_long(X: Rows, seen: npt.NDArray[np.int64]) -> bool:
 
 def varying_columns(
     X_seeds: Rows,
-) -> tuple[npt.NDArray[np.float64] | sparse.csr_array, npt.NDArray]:
+) -> tuple[Float64 | sparse.csr_array, npt.NDArray]:
     """Return the columns that tell seeds apart, in float64, and their numbers int64 (m,)."""
     if sparse.issparse(X_seeds):
         rows = canonical_rows(X_seeds).astype(np.float64)

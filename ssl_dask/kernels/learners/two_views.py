@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Float32, Floating, Int64
 from ssl_dask.errors import JobSpecError
 from ssl_dask.kernels.arithmetic.row_keys import row_keys
-
-Columns = npt.NDArray[np.int64]
 
 SPLIT = 301
 """Purpose of randomness: part of the key that splits the features of a single view."""
@@ -19,7 +17,7 @@ LEAST_PROBABILITY = 1e-6
 """What a view that rules a class out leaves to it, so that the other view is still heard."""
 
 
-def split_columns(n_columns: int, random_state: int) -> tuple[Columns, Columns]:
+def split_columns(n_columns: int, random_state: int) -> tuple[Int64, Int64]:
     """Return two halves of the columns, int64 ascending, drawn at random.
 
     Raises
@@ -37,7 +35,7 @@ def split_columns(n_columns: int, random_state: int) -> tuple[Columns, Columns]:
     return np.sort(order[:half]), np.sort(order[half:])
 
 
-def joined_views(probabilities: Sequence[npt.NDArray[np.floating]]) -> npt.NDArray[np.float32]:
+def joined_views(probabilities: Sequence[Floating]) -> Float32:
     """Return what views that are independent given the class say together, float32 (n, C).
 
     Parameters

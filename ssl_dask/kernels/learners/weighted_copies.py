@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Bool, Float32, Int64
 from ssl_dask.kernels.arithmetic.row_keys import row_keys
 
 COPIES_KEY = 5
@@ -27,12 +27,12 @@ def weight_unit(least_given: float, heaviest: float) -> float:
 
 
 def copies_by_weight(
-    rows: npt.NDArray[np.int64],
-    weights: npt.NDArray[np.float32],
-    given: npt.NDArray[np.bool_],
+    rows: Int64,
+    weights: Float32,
+    given: Bool,
     unit: float,
     *key: int,
-) -> npt.NDArray[np.int64]:
+) -> Int64:
     """Return how often each row is taken, int64 (n,): weight / unit in the mean.
 
     The whole part of weight / unit, and once more with the rest as probability, by a pseudo-random

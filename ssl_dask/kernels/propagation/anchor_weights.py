@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Float32, Int32, Int64
 from ssl_dask.kernels.knn.cells import nearest_cells
 
 UNITS = 2**15
@@ -13,12 +13,8 @@ UNITS = 2**15
 SPARE = 4
 """More candidates than needed: float32 products do not order the last ones surely."""
 
-Rows = npt.NDArray[np.float32]
 
-
-def anchor_weights(
-    X: Rows, anchors: Rows, n_nearest: int
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+def anchor_weights(X: Float32, anchors: Float32, n_nearest: int) -> tuple[Int32, Int64]:
     """Return the nearest anchors of each row and their weights, (n, s) each.
 
     Weights are exp(-d^2 / mean of the row's s values of d^2), in units of which `UNITS` make a row.
@@ -55,9 +51,7 @@ def anchor_weights(
     return near, units
 
 
-def anchor_products(
-    near: npt.NDArray[np.int32], units: npt.NDArray[np.int64], n_anchors: int
-) -> npt.NDArray[np.int64]:
+def anchor_products(near: Int32, units: Int64, n_anchors: int) -> Int64:
     """Return Z'Z of rows whose weights are given in units, int64 (m, m): exact."""
     sums = np.zeros((n_anchors, n_anchors), dtype=np.int64)
     _add_products(near, units, sums)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Float64, Floating
 from ssl_dask.one_thread import one_thread
 
 SHARE_ERROR = 1e-3
@@ -26,9 +26,7 @@ LONGEST_STEP = 20.0
 """Newton's step is shortened to this over the sharpness: beyond, it says nothing any more."""
 
 
-def class_multipliers(
-    F: npt.NDArray[np.floating], shares: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+def class_multipliers(F: Floating, shares: Float64) -> Float64:
     """Return w, float64 (C,), largest 1, such that argmax_c w_c F_ic has nearly the given shares.
 
     See `class_offsets`, which fits their logarithms.
@@ -52,10 +50,10 @@ def class_multipliers(
 
 
 def class_offsets(
-    scores: npt.NDArray[np.floating],
-    shares: npt.NDArray[np.float64],
-    start: npt.NDArray[np.float64] | None = None,
-) -> npt.NDArray[np.float64]:
+    scores: Floating,
+    shares: Float64,
+    start: Float64 | None = None,
+) -> Float64:
     """Return o, float64 (C,), such that argmax_c scores_ic + o_c has nearly the given shares.
 
     First by soft assignments that become ever sharper: the dual of optimal transport to C points,
@@ -110,28 +108,24 @@ def class_offsets(
     return best
 
 
-def hard_shares(
-    scores: npt.NDArray[np.float64], offsets: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+def hard_shares(scores: Float64, offsets: Float64) -> Float64:
     """Return the share of the rows whose largest score with its offset is each class's."""
     counts = np.zeros(len(offsets), dtype=np.int64)
     _count_largest(scores, offsets, counts)
     return counts / len(scores)
 
 
-def _hard_error(
-    scores: npt.NDArray[np.float64], offsets: npt.NDArray[np.float64], q: npt.NDArray[np.float64]
-) -> float:
+def _hard_error(scores: Float64, offsets: Float64, q: Float64) -> float:
     return float(np.abs(hard_shares(scores, offsets) - q).max())
 
 
 def _soft_offsets(
-    scores: npt.NDArray[np.float64],
-    q: npt.NDArray[np.float64],
-    offsets: npt.NDArray[np.float64],
+    scores: Float64,
+    q: Float64,
+    offsets: Float64,
     sharp: float,
     least_error: float,
-) -> npt.NDArray[np.float64]:
+) -> Float64:
     """Minimise mean_i log sum_c exp(sharp (scores_ic + o_c)) / sharp - q o, a convex function."""
     n_classes = len(q)
     lowest = np.inf

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
-from ssl_dask.kernels.propagation.sweep import Scores
+from ssl_dask.array_types import Float64, Floating
 
 
 def conjugate_step(
-    x: Scores,
-    r: Scores,
-    direction: Scores,
-    image: Scores,
-    product: Scores,
-    alpha: npt.NDArray[np.float64],
-    beta: npt.NDArray[np.float64],
+    x: Floating,
+    r: Floating,
+    direction: Floating,
+    image: Floating,
+    product: Floating,
+    alpha: Float64,
+    beta: Float64,
 ) -> None:
     """Update x, r, direction = r + beta direction and image = A direction, (n, K) each, in place.
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 
+from ssl_dask.array_types import Float64, Int32, Int64, Integer
 from ssl_dask.kernels.arithmetic.pairwise_sums import LEAF_ROWS
 from ssl_dask.kernels.propagation.sweep import WalkRows, walk_rows
 
@@ -44,9 +44,9 @@ class GraphPart:
     start: int
     stop: int
     pieces: list[tuple[int, WalkRows]]
-    halo: npt.NDArray[np.int64]
+    halo: Int64
     receive: dict[int, slice]
-    send: dict[int, npt.NDArray[np.int64]] = field(default_factory=dict)
+    send: dict[int, Int64] = field(default_factory=dict)
 
     @property
     def n_own(self) -> int:
@@ -59,11 +59,11 @@ class GraphPart:
         return sum(len(rows.indices) for _, rows in self.pieces)
 
     @property
-    def degree(self) -> npt.NDArray[np.float64]:
+    def degree(self) -> Float64:
         """Sum of the weights of each own node, float64 (n_own,); 1 for a node without edges."""
         return np.concatenate([rows.degree for _, rows in self.pieces])
 
-    def asked_of(self, other: int) -> npt.NDArray[np.int64]:
+    def asked_of(self, other: int) -> Int64:
         """Return the nodes of part `other` that are in the halo."""
         return self.halo[self.receive[other]] if other in self.receive else self.halo[:0]
 
@@ -128,7 +128,7 @@ def part_of_strips(
     return GraphPart(number, start, stop, pieces, halo, receive)
 
 
-def even_cuts(entries: npt.NDArray[np.int64], n_nodes: int, n_parts: int) -> tuple[int, ...]:
+def even_cuts(entries: Int64, n_nodes: int, n_parts: int) -> tuple[int, ...]:
     """Return where to cut the nodes into parts with about as many edges each.
 
     Parameters
@@ -148,15 +148,13 @@ def even_cuts(entries: npt.NDArray[np.int64], n_nodes: int, n_parts: int) -> tup
     return tuple(sorted(cuts))
 
 
-def leaf_entries(strip: sp.csr_array, first_node: int) -> npt.NDArray[np.int64]:
+def leaf_entries(strip: sp.csr_array, first_node: int) -> Int64:
     """Return the edges of each run of `LEAF_ROWS` nodes that the strip has nodes of, int64."""
     leaf = (first_node + np.arange(strip.shape[0])) // LEAF_ROWS - first_node // LEAF_ROWS
     return np.bincount(leaf, weights=np.diff(strip.indptr)).astype(np.int64)
 
 
-def _local_numbers(
-    ids: npt.NDArray[np.integer], start: int, stop: int, halo: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int32]:
+def _local_numbers(ids: Integer, start: int, stop: int, halo: Int64) -> Int32:
     own = (ids >= start) & (ids < stop)
     local = np.empty(len(ids), dtype=np.int32)
     local[own] = ids[own] - start

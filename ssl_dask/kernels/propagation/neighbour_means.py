@@ -6,9 +6,9 @@ from typing import Any
 
 import numba
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 
+from ssl_dask.array_types import Float32, Float64, Int64
 from ssl_dask.kernels.distributions.label_distributions import normalise_rows
 from ssl_dask.kernels.graph.edge_weights import edge_weights
 from ssl_dask.kernels.knn.exact_distance import squared_distance
@@ -16,15 +16,13 @@ from ssl_dask.kernels.knn.exact_sparse import squared_lengths_sparse
 
 BATCH_BYTES = 2**24
 
-Values = npt.NDArray[np.float32]
-
 
 def nearest_means(
-    squares: npt.NDArray[np.float64],
-    indices: npt.NDArray[np.int64],
-    F: Values,
+    squares: Float64,
+    indices: Int64,
+    F: Float32,
     weights: str,
-) -> Values:
+) -> Float32:
     """Return the mean distribution of each row's nearest training rows, float32 (m, C).
 
     Training rows are weighed as the edges of the graph are. A training row without evidence says
@@ -46,7 +44,7 @@ def nearest_means(
     return normalise_rows(_add_chosen(w, indices, np.ascontiguousarray(F)))
 
 
-def radial_means(X_new: Any, X: Any, F: Values, gamma: float) -> Values:
+def radial_means(X_new: Any, X: Any, F: Float32, gamma: float) -> Float32:
     """Return the mean of F over all training rows, weighed by exp(-gamma d^2), float32 (m, C).
 
     The weights are taken relative to that of the nearest training row that has evidence, so that
@@ -75,7 +73,7 @@ def radial_means(X_new: Any, X: Any, F: Values, gamma: float) -> Values:
     return normalise_rows(np.concatenate(parts))
 
 
-def _squares(Q: Any, P: Any) -> npt.NDArray[np.float64]:
+def _squares(Q: Any, P: Any) -> Float64:
     if not sp.issparse(Q):
         return _dense_squares(Q, P)
     products = (Q.astype(np.float64) @ P.astype(np.float64).T).toarray()

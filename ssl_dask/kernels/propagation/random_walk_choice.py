@@ -6,9 +6,8 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
-Values = npt.NDArray[np.float64]
+from ssl_dask.array_types import Bool, Float32, Float64, Integer
 
 
 class WalkChoice(NamedTuple):
@@ -24,12 +23,12 @@ class WalkChoice(NamedTuple):
         It ends with the dummy label.
     """
 
-    inject: Values
-    go_on: Values
-    abandon: Values
+    inject: Float64
+    go_on: Float64
+    abandon: Float64
 
 
-def neighbour_entropy(indptr: npt.NDArray[np.integer], data: npt.NDArray[np.float32]) -> Values:
+def neighbour_entropy(indptr: Integer, data: Float32) -> Float64:
     """Return the entropy in nats of the step from each row of a CSR matrix, float64 (n,).
 
     Summed in the order of the entries, so that a row's value depends on that row alone; 0 for a row
@@ -42,7 +41,7 @@ def neighbour_entropy(indptr: npt.NDArray[np.integer], data: npt.NDArray[np.floa
     return entropy
 
 
-def walk_choice(entropy: Values, labelled: npt.NDArray[np.bool_], beta: float) -> WalkChoice:
+def walk_choice(entropy: Float64, labelled: Bool, beta: float) -> WalkChoice:
     """Return the chances of nodes with neighbours of this `entropy`.
 
     Parameters

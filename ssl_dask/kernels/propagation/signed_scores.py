@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Bool, Float64
 from ssl_dask.kernels.arithmetic.linear_scores import softmax_rows
 
 MEDIAN_ODDS = 10.0
@@ -19,11 +19,10 @@ KEPT_BITS = 46
 """So many low bits of a lead are dropped when leads are counted: steps of 1.6 %."""
 LEAST_SHARE = 2.0**-20
 
-Present = npt.NDArray[np.bool_]
 LeadCounts = dict[int, int]
 
 
-def count_leads(scores: npt.NDArray[np.float64], present: Present) -> LeadCounts:
+def count_leads(scores: Float64, present: Bool) -> LeadCounts:
     """Count the rows by how far their best class leads, counts that join exactly.
 
     Parameters
@@ -58,9 +57,7 @@ def median_lead(parts: Iterable[LeadCounts]) -> float:
     return 1.0
 
 
-def signed_distributions(
-    scores: npt.NDArray[np.float64], present: Present, unit: float
-) -> npt.NDArray[np.float64]:
+def signed_distributions(scores: Float64, present: Bool, unit: float) -> Float64:
     """Return softmax(ln(`MEDIAN_ODDS`) scores / unit) over the present classes, float64 (n, C).
 
     Rows sum to 1; to 0 if no class is present. The order of the classes is that of the scores.
@@ -77,7 +74,7 @@ def _lead_of(bits: int) -> float:
     return float(np.array([bits << KEPT_BITS]).view(np.float64)[0])
 
 
-def _leads(scores: npt.NDArray[np.float64], present: Present) -> npt.NDArray[np.float64]:
+def _leads(scores: Float64, present: Bool) -> Float64:
     several = present.sum(axis=1) > 1
     masked = np.where(present[several], scores[several], -np.inf)
     if masked.shape[1] < 2:

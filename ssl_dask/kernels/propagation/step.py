@@ -18,8 +18,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from ssl_dask.array_types import Bool, Float32, Float64, Floating, Int64
 from ssl_dask.kernels.distributions.label_distributions import TIE_MARGIN
-from ssl_dask.kernels.propagation.sweep import SMALLEST, Scores, WalkRows, sweep
+from ssl_dask.kernels.propagation.sweep import SMALLEST, WalkRows, sweep
 
 SHARE_MOVED = 1e-3
 """A row whose share of a class moves by more in a sweep has not come to rest."""
@@ -38,11 +39,11 @@ class SparseSources(NamedTuple):
         bool (s, G): whether the row keeps its value in this group of columns.
     """
 
-    positions: npt.NDArray[np.int64]
-    values: npt.NDArray[np.float32]
-    clamped: npt.NDArray[np.bool_]
+    positions: Int64
+    values: Float32
+    clamped: Bool
 
-    def scaled(self, factor: npt.NDArray[np.float64], dtype: npt.DTypeLike) -> Scores:
+    def scaled(self, factor: Float64, dtype: npt.DTypeLike) -> Floating:
         """Return `values` times `factor`, float64 (n,), of each row: the scale of Z; (s, G * C)."""
         return (self.values * factor[self.positions, None]).astype(dtype)
 
@@ -69,13 +70,13 @@ class SweepCounts(NamedTuple):
         int64 (C,): rows by most likely class, in the first group.
     """
 
-    changed: npt.NDArray[np.int64]
-    reached: npt.NDArray[np.int64]
-    unsettled: npt.NDArray[np.int64]
-    step: npt.NDArray[np.float64]
-    residual: npt.NDArray[np.float64]
-    largest: npt.NDArray[np.float64]
-    class_rows: npt.NDArray[np.int64]
+    changed: Int64
+    reached: Int64
+    unsettled: Int64
+    step: Float64
+    residual: Float64
+    largest: Float64
+    class_rows: Int64
 
     @classmethod
     def none(cls, n_groups: int, n_classes: int) -> SweepCounts:
@@ -98,10 +99,10 @@ class SweepCounts(NamedTuple):
 
 
 def add_sources(
-    out: Scores,
+    out: Floating,
     first: int,
     sources: SparseSources,
-    scaled: Scores,
+    scaled: Floating,
     factor: float,
     start: int,
     stop: int,
@@ -142,12 +143,12 @@ def step_with_residual(
     start: int,
     stop: int,
     first: int,
-    Z: Scores,
-    out: Scores,
-    left: Scores,
+    Z: Floating,
+    out: Floating,
+    left: Floating,
     coefficients: tuple[float, float, float, float],
     target: tuple[float, float],
-    source: Scores | None = None,
+    source: Floating | None = None,
     n_entries: int | None = None,
 ) -> None:
     """Take the step of `sweep` and find the residual, at the cost of one sweep for both.
@@ -181,7 +182,7 @@ def step_with_residual(
 
 
 def count_changes(
-    new: Scores, old: Scores, residual: Scores | None, row_scale: npt.NDArray[np.float64],
+    new: Floating, old: Floating, residual: Floating | None, row_scale: Float64,
     counts: SweepCounts,
 ) -> None:  # fmt: skip
     """Add to `counts` what the sweep from `old` to `new`, (n, G * C) each, changed.

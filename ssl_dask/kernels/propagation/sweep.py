@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Float32, Float64, Floating, Int32, Int64, Integer
 from ssl_dask.kernels.propagation.compiled_sweep import compiled_sweep
 
-Scores = npt.NDArray[np.floating]
+Scores = Floating
 
 SMALLEST = float(np.finfo(np.float32).smallest_normal)
 """Smaller scores become 0. Numbers below have few digits left, down to a last one that rounding
@@ -50,11 +50,11 @@ class WalkRows(NamedTuple):
         float64 (n,): sum of the row of W itself; 1 for a row without edges.
     """
 
-    indptr: npt.NDArray[np.int64]
-    indices: npt.NDArray[np.int32]
-    weights: npt.NDArray[np.float32]
-    inverse_sum: npt.NDArray[np.float64]
-    degree: npt.NDArray[np.float64]
+    indptr: Int64
+    indices: Int32
+    weights: Float32
+    inverse_sum: Float64
+    degree: Float64
 
     @property
     def n_rows(self) -> int:
@@ -63,9 +63,9 @@ class WalkRows(NamedTuple):
 
 
 def walk_rows(
-    indptr: npt.NDArray[np.integer],
-    indices: npt.NDArray[np.integer],
-    data: npt.NDArray[np.float32],
+    indptr: Integer,
+    indices: Integer,
+    data: Float32,
 ) -> WalkRows:
     """Return the rows of a CSR matrix with weights >= 0, ready for `sweep`.
 
@@ -87,9 +87,7 @@ def walk_rows(
     )
 
 
-def row_degrees(
-    indptr: npt.NDArray[np.integer], data: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float64]:
+def row_degrees(indptr: Integer, data: Float32) -> Float64:
     """Return the degree of each row of a CSR matrix as `walk_rows` sees it, float64 (n,)."""
     degree = np.empty(len(indptr) - 1)
     _add_rows(np.ascontiguousarray(indptr, dtype=np.int64), np.ascontiguousarray(data), degree)
@@ -101,11 +99,11 @@ def sweep(
     start: int,
     stop: int,
     first: int,
-    Z: Scores,
-    out: Scores,
+    Z: Floating,
+    out: Floating,
     out_first: int,
     coefficients: tuple[float, float, float, float],
-    source: Scores | None = None,
+    source: Floating | None = None,
     n_entries: int | None = None,
     smallest: float = SMALLEST,
 ) -> None:
