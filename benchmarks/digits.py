@@ -17,7 +17,8 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from ssl_dask import BalancedSpreading, GraphEnsemble, LabelPropagation, LabelSpreading, knn_graph
+from ssl_dask.estimators import BalancedSpreading, GraphEnsemble, LabelPropagation, LabelSpreading
+from ssl_dask.graphs import knn_graph
 
 PER_CLASS = (1, 2, 5, 10)
 

@@ -23,11 +23,11 @@ from knn_recall import sampled_rows
 from measured import Stopwatch
 from threadpoolctl import threadpool_limits
 
-from ssl_dask import knn_graph
 from ssl_dask.cluster import open_client
 from ssl_dask.cluster_spec import ClusterSpec
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.graphs import knn_graph
 
 RowIds = npt.NDArray[np.int64]
 

@@ -18,7 +18,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.semi_supervised import SelfTrainingClassifier as SklearnSelfTraining
 from sklearn.tree import DecisionTreeClassifier
 
-from ssl_dask import (
+from ssl_dask.estimators import (
     CoForestClassifier,
     CoTrainingClassifier,
     DemocraticCoLearningClassifier,

@@ -31,7 +31,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import LabelPropagation as SklearnLabelPropagation
 
-from ssl_dask import LabelPropagation, LabelSpreading, run_job
+from ssl_dask import run_job
+from ssl_dask.estimators import LabelPropagation, LabelSpreading
 
 # %% [markdown]
 # ## The data

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from distributed import Client
 
-from ssl_dask import BlockGraph, LabelSpreading, entity_graph, knn_graph, sum_graphs
 from ssl_dask.errors import GraphError, InputDataError, JobSpecError
+from ssl_dask.estimators import LabelSpreading
+from ssl_dask.graphs import BlockGraph, entity_graph, knn_graph, sum_graphs
 from ssl_dask.job_spec import resolve_job
 from ssl_dask.pipeline import RunResult, run_job, store_graph
 from ssl_dask.pipeline.graph_job import GraphResult

@@ -11,8 +11,8 @@ import scipy.sparse as sp
 from distributed import Client
 from sklearn.datasets import load_digits
 
-from ssl_dask import AnchorGraph
 from ssl_dask.errors import GraphError, JobSpecError
+from ssl_dask.estimators import AnchorGraph
 from ssl_dask.execution import Execution
 from ssl_dask.job_spec import resolve_job
 from ssl_dask.labels import Labels

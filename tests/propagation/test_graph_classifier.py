@@ -19,8 +19,8 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ssl_dask import LabelPropagationRegressor
 from ssl_dask.errors import GraphError
+from ssl_dask.estimators import LabelPropagationRegressor
 from ssl_dask.execution import Execution
 from ssl_dask.graph import BlockGraph, knn_graph
 from ssl_dask.propagation import LabelPropagation, LabelSpreading, PoissonLearning

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from distributed import Client
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from ssl_dask import LabelPropagationRegressor
+from ssl_dask.estimators import LabelPropagationRegressor
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.propagation.methods.harmonic_regression import harmonic_regression

@@ -12,9 +12,10 @@ import scipy.sparse as sp
 from distributed import Client
 from sklearn.datasets import load_digits
 
-from ssl_dask import ModifiedAdsorption, knn_graph
+from ssl_dask.estimators import ModifiedAdsorption
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.graphs import knn_graph
 from ssl_dask.kernels.propagation.random_walk_choice import neighbour_entropy, walk_choice
 from ssl_dask.pipeline import run_job
 from ssl_dask.propagation.engine.session import PropagationSession

@@ -9,16 +9,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from ssl_dask import (
-    BlockGraph,
-    Labels,
-    RoutedIndex,
-    attach_rows,
-    knn_graph,
-    new_row_distributions,
-)
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
+from ssl_dask.graphs import BlockGraph, RoutedIndex, attach_rows, knn_graph, new_row_distributions
+from ssl_dask.labels import Labels
 from ssl_dask.propagation import label_spreading
 from tests.graph.test_routed_knn import sheets
 

@@ -7,7 +7,7 @@ import pytest
 from distributed import Client
 from sklearn.tree import DecisionTreeClassifier
 
-from ssl_dask import CoForestClassifier
+from ssl_dask.estimators import CoForestClassifier
 from ssl_dask.execution import Execution
 from ssl_dask.self_labeled import co_forest
 from ssl_dask.self_labeled.methods.co_forest import BAG, SUBSAMPLE

@@ -11,8 +11,8 @@ from distributed import Client
 from sklearn.naive_bayes import GaussianNB
 from sklearn.tree import DecisionTreeClassifier
 
-from ssl_dask import CoTrainingClassifier
 from ssl_dask.errors import ConstantViewError, JobSpecError
+from ssl_dask.estimators import CoTrainingClassifier
 from ssl_dask.execution import Execution
 from ssl_dask.kernels.learners.two_views import joined_views, split_columns
 from ssl_dask.self_labeled import co_training

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from distributed import Client
 from sklearn.tree import DecisionTreeClassifier
 
-from ssl_dask import (
+from ssl_dask.estimators import (
     CoForestClassifier,
     CoTrainingClassifier,
     DemocraticCoLearningClassifier,

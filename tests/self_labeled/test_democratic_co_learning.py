@@ -9,7 +9,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
-from ssl_dask import DemocraticCoLearningClassifier
+from ssl_dask.estimators import DemocraticCoLearningClassifier
 from ssl_dask.execution import Execution
 from ssl_dask.self_labeled import democratic_co_learning
 from ssl_dask.self_labeled.methods.democratic_co_learning import expected_worth

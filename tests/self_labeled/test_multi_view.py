@@ -12,7 +12,7 @@ from distributed import Client
 from sklearn.base import clone
 from sklearn.naive_bayes import GaussianNB
 
-from ssl_dask import MultiViewClassifier
+from ssl_dask.estimators import MultiViewClassifier
 from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
 from ssl_dask.self_labeled import SelfLabeled, multi_view

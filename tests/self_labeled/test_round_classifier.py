@@ -15,8 +15,8 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from ssl_dask import SelfTrainingClassifier, TriTrainingClassifier
 from ssl_dask.errors import JobSpecError, QualityError
+from ssl_dask.estimators import SelfTrainingClassifier, TriTrainingClassifier
 from tests.estimator_checks import parametrize_checks
 from tests.oracles.self_training_rounds import rounds_of_sklearn
 

@@ -13,8 +13,8 @@ import scipy.sparse as sp
 from distributed import Client
 from sklearn.base import clone
 
-from ssl_dask import SemiSupervisedNB
 from ssl_dask.errors import InputDataError
+from ssl_dask.estimators import SemiSupervisedNB
 from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
 from ssl_dask.self_labeled import SelfLabeled, semi_supervised_nb

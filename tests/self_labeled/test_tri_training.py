@@ -7,7 +7,7 @@ import pytest
 from distributed import Client
 from sklearn.tree import DecisionTreeClassifier
 
-from ssl_dask import TriTrainingClassifier
+from ssl_dask.estimators import TriTrainingClassifier
 from ssl_dask.execution import Execution
 from ssl_dask.self_labeled import tri_training
 from ssl_dask.self_labeled.methods.tri_training import (

@@ -1,0 +1,46 @@
+"""scikit-learn estimators: `y` holds -1 (None among objects) where a row has no label.
+
+Estimators on a graph are fitted on features or on a `ssl_dask.graphs.BlockGraph`; the others label
+rows in rounds, without a graph.
+
+>>> import numpy as np
+>>> X = np.array([[0.0], [0.1], [0.2], [9.0], [9.1], [9.2]])
+>>> LabelSpreading(n_neighbors=2).fit(X, [0, -1, -1, 1, -1, -1]).transduction_
+array([0, 0, 0, 1, 1, 1])
+"""
+
+from ssl_dask.propagation.estimators.anchor_graph import AnchorGraph
+from ssl_dask.propagation.estimators.balanced_spreading import BalancedSpreading
+from ssl_dask.propagation.estimators.graph_ensemble import GraphEnsemble
+from ssl_dask.propagation.estimators.harmonic_regressor import LabelPropagationRegressor
+from ssl_dask.propagation.estimators.label_propagation import LabelPropagation
+from ssl_dask.propagation.estimators.label_spreading import LabelSpreading
+from ssl_dask.propagation.estimators.modified_adsorption import ModifiedAdsorption
+from ssl_dask.propagation.estimators.poisson_learning import PoissonLearning
+from ssl_dask.propagation.estimators.poisson_mbo import PoissonMBO
+from ssl_dask.self_labeled.estimators.co_forest_classifier import CoForestClassifier
+from ssl_dask.self_labeled.estimators.co_training_classifier import CoTrainingClassifier
+from ssl_dask.self_labeled.estimators.democratic_classifier import DemocraticCoLearningClassifier
+from ssl_dask.self_labeled.estimators.multi_view_classifier import MultiViewClassifier
+from ssl_dask.self_labeled.estimators.self_training_classifier import SelfTrainingClassifier
+from ssl_dask.self_labeled.estimators.semi_supervised_nb import SemiSupervisedNB
+from ssl_dask.self_labeled.estimators.tri_training_classifier import TriTrainingClassifier
+
+__all__ = [
+    "AnchorGraph",
+    "BalancedSpreading",
+    "CoForestClassifier",
+    "CoTrainingClassifier",
+    "DemocraticCoLearningClassifier",
+    "GraphEnsemble",
+    "LabelPropagation",
+    "LabelPropagationRegressor",
+    "LabelSpreading",
+    "ModifiedAdsorption",
+    "MultiViewClassifier",
+    "PoissonLearning",
+    "PoissonMBO",
+    "SelfTrainingClassifier",
+    "SemiSupervisedNB",
+    "TriTrainingClassifier",
+]
