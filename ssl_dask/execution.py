@@ -1,7 +1,8 @@
 """Where block tasks run: in this process, or on the workers of a Dask cluster.
 
 Rooms of the package describe work as lists of `dask.delayed.Delayed`, one a block, and hand them
-to an `Execution`. The answer does not depend on where they ran.
+to an `Execution`. The answer does not depend on where they ran. Job files are read without a
+cluster, so `distributed` is imported where it is used.
 """
 
 from __future__ import annotations
@@ -9,24 +10,29 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import wait as wait_for_threads
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dask
 from dask import delayed
 from dask.callbacks import Callback
 from dask.delayed import Delayed
-from distributed import Client, Future, KilledWorker, futures_of
-from distributed import wait as wait_for_futures
-from distributed.comm import CommClosedError
 
 from ssl_dask.errors import ComputeError, SslDaskError, StorageError
 from ssl_dask.one_thread import one_thread
 
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+AnyClient: TypeAlias = "Client | str | None"
+"""Parameter `client` of the Python API: a `distributed.Client` whose cluster runs the tasks;
+"local": this process; None: the client that this process has open, or else this process."""
 Progress = Callable[[str, int, int], None]
 """Called as `progress(what, done, total)`, total in tasks; calls may come from another thread."""
 
@@ -82,6 +88,36 @@ class Execution:
             memory = memory_per_task or min(shares, default=_physical_memory() // 4)
         self.memory_per_task = int(memory)
 
+    @classmethod
+    def of(cls, client: AnyClient = None, execution: Execution | None = None) -> Execution:
+        """Return where a function of the Python API runs; nothing else looks for an open client.
+
+        Parameters
+        ----------
+        client
+            A `distributed.Client`; "local": threads of this process; None: the client that this
+            process opened last as its default or made current, as in Dask itself. A task on a
+            worker has none: it runs what it calls in its own process.
+        execution
+            Returned as it is, if there is one.
+
+        Raises
+        ------
+        ValueError
+            `client` is something else, or both are given.
+        """
+        if execution is not None:
+            if client is not None:
+                raise ValueError("give client or execution, not both")
+            return execution
+        if client is None:
+            return cls(_open_client())
+        if isinstance(client, str):
+            if client != "local":
+                raise ValueError(f"client is {client!r}; give a distributed.Client, or 'local'")
+            return cls()
+        return cls(client)
+
     def persist(self, tasks: Sequence[Delayed], what: str = "") -> list[Delayed]:
         """Run `tasks`, keep each result where it was made, and return handles to the results.
 
@@ -94,9 +130,11 @@ class Execution:
         if not tasks:
             return []
         if self.client is None:
-            with one_thread(), self._local_progress(what):
+            with self._here(tasks, what):
                 kept = dask.persist(*tasks, scheduler="threads", num_workers=self.n_slots)
             return list(kept)
+        from distributed import futures_of
+
         kept = self.client.persist(tasks, optimize_graph=False)
         self._wait(futures_of(kept), what)
         return list(kept)
@@ -113,7 +151,7 @@ class Execution:
         if not tasks:
             return []
         if self.client is None:
-            with one_thread(), self._local_progress(what):
+            with self._here(tasks, what):
                 return list(dask.compute(*tasks, scheduler="threads", num_workers=self.n_slots))
         futures = self.client.compute(tasks, optimize_graph=False)
         self._wait(futures, what)
@@ -171,13 +209,27 @@ class Execution:
                 raise
             raise known from error
 
-    def _local_progress(self, what: str) -> Callback:
-        if self._progress is None or not what:
-            return Callback()
-        return _LocalProgress(self._progress, what)
+    @contextmanager
+    def _here(self, tasks: Sequence[Delayed], what: str) -> Iterator[None]:
+        """Run tasks in threads of this process, with progress."""
+        told = Callback()
+        if self._progress is not None and what:
+            told = _LocalProgress(self._progress, what)
+        try:
+            with one_thread(), told:
+                yield
+        except (KeyError, ValueError) as error:
+            if "Missing dependency" not in str(error) and not _lie_on_a_cluster(tasks):
+                raise
+            raise ComputeError(
+                "the data lie on the workers of a cluster, and this process was to compute",
+                hint="give the cluster's client as client=...",
+            ) from error
 
     def _wait(self, futures: list[Future], what: str) -> None:
         """Wait until all futures are done; never a bare wait, which hangs when workers are gone."""
+        from distributed import wait as wait_for_futures
+
         assert self.client is not None
         watch = _StallWatch(self.client, self._stall_seconds, self._no_workers_seconds)
         while True:
@@ -271,6 +323,8 @@ class _StallWatch:
         self._n_lost_seen = self._n_lost_seen + 1 if keys else 0
         if not keys or self._n_lost_seen % LOST_TICKS:
             return
+        from distributed import Future
+
         failed = self._client.run_on_scheduler(_failed_before, keys)
         if failed is not None:
             raise_task_error(Future(failed, self._client), what)
@@ -306,6 +360,9 @@ def raise_task_error(future: Future, what: str) -> None:
 
 def as_package_error(error: BaseException, what: str) -> BaseException:
     """Return `error` in the words of this package where it is one of the known kinds."""
+    from distributed import KilledWorker
+    from distributed.comm import CommClosedError
+
     if isinstance(error, SslDaskError):
         return error
     if isinstance(error, KilledWorker):
@@ -333,6 +390,28 @@ def as_package_error(error: BaseException, what: str) -> BaseException:
             hint="install the same ssl_dask on scheduler, workers and client, and start them again",
         )
     return error
+
+
+def _open_client() -> Client | None:
+    """Return the client that this process has open, None within a task or without one."""
+    if "distributed" not in sys.modules:
+        return None
+    from distributed import default_client, get_worker
+
+    with suppress(ValueError):
+        get_worker()
+        return None
+    with suppress(ValueError):
+        return default_client()
+    return None
+
+
+def _lie_on_a_cluster(tasks: Sequence[Delayed]) -> bool:
+    if "distributed" not in sys.modules:
+        return False
+    from distributed import futures_of
+
+    return bool(futures_of(tasks))
 
 
 def _given_up(client: Client, what: str) -> ComputeError:

@@ -223,11 +223,6 @@ def test_too_little_memory_says_what_is_needed():
         knn_graph(np.ones((2000, 50)), execution=execution)
 
 
-def test_client_and_execution_together_are_refused(cluster_client):
-    with pytest.raises(GraphError, match="not both"):
-        knn_graph(np.ones((5, 2)), client=cluster_client, execution=Execution())
-
-
 def test_cut_into_strips_follows_slots_and_memory():
     cost = RowCost(64, None, 15)
     assert strip_count(500, cost, 2, 2**30) == 1

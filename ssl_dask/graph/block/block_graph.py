@@ -125,7 +125,7 @@ class BlockGraph:
         this is the matrix of rows and entities, W[:N, N:] the weight of row and entity; that of
         rows that share an entity is never formed.
         """
-        execution = execution or Execution()
+        execution = Execution.of(None, execution)
         W = stack_strips(execution.compute(self.strips, "graph"))
         if self.order is None:
             return W
@@ -231,7 +231,7 @@ class BlockGraph:
         graph.json comes last. To have all of it or nothing, write into a staging folder and
         rename that.
         """
-        folder, execution = Path(folder).absolute(), execution or Execution()
+        folder, execution = Path(folder).absolute(), Execution.of(None, execution)
         write = dask.delayed(_write_strip, pure=False)
         tasks = [
             write(

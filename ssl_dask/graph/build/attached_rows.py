@@ -10,17 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 from dask.delayed import Delayed
-from distributed import Client
 
 from ssl_dask.errors import GraphError
-from ssl_dask.execution import Execution
+from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph, row_starts
 from ssl_dask.graph.block.entry_exchange import exchanged_strips
 from ssl_dask.graph.block.node_order import NodeOrder
 from ssl_dask.graph.block.symmetric_graph import check_weights
 from ssl_dask.graph.knn.exact_knn import (
     check_n_neighbors,
-    chosen_execution,
     nearest_lists,
     search_strips,
 )
@@ -40,7 +38,7 @@ def attach_rows(
     *,
     n_neighbors: int = 15,
     weights: str = "gaussian",
-    client: Client | None = None,
+    client: AnyClient = None,
     execution: Execution | None = None,
 ) -> BlockGraph:
     """Return the graph of the old rows and the new ones, for a propagation over both.
@@ -59,7 +57,7 @@ def attach_rows(
     n_neighbors, weights
         As of the graph.
     client
-        Runs on its cluster; default: in this process.
+        Of the cluster that computes; "local": this process. Default: the open client, if any.
     execution
         Where to run instead of `client`.
 
@@ -78,7 +76,7 @@ def attach_rows(
     m^2 d flops among the new rows, and one shard's search for each block of them. 24 bytes move an
     entry, those of the old graph too.
     """
-    execution = chosen_execution(client, execution)
+    execution = Execution.of(client, execution)
     check_n_neighbors(n_neighbors)
     check_weights(weights)
     if index.n_nodes != graph.n_nodes:

@@ -11,15 +11,13 @@ import dask
 import numpy as np
 import numpy.typing as npt
 from dask.delayed import Delayed
-from distributed import Client
 
 from ssl_dask.errors import GraphError
-from ssl_dask.execution import Execution
+from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph, even_chunks, row_starts
 from ssl_dask.graph.block.entry_exchange import exchanged_strips
 from ssl_dask.graph.block.node_order import NodeOrder
 from ssl_dask.graph.block.symmetric_graph import check_choice
-from ssl_dask.graph.knn.exact_knn import chosen_execution
 from ssl_dask.graph.knn.knn_plan import usual_strips
 from ssl_dask.kernels.graph.coo_strips import Entries, both_ways
 from ssl_dask.kernels.graph.shared_keys import (
@@ -65,7 +63,7 @@ def entity_graph(
     weights: Mapping[str, float] | None = None,
     max_entity_rows: int = MAX_ENTITY_ROWS,
     scale: str = "inverse_sqrt",
-    client: Client | None = None,
+    client: AnyClient = None,
     execution: Execution | None = None,
 ) -> BlockGraph:
     """Return the graph of rows and of the entities that they share, from arrays of this process.
@@ -80,7 +78,7 @@ def entity_graph(
     max_entity_rows, scale
         As in `shared_key_graph`.
     client
-        Runs on its cluster; default: in this process.
+        Of the cluster that computes; "local": this process. Default: the open client, if any.
     execution
         Where to run instead of `client`.
 
@@ -89,7 +87,7 @@ def entity_graph(
     GraphError
         The arrays do not fit together, or a parameter is not usable.
     """
-    execution = chosen_execution(client, execution)
+    execution = Execution.of(client, execution)
     given = dict(weights or {})
     if unknown := sorted(set(given) - set(columns)):
         raise GraphError(f"weights names {unknown}, which are none of the columns")

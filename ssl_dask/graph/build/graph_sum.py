@@ -10,14 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 from dask.delayed import Delayed
-from distributed import Client
 
 from ssl_dask.errors import GraphError
-from ssl_dask.execution import Execution
+from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph, even_chunks, row_starts
 from ssl_dask.graph.block.entry_exchange import exchanged_strips
 from ssl_dask.graph.block.node_order import NodeOrder
-from ssl_dask.graph.knn.exact_knn import chosen_execution
 from ssl_dask.kernels.graph.coo_strips import Entries, both_ways
 
 COPY_WEIGHT = 1.0
@@ -29,7 +27,7 @@ Nodes = npt.NDArray[np.int64]
 def sum_graphs(
     parts: Sequence[tuple[BlockGraph, float]],
     *,
-    client: Client | None = None,
+    client: AnyClient = None,
     execution: Execution | None = None,
 ) -> BlockGraph:
     """Return the graph whose weights are the weighted sum of those of several graphs.
@@ -39,7 +37,7 @@ def sum_graphs(
     parts
         (graph, factor > 0): all over the same rows.
     client
-        Runs on its cluster; default: in this process.
+        Of the cluster that computes; "local": this process. Default: the open client, if any.
     execution
         Where to run instead of `client`.
 
@@ -61,7 +59,7 @@ def sum_graphs(
     Every entry moves once, 24 bytes. Where a part has an order, each worker holds 8 bytes a node,
     and one worker some 40 bytes a row for a moment.
     """
-    execution = chosen_execution(client, execution)
+    execution = Execution.of(client, execution)
     _check(parts)
     n_rows = parts[0][0].n_rows
     joint = _joint_order([graph for graph, _ in parts])

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ssl_dask.errors import GraphError
-from ssl_dask.execution import Execution
+from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.symmetric_graph import check_choice
 from ssl_dask.graph.knn.exact_knn import (
     Lists,
@@ -30,6 +30,7 @@ def knn_search(
     n_neighbors: int,
     *,
     metric: str = "euclidean",
+    client: AnyClient = None,
     execution: Execution | None = None,
 ) -> Found:
     """Return the `n_neighbors` training rows nearest to each new row: distances and row numbers.
@@ -47,8 +48,10 @@ def knn_search(
         k >= 1; with k > N the last places are empty.
     metric
         "euclidean", or "cosine": distance 1 - cos; a row of zeros has no neighbours.
+    client
+        Of the cluster that computes; "local": this process. Default: the open client, if any.
     execution
-        Where to run; default: in this process.
+        Where to run instead of `client`.
 
     Returns
     -------
@@ -60,7 +63,7 @@ def knn_search(
     GraphError
         The rows do not fit together, or a parameter is not usable.
     """
-    execution = execution or Execution()
+    execution = Execution.of(client, execution)
     check_choice("metric", metric, METRICS)
     check_n_neighbors(n_neighbors)
     k = int(n_neighbors)

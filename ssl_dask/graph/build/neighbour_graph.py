@@ -10,10 +10,9 @@ from typing import Any
 
 import dask
 import numpy as np
-from distributed import Client
 
 from ssl_dask.errors import GraphError
-from ssl_dask.execution import Execution
+from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.node_order import NodeOrder
 from ssl_dask.graph.block.symmetric_graph import (
@@ -25,7 +24,6 @@ from ssl_dask.graph.block.symmetric_graph import (
 from ssl_dask.graph.knn.exact_knn import (
     Lists,
     check_n_neighbors,
-    chosen_execution,
     nearest_lists,
     search_strips,
 )
@@ -52,7 +50,7 @@ def knn_graph(
     shard_memory: int = SHARD_MEMORY,
     scratch: str | Path | None = None,
     index_folder: str | Path | None = None,
-    client: Client | None = None,
+    client: AnyClient = None,
     execution: Execution | None = None,
 ) -> BlockGraph:
     """Return the graph that joins every row with its `n_neighbors` nearest other rows.
@@ -98,7 +96,7 @@ def knn_graph(
         Routed: an existing, empty folder that all workers see. The shards are kept in it, so
         that `RoutedIndex.load` finds the neighbours of new rows.
     client
-        Runs on its cluster; default: in this process.
+        Of the cluster that computes; "local": this process. Default: the open client, if any.
     execution
         Where to run instead of `client`.
 
@@ -118,7 +116,7 @@ def knn_graph(
     for sparse rows about 40 and 2 for each entry. Moves about 2.3 times the rows once.
     `graph_estimate.estimate_graph` gives tasks, bytes moved and memory.
     """
-    execution = chosen_execution(client, execution)
+    execution = Execution.of(client, execution)
     check_choice("metric", metric, METRICS)
     names = check_weights(weights)
     symmetrize = symmetrize or usual_symmetrize(names[0])

@@ -8,12 +8,10 @@ from typing import Any
 import dask
 import numpy as np
 import scipy.sparse as sp
-from distributed import Client
 
 from ssl_dask.errors import GraphError
-from ssl_dask.execution import Execution
+from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph, row_starts
-from ssl_dask.graph.knn.exact_knn import chosen_execution
 from ssl_dask.graph.knn.knn_plan import TASK_SHARE, RowCost, usual_strips
 from ssl_dask.graph.knn.row_strips import checked_rows, checked_shape, cut_rows
 from ssl_dask.kernels.graph.radial_weights import radial_strip
@@ -26,7 +24,7 @@ def rbf_graph(
     gamma: float = 20.0,
     *,
     memory_limit: int = MEMORY_LIMIT,
-    client: Client | None = None,
+    client: AnyClient = None,
     execution: Execution | None = None,
 ) -> BlockGraph:
     """Return the graph with weight exp(-gamma |x - y|^2) between any two rows.
@@ -45,7 +43,7 @@ def rbf_graph(
     memory_limit
         Most bytes of the graph, 8 N (N - 1), over all workers.
     client
-        Runs on its cluster; default: in this process.
+        Of the cluster that computes; "local": this process. Default: the open client, if any.
     execution
         Where to run instead of `client`.
 
@@ -59,7 +57,7 @@ def rbf_graph(
     -----
     N^2 d multiplications in float64. Each task holds all rows of X and its strip of the graph.
     """
-    execution = chosen_execution(client, execution)
+    execution = Execution.of(client, execution)
     if not (isinstance(gamma, (int, float, np.number)) and 0 < gamma < np.inf):
         raise GraphError(f"gamma is {gamma!r}; it must be a number > 0")
     rbf_bytes(checked_shape(X)[0], memory_limit)

@@ -8,7 +8,6 @@ import dask
 import numpy as np
 import scipy.sparse as sp
 from dask.delayed import Delayed
-from distributed import Client
 
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
@@ -83,13 +82,6 @@ def search_strips(rows: RowStrips, n_neighbors: int, execution: Execution) -> Ro
     cost = rows.cost(n_neighbors)
     count = strip_count(rows.n_rows, cost, execution.n_slots, execution.memory_per_task)
     return cut_rows(rows, count, execution)
-
-
-def chosen_execution(client: Client | None, execution: Execution | None) -> Execution:
-    """Return where to run, given one of the two at most."""
-    if client is not None and execution is not None:
-        raise GraphError("give client or execution, not both")
-    return execution or Execution(client)
 
 
 def check_n_neighbors(n_neighbors: Any) -> None:

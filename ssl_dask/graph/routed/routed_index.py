@@ -13,12 +13,11 @@ import dask
 import numpy as np
 import scipy.sparse as sp
 from dask.delayed import Delayed
-from distributed import Client
 
 from ssl_dask.errors import GraphError
-from ssl_dask.execution import Execution
+from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.row_files import open_rows, write_array, write_rows
-from ssl_dask.graph.knn.exact_knn import check_n_neighbors, chosen_execution
+from ssl_dask.graph.knn.exact_knn import check_n_neighbors
 from ssl_dask.graph.knn.row_strips import RowStrips, checked_rows
 from ssl_dask.kernels.arithmetic.sparse_rows import stacked_rows
 from ssl_dask.kernels.knn.exact_sparse import row_squares
@@ -116,7 +115,7 @@ class RoutedIndex:
         X_new: Any,
         n_neighbors: int,
         *,
-        client: Client | None = None,
+        client: AnyClient = None,
         execution: Execution | None = None,
     ) -> tuple[Distances, RowIds]:
         """Return the nodes nearest to each new row, and how far they are.
@@ -129,7 +128,7 @@ class RoutedIndex:
         n_neighbors
             k.
         client
-            Runs on its cluster; default: in this process.
+            Of the cluster that computes; "local": this process. Default: the open client, if any.
         execution
             Where to run instead of `client`.
 
@@ -144,7 +143,7 @@ class RoutedIndex:
             The rows are not dense or sparse as those of the graph, hold values that are not finite,
             or have other columns.
         """
-        execution = chosen_execution(client, execution)
+        execution = Execution.of(client, execution)
         check_n_neighbors(n_neighbors)
         rows = checked_rows(X_new, execution)
         parts = execution.compute(self.nearest_lists(rows, n_neighbors, execution), "new rows")

@@ -8,12 +8,11 @@ from typing import Any, Self
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
-from distributed import Client
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ssl_dask.class_labels import decode_labels, encode_targets, weighted_labels
-from ssl_dask.execution import Execution
+from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.kernels.distributions.label_distributions import summarise_rows
 from ssl_dask.labels import UNLABELLED
 from ssl_dask.propagation.methods.anchor_graph import anchor_graph, score_rows
@@ -35,7 +34,8 @@ class AnchorGraph(ClassifierMixin, BaseEstimator):
     random_state
         Of the choice of the anchors.
     client
-        A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
+        Of the cluster that computes; "local": this process. None: the open client, if any, as Dask
+        itself does. The answer is the same.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class AnchorGraph(ClassifierMixin, BaseEstimator):
         n_nearest: int = 3,
         gamma: float = 0.01,
         random_state: int = 0,
-        client: Client | None = None,
+        client: AnyClient = None,
     ) -> None:
         self.n_anchors = n_anchors
         self.n_nearest = n_nearest
@@ -86,7 +86,7 @@ class AnchorGraph(ClassifierMixin, BaseEstimator):
         GraphError
             X is sparse.
         """
-        execution = Execution(self.client)
+        execution = Execution.of(self.client)
         X = self._checked(X, reset=True)
         labels = encode_targets(y, X.shape[0], execution)
         weights = None

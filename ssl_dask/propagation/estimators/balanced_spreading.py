@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from distributed import Client
-
+from ssl_dask.execution import AnyClient
 from ssl_dask.propagation.estimators.graph_classifier import GraphClassifier
 from ssl_dask.propagation.methods.balanced_spreading import (
     BalancedSpreadingSpec,
@@ -47,7 +46,7 @@ class BalancedSpreading(GraphClassifier):
         alpha: float = 0.99,
         max_iter: int = 1000,
         tol: float = 1e-4,
-        client: Client | None = None,
+        client: AnyClient = None,
     ) -> None:
         self.kernel = kernel
         self.n_neighbors = n_neighbors

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
-from distributed import Client
 from pydantic import ValidationError
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.exceptions import ConvergenceWarning
@@ -23,7 +22,7 @@ from ssl_dask.class_labels import (
     weighted_labels,
 )
 from ssl_dask.errors import QualityError
-from ssl_dask.execution import Execution
+from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.build.neighbour_graph import knn_graph
 from ssl_dask.graph.build.rbf_graph import rbf_graph
@@ -66,7 +65,7 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):
     weights: str
     symmetrize: str
     gamma: float
-    client: Client | None
+    client: AnyClient
 
     def _propagate(
         self,
@@ -128,7 +127,7 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):
             self._checked_graph()
             rows = self._checked_rows(X, reset=True)
             n_rows = rows.shape[0]
-        execution = Execution(self.client)
+        execution = Execution.of(self.client)
         labels = encode_targets(y, n_rows, execution)
         weights = None
         if sample_weight is not None:
@@ -175,7 +174,7 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):
                 " rows; the labels of its own rows are in transduction_"
             )
         rows = self._checked_rows(X, reset=False)
-        execution = Execution(self.client)
+        execution = Execution.of(self.client)
         F = self.label_distributions_
         if self.kernel == "rbf":
             return radial_distributions(rows, self.X_, F, gamma=self.gamma, execution=execution)
@@ -226,7 +225,7 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):
         Brings an int32 of each row to this process.
         """
         F = self.predict_proba(X)
-        execution = Execution(self.client)
+        execution = Execution.of(self.client)
         truth = encode_targets(y, F.shape[0], execution)
         if (truth.classes.dtype.kind in "OU") != (self.classes_.dtype.kind in "OU"):
             raise ValueError(

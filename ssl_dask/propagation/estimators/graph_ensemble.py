@@ -9,9 +9,8 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 from dask import delayed
-from distributed import Client
 
-from ssl_dask.execution import Execution
+from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.build.neighbour_graph import knn_graph
 from ssl_dask.labels import Labels
@@ -39,7 +38,8 @@ class GraphEnsemble(GraphClassifier):
     classifier
         "logistic_regression": a member beside the graph's, from 3 seeds a class on. "none".
     client
-        A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
+        Of the cluster that computes; "local": this process. None: the open client, if any, as Dask
+        itself does. The answer is the same.
 
     Notes
     -----
@@ -63,7 +63,7 @@ class GraphEnsemble(GraphClassifier):
         *,
         metric: str = "euclidean",
         classifier: str = "logistic_regression",
-        client: Client | None = None,
+        client: AnyClient = None,
     ) -> None:
         self.n_neighbors = n_neighbors
         self.metric = metric

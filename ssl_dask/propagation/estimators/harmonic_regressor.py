@@ -8,13 +8,12 @@ from typing import Any, Self
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
-from distributed import Client
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ssl_dask.execution import Execution
+from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.build.knn_search import knn_search
 from ssl_dask.graph.build.neighbour_graph import knn_graph
@@ -38,7 +37,8 @@ class LabelPropagationRegressor(RegressorMixin, BaseEstimator):
     tol
         Largest error when it stops, relative to the largest distance of a target from the mean.
     client
-        A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
+        Of the cluster that computes; "local": this process. None: the open client, if any, as Dask
+        itself does. The answer is the same.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class LabelPropagationRegressor(RegressorMixin, BaseEstimator):
         symmetrize: str = "average",
         max_iter: int = 10_000,
         tol: float = 1e-3,
-        client: Client | None = None,
+        client: AnyClient = None,
     ) -> None:
         self.n_neighbors = n_neighbors
         self.metric = metric
@@ -104,7 +104,7 @@ class LabelPropagationRegressor(RegressorMixin, BaseEstimator):
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y is"
                 " None."
             )
-        execution = Execution(self.client)
+        execution = Execution.of(self.client)
         self.__dict__.pop("X_", None)
         if isinstance(X, BlockGraph):
             graph = X
@@ -169,7 +169,7 @@ class LabelPropagationRegressor(RegressorMixin, BaseEstimator):
             raise ValueError("fitted on a graph, which says nothing about new rows")
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=[np.float64, np.float32])
         distances, indices = knn_search(
-            X, self.X_, self.n_neighbors, metric=self.metric, execution=Execution(self.client)
+            X, self.X_, self.n_neighbors, metric=self.metric, execution=Execution.of(self.client)
         )
         squares = distances**2 if self.metric == "euclidean" else distances
         w = edge_weights(squares, indices, self.weights).astype(np.float64)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from distributed import Client
-
+from ssl_dask.execution import AnyClient
 from ssl_dask.propagation.estimators.graph_classifier import GraphClassifier
 from ssl_dask.propagation.methods.label_propagation import LabelPropagationSpec, label_propagation
 
@@ -35,7 +34,8 @@ class LabelPropagation(GraphClassifier):
         to the class mass normalised, or to Poisson learning if that collapses too, with a warning;
         "error".
     client
-        A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
+        Of the cluster that computes; "local": this process. None: the open client, if any, as Dask
+        itself does. The answer is the same.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class LabelPropagation(GraphClassifier):
         max_iter: int = 10_000,
         tol: float = 1e-3,
         on_collapse: str = "warn",
-        client: Client | None = None,
+        client: AnyClient = None,
     ) -> None:
         self.kernel = kernel
         self.n_neighbors = n_neighbors

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from distributed import Client
-
+from ssl_dask.execution import AnyClient
 from ssl_dask.propagation.estimators.graph_classifier import GraphClassifier
 from ssl_dask.propagation.methods.label_spreading import LabelSpreadingSpec, label_spreading
 
@@ -34,7 +33,8 @@ class LabelSpreading(GraphClassifier):
         to balanced spreading, or to Poisson learning if that collapses
         too, with a warning; "error".
     client
-        A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
+        Of the cluster that computes; "local": this process. None: the open client, if any, as Dask
+        itself does. The answer is the same.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class LabelSpreading(GraphClassifier):
         max_iter: int = 1000,
         tol: float = 1e-4,
         on_collapse: str = "warn",
-        client: Client | None = None,
+        client: AnyClient = None,
     ) -> None:
         self.kernel = kernel
         self.n_neighbors = n_neighbors

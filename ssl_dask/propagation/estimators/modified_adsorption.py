@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from distributed import Client
-
+from ssl_dask.execution import AnyClient
 from ssl_dask.propagation.estimators.graph_classifier import GraphClassifier
 from ssl_dask.propagation.methods.modified_adsorption import (
     ModifiedAdsorptionSpec,
@@ -54,7 +53,7 @@ class ModifiedAdsorption(GraphClassifier):
         beta: float = 2.0,
         max_iter: int = 10_000,
         tol: float = 1e-4,
-        client: Client | None = None,
+        client: AnyClient = None,
     ) -> None:
         self.kernel = kernel
         self.n_neighbors = n_neighbors

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from distributed import Client
-
+from ssl_dask.execution import AnyClient
 from ssl_dask.propagation.estimators.graph_classifier import GraphClassifier
 from ssl_dask.propagation.methods.poisson import PoissonSpec, poisson
 
@@ -45,7 +44,7 @@ class PoissonLearning(GraphClassifier):
         class_shares: Any = "none",
         max_iter: int = 10_000,
         tol: float = 1e-3,
-        client: Client | None = None,
+        client: AnyClient = None,
     ) -> None:
         self.kernel = kernel
         self.n_neighbors = n_neighbors

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from distributed import Client
-
+from ssl_dask.execution import AnyClient
 from ssl_dask.propagation.estimators.graph_classifier import GraphClassifier
 from ssl_dask.propagation.methods.poisson_mbo import PoissonMBOSpec, poisson_mbo
 
@@ -46,7 +45,7 @@ class PoissonMBO(GraphClassifier):
         n_rounds: int = 20,
         max_iter: int = 10_000,
         tol: float = 1e-3,
-        client: Client | None = None,
+        client: AnyClient = None,
     ) -> None:
         self.kernel = kernel
         self.n_neighbors = n_neighbors

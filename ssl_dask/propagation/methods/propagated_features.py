@@ -17,7 +17,7 @@ from dask.delayed import Delayed
 from pydantic import Field
 
 from ssl_dask.errors import GraphError
-from ssl_dask.execution import Execution
+from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.kernels.distributions.class_evidence import UNIT_BITS, unit_totals
 from ssl_dask.kernels.propagation.sweep import row_degrees
@@ -72,6 +72,7 @@ def propagated_features(
     n_hops: int = 2,
     hops: Literal["last", "all"] = "last",
     unit_rows: bool = False,
+    client: AnyClient = None,
     execution: Execution | None = None,
 ) -> Rows | da.Array:
     """Return S^k X, or [X, S X, ..., S^k X] for `hops="all"`.
@@ -93,8 +94,10 @@ def propagated_features(
         "last": d features (SGC); "all": (k + 1) d features (SIGN).
     unit_rows
         Each hop's features of a row are brought to Euclidean length 1, where they are not all 0.
+    client
+        Of the cluster that computes; "local": this process. Default: the open client, if any.
     execution
-        Where it runs; default: this process.
+        Where to run instead of `client`.
 
     Returns
     -------
@@ -120,7 +123,7 @@ def propagated_features(
     Convolutional Networks, ICML 2019, eq. 8. F. Frasca, E. Rossi, D. Eynard, B. Chamberlain,
     M. Bronstein, F. Monti: SIGN: Scalable Inception Graph Neural Networks, 2020, eq. 5.
     """
-    execution = execution or Execution()
+    execution = Execution.of(client, execution)
     if hops not in ("last", "all"):
         raise ValueError(f'hops must be "last" or "all"; got {hops!r}')
     PropagatedFeaturesSpec(n_hops=n_hops, hops=hops, unit_rows=unit_rows)

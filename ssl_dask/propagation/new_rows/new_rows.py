@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from dask import delayed
 from dask.delayed import Delayed
-from distributed import Client
 
-from ssl_dask.execution import Execution
+from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
-from ssl_dask.graph.knn.exact_knn import check_n_neighbors, chosen_execution
+from ssl_dask.graph.knn.exact_knn import check_n_neighbors
 from ssl_dask.graph.knn.row_strips import checked_rows
 from ssl_dask.graph.routed.routed_index import RoutedIndex
 from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds
@@ -34,7 +33,7 @@ def new_row_distributions(
     *,
     n_neighbors: int = 15,
     weights: str = "gaussian",
-    client: Client | None = None,
+    client: AnyClient = None,
     execution: Execution | None = None,
 ) -> Any:
     """Return the mean distribution of the nearest nodes of each new row; the graph stays as it is.
@@ -53,7 +52,7 @@ def new_row_distributions(
     n_neighbors, weights
         As of the graph.
     client
-        Runs on its cluster; default: in this process.
+        Of the cluster that computes; "local": this process. Default: the open client, if any.
     execution
         Where to run instead of `client`.
 
@@ -75,7 +74,7 @@ def new_row_distributions(
     A task holds one block of new rows with its lists, and one shard or one block of F. At most
     4 m k C bytes of F move. A task for each pair of a block of new rows and a strip of the graph.
     """
-    execution = chosen_execution(client, execution)
+    execution = Execution.of(client, execution)
     check_n_neighbors(n_neighbors)
     if F.shape[0] != graph.n_rows or index.n_nodes != graph.n_nodes:
         raise ValueError(

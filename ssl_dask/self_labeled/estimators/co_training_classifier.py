@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 
 import dask.array as da
 import numpy as np
-from distributed import Client
 
-from ssl_dask.execution import Execution
+from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.self_labeled.estimators.round_classifier import RoundClassifier, learner_for
 from ssl_dask.self_labeled.methods.co_training import CoTrainingSpec, co_training
 from ssl_dask.self_labeled.methods.co_views import N_VIEWS
@@ -34,7 +33,8 @@ class CoTrainingClassifier(RoundClassifier):
         Seeds are hidden in so many turns, dealt by `random_state`, to judge the rounds by; 0: none
         are, and the last round answers.
     client
-        A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
+        Of the cluster that computes; "local": this process. None: the open client, if any, as Dask
+        itself does. The answer is the same.
 
     Notes
     -----
@@ -68,7 +68,7 @@ class CoTrainingClassifier(RoundClassifier):
         max_fit_rows: int | None = None,
         n_folds: int = 5,
         random_state: int = 0,
-        client: Client | None = None,
+        client: AnyClient = None,
     ) -> None:
         self.estimator = estimator
         self.second_estimator = second_estimator

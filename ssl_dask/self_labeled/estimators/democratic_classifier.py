@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from distributed import Client
-
+from ssl_dask.execution import AnyClient
 from ssl_dask.self_labeled.estimators.round_classifier import RoundClassifier, learner_for
 from ssl_dask.self_labeled.methods.democratic_co_learning import (
     FEWEST_LEARNERS,
@@ -29,7 +28,8 @@ class DemocraticCoLearningClassifier(RoundClassifier):
         Seeds are hidden in so many turns, dealt by `random_state`, to judge the rounds by; 0: none
         are, and the last round answers.
     client
-        A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
+        Of the cluster that computes; "local": this process. None: the open client, if any, as Dask
+        itself does. The answer is the same.
 
     Notes
     -----
@@ -59,7 +59,7 @@ class DemocraticCoLearningClassifier(RoundClassifier):
         max_fit_rows: int | None = None,
         n_folds: int = 5,
         random_state: int = 0,
-        client: Client | None = None,
+        client: AnyClient = None,
     ) -> None:
         self.estimators = estimators
         self.confidence = confidence

@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 from dask import delayed
-from distributed import Client
 from sklearn.utils import Tags
 from sklearn.utils.validation import validate_data
 
-from ssl_dask.execution import Execution
+from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.labels import Labels
 from ssl_dask.self_labeled.estimators.round_classifier import (
     RoundClassifier,
@@ -49,7 +48,8 @@ class MultiViewClassifier(RoundClassifier):
         Seeds are hidden in so many turns, dealt by `random_state`, to judge the rounds by; 0: none
         are, and the last round answers.
     client
-        A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
+        Of the cluster that computes; "local": this process. None: the open client, if any, as Dask
+        itself does. The answer is the same.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class MultiViewClassifier(RoundClassifier):
         max_fit_rows: int | None = None,
         n_folds: int = 5,
         random_state: int = 0,
-        client: Client | None = None,
+        client: AnyClient = None,
     ) -> None:
         self.views = views
         self.estimator = estimator

@@ -11,14 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 from dask import delayed
-from distributed import Client
 from pydantic import ValidationError
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ssl_dask.class_labels import decode_labels, decoded_dtype, encode_targets, weighted_labels
-from ssl_dask.execution import Execution
+from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.kernels.distributions.label_distributions import summarise_rows
 from ssl_dask.labels import Labels
@@ -43,7 +42,7 @@ class RoundClassifier(ClassifierMixin, BaseEstimator):
     method_run: ClassVar[Callable[..., SelfLabeled]]
     view_names: ClassVar[tuple[str, ...]] = ("X",)
 
-    client: Client | None
+    client: AnyClient
     n_folds: int
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -80,7 +79,7 @@ class RoundClassifier(ClassifierMixin, BaseEstimator):
             )
         parameters = self._checked_parameters()
         rows = self._checked_rows(X, reset=True)
-        execution = Execution(self.client)
+        execution = Execution.of(self.client)
         labels = encode_targets(y, rows.shape[0], execution)
         weights = None
         if sample_weight is not None:
@@ -116,7 +115,7 @@ class RoundClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         rows = self._checked_rows(X, reset=False)
-        execution = Execution(self.client)
+        execution = Execution.of(self.client)
         views, present = self._views(rows, execution)
         answering = delayed((self.method_, list(self.models_)), pure=False, traverse=False)
         F = score_rows(answering, views, present, len(self.classes_))

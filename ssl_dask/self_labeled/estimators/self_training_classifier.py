@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, ClassVar
 
-from distributed import Client
 from sklearn.utils import Tags
 
 from ssl_dask.errors import JobSpecError
+from ssl_dask.execution import AnyClient
 from ssl_dask.self_labeled.estimators.round_classifier import RoundClassifier, learner_for
 from ssl_dask.self_labeled.methods.self_training import SelfTrainingSpec, self_training
 
@@ -33,7 +33,8 @@ class SelfTrainingClassifier(RoundClassifier):
         Seeds are hidden in so many turns, dealt by `random_state`, to judge the rounds by; 0: none
         are, and the last round answers.
     client
-        A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
+        Of the cluster that computes; "local": this process. None: the open client, if any, as Dask
+        itself does. The answer is the same.
 
     Attributes
     ----------
@@ -90,7 +91,7 @@ class SelfTrainingClassifier(RoundClassifier):
         max_fit_rows: int | None = None,
         n_folds: int = 5,
         random_state: int = 0,
-        client: Client | None = None,
+        client: AnyClient = None,
     ) -> None:
         self.estimator = estimator
         self.criterion = criterion

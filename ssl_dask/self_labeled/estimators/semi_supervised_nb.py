@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import dask.array as da
-from distributed import Client
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_non_negative
 
-from ssl_dask.execution import Execution
+from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.labels import Labels
 from ssl_dask.self_labeled.estimators.round_classifier import RoundClassifier
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
@@ -29,7 +28,8 @@ class SemiSupervisedNB(RoundClassifier):
     n_folds
         Seeds are hidden in so many turns to judge the rounds by; 0: none are.
     client
-        A `distributed.Client`: runs on its cluster. None: in this process. The answer is the same.
+        Of the cluster that computes; "local": this process. None: the open client, if any, as Dask
+        itself does. The answer is the same.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class SemiSupervisedNB(RoundClassifier):
         tol: float = 1e-4,
         patience: int | None = 3,
         n_folds: int = 5,
-        client: Client | None = None,
+        client: AnyClient = None,
     ) -> None:
         self.alpha = alpha
         self.unlabelled_weight = unlabelled_weight
