@@ -18,6 +18,7 @@ from ssl_dask.round_record import RoundRecord
 
 NAMES = ("ant", "bee", "cat")
 N_ROWS, N_ISLAND, N_SEEDS = 320, 20, 18
+N_UNKNOWN, N_LOOPS = 7, 3
 WORDS = {
     "ant": "nest leaf trail soil queen colony",
     "bee": "hive pollen honey wing queen flower",
@@ -54,6 +55,38 @@ def made_rows(*, seed: int = 0) -> pa.Table:
             "truth": pa.array(names),
         }
     )
+
+
+def rows_that_share(seed: int = 5) -> pa.Table:
+    """The made rows; most have a card, whose 4 rows are of one kind, and a device of many rows."""
+    rng = np.random.default_rng(seed)
+    rows = made_rows()
+    kinds = np.array(rows["truth"].to_pylist())
+    cards = np.full(N_ROWS, None, dtype=object)
+    for kind in NAMES:
+        members = rng.permutation(np.flatnonzero(kinds == kind))
+        for number, row in enumerate(members):
+            cards[row] = f"{kind[0]}{number // 4}" if number % 9 else None
+    devices = rng.integers(0, 30, N_ROWS)
+    devices[:100] = 99
+    return rows.append_column("card", pa.array(cards)).append_column("device", pa.array(devices))
+
+
+def some_edges(rows: pa.Table, seed: int = 6) -> pa.Table:
+    """Nine of ten edges join rows of one kind; a few name unknown rows, or a row with itself."""
+    rng = np.random.default_rng(seed)
+    kinds = np.array(rows["truth"].to_pylist())
+    ids = rows["id"].to_numpy()
+    ends = []
+    for row in range(len(ids)):
+        same = rng.random(4) < 0.9
+        ends += [(row, rng.choice(np.flatnonzero((kinds == kinds[row]) == one))) for one in same]
+    u, v = np.array(ends).T
+    source = np.concatenate([ids[u], ids[:N_LOOPS], np.full(N_UNKNOWN, 11)])
+    target = np.concatenate([ids[v], ids[:N_LOOPS], ids[:N_UNKNOWN]])
+    mixed = rng.permutation(len(source))
+    w = rng.integers(1, 4, len(source)) / 2
+    return pa.table({"from": source[mixed], "to": target[mixed], "w": w})
 
 
 def write_rows(folder: Path, table: pa.Table, *, files: int = 3, group_rows: int = 40) -> Path:

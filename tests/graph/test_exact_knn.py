@@ -17,6 +17,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph import GraphSpec, knn_graph, knn_search
 from ssl_dask.graph.build.graph_estimate import estimate_graph
 from ssl_dask.graph.knn.knn_plan import MAX_STRIPS, RowCost, strip_count, strips_per_link
+from tests.made_points import assert_same
 from tests.oracles.brute_force_graph import (
     cosine_distances,
     nearest,
@@ -43,12 +44,6 @@ def sparse_blocks(X, chunks):
         for a, b in pairwise(bounds)
     ]  # fmt: skip
     return da.concatenate(blocks)
-
-
-def assert_same(left, right):
-    assert left.indptr.tolist() == right.indptr.tolist()
-    assert left.indices.tolist() == right.indices.tolist()
-    assert left.data.tobytes() == right.data.tobytes()
 
 
 def assert_sound(W):

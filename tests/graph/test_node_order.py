@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dask
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -13,10 +12,7 @@ from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph import BlockGraph
 from ssl_dask.graph.block.node_order import NodeOrder
-
-
-def cut(values, chunks):
-    return [dask.delayed(part) for part in np.split(values, np.cumsum(chunks)[:-1])]
+from tests.made_graphs import cut
 
 
 def made_order(node_of_row, row_chunks, n_nodes):

@@ -27,6 +27,7 @@ from ssl_dask.graph.routed.routed_plan import Attempt, aligned_chunks, attempts,
 from ssl_dask.graph.routed.row_exchange import FileExchange, FilePiece, open_piece
 from ssl_dask.kernels.knn.routing import CENTRE_SAMPLE, train_routing
 from ssl_dask.kernels.knn.shard_dense import SearchEffort
+from tests.made_points import assert_same, sheets
 from tests.oracles.brute_force_graph import (
     cosine_distances,
     nearest,
@@ -38,28 +39,9 @@ SMALL = 600_000
 """Bytes of a shard: some thousand rows make several."""
 
 
-def sheets(n=2500, d=8, seed=0, n_clusters=6):
-    """Rows on curved two-dimensional sheets: neighbours lie across any border of cells."""
-    rng = np.random.default_rng(seed)
-    label = rng.integers(0, n_clusters, n)
-    z = rng.normal(size=(n, 2))
-    A = rng.normal(size=(n_clusters, 2, d))
-    centres = 3 * rng.normal(size=(n_clusters, d))
-    X = np.einsum("ij,ijk->ik", z, A[label]) + np.sin(np.einsum("ij,ijk->ik", z, A[label] * 0.7))
-    return (X + centres[label] + 0.05 * rng.normal(size=(n, d))).astype(np.float32)
-
-
 def routed(X, k=10, **options):
     options = {"shard_memory": SMALL, "target_recall": 0.9} | options
     return knn_graph(X, k, search="routed", **options)
-
-
-def assert_same(left, right):
-    assert left.n_edges == right.n_edges
-    a, b = left.to_scipy(), right.to_scipy()
-    assert a.indptr.tolist() == b.indptr.tolist()
-    assert a.indices.tolist() == b.indices.tolist()
-    assert a.data.tobytes() == b.data.tobytes()
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])

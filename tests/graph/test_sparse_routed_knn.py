@@ -16,7 +16,7 @@ from ssl_dask.graph.routed import routed_knn
 from ssl_dask.graph.routed.routed_plan import Attempt, bytes_per_owned_row, sparse_attempts
 from ssl_dask.kernels.knn.column_sketch import HASHED_COLUMNS, column_sketch
 from ssl_dask.kernels.knn.shard_sparse import SparseEffort, search_sparse_shard
-from tests.graph.test_routed_knn import assert_same
+from tests.made_points import assert_same
 from tests.oracles.brute_force_graph import (
     cosine_distances,
     nearest,

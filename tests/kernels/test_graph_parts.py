@@ -18,14 +18,8 @@ from ssl_dask.kernels.propagation.graph_parts import even_cuts, leaf_entries, pa
 from ssl_dask.propagation.engine.seed_sources import SeedSources
 from ssl_dask.propagation.engine.session import PropagationSession, Recurrence, Solved
 from ssl_dask.propagation.methods.label_spreading import chebyshev_steps
+from tests.made_graphs import N_CLASSES, delay, labels_of, random_weights, some_codes
 from tests.oracles import propagation_closed_forms as closed_forms
-from tests.propagation.test_propagation import (
-    N_CLASSES,
-    delay,
-    labels_of,
-    random_weights,
-    some_codes,
-)
 
 N = 1_000
 

@@ -20,41 +20,19 @@ from ssl_dask.pipeline import RunResult, run_job, store_graph
 from ssl_dask.pipeline.graph_job import GraphResult
 from ssl_dask.pipeline.plan import plan_job
 from ssl_dask.pipeline.validation import validate_job
-from tests.made_job import N_ROWS, NAMES, answer, assert_useful, made_job, made_rows, write_rows
-
-N_UNKNOWN, N_LOOPS = 7, 3
-
-
-def rows_that_share(seed: int = 5) -> pa.Table:
-    """The made rows; most have a card, whose 4 rows are of one kind, and a device of many rows."""
-    rng = np.random.default_rng(seed)
-    rows = made_rows()
-    kinds = np.array(rows["truth"].to_pylist())
-    cards = np.full(N_ROWS, None, dtype=object)
-    for kind in NAMES:
-        members = rng.permutation(np.flatnonzero(kinds == kind))
-        for number, row in enumerate(members):
-            cards[row] = f"{kind[0]}{number // 4}" if number % 9 else None
-    devices = rng.integers(0, 30, N_ROWS)
-    devices[:100] = 99
-    return rows.append_column("card", pa.array(cards)).append_column("device", pa.array(devices))
-
-
-def some_edges(rows: pa.Table, seed: int = 6) -> pa.Table:
-    """Nine of ten edges join rows of one kind; a few name unknown rows, or a row with itself."""
-    rng = np.random.default_rng(seed)
-    kinds = np.array(rows["truth"].to_pylist())
-    ids = rows["id"].to_numpy()
-    ends = []
-    for row in range(len(ids)):
-        same = rng.random(4) < 0.9
-        ends += [(row, rng.choice(np.flatnonzero((kinds == kinds[row]) == one))) for one in same]
-    u, v = np.array(ends).T
-    source = np.concatenate([ids[u], ids[:N_LOOPS], np.full(N_UNKNOWN, 11)])
-    target = np.concatenate([ids[v], ids[:N_LOOPS], ids[:N_UNKNOWN]])
-    mixed = rng.permutation(len(source))
-    w = rng.integers(1, 4, len(source)) / 2
-    return pa.table({"from": source[mixed], "to": target[mixed], "w": w})
+from tests.made_job import (
+    N_LOOPS,
+    N_ROWS,
+    N_UNKNOWN,
+    NAMES,
+    answer,
+    assert_useful,
+    made_job,
+    made_rows,
+    rows_that_share,
+    some_edges,
+    write_rows,
+)
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,7 @@ from tests.made_job import (
     read_parts,
     write_rows,
 )
+from tests.stops import Stopped, StopsAfter
 
 PROJECT = Path(__file__).parents[2]
 TEXT = {"text": {"text": "text"}}
@@ -411,25 +412,6 @@ def test_a_job_that_is_done_is_not_run_again(
     forced = run_job(changed, client=cluster_client, force=True)
     assert not forced.already_done
     assert answer(forced.path) == answer(third.path)
-
-
-class Stopped(Exception):
-    """Raised by a listener in the middle of a run."""
-
-
-class StopsAfter(Heard):
-    """Fails the run some iterations after the last checkpoint that it waits for."""
-
-    def __init__(self, checkpoint: str, iterations: int) -> None:
-        super().__init__()
-        self.checkpoint, self.left = checkpoint, iterations
-
-    def round(self, record: Any) -> None:
-        super().round(record)
-        if any(one["name"] == self.checkpoint for one in self.named("checkpoint_written")):
-            self.left -= 1
-            if self.left < 0:
-                raise Stopped
 
 
 @pytest.mark.parametrize(

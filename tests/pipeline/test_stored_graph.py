@@ -20,8 +20,8 @@ from ssl_dask.graph.block.graph_summary import graph_summary
 from ssl_dask.job_spec import resolve_job
 from ssl_dask.pipeline import graph_job, run_job, store_graph
 from ssl_dask.storage.runs.stored_folder import StoredFolder
-from tests.graph.test_routed_knn import sheets
 from tests.made_job import Heard, answer, assert_useful, made_job, made_rows, write_job, write_rows
+from tests.made_points import sheets
 from tests.oracles.brute_force_graph import cosine_distances, nearest, squared_distances
 
 ROUTED = {"n_neighbors": 8, "search": "routed", "target_recall": 0.9, "shard_memory": "16MiB"}

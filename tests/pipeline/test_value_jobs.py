@@ -29,7 +29,7 @@ from ssl_dask.report.value_report import ValueReport
 from tests.made_job import Heard, answer, read_parts, write_job, write_rows
 from tests.made_numbers import N_ISLAND, N_ROWS, N_SEEDS, made_numbers, number_job
 from tests.oracles.propagation_closed_forms import harmonic_sources
-from tests.pipeline.test_pipeline import Stopped, StopsAfter
+from tests.stops import Stopped, StopsAfter
 
 PROJECT = Path(__file__).parents[2]
 

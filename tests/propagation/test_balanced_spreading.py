@@ -10,8 +10,8 @@ from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.labels import Labels
 from ssl_dask.propagation import BalancedSpreading, LabelSpreading, balanced_spreading
 from ssl_dask.propagation.engine.seed_sources import SeedSources
+from tests.made_graphs import N_CLASSES, labels_of, random_weights, some_codes
 from tests.oracles import propagation_closed_forms as closed_forms
-from tests.propagation.test_propagation import N_CLASSES, labels_of, random_weights, some_codes
 
 ALPHA = 0.95
 

@@ -8,8 +8,8 @@ import pytest
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.labels import Labels
 from ssl_dask.propagation import LabelSpreading, label_propagation, label_spreading
+from tests.made_graphs import N_CLASSES, cut, labels_of, random_weights, some_codes
 from tests.oracles import method_closed_forms, propagation_closed_forms
-from tests.propagation.test_propagation import N_CLASSES, labels_of, random_weights, some_codes
 
 GIVEN = {0: 0.1, 1: 0.2, 2: 0.3, 3: 0.4}
 
@@ -62,7 +62,6 @@ def test_rows_that_share_a_node_count_each() -> None:
 
 def graph_of_nodes(W, nodes, chunks):
     from ssl_dask.graph.block.node_order import NodeOrder
-    from tests.propagation.test_node_sources import cut
 
     plain = BlockGraph.from_scipy(W, n_strips=3)
     order = NodeOrder(cut(nodes, chunks), chunks, 40)

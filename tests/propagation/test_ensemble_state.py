@@ -23,7 +23,7 @@ from ssl_dask.propagation.engine.partitions import WorkersChangedError
 from ssl_dask.propagation.ensemble.ensemble_state import EnsembleState, run_steps
 from ssl_dask.storage.runs.checkpoint import Checkpoints
 from ssl_dask.storage.runs.manifest import fingerprint
-from tests.propagation.test_propagation import labels_of, random_weights, some_codes
+from tests.made_graphs import labels_of, random_weights, some_codes
 
 CHUNKS = (3, 2)
 

@@ -27,6 +27,7 @@ from ssl_dask.propagation import LabelPropagation, LabelSpreading, PoissonLearni
 from ssl_dask.propagation.engine.partitions import WorkersChangedError
 from ssl_dask.propagation.engine.propagate import PropagationSession
 from tests.estimator_checks import parametrize_checks
+from tests.made_graphs import delay, few_labels
 
 # Checks of scikit-learn that are known to fail, each with its reason.
 WEIGHTS = "a row without weight as a seed, or one that is there twice, is still part of the graph"
@@ -181,12 +182,6 @@ def test_sparse_rows(
     lazy = Classifier(**settings).fit(da.concatenate(blocks), y)
     np.testing.assert_array_equal(lazy.transduction_.compute(), dense.transduction_)
     np.testing.assert_array_equal(lazy.predict(sp.csr_array(new)), dense.predict(new))
-
-
-def delay(value: Any) -> Any:
-    import dask
-
-    return dask.delayed(value, pure=False, traverse=False)
 
 
 def iris_of_the_tutorials() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -450,11 +445,3 @@ def test_digits_with_few_labels(per_class: int, least: float) -> None:
         accuracies.append((model.transduction_ == truth)[y < 0].mean())
     assert np.mean(accuracies) >= least
     assert np.max(accuracies) < 1.0
-
-
-def few_labels(truth: np.ndarray, per_class: int, draw: int) -> np.ndarray:
-    rng = np.random.default_rng(draw)
-    y = np.full(len(truth), -1)
-    for c in np.unique(truth):
-        y[rng.choice(np.flatnonzero(truth == c), per_class, replace=False)] = c
-    return y

@@ -14,7 +14,7 @@ from ssl_dask.estimators import LabelPropagationRegressor
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.propagation.methods.harmonic_regression import harmonic_regression
-from tests.propagation.test_propagation import random_weights
+from tests.made_graphs import random_weights
 
 WEIGHTS = "targets are held: a weight changes copies only, a row twice there changes the graph"
 EXPECTED = {

@@ -20,10 +20,9 @@ from ssl_dask.kernels.propagation.random_walk_choice import neighbour_entropy, w
 from ssl_dask.pipeline import run_job
 from ssl_dask.propagation.engine.session import PropagationSession
 from ssl_dask.propagation.methods.modified_adsorption import modified_adsorption
+from tests.made_graphs import N_CLASSES, few_labels, labels_of, random_weights, some_codes
 from tests.made_job import N_ISLAND, assert_useful, made_job, made_rows, write_rows
 from tests.oracles.method_closed_forms import modified_adsorption_scores
-from tests.propagation.test_graph_classifier import few_labels
-from tests.propagation.test_propagation import N_CLASSES, labels_of, random_weights, some_codes
 
 module = sys.modules["ssl_dask.propagation.methods.modified_adsorption"]
 MU = (1.0, 0.5, 0.014)

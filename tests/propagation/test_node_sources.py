@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dask
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -14,17 +13,12 @@ from ssl_dask.graph.block.node_order import NodeOrder
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.inference import _seed_components
 from ssl_dask.propagation import METHODS
+from tests.made_graphs import N_CLASSES, cut, fetch, random_weights
 from tests.oracles import propagation_closed_forms as closed_forms
-from tests.propagation.test_propagation import N_CLASSES, fetch, random_weights
 
 N_NODES, N_ROWS = 90, 130
 # Rows 3 and 93 are copies with different labels, 5 and 95 copies with the same one.
 SEEDS = {3: 0, 93: 1, 5: 2, 95: 2, 20: 1, 50: 3, 70: 0, 80: 2, 89: 3}
-
-
-def cut(values: np.ndarray, chunks: tuple[int, ...]) -> tuple[dask.delayed.Delayed, ...]:
-    parts = np.split(values, np.cumsum(chunks)[:-1])
-    return tuple(dask.delayed(part, pure=False) for part in parts)
 
 
 @pytest.fixture(scope="module")

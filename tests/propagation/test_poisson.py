@@ -20,14 +20,8 @@ from ssl_dask.labels import Labels
 from ssl_dask.propagation import PoissonLearning, poisson, poisson_mbo
 from ssl_dask.propagation.engine.session import PropagationSession
 from ssl_dask.propagation.methods.heat_flow import heat_flow
+from tests.made_graphs import N_CLASSES, delay, labels_of, random_weights, some_codes
 from tests.oracles import method_closed_forms as closed_forms
-from tests.propagation.test_propagation import (
-    N_CLASSES,
-    delay,
-    labels_of,
-    random_weights,
-    some_codes,
-)
 
 
 def islands(n_islands: int, seed: int) -> sp.csr_array:

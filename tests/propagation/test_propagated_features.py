@@ -24,10 +24,8 @@ from ssl_dask.propagation import propagated_features
 from ssl_dask.propagation.methods.propagated_features import PropagatedFeaturesSpec
 from ssl_dask.storage.runs.checkpoint import Checkpoints
 from ssl_dask.storage.runs.manifest import fingerprint
-from tests.made_job import assert_useful, made_job, write_rows
-from tests.pipeline.test_graph_jobs import rows_that_share, some_edges
-from tests.propagation.test_node_sources import cut
-from tests.propagation.test_propagation import random_weights
+from tests.made_graphs import cut, random_weights
+from tests.made_job import assert_useful, made_job, rows_that_share, some_edges, write_rows
 
 
 def dense_hops(W: np.ndarray, X: np.ndarray, n_hops: int) -> list[np.ndarray]:

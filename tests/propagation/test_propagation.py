@@ -18,33 +18,18 @@ from sklearn.neighbors import kneighbors_graph
 from ssl_dask.errors import QualityError, ResumeMismatchError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
-from ssl_dask.labels import Labels
 from ssl_dask.propagation import METHODS, Propagated, label_propagation, label_spreading
 from ssl_dask.round_record import RoundRecord
+from tests.made_graphs import (
+    N_CLASSES,
+    delay,
+    fetch,
+    labels_of,
+    path_graph,
+    random_weights,
+    some_codes,
+)
 from tests.oracles import propagation_closed_forms as closed_forms
-
-N_CLASSES = 4
-
-
-def random_weights(n: int, seed: int, *, density: float = 0.08) -> sp.csr_array:
-    rng = np.random.default_rng(seed)
-    W = sp.random_array((n, n), density=density, rng=rng, format="csr", dtype=np.float32)
-    W = sp.csr_array((W + W.T) * np.float32(0.5))
-    W.setdiag(0)
-    W.eliminate_zeros()
-    return W
-
-
-def some_codes(n: int, seed: int, n_seeds: int = 12) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    codes = np.full(n, -1)
-    rows = rng.choice(n, n_seeds, replace=False)
-    codes[rows] = np.arange(n_seeds) % N_CLASSES
-    return codes
-
-
-def labels_of(codes: np.ndarray) -> Labels:
-    return Labels.from_codes(codes, np.arange(N_CLASSES))
 
 
 @pytest.fixture(scope="module")
@@ -248,16 +233,6 @@ def test_resume_gives_the_same_bits(
         assert [r.residual for r in again.records] == [r.residual for r in whole.records]
 
 
-def fetch(array: Any, execution: Execution) -> np.ndarray:
-    return np.concatenate(execution.compute(list(array.to_delayed().ravel())))
-
-
-def delay(block: np.ndarray) -> Any:
-    import dask
-
-    return dask.delayed(block, pure=False, traverse=False)
-
-
 def test_a_checkpoint_of_something_else_is_refused() -> None:
     W, codes = random_weights(60, 1), some_codes(60, 2)
     graph = BlockGraph.from_scipy(W, n_strips=3)
@@ -379,11 +354,6 @@ def test_rows_far_from_the_seeds_have_come_to_rest_too(alpha: float) -> None:
     assert found.converged
     assert np.abs(found.F.compute() - exact).max() < 0.01
     assert np.sort(exact, axis=1)[:, -1].min() < 0.6
-
-
-def path_graph(n: int) -> sp.csr_array:
-    ones = np.ones(n - 1, dtype=np.float32)
-    return sp.csr_array(sp.diags_array([ones, ones], offsets=[-1, 1]))
 
 
 def test_a_slow_front_is_waited_for() -> None:

@@ -18,7 +18,7 @@ from ssl_dask.propagation.engine.distributed_partitions import bytes_of_part
 from ssl_dask.propagation.engine.partitions import LocalParts
 from ssl_dask.propagation.engine.session import CONJUGATE_BYTES, RECURRENCE_BYTES
 from ssl_dask.propagation.engine.steps import ConjugateSteps, Problem, RecurrenceSteps
-from tests.propagation.test_propagation import delay, labels_of, random_weights, some_codes
+from tests.made_graphs import delay, labels_of, random_weights, some_codes
 
 
 @pytest.mark.parametrize("conjugate", [False, True])

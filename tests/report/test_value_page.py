@@ -38,7 +38,7 @@ from ssl_dask.report.value_report import (
 )
 from ssl_dask.round_record import RoundRecord
 from tests.example_report import digits_report
-from tests.report.test_html_page import NASTY, checked
+from tests.html_pages import NASTY, checked
 
 N_FIGURES = 8
 

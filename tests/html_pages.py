@@ -1,0 +1,52 @@
+"""What every page of a report must be: whole, self-contained, without scripts."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from html.parser import HTMLParser
+
+NASTY = "<script>alert('x')</script>"
+VOID = {"meta", "br", "link", "img", "hr", "input"}
+
+
+class Balanced(HTMLParser):
+    """Checks that tags close in order, and gathers ids, tags and attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: Counter[str] = Counter()
+        self.ids: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += [(name, value or "") for name, value in attrs]
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def checked(page: str) -> Balanced:
+    parser = Balanced()
+    parser.feed(page)
+    parser.close()
+    assert parser.open == []
+    assert not {"script", "link", "iframe", "object", "embed", "img"} & set(parser.tags)
+    assert len(parser.ids) == len(set(parser.ids))
+    names = {name for name, _ in parser.attributes}
+    assert not {name for name in names if name.startswith("on")}
+    references = [v for name, v in parser.attributes if name in ("href", "xlink:href", "src")]
+    assert all(reference.startswith("#") for reference in references)
+    assert not re.search(r"(?:https?:)?//\w", re.sub(r'xmlns="[^"]*"', "", page))
+    assert "@import" not in page
+    return parser

@@ -1,0 +1,28 @@
+"""Points with near neighbours, and what two graphs of them share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ssl_dask.graph.block.block_graph import BlockGraph
+
+
+def sheets(n=2500, d=8, seed=0, n_clusters=6):
+    """Rows on curved two-dimensional sheets: neighbours lie across any border of cells."""
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, n_clusters, n)
+    z = rng.normal(size=(n, 2))
+    A = rng.normal(size=(n_clusters, 2, d))
+    centres = 3 * rng.normal(size=(n_clusters, d))
+    X = np.einsum("ij,ijk->ik", z, A[label]) + np.sin(np.einsum("ij,ijk->ik", z, A[label] * 0.7))
+    return (X + centres[label] + 0.05 * rng.normal(size=(n, d))).astype(np.float32)
+
+
+def assert_same(left: Any, right: Any) -> None:
+    """Fail unless two graphs, or two CSR matrices, are equal bit for bit."""
+    a, b = (one.to_scipy() if isinstance(one, BlockGraph) else one for one in (left, right))
+    assert a.indptr.tolist() == b.indptr.tolist()
+    assert a.indices.tolist() == b.indices.tolist()
+    assert a.data.tobytes() == b.data.tobytes()
