@@ -25,8 +25,8 @@ from ssl_dask.estimators import (
     SelfTrainingClassifier,
     TriTrainingClassifier,
 )
+from ssl_dask.kernels.learners.co_training import split_columns
 from ssl_dask.kernels.learners.supervised_model import SupervisedModel
-from ssl_dask.kernels.learners.two_views import split_columns
 
 Run = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ssl_dask.evaluation import EvaluationSpec
 from ssl_dask.hidden_seeds import hide_seeds
-from ssl_dask.kernels.arithmetic.row_keys import _splitmix64
+from ssl_dask.kernels.arithmetic.row_keys import splitmix64
 from ssl_dask.labels import Labels
 
 
@@ -78,7 +78,7 @@ def test_splitmix64_gives_the_published_values() -> None:
     gamma = 0x9E3779B97F4A7C15
     states = np.array([0, gamma, 2 * gamma % 2**64], dtype=np.uint64)
     wanted = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
-    assert _splitmix64(states).tolist() == wanted
+    assert splitmix64(states).tolist() == wanted
 
 
 def test_one_fold_is_refused() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from ssl_dask.features.block_reader import MERGE_WIDTH
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.kernels.arithmetic.confidence_histogram import BINS
-from ssl_dask.kernels.learners.fit_pieces import piece_count
+from ssl_dask.kernels.learners.row_samples import piece_count
 from ssl_dask.self_labeled import METHODS
 from ssl_dask.self_labeled.loop.fit_limits import FITS_TOGETHER
 from ssl_dask.self_labeled.loop.round_fits import FEWEST_FIT_ROWS, FIT_BYTES, SPARSE_ENTRIES

@@ -14,7 +14,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph import RoutedIndex, knn_graph
 from ssl_dask.graph.routed import routed_knn
 from ssl_dask.graph.routed.routed_plan import Attempt, bytes_per_owned_row, sparse_attempts
-from ssl_dask.kernels.knn.column_sketch import HASHED_COLUMNS, column_sketch
+from ssl_dask.kernels.knn.routing import HASHED_COLUMNS, column_sketch
 from ssl_dask.kernels.knn.shard_sparse import SparseEffort, search_sparse_shard
 from tests.made_points import assert_same
 from tests.oracles.brute_force_graph import (

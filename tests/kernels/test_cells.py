@@ -16,9 +16,8 @@ from ssl_dask.kernels.knn.cells import (
     nearly_nearest_cells,
     split_cells,
 )
-from ssl_dask.kernels.knn.list_merge import add_edges
 from ssl_dask.kernels.knn.missed_neighbours import missed_neighbours
-from ssl_dask.kernels.knn.neighbour_lists import empty_lists
+from ssl_dask.kernels.knn.neighbour_lists import add_edges, empty_lists
 from ssl_dask.kernels.knn.shard_cells import cells_within, queries_by_cell, shard_cells
 from ssl_dask.kernels.knn.shard_dense import SearchEffort, search_shard
 from tests.oracles.brute_force_graph import cosine_distances, nearest, squared_distances

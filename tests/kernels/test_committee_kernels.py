@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ssl_dask.kernels.arithmetic.proportion_interval import wilson_interval
-from ssl_dask.kernels.learners.bootstrap import stratified_bootstrap
-from ssl_dask.kernels.learners.error_dependence import error_dependence
+from ssl_dask.kernels.distributions.class_votes import wilson_interval
+from ssl_dask.kernels.learners.co_training import error_dependence
+from ssl_dask.kernels.learners.row_samples import stratified_bootstrap
 from tests.oracles.committees import wilson
 
 

@@ -18,7 +18,7 @@ from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.node_order import NodeOrder
 from ssl_dask.graph.build.neighbour_graph import knn_graph
 from ssl_dask.kernels.distributions import class_evidence as ce
-from ssl_dask.kernels.distributions.evidence_weights import fitted_weights
+from ssl_dask.kernels.distributions.class_evidence import fitted_weights
 from ssl_dask.labels import Labels
 from ssl_dask.propagation import GraphEnsemble, Propagated, graph_ensemble
 from ssl_dask.propagation.engine.partitions import WorkersChangedError

@@ -14,8 +14,8 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 
 from ssl_dask.errors import JobSpecError, QualityError
-from ssl_dask.kernels.arithmetic.aligned_batches import BATCH_ROWS, score_batches
-from ssl_dask.kernels.learners.weighted_copies import copies_by_weight, weight_unit
+from ssl_dask.kernels.arithmetic.linear_scores import BATCH_ROWS, score_batches
+from ssl_dask.kernels.learners.row_samples import copies_by_weight, weight_unit
 from ssl_dask.self_labeled.learners.known_learners import LEARNERS
 from ssl_dask.self_labeled.learners.learners import Learner, LearnerSpec, learner_of
 from ssl_dask.self_labeled.rows.block_rows import Piece

@@ -16,7 +16,7 @@ from sklearn.naive_bayes import MultinomialNB
 
 from ssl_dask.errors import JobSpecError
 from ssl_dask.execution import Execution
-from ssl_dask.kernels.learners.fit_pieces import PIECES_MIXED, piece_count, piece_numbers
+from ssl_dask.kernels.learners.row_samples import PIECES_MIXED, piece_count, piece_numbers
 from ssl_dask.labels import Labels
 from ssl_dask.self_labeled import CoTrainingSpec, TriTrainingSpec, self_training, tri_training
 from ssl_dask.self_labeled.learners.learners import Learner, LearnerSpec, learner_of

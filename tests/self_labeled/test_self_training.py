@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from ssl_dask.execution import Execution
-from ssl_dask.kernels.distributions.temperature import fit_temperature
+from ssl_dask.kernels.distributions.label_distributions import fit_temperature
 from ssl_dask.labels import Labels
 from ssl_dask.self_labeled import SelfLabeled, SelfTrainingSpec, self_training
 from ssl_dask.self_labeled.learners.learners import Learner

@@ -14,7 +14,7 @@ from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph, row_starts
 from ssl_dask.graph.knn.knn_plan import TASK_SHARE, RowCost, usual_strips
 from ssl_dask.graph.knn.row_strips import checked_rows, checked_shape, cut_rows
-from ssl_dask.kernels.graph.radial_weights import radial_strip
+from ssl_dask.kernels.graph.edge_weights import radial_strip
 
 MEMORY_LIMIT = 2 * 2**30
 

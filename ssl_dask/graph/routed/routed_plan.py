@@ -8,8 +8,7 @@ from math import ceil
 from ssl_dask.errors import GraphError
 from ssl_dask.graph.knn.knn_plan import MAX_STRIPS, TASK_SHARE
 from ssl_dask.kernels.knn.cells import TILE_ROWS
-from ssl_dask.kernels.knn.column_sketch import HASHED_COLUMNS
-from ssl_dask.kernels.knn.routing import SKETCH_COLUMNS, WIDE
+from ssl_dask.kernels.knn.routing import HASHED_COLUMNS, SKETCH_COLUMNS, WIDE
 from ssl_dask.kernels.knn.shard_dense import SearchEffort
 from ssl_dask.kernels.knn.shard_sparse import SparseEffort
 

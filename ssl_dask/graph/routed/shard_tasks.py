@@ -13,8 +13,7 @@ from ssl_dask.graph.routed.routed_index import write_shard
 from ssl_dask.graph.routed.row_exchange import open_piece
 from ssl_dask.kernels.arithmetic.sparse_rows import stacked_rows
 from ssl_dask.kernels.knn.exact_sparse import row_squares
-from ssl_dask.kernels.knn.list_merge import add_edges
-from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds, empty_lists
+from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds, add_edges, empty_lists
 from ssl_dask.kernels.knn.routing import Routing
 from ssl_dask.kernels.knn.shard_dense import SearchEffort, search_shard
 from ssl_dask.kernels.knn.shard_sparse import SparseEffort, search_sparse_shard

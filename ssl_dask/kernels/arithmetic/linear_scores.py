@@ -1,15 +1,25 @@
-"""Class probabilities of a linear model for a block of rows.
+"""Scores and class probabilities of models, with the same bits for a row in any block.
 
-Products are added feature by feature in float64, so that the bits of a row do not depend on the
-block it lies in; a matrix product of BLAS does not promise that.
+BLAS may round a row differently with the number of rows and with the row's place among them.
+Linear models are therefore scored by loops that add products in the order of features, in
+float64; other models get batches of a fixed size (`score_batches`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numba
 import numpy as np
+import scipy.sparse as sp
 
 from ssl_dask.array_types import Float32, Float64, Floating, Int32
+
+ROWS_AT_A_TIME = 8
+"""Rows summed together: their additions overlap, where a single row waits for each of its own."""
+BATCH_ROWS = 1024
+"""Rows of a batch of `score_batches`."""
 
 
 @numba.njit(nogil=True, cache=True)
@@ -18,7 +28,7 @@ def dense_scores(
     coef: Float64,
     intercept: Float64,
 ) -> Float64:
-    """Return X @ coef + intercept, float64 (n, C).
+    """Return X @ coef + intercept, float64 (n, C); n d C multiply-adds.
 
     Parameters
     ----------
@@ -28,6 +38,12 @@ def dense_scores(
         float64 (d, C), rows contiguous.
     intercept
         float64 (C,).
+
+    Examples
+    --------
+    >>> X = np.array([[1.0, 2.0], [0.0, 3.0]], dtype=np.float32)
+    >>> dense_scores(X, np.array([[1.0, -1.0], [0.5, 0.0]]), np.array([0.0, 10.0])).tolist()
+    [[2.0, 9.0], [1.5, 10.0]]
     """
     n, d = X.shape
     n_classes = len(intercept)
@@ -43,10 +59,6 @@ def dense_scores(
     return scores
 
 
-ROWS_AT_A_TIME = 8
-"""Rows whose sums of products are on their way together: one alone waits for each addition."""
-
-
 @numba.njit(nogil=True, cache=True)
 def line_sums(
     X: Floating,
@@ -56,20 +68,18 @@ def line_sums(
     intercept: float,
     sums: Float64,
 ) -> None:
-    """Set `sums` to X @ coef + intercept of the next rows, added feature by feature in float64.
+    """Set `sums` to X @ coef + intercept of a few rows, added in the order of features in float64.
 
     Parameters
     ----------
     X
         (n, d), rows contiguous.
     start, rows
-        The first row, and how many: `ROWS_AT_A_TIME` at the most.
+        First row and number of rows, at most `ROWS_AT_A_TIME`.
     coef
         float64 (d,).
-    intercept
-        Added to the products.
     sums
-        float64 (ROWS_AT_A_TIME,): what stands behind `rows` is of no account.
+        float64 (ROWS_AT_A_TIME,); entries from `rows` on are scratch.
     """
     d = X.shape[1]
     sums[:] = intercept
@@ -89,18 +99,14 @@ def binary_probabilities(
     coef: Float64,
     intercept: float,
 ) -> Float32:
-    """Return the probabilities of two classes, float32 (n, 2), by a logistic model of the second.
-
-    Each row's products are added feature by feature in float64, as in `dense_scores`.
+    """Return 1 - p and p of a binary logistic model, float32 (n, 2).
 
     Parameters
     ----------
     X
         (n, d), rows contiguous.
     coef
-        float64 (d,).
-    intercept
-        Added to the products.
+        float64 (d,): of the second class against the first.
     """
     n = len(X)
     out = np.empty((n, 2), dtype=np.float32)
@@ -125,7 +131,7 @@ def sparse_scores(
     coef: Float64,
     intercept: Float64,
 ) -> Float64:
-    """Return the same for CSR rows of which only some features have coefficients.
+    """Return `dense_scores` of CSR rows for a model with coefficients of some features only.
 
     Parameters
     ----------
@@ -154,9 +160,54 @@ def sparse_scores(
 
 
 def softmax_rows(scores: Float64) -> Float64:
-    """Return exp(scores) with rows (n, C) scaled to sum to 1, added in the order of classes."""
+    """Return the softmax of each row, float64 (n, C), summed in the order of classes.
+
+    >>> softmax_rows(np.log([[1.0, 3.0]])).round(6).tolist()
+    [[0.25, 0.75]]
+    """
     weights = np.exp(scores - scores.max(axis=1, keepdims=True))
     total = np.zeros(len(weights))
     for column in weights.T:
         total += column
     return weights / total[:, None]
+
+
+def score_batches(score: Callable[[Any], Floating], X: Any, place: int) -> Floating:
+    """Return `score` of the rows of a block, (n, C), in batches that do not depend on the block.
+
+    Each row has the place in its batch that its row number gives it; missing rows are zeros. Scores
+    up to 2 BATCH_ROWS extra rows.
+
+    Parameters
+    ----------
+    score
+        Maps rows (BATCH_ROWS, d) to (BATCH_ROWS, C). The result for a row may depend on its place,
+        not on the values of other rows.
+    X
+        (n, d), dense or CSR; n may be 0 only if `score` accepts zeros.
+    place
+        Row number of the first row: row i has the place (place + i) % BATCH_ROWS.
+    """
+    n = X.shape[0]
+    first = place % BATCH_ROWS
+    parts = []
+    for start in range(-first, max(n, 1 - first), BATCH_ROWS):
+        low, high = max(start, 0), min(start + BATCH_ROWS, n)
+        batch = _padded(X[low:high], low - start, BATCH_ROWS)
+        parts.append(score(batch)[low - start : high - start])
+    return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+
+def _padded(rows: Any, before: int, size: int) -> Any:
+    """Return `size` rows: `before` rows of zeros, `rows`, and zeros again."""
+    n, d = rows.shape
+    if n == size:
+        return rows
+    if sp.issparse(rows):
+        indptr = np.zeros(size + 1, dtype=rows.indptr.dtype)
+        indptr[before : before + n + 1] = rows.indptr
+        indptr[before + n :] = rows.indptr[-1]
+        return sp.csr_array((rows.data, rows.indices, indptr), shape=(size, d))
+    padded = np.zeros((size, d), dtype=rows.dtype)
+    padded[before : before + n] = rows
+    return padded

@@ -1,4 +1,4 @@
-"""Pseudo-random numbers of rows: of a key and the row's number, never of its place in a block."""
+"""Pseudo-random numbers that depend on a key and a row number, never on blocks (splitmix64)."""
 
 from __future__ import annotations
 
@@ -15,30 +15,41 @@ def row_keys(rows: Int64, *key: int) -> UInt64:
     rows
         int64 (n,).
     key
-        Numbers of at least 0, at least one; another number anywhere gives other values.
+        One or more numbers >= 0; a change of any of them gives other values.
+
+    Examples
+    --------
+    >>> keys = row_keys(np.arange(4), 0)
+    >>> (row_keys(np.array([2, 3]), 0) == keys[2:]).all(), (row_keys(np.arange(4), 1) == keys).any()
+    (np.True_, np.False_)
     """
-    return _splitmix64(np.uint64(_mixed(key)) ^ rows.astype(np.uint64))
+    return splitmix64(np.uint64(_mixed(key)) ^ rows.astype(np.uint64))
 
 
 def mixed_seed(*key: int) -> int:
-    """Return 32 bits of `key` for `random_state` of scikit-learn's estimators."""
+    """Return 32 bits of a hash of `key`, a `random_state` for scikit-learn's estimators."""
     return int(_mixed(key) >> np.uint64(32))
 
 
 def keys_below(share: float) -> np.uint64:
-    """Return the largest key that a `share` of all keys, 0 < share <= 1, does not exceed."""
+    """Return the key that a `share` of all keys, 0 < share <= 1, does not exceed."""
     return np.uint64(min(int(share * 2.0**64), 2**64) - 1)
 
 
 def _mixed(key: tuple[int, ...]) -> np.uint64:
-    mixed = _splitmix64(np.array([key[0]], dtype=np.uint64))
+    mixed = splitmix64(np.array([key[0]], dtype=np.uint64))
     for number in key[1:]:
-        mixed = _splitmix64(mixed ^ np.array([number], dtype=np.uint64))
+        mixed = splitmix64(mixed ^ np.array([number], dtype=np.uint64))
     return np.uint64(mixed[0])
 
 
-def _splitmix64(value: UInt64) -> UInt64:
-    """Return the finaliser of G. Steele, D. Lea, C. Flood, 2014, for each value (mod 2**64)."""
+def splitmix64(value: UInt64) -> UInt64:
+    """Return the splitmix64 finaliser of each value, a bijection of uint64.
+
+    References
+    ----------
+    G. Steele, D. Lea, C. Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014.
+    """
     z = value + np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

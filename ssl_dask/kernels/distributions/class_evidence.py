@@ -1,7 +1,7 @@
-"""Scores of several methods on one scale, and what a mixture of them says of each row.
+"""Log-linear mixture of methods: log shares, mixing weights, probabilities, exact totals.
 
-Every function looks at one row at a time in a fixed order of operations; totals over rows are
-sums of integers. So neither depends on how the rows are cut into blocks.
+Rows are treated one at a time in a fixed order of operations, and totals over rows are sums of
+integers, so neither depends on the blocks.
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ from typing import Any
 import numba
 import numpy as np
 
-from ssl_dask.array_types import Float32, Float64, Floating, Int64
+from ssl_dask.array_types import Float32, Float64, Floating, Int32, Int64
+from ssl_dask.one_thread import one_thread
 
 Evidence = Float32
 
 LEAST_SHARE = 1e-6
-"""What is added to the share of each class before its logarithm is taken."""
+"""Added to the share of each class before its logarithm."""
 UNIT_BITS = 32
 """Values up to 1 are summed in steps of 2**-32; up to 2**31 rows fit into 64 bits."""
 SQUARE_BITS = 22
 """Squares of log shares, which are below 200, are summed in steps of 2**-22."""
+DECIMALS = 4
+"""Mixing weights are rounded, so that the last bits of a BLAS do not show in them."""
 
 
 @numba.njit(nogil=True, cache=True)
@@ -47,12 +50,12 @@ def _log_shares(scores: Any, n_classes: int, out: Any) -> None:
 
 
 def log_shares(scores: Floating, n_classes: int) -> Float32:
-    """Return log(share + 1e-6) of each class, less its mean over the classes, by group of columns.
+    """Return the centred log shares log(share + 1e-6) - mean of each group of C columns.
 
     Parameters
     ----------
     scores
-        Floating array (n, G * C); shares are those of the positive scores of a group.
+        Floating array (n, G * C); a share is a positive score over the sum of its group's.
 
     Returns
     -------
@@ -82,14 +85,14 @@ def _probabilities(evidence: Any, bias: Any, n_classes: int, sharpness: float, o
 def class_probabilities(
     evidence: Float32, bias: Float64, n_classes: int, sharpness: float
 ) -> Float32:
-    """Return exp(sharpness * evidence + bias), scaled to sum to 1 in each group of a row.
+    """Return softmax(sharpness * evidence + bias) of each group of C columns.
 
     Parameters
     ----------
     evidence
         float32 (n, G * C).
     bias
-        float64 (G * C,); -inf leaves a class out, if not all of its group.
+        float64 (G * C,); -inf excludes a class; at least one of each group must be finite.
 
     Returns
     -------
@@ -101,18 +104,21 @@ def class_probabilities(
 
 
 def unit_totals(values: Floating) -> Int64:
-    """Return the sum of each column of values from 0 to 1, int64 in steps of 2**-32.
+    """Return the exact sum of each column of values in [0, 1], int64 in units of 2**-32.
 
-    Sums of parts may be added in any order, up to 2**31 rows.
+    Sums of blocks may be added in any order, up to 2**31 rows.
+
+    >>> (unit_totals(np.array([[0.5, 1.0], [0.25, 0.0]])) / 2**32).tolist()
+    [0.75, 1.0]
     """
     steps = np.rint(values.astype(np.float64) * 2.0**UNIT_BITS).astype(np.int64)
     return np.asarray(steps.sum(axis=0))
 
 
 def square_totals(evidence: Float32) -> Int64:
-    """Return the sum of the squares of each column, int64 in steps of 2**-22.
+    """Return the exact sum of squares of each column, int64 in units of 2**-22.
 
-    For `log_shares` and what is of that size: squares below 2**9 for up to 2**31 rows.
+    For values such as `log_shares`, whose squares are below 2**9, and up to 2**31 rows.
     """
     steps = np.rint(evidence.astype(np.float64) ** 2 * 2.0**SQUARE_BITS).astype(np.int64)
     return np.asarray(steps.sum(axis=0))
@@ -139,9 +145,12 @@ def weighted_sum(members: list[Float32], weights: Float64, n_classes: int) -> Fl
 
 
 def one_hot(evidence: Float32, n_classes: int) -> Float32:
-    """Return 1 at the largest of each group of columns (the first of equals), 0 elsewhere.
+    """Return 1 at the largest entry of each group of C columns, 0 elsewhere, float32 (n, G * C).
 
-    Groups of a row that are all 0 stay 0.
+    The first of equals wins; a group of zeros stays 0.
+
+    >>> one_hot(np.array([[1.0, 2.0, 0.0, 0.0]], dtype=np.float32), 2).tolist()
+    [[0.0, 1.0, 0.0, 0.0]]
     """
     grouped = evidence.reshape(len(evidence), -1, n_classes)
     best = grouped.argmax(axis=2)
@@ -149,3 +158,43 @@ def one_hot(evidence: Float32, n_classes: int) -> Float32:
     there = np.asarray(grouped.any(axis=2))
     np.put_along_axis(out, best[:, :, None], there[:, :, None].astype(np.float32), axis=2)
     return out.reshape(evidence.shape)
+
+
+def fitted_weights(evidence: Float64, codes: Int32, start: Float64, strength: float) -> Float64:
+    """Fit mixing weights w >= 0 of softmax(sum_m w_m evidence_m) by L-BFGS-B.
+
+    Minimises the cross-entropy, summed over rows, plus `strength` |w - start|^2.
+
+    Parameters
+    ----------
+    evidence
+        float64 (M, s, C).
+    codes
+        int32 (s,): true classes.
+    start
+        float64 (M,): the weights without rows.
+
+    Returns
+    -------
+    float64 (M,), rounded to 4 decimals.
+    """
+    from scipy.optimize import minimize
+
+    at = np.arange(len(codes))
+
+    def loss(w: Float64) -> tuple[float, Float64]:
+        mixed = np.tensordot(w, evidence, 1)
+        mixed -= mixed.max(axis=1, keepdims=True)
+        shares = np.exp(mixed)
+        total = shares.sum(axis=1, keepdims=True)
+        shares /= total
+        value = np.sum(np.log(total[:, 0]) - mixed[at, codes]) + strength * np.sum((w - start) ** 2)
+        shares[at, codes] -= 1.0
+        slope = np.tensordot(evidence, shares, ([1, 2], [0, 1])) + 2 * strength * (w - start)
+        return float(value), slope
+
+    with one_thread():
+        found = minimize(
+            loss, start, jac=True, bounds=[(0.0, None)] * len(start), method="L-BFGS-B"
+        )
+    return np.round(found.x, DECIMALS)

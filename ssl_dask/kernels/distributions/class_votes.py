@@ -1,12 +1,14 @@
-"""What several learners say together of each row, from the class that each of them names.
+"""Votes of several learners on each row: shares, plurality, weighted majority.
 
-Counts are integers and weights are added in the order of the learners, so that a row's answer
-depends on its votes alone. Equal counts go to the class with the smaller code.
+Counts are integers and weights are added in the order of the learners, so the result of a row
+depends on its votes alone. Ties go to the smaller class code.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import Any
 
 import numba
@@ -16,14 +18,10 @@ from ssl_dask.array_types import Bool, Float32, Float64, Int32
 
 
 def vote_shares(votes: Int32, n_classes: int) -> Float32:
-    """Return the share of the learners that name each class, float32 (n, C).
+    """Return the share of the L learners that vote for each class, int32 (n, L) -> float32 (n, C).
 
-    Parameters
-    ----------
-    votes
-        int32 (n, L).
-    n_classes
-        Number of classes C.
+    >>> vote_shares(np.array([[0, 1, 1, 1]], dtype=np.int32), n_classes=3).tolist()
+    [[0.25, 0.75, 0.0]]
     """
     totals = np.zeros((len(votes), n_classes), dtype=np.int32)
     rows = np.arange(len(votes))
@@ -35,7 +33,7 @@ def vote_shares(votes: Int32, n_classes: int) -> Float32:
 def others_plurality(
     votes: Int32, n_classes: int, counted: Bool | None = None
 ) -> tuple[Int32, Int32, Int32]:
-    """Return what all learners but one say, for each one of them (its concomitant ensemble).
+    """Return the plurality vote of all learners but one, for each learner.
 
     Parameters
     ----------
@@ -49,12 +47,12 @@ def others_plurality(
     Returns
     -------
     codes, counts, voters : int32 (n, L) each
-        For learner l: the class with most votes of the others (-1 where none of them counts), its
-        votes, and all votes of the others.
+        For learner l: the class with most votes of the others (-1 without votes), the number of
+        these votes, and of all votes of the others.
 
     Notes
     -----
-    n L operations for L learners, not n L^2: one learner's vote is taken off the totals.
+    Costs n (L + C), not n L^2: the learner's own vote is subtracted from the totals.
     """
     codes, counts, voters = (np.empty(votes.shape, dtype=np.int32) for _ in range(3))
     if counted is None:
@@ -64,7 +62,7 @@ def others_plurality(
 
 
 def weighted_majority(votes: Int32, weights: Sequence[float], n_classes: int) -> Int32:
-    """Return the class with most votes if it has most of the weights too, else -1; int32 (n,).
+    """Return the class with most votes if it also has the largest weight, else -1; int32 (n,).
 
     Parameters
     ----------
@@ -77,8 +75,8 @@ def weighted_majority(votes: Int32, weights: Sequence[float], n_classes: int) ->
 
     References
     ----------
-    Y. Zhou, S. Goldman: Democratic Co-Learning, ICTAI 2004, fig. 1: the sum of the weights of
-    those who name the majority's class exceeds that of any other class.
+    Y. Zhou, S. Goldman: Democratic Co-Learning, ICTAI 2004, fig. 1: the weights for the class of
+    the majority sum to more than those for any other class.
     """
     codes = np.empty(len(votes), np.int32)
     _weighted(np.ascontiguousarray(votes), np.asarray(weights, dtype=np.float64), n_classes, codes)
@@ -86,10 +84,9 @@ def weighted_majority(votes: Int32, weights: Sequence[float], n_classes: int) ->
 
 
 def group_confidences(votes: Int32, weights: Sequence[float], n_classes: int) -> Float64:
-    """Return (g + 0.5) / (g + 1) times the mean weight of the g learners that name each class.
+    """Return (g + 0.5) / (g + 1) times the mean weight of the g learners for each class.
 
-    float64 (n, C); 0 for a class that nobody names, and for learners of weight 0, which are in no
-    group.
+    float64 (n, C); 0 for a class without votes. Learners of weight 0 are not counted.
 
     Parameters
     ----------
@@ -177,3 +174,28 @@ def _groups(votes: Any, weights: Any, shares: Any) -> None:
             g = size[c]
             if g > 0:
                 shares[i, c] = shares[i, c] / g * ((g + 0.5) / (g + 1.0))
+
+
+def wilson_interval(right: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the Wilson score interval of `right` successes in `n` trials; (0, 1) for no trial.
+
+    scipy.stats gives other last bits, which would change the weights of voters.
+
+    References
+    ----------
+    E. B. Wilson: Probable Inference, the Law of Succession, and Statistical Inference, JASA 1927.
+
+    Examples
+    --------
+    >>> low, high = wilson_interval(8, 10)
+    >>> round(low, 3), round(high, 3)
+    (0.49, 0.943)
+    """
+    if n == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1.0 + confidence) / 2.0)
+    share = right / n
+    centre = share + z * z / (2 * n)
+    spread = z * math.sqrt(share * (1.0 - share) / n + z * z / (4 * n * n))
+    scale = 1.0 + z * z / n
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)

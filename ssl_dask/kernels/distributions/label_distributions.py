@@ -1,7 +1,7 @@
-"""What a row of class scores says: its distribution, its most likely class, how sure it is.
+"""Class scores to distributions, most likely classes and margins; temperature scaling.
 
-Each function looks at one row at a time, in a fixed order of operations, so that the answer for
-a row does not depend on the block it lies in.
+Every function treats one row at a time in a fixed order of operations, so the result of a row does
+not depend on its block.
 """
 
 from __future__ import annotations
@@ -11,23 +11,28 @@ from typing import NamedTuple
 import numpy as np
 
 from ssl_dask.array_types import Bool, Float32, Float64, Floating, Int32
+from ssl_dask.kernels.arithmetic.linear_scores import softmax_rows
 
 TIE_MARGIN = 2.0**-20
-"""Two classes whose probabilities differ by less are tied: float32 sums do not tell them apart."""
+"""Classes whose probabilities differ by less are tied: float32 sums cannot order them."""
+LEAST_PROBABILITY = 1e-6
+"""Lower bound of a probability before its logarithm, so that no row dominates a loss."""
+LOG_RANGE = (-3.0, 3.0)
+"""Range of the logarithm of a fitted temperature."""
 
 
 class RowSummary(NamedTuple):
-    """What the rows of a block of distributions say.
+    """Most likely class, margin and tie of each row.
 
     Parameters
     ----------
     codes
         int32 (n,): the most likely class, the first of equals; -1 for a row of zeros.
     margin
-        float32 (n,): probability of the most likely class minus that of the next, 0 to 1.
+        float32 (n,): probability of the most likely class minus that of the second, 0 to 1.
     tied
-        bool (n,): the margin is below `TIE_MARGIN`, so `codes` is arbitrary. False for rows of
-        zeros.
+        bool (n,): whether the margin is below `TIE_MARGIN`, so that `codes` is arbitrary; False
+        for rows of zeros.
     """
 
     codes: Int32
@@ -36,12 +41,9 @@ class RowSummary(NamedTuple):
 
 
 def row_mass(scores: Floating) -> Float64:
-    """Return the sum of the positive scores of each row, float64 (n,), added in class order.
+    """Return the sum of the positive scores of each row, (n, C) -> float64 (n,), in class order.
 
-    Parameters
-    ----------
-    scores
-        Floating array (n, C). Small negative values are what an accelerated solver leaves of zero.
+    Accelerated solvers leave small negative scores where the exact score is 0.
     """
     mass = np.zeros(len(scores))
     # Column by column: np.sum over an axis changes its order of addition with the shape.
@@ -51,17 +53,12 @@ def row_mass(scores: Floating) -> Float64:
 
 
 def normalise_rows(scores: Floating) -> Float32:
-    """Return each row as a distribution: negatives become 0 and the rest is divided by its sum.
+    """Return rows of finite scores (n, C) as distributions: max(score, 0) over its sum, float32.
 
-    Parameters
-    ----------
-    scores
-        Floating array (n, C), finite.
+    Rows sum to 1 within rounding, or are all 0 where no score is positive.
 
-    Returns
-    -------
-    F
-        float32 (n, C): rows sum to 1 within rounding, or are all zero where no score was positive.
+    >>> normalise_rows(np.array([[3.0, 1.0], [-1.0, 0.0]])).tolist()
+    [[0.75, 0.25], [0.0, 0.0]]
     """
     mass = row_mass(scores)
     safe = np.where(mass > 0.0, mass, 1.0)
@@ -74,7 +71,13 @@ def summarise_rows(F: Floating) -> RowSummary:
     Parameters
     ----------
     F
-        Floating array (n, C), C >= 1, as `normalise_rows` returns it.
+        Distributions (n, C), C >= 1, as `normalise_rows` returns them.
+
+    Examples
+    --------
+    >>> found = summarise_rows(np.array([[0.75, 0.25], [0.5, 0.5], [0.0, 0.0]]))
+    >>> found.codes.tolist(), found.margin.tolist(), found.tied.tolist()
+    ([0, 0, -1], [0.5, 0.0, 0.0], [False, True, False])
     """
     n_rows, n_classes = F.shape
     best = np.argmax(F, axis=1)
@@ -87,3 +90,48 @@ def summarise_rows(F: Floating) -> RowSummary:
     margin = (top - runner_up).astype(np.float32)
     codes = np.where(reached, best, -1).astype(np.int32)
     return RowSummary(codes, margin, reached & (margin < TIE_MARGIN))
+
+
+def tempered(probabilities: Floating, temperature: float) -> Float64:
+    """Return p**(1/T) / sum p**(1/T) of each row (n, C) at a temperature T > 0, float64.
+
+    T above 1 makes probabilities less confident, T below 1 more; the order of classes stays.
+
+    >>> tempered(np.array([[0.1, 0.9]]), 0.5).round(3).tolist()
+    [[0.012, 0.988]]
+    """
+    logs = np.log(np.maximum(probabilities.astype(np.float64), LEAST_PROBABILITY))
+    return softmax_rows(logs / temperature)
+
+
+def tempered_losses(probabilities: Floating, codes: Int32, temperature: float) -> Float64:
+    """Return the log loss of each row (n, C) at a temperature, float64 (n,)."""
+    p = tempered(probabilities, temperature)[np.arange(len(codes)), codes]
+    return -np.log(np.maximum(p, LEAST_PROBABILITY))
+
+
+def fit_temperature(probabilities: Floating, codes: Int32, spread: float = np.inf) -> float:
+    """Return the temperature of least log loss on rows with known classes; 1 without rows.
+
+    Parameters
+    ----------
+    probabilities, codes
+        (n, C) and int32 (n,).
+    spread
+        Standard deviation of the prior of log T, normal around 0: with few rows T stays near 1.
+
+    References
+    ----------
+    C. Guo, G. Pleiss, Y. Sun, K. Weinberger: On Calibration of Modern Neural Networks, ICML 2017.
+    """
+    from scipy.optimize import minimize_scalar
+
+    if len(codes) == 0:
+        return 1.0
+
+    def cost(log_temperature: float) -> float:
+        losses = tempered_losses(probabilities, codes, float(np.exp(log_temperature)))
+        return float(losses.sum() + 0.5 * (log_temperature / spread) ** 2)
+
+    found = minimize_scalar(cost, bounds=LOG_RANGE, method="bounded")
+    return float(np.exp(found.x))

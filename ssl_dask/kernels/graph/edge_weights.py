@@ -1,4 +1,4 @@
-"""What the edges of neighbour lists weigh."""
+"""Edge weights: kernels of neighbour distances, and the Gaussian (RBF) kernel of all pairs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from typing import Any
 
 import numba
 import numpy as np
+import scipy.sparse as sp
 
 from ssl_dask.array_types import Float32, Float64, Int64
+from ssl_dask.kernels.arithmetic.sparse_rows import stack_strips, with_index_dtype
+from ssl_dask.kernels.knn.exact_distance import squared_distance
+from ssl_dask.kernels.knn.exact_sparse import squared_lengths_sparse
 
 WEIGHTS = (
     "gaussian", "uniform", "self_tuning", "symmetric_gaussian", "steep_gaussian", "fuzzy",
@@ -18,17 +22,19 @@ SCALE_PLACE = {
     "steep_gaussian": None,
     "self_tuning": 7,
 }
-"""Weights with a scale -> the neighbour whose distance it is, counted from 1; None: the last."""
+"""Weights with a scale -> which neighbour's distance it is, counted from 1; None: the last's."""
 BY_BOTH_ENDS = {"self_tuning": 1.0, "symmetric_gaussian": 4.0, "steep_gaussian": 8.0}
-"""Weights that depend on the scale of the neighbour too -> factor of the exponent."""
+"""Weights that also depend on the neighbour's scale -> factor of the exponent."""
 FLOOR_SHARE = 1e-3
 """Least scale of a row, as a share of the median scale."""
 MEDIAN_ROWS = 2**20
-"""The median scale is that of at most so many rows, evenly spread by row number."""
+"""The median scale is taken over at most so many rows, evenly spaced by row number."""
 LEAST_WEIGHT = 2.0**-125
-"""No edge weighs less, so that neighbours stay joined; its half is the least normal float32."""
+"""Least weight of an edge, so that neighbours stay joined; its half is a normal float32."""
 SIGMA_SHARE = 1e-3
 """Least sigma of fuzzy weights, as a share of the row's mean distance."""
+BATCH_BYTES = 2**24
+"""Size of the float64 distances that `radial_strip` holds at a time, twice."""
 
 
 def scale_squares(distances: Float64, indices: Int64, place: int | None) -> Float64:
@@ -37,9 +43,9 @@ def scale_squares(distances: Float64, indices: Int64, place: int | None) -> Floa
     Parameters
     ----------
     distances, indices
-        float64 and int64 (n, k) lists of d^2.
+        Neighbour lists, float64 and int64 (n, k), of d^2.
     place
-        Counted from 1; rows with fewer neighbours give their last. None: always the last.
+        Counted from 1; a row with fewer neighbours uses its last one. None: always the last.
     """
     return _scale_squares(distances, indices, place or indices.shape[1])
 
@@ -47,9 +53,9 @@ def scale_squares(distances: Float64, indices: Int64, place: int | None) -> Floa
 def sampled_scales(
     distances: Float64, indices: Int64, place: int | None, first_row: int, every: int
 ) -> Float64:
-    """Return `scale_squares` of the rows 0, `every`, 2 `every`, ... of the graph that have any.
+    """Return `scale_squares` of those rows that have neighbours and a number divisible by `every`.
 
-    The lists are those of the rows `first_row`, `first_row + 1`, ...
+    The lists belong to the rows `first_row`, `first_row + 1`, ... of the graph.
     """
     chosen = slice(-first_row % every, None, every)
     squares = scale_squares(distances[chosen], indices[chosen], place)
@@ -57,10 +63,10 @@ def sampled_scales(
 
 
 def distance_floor(squares: list[Float64]) -> float:
-    """Return the least d^2 that weights are scaled by: (1e-3 median d)^2.
+    """Return the lower bound of squared scales, (1e-3 median d)^2; 0 if no row has a neighbour.
 
-    The median is an element (the lower of the two middle ones), so it does not depend on the
-    order of the parts; 0 if no row has a neighbour.
+    The median is an element (the lower of two middle ones), so the order of the parts is
+    irrelevant.
     """
     together = np.concatenate(squares)
     if len(together) == 0:
@@ -83,7 +89,7 @@ def edge_weights(
     own_scales: Float32 | None = None,
     scales: Float32 | None = None,
 ) -> Float32:
-    """Return the weight of each place of the lists, float32 (n, k); 0 where there is nobody.
+    """Return the weight of each entry of neighbour lists, float32 (n, k); 0 for empty entries.
 
     "uniform"
         1.
@@ -93,27 +99,32 @@ def edge_weights(
     "symmetric_gaussian"
         exp(-4 d^2 / (d_k(i) d_k(j))): the same with the scales of both ends.
     "steep_gaussian"
-        exp(-8 d^2 / (d_k(i) d_k(j))): sooner in favour of the nearest. Better than the former on
-        images, worse on text; it is there to be a second opinion beside "gaussian".
+        exp(-8 d^2 / (d_k(i) d_k(j))): favours the nearest more. Better than the former on images,
+        worse on text; the ensemble uses it beside "gaussian".
     "self_tuning"
         exp(-d^2 / (s_i s_j)), s the distance to the 7th neighbour (Zelnik-Manor and Perona,
         Self-Tuning Spectral Clustering, NIPS 2004, section 2).
     "fuzzy"
-        exp(-(d - rho) / sigma) beyond rho, else 1; rho is the smallest distance above 0 and sigma
-        such that the weights of the k neighbours add up to log2(k + 1), at least 1e-3 of the mean
-        distance (McInnes, Healy and Melville, UMAP, 2018, section 3.1, whose k counts the row
-        itself).
+        min(1, exp(-(d - rho) / sigma)). rho is the smallest positive distance; sigma makes the
+        weights of the k neighbours sum to log2(k + 1), and is at least 1e-3 of the mean distance
+        (McInnes, Healy and Melville, UMAP, 2018, section 3.1, whose k counts the row itself).
 
     Parameters
     ----------
     distances, indices
-        float64 and int64 (n, k) lists of d^2; for cosine (1 - cos) = d^2 / 2 of the unit vectors:
-        no weight depends on the unit of the distances.
+        float64 and int64 (n, k): d^2, or 1 - cos, which is d^2 / 2 of unit vectors. No weight
+        depends on the unit of the distances.
     floor
-        Least squared scale, as `distance_floor` gives it; only for weights in `SCALE_PLACE`.
+        Least squared scale, of `distance_floor`; only for weights in `SCALE_PLACE`.
     own_scales, scales
         `node_scales` of these rows, (n,), and of all nodes, (M,); only for `BY_BOTH_ENDS`. None:
-        a neighbour is taken to have the scale of the row, for rows that are no nodes.
+        the scale of a neighbour is taken to be the row's, for rows that are not in the graph.
+
+    Examples
+    --------
+    >>> weights = edge_weights(np.array([[0.0, 1.0, 4.0]]), np.array([[7, 3, 9]]), "gaussian")
+    >>> weights.round(2).tolist() == np.exp([[0.0, -1.0, -4.0]]).astype("f").round(2).tolist()
+    True
     """
     if weights == "uniform":
         return (indices >= 0).astype(np.float32)
@@ -204,9 +215,9 @@ def _fuzzy(distances: Any, indices: Any) -> Any:
 
 @numba.njit(nogil=True, cache=True)
 def _fuzzy_rate(beyond: Any, n: int, target: float, mean: float) -> float:
-    """Return 1 / sigma: the root of sum exp(-beyond u) = target, no more than 1e3 / mean.
+    """Return 1 / sigma: the root u of sum exp(-beyond u) = target, at most 1e3 / mean.
 
-    The sum is convex and falls with u, so Newton's steps from 0 never pass the root.
+    The sum is convex and falls with u, so Newton's method from 0 never passes the root.
     """
     if mean == 0.0:
         return 0.0
@@ -224,3 +235,49 @@ def _fuzzy_rate(beyond: Any, n: int, target: float, mean: float) -> float:
             return most
         u += value / slope
     return min(u, most)
+
+
+def radial_strip(rows: Any, first_row: int, panels: list[Any], gamma: float) -> sp.csr_array:
+    """Return the RBF kernel exp(-gamma |x - y|^2) of some rows with all rows, CSR float32 (n, N).
+
+    The diagonal and weights below the smallest normal float32, 1.2e-38, are dropped. Distances are
+    float64 in a fixed order, so w(x, y) = w(y, x) exactly. n N d flops; two arrays of
+    `BATCH_BYTES`.
+
+    Parameters
+    ----------
+    rows
+        float32 (n, d), dense or CSR: the rows `first_row`, `first_row + 1`, ...
+    panels
+        All N rows, in runs.
+    """
+    n, n_all = rows.shape[0], sum(panel.shape[0] for panel in panels)
+    batch = max(BATCH_BYTES // (16 * n_all), 1)
+    parts = []
+    for start in range(0, n, batch):
+        some = rows[start : start + batch]
+        squares = np.concatenate([_squared_distances(some, panel) for panel in panels], axis=1)
+        weights = np.exp(-gamma * squares).astype(np.float32)
+        weights[weights < np.finfo(np.float32).tiny] = 0
+        own = np.arange(weights.shape[0])
+        weights[own, first_row + start + own] = 0
+        parts.append(with_index_dtype(sp.csr_array(weights)))
+    return stack_strips(parts)
+
+
+def _squared_distances(Q: Any, P: Any) -> Float64:
+    if not sp.issparse(Q):
+        return _dense_distances(Q, P)
+    # SciPy adds the products of a pair in column order, as `exact_sparse` does.
+    products = (Q.astype(np.float64) @ P.astype(np.float64).T).toarray()
+    sums = squared_lengths_sparse(Q)[:, None] + squared_lengths_sparse(P)[None, :]
+    return np.maximum(sums - 2.0 * products, 0.0)
+
+
+@numba.njit(nogil=True, cache=True)
+def _dense_distances(Q: Any, P: Any) -> Any:
+    squares = np.empty((Q.shape[0], P.shape[0]), np.float64)
+    for i in range(Q.shape[0]):
+        for j in range(P.shape[0]):
+            squares[i, j] = squared_distance(Q[i], P[j])
+    return squares

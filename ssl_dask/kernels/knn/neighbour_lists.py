@@ -1,8 +1,8 @@
-"""The k nearest rows found so far of each of n rows: two arrays, sorted by (distance, row number).
+"""Neighbour lists: the k nearest rows found so far of n rows, sorted by (distance, row number).
 
-`distances` is float64 (n, k), ascending; `indices` int64 (n, k). Places not taken are inf and -1,
-last. What is called a distance here is the squared Euclidean distance, or for metric="cosine"
-1 - cos, which is half of the squared distance of the rows scaled to unit length.
+`distances` is float64 (n, k), ascending; `indices` int64 (n, k). Empty entries, inf and -1, come
+last. A distance is the squared Euclidean distance, or for metric="cosine" 1 - cos, which is half
+the squared distance of the rows scaled to unit length.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ RowIds = Int64
 
 
 def empty_lists(n_rows: int, n_neighbors: int) -> tuple[Float64, Int64]:
-    """Return lists (n_rows, n_neighbors) without any neighbour yet."""
+    """Return empty lists, (distances, indices) of shape (n_rows, n_neighbors)."""
     shape = (n_rows, n_neighbors)
     return np.full(shape, np.inf), np.full(shape, -1, dtype=np.int64)
 
 
 @numba.njit(nogil=True, cache=True)
 def insert(distances: Any, indices: Any, row: int, distance: float, number: int) -> None:
-    """Put (distance, number), known to be before the last of list `row`, in its place."""
+    """Insert (distance, number), which must precede the last entry of list `row`."""
     place = distances.shape[1] - 1
     while place > 0 and (
         distances[row, place - 1] > distance
@@ -39,3 +39,43 @@ def insert(distances: Any, indices: Any, row: int, distance: float, number: int)
         place -= 1
     distances[row, place] = distance
     indices[row, place] = number
+
+
+def add_edges(
+    rows: Int64, points: Int64, values: Float64, distances: Float64, indices: Int64
+) -> None:
+    """Merge edges into lists in place; a neighbour that a list already has is skipped. Costs e k.
+
+    Parameters
+    ----------
+    rows
+        int64 (e,): which list.
+    points, values
+        int64 (e,) and float64 (e,): neighbours and their distances.
+    distances, indices
+        Lists (n, k).
+
+    Examples
+    --------
+    >>> distances, indices = empty_lists(1, 2)
+    >>> add_edges(np.array([0, 0, 0]), np.array([5, 4, 6]), np.array([2.0, 1.0, 9.0]),
+    ...           distances, indices)
+    >>> distances.tolist(), indices.tolist()
+    ([[1.0, 2.0]], [[4, 5]])
+    """
+    _add_edges(rows, points, values, distances, indices)
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_edges(rows: Any, points: Any, values: Any, distances: Any, indices: Any) -> None:
+    k = distances.shape[1]
+    for e in range(len(rows)):
+        row, point, value = rows[e], points[e], values[e]
+        kth, last = distances[row, k - 1], indices[row, k - 1]
+        if value > kth or (value == kth and point >= last and last >= 0):
+            continue
+        known = False
+        for t in range(k):
+            known = known or indices[row, t] == point
+        if not known:
+            insert(distances, indices, row, value, point)

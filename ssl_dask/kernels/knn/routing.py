@@ -1,8 +1,8 @@
-"""Which shard of rows each row belongs to, and which shards it has to be shown to.
+"""Routing of rows to shards for approximate kNN (inverted-file index), and sparse sketches.
 
-Cells of a sample are grouped into shards of nearly equal weight. A shard owns the rows whose
-nearest cell it has, and borrows those that have one of its cells among their nearest few: a
-neighbour of an owned row that lies across the border is then there to be found.
+k-means cells of a sample are grouped into shards of nearly equal weight. A shard owns the rows
+whose nearest cell it has. It borrows rows with one of its cells among their nearest few, so that
+neighbours across the border of a shard can be found.
 """
 
 from __future__ import annotations
@@ -17,38 +17,41 @@ import scipy.sparse as sp
 
 from ssl_dask.array_types import Bool, Float32, Float64, Int32, Int64
 from ssl_dask.kernels.knn.cells import TILE_ROWS, balanced_groups, k_means, nearest_cells
-from ssl_dask.kernels.knn.column_sketch import column_sketch
 from ssl_dask.kernels.knn.exact_distance import squared_lengths
 
 WIDE = 256
-"""Rows of more columns are searched in a sketch of their first principal components."""
+"""Rows with more columns are searched by their first `SKETCH_COLUMNS` principal components."""
 SKETCH_COLUMNS = 64
 CENTRE_SAMPLE = 1000
+"""Rows that the centre is estimated from."""
 USUAL_SPREAD = 2.0**40
-"""Rows spread by so much, or by one over it, are searched as they are; squares of others, scaled,
-neither overflow in float32 nor vanish."""
+"""Rows are rescaled if their spread is above this or below its inverse, so that squares neither
+overflow nor underflow in float32."""
 FARTHEST = np.float32(2.0**50)
-"""Values of rows that are searched end here: the square of a row far outside stays finite."""
+"""Bound of searched values, so that squares of outliers stay finite."""
+HASHED_COLUMNS = 128
+"""Columns of `column_sketch`, a power of two."""
+PLACES = 4
+"""Sketch columns per feature: with one alone, two heavy features could collide."""
 
 
 @dataclass(frozen=True)
 class Routing:
-    """The way from a row to its shards.
+    """Maps rows to cells and shards.
 
     Parameters
     ----------
     centre
-        float32 (d,), or of the sketch of sparse rows: taken from each row first, so that float32
-        products keep their digits.
+        float32 (d,), or (128,) for sketched sparse rows: subtracted from each row first, so that
+        float32 products keep their digits.
     axes
-        float32 (d, s): principal axes of the sketch; None: rows are searched as they are.
+        float32 (d, s): principal axes; None: s = d, rows are not projected.
     cosine
-        Whether rows are brought to unit length before.
+        Whether rows are first scaled to unit length.
     scale
-        A power of two that rows are multiplied with where their squares could not be told in
-        float32; else 1.
+        Power of two that multiplies rows of unusual spread; else 1.
     centres
-        float32 (m, s): the routing cells, in the order of their ranks.
+        float32 (m, s): cell centres, in the order of their ranks.
     shard_of_cell
         int32 (m,), ascending.
     """
@@ -66,24 +69,24 @@ class Routing:
         return int(self.shard_of_cell[-1]) + 1
 
     def searchable(self, X: Any) -> Float32:
-        """Return the rows, dense or CSR, as they are searched, float32 (n, s), C-contiguous."""
+        """Return rows, dense or CSR, as they are searched: float32 (n, s), C-contiguous."""
         rows = column_sketch(X) if sp.issparse(X) else X
         return _searchable(rows, self.centre, self.axes, self.cosine, self.scale)
 
 
 class RoutedRows(NamedTuple):
-    """Rows of one strip, sorted by the shard that they are shown to.
+    """Rows of one strip, sorted by shard.
 
     Parameters
     ----------
     X
-        float32 (r, d), dense or CSR: r is the sum over the rows of their numbers of shards.
+        float32 (r, d), dense or CSR: each row once per shard that owns or borrows it.
     cell
         int32 (r,): rank of each row's own cell.
     place
         int32 (r,): number of rows of the strip before it that have the same cell.
     bounds
-        int64 (P + 1,): where the rows of each shard begin.
+        int64 (P + 1,): shard p has the rows bounds[p] to bounds[p + 1].
     """
 
     X: Any
@@ -98,7 +101,7 @@ class RoutedRows(NamedTuple):
 
 
 class RowPlaces(NamedTuple):
-    """Where the rows of one strip go: what is needed to number them.
+    """Cells of the rows of one strip, from which node numbers are made.
 
     Parameters
     ----------
@@ -116,7 +119,7 @@ class RowPlaces(NamedTuple):
 
 
 def train_routing(sample: Any, *, cosine: bool, n_cells: int, n_shards: int, seed: int) -> Routing:
-    """Return a routing trained on sampled rows.
+    """Train a routing on sampled rows: centre, principal axes, k-means, balanced shards.
 
     Parameters
     ----------
@@ -125,7 +128,7 @@ def train_routing(sample: Any, *, cosine: bool, n_cells: int, n_shards: int, see
     n_cells, n_shards
         Wanted numbers; fewer if the sample has fewer distinct rows.
     seed
-        Of k-means.
+        Random state of k-means.
 
     Notes
     -----
@@ -138,8 +141,8 @@ def train_routing(sample: Any, *, cosine: bool, n_cells: int, n_shards: int, see
     centre = np.zeros(sample.shape[1], dtype=np.float32)
     if len(sample) == 0:
         return Routing(centre, None, cosine, 1.0, centre[None], np.zeros(1, dtype=np.int32))
-    # The median: a few rows far away would take a mean off the place where most of them are.
-    # The compiled sums take no rows that lie apart.
+    # The median, because a few outliers would pull a mean away from most rows. The compiled sums
+    # need contiguous rows.
     some = np.ascontiguousarray(sample[:: max(len(sample) // CENTRE_SAMPLE, 1)])
     if cosine:
         some = _searchable(some, centre, None, cosine, 1.0)
@@ -161,16 +164,16 @@ def train_routing(sample: Any, *, cosine: bool, n_cells: int, n_shards: int, see
 def route_rows(
     X: Any, is_copy: Bool | None, routing: Routing, n_routes: int
 ) -> tuple[RoutedRows, RowPlaces]:
-    """Return the rows of a strip sorted by shard, each as often as it has shards.
+    """Return the rows of a strip sorted by shard, each once per shard that owns or borrows it.
 
     Parameters
     ----------
     X
         float32 (n, d), C-contiguous or CSR. The strip begins at a multiple of `TILE_ROWS` rows.
     is_copy
-        bool (n,): rows that are copies of another and go nowhere; None: none is.
+        bool (n,): copies of other rows, which are not routed; None: there are none.
     n_routes
-        A row goes to the shards that own one of so many of its nearest cells.
+        A row goes to the shards of its `n_routes` nearest cells.
     """
     nearest = nearest_cells(
         routing.searchable(X), routing.centres, min(n_routes, len(routing.centres))
@@ -185,12 +188,12 @@ def route_rows(
 
 
 def home_shards(X: Any, routing: Routing) -> Int32:
-    """Return the shard that each row, dense or CSR, belongs to, int32 (n,)."""
+    """Return the shard that owns each row, dense or CSR, int32 (n,)."""
     return routing.shard_of_cell[nearest_cells(routing.searchable(X), routing.centres, 1)[:, 0]]
 
 
 def _by_shard(shards: Int32, goes: Bool, n_shards: int) -> tuple[Int64, Int64]:
-    """Return (shard, row) of all routes, sorted, without those that occur twice."""
+    """Return the distinct pairs (shard, row) of all routes, sorted."""
     shown = np.zeros((n_shards, len(shards)), dtype=bool)
     rows = np.flatnonzero(goes)
     for column in shards.T:
@@ -199,7 +202,7 @@ def _by_shard(shards: Int32, goes: Bool, n_shards: int) -> tuple[Int64, Int64]:
 
 
 def _scale(spreads: Float64) -> float:
-    """Return the power of two that brings the median spread, if it is unusual, to 0.5 to 1."""
+    """Return the power of two that brings an unusual median spread into [0.5, 1), else 1."""
     spread = float(np.median(spreads)) or float(spreads.max())
     if spread == 0 or 1 / USUAL_SPREAD <= spread <= USUAL_SPREAD:
         return 1.0
@@ -245,3 +248,52 @@ def _places(cell: Any, n_cells: int) -> Any:
             place[i] = counts[cell[i]]
             counts[cell[i]] += 1
     return counts, place
+
+
+def column_sketch(X: sp.csr_array) -> Float32:
+    """Project sparse rows at random to 128 dense columns, CSR (n, d) -> float32 (n, 128).
+
+    Used to route rows, not to rank neighbours: inner products are right on average, with an error
+    of about |x| |y| / sqrt(128). Each feature is added with a sign to `PLACES` columns that a fixed
+    hash of its number picks, so the bits of a row depend on the row alone. `PLACES` additions an
+    entry.
+
+    Parameters
+    ----------
+    X
+        csr_array float32 with sorted columns.
+
+    References
+    ----------
+    K. Weinberger et al., Feature hashing for large scale multitask learning, ICML 2009; several
+    places a feature as in D. Kane, J. Nelson, Sparser Johnson-Lindenstrauss transforms, J. ACM
+    2014.
+    """
+    Z = np.zeros((X.shape[0], HASHED_COLUMNS), dtype=np.float32)
+    _add_columns(X.data, X.indices, X.indptr, Z)
+    return Z
+
+
+@numba.njit(nogil=True, cache=True)
+def _mixed(word: Any) -> Any:
+    """Hash 64 bits: the finaliser of MurmurHash3."""
+    word = (word ^ (word >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
+    word = (word ^ (word >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
+    return word ^ (word >> np.uint64(33))
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_columns(data: Any, indices: Any, indptr: Any, Z: Any) -> None:
+    mask = np.uint64(Z.shape[1] - 1)
+    scale = np.float32(1.0 / np.sqrt(PLACES))
+    for i in range(len(indptr) - 1):
+        for p in range(indptr[i], indptr[i + 1]):
+            bits = _mixed(np.uint64(indices[p]) + np.uint64(1))
+            value = scale * data[p]
+            for _ in range(PLACES):
+                place = bits & mask
+                if bits & np.uint64(0x8000):
+                    Z[i, place] -= value
+                else:
+                    Z[i, place] += value
+                bits >>= np.uint64(16)

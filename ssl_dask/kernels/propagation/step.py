@@ -292,3 +292,39 @@ def _count_changes(  # type: ignore[no-untyped-def]
                     changed[g] += 1
             if g == 0 and has_label:
                 class_rows[new_best - first] += 1
+
+
+def conjugate_step(
+    x: Floating,
+    r: Floating,
+    direction: Floating,
+    image: Floating,
+    product: Floating,
+    alpha: Float64,
+    beta: Float64,
+) -> None:
+    """Do the vector updates of one step of block conjugate gradients, in one pass over memory.
+
+    Updates in place: direction = r + beta direction, image = product + beta image = A direction,
+    x += alpha direction, r -= alpha image; all (n, K).
+
+    Parameters
+    ----------
+    product
+        A r.
+    alpha, beta
+        float64 (K,): the scalars of each column.
+    """
+    _update(x, r, direction, image, product, alpha, beta)
+
+
+@numba.njit(nogil=True, cache=True)
+def _update(x, r, direction, image, product, alpha, beta):  # type: ignore[no-untyped-def]
+    for i in range(x.shape[0]):
+        for k in range(x.shape[1]):
+            step = np.float64(r[i, k]) + beta[k] * np.float64(direction[i, k])
+            moved = np.float64(product[i, k]) + beta[k] * np.float64(image[i, k])
+            direction[i, k] = step
+            image[i, k] = moved
+            x[i, k] += alpha[k] * step
+            r[i, k] -= alpha[k] * moved

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ssl_dask.kernels.arithmetic.pairwise_sums import joined_products, weighted_products
-from ssl_dask.kernels.propagation.conjugate_step import conjugate_step
 from ssl_dask.kernels.propagation.graph_parts import GraphPart
 from ssl_dask.kernels.propagation.step import (
     SparseSources,
     SweepCounts,
     add_sources,
+    conjugate_step,
     count_changes,
     plain_rows,
     step_with_residual,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ssl_dask.kernels.distributions.evidence_weights import fitted_weights
+from ssl_dask.kernels.distributions.class_evidence import fitted_weights
 from ssl_dask.labels import Labels
 
 FEWEST_SEEDS = 3.0

@@ -15,8 +15,12 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from ssl_dask.errors import QualityError
-from ssl_dask.kernels.arithmetic.aligned_batches import score_batches
-from ssl_dask.kernels.arithmetic.linear_scores import dense_scores, softmax_rows, sparse_scores
+from ssl_dask.kernels.arithmetic.linear_scores import (
+    dense_scores,
+    score_batches,
+    softmax_rows,
+    sparse_scores,
+)
 from ssl_dask.kernels.distributions.label_distributions import normalise_rows
 from ssl_dask.kernels.learners.quiet_fits import one_at_a_time
 from ssl_dask.kernels.learners.supervised_model import SupervisedModel
@@ -68,7 +72,7 @@ class FittedLearner:
         X
             (n, d), dense or CSR.
         place
-            Of the first row, see `kernels/aligned_batches`.
+            Of the first row, see `kernels/arithmetic/linear_scores`.
 
         Raises
         ------

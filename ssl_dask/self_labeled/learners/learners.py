@@ -24,8 +24,8 @@ from sklearn.utils import get_tags
 from ssl_dask.errors import JobSpecError, QualityError
 from ssl_dask.kernels.arithmetic.row_keys import mixed_seed
 from ssl_dask.kernels.learners.quiet_fits import one_at_a_time, quiet_fits
+from ssl_dask.kernels.learners.row_samples import copies_by_weight
 from ssl_dask.kernels.learners.supervised_model import SupervisedModel
-from ssl_dask.kernels.learners.weighted_copies import copies_by_weight
 from ssl_dask.one_thread import one_thread
 from ssl_dask.self_labeled.learners.fitted_learner import (
     FittedLearner,
@@ -268,7 +268,7 @@ class Learner:
         """Return a model fitted on pieces in row order, in one BLAS thread.
 
         A learner that takes no weights is fitted on each row as often as its weight says, see
-        `kernels/weighted_copies`: seeds once at least.
+        `kernels/learners/row_samples`: seeds once at least.
 
         Parameters
         ----------

@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from ssl_dask.errors import QualityError
 from ssl_dask.kernels.arithmetic.row_keys import row_keys
-from ssl_dask.kernels.distributions.class_evidence import log_shares
-from ssl_dask.kernels.distributions.evidence_weights import fitted_weights
+from ssl_dask.kernels.distributions.class_evidence import fitted_weights, log_shares
 from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
 from ssl_dask.self_labeled.learners.learners import Learner
 from ssl_dask.self_labeled.rows.block_rows import Ints, Piece, joined_pieces

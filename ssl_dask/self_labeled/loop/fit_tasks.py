@@ -15,7 +15,7 @@ from dask import delayed
 from dask.delayed import Delayed
 
 from ssl_dask.features.block_reader import add_all, merge_on_workers
-from ssl_dask.kernels.learners.fit_pieces import mixed_ranks, piece_count, piece_numbers
+from ssl_dask.kernels.learners.row_samples import mixed_ranks, piece_count, piece_numbers
 from ssl_dask.one_thread import one_thread
 from ssl_dask.self_labeled.loop.fit_limits import FitLimit, SharedRows, learners_together
 from ssl_dask.self_labeled.loop.round_method import RoundMethod
@@ -123,8 +123,8 @@ def fitted_in_pieces(
     """Return the task of a model of all labelled rows, which learns from them piece by piece.
 
     A piece is cut out when the model of the piece before is there: workers hold the rows of one
-    piece together, and the one that fits holds them twice. See `kernels/fit_pieces` for which rows
-    are in a piece; blocks without any are not read.
+    piece together, and the one that fits holds them twice. `row_samples.piece_numbers`
+    chooses the rows of a piece; blocks without any are not read.
 
     Parameters
     ----------

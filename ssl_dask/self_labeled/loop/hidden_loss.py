@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ssl_dask.kernels.distributions.temperature import fit_temperature, tempered_losses
+from ssl_dask.kernels.distributions.label_distributions import fit_temperature, tempered_losses
 from ssl_dask.self_labeled.loop.round_method import Distributions
 
 TEMPERATURE_SPREAD = 0.7

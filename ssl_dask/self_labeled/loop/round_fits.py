@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from dask.delayed import Delayed
 
 from ssl_dask.execution import Execution
-from ssl_dask.kernels.learners.fit_pieces import piece_count
+from ssl_dask.kernels.learners.row_samples import piece_count
 from ssl_dask.self_labeled.loop.fit_limits import FitLimit
 from ssl_dask.self_labeled.loop.fit_tasks import (
     fit_rows,

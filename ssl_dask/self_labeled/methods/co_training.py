@@ -15,8 +15,7 @@ from pydantic import Field
 from ssl_dask.execution import Execution
 from ssl_dask.kernels.arithmetic.confidence_histogram import confidence_counts
 from ssl_dask.kernels.arithmetic.row_keys import row_keys
-from ssl_dask.kernels.learners.error_dependence import error_dependence
-from ssl_dask.kernels.learners.two_views import joined_views, split_columns
+from ssl_dask.kernels.learners.co_training import error_dependence, joined_views, split_columns
 from ssl_dask.labels import UNLABELLED, Labels
 from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
 from ssl_dask.self_labeled.learners.learners import Learner, LearnerSpec, learner_of

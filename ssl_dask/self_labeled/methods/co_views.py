@@ -9,11 +9,10 @@ from typing import Any
 import dask.array as da
 from dask import delayed
 
-from ssl_dask.errors import ConstantViewError, Problem
+from ssl_dask.errors import ConstantViewError, JobSpecError, Problem
 from ssl_dask.execution import Execution
 from ssl_dask.features.block_reader import add_all, merge_on_workers
-from ssl_dask.kernels.learners.rows_alike import RowsAlike
-from ssl_dask.kernels.learners.two_views import split_columns
+from ssl_dask.kernels.learners.co_training import RowsAlike, split_columns
 from ssl_dask.self_labeled.rows.block_rows import Ints
 from ssl_dask.self_labeled.rows.row_blocks import held_chunks
 
@@ -101,7 +100,14 @@ def _sights(
     if len(views) == N_VIEWS:
         return {f"view {name!r}": (X, None) for name, X in views.items()}
     ((name, X),) = views.items()
-    halves = zip(("first", "second"), split_columns(X.shape[1], random_state), strict=True)
+    try:
+        columns = split_columns(X.shape[1], random_state)
+    except ValueError as error:
+        raise JobSpecError(
+            f"co-training needs two views: {error}",
+            hint="name two groups of features in method.view_names",
+        ) from error
+    halves = zip(("first", "second"), columns, strict=True)
     return {f"the {half} half of the columns of {name!r}": (X, at) for half, at in halves}
 
 

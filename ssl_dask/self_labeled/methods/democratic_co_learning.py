@@ -11,8 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from ssl_dask.kernels.arithmetic.proportion_interval import wilson_interval
-from ssl_dask.kernels.distributions.class_votes import group_confidences, weighted_majority
+from ssl_dask.kernels.distributions.class_votes import (
+    group_confidences,
+    weighted_majority,
+    wilson_interval,
+)
 from ssl_dask.labels import UNLABELLED, Labels
 from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
 from ssl_dask.self_labeled.learners.learners import Learner, LearnerSpec, learner_of

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ssl_dask.kernels.arithmetic.confidence_histogram import BINS, confidence_counts
-from ssl_dask.kernels.distributions.temperature import tempered
+from ssl_dask.kernels.distributions.label_distributions import tempered
 from ssl_dask.labels import UNLABELLED
 from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
 from ssl_dask.self_labeled.learners.learners import Learner

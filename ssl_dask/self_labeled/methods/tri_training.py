@@ -20,7 +20,7 @@ from ssl_dask.kernels.arithmetic.radix_selection import (
     is_below,
 )
 from ssl_dask.kernels.arithmetic.row_keys import row_keys
-from ssl_dask.kernels.learners.bootstrap import stratified_bootstrap
+from ssl_dask.kernels.learners.row_samples import stratified_bootstrap
 from ssl_dask.labels import UNLABELLED, Labels
 from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
 from ssl_dask.self_labeled.learners.learners import Learner, LearnerSpec, learner_of

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from ssl_dask.errors import QualityError
-from ssl_dask.kernels.learners.weighted_copies import weight_unit
+from ssl_dask.kernels.learners.row_samples import weight_unit
 from ssl_dask.labels import UNLABELLED
 
 Ints = npt.NDArray[np.int64]
@@ -33,7 +33,7 @@ class BlockRows:
     present
         By name of a view that rows may lack: bool (n,), the rows that have it.
     place
-        Place of the first row in the fixed batches of `kernels/arithmetic/aligned_batches.py`.
+        Place of the first row in the fixed batches of `kernels/arithmetic/linear_scores.py`.
     """
 
     rows: Ints

@@ -7,6 +7,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.types as pt
 
+from ssl_dask.kernels.arithmetic.row_keys import splitmix64
+
 WORD = 8
 
 
@@ -32,15 +34,6 @@ def hash_ids(ids: pa.Array) -> npt.NDArray[np.uint64]:
         wide = np.uint64 if pt.is_unsigned_integer(ids.type) else np.int64
         return splitmix64(ids.to_numpy(zero_copy_only=False).astype(wide).view(np.uint64))
     return _hash_bytes(*_bytes_of(ids))
-
-
-def splitmix64(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Return the finalizer of splitmix64 of each number, uint64 (n,): a bijection."""
-    with np.errstate(over="ignore"):
-        x = x + np.uint64(0x9E3779B97F4A7C15)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return x ^ (x >> np.uint64(31))
 
 
 def _bytes_of(
