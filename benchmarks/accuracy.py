@@ -44,7 +44,7 @@ from ssl_dask.graph.build.knn_search import knn_search
 from ssl_dask.graph.build.neighbour_graph import knn_graph
 from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.labels import Labels
-from ssl_dask.pipeline.feature_inference import infer_on_propagated_features
+from ssl_dask.pipeline.infer.feature_inference import infer_on_propagated_features
 from ssl_dask.propagation import METHODS, balanced_spreading, graph_ensemble
 from ssl_dask.propagation.ensemble.graph_ensemble import ENSEMBLE_WEIGHTS, logistic_regression
 from ssl_dask.propagation.methods.propagated_features import PropagatedFeaturesSpec

@@ -24,7 +24,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ssl_dask.job_spec import load_job, resolve_job
-from ssl_dask.pipeline import run_job, shipped_job
+from ssl_dask.pipeline.commands.run import run_job
+from ssl_dask.pipeline.commands.saved_runs import shipped_job
 from ssl_dask.round_record import RoundRecord
 
 MIB = 2**20

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from measured import Stopwatch, measure
 
-from ssl_dask.pipeline import shipped_job
+from ssl_dask.pipeline.commands.saved_runs import shipped_job
 
 PER_CLASS = 10
 
@@ -42,7 +42,7 @@ def draw_seeds(ids: np.ndarray, digit: np.ndarray, draw: int) -> tuple[np.ndarra
 def run_ours(job: dict[str, Any], watch: Stopwatch) -> None:
     """Run the job on a cluster of two workers."""
     from ssl_dask.job_spec import load_job
-    from ssl_dask.pipeline import run_job
+    from ssl_dask.pipeline.commands.run import run_job
 
     keys = [
         f"input.labels.path={job['seeds']}",

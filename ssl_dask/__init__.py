@@ -15,17 +15,17 @@ from ssl_dask.version import __version__
 
 if TYPE_CHECKING:
     from ssl_dask.job_spec import load_job as load_job
-    from ssl_dask.pipeline.run import RunResult as RunResult
-    from ssl_dask.pipeline.run import run_job as run_job
-    from ssl_dask.pipeline.stored_models import StoredModels as StoredModels
-    from ssl_dask.pipeline.stored_models import load_models as load_models
+    from ssl_dask.pipeline.commands.run import RunResult as RunResult
+    from ssl_dask.pipeline.commands.run import run_job as run_job
+    from ssl_dask.pipeline.models.stored_models import StoredModels as StoredModels
+    from ssl_dask.pipeline.models.stored_models import load_models as load_models
 
 _JOBS = {
-    "RunResult": "ssl_dask.pipeline.run",
-    "StoredModels": "ssl_dask.pipeline.stored_models",
+    "RunResult": "ssl_dask.pipeline.commands.run",
+    "StoredModels": "ssl_dask.pipeline.models.stored_models",
     "load_job": "ssl_dask.job_spec",
-    "load_models": "ssl_dask.pipeline.stored_models",
-    "run_job": "ssl_dask.pipeline.run",
+    "load_models": "ssl_dask.pipeline.models.stored_models",
+    "run_job": "ssl_dask.pipeline.commands.run",
 }
 _MOVED = {
     "ssl_dask.graphs": """BlockGraph RoutedIndex attach_rows entity_graph knn_graph

@@ -122,7 +122,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write a commented job file from the columns that are found."""
-    from ssl_dask.pipeline import draft_job, write_draft
+    from ssl_dask.pipeline.commands.draft import draft_job, write_draft
 
     target = output.resolve().parent if output else Path.cwd()
     text = draft_job(data, relative_to=target)
@@ -147,7 +147,7 @@ def validate(
 ) -> None:
     """List every mistake in the job and its input; compute nothing, write nothing."""
     from ssl_dask.job_spec import read_job
-    from ssl_dask.pipeline import validate_job
+    from ssl_dask.pipeline.commands.validate import validate_job
 
     spec, mistakes = read_job(job, overrides or ())
     summary = validate_job(
@@ -160,7 +160,7 @@ def validate(
 def plan(job: JobFile, overrides: Overrides = None, trust_modules: TrustModules = None) -> None:
     """Print rows, blocks, tasks, bytes moved, memory and expected time; compute nothing."""
     from ssl_dask.job_spec import load_job
-    from ssl_dask.pipeline import plan_job
+    from ssl_dask.pipeline.commands.plan import plan_job
 
     spec = load_job(job, overrides or ())
     _print_table(f"plan of {job}", plan_job(spec, trust_modules=trust_modules or ()))
@@ -232,7 +232,7 @@ def predict(
     """Label new rows with the models that a run has kept (output.models: true)."""
     from ssl_dask.console import make_listener
     from ssl_dask.job_spec import cluster_of
-    from ssl_dask.pipeline import predict_rows, prediction_rows
+    from ssl_dask.pipeline.commands.predict import predict_rows, prediction_rows
 
     with _last_words_as_json(json_logs):
         place = None if cluster is None else cluster_of(_cluster_keys(cluster))
@@ -266,7 +266,7 @@ def graph(
     """Build the job's graph once and keep it, for jobs that say `graph: {path: FOLDER}`."""
     from ssl_dask.console import make_listener
     from ssl_dask.job_spec import load_job
-    from ssl_dask.pipeline import graph_rows, store_graph
+    from ssl_dask.pipeline.commands.store_graph import graph_rows, store_graph
 
     with _last_words_as_json(json_logs):
         spec = load_job(job, overrides or ())
@@ -290,7 +290,7 @@ def report(
     ] = None,
 ) -> None:
     """Build the HTML page of a finished run again."""
-    from ssl_dask.pipeline import rebuild_report
+    from ssl_dask.pipeline.commands.saved_runs import rebuild_report
 
     typer.echo(rebuild_report(run_folder, output))
 
@@ -315,7 +315,7 @@ def demo(
 ) -> None:
     """Label 70,000 handwritten digits from 50 labels: real data that ships with the package."""
     from ssl_dask.job_spec import load_job
-    from ssl_dask.pipeline import shipped_job
+    from ssl_dask.pipeline.commands.saved_runs import shipped_job
 
     with _last_words_as_json(json_logs):
         job = shipped_job("mnist")
@@ -333,7 +333,8 @@ def _run(
     trust_modules: Sequence[str] = (),
 ) -> None:
     from ssl_dask.console import make_listener
-    from ssl_dask.pipeline import run_job, summary_rows
+    from ssl_dask.pipeline.commands.run import run_job
+    from ssl_dask.pipeline.targets.class_report import summary_rows
 
     with make_listener(json_logs=json_logs) as listener:
         result = run_job(

@@ -24,7 +24,7 @@ from ssl_dask import cluster
 from ssl_dask.cli import SignalReceived, _exit_code, _signals_as_exceptions, app
 from ssl_dask.execution import Execution
 from ssl_dask.job_spec import load_job
-from ssl_dask.pipeline import draft_job
+from ssl_dask.pipeline.commands.draft import draft_job
 from tests.faults.run_server import RunServer
 from tests.made_job import (
     N_ROWS,
@@ -294,12 +294,12 @@ def test_a_defect_ends_with_70_and_says_what_to_do(
     def fail(*given: Any, **more: Any) -> None:
         raise ZeroDivisionError("made by a test")
 
-    monkeypatch.setattr("ssl_dask.pipeline.plan.plan_job", fail)
+    monkeypatch.setattr("ssl_dask.pipeline.commands.plan.plan_job", fail)
     assert _exit_code(["plan", str(job)]) == 70
     stderr = capsys.readouterr().err
     assert "Traceback" in stderr
     assert "report it" in last_words(stderr)["hint"]
-    monkeypatch.setattr("ssl_dask.pipeline.run.Inputs.open", fail)
+    monkeypatch.setattr("ssl_dask.pipeline.commands.run.Inputs.open", fail)
     assert _exit_code(["run", str(job), "--json-logs"]) == 70
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert "made by a test" in lines[-1]["traceback"]

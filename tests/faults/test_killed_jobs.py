@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from distributed import Client
 
-from ssl_dask.pipeline import propagation_run, run_job
+from ssl_dask.pipeline.commands.run import run_job
+from ssl_dask.pipeline.infer import propagation_run
 from tests.made_job import Heard, answer, assert_useful, made_job, made_rows, write_job, write_rows
 from tests.made_numbers import made_numbers, number_job
 from tests.processes import end_group, environment, ssl_dask

@@ -19,8 +19,8 @@ from distributed import Client
 
 from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
-from ssl_dask.pipeline import run_job
-from ssl_dask.pipeline.saved_state import save_state
+from ssl_dask.pipeline.commands.run import run_job
+from ssl_dask.pipeline.infer.saved_state import save_state
 from ssl_dask.round_record import RoundRecord
 from ssl_dask.self_labeled import self_training
 from ssl_dask.storage.runs.checkpoint import Checkpoints

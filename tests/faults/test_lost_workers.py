@@ -22,7 +22,7 @@ from ssl_dask.errors import ComputeError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.labels import Labels
-from ssl_dask.pipeline.propagation_run import run_until_kept, until_kept
+from ssl_dask.pipeline.infer.propagation_run import run_until_kept, until_kept
 from ssl_dask.propagation import METHODS, Propagated, propagated_features
 from ssl_dask.propagation.engine import worker_state
 from ssl_dask.propagation.engine.distributed_partitions import WorkerParts

@@ -15,7 +15,7 @@ from distributed import Client
 
 from ssl_dask.cli import _exit_code
 from ssl_dask.errors import InputDataError
-from ssl_dask.pipeline import run_job
+from ssl_dask.pipeline.commands.run import run_job
 from tests.made_job import N_ROWS, made_job, made_rows, write_job, write_rows
 
 Job = dict[str, Any]

@@ -16,10 +16,10 @@ from ssl_dask.errors import GraphError, InputDataError, JobSpecError
 from ssl_dask.estimators import LabelSpreading
 from ssl_dask.graphs import BlockGraph, entity_graph, knn_graph, sum_graphs
 from ssl_dask.job_spec import resolve_job
-from ssl_dask.pipeline import RunResult, run_job, store_graph
-from ssl_dask.pipeline.graph_job import GraphResult
-from ssl_dask.pipeline.plan import plan_job
-from ssl_dask.pipeline.validation import validate_job
+from ssl_dask.pipeline.commands.plan import plan_job
+from ssl_dask.pipeline.commands.run import RunResult, run_job
+from ssl_dask.pipeline.commands.store_graph import GraphResult, store_graph
+from ssl_dask.pipeline.commands.validate import validate_job
 from tests.made_job import (
     N_LOOPS,
     N_ROWS,

@@ -17,7 +17,9 @@ from ssl_dask.console import Silent
 from ssl_dask.errors import QualityError, ResumeMismatchError
 from ssl_dask.execution import Execution
 from ssl_dask.job_spec import load_job
-from ssl_dask.pipeline import RunResult, propagation_run, rebuild_report, run_job
+from ssl_dask.pipeline.commands.run import RunResult, run_job
+from ssl_dask.pipeline.commands.saved_runs import rebuild_report
+from ssl_dask.pipeline.infer import propagation_run
 from ssl_dask.propagation import METHODS
 from ssl_dask.propagation.engine.partitions import WorkersChangedError
 from ssl_dask.report.run_report import RunReport

@@ -11,7 +11,7 @@ import pytest
 
 from ssl_dask.errors import ComputeError
 from ssl_dask.job_spec import resolve_job
-from ssl_dask.pipeline.plan import plan_job
+from ssl_dask.pipeline.commands.plan import plan_job
 
 N_ROWS = 4_000_000
 

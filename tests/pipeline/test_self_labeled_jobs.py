@@ -11,7 +11,9 @@ from distributed import Client
 from ssl_dask import load_models
 from ssl_dask.errors import InputDataError, JobSpecError
 from ssl_dask.job_spec import resolve_job
-from ssl_dask.pipeline import plan_job, run_job, validate_job
+from ssl_dask.pipeline.commands.plan import plan_job
+from ssl_dask.pipeline.commands.run import run_job
+from ssl_dask.pipeline.commands.validate import validate_job
 from ssl_dask.report.html_page import render_page
 from ssl_dask.report.run_report import RunReport
 from tests.made_job import Heard, answer, assert_useful, made_job, made_rows, write_rows

@@ -18,7 +18,9 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph import BlockGraph, RoutedIndex, knn_graph
 from ssl_dask.graph.block.graph_summary import graph_summary
 from ssl_dask.job_spec import resolve_job
-from ssl_dask.pipeline import graph_job, run_job, store_graph
+from ssl_dask.pipeline.commands import store_graph as graph_job
+from ssl_dask.pipeline.commands.run import run_job
+from ssl_dask.pipeline.commands.store_graph import store_graph
 from ssl_dask.storage.runs.stored_folder import StoredFolder
 from tests.made_job import Heard, answer, assert_useful, made_job, made_rows, write_job, write_rows
 from tests.made_points import sheets

@@ -28,8 +28,11 @@ from ssl_dask.features import (
     vector_columns,
 )
 from ssl_dask.job_spec import resolve_job
-from ssl_dask.pipeline import RunResult, predict_rows, run_job, stored_models, validate_job
-from ssl_dask.pipeline.stored_models import OWN_TYPES
+from ssl_dask.pipeline.commands.predict import predict_rows
+from ssl_dask.pipeline.commands.run import RunResult, run_job
+from ssl_dask.pipeline.commands.validate import validate_job
+from ssl_dask.pipeline.models import stored_models
+from ssl_dask.pipeline.models.stored_models import OWN_TYPES
 from ssl_dask.self_labeled import METHODS
 from ssl_dask.self_labeled.loop.round_method import RoundMethod
 from tests.made_job import NAMES, made_job, made_rows, read_parts, write_rows

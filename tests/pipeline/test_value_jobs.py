@@ -15,15 +15,12 @@ from sklearn.metrics import mean_absolute_error, r2_score
 from ssl_dask.cli import _exit_code
 from ssl_dask.errors import InputDataError, JobSpecError, QualityError, ResumeMismatchError
 from ssl_dask.job_spec import resolve_job
-from ssl_dask.pipeline import (
-    RunResult,
-    plan_job,
-    propagation_run,
-    rebuild_report,
-    run_job,
-    summary_rows,
-    validate_job,
-)
+from ssl_dask.pipeline.commands.plan import plan_job
+from ssl_dask.pipeline.commands.run import RunResult, run_job
+from ssl_dask.pipeline.commands.saved_runs import rebuild_report
+from ssl_dask.pipeline.commands.validate import validate_job
+from ssl_dask.pipeline.infer import propagation_run
+from ssl_dask.pipeline.targets.class_report import summary_rows
 from ssl_dask.propagation import VALUE_METHODS
 from ssl_dask.report.value_report import ValueReport
 from tests.made_job import Heard, answer, read_parts, write_job, write_rows

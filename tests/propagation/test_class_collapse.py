@@ -15,7 +15,7 @@ from distributed import Client
 from ssl_dask.errors import QualityError
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.labels import Labels
-from ssl_dask.pipeline import run_job
+from ssl_dask.pipeline.commands.run import run_job
 from ssl_dask.propagation import (
     METHODS,
     LabelPropagation,

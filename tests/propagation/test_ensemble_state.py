@@ -17,7 +17,7 @@ from distributed import Client
 from ssl_dask.console import Silent
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
-from ssl_dask.pipeline.saved_state import load_state, save_state
+from ssl_dask.pipeline.infer.saved_state import load_state, save_state
 from ssl_dask.propagation import modified_adsorption, poisson_mbo
 from ssl_dask.propagation.engine.partitions import WorkersChangedError
 from ssl_dask.propagation.ensemble.ensemble_state import EnsembleState, run_steps

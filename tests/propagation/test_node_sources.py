@@ -11,7 +11,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.node_order import NodeOrder
 from ssl_dask.labels import Labels
-from ssl_dask.pipeline.inference import _seed_components
+from ssl_dask.pipeline.infer.inference import _seed_components
 from ssl_dask.propagation import METHODS
 from tests.made_graphs import N_CLASSES, cut, fetch, random_weights
 from tests.oracles import propagation_closed_forms as closed_forms

@@ -18,8 +18,8 @@ from ssl_dask.graph.block.node_order import NodeOrder
 from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.job_spec import resolve_job
 from ssl_dask.labels import Labels
-from ssl_dask.pipeline import run_job
-from ssl_dask.pipeline.feature_inference import infer_on_propagated_features
+from ssl_dask.pipeline.commands.run import run_job
+from ssl_dask.pipeline.infer.feature_inference import infer_on_propagated_features
 from ssl_dask.propagation import propagated_features
 from ssl_dask.propagation.methods.propagated_features import PropagatedFeaturesSpec
 from ssl_dask.storage.runs.checkpoint import Checkpoints

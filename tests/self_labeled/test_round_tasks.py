@@ -15,9 +15,9 @@ from ssl_dask.execution import Execution
 from ssl_dask.features.block_reader import merge_on_workers
 from ssl_dask.job_spec import resolve_job
 from ssl_dask.labels import Labels
-from ssl_dask.pipeline.method_estimate import estimate_method
-from ssl_dask.pipeline.plan import plan_job
-from ssl_dask.pipeline.rounds_estimate import estimate_rounds
+from ssl_dask.pipeline.commands.method_estimate import estimate_method
+from ssl_dask.pipeline.commands.plan import plan_job
+from ssl_dask.pipeline.commands.rounds_estimate import estimate_rounds
 from ssl_dask.self_labeled import METHODS
 from ssl_dask.self_labeled.learners.learners import LearnerSpec
 from ssl_dask.self_labeled.loop.round_tasks import RoundTasks, merges

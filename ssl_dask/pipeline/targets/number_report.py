@@ -10,18 +10,18 @@ from ssl_dask.decision.value_decision import VALUE_REASONS, VALUE_SOURCES
 from ssl_dask.evaluation.value_scores import Estimate, ValueScores, score_values
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.labels import NumberLabels
-from ssl_dask.pipeline.reporting import (
+from ssl_dask.pipeline.infer.row_sample import RowPicks
+from ssl_dask.pipeline.infer.value_inference import InferredValues
+from ssl_dask.pipeline.inputs.run_context import RunContext
+from ssl_dask.pipeline.targets.class_report import (
     STOP_WORDS,
     common_fields,
     graph_warnings,
     refused_words,
     share_words,
 )
-from ssl_dask.pipeline.row_picks import RowPicks
-from ssl_dask.pipeline.run_context import RunContext
-from ssl_dask.pipeline.value_inference import InferredValues
-from ssl_dask.pipeline.value_output import ValueCounts, ValueResult, merge_counts
-from ssl_dask.pipeline.value_steps import JudgedValues
+from ssl_dask.pipeline.targets.number_blocks import ValueCounts, ValueResult, merge_counts
+from ssl_dask.pipeline.targets.numbers import JudgedValues
 from ssl_dask.report.charts import project_2d
 from ssl_dask.report.run_report import MethodSummary
 from ssl_dask.report.value_report import (

@@ -28,9 +28,9 @@ from ssl_dask.graph.block.node_order import NodeOrder
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
-from ssl_dask.pipeline.propagation_run import PropagationRun
-from ssl_dask.pipeline.row_joins import RowsOf, joined_rows
-from ssl_dask.pipeline.stored_graph import StoredGraph
+from ssl_dask.pipeline.infer.job_graph import RowsOf, joined_rows
+from ssl_dask.pipeline.infer.propagation_run import PropagationRun
+from ssl_dask.pipeline.inputs.stored_graph import StoredGraph
 from ssl_dask.report.run_report import SelfLabeledSummary
 from ssl_dask.round_record import RoundRecord
 from ssl_dask.self_labeled.loop.round_method import RoundMethod

@@ -14,8 +14,8 @@ from ssl_dask.features.feature_groups import FeatureGroup
 from ssl_dask.graph.graph_spec import EdgesSpec
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
-from ssl_dask.pipeline.stored_graph import StoredGraph, graph_mark
-from ssl_dask.pipeline.target import target_of
+from ssl_dask.pipeline.inputs.label_kind import target_of
+from ssl_dask.pipeline.inputs.stored_graph import StoredGraph, graph_mark
 from ssl_dask.propagation.methods.class_shares import expected_rows
 from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns, without_columns
 from ssl_dask.storage.checks.input_check import InputScan, scan_input

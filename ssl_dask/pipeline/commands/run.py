@@ -15,12 +15,12 @@ from ssl_dask.console import RunListener, Silent
 from ssl_dask.execution import Execution
 from ssl_dask.features.views import describe
 from ssl_dask.job_spec import JobSpec, load_job, resolve_job
-from ssl_dask.pipeline.inputs import Inputs, read_inputs
-from ssl_dask.pipeline.job_client import check_shared_folder, job_client
-from ssl_dask.pipeline.model_output import check_models
-from ssl_dask.pipeline.run_clock import RunClock
-from ssl_dask.pipeline.run_context import RunContext
-from ssl_dask.pipeline.target import target_of
+from ssl_dask.pipeline.commands.job_client import check_shared_folder, job_client
+from ssl_dask.pipeline.inputs.job_inputs import Inputs, read_inputs
+from ssl_dask.pipeline.inputs.label_kind import target_of
+from ssl_dask.pipeline.inputs.run_clock import RunClock
+from ssl_dask.pipeline.inputs.run_context import RunContext
+from ssl_dask.pipeline.models.model_output import check_models
 from ssl_dask.report.pages import AnyReport, read_report, render_report
 from ssl_dask.self_labeled.loop.round_spec import check_learners
 from ssl_dask.storage.runs.checkpoint import Checkpoints

@@ -20,7 +20,7 @@ from ssl_dask.graph.build.entity_graph import KeyColumn, shared_key_graph
 from ssl_dask.graph.graph_spec import GraphPartSpec, OneGraphSpec
 from ssl_dask.kernels.graph.seed_pairs import SeedRows, learned_weights
 from ssl_dask.labels import Labels
-from ssl_dask.pipeline.row_picks import fetch_rows
+from ssl_dask.pipeline.infer.row_sample import fetch_rows
 from ssl_dask.storage.ids.edge_file import EdgeFile
 from ssl_dask.storage.ids.edge_rows import edges_between_rows
 from ssl_dask.storage.ids.entity_keys import entity_keys

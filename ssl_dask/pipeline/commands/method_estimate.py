@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssl_dask.job_spec import JobSpec
-from ssl_dask.pipeline.rounds_estimate import estimate_rounds, passes_in_pieces
+from ssl_dask.pipeline.commands.rounds_estimate import estimate_rounds, passes_in_pieces
 from ssl_dask.propagation.engine.distributed_partitions import HALO_SHARE
 from ssl_dask.propagation.engine.session import CONJUGATE_BYTES
 from ssl_dask.propagation.methods.poisson_mbo import SWEEPS_A_ROUND

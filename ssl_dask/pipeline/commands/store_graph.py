@@ -18,10 +18,10 @@ from ssl_dask.execution import Execution
 from ssl_dask.features.views import describe, join
 from ssl_dask.graph.block.graph_summary import graph_summary
 from ssl_dask.job_spec import JobSpec, load_job
-from ssl_dask.pipeline.inputs import Inputs, read_inputs
-from ssl_dask.pipeline.job_client import check_shared_folder, job_client
-from ssl_dask.pipeline.row_joins import joined_rows, rows_of_groups
-from ssl_dask.pipeline.stored_graph import (
+from ssl_dask.pipeline.commands.job_client import check_shared_folder, job_client
+from ssl_dask.pipeline.infer.job_graph import joined_rows, rows_of_groups
+from ssl_dask.pipeline.inputs.job_inputs import Inputs, read_inputs
+from ssl_dask.pipeline.inputs.stored_graph import (
     ABOUT,
     GRAPH,
     INDEX,

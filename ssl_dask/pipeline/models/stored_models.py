@@ -30,7 +30,7 @@ from ssl_dask.job_spec import JobSpec
 from ssl_dask.kernels.features.hashed_ngrams import HashedNgrams
 from ssl_dask.kernels.learners.multinomial_nb import MultinomialModel
 from ssl_dask.kernels.learners.supervised_model import SupervisedModel
-from ssl_dask.pipeline.self_labeled_run import given_views, group_weights
+from ssl_dask.pipeline.infer.self_labeled_run import given_views, group_weights
 from ssl_dask.self_labeled.learners.learners import FittedLearner, Learner
 from ssl_dask.self_labeled.loop.round_method import RoundMethod
 from ssl_dask.self_labeled.loop.track import score_rows

@@ -15,14 +15,14 @@ import numpy.typing as npt
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.labels import NumberLabels
-from ssl_dask.pipeline.inference import reported_graph
-from ssl_dask.pipeline.propagation_run import (
+from ssl_dask.pipeline.infer.inference import reported_graph
+from ssl_dask.pipeline.infer.propagation_run import (
     STATE_CHECKPOINT,
     nearest_place,
     run_until_kept,
 )
-from ssl_dask.pipeline.run_context import RunContext
-from ssl_dask.pipeline.saved_state import save_state
+from ssl_dask.pipeline.infer.saved_state import save_state
+from ssl_dask.pipeline.inputs.run_context import RunContext
 from ssl_dask.propagation import VALUE_METHODS
 from ssl_dask.round_record import RoundRecord
 

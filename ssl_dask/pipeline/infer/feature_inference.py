@@ -20,9 +20,9 @@ from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.labels import Labels
-from ssl_dask.pipeline.inference import Inferred, infer_supervised, reported_graph
-from ssl_dask.pipeline.propagation_run import until_kept
-from ssl_dask.pipeline.row_picks import fetch_rows
+from ssl_dask.pipeline.infer.inference import Inferred, infer_supervised, reported_graph
+from ssl_dask.pipeline.infer.propagation_run import until_kept
+from ssl_dask.pipeline.infer.row_sample import fetch_rows
 from ssl_dask.propagation.methods.anchor_graph import AnchorGraphSpec, anchor_graph, score_rows
 from ssl_dask.propagation.methods.correct_and_smooth import CorrectAndSmoothSpec, correct_and_smooth
 from ssl_dask.propagation.methods.propagated_features import (

@@ -8,9 +8,9 @@ from ssl_dask.errors import InputDataError, JobSpecError, Problem, SslDaskError,
 from ssl_dask.execution import Execution
 from ssl_dask.features.views import describe
 from ssl_dask.job_spec import JobSpec
-from ssl_dask.pipeline.inputs import Inputs, read_inputs, scan_rows
-from ssl_dask.pipeline.model_output import check_models
-from ssl_dask.pipeline.target import target_of
+from ssl_dask.pipeline.inputs.job_inputs import Inputs, read_inputs, scan_rows
+from ssl_dask.pipeline.inputs.label_kind import target_of
+from ssl_dask.pipeline.models.model_output import check_models
 from ssl_dask.self_labeled.loop.round_spec import check_learners
 from ssl_dask.storage.runs.output_path import check_output_path
 

@@ -19,12 +19,12 @@ from ssl_dask.evaluation.block_scores import merge_scores
 from ssl_dask.execution import Execution
 from ssl_dask.job_spec import ClusterSpec
 from ssl_dask.labels import Labels
-from ssl_dask.pipeline.block_output import BlockOutput, BlockResult, write_blocks
-from ssl_dask.pipeline.inputs import feature_needs, scan_dataset
-from ssl_dask.pipeline.job_client import check_shared_folder, job_client
-from ssl_dask.pipeline.run_clock import RunClock
-from ssl_dask.pipeline.saved_runs import PREDICTION
-from ssl_dask.pipeline.stored_models import StoredModels, read_models
+from ssl_dask.pipeline.commands.job_client import check_shared_folder, job_client
+from ssl_dask.pipeline.commands.saved_runs import PREDICTION
+from ssl_dask.pipeline.inputs.job_inputs import feature_needs, scan_dataset
+from ssl_dask.pipeline.inputs.run_clock import RunClock
+from ssl_dask.pipeline.models.stored_models import StoredModels, read_models
+from ssl_dask.pipeline.targets.class_blocks import BlockOutput, BlockResult, write_blocks
 from ssl_dask.report.run_report import DecisionSummary
 from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns
 from ssl_dask.storage.files.durable_files import to_json

@@ -10,9 +10,9 @@ from dask import delayed
 from ssl_dask.decision.calibration import Calibration
 from ssl_dask.errors import JobSpecError, QualityError
 from ssl_dask.job_spec import JobSpec
-from ssl_dask.pipeline.inference import KeptModels
-from ssl_dask.pipeline.run_context import RunContext
-from ssl_dask.pipeline.stored_models import OWN_TYPES, ModelsDescription, description_name
+from ssl_dask.pipeline.infer.inference import KeptModels
+from ssl_dask.pipeline.inputs.run_context import RunContext
+from ssl_dask.pipeline.models.stored_models import OWN_TYPES, ModelsDescription, description_name
 from ssl_dask.self_labeled.learners.learners import LEARNERS, Learner, learners_of
 from ssl_dask.self_labeled.loop.round_method import Piece
 from ssl_dask.storage.files.durable_files import seal

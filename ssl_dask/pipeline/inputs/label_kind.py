@@ -19,7 +19,7 @@ from ssl_dask.storage.result.value_parts import check_value_names
 from ssl_dask.storage.runs.manifest import PartRecord
 
 if TYPE_CHECKING:
-    from ssl_dask.pipeline.run_context import RunContext
+    from ssl_dask.pipeline.inputs.run_context import RunContext
     from ssl_dask.report.pages import AnyReport
 
 MOST_CLASSES_TOLD = 30
@@ -92,13 +92,13 @@ class ClassTarget:
 
     def answer(self, context: RunContext) -> Answer:
         """Infer, judge, decide and write."""
-        from ssl_dask.pipeline.class_steps import label_rows
+        from ssl_dask.pipeline.targets.classes import label_rows
 
         return label_rows(context)
 
     def summary_rows(self, report: AnyReport) -> list[tuple[str, str]]:
         """Return what the command prints about the labels."""
-        from ssl_dask.pipeline.reporting import class_rows
+        from ssl_dask.pipeline.targets.class_report import class_rows
         from ssl_dask.report.run_report import RunReport
 
         assert isinstance(report, RunReport)
@@ -127,13 +127,13 @@ class NumberTarget:
 
     def answer(self, context: RunContext) -> Answer:
         """Infer, judge, decide and write."""
-        from ssl_dask.pipeline.value_steps import give_values
+        from ssl_dask.pipeline.targets.numbers import give_values
 
         return give_values(context)
 
     def summary_rows(self, report: AnyReport) -> list[tuple[str, str]]:
         """Return what the command prints about the numbers."""
-        from ssl_dask.pipeline.value_reporting import value_rows
+        from ssl_dask.pipeline.targets.number_report import value_rows
         from ssl_dask.report.value_report import ValueReport
 
         assert isinstance(report, ValueReport)

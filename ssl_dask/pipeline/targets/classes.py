@@ -14,27 +14,27 @@ from ssl_dask.evaluation.block_scores import merge_scores
 from ssl_dask.execution import Execution
 from ssl_dask.hidden_seeds import HiddenSeeds, hide_seeds
 from ssl_dask.job_spec import JobSpec
-from ssl_dask.pipeline.block_output import BlockOutput, BlockResult, write_blocks
-from ssl_dask.pipeline.feature_inference import (
+from ssl_dask.pipeline.infer.feature_inference import (
     infer_corrected,
     infer_on_anchors,
     infer_on_propagated_features,
 )
-from ssl_dask.pipeline.inference import (
+from ssl_dask.pipeline.infer.inference import (
     Inferred,
     build_graph,
     infer_on_graph,
     infer_supervised,
 )
-from ssl_dask.pipeline.inputs import ReadData
-from ssl_dask.pipeline.judging import Judged, judge, warn_of_classes_gone
-from ssl_dask.pipeline.model_output import store_models
-from ssl_dask.pipeline.reporting import build_report
-from ssl_dask.pipeline.row_joins import rows_of_groups
-from ssl_dask.pipeline.row_picks import RowPicks, pick
-from ssl_dask.pipeline.run_context import RunContext
-from ssl_dask.pipeline.self_labeled_run import infer_self_labeled
-from ssl_dask.pipeline.target import Answer
+from ssl_dask.pipeline.infer.job_graph import rows_of_groups
+from ssl_dask.pipeline.infer.row_sample import RowPicks, pick
+from ssl_dask.pipeline.infer.self_labeled_run import infer_self_labeled
+from ssl_dask.pipeline.inputs.job_inputs import ReadData
+from ssl_dask.pipeline.inputs.label_kind import Answer
+from ssl_dask.pipeline.inputs.run_context import RunContext
+from ssl_dask.pipeline.models.model_output import store_models
+from ssl_dask.pipeline.targets.class_blocks import BlockOutput, BlockResult, write_blocks
+from ssl_dask.pipeline.targets.class_report import build_report
+from ssl_dask.pipeline.targets.judging import Judged, judge, warn_of_classes_gone
 from ssl_dask.propagation import METHODS
 from ssl_dask.report.charts import picture_rows
 from ssl_dask.self_labeled import METHODS as SELF_LABELED

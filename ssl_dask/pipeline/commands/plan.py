@@ -12,13 +12,13 @@ from ssl_dask.features.feature_groups import CategoricalGroup, NumericGroup, Tex
 from ssl_dask.graph.build.graph_estimate import GraphEstimate, estimate_graph
 from ssl_dask.graph.graph_spec import GraphPartSpec, OneGraphSpec
 from ssl_dask.job_spec import JobSpec
-from ssl_dask.pipeline.inputs import Inputs, plan_blocks
-from ssl_dask.pipeline.method_estimate import (
+from ssl_dask.pipeline.commands.method_estimate import (
     MethodEstimate,
     estimate_method,
     halo_share,
 )
-from ssl_dask.pipeline.stored_graph import StoredGraph
+from ssl_dask.pipeline.inputs.job_inputs import Inputs, plan_blocks
+from ssl_dask.pipeline.inputs.stored_graph import StoredGraph
 from ssl_dask.propagation.engine.distributed_partitions import HALO_SHARE, USABLE_MEMORY
 from ssl_dask.self_labeled.loop.round_spec import check_learners
 from ssl_dask.storage.ids.edge_file import EdgeFile

@@ -16,9 +16,9 @@ from ssl_dask.features.views import FeatureView, join, present_arrays
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
-from ssl_dask.pipeline.inference import Inferred, KeptModels
-from ssl_dask.pipeline.row_picks import RowPicks, pick
-from ssl_dask.pipeline.saved_state import load_state, save_state
+from ssl_dask.pipeline.infer.inference import Inferred, KeptModels
+from ssl_dask.pipeline.infer.row_sample import RowPicks, pick
+from ssl_dask.pipeline.infer.saved_state import load_state, save_state
 from ssl_dask.report.charts import picture_rows
 from ssl_dask.report.run_report import SelfLabeledSummary
 from ssl_dask.self_labeled import METHODS, SelfLabeled

@@ -20,7 +20,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.labels import Labels
-from ssl_dask.pipeline.saved_state import load_state, save_state
+from ssl_dask.pipeline.infer.saved_state import load_state, save_state
 from ssl_dask.propagation import METHODS, HarmonicValues, Propagated
 from ssl_dask.propagation.engine.partitions import WorkersChangedError
 from ssl_dask.propagation.ensemble.ensemble_run import SeedClassifier

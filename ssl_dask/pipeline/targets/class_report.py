@@ -15,12 +15,12 @@ from ssl_dask.features.views import FeatureView
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
-from ssl_dask.pipeline.block_output import BlockResult
-from ssl_dask.pipeline.inference import Inferred
-from ssl_dask.pipeline.judging import Judged, class_names
-from ssl_dask.pipeline.row_picks import RowPicks
-from ssl_dask.pipeline.run_context import RunContext
-from ssl_dask.pipeline.target import TARGETS
+from ssl_dask.pipeline.infer.inference import Inferred
+from ssl_dask.pipeline.infer.row_sample import RowPicks
+from ssl_dask.pipeline.inputs.label_kind import TARGETS
+from ssl_dask.pipeline.inputs.run_context import RunContext
+from ssl_dask.pipeline.targets.class_blocks import BlockResult
+from ssl_dask.pipeline.targets.judging import Judged, class_names
 from ssl_dask.report.charts import project_2d
 from ssl_dask.report.pages import AnyReport
 from ssl_dask.report.run_report import (

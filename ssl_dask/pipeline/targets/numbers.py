@@ -32,13 +32,18 @@ from ssl_dask.features.dask_ml_adapter import predict_blocks
 from ssl_dask.hidden_seeds import HiddenSeeds, hide_seeds
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import NumberLabels
-from ssl_dask.pipeline.inference import build_graph
-from ssl_dask.pipeline.row_joins import rows_of_groups
-from ssl_dask.pipeline.row_picks import RowPicks, pick
-from ssl_dask.pipeline.run_context import RunContext
-from ssl_dask.pipeline.target import Answer
-from ssl_dask.pipeline.value_inference import InferredValues, infer_values
-from ssl_dask.pipeline.value_output import N_BINS, ValueOutput, ValueResult, write_value_block
+from ssl_dask.pipeline.infer.inference import build_graph
+from ssl_dask.pipeline.infer.job_graph import rows_of_groups
+from ssl_dask.pipeline.infer.row_sample import RowPicks, pick
+from ssl_dask.pipeline.infer.value_inference import InferredValues, infer_values
+from ssl_dask.pipeline.inputs.label_kind import Answer
+from ssl_dask.pipeline.inputs.run_context import RunContext
+from ssl_dask.pipeline.targets.number_blocks import (
+    N_BINS,
+    ValueOutput,
+    ValueResult,
+    write_value_block,
+)
 from ssl_dask.report.charts import picture_rows
 from ssl_dask.storage.result.dataset_output import value_schema
 
@@ -86,7 +91,7 @@ def give_values(context: RunContext) -> Answer:
         Workers were lost or ran out of memory.
     """
     # The report is drawn by libraries that workers need not load.
-    from ssl_dask.pipeline.value_reporting import build_value_report
+    from ssl_dask.pipeline.targets.number_report import build_value_report
 
     spec, data, clock = context.spec, context.data, context.clock
     labels = NumberLabels.of(data.labels)

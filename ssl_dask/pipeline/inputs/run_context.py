@@ -9,9 +9,9 @@ from pathlib import Path
 from ssl_dask.execution import Execution
 from ssl_dask.features.views import FeatureView, join
 from ssl_dask.job_spec import JobSpec
-from ssl_dask.pipeline.inputs import Inputs, ReadData
-from ssl_dask.pipeline.run_clock import RunClock
-from ssl_dask.pipeline.self_labeled_run import group_weights
+from ssl_dask.pipeline.infer.self_labeled_run import group_weights
+from ssl_dask.pipeline.inputs.job_inputs import Inputs, ReadData
+from ssl_dask.pipeline.inputs.run_clock import RunClock
 from ssl_dask.storage.runs.checkpoint import Checkpoints
 from ssl_dask.storage.runs.run_folder import OutputFolder
 

@@ -1,0 +1,1 @@
+"""Step 1, and what the steps of a run share."""

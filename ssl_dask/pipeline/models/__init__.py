@@ -1,0 +1,1 @@
+"""The models of a finished run: kept with it, and read again."""
