@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,17 +14,21 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ssl_dask.errors import JobSpecError, Problem
+from ssl_dask.storage.runs.manifest import LABELS_FOLDER, REVIEW_FOLDER
 
 ROW_COLUMN = "row"
 """Name of the id column of a job without ids: the row number, from 0, in input order."""
-
-PROBABILITY_PREFIX = "p_"
 NO_NAME = "none"
 """A source or reason of this name is written as null."""
 
 METADATA_RUN_ID = b"ssl_dask.run_id"
 METADATA_COLUMNS = b"ssl_dask.columns"
 DICTIONARY_TEXT = re.compile(r"dictionary<values=(\w+),.*")
+
+PROBABILITY_MEANING = "Calibrated chance that the most likely class is right, 0 to 1."
+MARGIN_MEANING = "Chance of the most likely class less that of the second, 0 to 1."
+REASON_MEANING = "Why it abstained, or what speaks against the label; null without a cause."
+P_MEANING = "Calibrated chance that the row is of this class, 0 to 1."
 
 
 @dataclass(frozen=True)
@@ -36,24 +40,47 @@ class ResultColumn:
     name
         As in the file.
     type
-        Arrow type; None: that of the labels in the input.
+        Arrow type; None: that of the labels in the input, once these are known.
     meaning
         One sentence, written into the file.
+    values
+        Arrow array of what codes stand for; None: the column holds numbers.
     """
 
     name: str
     type: pa.DataType | None
     meaning: str
+    values: pa.Array | None = None
 
+    @property
+    def field(self) -> pa.Field:
+        """The Arrow field, which carries the meaning."""
+        return pa.field(self.name, self.type, metadata={b"description": self.meaning.encode()})
 
-PROBABILITY_MEANING = "Calibrated chance that the most likely class is right, 0 to 1."
-MARGIN_MEANING = "Chance of the most likely class less that of the second, 0 to 1."
-REASON_MEANING = "Why it abstained, or what speaks against the label; null without a cause."
+    def array(self, given: npt.NDArray[Any]) -> pa.Array:
+        """Return the column of `given` (n,): codes, -1 for null, or numbers, NaN for null.
+
+        Raises
+        ------
+        ValueError
+            A code stands for nothing.
+        """
+        assert self.type is not None
+        if self.values is None:
+            numbers = np.ascontiguousarray(given, dtype=self.type.to_pandas_dtype())
+            return pa.array(numbers, from_pandas=True)
+        if len(given) and not -1 <= int(given.min()) <= int(given.max()) < len(self.values):
+            raise ValueError(f"codes of {self.name} are not all between -1 and {len(self.values)}")
+        indices = pa.array(given.astype(np.int32, copy=False), mask=given < 0)
+        if pa.types.is_dictionary(self.type):
+            return pa.DictionaryArray.from_arrays(indices, self.values)
+        return self.values.take(indices)
+
 
 # `source` and `reason` are plain strings, not Arrow dictionaries: Parquet stores the few distinct
 # texts once anyway, while dictionaries that differ from part to part turn into unequal categories
 # in pandas and Dask.
-LABEL_COLUMNS = (
+LABELS = (
     ResultColumn("label", None, "The class, in the type of the input; null where it abstained."),
     ResultColumn("probability", pa.float32(), PROBABILITY_MEANING),
     ResultColumn(
@@ -64,77 +91,171 @@ LABEL_COLUMNS = (
     ResultColumn("reason", pa.string(), REASON_MEANING),
     ResultColumn("margin", pa.float32(), MARGIN_MEANING),
 )
-REVIEW_COLUMNS = (
+REVIEW = (
     ResultColumn(ROW_COLUMN, pa.int64(), "Row number in the input, from 0, in input order."),
     ResultColumn("label", None, "What would be answered now; null where it abstained."),
     ResultColumn("probability", pa.float32(), PROBABILITY_MEANING),
     ResultColumn("margin", pa.float32(), MARGIN_MEANING),
     ResultColumn("rank", pa.int64(), "From 1: the rows whose labels would help most come first."),
 )
-P_MEANING = "Calibrated chance that the row is of this class, 0 to 1."
+NUMBERS = (
+    ResultColumn("value", pa.float64(), "The number; null where there is none."),
+    ResultColumn(
+        "value_low",
+        pa.float64(),
+        "Lower end of an interval that holds the true number in the stated share of the rows, by"
+        " labels that were hidden; null without one.",
+    ),
+    ResultColumn("value_high", pa.float64(), "Upper end of the interval; null without one."),
+    ResultColumn(
+        "source",
+        pa.string(),
+        "How the number was found (seed: given in the input); null without one.",
+    ),
+    ResultColumn("reason", pa.string(), REASON_MEANING),
+)
 
 
-def probability_names(classes: npt.NDArray[Any]) -> list[str]:
-    """Return the names of the per-class probability columns, in the order of `classes` (C,)."""
-    return [f"{PROBABILITY_PREFIX}{value}" for value in classes.tolist()]
-
-
-def check_names(
-    id_name: str,
-    kept: Sequence[str],
-    classes: npt.NDArray[Any] | None = None,
-    *,
-    probabilities: bool = False,
-    id_is_row: bool = False,
-) -> None:
-    """Refuse column names of the input that the result of classes needs for itself.
+@dataclass(frozen=True)
+class ResultSchema:
+    """What the parts of one folder look like; the same for every part, and sent to the workers.
 
     Parameters
     ----------
-    id_name
-        Name of the id column.
+    folder
+        Folder of the parts.
+    carried
+        Fields that come from the input: the id, then the kept columns.
+    added
+        The columns behind them.
+    """
+
+    folder: str
+    carried: tuple[pa.Field, ...]
+    added: tuple[ResultColumn, ...]
+
+    @property
+    def probability_names(self) -> list[str]:
+        """Names of the columns `p_<class>`, in the order of the classes."""
+        return [column.name for column in self.added if column.meaning == P_MEANING]
+
+    def arrow(self, run_id: str) -> pa.Schema:
+        """Return the Arrow schema of a part, which names its run and what its columns mean."""
+        added = [column.field for column in self.added]
+        meanings = json.dumps({column.name: column.meaning for column in self.added})
+        metadata = {METADATA_RUN_ID: run_id.encode(), METADATA_COLUMNS: meanings.encode()}
+        return pa.schema([*self.carried, *added], metadata=metadata)
+
+
+def label_schema(
+    fields: pa.Schema,
+    id_column: str | None,
+    kept: Sequence[str],
+    classes: npt.NDArray[Any],
+    label_type: pa.DataType | str | None,
+    texts: Mapping[str, Sequence[str]],
+    *,
+    probabilities: bool = False,
+) -> ResultSchema:
+    """Return what the parts of `labels` look like where labels are classes.
+
+    Parameters
+    ----------
+    fields
+        Schema of the input; metadata of its fields are dropped, except for extension types.
+    id_column
+        The id; None: the row number.
     kept
-        Names of the input columns that are carried to the output.
+        Columns to carry over.
     classes
-        array (C,) of class values, where already known.
+        array (C,) of class values: integers, booleans or strings.
+    label_type
+        Type of the labels in the input, as an Arrow type or as its text ("int32",
+        "dictionary<values=string, ...>"); None: the plain type of `classes`.
+    texts
+        What the codes of "source" and "reason" stand for; `NO_NAME` stands for null.
     probabilities
-        Whether the result has a column `p_<class>` for each class.
-    id_is_row
-        Whether the id is the row number, which the job gets when it names no id.
+        Whether there is a column `p_<class>` for each class.
 
     Raises
     ------
     JobSpecError
-        Listing every name that clashes or comes twice.
+        Names clash; see `refuse_names`.
+    ValueError
+        The classes do not fit `label_type` exactly.
     """
-    ours = {column.name for column in LABEL_COLUMNS}
-    if probabilities and classes is not None:
-        ours.update(probability_names(classes))
-    in_review = {column.name for column in REVIEW_COLUMNS} - ({ROW_COLUMN} if id_is_row else set())
-    refuse_names(id_name, kept, ours, ours | in_review)
+    stored = _label_type(label_type, classes)
+    plain = stored.value_type if pa.types.is_dictionary(stored) else stored
+    label = replace(LABELS[0], type=stored, values=_exact_array(classes, plain))
+    added = (label, *_with_texts(LABELS[1:], texts))
+    if probabilities:
+        names = [f"p_{value}" for value in classes.tolist()]
+        added += tuple(ResultColumn(name, pa.float32(), P_MEANING) for name in names)
+    refuse_names(id_column, kept, added, REVIEW)
+    return ResultSchema(LABELS_FOLDER, _carried(fields, id_column, kept), added)
+
+
+def review_schema(labels: ResultSchema) -> ResultSchema:
+    """Return what a part of `review` looks like beside parts of `labels`."""
+    id_field, label = labels.carried[0], labels.added[0]
+    added = [
+        replace(column, type=label.type, values=label.values) if column.type is None else column
+        for column in REVIEW
+        if column.name != id_field.name
+    ]
+    return ResultSchema(REVIEW_FOLDER, (id_field,), tuple(added))
+
+
+def number_schema(
+    fields: pa.Schema,
+    id_column: str | None,
+    kept: Sequence[str],
+    texts: Mapping[str, Sequence[str]],
+) -> ResultSchema:
+    """Return what the parts of `labels` look like where labels are numbers.
+
+    Parameters
+    ----------
+    fields, id_column, kept, texts
+        As `label_schema`.
+
+    Raises
+    ------
+    JobSpecError
+        Names clash; see `refuse_names`.
+    """
+    refuse_names(id_column, kept, NUMBERS)
+    return ResultSchema(
+        LABELS_FOLDER, _carried(fields, id_column, kept), _with_texts(NUMBERS, texts)
+    )
 
 
 def refuse_names(
-    id_name: str, kept: Sequence[str], ours: Collection[str], not_ids: Collection[str]
+    id_column: str | None,
+    kept: Sequence[str],
+    added: Sequence[ResultColumn],
+    review: Sequence[ResultColumn] = (),
 ) -> None:
-    """Refuse names of the input that are also names of the result.
+    """Refuse column names of the input that the result needs for itself.
 
     Parameters
     ----------
-    id_name
-        Name of the id column.
+    id_column
+        Name of the id column; None: the row number.
     kept
         Names of the input columns that are carried to the output.
-    ours
-        Names of the columns that the result adds.
-    not_ids
-        Names that the id must not have.
+    added
+        Columns that the result adds.
+    review
+        Columns of the review queue, which carries the id alone.
 
     Raises
     ------
     JobSpecError
         Listing every name that clashes or comes twice.
     """
+    ours = {column.name for column in added}
+    id_name = ROW_COLUMN if id_column is None else id_column
     problems = [
         Problem(
             f"output.columns lists {name!r}, which is also a column of the result",
@@ -144,11 +265,11 @@ def refuse_names(
         for name in kept
         if name in ours
     ]
-    if id_name in not_ids:
+    if id_column is not None and id_column in ours | {column.name for column in review}:
         problems.append(
             Problem(
-                f"the id column is called {id_name!r}, which is also a column of the result",
-                column=id_name,
+                f"the id column is called {id_column!r}, which is also a column of the result",
+                column=id_column,
                 hint="rename it in the input",
             )
         )
@@ -165,129 +286,32 @@ def refuse_names(
         raise JobSpecError(problems)
 
 
-@dataclass(frozen=True)
-class OutputSchema:
-    """What the parts of a run look like; the same for every part, and sent to the workers.
+def _with_texts(
+    columns: Sequence[ResultColumn], texts: Mapping[str, Sequence[str]]
+) -> tuple[ResultColumn, ...]:
+    """Return the columns, with the texts that codes of some of them stand for."""
+    values = {
+        name: pa.array([None if text == NO_NAME else text for text in of_codes], pa.string())
+        for name, of_codes in texts.items()
+    }
+    return tuple(replace(column, values=values.get(column.name)) for column in columns)
 
-    Build it with `OutputSchema.of`.
 
-    Parameters
-    ----------
-    id
-        Field of the id column, as in the input.
-    kept
-        Fields of the columns carried over from the input.
-    label_values
-        Arrow array (C,) of the class values in the type that the result stores.
-    label_type
-        Type of the column `label`: that of `label_values`, or a dictionary of it.
-    source_names, reason_names
-        Texts that the codes in the columns stand for; `NO_NAME` is written as null.
-    probabilities
-        Whether there is a column `p_<class>` for each class.
-    """
+def _carried(
+    fields: pa.Schema, id_column: str | None, kept: Sequence[str]
+) -> tuple[pa.Field, ...]:
+    """Return the fields of the id and of the kept columns as they go to the output."""
+    row = pa.field(ROW_COLUMN, pa.int64())
+    id_field = row if id_column is None else fields.field(id_column)
+    return tuple(_without_metadata(field) for field in (id_field, *map(fields.field, kept)))
 
-    id: pa.Field
-    kept: tuple[pa.Field, ...]
-    label_values: pa.Array
-    label_type: pa.DataType
-    source_names: tuple[str, ...]
-    reason_names: tuple[str, ...]
-    probabilities: bool
 
-    @classmethod
-    def of(
-        cls,
-        id: pa.Field,
-        kept: Sequence[pa.Field],
-        classes: npt.NDArray[Any],
-        *,
-        label_type: pa.DataType | str | None = None,
-        source_names: Sequence[str],
-        reason_names: Sequence[str],
-        probabilities: bool = False,
-        id_is_row: bool = False,
-    ) -> OutputSchema:
-        """Build the schema of a run's parts.
-
-        Parameters
-        ----------
-        id, kept
-            Fields as in the input; their metadata is dropped, except for extension types.
-        classes
-            array (C,) of class values: integers, booleans or strings.
-        label_type
-            Type of the labels in the input, as an Arrow type or as its text ("int32",
-            "dictionary<values=string, ...>"); None: the plain type of `classes`.
-        source_names, reason_names
-            Texts of the codes; `NO_NAME` stands for null.
-        probabilities
-            Whether to write `p_<class>` columns.
-        id_is_row
-            Whether the id is the row number.
-
-        Raises
-        ------
-        JobSpecError
-            Names clash; see `check_names`.
-        ValueError
-            The classes do not fit `label_type` exactly.
-        """
-        check_names(
-            id.name,
-            [field.name for field in kept],
-            classes,
-            probabilities=probabilities,
-            id_is_row=id_is_row,
-        )
-        stored = _label_type(label_type, classes)
-        plain = stored.value_type if pa.types.is_dictionary(stored) else stored
-        return cls(
-            id=without_metadata(id),
-            kept=tuple(without_metadata(field) for field in kept),
-            label_values=_exact_array(classes, plain),
-            label_type=stored,
-            source_names=tuple(source_names),
-            reason_names=tuple(reason_names),
-            probabilities=probabilities,
-        )
-
-    @property
-    def carried(self) -> list[pa.Field]:
-        """Fields that come from the input: the id and the kept columns."""
-        return [self.id, *self.kept]
-
-    @property
-    def probability_names(self) -> list[str]:
-        """Names of the per-class probability columns, [] if there are none."""
-        if not self.probabilities:
-            return []
-        return probability_names(np.asarray(self.label_values.to_pylist(), dtype=object))
-
-    def labels(self, run_id: str) -> pa.Schema:
-        """Return the Arrow schema of a part of `labels`."""
-        added = [self._field(column) for column in LABEL_COLUMNS]
-        added += [
-            self._field(ResultColumn(name, pa.float32(), P_MEANING))
-            for name in self.probability_names
-        ]
-        return with_metadata([*self.carried, *added], run_id)
-
-    def review(self, run_id: str) -> pa.Schema:
-        """Return the Arrow schema of a part of `review`."""
-        added = [self._field(column) for column in REVIEW_COLUMNS if column.name != self.id.name]
-        return with_metadata([self.id, *added], run_id)
-
-    def label_array(self, codes: npt.NDArray[np.int32]) -> pa.Array:
-        """Return the label column of `codes`, int32 (n,): class values, null for -1."""
-        indices = pa.array(codes.astype(np.int32, copy=False), mask=codes < 0)
-        if pa.types.is_dictionary(self.label_type):
-            return pa.DictionaryArray.from_arrays(indices, self.label_values)
-        return self.label_values.take(indices)
-
-    def _field(self, column: ResultColumn) -> pa.Field:
-        kind = self.label_type if column.type is None else column.type
-        return described_field(column.name, kind, column.meaning)
+def _without_metadata(field: pa.Field) -> pa.Field:
+    # Descriptions, field ids and pandas notes of the input would be untrue in our files; the name
+    # of an extension type that is unknown here has to stay, for it is part of the type.
+    own = field.metadata or {}
+    kept = {key: value for key, value in own.items() if key.startswith(b"ARROW:extension:")}
+    return field.with_metadata(kept) if kept else field.remove_metadata()
 
 
 def _label_type(given: pa.DataType | str | None, classes: npt.NDArray[Any]) -> pa.DataType:
@@ -298,7 +322,7 @@ def _label_type(given: pa.DataType | str | None, classes: npt.NDArray[Any]) -> p
         return kind
     values = kind.value_type
     if not (pa.types.is_string(values) or pa.types.is_large_string(values)):
-        # Arrow restores dictionaries from Parquet for texts only: say what a reader will find.
+        # Arrow restores dictionaries from Parquet for texts only: name what a reader will find.
         return values
     # Indices are ours: int32 holds any number of classes, whatever width the input had.
     return pa.dictionary(pa.int32(), values)
@@ -319,33 +343,3 @@ def _exact_array(classes: npt.NDArray[Any], plain: pa.DataType) -> pa.Array:
     if values.to_pylist() != classes.tolist():
         raise ValueError(f"the type {plain} does not hold the classes exactly")
     return values
-
-
-def described_field(name: str, kind: pa.DataType, meaning: str) -> pa.Field:
-    """Return a field that says what the column means."""
-    return pa.field(name, kind, metadata={b"description": meaning.encode()})
-
-
-def without_metadata(field: pa.Field) -> pa.Field:
-    """Return a field of the input as it goes to the output: without what would be untrue there."""
-    # Descriptions, field ids and pandas notes of the input would be untrue in our files; the name
-    # of an extension type that is unknown here has to stay, for it is part of the type.
-    own = field.metadata or {}
-    kept = {key: value for key, value in own.items() if key.startswith(b"ARROW:extension:")}
-    return field.with_metadata(kept) if kept else field.remove_metadata()
-
-
-def with_metadata(fields: Sequence[pa.Field], run_id: str) -> pa.Schema:
-    """Return the schema of a part, which names its run and what its columns mean."""
-    meanings = {
-        field.name: field.metadata[b"description"].decode()
-        for field in fields
-        if field.metadata and b"description" in field.metadata
-    }
-    return pa.schema(
-        fields,
-        metadata={
-            METADATA_RUN_ID: run_id.encode(),
-            METADATA_COLUMNS: json.dumps(meanings).encode(),
-        },
-    )
