@@ -22,12 +22,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ssl_dask.errors import SslDaskError
-from ssl_dask.storage.result.label_parts import write_label_part
-from ssl_dask.storage.result.result_schema import OutputSchema
+from ssl_dask.storage.result.part_writer import write_part
 from ssl_dask.storage.runs.checkpoint import Checkpoints, load_block, save_block
 from ssl_dask.storage.runs.manifest import fingerprint
 from ssl_dask.storage.runs.run_folder import OutputFolder
-from tests.faults.made_rows import all_of_class
+from tests.faults.made_rows import all_of_class, schema_of_class
 
 CHANGES = {"os.rename", "os.symlink", "os.mkdir", "os.remove", "os.rmdir"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -36,18 +35,12 @@ N_ROUNDS = 4
 
 
 def write_parts(output: OutputFolder, tag: str) -> list[Any]:
-    schema = OutputSchema.of(
-        pa.field("id", pa.int64()),
-        [],
-        np.array([tag], dtype=object),
-        source_names=["propagated"],
-        reason_names=["none"],
-    )
+    schema = schema_of_class(tag)
     records = []
     for block in range(N_PARTS):
         ids = pa.table({"id": np.arange(block * ROWS, (block + 1) * ROWS)})
         columns = all_of_class(0, ROWS)
-        records.append(write_label_part(output.stage, output.run_id, block, ids, columns, schema))
+        records.append(write_part(output.stage, output.run_id, block, ids, columns, schema))
     return records
 
 

@@ -21,14 +21,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from ssl_dask.errors import CommitUnknownError, JobSpecError, StorageError
-from ssl_dask.storage.result import label_parts
-from ssl_dask.storage.result.label_parts import write_label_part
-from ssl_dask.storage.result.result_schema import OutputSchema
+from ssl_dask.storage.result import part_writer
+from ssl_dask.storage.result.part_writer import write_part
 from ssl_dask.storage.runs import manifest, run_folder
 from ssl_dask.storage.runs.manifest import CommittedRun, PartRecord, fingerprint
 from ssl_dask.storage.runs.output_path import check_output_path
 from ssl_dask.storage.runs.run_folder import OutputFolder
-from tests.faults.made_rows import all_of_class
+from tests.faults.made_rows import all_of_class, schema_of_class
 from tests.faults.run_server import N_ROWS, RunServer
 from tests.oracles.run_reader import Torn, latest_folder, read_run
 
@@ -53,20 +52,14 @@ def take(out: Path, **how: Any) -> OutputFolder:
 
 def parts_of(output: OutputFolder, tag: str, *, n_parts: int = 2, noise: int = 0) -> list[Any]:
     """Write parts whose labels are all `tag`, with `noise` bytes a row that do not compress."""
-    schema = OutputSchema.of(
-        pa.field("id", pa.int64()),
-        [pa.field("noise", pa.binary())] if noise else [],
-        np.array([tag], dtype=object),
-        source_names=["propagated"],
-        reason_names=["none"],
-    )
+    schema = schema_of_class(tag, [pa.field("noise", pa.binary())] if noise else [])
     records = []
     for block in range(n_parts):
         columns: dict[str, Any] = {"id": np.arange(block * ROWS, (block + 1) * ROWS)}
         if noise:
             columns["noise"] = [random.randbytes(noise) for _ in range(ROWS)]
         records.append(
-            write_label_part(
+            write_part(
                 output.stage, output.run_id, block, pa.table(columns), all_of_class(0, ROWS), schema
             )
         )
@@ -436,7 +429,7 @@ def test_a_reader_half_way_gets_one_run_or_no_file(
     with pytest.raises(FileNotFoundError):
         read_across_a_swap(out)
     # The run's name in the names of parts is what does it: without it, the reader gets a mix.
-    monkeypatch.setattr(label_parts, "part_name", lambda block, run_id: f"part-{block}.parquet")
+    monkeypatch.setattr(part_writer, "part_name", lambda block, run_id: f"part-{block}.parquet")
     assert read_across_a_swap(out.parent / "mixed") == {"old", "new"}
 
 

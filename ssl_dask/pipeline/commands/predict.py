@@ -31,8 +31,7 @@ from ssl_dask.storage.files.durable_files import to_json
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.table_reader import read_in_types
-from ssl_dask.storage.result.dataset_output import output_schema
-from ssl_dask.storage.result.result_schema import ROW_COLUMN
+from ssl_dask.storage.result.result_schema import ROW_COLUMN, label_schema
 from ssl_dask.storage.runs.manifest import CommittedRun, Fingerprint, fingerprint
 from ssl_dask.storage.runs.run_folder import OutputFolder
 
@@ -229,14 +228,13 @@ def _block_output(models: StoredModels, reader: ColumnReader, folder: OutputFold
     job = models.job
     nowhere = np.zeros(0, dtype=np.int64)
     labels = Labels(reader.layout.n_rows, nowhere, np.zeros(0, dtype=np.int32), models.classes_)
-    schema = output_schema(
-        reader.dataset,
-        labels,
-        id_column=job.input.id,
-        kept=job.output.columns,
-        label_type=models.label_type,
-        source_names=SOURCES,
-        reason_names=REASONS,
+    schema = label_schema(
+        reader.dataset.schema,
+        job.input.id,
+        job.output.columns,
+        models.classes_,
+        models.label_type,
+        {"source": SOURCES, "reason": REASONS},
         probabilities=job.output.probabilities,
     )
     return BlockOutput(

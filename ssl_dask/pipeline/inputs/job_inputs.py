@@ -24,7 +24,6 @@ from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.row_layout import RowLayout, plan_layout
 from ssl_dask.storage.labels.label_file import SeedFile, read_label_file
-from ssl_dask.storage.result.dataset_output import labels_file_id_type
 from ssl_dask.storage.result.result_schema import ROW_COLUMN
 
 # A task holds a block a few times over: as read, as features in float64 and float32, as output.
@@ -319,7 +318,7 @@ def _read_labels_file(spec: JobSpec, dataset: Dataset) -> SeedFile | None:
         id_column=labels.id,
         label_column=labels.label,
         base=Path.cwd(),
-        id_type=labels_file_id_type(dataset, spec.input.id),
+        id_type=dataset.id_type(spec.input.id),
         rule=target_of(spec).rule(spec),
         allow_unmatched=labels.allow_unmatched,
     )
@@ -332,7 +331,7 @@ def _open_edges(edges: EdgesSpec, spec: JobSpec, dataset: Dataset) -> EdgeFile:
         target=edges.target,
         weight=edges.weight,
         base=Path.cwd(),
-        id_type=labels_file_id_type(dataset, spec.input.id),
+        id_type=dataset.id_type(spec.input.id),
     )
 
 

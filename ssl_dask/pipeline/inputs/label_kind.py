@@ -14,8 +14,7 @@ from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels, NumberLabels
 from ssl_dask.storage.labels.label_rules import ClassRule, LabelRule, NumberRule
 from ssl_dask.storage.labels.seed_labels import SeedTable, require_numbers
-from ssl_dask.storage.result.result_schema import ROW_COLUMN, check_names
-from ssl_dask.storage.result.value_parts import check_value_names
+from ssl_dask.storage.result.result_schema import LABELS, NUMBERS, REVIEW, refuse_names
 from ssl_dask.storage.runs.manifest import PartRecord
 
 if TYPE_CHECKING:
@@ -76,8 +75,7 @@ class ClassTarget:
 
     def check_names(self, spec: JobSpec) -> None:
         """Raise JobSpecError where names of the input are names of the result."""
-        id_is_row = spec.input.id is None
-        check_names(spec.input.id or ROW_COLUMN, spec.output.columns, id_is_row=id_is_row)
+        refuse_names(spec.input.id, spec.output.columns, LABELS, REVIEW)
 
     def require(self, seeds: SeedTable) -> None:
         """Raise QualityError unless two classes have labels."""
@@ -114,7 +112,7 @@ class NumberTarget:
 
     def check_names(self, spec: JobSpec) -> None:
         """Raise JobSpecError where names of the input are names of the result."""
-        check_value_names(spec.input.id or ROW_COLUMN, spec.output.columns)
+        refuse_names(spec.input.id, spec.output.columns, NUMBERS)
 
     def require(self, seeds: SeedTable) -> None:
         """Raise QualityError unless there are two different numbers."""

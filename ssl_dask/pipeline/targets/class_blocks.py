@@ -21,8 +21,8 @@ from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.labels.seed_labels import truth_codes
-from ssl_dask.storage.result.label_parts import LabelColumns, write_label_part
-from ssl_dask.storage.result.result_schema import OutputSchema
+from ssl_dask.storage.result.part_writer import write_part
+from ssl_dask.storage.result.result_schema import ResultSchema
 from ssl_dask.storage.runs.manifest import PartRecord
 
 
@@ -51,7 +51,7 @@ class BlockOutput:
     row_numbers: str | None
     stage: Path
     run_id: str
-    schema: OutputSchema
+    schema: ResultSchema
     labels: Labels
     calibration: Calibration
     decision: DecisionSpec
@@ -141,6 +141,7 @@ def write_block(
     """
     stop = start + len(F)
     positions, codes = output.labels.in_rows(start, stop)
+    names = output.schema.probability_names
     decided = decide_block(
         F,
         positions,
@@ -150,7 +151,7 @@ def write_block(
         output.decision,
         source=output.source,
         no_evidence=output.no_evidence,
-        keep_probabilities=output.schema.probabilities,
+        keep_probabilities=bool(names),
     )
     truth = None
     if output.truth is not None:
@@ -164,19 +165,20 @@ def write_block(
     review = None
     if output.decision.review_budget is not None:
         review = review_block(decided, start, output.decision.review_budget, output.islands)
-    part = write_label_part(
+    p = () if decided.probabilities is None else decided.probabilities.T
+    part = write_part(
         output.stage,
         output.run_id,
         block,
         output.reader.read_table(block, output.columns, row_numbers=output.row_numbers),
-        LabelColumns(
-            codes=decided.label,
-            probability=decided.probability,
-            source=decided.source,
-            reason=decided.reason,
-            margin=decided.margin,
-            p=decided.probabilities,
-        ),
+        {
+            "label": decided.label,
+            "probability": decided.probability,
+            "source": decided.source,
+            "reason": decided.reason,
+            "margin": decided.margin,
+            **dict(zip(names, p, strict=True)),
+        },
         output.schema,
     )
     first, last = np.searchsorted(output.sampled, [start, stop])

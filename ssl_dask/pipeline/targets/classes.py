@@ -38,9 +38,8 @@ from ssl_dask.pipeline.targets.judging import Judged, judge, warn_of_classes_gon
 from ssl_dask.propagation import METHODS
 from ssl_dask.report.charts import picture_rows
 from ssl_dask.self_labeled import METHODS as SELF_LABELED
-from ssl_dask.storage.result.dataset_output import output_schema
-from ssl_dask.storage.result.label_parts import ReviewColumns, write_review_part
-from ssl_dask.storage.result.result_schema import OutputSchema
+from ssl_dask.storage.result.part_writer import write_part
+from ssl_dask.storage.result.result_schema import ResultSchema, label_schema, review_schema
 from ssl_dask.storage.runs.manifest import PartRecord
 
 
@@ -113,18 +112,17 @@ def label_rows(context: RunContext) -> Answer:
     return Answer(parts, report)
 
 
-def _schema(context: RunContext) -> OutputSchema:
+def _schema(context: RunContext) -> ResultSchema:
     """Return what the parts of the result look like."""
     spec, dataset = context.spec, context.inputs.dataset
     label = spec.input.label
-    return output_schema(
-        dataset,
-        context.data.labels,
-        id_column=spec.input.id,
-        kept=spec.output.columns,
-        label_type=None if label is None else dataset.schema.field(label).type,
-        source_names=SOURCES,
-        reason_names=REASONS,
+    return label_schema(
+        dataset.schema,
+        spec.input.id,
+        spec.output.columns,
+        context.data.labels.classes,
+        None if label is None else dataset.schema.field(label).type,
+        {"source": SOURCES, "reason": REASONS},
         probabilities=spec.output.probabilities,
     )
 
@@ -247,11 +245,13 @@ def _write_review(
         execution,
         row_numbers=output.row_numbers,
     )
-    columns = ReviewColumns(
-        rows=review.row,
-        codes=review.label,
-        probability=review.probability,
-        margin=review.margin,
-        rank=np.arange(1, len(review) + 1, dtype=np.int64),
-    )
-    return write_review_part(output.stage, output.run_id, 0, table, columns, output.schema)
+    arrays = {
+        "row": review.row,
+        "label": review.label,
+        "probability": review.probability,
+        "margin": review.margin,
+        "rank": np.arange(1, len(review) + 1, dtype=np.int64),
+    }
+    schema = review_schema(output.schema)
+    added = {column.name: arrays[column.name] for column in schema.added}
+    return write_part(output.stage, output.run_id, 0, table, added, schema)

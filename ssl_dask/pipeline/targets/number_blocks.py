@@ -20,7 +20,8 @@ from ssl_dask.kernels.arithmetic.exact_sums import ColumnSums
 from ssl_dask.labels import NumberLabels
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.labels.seed_labels import true_numbers
-from ssl_dask.storage.result.value_parts import ValueColumns, ValueSchema, write_value_part
+from ssl_dask.storage.result.part_writer import write_part
+from ssl_dask.storage.result.result_schema import ResultSchema
 from ssl_dask.storage.runs.manifest import PartRecord
 
 Values = npt.NDArray[np.float64]
@@ -56,7 +57,7 @@ class ValueOutput:
     row_numbers: str | None
     stage: Path
     run_id: str
-    schema: ValueSchema
+    schema: ResultSchema
     labels: NumberLabels
     half_width: float | None
     truth: str | None
@@ -137,12 +138,18 @@ def write_value_block(
     stop = start + len(values)
     positions, given = output.labels.in_rows(start, stop)
     decided = decide_values(values, positions, given, output.half_width)
-    part = write_value_part(
+    part = write_part(
         output.stage,
         output.run_id,
         block,
         output.reader.read_table(block, output.columns, row_numbers=output.row_numbers),
-        ValueColumns(decided.value, decided.low, decided.high, decided.source, decided.reason),
+        {
+            "value": decided.value,
+            "value_low": decided.low,
+            "value_high": decided.high,
+            "source": decided.source,
+            "reason": decided.reason,
+        },
         output.schema,
     )
     first, last = np.searchsorted(output.sampled, [start, stop])

@@ -45,7 +45,7 @@ from ssl_dask.pipeline.targets.number_blocks import (
     write_value_block,
 )
 from ssl_dask.report.charts import picture_rows
-from ssl_dask.storage.result.dataset_output import value_schema
+from ssl_dask.storage.result.result_schema import number_schema
 
 Values = npt.NDArray[np.float64]
 
@@ -199,12 +199,11 @@ def _write_blocks(
         row_numbers=data.row_numbers,
         stage=context.output.stage,
         run_id=context.output.run_id,
-        schema=value_schema(
-            context.inputs.dataset,
-            id_column=spec.input.id,
-            kept=spec.output.columns,
-            source_names=VALUE_SOURCES,
-            reason_names=VALUE_REASONS,
+        schema=number_schema(
+            context.inputs.dataset.schema,
+            spec.input.id,
+            spec.output.columns,
+            {"source": VALUE_SOURCES, "reason": VALUE_REASONS},
         ),
         labels=labels,
         half_width=judged.interval.half_width,

@@ -164,6 +164,10 @@ class Dataset:
         """Type of each column, as text, by name."""
         return {field.name: str(field.type) for field in self.schema}
 
+    def id_type(self, column: str | None) -> pa.DataType:
+        """Return the type of the ids in `column`; None stands for row numbers."""
+        return pa.int64() if column is None else self.schema.field(column).type
+
     def shown_path(self, file: int) -> str:
         """Return the path of file number `file` for messages."""
         return self.source.shown_path(self.files[file].name)

@@ -70,7 +70,7 @@ class ResultColumn:
             numbers = np.ascontiguousarray(given, dtype=self.type.to_pandas_dtype())
             return pa.array(numbers, from_pandas=True)
         if len(given) and not -1 <= int(given.min()) <= int(given.max()) < len(self.values):
-            raise ValueError(f"codes of {self.name} are not all between -1 and {len(self.values)}")
+            raise ValueError(f"a code of {self.name} stands for none of {len(self.values)} values")
         indices = pa.array(given.astype(np.int32, copy=False), mask=given < 0)
         if pa.types.is_dictionary(self.type):
             return pa.DictionaryArray.from_arrays(indices, self.values)
@@ -297,9 +297,7 @@ def _with_texts(
     return tuple(replace(column, values=values.get(column.name)) for column in columns)
 
 
-def _carried(
-    fields: pa.Schema, id_column: str | None, kept: Sequence[str]
-) -> tuple[pa.Field, ...]:
+def _carried(fields: pa.Schema, id_column: str | None, kept: Sequence[str]) -> tuple[pa.Field, ...]:
     """Return the fields of the id and of the kept columns as they go to the output."""
     row = pa.field(ROW_COLUMN, pa.int64())
     id_field = row if id_column is None else fields.field(id_column)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,20 +18,24 @@ from hypothesis import strategies as st
 
 from ssl_dask.errors import InputDataError, JobSpecError, StorageError
 from ssl_dask.execution import Execution
-from ssl_dask.storage.result import label_parts
-from ssl_dask.storage.result.label_parts import (
-    LabelColumns,
-    ReviewColumns,
-    write_label_part,
-    write_review_part,
+from ssl_dask.storage.result import part_writer
+from ssl_dask.storage.result.part_writer import write_part
+from ssl_dask.storage.result.result_schema import (
+    LABELS,
+    NUMBERS,
+    REVIEW,
+    ResultSchema,
+    label_schema,
+    number_schema,
+    refuse_names,
+    review_schema,
 )
-from ssl_dask.storage.result.result_schema import OutputSchema, check_names
 from ssl_dask.storage.runs.manifest import fingerprint, new_run_id, part_name
 from ssl_dask.storage.runs.run_folder import OutputFolder
 from tests.faults.made_rows import all_of_class
 
 SOURCES = ("none", "seed", "propagated")
-REASONS = ("none", "tie", "low_mass")
+TEXTS = {"source": SOURCES, "reason": ("none", "tie", "low_mass")}
 RUN = "20260102T030405678901Z-0123abcd"
 
 
@@ -41,27 +46,34 @@ def stage(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def schema_of(classes: Any, **more: Any) -> OutputSchema:
-    fields = {"id": pa.field("id", pa.int64()), "kept": ()} | more
-    return OutputSchema.of(
-        fields.pop("id"),
-        fields.pop("kept"),
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def schema_of(
+    classes: Any, label_type: Any = None, *fields: pa.Field, probabilities: bool = False
+) -> ResultSchema:
+    """The first of `fields` is the id, the others are kept."""
+    schema = pa.schema(fields or [("id", pa.int64())])
+    id_column, *kept = schema.names
+    return label_schema(
+        schema,
+        id_column,
+        kept,
         np.asarray(classes),
-        source_names=SOURCES,
-        reason_names=REASONS,
-        **fields,
+        label_type,
+        TEXTS,
+        probabilities=probabilities,
     )
 
 
-def some_rows(n_classes: int = 2) -> LabelColumns:
-    return LabelColumns(
-        codes=np.array([1, -1, 0, 1], np.int32),
-        probability=np.array([1, np.nan, 0.25, 0.5], np.float32),
-        margin=np.array([1, np.nan, 0, 0.125], np.float32),
-        source=np.array([1, 0, 2, 2], np.uint8),
-        reason=np.array([0, 2, 1, 0], np.uint8),
-        p=np.linspace(0, 1, 4 * n_classes, dtype=np.float32).reshape(4, n_classes),
-    )
+def some_rows() -> Arrays:
+    return {
+        "label": np.array([1, -1, 0, 1], np.int32),
+        "probability": np.array([1, np.nan, 0.25, 0.5], np.float32),
+        "margin": np.array([1, np.nan, 0, 0.125], np.float32),
+        "source": np.array([1, 0, 2, 2], np.uint8),
+        "reason": np.array([0, 2, 1, 0], np.uint8),
+    }
 
 
 def read(stage: Path, record: Any) -> pa.Table:
@@ -72,8 +84,12 @@ def read(stage: Path, record: Any) -> pa.Table:
 
 def test_a_part_holds_what_was_decided(stage: Path) -> None:
     table = pa.table({"payload": ["a", None, "c", "d"], "id": pa.array([4, 3, 2**60 + 1, 1])})
-    schema = schema_of([0, 7], kept=[pa.field("payload", pa.string())], probabilities=True)
-    record = write_label_part(stage, RUN, 3, table, some_rows(), pickle.loads(pickle.dumps(schema)))  # noqa: S301
+    fields = pa.field("id", pa.int64()), pa.field("payload", pa.string())
+    schema = pickle.loads(pickle.dumps(schema_of([0, 7], None, *fields, probabilities=True)))  # noqa: S301
+    assert schema.probability_names == ["p_0", "p_7"]
+    p = np.linspace(0, 1, 8, dtype=np.float32).reshape(4, 2)
+    rows = some_rows() | {"p_0": p[:, 0], "p_7": p[:, 1]}
+    record = write_part(stage, RUN, 3, table, rows, schema)
     assert (record.folder, record.block, record.rows) == ("labels", 3, 4)
     assert record.name == f"part-00003-{RUN}.parquet"
     assert read(stage, record).to_pydict() == {
@@ -119,16 +135,16 @@ def test_a_part_holds_what_was_decided(stage: Path) -> None:
 def test_labels_keep_the_type_of_the_input(
     stage: Path, classes: Any, label_type: Any, stored: pa.DataType
 ) -> None:
-    schema = schema_of(classes, label_type=label_type)
+    schema = schema_of(classes, label_type)
     ids = pa.table({"id": [1, 2, 3, 4]})
-    label = read(stage, write_label_part(stage, RUN, 0, ids, some_rows(), schema))["label"]
+    label = read(stage, write_part(stage, RUN, 0, ids, some_rows(), schema))["label"]
     assert label.type == stored
     assert label.to_pylist() == [classes[1], None, classes[0], classes[1]]
 
 
 def test_classes_that_do_not_fit_the_type_are_refused() -> None:
     with pytest.raises(ValueError, match="int8"):
-        schema_of([1, 300], label_type="int8")
+        schema_of([1, 300], "int8")
 
 
 @pytest.mark.parametrize(
@@ -145,8 +161,9 @@ def test_classes_that_do_not_fit_the_type_are_refused() -> None:
     ],
 )
 def test_ids_are_kept_exactly(stage: Path, ids: pa.Array) -> None:
-    schema = schema_of([0, 7], id=pa.field("key", ids.type, metadata={"PARQUET:field_id": "7"}))
-    record = write_label_part(stage, RUN, 0, pa.table({"key": ids}), some_rows(), schema)
+    key = pa.field("key", ids.type, metadata={"PARQUET:field_id": "7"})
+    schema = schema_of([0, 7], None, key)
+    record = write_part(stage, RUN, 0, pa.table({"key": ids}), some_rows(), schema)
     stored = read(stage, record)["key"]
     assert stored.type == ids.type
     assert stored.to_pylist() == ids.to_pylist()
@@ -154,7 +171,7 @@ def test_ids_are_kept_exactly(stage: Path, ids: pa.Array) -> None:
 
 def test_a_file_says_what_its_columns_mean_and_of_which_run_it_is(stage: Path) -> None:
     table = pa.table({"id": [1, 2, 3, 4]}).replace_schema_metadata({"pandas": "{}"})
-    record = write_label_part(stage, RUN, 0, table, some_rows(), schema_of([0, 7]))
+    record = write_part(stage, RUN, 0, table, some_rows(), schema_of([0, 7]))
     found = pq.read_schema(stage / "labels" / record.attempt)
     assert found.metadata[b"ssl_dask.run_id"].decode() == RUN
     assert b"pandas" not in found.metadata
@@ -167,7 +184,7 @@ def test_a_bit_that_flips_on_the_disk_is_noticed_by_readers_that_check(stage: Pa
     n_rows = 2000
     ids = np.random.default_rng(0).integers(0, 2**62, n_rows)
     rows = all_of_class(0, n_rows)
-    record = write_label_part(stage, RUN, 0, pa.table({"id": ids}), rows, schema_of([0, 7]))
+    record = write_part(stage, RUN, 0, pa.table({"id": ids}), rows, schema_of([0, 7]))
     path = stage / "labels" / record.attempt
     start = pq.read_metadata(path).row_group(0).column(0).dictionary_page_offset or 4
     content = bytearray(path.read_bytes())
@@ -178,16 +195,16 @@ def test_a_bit_that_flips_on_the_disk_is_noticed_by_readers_that_check(stage: Pa
 
 
 def test_a_review_part_ranks_the_rows(stage: Path) -> None:
-    queue = ReviewColumns(
-        rows=np.array([9, 5]),
-        codes=np.array([-1, 1], np.int32),
-        probability=np.array([0, 0.5], np.float32),
-        margin=np.array([0, 0.25], np.float32),
-        rank=np.array([1, 2]),
-    )
+    queue = {
+        "row": np.array([9, 5]),
+        "label": np.array([-1, 1], np.int32),
+        "probability": np.array([0, 0.5], np.float32),
+        "margin": np.array([0, 0.25], np.float32),
+        "rank": np.array([1, 2]),
+    }
     ids = pa.table({"id": ["x", "y"]})
-    schema = schema_of([0, 7], id=pa.field("id", pa.string()))
-    record = write_review_part(stage, RUN, 1, ids, queue, schema)
+    schema = review_schema(schema_of([0, 7], None, pa.field("id", pa.string())))
+    record = write_part(stage, RUN, 1, ids, queue, schema)
     assert record.folder == "review"
     assert read(stage, record).to_pydict() == {
         "id": ["x", "y"],
@@ -197,10 +214,33 @@ def test_a_review_part_ranks_the_rows(stage: Path) -> None:
         "margin": [0.0, 0.25],
         "rank": [1, 2],
     }
-    numbered = schema_of([0, 7], id=pa.field("row", pa.int64()), id_is_row=True)
-    rows = pa.table({"row": [9, 5]})
-    names = read(stage, write_review_part(stage, RUN, 0, rows, queue, numbered)).column_names
+    by_number = label_schema(pa.schema([]), None, [], np.array([0, 7]), None, TEXTS)
+    rows = pa.table({"row": [queue.pop("row")[0], 5]})
+    names = read(
+        stage, write_part(stage, RUN, 0, rows, queue, review_schema(by_number))
+    ).column_names
     assert names == ["row", "label", "probability", "margin", "rank"]
+
+
+def test_a_part_of_numbers_holds_intervals(stage: Path) -> None:
+    rows = {
+        "value": np.array([1.5, np.nan]),
+        "value_low": np.array([1.0, np.nan]),
+        "value_high": np.array([2.0, np.nan]),
+        "source": np.array([2, 0], np.uint8),
+        "reason": np.array([0, 1], np.uint8),
+    }
+    schema = number_schema(pa.schema([("id", pa.int64())]), "id", [], TEXTS)
+    found = read(stage, write_part(stage, RUN, 0, pa.table({"id": [5, 6]}), rows, schema))
+    assert found.to_pydict() == {
+        "id": [5, 6],
+        "value": [1.5, None],
+        "value_low": [1.0, None],
+        "value_high": [2.0, None],
+        "source": ["propagated", None],
+        "reason": [None, "tie"],
+    }
+    assert found.schema.types[1:4] == [pa.float64()] * 3
 
 
 @settings(max_examples=40, deadline=None)
@@ -216,26 +256,28 @@ def test_any_block_reads_back(
     (stage / "labels").mkdir()
     rng, n = np.random.default_rng(seed), len(codes)
     classes = np.array(["a", "b", "c"], object)
-    rows = LabelColumns(
-        np.array(codes, np.int32),
-        rng.random(n, np.float32),
-        rng.integers(0, 3, n, np.uint8),
-        rng.integers(0, 3, n, np.uint8),
-        rng.random(n, np.float32),
-    )
+    rows: Arrays = {
+        "label": np.array(codes, np.int32),
+        "probability": rng.random(n, np.float32),
+        "source": rng.integers(0, 3, n, np.uint8),
+        "reason": rng.integers(0, 3, n, np.uint8),
+        "margin": rng.random(n, np.float32),
+    }
     pieces = np.array_split(np.arange(n), n_chunks)
     table = pa.table({"id": pa.chunked_array([pa.array(piece, pa.int64()) for piece in pieces])})
-    found = read(stage, write_label_part(stage, RUN, 0, table, rows, schema_of(classes)))
+    found = read(stage, write_part(stage, RUN, 0, table, rows, schema_of(classes)))
     assert found["id"].to_pylist() == list(range(n))
     assert found["label"].to_pylist() == [None if c < 0 else classes[c] for c in codes]
-    assert found["probability"].to_pylist() == rows.probability.tolist()
-    texts = [None if s == 0 else SOURCES[s] for s in rows.source]
+    assert found["probability"].to_pylist() == rows["probability"].tolist()
+    texts = [None if s == 0 else SOURCES[s] for s in rows["source"]]
     assert found["source"].to_pylist() == texts
 
 
 def test_names_that_the_result_needs_are_refused() -> None:
+    fields = pa.schema([(name, pa.int64()) for name in ("row", "label", "x", "p_1")])
+    kept = ["label", "x", "x", "row", "p_1"]
     with pytest.raises(JobSpecError) as error:
-        check_names("row", ["label", "x", "x", "row", "p_1"], np.array([1]), probabilities=True)
+        label_schema(fields, "row", kept, np.array([1]), None, TEXTS, probabilities=True)
     assert [problem.column for problem in error.value.problems] == [
         "label",
         "p_1",
@@ -243,47 +285,49 @@ def test_names_that_the_result_needs_are_refused() -> None:
         "row",
         "x",
     ]
-    check_names("row", ["x", "p_1"], np.array([1]), id_is_row=True)
-    with pytest.raises(JobSpecError, match="margin"):
-        schema_of([0, 7], id=pa.field("margin", pa.int64()))
+    refuse_names(None, ["x", "p_1"], LABELS, REVIEW)
+    refuse_names("row", ["label", "margin"], NUMBERS)
+    for id_column in ("margin", "row"):
+        with pytest.raises(JobSpecError) as error:
+            refuse_names(id_column, [], LABELS, REVIEW)
+        assert [problem.column for problem in error.value.problems] == [id_column]
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"codes": np.array([2, 0, 0, 0], np.int32)},
-        {"codes": np.array([-2, 0, 0, 0], np.int32)},
+        {"label": np.array([2, 0, 0, 0], np.int32)},
+        {"label": np.array([-2, 0, 0, 0], np.int32)},
         {"margin": np.zeros(3, np.float32)},
         {"source": np.full(4, 3, np.uint8)},
-        {"p": np.zeros((4, 3), np.float32)},
-        {"p": None},
+        {"p_0": np.zeros(4, np.float32)},
     ],
 )
 def test_columns_that_do_not_fit_are_refused(stage: Path, change: dict[str, Any]) -> None:
-    rows = LabelColumns(**(vars(some_rows()) | change))
-    schema = schema_of([0, 7], probabilities=True)
-    with pytest.raises((ValueError, IndexError)):
-        write_label_part(stage, RUN, 0, pa.table({"id": [1, 2, 3, 4]}), rows, schema)
+    rows = some_rows() | change
+    schema = schema_of([0, 7])
+    with pytest.raises(ValueError, match=next(iter(change))):
+        write_part(stage, RUN, 0, pa.table({"id": [1, 2, 3, 4]}), rows, schema)
     assert list(stage.rglob("*.attempt")) == []
 
 
 def test_a_table_of_other_types_is_refused_without_its_values(stage: Path) -> None:
     table = pa.table({"id": ["secret-id", "2", "3", "4"]})
     with pytest.raises(InputDataError) as error:
-        write_label_part(stage, RUN, 0, table, some_rows(), schema_of([0, 7]))
+        write_part(stage, RUN, 0, table, some_rows(), schema_of([0, 7]))
     assert "secret" not in str(error.value)
 
 
 def test_a_worker_that_does_not_see_the_stage_says_so(tmp_path: Path) -> None:
     ids = pa.table({"id": [1, 2, 3, 4]})
     with pytest.raises(StorageError, match="share"):
-        write_label_part(tmp_path / "away", RUN, 0, ids, some_rows(), schema_of([0, 7]))
+        write_part(tmp_path / "away", RUN, 0, ids, some_rows(), schema_of([0, 7]))
 
 
 def test_a_file_that_reads_back_wrong_is_no_part(
     stage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = label_parts._write_file
+    write = part_writer._write_file
 
     def torn(path: Path, table: pa.Table) -> tuple[int, str]:
         size, sha256 = write(path, table)
@@ -295,9 +339,9 @@ def test_a_file_that_reads_back_wrong_is_no_part(
 
     ids = pa.table({"id": [1, 2, 3, 4]})
     for broken, message in ((torn, "bytes were written"), (short, "rows were written")):
-        monkeypatch.setattr(label_parts, "_write_file", broken)
+        monkeypatch.setattr(part_writer, "_write_file", broken)
         with pytest.raises(StorageError, match=message):
-            write_label_part(stage, RUN, 0, ids, some_rows(), schema_of([0, 7]))
+            write_part(stage, RUN, 0, ids, some_rows(), schema_of([0, 7]))
     assert list(stage.rglob("*.attempt")) == []
 
 
@@ -317,7 +361,7 @@ def test_parts_written_by_workers_twice_enter_a_run_once(
     schema = schema_of([0, 7])
     with OutputFolder.open(tmp_path / "out", inputs=[], keep_runs=1) as output:
         tasks = [
-            delayed(write_label_part, pure=False)(
+            delayed(write_part, pure=False)(
                 output.stage,
                 output.run_id,
                 block,
@@ -347,5 +391,5 @@ def test_parts_written_by_workers_twice_enter_a_run_once(
     ]
     # A task that comes late, after the commit, finds no place to write to.
     with pytest.raises(StorageError):
-        write_label_part(stage, run.run_id, 0, pa.table({"id": [1]}), all_of_class(0, 1), schema)
+        write_part(stage, run.run_id, 0, pa.table({"id": [1]}), all_of_class(0, 1), schema)
     assert run.verify() == []
