@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ssl_dask.decision.calibration import fit_calibration
 from ssl_dask.decision.labelling import REASONS, SOURCES
@@ -245,7 +247,7 @@ def _write_review(
         execution,
         row_numbers=output.row_numbers,
     )
-    arrays = {
+    arrays: dict[str, npt.NDArray[Any]] = {
         "row": review.row,
         "label": review.label,
         "probability": review.probability,
