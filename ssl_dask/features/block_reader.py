@@ -1,8 +1,10 @@
-"""How blocks of columns are asked for, and how statistics of blocks become one."""
+"""How columns of a block are read, and trees of tasks that merge statistics of blocks."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
@@ -17,21 +19,19 @@ Columns = Mapping[str, npt.NDArray[Any]]
 """Arrays of one block by column name, in the forms of `BlockReader.read`."""
 
 MERGE_WIDTH = 4
-"""Partial statistics that one task merges: it holds so many at a time."""
-
+"""Statistics that one task merges, and holds at a time."""
 SURVEYS_PER_SLOT = 8
-"""Runs of blocks that a pass is cut into, for each task that runs at a time."""
+"""Tasks of a pass for each task slot."""
 
 Statistics = TypeVar("Statistics")
 
 
 class BlockReader(Protocol):
-    """Gives columns of one block of rows; picklable, `read` runs on a worker."""
+    """Reads columns of one block of rows; picklable, `read` runs on a worker."""
 
     @property
     def row_counts(self) -> tuple[int, ...]:
         """Rows of each block."""
-        ...
 
     def read(self, block: int, kinds: Mapping[str, str]) -> dict[str, npt.NDArray[Any]]:
         """Return the columns named by `kinds` of block number `block`.
@@ -41,23 +41,23 @@ class BlockReader(Protocol):
         block
             Counts from 0.
         kinds
-            For each column "numeric" (float64 (n,), null is NaN), "string" (object (n,) of str or
-            None), "vector" (float32 (n, width)) or "vector_or_null" (the same, a null row as NaN;
-            (n, 0) where all rows are null and nothing says how long a vector is).
+            For each column "numeric" (float64 (n,), null as NaN), "string" (object (n,) of str or
+            None), "vector" (float32 (n, width)) or "vector_or_null" (the same with NaN in null
+            rows; (n, 0) if all rows are null and the schema gives no length).
         """
-        ...
 
 
 def add_all(parts: Sequence[Any]) -> Any:
     """Add statistics with `+`, first to last."""
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total
+    return reduce(operator.add, parts)
 
 
 def runs_of_blocks(n_blocks: int, n_slots: int) -> list[range]:
-    """Cut the blocks into at most `SURVEYS_PER_SLOT` runs a slot, of nearly equal length."""
+    """Cut the blocks into at most `SURVEYS_PER_SLOT` runs a slot, of nearly equal length.
+
+    >>> runs_of_blocks(20, n_slots=1)[:3]
+    [range(0, 2), range(2, 5), range(5, 7)]
+    """
     n_runs = min(n_blocks, n_slots * SURVEYS_PER_SLOT)
     bounds = [n_blocks * i // n_runs for i in range(n_runs + 1)] if n_runs else [0]
     return [range(a, b) for a, b in pairwise(bounds)]
@@ -66,9 +66,9 @@ def runs_of_blocks(n_blocks: int, n_slots: int) -> list[range]:
 def merge_on_workers(
     parts: Sequence[Delayed], merge: Callable[[Sequence[Statistics]], Statistics]
 ) -> Delayed:
-    """Return the task that merges all `parts`, as a tree of tasks of `MERGE_WIDTH` parts each.
+    """Return the root of a reduction tree in which each task merges `MERGE_WIDTH` parts.
 
-    `merge` must not depend on the order or grouping: exact sums, counts, extremes.
+    `merge` must be associative and commutative: exact sums, counts, extremes.
     """
     level = list(parts)
     task = delayed(merge, pure=False)

@@ -1,9 +1,8 @@
-"""Columns of categories to features of 0 and 1."""
+"""Categorical columns to one-hot or hashed features."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,19 +11,20 @@ import scipy.sparse as sp
 from ssl_dask.errors import InputDataError, Problem
 from ssl_dask.features.block_reader import Columns
 from ssl_dask.features.feature_groups import CategoricalGroup
+from ssl_dask.features.transform import Block, count_problems, refuse_counted
 
 MAX_DENSE_WIDTH = 128
 """One-hot features up to this width are dense blocks, wider ones CSR."""
 
 COUNT_LIMIT = 65536
-"""Distinct values that are counted; more are only said to be more."""
+"""Distinct values of a column that are collected; a column with more is reported as such."""
 
 MISSING_NAME = "(missing)"
 
 
 @dataclass(frozen=True)
 class CategorySurvey:
-    """Distinct values of columns; add two to merge them.
+    """Distinct values of columns; `+` merges two blocks.
 
     Parameters
     ----------
@@ -33,8 +33,7 @@ class CategorySurvey:
     missing
         Nulls of each column.
     values
-        Distinct values of each column; None once there are more than `COUNT_LIMIT`, or where they
-        are not needed.
+        Distinct values of each column; None for more than `COUNT_LIMIT`, and with hashing.
     """
 
     n_rows: int
@@ -56,35 +55,31 @@ def _limited(values: frozenset[str]) -> frozenset[str] | None:
     return values if len(values) <= COUNT_LIMIT else None
 
 
+def count_nulls(cells: npt.NDArray[np.object_]) -> int:
+    """Return the number of None cells of a string column."""
+    return sum(cell is None for cell in cells)
+
+
 def survey_categorical(group: CategoricalGroup, columns: Columns) -> CategorySurvey:
     """Return the distinct values of one block; with hashing, only its nulls."""
-    missing: list[int] = []
-    values: list[frozenset[str] | None] = []
-    n_rows = 0
-    for name in group.categorical:
-        cells = columns[name]
-        n_rows = len(cells)
-        missing.append(int(sum(cell is None for cell in cells)))
-        if group.encoding == "hash":
-            values.append(None)
-        else:
-            values.append(_limited(frozenset(cell for cell in cells if cell is not None)))
-    return CategorySurvey(n_rows, tuple(missing), tuple(values))
+    cells = [columns[name] for name in group.categorical]
+    values: list[frozenset[str] | None] = [None] * len(cells)
+    if group.encoding == "onehot":
+        values = [_limited(frozenset(each) - {None}) for each in cells]
+    return CategorySurvey(len(cells[0]), tuple(map(count_nulls, cells)), tuple(values))
 
 
 @dataclass(frozen=True)
 class OneHotTransform:
-    """Turns categories into features of 0 or 1; picklable.
-
-    A value that was not there when it was fitted, or a null where there was none, gets no feature.
+    """One-hot encoding. A value, or a null, that was not there in the fit has no feature.
 
     Parameters
     ----------
     columns
         Names of the c columns.
     categories
-        For each column its categories in the order of their features, those of a later column after
-        those of an earlier one; None stands for a null.
+        For each column its categories in the order of their features; None stands for a null.
+        Features of a later column follow those of an earlier one.
     """
 
     name: str
@@ -109,7 +104,7 @@ class OneHotTransform:
             for value in values
         )
 
-    def transform(self, columns: Columns) -> Any:
+    def transform(self, columns: Columns) -> Block:
         """Return the features of a block, float32 (n, d), dense or CSR.
 
         Raises
@@ -147,9 +142,9 @@ class OneHotTransform:
 
 @dataclass(frozen=True)
 class HashedCategoriesTransform:
-    """Turns categories into hashed features (scikit-learn's `FeatureHasher`, unsigned); picklable.
+    """Hashed categories, by scikit-learn's `FeatureHasher` without signs.
 
-    Two categories of one row that share a feature count there as 2.
+    Two categories of one row that share a feature make it 2.
     """
 
     name: str
@@ -176,7 +171,7 @@ class HashedCategoriesTransform:
         hasher = FeatureHasher(
             self.width, input_type="string", dtype=np.float32, alternate_sign=False
         )
-        # The length before the value keeps a null apart from every text.
+        # The length before the value tells a null from every text.
         rows = zip(*(columns[name] for name in self.columns), strict=True)
         hashed = hasher.transform(
             [
@@ -192,29 +187,14 @@ class HashedCategoriesTransform:
 
 def refuse_nulls(name: str, names: tuple[str, ...], columns: Columns) -> None:
     """Raise `InputDataError` that counts the nulls of each string column, if there are any."""
-    counts = [int(sum(cell is None for cell in columns[column])) for column in names]
-    problems = null_problems(name, names, counts, "")
-    if problems:
-        raise InputDataError(problems)
-
-
-def null_problems(
-    name: str, columns: tuple[str, ...], counts: npt.ArrayLike, hint: str
-) -> list[Problem]:
-    """Return one problem for each column with nulls."""
-    return [
-        Problem(
-            f"features.{name}: {count} missing values", column=column, rows=count, hint=hint or None
-        )
-        for column, count in zip(columns, np.asarray(counts).tolist(), strict=True)
-        if count
-    ]
+    counts = [count_nulls(columns[column]) for column in names]
+    refuse_counted(f"features.{name}: {{count}} missing values", names, counts, None)
 
 
 def fit_categorical(
     name: str, group: CategoricalGroup, survey: CategorySurvey
 ) -> OneHotTransform | HashedCategoriesTransform:
-    """Derive the transform from the distinct values of all blocks.
+    """Fit the transform to the distinct values of all blocks.
 
     Raises
     ------
@@ -223,8 +203,8 @@ def fit_categorical(
     """
     problems, notes = [], []
     if group.missing == "error":
-        hint = "set missing: category"
-        problems += null_problems(name, group.categorical, survey.missing, hint)
+        what, hint = f"features.{name}: {{count}} missing values", "set missing: category"
+        problems += count_problems(what, group.categorical, survey.missing, hint)
     for column, n_missing, values in zip(
         group.categorical, survey.missing, survey.values, strict=True
     ):

@@ -1,9 +1,8 @@
-"""What a job file says about its features: one model per kind of group."""
+"""Feature groups of a job file: one model per kind of column."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
 
@@ -13,7 +12,7 @@ KINDS = ("numeric", "categorical", "text", "vector")
 
 
 class ColumnNeed(NamedTuple):
-    """How a column is read: kind "numeric", "string" or "vector", and whether nulls may occur."""
+    """How a column is read: "numeric", "string" or "vector", and whether it may hold nulls."""
 
     kind: str
     missing_allowed: bool
@@ -21,13 +20,6 @@ class ColumnNeed(NamedTuple):
 
 def _as_columns(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
-
-
-def _distinct(columns: tuple[str, ...]) -> tuple[str, ...]:
-    twice = sorted({column for column in columns if columns.count(column) > 1})
-    if twice:
-        raise ValueError(f"named twice: {', '.join(twice)}")
-    return columns
 
 
 ColumnName = Annotated[str, Field(min_length=1)]
@@ -48,26 +40,44 @@ NgramRange = tuple[int, int]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class _Group(SpecModel, ABC):
+class _Group(SpecModel):
+    kind: ClassVar[str]
+    read_as: ClassVar[str]
+
     weight: Weight = 1.0
     """Importance beside other groups. Groups that are joined are first brought to the same mean
     squared length, then multiplied by their weights; a single group is not changed."""
     optional: bool = False
-    """Whether rows may lack the group. true: a row whose columns are all null lacks it: it has no
-    say in the group's mean and scale, its features are 0, and multi_view labels it by the groups
-    that it has. A row with some of the columns is what `missing` says."""
+    """Whether rows may lack the group. true: a row whose columns are all null lacks it: it does
+    not count in the group's mean and scale, its features are 0, and multi_view labels it by the
+    groups that it has. `missing` applies to a row with nulls in some of the columns."""
 
-    @abstractmethod
+    @model_validator(mode="after")
+    def _columns_differ(self) -> Self:
+        columns = self.columns()
+        twice = sorted({column for column in columns if columns.count(column) > 1})
+        if twice:
+            raise ValueError(f"named twice: {', '.join(twice)}")
+        return self
+
     def columns(self) -> tuple[str, ...]:
         """Return the names of the columns that the group reads."""
+        names = getattr(self, self.kind)
+        return (names,) if isinstance(names, str) else names
 
-    @abstractmethod
     def needs(self) -> dict[str, ColumnNeed]:
         """Return how each column is read."""
+        nulls = self.optional or self.takes_nulls
+        return dict.fromkeys(self.columns(), ColumnNeed(self.read_as, nulls))
+
+    @property
+    def takes_nulls(self) -> bool:
+        """Whether a row that has the group may hold nulls in it."""
+        return getattr(self, "missing", "error") != "error"
 
     @property
     def surely_sparse(self) -> bool:
-        """Whether its features are sparse whatever the values."""
+        """Whether features are sparse for any values."""
         return False
 
     def _refuse_unused(self, names: tuple[str, ...], because: str) -> None:
@@ -81,6 +91,9 @@ class _Group(SpecModel, ABC):
 class NumericGroup(_Group):
     """Columns of numbers, one feature each."""
 
+    kind: ClassVar[str] = "numeric"
+    read_as: ClassVar[str] = "numeric"
+
     numeric: ColumnNames
     """Column, or list of columns, of numbers or booleans."""
     scale: Literal["standard", "minmax", "none"] = "standard"
@@ -93,23 +106,12 @@ class NumericGroup(_Group):
     n_components: Annotated[int, Field(ge=1)] | None = None
     """Keep only so many principal components of the scaled columns."""
 
-    @model_validator(mode="after")
-    def _check(self) -> NumericGroup:
-        _distinct(self.numeric)
-        return self
-
-    def columns(self) -> tuple[str, ...]:
-        """Return the names of the columns that the group reads."""
-        return self.numeric
-
-    def needs(self) -> dict[str, ColumnNeed]:
-        """Return how each column is read."""
-        allowed = self.optional or self.missing != "error"
-        return dict.fromkeys(self.numeric, ColumnNeed("numeric", allowed))
-
 
 class CategoricalGroup(_Group):
     """Columns of categories: text, numbers or booleans that name a kind of thing."""
+
+    kind: ClassVar[str] = "categorical"
+    read_as: ClassVar[str] = "string"
 
     categorical: ColumnNames
     """Column, or list of columns, whose distinct values are categories."""
@@ -125,25 +127,15 @@ class CategoricalGroup(_Group):
 
     @model_validator(mode="after")
     def _check(self) -> CategoricalGroup:
-        _distinct(self.categorical)
         if self.encoding == "onehot":
             self._refuse_unused(("n_features",), "with encoding: onehot")
         else:
             self._refuse_unused(("max_categories",), "with encoding: hash")
         return self
 
-    def columns(self) -> tuple[str, ...]:
-        """Return the names of the columns that the group reads."""
-        return self.categorical
-
-    def needs(self) -> dict[str, ColumnNeed]:
-        """Return how each column is read."""
-        allowed = self.optional or self.missing == "category"
-        return dict.fromkeys(self.categorical, ColumnNeed("string", allowed))
-
     @property
     def surely_sparse(self) -> bool:
-        """Whether its features are sparse whatever the values."""
+        """Whether features are sparse for any values."""
         return self.encoding == "hash"
 
 
@@ -152,6 +144,9 @@ class TextGroup(_Group):
 
     Each row has length 1, so that long and short texts compare.
     """
+
+    kind: ClassVar[str] = "text"
+    read_as: ClassVar[str] = "string"
 
     text: ColumnNames
     """Column, or list of columns, of text; each column's words stay apart from the others'."""
@@ -178,7 +173,6 @@ class TextGroup(_Group):
 
     @model_validator(mode="after")
     def _check(self) -> TextGroup:
-        _distinct(self.text)
         for name, (shortest, longest) in (
             ("word_ngrams", self.word_ngrams),
             ("char_ngrams", self.char_ngrams),
@@ -193,23 +187,17 @@ class TextGroup(_Group):
             raise ValueError("n_features: must be even with analyzer: word_char")
         return self
 
-    def columns(self) -> tuple[str, ...]:
-        """Return the names of the columns that the group reads."""
-        return self.text
-
-    def needs(self) -> dict[str, ColumnNeed]:
-        """Return how each column is read."""
-        allowed = self.optional or self.missing == "empty"
-        return dict.fromkeys(self.text, ColumnNeed("string", allowed))
-
     @property
     def surely_sparse(self) -> bool:
-        """Whether its features are sparse whatever the values."""
+        """Whether features are sparse for any values."""
         return True
 
 
 class VectorGroup(_Group):
     """A column of vectors of one length: embeddings, pixels, spectra."""
+
+    kind: ClassVar[str] = "vector"
+    read_as: ClassVar[str] = "vector"
 
     vector: ColumnName
     """Column whose cells are lists of numbers, all of one length."""
@@ -219,18 +207,10 @@ class VectorGroup(_Group):
     n_components: Annotated[int, Field(ge=1)] | None = None
     """Keep only so many principal components."""
 
-    def columns(self) -> tuple[str, ...]:
-        """Return the name of the column that the group reads."""
-        return (self.vector,)
-
-    def needs(self) -> dict[str, ColumnNeed]:
-        """Return how the column is read."""
-        return {self.vector: ColumnNeed("vector", self.optional)}
-
 
 def _kind(value: Any) -> str | None:
     if isinstance(value, _Group):
-        return next(kind for kind in KINDS if kind in type(value).model_fields)
+        return value.kind
     if isinstance(value, dict):
         return next((kind for kind in KINDS if kind in value), None)
     return None

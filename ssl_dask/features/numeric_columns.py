@@ -1,4 +1,4 @@
-"""Columns of numbers to scaled features."""
+"""Numeric columns to features: imputation and scaling by exact column sums."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from ssl_dask.array_types import Bool, Float32, Float64, Floating, Int64
 from ssl_dask.errors import InputDataError, Problem
 from ssl_dask.features.block_reader import Columns, stack_columns
 from ssl_dask.features.feature_groups import NumericGroup
+from ssl_dask.features.transform import count_problems, refuse_counted
 from ssl_dask.kernels.arithmetic.exact_sums import ColumnSums
 from ssl_dask.kernels.features.row_transforms import scale_rows
 
 LARGEST_VALUE = 1e300
 """Magnitude above which differences of values could overflow."""
-
 ROUNDING = 4 * np.finfo(np.float64).eps
-"""Deviation, over the largest magnitude of a column, that is rounding and no information."""
+"""A column is constant if its deviation over its largest magnitude is at most this."""
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """x becomes (x - shift) * factor, for each of d columns.
+    """The affine map (x - shift) * factor of each of d columns.
 
     Parameters
     ----------
     shift, factor
-        float64 arrays (d,).
+        float64 (d,).
     variance
-        float64 array (d,): variance of the scaled columns.
+        float64 (d,): variance of the scaled columns.
     constant
-        bool array (d,): columns that hold one value; zero once scaled (as they are with "none").
+        bool (d,): columns of one value. They are scaled to 0, or left as they are with "none".
     """
 
     shift: Float64
@@ -53,7 +53,7 @@ class Scaling:
         else:
             shift, unit = sums.minimum, sums.maximum - sums.minimum
         shift = np.where(constant, 0.0, shift)
-        # A deviation so small that it has no reciprocal is none.
+        # A subnormal deviation has no reciprocal: the column counts as constant.
         constant = constant | (unit < np.finfo(np.float64).tiny)
         factor = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, unit))
         return cls(shift, factor, (deviation * factor) ** 2, constant)
@@ -67,32 +67,27 @@ def value_problems(
     name: str, columns: tuple[str, ...], sums: ColumnSums, largest_allowed: float
 ) -> list[Problem]:
     """Return what is wrong with infinite values, and values larger than `largest_allowed`."""
-    problems = []
-    for j, column in enumerate(columns):
-        if sums.infinite[j]:
-            problems.append(
-                Problem(
-                    f"features.{name}: {sums.infinite[j]} infinite values",
-                    column=column,
-                    rows=int(sums.infinite[j]),
-                    hint="make them null and set missing, or leave the column out",
-                )
-            )
-        largest = max(abs(sums.minimum[j]), abs(sums.maximum[j])) if sums.counts[j] else 0.0
-        if largest > largest_allowed:
-            problems.append(
-                Problem(
-                    f"features.{name}: holds values beyond {largest_allowed:.3g}",
-                    column=column,
-                    hint="scale: standard takes values up to 1e300; make larger ones null",
-                )
-            )
+    problems = count_problems(
+        f"features.{name}: {{count}} infinite values",
+        columns,
+        sums.infinite,
+        "make them null and set missing, or leave the column out",
+    )
+    largest = np.where(sums.counts > 0, np.maximum(abs(sums.minimum), abs(sums.maximum)), 0.0)
+    problems += [
+        Problem(
+            f"features.{name}: holds values beyond {largest_allowed:.3g}",
+            column=columns[j],
+            hint="scale: standard takes values up to 1e300; make larger ones null",
+        )
+        for j in np.flatnonzero(largest > largest_allowed)
+    ]
     return problems
 
 
 @dataclass(frozen=True)
 class NumericTransform:
-    """Turns numeric columns into features; small and picklable.
+    """Fills and scales numeric columns.
 
     Parameters
     ----------
@@ -101,13 +96,13 @@ class NumericTransform:
     missing
         As in `NumericGroup`.
     fill
-        float64 array (c,): what a missing value becomes.
+        float64 (c,): replaces missing values.
     scaling
         Of the filled columns.
     indicated
         Positions of the columns that have an indicator feature.
     bounds
-        float32 arrays (d,): smallest, largest and typical value of each feature.
+        float32 (d,) each: smallest, largest and typical value of each feature.
     """
 
     name: str
@@ -143,48 +138,24 @@ class NumericTransform:
         X = stack_columns(columns, self.columns)
         absent = np.isnan(X)
         if self.missing == "error" or np.isinf(X).any():
-            _refuse_unusable(self.name, self.columns, X)
+            refuse_counted(
+                f"features.{self.name}: {{count}} values are missing or infinite",
+                self.columns,
+                (~np.isfinite(X)).sum(axis=0),
+                "set missing to mean, zero or indicator",
+            )
         filled = np.where(absent, self.fill, X)
         with np.errstate(over="ignore"):
             scaled = self.scaling.apply(filled)
-        _refuse_too_large(self.name, self.columns, scaled)
+        refuse_counted(
+            f"features.{self.name}: {{count}} values are beyond 3.4e38 when they are scaled",
+            self.columns,
+            np.isinf(scaled).sum(axis=0),
+            "correct them, or take the logarithm of the column",
+        )
         if not self.indicated:
             return scaled
         return np.hstack([scaled, absent[:, list(self.indicated)].astype(np.float32)])
-
-
-def _refuse_unusable(name: str, columns: tuple[str, ...], X: Float64) -> None:
-    unusable = ~np.isfinite(X)
-    problems = [
-        Problem(
-            f"features.{name}: {count} values are missing or infinite",
-            column=column,
-            rows=int(count),
-            hint="set missing to mean, zero or indicator",
-        )
-        for column, count in zip(columns, unusable.sum(axis=0), strict=True)
-        if count
-    ]
-    if problems:
-        raise InputDataError(problems)
-
-
-def _refuse_too_large(name: str, columns: tuple[str, ...], X: Float32) -> None:
-    too_large = np.isinf(X)
-    if not too_large.any():
-        return
-    raise InputDataError(
-        [
-            Problem(
-                f"features.{name}: {count} values are beyond 3.4e38 when they are scaled",
-                column=column,
-                rows=int(count),
-                hint="correct them, or take the logarithm of the column",
-            )
-            for column, count in zip(columns, too_large.sum(axis=0), strict=True)
-            if count
-        ]
-    )
 
 
 def survey_numeric(group: NumericGroup, columns: Columns) -> ColumnSums:
@@ -193,10 +164,9 @@ def survey_numeric(group: NumericGroup, columns: Columns) -> ColumnSums:
 
 
 def fit_numeric(name: str, group: NumericGroup, sums: ColumnSums) -> NumericTransform:
-    """Derive the transform from the sums over all blocks.
+    """Fit the transform to the sums of all blocks.
 
-    Missing values that become the mean leave mean and deviation as those of the values there are;
-    those that become zero count as zeros.
+    Values imputed by the mean do not enter mean and deviation; values imputed by zero do.
 
     Raises
     ------
@@ -206,10 +176,13 @@ def fit_numeric(name: str, group: NumericGroup, sums: ColumnSums) -> NumericTran
     """
     largest = LARGEST_VALUE if group.scale != "none" else float(np.finfo(np.float32).max)
     problems = value_problems(name, group.numeric, sums, largest)
-    for j, column in enumerate(group.numeric):
-        problem = _missing_problem(name, group, sums, j)
-        if problem is not None:
-            problems.append(Problem(problem[0], column=column, rows=problem[1], hint=problem[2]))
+    if group.missing == "error":
+        what, hint = "{count} missing values", "set missing to mean, zero or indicator"
+        problems += count_problems(f"features.{name}: {what}", group.numeric, sums.missing, hint)
+    elif group.missing != "zero":
+        empty = np.where(sums.missing == sums.n_rows, sums.missing, 0)
+        what, hint = f"features.{name}: has no value at all", "leave the column out"
+        problems += count_problems(what, group.numeric, empty, hint)
     if problems:
         raise InputDataError(problems)
     indicated = tuple(np.flatnonzero(sums.missing).tolist()) if group.missing == "indicator" else ()
@@ -238,26 +211,8 @@ def fit_numeric(name: str, group: NumericGroup, sums: ColumnSums) -> NumericTran
     )
 
 
-def _missing_problem(
-    name: str, group: NumericGroup, sums: ColumnSums, j: int
-) -> tuple[str, int, str] | None:
-    n_missing = int(sums.missing[j])
-    if group.missing == "error" and n_missing:
-        return (
-            f"features.{name}: {n_missing} missing values",
-            n_missing,
-            "set missing to mean, zero or indicator",
-        )
-    if group.missing in ("mean", "indicator") and n_missing == sums.n_rows:
-        return (f"features.{name}: has no value at all", n_missing, "leave the column out")
-    return None
-
-
 def _notes(
-    group: NumericGroup,
-    sums: ColumnSums,
-    scaling: Scaling,
-    n_missing: Int64,
+    group: NumericGroup, sums: ColumnSums, scaling: Scaling, n_missing: Int64
 ) -> tuple[str, ...]:
     notes = []
     becomes = {

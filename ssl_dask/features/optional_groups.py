@@ -1,45 +1,60 @@
-"""Groups that rows may lack: which rows have one, and features of those that do."""
+"""Columns of feature groups, and groups that rows may lack: which rows have one, their features."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
 from ssl_dask.array_types import Bool
-from ssl_dask.features.block_reader import Columns
+from ssl_dask.features.block_reader import BlockReader, Columns
 from ssl_dask.features.feature_groups import FeatureGroup
+from ssl_dask.features.transform import Block, Transform
 
 
-class _Fitted(Protocol):
-    """What an `OptionalTransform` asks of the transform of the rows that have the group."""
+def read_columns(
+    reader: BlockReader, block: int, groups: Mapping[str, FeatureGroup]
+) -> dict[str, dict[str, npt.NDArray[Any]]]:
+    """Read the columns of a block for several groups, and return them by group.
 
-    @property
-    def notes(self) -> tuple[str, ...]: ...
+    A column is read once, unless groups want it in different forms.
+    """
+    rounds: list[dict[str, str]] = []
+    found_in: dict[tuple[str, str], int] = {}
+    for group in groups.values():
+        for column, kind in _kinds(group).items():
+            if (column, kind) in found_in:
+                continue
+            number = next((i for i, kinds in enumerate(rounds) if column not in kinds), len(rounds))
+            if number == len(rounds):
+                rounds.append({})
+            rounds[number][column] = kind
+            found_in[column, kind] = number
+    read = [reader.read(block, kinds) for kinds in rounds]
+    return {
+        name: {
+            column: read[found_in[column, kind]][column] for column, kind in _kinds(group).items()
+        }
+        for name, group in groups.items()
+    }
 
-    @property
-    def sparse(self) -> bool: ...
 
-    @property
-    def spread(self) -> float: ...
-
-    @property
-    def width(self) -> int: ...
-
-    @property
-    def feature_names(self) -> tuple[str, ...] | None: ...
-
-    def transform(self, columns: Columns) -> Any: ...
+def _kinds(group: FeatureGroup) -> dict[str, str]:
+    """Return the form in which each column is read."""
+    return {
+        column: "vector_or_null" if need == ("vector", True) else need.kind
+        for column, need in group.needs().items()
+    }
 
 
 def present_rows(group: FeatureGroup, columns: Columns) -> Bool:
-    """Return which rows of a block have a group, bool (n,): a value in one of its columns at least.
+    """Return which rows of a block have a group, bool (n,): a value in any of its columns.
 
-    Every row has a group that is not optional.
+    All rows have a group that is not optional.
     """
     if not group.optional:
         return np.ones(len(columns[group.columns()[0]]), dtype=np.bool_)
@@ -58,20 +73,20 @@ def _has_value(values: npt.NDArray[Any]) -> Bool:
 
 
 def taken(columns: Columns, rows: Bool) -> Mapping[str, npt.NDArray[Any]]:
-    """Return the columns of some rows; the columns themselves where these are all."""
+    """Return the columns of some rows; without a copy if these are all rows."""
     return columns if rows.all() else {name: values[rows] for name, values in columns.items()}
 
 
 @dataclass(frozen=True)
 class OptionalSurvey:
-    """Statistics of the rows that have an optional group; add two to merge them.
+    """Statistics of an optional group; `+` merges two blocks.
 
     Parameters
     ----------
     n_present, n_lacking
-        Rows that have it, and rows that do not.
+        Rows with the group, and rows without.
     statistics
-        Of those that do; None where there are none.
+        Of the rows with the group; None without such rows.
     """
 
     n_present: int
@@ -89,23 +104,23 @@ class OptionalSurvey:
 
 @dataclass(frozen=True)
 class OptionalTransform:
-    """Turns the columns of an optional group into features, 0 where a row lacks the group.
+    """Features of an optional group, 0 in rows that lack it.
 
     Parameters
     ----------
     name
         Of the group.
     columns
-        Names of its columns: a row without a value in any of them lacks the group.
+        Names of its columns; a row with nulls in all of them lacks the group.
     fitted
-        Makes the features of rows that have it.
+        Makes the features of rows that have the group.
     n_lacking
-        Rows that lacked it when it was fitted.
+        Rows without the group in the fit.
     """
 
     name: str
     columns: tuple[str, ...]
-    fitted: _Fitted
+    fitted: Transform
     n_lacking: int
 
     @property
@@ -135,7 +150,7 @@ class OptionalTransform:
         """Names of the features, if they have any."""
         return self.fitted.feature_names
 
-    def transform(self, columns: Columns) -> Any:
+    def transform(self, columns: Columns) -> Block:
         """Return the features of a block, float32 (n, d), dense or CSR.
 
         Raises
@@ -150,7 +165,7 @@ class OptionalTransform:
         if not present.any():
             empty = sp.csr_array(shape, dtype=np.float32)
             return empty if self.sparse else np.zeros(shape, dtype=np.float32)
-        part = self.fitted.transform(taken(columns, present))
+        part: Any = self.fitted.transform(taken(columns, present))
         if not sp.issparse(part):
             rows = np.zeros(shape, dtype=np.float32)
             rows[present] = part

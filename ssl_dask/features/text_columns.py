@@ -1,4 +1,4 @@
-"""Columns of text to hashed words and runs of characters, weighted by TF-IDF."""
+"""Text columns to hashed word and character n-grams, weighted by TF-IDF."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ import scipy.sparse as sp
 from ssl_dask.array_types import Float64, Int64
 from ssl_dask.errors import InputDataError
 from ssl_dask.features.block_reader import Columns
-from ssl_dask.features.categorical_columns import null_problems, refuse_nulls
+from ssl_dask.features.categorical_columns import count_nulls, refuse_nulls
 from ssl_dask.features.feature_groups import TextGroup
+from ssl_dask.features.transform import refuse_counted
 from ssl_dask.kernels.features.hashed_ngrams import HashedNgrams, smooth_idf, weighted_rows
 
 
 @dataclass(frozen=True)
 class TextSurvey:
-    """Counts over rows of text; add two to merge them.
+    """Counts over rows of text; `+` merges two blocks.
 
     Parameters
     ----------
     n_rows
         Rows seen.
     n_empty
-        Rows without any word or run of characters.
+        Rows without n-grams.
     missing
         Nulls of each column.
     rows_having
-        int64 array (n_features,): rows in which a feature occurs.
+        int64 (n_features,): document frequency, the number of rows with a feature.
     """
 
     n_rows: int
@@ -52,28 +53,28 @@ def _ngrams_of(group: TextGroup) -> HashedNgrams:
 
 
 def survey_text(group: TextGroup, columns: Columns) -> TextSurvey:
-    """Return the counts of one block: it hashes the texts once, as the transform will again."""
+    """Return the counts of one block; hashes its texts, as the transform does again."""
     counts = _ngrams_of(group).count([columns[name] for name in group.text])
     return TextSurvey(
         counts.shape[0],
         int(np.count_nonzero(np.diff(counts.indptr) == 0)),
-        tuple(int(sum(cell is None for cell in columns[name])) for name in group.text),
+        tuple(count_nulls(columns[name]) for name in group.text),
         np.bincount(counts.indices, minlength=group.n_features).astype(np.int64),
     )
 
 
 @dataclass(frozen=True)
 class TextTransform:
-    """Turns texts into features; picklable, 8 bytes a feature.
+    """TF-IDF rows of unit length; 8 bytes a feature when pickled.
 
     Parameters
     ----------
     columns
         Names of the columns.
     ngrams
-        Counts words and runs of characters.
+        Counts word and character n-grams.
     idf
-        float64 array (n_features,), or None.
+        float64 (n_features,), or None.
     """
 
     name: str
@@ -111,16 +112,16 @@ class TextTransform:
 
 
 def fit_text(name: str, group: TextGroup, survey: TextSurvey) -> TextTransform:
-    """Derive the transform from the counts of all blocks.
+    """Fit the transform to the counts of all blocks.
 
     Raises
     ------
     InputDataError
-        Nulls where none are allowed; no text has any word or run of characters.
+        Nulls where none are allowed; no text has an n-gram.
     """
-    if group.missing == "error" and any(survey.missing):
-        hint = "set missing: empty"
-        raise InputDataError(null_problems(name, group.text, survey.missing, hint))
+    if group.missing == "error":
+        what, hint = f"features.{name}: {{count}} missing values", "set missing: empty"
+        refuse_counted(what, group.text, survey.missing, hint)
     if survey.n_empty == survey.n_rows:
         raise InputDataError(
             f"features.{name}: no row has any text", column=group.text[0], rows=survey.n_rows

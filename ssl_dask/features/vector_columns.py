@@ -1,9 +1,8 @@
-"""A column of vectors to features, and principal components of any dense features."""
+"""Vector columns to features, and principal components of dense features (PCA)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 import scipy.linalg
@@ -13,30 +12,29 @@ from ssl_dask.errors import InputDataError, Problem
 from ssl_dask.features.block_reader import Columns
 from ssl_dask.features.feature_groups import VectorGroup
 from ssl_dask.features.numeric_columns import Scaling
+from ssl_dask.features.transform import DenseTransform
 from ssl_dask.kernels.arithmetic.exact_sums import ColumnSums, SecondMoments, quantum_of
 from ssl_dask.kernels.features.row_transforms import project_rows, unit_rows
 from ssl_dask.one_thread import one_thread
 
 MAX_PCA_COLUMNS = 2048
-"""Widest features that principal components are taken of: the covariance matrix takes 8 d^2 bytes,
-and a task holds about ten of its size."""
-
+"""Most features d for PCA: the covariance matrix takes 8 d^2 bytes, and a task about ten of it."""
 NO_VARIANCE = 1e-10
-"""Variance of a component, over the largest, at which it is noise of rounding."""
+"""A component whose variance, over the largest, is at most this is rounding noise."""
 
 
 @dataclass(frozen=True)
 class VectorSurvey:
-    """Exact statistics of vectors; add two to merge them.
+    """Exact statistics of vectors; `+` merges two blocks.
 
     Parameters
     ----------
     column
         Name, for messages.
     sums
-        Of the positions of the vectors; None for no rows.
+        Of the positions of the vectors; None without rows.
     n_zero
-        Vectors without any value but zero.
+        Vectors of zeros.
     """
 
     column: str
@@ -66,7 +64,7 @@ def survey_vector(group: VectorGroup, columns: Columns) -> VectorSurvey:
 
 @dataclass(frozen=True)
 class VectorTransform:
-    """Turns a column of vectors into features; small and picklable.
+    """Standardises vectors, scales them to unit length, or keeps them.
 
     Parameters
     ----------
@@ -75,11 +73,11 @@ class VectorTransform:
     width
         Number of features d.
     scaling
-        For scale "standard"; None for the others.
+        For scale "standard", else None.
     unit_length
-        Whether every vector is brought to length 1.
+        Whether vectors are scaled to length 1.
     bounds
-        float32 arrays (d,): smallest, largest and typical value of each feature.
+        float32 (d,) each: smallest, largest and typical value of each feature.
     """
 
     name: str
@@ -117,7 +115,7 @@ class VectorTransform:
 
 
 def fit_vector(name: str, group: VectorGroup, survey: VectorSurvey) -> VectorTransform:
-    """Derive the transform from the statistics of all blocks.
+    """Fit the transform to the statistics of all blocks.
 
     Raises
     ------
@@ -158,49 +156,21 @@ def fit_vector(name: str, group: VectorGroup, survey: VectorSurvey) -> VectorTra
     )
 
 
-class DenseTransform(Protocol):
-    """A transform to dense features of known bounds, of which principal components can be taken."""
-
-    @property
-    def name(self) -> str:
-        """Name of the group."""
-        ...
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was found in the columns."""
-        ...
-
-    @property
-    def bounds(self) -> tuple[Float32, ...]:
-        """Smallest, largest and typical value of each feature."""
-        ...
-
-    @property
-    def width(self) -> int:
-        """Number of features d."""
-        ...
-
-    def transform(self, columns: Columns) -> Float32:
-        """Return the features of a block, float32 (n, d)."""
-        ...
-
-
 @dataclass(frozen=True)
 class ComponentsTransform:
-    """Principal components of the features of another transform; small and picklable.
+    """Principal components of the features of another transform.
 
     Parameters
     ----------
     base
         Makes the features.
     mean
-        float64 array (d,) of the features.
+        float64 (d,).
     components
-        float64 array (d, m), one component a column, by falling variance; the entry of largest
-        magnitude in each is positive.
+        float64 (d, m), one component a column, by falling variance; the entry of largest magnitude
+        in each is positive.
     explained_variance
-        float64 array (m,).
+        float64 (m,).
     """
 
     base: DenseTransform
@@ -238,26 +208,18 @@ class ComponentsTransform:
 def component_problems(
     name: str, n_components: int, transform: DenseTransform, n_rows: int, column: str
 ) -> list[Problem]:
-    """Return why `n_components` principal components cannot be taken, if they cannot."""
+    """Return why `n_components` principal components cannot be computed, if they cannot."""
     width = transform.width
-    if width > MAX_PCA_COLUMNS:
-        return [
-            Problem(
-                f"features.{name}: n_components for {width} columns; at most {MAX_PCA_COLUMNS}",
-                column=column,
-                hint="leave n_components out, or shorten the vectors",
-            )
-        ]
     limit = min(width, n_rows)
-    if n_components > limit:
-        return [
-            Problem(
-                f"features.{name}: {n_components} components of {width} columns and {n_rows} rows",
-                column=column,
-                hint=f"n_components: {limit} at most",
-            )
-        ]
-    return []
+    if width > MAX_PCA_COLUMNS:
+        what = f"n_components for {width} columns; at most {MAX_PCA_COLUMNS}"
+        hint = "leave n_components out, or shorten the vectors"
+    elif n_components > limit:
+        what = f"{n_components} components of {width} columns and {n_rows} rows"
+        hint = f"n_components: {limit} at most"
+    else:
+        return []
+    return [Problem(f"features.{name}: {what}", column=column, hint=hint)]
 
 
 def grid_of(
@@ -277,10 +239,10 @@ def survey_moments(transform: DenseTransform, columns: Columns) -> SecondMoments
 def fit_components(
     transform: DenseTransform, n_components: int, moments: SecondMoments
 ) -> ComponentsTransform:
-    """Take principal components from the second moments of all blocks.
+    """Compute principal components from the second moments of all blocks, by LAPACK's `syevr`.
 
-    Costs d^3 operations and about 5 d^2 float64 words, on the client. The bits depend on the LAPACK
-    at hand, never on the blocks.
+    Costs d^3 flops and about 40 d^2 bytes, on the client. The bits depend on the LAPACK library,
+    not on the blocks.
     """
     centre, quantum = grid_of(transform)
     covariance = moments.covariance(quantum)

@@ -14,8 +14,9 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
+from ssl_dask.features.describe import describe
 from ssl_dask.features.feature_groups import NumericGroup
-from ssl_dask.features.views import FeatureView, describe
+from ssl_dask.features.views import FeatureView
 from tests.memory_reader import MemoryReader, cuts_of
 
 N_ROWS = 40

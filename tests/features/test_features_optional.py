@@ -12,8 +12,9 @@ from pydantic import TypeAdapter
 
 from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
+from ssl_dask.features.describe import describe
 from ssl_dask.features.feature_groups import FeatureGroup
-from ssl_dask.features.views import FeatureView, describe, join
+from ssl_dask.features.views import FeatureView, join
 from ssl_dask.storage.input.arrow_to_numpy import ColumnValueError, vector_values
 from tests.memory_reader import MemoryReader
 

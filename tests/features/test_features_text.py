@@ -20,8 +20,9 @@ from sklearn.pipeline import make_pipeline
 
 from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
+from ssl_dask.features.describe import describe
 from ssl_dask.features.feature_groups import TextGroup
-from ssl_dask.features.views import FeatureView, describe
+from ssl_dask.features.views import FeatureView
 from ssl_dask.kernels.features.hashed_ngrams import HashedNgrams
 from tests.memory_reader import MemoryReader, cuts_of
 

@@ -17,8 +17,9 @@ from pydantic import TypeAdapter, ValidationError
 from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
 from ssl_dask.features.block_reader import MERGE_WIDTH, merge_on_workers, runs_of_blocks
+from ssl_dask.features.describe import describe
 from ssl_dask.features.feature_groups import KINDS, FeatureGroup, VectorGroup
-from ssl_dask.features.views import FeatureView, describe, join
+from ssl_dask.features.views import FeatureView, join
 from tests.memory_reader import MemoryReader, cuts_of
 
 GROUP = TypeAdapter(FeatureGroup)

@@ -13,7 +13,7 @@ from distributed import Client
 from ssl_dask.cluster import versions
 from ssl_dask.console import RunListener, Silent
 from ssl_dask.execution import Execution
-from ssl_dask.features.views import describe
+from ssl_dask.features.describe import describe
 from ssl_dask.job_spec import JobSpec, load_job, resolve_job
 from ssl_dask.pipeline.commands.job_client import check_shared_folder, job_client
 from ssl_dask.pipeline.inputs.job_inputs import Inputs, read_inputs

@@ -15,7 +15,8 @@ from distributed import Client
 from ssl_dask.console import RunListener, Silent
 from ssl_dask.errors import GraphError, JobSpecError, StorageError
 from ssl_dask.execution import Execution
-from ssl_dask.features.views import describe, join
+from ssl_dask.features.describe import describe
+from ssl_dask.features.views import join
 from ssl_dask.graph.block.graph_summary import graph_summary
 from ssl_dask.job_spec import JobSpec, load_job
 from ssl_dask.pipeline.commands.job_client import check_shared_folder, job_client

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ssl_dask.errors import InputDataError, JobSpecError, Problem, SslDaskError, kept, raise_all
 from ssl_dask.execution import Execution
-from ssl_dask.features.views import describe
+from ssl_dask.features.describe import describe
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.pipeline.inputs.job_inputs import Inputs, read_inputs, scan_rows
 from ssl_dask.pipeline.inputs.label_kind import target_of

@@ -24,8 +24,9 @@ from ssl_dask.features.categorical_columns import HashedCategoriesTransform, One
 from ssl_dask.features.numeric_columns import NumericTransform, Scaling
 from ssl_dask.features.optional_groups import OptionalTransform
 from ssl_dask.features.text_columns import TextTransform
+from ssl_dask.features.transform import Transform
 from ssl_dask.features.vector_columns import ComponentsTransform, VectorTransform
-from ssl_dask.features.views import Transform, join, views_of
+from ssl_dask.features.views import join, views_of
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.kernels.features.hashed_ngrams import HashedNgrams
 from ssl_dask.kernels.learners.multinomial_nb import MultinomialModel
