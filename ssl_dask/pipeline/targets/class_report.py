@@ -183,12 +183,9 @@ def no_signal_warnings(
 
 def _feature(view: FeatureView, spec: JobSpec) -> FeatureSummary:
     group = spec.features[view.name]
-    kind = next(
-        kind for kind in ("numeric", "categorical", "text", "vector") if hasattr(group, kind)
-    )
     return FeatureSummary(
         name=view.name,
-        kind=kind,
+        kind=group.kind,
         n_features=view.X.shape[1],
         sparse=view.sparse,
         notes=tuple(view.notes),
