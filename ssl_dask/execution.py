@@ -118,8 +118,10 @@ class Execution:
             return cls()
         return cls(client)
 
-    def persist(self, tasks: Sequence[Delayed], what: str = "") -> list[Delayed]:
+    def persist(self, tasks: Sequence[Any], what: str = "") -> list[Any]:
         """Run `tasks`, keep each result where it was made, and return handles to the results.
+
+        Other Dask collections than handles, such as a graph, come back with all their parts held.
 
         Raises
         ------

@@ -75,7 +75,7 @@ def test_saved_order_is_loaded_and_a_torn_one_refused(tmp_path, cluster_client):
     graph = reordered(W, np.array([2, 0, 2, 1, 0]), [2, 3], 2)
     execution = Execution(cluster_client)
     graph.save(tmp_path, execution)
-    loaded = BlockGraph.load(tmp_path).fetched(execution)
+    loaded = execution.persist([BlockGraph.load(tmp_path)])[0]
     assert loaded.order is not None
     assert loaded.order.row_chunks == (2, 3)
     assert loaded.order.to_array(execution).tolist() == [2, 0, 2, 1, 0]

@@ -100,7 +100,7 @@ def test_same_bits_for_chunks_workers_threads_and_files(cluster_client, tmp_path
     on_cluster = routed(X, client=cluster_client)
     by_files = routed(X, client=cluster_client, scratch=str(tmp_path))
     for graph in (on_cluster, by_files):
-        got = graph.fetched(Execution(cluster_client))
+        got = cluster_client.persist(graph)
         a, b = got.to_scipy(Execution(cluster_client)), want.to_scipy()
         assert a.data.tobytes() == b.data.tobytes()
         assert a.indices.tolist() == b.indices.tolist()

@@ -106,7 +106,7 @@ def test_alternatives_have_the_weights_of_a_graph_of_their_own(tmp_path, cluster
         execution=execution,
     )
     both.save(tmp_path, execution)
-    loaded = BlockGraph.load(tmp_path).fetched(execution)
+    loaded = execution.persist([BlockGraph.load(tmp_path)])[0]
     for name in ("symmetric_gaussian", "steep_gaussian", "self_tuning"):
         alone = graph_of(distances, indices, weights=name).to_scipy()
         for graph in (both, loaded):

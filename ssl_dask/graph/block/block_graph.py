@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import dask
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+from dask.base import DaskMethodsMixin, replace_name_in_key
 from dask.delayed import Delayed
+from dask.highlevelgraph import HighLevelGraph
 
+from ssl_dask.block_exchange import row_starts
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.components import Components, connected_components
-from ssl_dask.graph.block.edge_list import symmetric_matrix_from_edges
+from ssl_dask.graph.block.edge_list import symmetric_matrix, symmetric_matrix_from_edges
+from ssl_dask.graph.block.graph_files import read_graph, write_graph
 from ssl_dask.graph.block.node_order import NodeOrder, first_row_numbering
-from ssl_dask.graph.block.row_files import whole_file, write_array
 from ssl_dask.kernels.arithmetic.sparse_rows import (
     as_strip,
-    largest_asymmetry,
     row_sums,
     stack_strips,
     with_index_dtype,
 )
 
-FORMAT_VERSION = 3
-ROUNDING = 1e-6
-"""Relative difference of w_ij and w_ji that is taken for rounding, not for a directed graph."""
-
 
 @dataclass(frozen=True)
-class BlockGraph:
+class BlockGraph(DaskMethodsMixin):
     """An undirected weighted graph over M nodes: W symmetric, no self-edges, weights >= 0, finite.
 
     A node is a row, or rows that are copies of each other, or an entity that rows share. Large
@@ -43,6 +40,10 @@ class BlockGraph:
 
     Make one with `knn_graph`, `rbf_graph`, `entity_graph`, `sum_graphs`, `from_scipy`, `from_edges`
     or `load`; the constructor trusts its arguments.
+
+    A graph is a Dask collection. `dask.persist(graph)` is the same graph with all its parts held
+    where they are made; `dask.compute(graph)` is the matrix of `to_scipy`, and so is the graph as
+    an argument of a `dask.delayed` function; `graph.visualize()` draws its tasks.
 
     Parameters
     ----------
@@ -61,6 +62,15 @@ class BlockGraph:
     alternatives
         Further weights of the same edges by name: one float32 array (entries of the strip,) a
         strip. Propagation does not look at them; `weighted` makes a graph of them.
+
+    Examples
+    --------
+    >>> graph = BlockGraph.from_edges([0, 1], [1, 2], n_rows=3)
+    >>> graph.to_scipy().toarray().tolist()
+    [[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
+    >>> (held,) = dask.persist(graph)
+    >>> held.n_rows, held.n_edges, held.compute().nnz
+    (3, 4, 4)
     """
 
     strips: tuple[Delayed, ...]
@@ -125,17 +135,15 @@ class BlockGraph:
         this is the matrix of rows and entities, W[:N, N:] the weight of row and entity; that of
         rows that share an entity is never formed.
         """
-        execution = Execution.of(None, execution)
-        W = stack_strips(execution.compute(self.strips, "graph"))
-        if self.order is None:
-            return W
-        rank = first_row_numbering(self.order.to_array(execution), self.n_nodes)
-        entries = W.tocoo()
-        ends = (rank[entries.row], rank[entries.col])
-        return as_strip(sp.coo_array((entries.data, ends), shape=W.shape))
+        order = () if self.order is None else self.order.blocks
+        parts = Execution.of(None, execution).compute([*self.strips, *order], "graph")
+        return _matrix(parts, len(self.strips))
 
     def components(self, execution: Execution) -> Components:
-        """Return the connected components; see `components.connected_components`."""
+        """Return the connected components, with the labels on a worker.
+
+        One task a strip and one a pair of strips to be joined, each of about 8 M bytes.
+        """
         return connected_components(self.strips, self.node_starts, execution)
 
     @classmethod
@@ -158,23 +166,13 @@ class BlockGraph:
         GraphError
             W is not square, has no rows, holds a weight that is negative or not finite, or is
             not symmetric.
+
+        Examples
+        --------
+        >>> BlockGraph.from_scipy([[0, 2], [2, 0]]).n_edges
+        2
         """
-        matrix = _checked_weights(W)
-        n_loops = int(np.count_nonzero(matrix.diagonal()))
-        matrix = as_strip(matrix - sp.diags_array(matrix.diagonal(), format="csr"))
-        asymmetry = largest_asymmetry(matrix)
-        if asymmetry > ROUNDING:
-            raise GraphError(
-                f"W is not symmetric: w_ij and w_ji differ by up to {asymmetry:.2g} of the larger",
-                hint="give (W + W.T) / 2, or W.maximum(W.T)",
-            )
-        if asymmetry > 0:
-            matrix = as_strip((matrix + matrix.T) * np.float32(0.5))
-        settings = {
-            "kind": "given",
-            "self_edges_removed": n_loops,
-            "rounded_to_symmetric": asymmetry > 0,
-        }
+        matrix, settings = symmetric_matrix(W)
         return cls._cut(matrix, n_strips, settings)
 
     @classmethod
@@ -192,14 +190,39 @@ class BlockGraph:
     ) -> BlockGraph:
         """Return the undirected graph of a list of edges.
 
-        Parameters are those of `edge_list.symmetric_matrix_from_edges`; self-edges and edges
-        with unknown ids are dropped, and `settings` says how many.
+        An edge joins its two ends whichever is named first: (u, v) and (v, u) are the same edge,
+        or if `directed`, two edges whose weights are averaged; a missing one counts 0. Self-edges
+        and edges with unknown ids are dropped, and `settings` says how many.
+
+        Parameters
+        ----------
+        source, target
+            Arrays (E,): the ends of each edge, as row numbers, or as values of `ids`.
+        weight
+            Array (E,) of finite numbers >= 0; default 1 for each edge.
+        n_rows
+            Number of rows N, if the ends are row numbers.
+        ids
+            Array (N,) of distinct ids in row order, if the ends are ids.
+        duplicates
+            What an edge weighs that is given more than once: the "sum" of its weights, added in
+            float64 in the order given, or their "max".
+        directed
+            Whether the edges of the two directions are merged apart, and then averaged.
+        n_strips
+            Into how many strips of nearly equal size the rows are cut; at most N.
 
         Raises
         ------
         GraphError
             The arrays do not fit together, a row number is out of range, or a weight is not a
             finite number >= 0.
+
+        Examples
+        --------
+        >>> graph = BlockGraph.from_edges(["a", "b"], ["b", "x"], ids=["a", "b", "c"])
+        >>> graph.n_edges, graph.settings["edges_with_unknown_ends_dropped"]
+        (2, 1)
         """
         matrix, notes = symmetric_matrix_from_edges(
             source,
@@ -231,35 +254,9 @@ class BlockGraph:
         graph.json comes last. To have all of it or nothing, write into a staging folder and
         rename that.
         """
-        folder, execution = Path(folder).absolute(), Execution.of(None, execution)
-        write = dask.delayed(_write_strip, pure=False)
-        tasks = [
-            write(
-                str(folder / _strip_name(number)),
-                strip,
-                [data[number] for data in self.alternatives.values()],
-            )
-            for number, strip in enumerate(self.strips)
-        ]
-        execution.compute(tasks, "save graph")
-        if self.order is not None:
-            tasks = [
-                dask.delayed(write_array, pure=False)(str(folder / _order_name(number)), block)
-                for number, block in enumerate(self.order.blocks)
-            ]
-            execution.compute(tasks, "save graph")
-        for left in folder.glob("*.tmp"):
-            # Of a worker that was lost while it wrote.
-            left.unlink(missing_ok=True)
-        about = {
-            "format": FORMAT_VERSION,
-            "node_chunks": self.node_chunks,
-            "row_chunks": None if self.order is None else self.order.row_chunks,
-            "n_edges": self.n_edges,
-            "settings": self.settings,
-            "alternatives": list(self.alternatives),
-        }
-        (folder / "graph.json").write_text(json.dumps(about, indent=1) + "\n")
+        about = {"n_edges": self.n_edges, "settings": self.settings}
+        parts = (self.strips, self.node_chunks, self.order, self.alternatives)
+        write_graph(Path(folder).absolute(), *parts, about, Execution.of(None, execution))
 
     @classmethod
     def load(cls, folder: str | Path) -> BlockGraph:
@@ -272,69 +269,55 @@ class BlockGraph:
         GraphError
             `folder` holds no whole graph of this format.
         """
-        folder = Path(folder).absolute()
-        try:
-            about = dict(json.loads((folder / "graph.json").read_text()))
-        except (OSError, ValueError, TypeError) as error:
-            raise GraphError(
-                "no saved graph here: graph.json is missing or torn",
-                file=str(folder),
-                hint="build the graph again",
-            ) from error
-        if about.get("format") != FORMAT_VERSION:
-            raise GraphError(
-                f"the saved graph has format {about.get('format')}; this version reads"
-                f" {FORMAT_VERSION}",
-                file=str(folder),
-                hint="build the graph again",
-            )
-        chunks, row_chunks = tuple(about["node_chunks"]), about["row_chunks"]
-        paths = [folder / _strip_name(number) for number in range(len(chunks))]
-        order_paths = [folder / _order_name(number) for number in range(len(row_chunks or ()))]
-        for path in [*paths, *order_paths]:
-            if not path.exists():
-                raise GraphError(
-                    "a part of the saved graph is missing",
-                    file=str(path),
-                    hint="build the graph again",
-                )
-        n_nodes = sum(chunks)
-        strips = [
-            dask.delayed(_read_strip, pure=False)(str(path), n, n_nodes)
-            for path, n in zip(paths, chunks, strict=True)
-        ]
-        order = None
-        if row_chunks is not None:
-            blocks = [
-                dask.delayed(_read_nodes, pure=False)(str(path), n, n_nodes)
-                for path, n in zip(order_paths, row_chunks, strict=True)
-            ]
-            order = NodeOrder(tuple(blocks), tuple(row_chunks), n_nodes)
-        alternatives = {
-            name: tuple(dask.delayed(_read_data, pure=False)(str(path), position) for path in paths)
-            for position, name in enumerate(about["alternatives"])
-        }
-        return cls(tuple(strips), chunks, about["n_edges"], about["settings"], order, alternatives)
+        return cls(**read_graph(Path(folder).absolute()))
 
-    def with_strips(
-        self,
-        strips: tuple[Delayed, ...],
-        order: NodeOrder | None,
-        alternatives: Mapping[str, tuple[Delayed, ...]],
-    ) -> BlockGraph:
-        """Return the same graph whose parts lie elsewhere."""
-        return replace(self, strips=strips, order=order, alternatives=alternatives)
+    @property
+    def handles(self) -> tuple[Delayed, ...]:
+        """Handles to all parts: strips, blocks of the order, alternatives."""
+        order = () if self.order is None else self.order.blocks
+        return (*self.strips, *order, *chain.from_iterable(self.alternatives.values()))
 
-    def fetched(self, execution: Execution, what: str = "load graph") -> BlockGraph:
-        """Return the graph with all of its parts held by `execution`."""
-        order = self.order
-        strips = tuple(execution.persist(self.strips, what))
-        alternatives = {
-            name: tuple(execution.persist(data, what)) for name, data in self.alternatives.items()
-        }
+    def with_handles(self, handles: Iterable[Delayed]) -> BlockGraph:
+        """Return the same graph whose parts are behind other handles, as `handles` lists them."""
+        left, order = iter(handles), self.order
+        strips = tuple(islice(left, len(self.strips)))
         if order is not None:
-            order = replace(order, blocks=tuple(execution.persist(order.blocks, what)))
+            order = replace(order, blocks=tuple(islice(left, len(order.blocks))))
+        alternatives = {name: tuple(islice(left, len(strips))) for name in self.alternatives}
         return replace(self, strips=strips, order=order, alternatives=alternatives)
+
+    __dask_scheduler__ = staticmethod(dask.threaded.get)
+    __dask_optimize__ = staticmethod(Delayed.__dask_optimize__)
+
+    def __dask_graph__(self) -> HighLevelGraph:
+        return HighLevelGraph.merge(*(handle.__dask_graph__() for handle in self.handles))
+
+    def __dask_keys__(self) -> list[Any]:
+        return [handle.key for handle in self.handles]
+
+    def __dask_layers__(self) -> tuple[str, ...]:
+        return tuple(chain.from_iterable(one.__dask_layers__() for one in self.handles))
+
+    def __dask_tokenize__(self) -> Any:
+        return "BlockGraph", self.__dask_keys__(), self.node_chunks
+
+    def __dask_postcompute__(self) -> tuple[Any, tuple[Any, ...]]:
+        n_order = 0 if self.order is None else len(self.order.blocks)
+        return _matrix, (len(self.strips), n_order)
+
+    def __dask_postpersist__(self) -> tuple[Any, tuple[Any, ...]]:
+        return self._of_results, ()
+
+    def _of_results(
+        self, results: Mapping[Any, Any], *, rename: Mapping[str, str] | None = None
+    ) -> BlockGraph:
+        """Return the graph over `results`: a value or future for each key, or tasks for them."""
+        keys = self.__dask_keys__()
+        if rename:
+            keys = [replace_name_in_key(key, rename) for key in keys]
+        if set(results) <= set(keys):
+            return self.with_handles(Delayed(key, {key: results[key]}) for key in keys)
+        return self.with_handles(Delayed(key, dict(results)) for key in keys)
 
 
 def even_chunks(n_rows: int, n_parts: int) -> tuple[int, ...]:
@@ -343,80 +326,20 @@ def even_chunks(n_rows: int, n_parts: int) -> tuple[int, ...]:
     return (size + 1,) * longer + (size,) * (n_parts - longer)
 
 
-def row_starts(chunks: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the number of the first row of each chunk."""
-    return tuple(int(stop) - n for stop, n in zip(np.cumsum(chunks), chunks, strict=True))
+def _matrix(parts: Sequence[Any], n_strips: int, n_order: int | None = None) -> sp.csr_array:
+    """Return W of its strips and, behind them, the blocks of its order, if it has one.
 
-
-def _checked_weights(W: Any) -> sp.csr_array:
-    matrix = sp.csr_array(W, copy=True)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
-        raise GraphError(f"W has shape {matrix.shape}; it must be square, with at least one row")
-    if matrix.dtype.kind not in "fiub":
-        raise GraphError(f"W holds {matrix.dtype}; weights must be numbers")
-    matrix = matrix.astype(np.float64)
-    matrix.sum_duplicates()
-    n_bad = int(np.count_nonzero(~((matrix.data >= 0) & (matrix.data <= np.finfo("f4").max))))
-    if n_bad:
-        raise GraphError(f"{n_bad} weights are not numbers from 0 to the largest float32")
-    return matrix
-
-
-def _strip_name(number: int) -> str:
-    return f"strip-{number:05d}.npz"
-
-
-def _order_name(number: int) -> str:
-    return f"nodes-{number:05d}.npy"
-
-
-def _read_nodes(path: str, n_rows: int, n_nodes: int) -> npt.NDArray[np.int64]:
-    hint = "build the graph again"
-    try:
-        nodes = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        message = "a part of the saved graph cannot be read"
-        raise GraphError(message, file=path, hint=hint) from error
-    if nodes.shape != (n_rows,):
-        raise GraphError(f"holds {len(nodes)} rows, not {n_rows}", file=path, hint=hint)
-    # Compiled code that reads scores by these numbers does not look whether they exist.
-    if n_rows and not 0 <= nodes.min() <= nodes.max() < n_nodes:
-        message = f"holds numbers of nodes outside 0 ... {n_nodes - 1}: the file was damaged"
-        raise GraphError(message, file=path, hint=hint)
-    return nodes
+    `n_order`: how many blocks; more parts, of alternatives, are not looked at. None: all.
+    """
+    W = stack_strips(list(parts[:n_strips]))
+    order = parts[n_strips:] if n_order is None else parts[n_strips : n_strips + n_order]
+    if not order:
+        return W
+    rank = first_row_numbering(np.concatenate(order), W.shape[0])
+    entries = W.tocoo()
+    ends = (rank[entries.row], rank[entries.col])
+    return as_strip(sp.coo_array((entries.data, ends), shape=W.shape))
 
 
 def _with_data(strip: sp.csr_array, data: npt.NDArray[np.float32]) -> sp.csr_array:
     return sp.csr_array((data, strip.indices, strip.indptr), shape=strip.shape)
-
-
-def _write_strip(path: str, strip: sp.csr_array, more: Sequence[npt.NDArray[np.float32]]) -> None:
-    parts: dict[str, Any] = {"data": strip.data, "indices": strip.indices, "indptr": strip.indptr}
-    parts |= {_data_name(position): data for position, data in enumerate(more)}
-    # Dask may run a task twice, and the second may be cut off.
-    with whole_file(path) as file:
-        np.savez(file, **parts)
-
-
-def _read_strip(path: str, n_rows: int, n_columns: int) -> sp.csr_array:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            parts = (arrays["data"], arrays["indices"], arrays["indptr"])
-            return with_index_dtype(sp.csr_array(parts, shape=(n_rows, n_columns)))
-    except (ValueError, KeyError, EOFError, OSError, BadZipFile) as error:
-        message = "a strip of the saved graph cannot be read"
-        raise GraphError(message, file=path, hint="build the graph again") from error
-
-
-def _data_name(position: int) -> str:
-    return f"data{position}"
-
-
-def _read_data(path: str, position: int) -> npt.NDArray[np.float32]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            data: npt.NDArray[np.float32] = arrays[_data_name(position)]
-            return data
-    except (ValueError, KeyError, EOFError, OSError, BadZipFile) as error:
-        message = "a strip of the saved graph cannot be read"
-        raise GraphError(message, file=path, hint="build the graph again") from error

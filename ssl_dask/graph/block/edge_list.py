@@ -1,7 +1,8 @@
-"""Edges given as two columns of end points -> a symmetric weight matrix or graph."""
+"""Weights or edges of this process -> a symmetric weight matrix."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,40 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from ssl_dask.errors import GraphError
-from ssl_dask.kernels.graph.coo_strips import COMBINE, both_ways, summed_strip
+from ssl_dask.kernels.arithmetic.sparse_rows import as_strip, largest_asymmetry
+from ssl_dask.kernels.graph.coo_strips import COMBINE, Entries, both_ways, summed_strip
 
+ROUNDING = 1e-6
+"""Relative difference of w_ij and w_ji that is taken for rounding, not for a directed graph."""
 _ID_KINDS = {"u": "i"}
+
+
+def symmetric_matrix(W: Any) -> tuple[sp.csr_array, dict[str, Any]]:
+    """Return the weights (N, N) of `BlockGraph.from_scipy`, without self-edges, and its settings.
+
+    Raises
+    ------
+    GraphError
+        W is not square, has no rows, holds a weight that is negative or not finite, or is not
+        symmetric.
+    """
+    matrix = _checked_weights(W)
+    n_loops = int(np.count_nonzero(matrix.diagonal()))
+    matrix = as_strip(matrix - sp.diags_array(matrix.diagonal(), format="csr"))
+    asymmetry = largest_asymmetry(matrix)
+    if asymmetry > ROUNDING:
+        raise GraphError(
+            f"W is not symmetric: w_ij and w_ji differ by up to {asymmetry:.2g} of the larger",
+            hint="give (W + W.T) / 2, or W.maximum(W.T)",
+        )
+    if asymmetry > 0:
+        matrix = as_strip((matrix + matrix.T) * np.float32(0.5))
+    settings = {
+        "kind": "given",
+        "self_edges_removed": n_loops,
+        "rounded_to_symmetric": asymmetry > 0,
+    }
+    return matrix, settings
 
 
 def symmetric_matrix_from_edges(
@@ -24,27 +56,7 @@ def symmetric_matrix_from_edges(
     duplicates: str = "sum",
     directed: bool = False,
 ) -> tuple[sp.csr_array, dict[str, Any]]:
-    """Return the weights (N, N) of an undirected graph given edge by edge, and what was dropped.
-
-    An edge joins its two ends whichever is named first: (u, v) and (v, u) are the same edge, or if
-    `directed`, two edges whose weights are averaged; a missing one counts 0.
-
-    Parameters
-    ----------
-    source, target
-        Arrays (E,): the ends of each edge, as row numbers, or as values of `ids`.
-    weight
-        Array (E,) of finite numbers >= 0; default 1 for each edge.
-    n_rows
-        Number of rows N, if the ends are row numbers.
-    ids
-        Array (N,) of distinct ids in row order, if the ends are ids. Edges with an end that is
-        not among them are dropped and counted.
-    duplicates
-        What an edge weighs that is given more than once: the "sum" of its weights, added in
-        float64 in the order given, or their "max".
-    directed
-        Whether the edges of the two directions are merged apart, and then averaged.
+    """Return the weights (N, N) of `BlockGraph.from_edges`, and its settings.
 
     Raises
     ------
@@ -68,22 +80,62 @@ def symmetric_matrix_from_edges(
     if len(u) != len(v):
         raise GraphError(f"source has {len(u)} entries and target {len(v)}; they must be equal")
     w = _weights(weight, len(u))
-    unknown = (u < 0) | (v < 0)
-    loops = (u == v) & ~unknown
-    kept = ~(unknown | loops)
-    entries = both_ways(u[kept], v[kept], w[kept], directed=directed)
+    entries, counts = kept_edges(u, v, w, directed=directed)
     try:
         matrix = summed_strip(entries, 0, n_rows, n_rows, duplicates)
     except OverflowError as error:
         raise GraphError(str(error)) from error
-    notes = {
-        "edges_given": len(u),
-        "edges_with_unknown_ends_dropped": int(np.count_nonzero(unknown)),
-        "self_edges_dropped": int(np.count_nonzero(loops)),
+    return matrix, edge_settings(counts, duplicates=duplicates, directed=directed)
+
+
+def kept_edges(
+    u: npt.NDArray[np.int64],
+    v: npt.NDArray[np.int64],
+    w: npt.NDArray[np.float64],
+    *,
+    directed: bool,
+) -> tuple[Entries, tuple[int, int, int]]:
+    """Return the entries of edges (E,) whose two ends are known and differ, and three counts.
+
+    Ends are row numbers, negative where unknown. Counted are all edges, those with an unknown end,
+    and those that join a row with itself.
+    """
+    unknown = (u < 0) | (v < 0)
+    loops = (u == v) & ~unknown
+    kept = ~(unknown | loops)
+    counts = (len(u), int(np.count_nonzero(unknown)), int(np.count_nonzero(loops)))
+    return both_ways(u[kept], v[kept], w[kept], directed=directed), counts
+
+
+def edge_settings(counts: Sequence[int], *, duplicates: str, directed: bool) -> dict[str, Any]:
+    """Return what a graph of edges says of the edges that `kept_edges` counted."""
+    return {
+        "edges_given": counts[0],
+        "edges_with_unknown_ends_dropped": counts[1],
+        "self_edges_dropped": counts[2],
         "duplicates": duplicates,
         "directed": directed,
     }
-    return matrix, notes
+
+
+def _checked_weights(W: Any) -> sp.csr_array:
+    matrix = sp.csr_array(W, copy=True)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
+        raise GraphError(f"W has shape {matrix.shape}; it must be square, with at least one row")
+    if matrix.dtype.kind not in "fiub":
+        raise GraphError(f"W holds {matrix.dtype}; weights must be numbers")
+    matrix = matrix.astype(np.float64)
+    matrix.sum_duplicates()
+    _refuse_bad_weights(matrix.data)
+    return matrix
+
+
+def _refuse_bad_weights(w: npt.NDArray[np.float64]) -> None:
+    n_bad = int(np.count_nonzero(~((w >= 0) & (w <= np.finfo(np.float32).max))))
+    if n_bad:
+        raise GraphError(
+            f"{n_bad} weights are not numbers from 0 to the largest float32", rows=n_bad
+        )
 
 
 def _row_numbers(ends: npt.ArrayLike, n_rows: int, name: str) -> npt.NDArray[np.int64]:
@@ -147,9 +199,5 @@ def _weights(weight: npt.ArrayLike | None, n_edges: int) -> npt.NDArray[np.float
     w = np.asarray(weight, dtype=np.float64)
     if w.shape != (n_edges,):
         raise GraphError(f"weight has shape {w.shape}; it must be ({n_edges},), one an edge")
-    n_bad = int(np.count_nonzero(~((w >= 0) & (w <= np.finfo(np.float32).max))))
-    if n_bad:
-        raise GraphError(
-            f"{n_bad} weights are not numbers from 0 to the largest float32", rows=n_bad
-        )
+    _refuse_bad_weights(w)
     return w

@@ -11,9 +11,9 @@ import numpy as np
 import scipy.sparse as sp
 from dask.delayed import Delayed
 
+from ssl_dask.block_exchange import row_starts
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
-from ssl_dask.graph.block.block_graph import row_starts
 from ssl_dask.kernels.graph.coo_strips import (
     Entries,
     entries_by_strip,

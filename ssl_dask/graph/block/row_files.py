@@ -6,11 +6,15 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, BinaryIO
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+
+from ssl_dask.errors import GraphError
 
 _CSR_PARTS = ("data", "indices", "indptr")
 
@@ -25,6 +29,17 @@ def write_array(path: str, values: npt.NDArray[Any]) -> None:
     """
     with whole_file(path) as file:
         np.save(file, values)
+
+
+@contextmanager
+def readable(what: str, path: str | Path) -> Iterator[None]:
+    """Turn what NumPy raises for a file that is missing, cut off or damaged into a `GraphError`."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
+        raise GraphError(
+            f"{what} cannot be read", file=str(path), hint="build the graph again"
+        ) from error
 
 
 @contextmanager

@@ -12,9 +12,10 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from dask.delayed import Delayed
 
+from ssl_dask.block_exchange import row_starts
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
-from ssl_dask.graph.block.block_graph import BlockGraph, row_starts
+from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.node_order import NodeOrder
 from ssl_dask.kernels.graph.edge_weights import (
     BY_BOTH_ENDS,

@@ -12,10 +12,11 @@ from dask.delayed import Delayed
 
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph, even_chunks
+from ssl_dask.graph.block.edge_list import edge_settings, kept_edges
 from ssl_dask.graph.block.entry_exchange import exchanged_strips
 from ssl_dask.graph.block.symmetric_graph import check_choice
 from ssl_dask.graph.knn.knn_plan import usual_strips
-from ssl_dask.kernels.graph.coo_strips import COMBINE, Entries, both_ways
+from ssl_dask.kernels.graph.coo_strips import COMBINE, Entries
 
 EdgeBlock = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]
 
@@ -41,8 +42,10 @@ def edge_graph(
         where the end is unknown, and finite weights >= 0.
     n_rows
         Number of rows N.
-    directed, duplicates
-        As in `BlockGraph.from_edges`.
+    directed
+        Whether an edge and its reverse are two edges, whose weights are averaged.
+    duplicates
+        What an edge weighs that comes more than once: the "sum" of its weights or their "max".
     settings
         What the graph says of itself besides.
     execution
@@ -55,27 +58,24 @@ def edge_graph(
 
     Notes
     -----
-    Each edge is moved twice, 24 bytes each time; see `entry_exchange.exchanged_strips`.
+    Each edge is moved twice, 24 bytes each time; in 1,024 pieces or one a strip.
     """
     execution = execution or Execution()
     check_choice("duplicates", duplicates, COMBINE)
     checked = execution.persist(
-        [dask.delayed(_entries)(block, directed) for block in blocks], "edges"
+        [dask.delayed(_entries, nout=2)(block, directed) for block in blocks], "edges"
     )
-    counts = execution.compute([dask.delayed(_second)(part) for part in checked])
-    given, unknown, loops = np.sum(counts, axis=0).tolist()
+    counts = execution.compute([part[1] for part in checked])
+    counts = np.sum(counts, axis=0).tolist()
     chunks = even_chunks(n_rows, usual_strips(n_rows, execution.n_slots))
     strips, n_entries = exchanged_strips(
-        [dask.delayed(_first)(part) for part in checked], chunks, execution, combine=duplicates
+        [part[0] for part in checked], chunks, execution, combine=duplicates
     )
+    given, unknown, _ = counts
     about = {
         "kind": "edges",
         **(settings or {}),
-        "edges_given": given,
-        "edges_with_unknown_ends_dropped": unknown,
-        "self_edges_dropped": loops,
-        "duplicates": duplicates,
-        "directed": directed,
+        **edge_settings(counts, duplicates=duplicates, directed=directed),
         "notes": [f"{unknown:,} of {given:,} edges name an id that no row has, and were left out"]
         if unknown
         else [],
@@ -84,18 +84,4 @@ def edge_graph(
 
 
 def _entries(block: EdgeBlock, directed: bool) -> tuple[Entries, tuple[int, int, int]]:
-    """Return the entries of the edges that are kept; how many there were, and were dropped."""
-    u, v, w = block
-    unknown = (u < 0) | (v < 0)
-    loops = (u == v) & ~unknown
-    kept = ~(unknown | loops)
-    counts = (len(u), int(np.count_nonzero(unknown)), int(np.count_nonzero(loops)))
-    return both_ways(u[kept], v[kept], w[kept], directed=directed), counts
-
-
-def _first(pair: tuple[Any, Any]) -> Any:
-    return pair[0]
-
-
-def _second(pair: tuple[Any, Any]) -> Any:
-    return pair[1]
+    return kept_edges(*block, directed=directed)

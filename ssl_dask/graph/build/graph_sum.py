@@ -11,9 +11,10 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from dask.delayed import Delayed
 
+from ssl_dask.block_exchange import row_starts
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
-from ssl_dask.graph.block.block_graph import BlockGraph, even_chunks, row_starts
+from ssl_dask.graph.block.block_graph import BlockGraph, even_chunks
 from ssl_dask.graph.block.entry_exchange import exchanged_strips
 from ssl_dask.graph.block.node_order import NodeOrder
 from ssl_dask.kernels.graph.coo_strips import Entries, both_ways

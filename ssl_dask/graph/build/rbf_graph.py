@@ -9,9 +9,10 @@ import dask
 import numpy as np
 import scipy.sparse as sp
 
+from ssl_dask.block_exchange import row_starts
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
-from ssl_dask.graph.block.block_graph import BlockGraph, row_starts
+from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.knn.knn_plan import TASK_SHARE, RowCost, usual_strips
 from ssl_dask.graph.knn.row_strips import checked_rows, checked_shape, cut_rows
 from ssl_dask.kernels.graph.edge_weights import radial_strip

@@ -9,9 +9,9 @@ import numpy as np
 import scipy.sparse as sp
 from dask.delayed import Delayed
 
+from ssl_dask.block_exchange import row_starts
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
-from ssl_dask.graph.block.block_graph import row_starts
 from ssl_dask.graph.knn.knn_plan import strip_count, strips_per_link
 from ssl_dask.graph.knn.row_strips import RowStrips, cut_rows
 from ssl_dask.kernels.knn.exact_dense import update_nearest

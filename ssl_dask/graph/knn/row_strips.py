@@ -11,9 +11,10 @@ import numpy as np
 import scipy.sparse as sp
 from dask.delayed import Delayed
 
+from ssl_dask.block_exchange import row_starts
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
-from ssl_dask.graph.block.block_graph import even_chunks, row_starts
+from ssl_dask.graph.block.block_graph import even_chunks
 from ssl_dask.graph.knn.knn_plan import MAX_STRIPS, RowCost, usual_strips
 from ssl_dask.kernels.arithmetic.sparse_rows import stacked_rows
 from ssl_dask.kernels.knn.exact_dense import MAX_COLUMNS

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from dask.delayed import Delayed
 
+from ssl_dask.block_exchange import row_starts
 from ssl_dask.execution import Execution
-from ssl_dask.graph.block.block_graph import row_starts
 from ssl_dask.graph.knn.row_strips import RowStrips
 from ssl_dask.kernels.arithmetic.row_hash import RowHashes, copies_among, row_hashes
 

@@ -7,7 +7,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import dask
 import numpy as np
@@ -16,7 +15,7 @@ from dask.delayed import Delayed
 
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
-from ssl_dask.graph.block.row_files import open_rows, write_array, write_rows
+from ssl_dask.graph.block.row_files import open_rows, readable, write_array, write_rows
 from ssl_dask.graph.knn.exact_knn import check_n_neighbors
 from ssl_dask.graph.knn.row_strips import RowStrips, checked_rows
 from ssl_dask.kernels.arithmetic.sparse_rows import stacked_rows
@@ -31,8 +30,7 @@ EFFORT = SearchEffort(n_probes=16, n_joined=0, reach=np.inf)
 SPARSE_EFFORT = SparseEffort(n_probes=32, n_joined=0, n_candidates=4, column_share=0.05)
 """New rows meet no neighbours of neighbours, since the shard's own rows are not searched again."""
 SEED = 30_000
-TORN = (OSError, ValueError, KeyError, EOFError, BadZipFile)
-"""What NumPy raises for files that are missing, cut off or empty."""
+INDEX = "the index for new rows"
 
 
 @dataclass(frozen=True)
@@ -70,43 +68,31 @@ class RoutedIndex:
             There is none, or one of another format.
         """
         path = Path(folder).absolute()
-        try:
-            about = json.loads((path / "index.json").read_text())
-            found = about["format"]
-        except FileNotFoundError as error:
+        if not (path / "index.json").exists():
             raise GraphError(
                 "no index for new rows here: only a routed search makes one",
                 file=str(path),
                 hint="build the graph with search: routed",
-            ) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise GraphError(
-                "the index for new rows cannot be read",
-                file=str(path / "index.json"),
-                hint="build the graph again",
-            ) from error
+            )
+        with readable(INDEX, path / "index.json"):
+            about = dict(json.loads((path / "index.json").read_text()))
+            found = about["format"]
         if found != FORMAT_VERSION:
             raise GraphError(
                 f"the index has format {found}; this version reads {FORMAT_VERSION}",
                 file=str(path),
                 hint="build the graph again",
             )
-        try:
-            with np.load(path / "routing.npz", allow_pickle=False) as arrays:
-                routing = Routing(
-                    arrays["centre"],
-                    arrays.get("axes"),
-                    about["cosine"],
-                    about["scale"],
-                    arrays["centres"],
-                    arrays["shards"],
-                )
-        except TORN as error:
-            raise GraphError(
-                "the index for new rows cannot be read",
-                file=str(path / "routing.npz"),
-                hint="build the graph again",
-            ) from error
+        file = path / "routing.npz"
+        with readable(INDEX, file), np.load(file, allow_pickle=False) as arrays:
+            routing = Routing(
+                arrays["centre"],
+                arrays.get("axes"),
+                about["cosine"],
+                about["scale"],
+                arrays["centres"],
+                arrays["shards"],
+            )
         keys = ("metric", "n_nodes", "n_columns", "sparse")
         return cls(str(path), routing, *(about[key] for key in keys))
 
@@ -250,11 +236,9 @@ def _search_one(
 ) -> tuple[Distances, RowIds]:
     stem = _shard_stem(folder, shard, "X")
     sparse = sp.issparse(rows)
-    try:
+    with readable("a shard of the index", stem):
         stored = open_rows(stem, rows.shape[1] if sparse else None)
         nodes = np.load(_shard_stem(folder, shard, "nodes") + ".npy")
-    except TORN as error:
-        raise GraphError("a shard of the index cannot be read", file=stem) from error
     X = stacked_rows([rows, stored])
     is_new = np.zeros(X.shape[0], dtype=bool)
     is_new[: rows.shape[0]] = True

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from dask.delayed import Delayed
 
+from ssl_dask.block_exchange import row_starts
 from ssl_dask.errors import QualityError
 from ssl_dask.execution import Execution
-from ssl_dask.graph.block.block_graph import row_starts
 from ssl_dask.graph.block.node_order import NodeOrder
 from ssl_dask.graph.knn.recall import SAMPLED_ROWS, Recall, measured_recall
 from ssl_dask.graph.knn.row_strips import RowStrips, regrouped

@@ -135,12 +135,11 @@ def build_graph(
     """
     if stored is not None:
         listener.event("stored_graph_used", path=str(stored.path))
-        return stored.load().fetched(execution)
+        return execution.persist([stored.load()], "load graph")[0]
     found = checkpoints.find(GRAPH_CHECKPOINT)
     if found is not None:
         listener.event("checkpoint_used", name=GRAPH_CHECKPOINT)
-        graph = BlockGraph.load(found.folder)
-        return graph.fetched(execution)
+        return execution.persist([BlockGraph.load(found.folder)], "load graph")[0]
     graph = joined_rows(
         spec,
         X,

@@ -12,7 +12,6 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 from dask import delayed
-from dask.delayed import Delayed
 
 from ssl_dask.console import RunListener
 from ssl_dask.errors import QualityError
@@ -302,13 +301,6 @@ def nearest_place(
     listener.event("propagates", where="this process" if near else "the workers", bytes=size)
     if execution.client is None or not near:
         return graph, execution
-
-    def held(blocks: Sequence[Delayed]) -> tuple[Delayed, ...]:
-        values = execution.compute(blocks, "fetch graph")
-        return tuple(delayed(value, pure=False, traverse=False) for value in values)
-
-    order = graph.order
-    if order is not None:
-        order = replace(order, blocks=held(order.blocks))
-    alternatives = {name: held(weights) for name, weights in graph.alternatives.items()}
-    return graph.with_strips(held(graph.strips), order, alternatives), Execution()
+    values = execution.compute(graph.handles, "fetch graph")
+    here = (delayed(value, pure=False, traverse=False) for value in values)
+    return graph.with_handles(here), Execution()

@@ -203,7 +203,7 @@ def _walked(
                 entropies[number], seeds[own] - first, values[own], weights
             )
         )
-    return graph.with_strips(tuple(strips), graph.order, {}), dense
+    return replace(graph, strips=tuple(strips), alternatives={}), dense
 
 
 def _solve(
@@ -213,7 +213,7 @@ def _solve(
     strips = tuple(execution.persist(walked.strips, WHAT))
     dense = execution.persist(arguments.pop("dense"), WHAT)
     last = LastKept(arguments.pop("checkpoint", None), arguments.pop("resume", None))
-    placed = walked.with_strips(strips, walked.order, {})
+    placed = replace(walked, strips=strips, alternatives={})
     n_columns = arguments["n_classes"]
     with PropagationSession(placed, execution, n_columns=n_columns, conjugate=True) as session:
         for attempt in range(MAX_ATTEMPTS + 1):
