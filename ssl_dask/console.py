@@ -66,6 +66,49 @@ class Silent:
         """Ignore the event."""
 
 
+class RunClock:
+    """A listener that hands all on to another one, and keeps how long each stage of a run took."""
+
+    def __init__(self, listener: RunListener) -> None:
+        self.listener = listener
+        self.name = "validate"
+        self.run_id: str | None = None
+        self.started = datetime.datetime.now(datetime.UTC)
+        self.progress, self.round, self.event = listener.progress, listener.round, listener.event
+        self._began = self._stage_began = time.perf_counter()
+        self._seconds: dict[str, float] = {}
+        listener.stage(self.name)
+
+    def stage(self, name: str) -> None:
+        """Begin a stage."""
+        self._end_stage()
+        self.name = name
+        self.listener.stage(name)
+
+    def begin(self, run_id: str) -> None:
+        """Keep the name of the run."""
+        self.run_id = run_id
+        self.listener.begin(run_id)
+
+    def warn(self, message: str) -> None:
+        """Hand a warning on."""
+        self.event("warning", level="warning", message=message)
+
+    def _end_stage(self) -> None:
+        now = time.perf_counter()
+        self._seconds[self.name] = self._seconds.get(self.name, 0.0) + now - self._stage_began
+        self._stage_began = now
+
+    def seconds(self) -> dict[str, float]:
+        """Return the wall time of each stage so far, in seconds."""
+        self._end_stage()
+        return dict(self._seconds)
+
+    def total(self) -> float:
+        """Return the wall time since the beginning, in seconds."""
+        return time.perf_counter() - self._began
+
+
 class JsonLines:
     """Writes one JSON object a line: ts, level, event, run_id, stage, and the event's fields."""
 

@@ -146,7 +146,7 @@ class GraphError(InputDataError):
 
 
 @contextmanager
-def kept(errors: list[SslDaskError]) -> Iterator[None]:
+def collect_errors(errors: list[SslDaskError]) -> Iterator[None]:
     """Append an error of this package to `errors`, so that what comes after is checked as well."""
     try:
         yield

@@ -205,6 +205,11 @@ class JobSpec(SpecModel):
         return self
 
     @property
+    def group_weights(self) -> dict[str, float]:
+        """Name -> weight of each group of features, where all stand side by side."""
+        return {name: group.weight for name, group in self.features.items()}
+
+    @property
     def target(self) -> Literal["classes", "numbers"]:
         """What the labels are: that is the method's to say."""
         return "numbers" if self.method.name in VALUE_METHODS else "classes"

@@ -12,17 +12,20 @@ import numpy as np
 from distributed import Client
 
 from ssl_dask.cluster import versions
-from ssl_dask.console import RunListener, Silent
+from ssl_dask.cluster_spec import ClusterSpec
+from ssl_dask.console import RunClock, RunListener, Silent
 from ssl_dask.decision.labelling import REASONS, SOURCES
 from ssl_dask.errors import InputDataError, JobSpecError
 from ssl_dask.evaluation.block_scores import merge_scores
 from ssl_dask.execution import Execution
-from ssl_dask.job_spec import ClusterSpec
 from ssl_dask.labels import Labels
-from ssl_dask.pipeline.commands.job_client import check_shared_folder, job_client
+from ssl_dask.pipeline.commands.lifecycle import (
+    errors_with_place,
+    job_execution,
+    run_done_already,
+)
 from ssl_dask.pipeline.commands.saved_runs import PREDICTION
 from ssl_dask.pipeline.inputs.job_inputs import feature_needs, scan_dataset
-from ssl_dask.pipeline.inputs.run_clock import RunClock
 from ssl_dask.pipeline.models.stored_models import StoredModels, read_models
 from ssl_dask.pipeline.targets.class_blocks import BlockOutput, BlockResult, write_blocks
 from ssl_dask.report.run_report import DecisionSummary
@@ -105,15 +108,11 @@ def predict_rows(
     a block as in `run_job`; the scheduler holds the models too, for workers that are lost.
     """
     clock = RunClock(listener or Silent())
-    try:
+    with errors_with_place(clock):
         models = read_models(CommittedRun.load(run_folder), trust_modules)
         for note in models.notes:
             clock.warn(note)
         return _predict(models, data, output, clock, client, cluster=cluster, force=force)
-    except BaseException as error:
-        # The command line's last words name the run and the stage, also after a signal.
-        error.run_place = (clock.run_id, clock.name)  # type: ignore[attr-defined]
-        raise
 
 
 def prediction_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -151,7 +150,7 @@ def _predict(
     problems = check_columns(dataset, needs)
     if problems:
         raise InputDataError(problems)
-    mark = fingerprint(
+    wanted = fingerprint(
         {
             "input files": [dataset.identity(), dataset.modified()],
             "models": dict(models.digests),
@@ -162,14 +161,13 @@ def _predict(
     _refuse_own_output(Path(output), models.run.root)
     inputs = [*dataset.local_paths, models.run.root]
     with OutputFolder.open(output, inputs=inputs, keep_runs=job.output.keep_runs) as folder:
-        done = None if force else _already_done(folder, mark)
+        done = None if force else run_done_already(folder, wanted)
         if done is not None:
-            return done
+            summary = json.loads((done.path / PREDICTION).read_text(encoding="utf-8"))
+            return PredictResult(done.path, done.run_id, summary, already_done=True)
         clock.begin(folder.run_id)
-        with job_client(cluster or job.cluster, client, False, clock) as opened:
-            execution = Execution(opened, progress=clock.progress)
-            check_shared_folder(opened, folder.stage)
-            return _label(models, dataset, needs, folder, mark, execution, clock)
+        with job_execution(cluster or job.cluster, client, folder.stage, clock) as execution:
+            return _label(models, dataset, needs, folder, wanted, execution, clock)
 
 
 def _refuse_own_output(output: Path, root: Path) -> None:
@@ -182,20 +180,12 @@ def _refuse_own_output(output: Path, root: Path) -> None:
     )
 
 
-def _already_done(folder: OutputFolder, mark: Fingerprint) -> PredictResult | None:
-    latest = folder.latest()
-    if latest is None or latest.fingerprint != mark or latest.verify():
-        return None
-    summary = json.loads((latest.path / PREDICTION).read_text(encoding="utf-8"))
-    return PredictResult(latest.path, latest.run_id, summary, already_done=True)
-
-
 def _label(
     models: StoredModels,
     dataset: Dataset,
     needs: ColumnNeeds,
     folder: OutputFolder,
-    mark: Fingerprint,
+    wanted: Fingerprint,
     execution: Execution,
     clock: RunClock,
 ) -> PredictResult:
@@ -216,7 +206,7 @@ def _label(
         [result.part for result in results],
         {PREDICTION: to_json(summary)},
         expected_rows=dataset.n_rows,
-        fingerprint=mark,
+        fingerprint=wanted,
         versions=versions(),
         warnings=models.notes,
     )

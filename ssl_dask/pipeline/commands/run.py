@@ -11,14 +11,18 @@ from typing import Any
 from distributed import Client
 
 from ssl_dask.cluster import versions
-from ssl_dask.console import RunListener, Silent
+from ssl_dask.console import RunClock, RunListener, Silent
 from ssl_dask.execution import Execution
 from ssl_dask.features.describe import describe
 from ssl_dask.job_spec import JobSpec, load_job, resolve_job
-from ssl_dask.pipeline.commands.job_client import check_shared_folder, job_client
+from ssl_dask.pipeline.commands.lifecycle import (
+    errors_with_place,
+    job_execution,
+    run_done_already,
+)
+from ssl_dask.pipeline.commands.saved_runs import REPORT_HTML, REPORT_JSON
 from ssl_dask.pipeline.inputs.job_inputs import Inputs, read_inputs
 from ssl_dask.pipeline.inputs.label_kind import target_of
-from ssl_dask.pipeline.inputs.run_clock import RunClock
 from ssl_dask.pipeline.inputs.run_context import RunContext
 from ssl_dask.pipeline.models.model_output import check_models
 from ssl_dask.report.pages import AnyReport, read_report, render_report
@@ -26,8 +30,6 @@ from ssl_dask.self_labeled.loop.round_spec import check_learners
 from ssl_dask.storage.runs.checkpoint import Checkpoints
 from ssl_dask.storage.runs.manifest import Fingerprint, fingerprint
 from ssl_dask.storage.runs.run_folder import OutputFolder
-
-REPORT_JSON, REPORT_HTML = "report.json", "report.html"
 
 
 @dataclass(frozen=True)
@@ -103,23 +105,35 @@ def run_job(
     if dashboard and client is not None:
         raise ValueError("dashboard goes with a cluster of this process; a client brings its own")
     clock = RunClock(listener or Silent())
-    try:
+    with errors_with_place(clock):
         spec = _as_spec(job, overrides)
         check_learners(spec.method, spec.features, trust_modules)
         check_models(spec, trust_modules)
-        return _run(
-            spec,
-            clock,
-            client,
+        inputs = Inputs.open(spec)
+        with OutputFolder.open(
+            spec.output.path,
+            inputs=inputs.local_paths,
+            keep_runs=spec.output.keep_runs,
             resume=resume,
-            force=force,
-            dashboard=dashboard,
-            trust_modules=trust_modules,
-        )
-    except BaseException as error:
-        # The command line's last words name the run and the stage, also after a signal.
-        error.run_place = (clock.run_id, clock.name)  # type: ignore[attr-defined]
-        raise
+        ) as output:
+            wanted = _fingerprint(spec, inputs)
+            done = None if force else run_done_already(output, wanted)
+            if done is not None:
+                report = read_report((done.path / REPORT_JSON).read_text(encoding="utf-8"))
+                result = RunResult(done.path, done.run_id, report, already_done=True)
+            else:
+                if resume:
+                    _adopt(output, wanted, clock)
+                clock.begin(output.run_id)
+                for note in output.notes:
+                    clock.event("output_note", message=note)
+                with job_execution(
+                    spec.cluster, client, output.stage, clock, dashboard=dashboard
+                ) as execution:
+                    context = _read(spec, inputs, output, wanted, execution, clock, trust_modules)
+                    result = _label(context, wanted)
+            _tell_end(result, clock)
+            return result
 
 
 def _as_spec(job: JobSpec | Mapping[str, Any] | str | Path, overrides: Sequence[str]) -> JobSpec:
@@ -128,38 +142,6 @@ def _as_spec(job: JobSpec | Mapping[str, Any] | str | Path, overrides: Sequence[
     if overrides:
         raise ValueError("overrides go with a job file")
     return job if isinstance(job, JobSpec) else resolve_job(job)
-
-
-def _run(
-    spec: JobSpec,
-    clock: RunClock,
-    client: Client | None,
-    *,
-    resume: bool,
-    force: bool,
-    dashboard: bool,
-    trust_modules: Sequence[str],
-) -> RunResult:
-    inputs = Inputs.open(spec)
-    with OutputFolder.open(
-        spec.output.path,
-        inputs=inputs.local_paths,
-        keep_runs=spec.output.keep_runs,
-        resume=resume,
-    ) as output:
-        mark = _fingerprint(spec, inputs)
-        done = None if force else _already_done(output, mark)
-        if done is not None:
-            _tell_end(done, clock)
-            return done
-        _adopt(output, mark, clock, resume=resume)
-        clock.begin(output.run_id)
-        for note in output.notes:
-            clock.event("output_note", message=note)
-        with job_client(spec.cluster, client, dashboard, clock) as opened:
-            execution = Execution(opened, progress=clock.progress)
-            check_shared_folder(opened, output.stage)
-            return _six_steps(spec, inputs, output, mark, execution, clock, trust_modules)
 
 
 def _fingerprint(spec: JobSpec, inputs: Inputs) -> Fingerprint:
@@ -173,18 +155,9 @@ def _fingerprint(spec: JobSpec, inputs: Inputs) -> Fingerprint:
     return fingerprint(fields)
 
 
-def _already_done(output: OutputFolder, mark: Fingerprint) -> RunResult | None:
-    latest = output.latest()
-    if latest is None or latest.fingerprint != mark or latest.verify():
-        return None
-    report = read_report((latest.path / REPORT_JSON).read_text(encoding="utf-8"))
-    return RunResult(latest.path, latest.run_id, report, already_done=True)
-
-
-def _adopt(output: OutputFolder, mark: Fingerprint, clock: RunClock, *, resume: bool) -> None:
-    if not resume:
-        return
-    dead = output.resumable(mark)
+def _adopt(output: OutputFolder, wanted: Fingerprint, clock: RunClock) -> None:
+    """Take over the checkpoints of a killed run of the same job, if there are any."""
+    dead = output.resumable(wanted)
     if dead is None:
         clock.event("nothing_to_resume", message="no checkpoints of a killed run: from the start")
     else:
@@ -192,50 +165,52 @@ def _adopt(output: OutputFolder, mark: Fingerprint, clock: RunClock, *, resume: 
         clock.event("resumes", run=dead)
 
 
-def _six_steps(
+def _read(
     spec: JobSpec,
     inputs: Inputs,
     output: OutputFolder,
-    mark: Fingerprint,
+    wanted: Fingerprint,
     execution: Execution,
     clock: RunClock,
     trust_modules: Sequence[str],
-) -> RunResult:
+) -> RunContext:
+    """Read the rows and describe them."""
     clock.stage("read")
     data = read_inputs(spec, inputs, execution)
     for note in data.notes:
         clock.event("input_note", message=note)
-
     clock.stage("features")
     views = describe(data.reader, spec.features, execution)
-    checkpoints = Checkpoints(output.checkpoints, mark, report=clock.warn, execution=execution)
-    context = RunContext(
+    checkpoints = Checkpoints(output.checkpoints, wanted, report=clock.warn, execution=execution)
+    return RunContext(
         spec, inputs, data, views, output, execution, checkpoints, clock, tuple(trust_modules)
     )
-    answer = target_of(spec).answer(context)
-    report = answer.report
+
+
+def _label(run: RunContext, wanted: Fingerprint) -> RunResult:
+    """Infer, judge, decide, write the parts and the report, and commit the run."""
+    clock, output = run.clock, run.output
+    finished = target_of(run.spec).answer(run)
+    report = finished.report
     for warning in report.warnings:
         clock.event("quality_warning", level="warning", message=warning)
     files = {
         REPORT_JSON: report.to_json().encode(),
         REPORT_HTML: render_report(report).encode(),
     }
-
     clock.stage("commit")
     known = len(output.notes)
-    run = output.commit(
-        answer.parts,
+    committed = output.commit(
+        finished.parts,
         files,
-        expected_rows=data.layout.n_rows,
-        fingerprint=mark,
+        expected_rows=run.data.layout.n_rows,
+        fingerprint=wanted,
         versions=versions(),
         warnings=report.warnings,
     )
     for note in output.notes[known:]:
         clock.event("output_note", message=note)
-    result = RunResult(run.path, run.run_id, report, already_done=False)
-    _tell_end(result, clock)
-    return result
+    return RunResult(committed.path, committed.run_id, report, already_done=False)
 
 
 def _tell_end(result: RunResult, clock: RunClock) -> None:

@@ -19,7 +19,7 @@ from ssl_dask.features.describe import describe
 from ssl_dask.features.views import join
 from ssl_dask.graph.block.graph_summary import graph_summary
 from ssl_dask.job_spec import JobSpec, load_job
-from ssl_dask.pipeline.commands.job_client import check_shared_folder, job_client
+from ssl_dask.pipeline.commands.lifecycle import job_execution
 from ssl_dask.pipeline.infer.job_graph import joined_rows, rows_of_groups
 from ssl_dask.pipeline.inputs.job_inputs import Inputs, read_inputs
 from ssl_dask.pipeline.inputs.stored_graph import (
@@ -27,8 +27,8 @@ from ssl_dask.pipeline.inputs.stored_graph import (
     GRAPH,
     INDEX,
     StoredGraph,
-    edges_mark,
-    graph_mark,
+    edges_fingerprint,
+    graph_fingerprint,
 )
 from ssl_dask.propagation import METHODS
 from ssl_dask.storage.runs.manifest import Fingerprint
@@ -99,17 +99,15 @@ def store_graph(
         )
     listener = listener or Silent()
     inputs = Inputs.open(spec)
-    mark = graph_mark(spec, inputs.dataset)
+    wanted = graph_fingerprint(spec, inputs.dataset)
     target = Path(folder).absolute()
     if _holds_graph(target) and not force:
-        return _same_graph(target, spec, inputs, mark)
+        return _same_graph(target, spec, inputs, wanted)
     with (
         StoredFolder.open(target) as stored,
-        job_client(spec.cluster, client, False, listener) as opened,
+        job_execution(spec.cluster, client, stored.staging, listener) as execution,
     ):
-        check_shared_folder(opened, stored.staging)
-        execution = Execution(opened, progress=listener.progress)
-        about = _build(spec, inputs, stored, mark, execution, listener)
+        about = _build(spec, inputs, stored, wanted, execution, listener)
         listener.stage("commit")
         stored.commit(ABOUT, json.dumps(about, indent=1).encode())
     return GraphResult(target, about["summary"], already_stored=False)
@@ -144,19 +142,19 @@ def _holds_graph(target: Path) -> bool:
     return True
 
 
-def _same_graph(target: Path, spec: JobSpec, inputs: Inputs, mark: Fingerprint) -> GraphResult:
+def _same_graph(target: Path, spec: JobSpec, inputs: Inputs, made_of: Fingerprint) -> GraphResult:
     there = StoredGraph.open(target)
     assert spec.graph is not None
-    wanted = spec.graph.model_dump(mode="json")
-    keys = sorted({*wanted, *there.spec})
-    differing = [key for key in keys if wanted.get(key) != there.spec.get(key)]
+    asked = spec.graph.model_dump(mode="json")
+    keys = sorted({*asked, *there.spec})
+    differing = [key for key in keys if asked.get(key) != there.spec.get(key)]
     if differing:
         raise GraphError(
             f"a graph with another {', '.join(f'graph.{key}' for key in differing)} is stored here",
             file=str(target),
             hint="choose another folder, or replace it with --force",
         )
-    there.check(mark, edges_mark(spec, inputs.edge_files))
+    there.check(made_of, edges_fingerprint(spec, inputs.edge_files))
     return GraphResult(target, there.summary, already_stored=True)
 
 
@@ -164,7 +162,7 @@ def _build(
     spec: JobSpec,
     inputs: Inputs,
     stored: StoredFolder,
-    mark: Fingerprint,
+    made_of: Fingerprint,
     execution: Execution,
     listener: RunListener,
 ) -> dict[str, Any]:
@@ -174,8 +172,7 @@ def _build(
     data = read_inputs(spec, inputs, execution)
     listener.stage("features")
     views = describe(data.reader, spec.features, execution)
-    view = join(views, {name: group.weight for name, group in spec.features.items()})
-    X = view.persist(execution, "describe").X
+    X = join(views, spec.group_weights).persist(execution, "describe").X
     listener.stage("graph")
     index = stored.new(INDEX)
     exchange = stored.new("exchange")
@@ -203,8 +200,8 @@ def _build(
         index.rmdir()
     return {
         "graph": spec.graph.model_dump(mode="json"),
-        "fingerprint": mark.as_dict(),
-        "edges": edges_mark(spec, inputs.edge_files).as_dict(),
+        "fingerprint": made_of.as_dict(),
+        "edges": edges_fingerprint(spec, inputs.edge_files).as_dict(),
         "summary": summary,
         "version": __version__,
     }

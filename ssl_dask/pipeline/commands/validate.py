@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ssl_dask.errors import InputDataError, JobSpecError, Problem, SslDaskError, kept, raise_all
+from ssl_dask.errors import (
+    InputDataError,
+    JobSpecError,
+    Problem,
+    SslDaskError,
+    collect_errors,
+    raise_all,
+)
 from ssl_dask.execution import Execution
 from ssl_dask.features.describe import describe
 from ssl_dask.job_spec import JobSpec
@@ -52,18 +59,18 @@ def validate_job(
     errors: list[SslDaskError] = [JobSpecError(list(mistakes))] if mistakes else []
     summary: Rows = []
     if spec is not None:
-        with kept(errors):
+        with collect_errors(errors):
             check_learners(spec.method, spec.features, trust_modules)
             check_models(spec, trust_modules)
         sound = len(errors)
-        inputs = Inputs.look(spec, errors)
+        inputs = Inputs.inspect(spec, errors)
         if inputs is not None:
             footers_only = schema_only or bool(mistakes)
-            with kept(errors):
+            with collect_errors(errors):
                 summary = _check_rows(
                     spec, inputs, footers_only=footers_only, whole=len(errors) == sound
                 )
-        with kept(errors):
+        with collect_errors(errors):
             check_output_path(spec.output.path, [] if inputs is None else inputs.local_paths)
     raise_all(errors)
     return summary

@@ -53,7 +53,7 @@ def infer_self_labeled(
     """
     method = METHODS[spec.method.name]
     held = {name: view.persist(execution, "describe") for name, view in views.items()}
-    joined = join(held, group_weights(spec))
+    joined = join(held, spec.group_weights)
     if len(held) > 1 and not method.named_views:
         joined = joined.persist(execution, "describe")
     given, present = given_views(spec, held, joined)
@@ -115,11 +115,6 @@ def given_views(
         return {ONE_VIEW: joined.X}, {}
     present = present_arrays(views) if method.knows_present else {}
     return {name: view.X for name, view in views.items()}, present
-
-
-def group_weights(spec: JobSpec) -> dict[str, float]:
-    """Return the weight of each group of features in a single view of all."""
-    return {name: group.weight for name, group in spec.features.items()}
 
 
 def _notes(found: SelfLabeled, folds: HiddenSeeds) -> list[str]:

@@ -8,14 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_dask.errors import InputDataError, JobSpecError, Problem, SslDaskError, kept, raise_all
+from ssl_dask.errors import (
+    InputDataError,
+    JobSpecError,
+    Problem,
+    SslDaskError,
+    collect_errors,
+    raise_all,
+)
 from ssl_dask.execution import Execution
 from ssl_dask.features.feature_groups import FeatureGroup
 from ssl_dask.graph.graph_spec import EdgesSpec
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.inputs.label_kind import target_of
-from ssl_dask.pipeline.inputs.stored_graph import StoredGraph, graph_mark
+from ssl_dask.pipeline.inputs.stored_graph import StoredGraph, graph_fingerprint
 from ssl_dask.propagation.methods.class_shares import expected_rows
 from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns, without_columns
 from ssl_dask.storage.checks.input_check import InputScan, scan_input
@@ -70,13 +77,13 @@ class Inputs:
             Names of the result clash.
         """
         errors: list[SslDaskError] = []
-        inputs = cls.look(spec, errors)
+        inputs = cls.inspect(spec, errors)
         raise_all(errors)
         assert inputs is not None
         return inputs
 
     @classmethod
-    def look(cls, spec: JobSpec, errors: list[SslDaskError]) -> Inputs | None:
+    def inspect(cls, spec: JobSpec, errors: list[SslDaskError]) -> Inputs | None:
         """Do what `open` does, but append what is wrong to `errors`, and go on with the rest.
 
         Returns
@@ -85,29 +92,29 @@ class Inputs:
             `needs` without the columns that cannot be read, no `seed_file` and no edge file where
             these are not usable; None if there are no files.
         """
-        with kept(errors):
+        with collect_errors(errors):
             dataset = Dataset.open(spec.input.path, base=Path.cwd())
             needs = column_needs(spec)
             problems = check_columns(dataset, needs)
             if problems:
                 errors.append(InputDataError(problems))
             needs = without_columns(needs, {one.column for one in problems if one.column})
-            with kept(errors):
+            with collect_errors(errors):
                 target_of(spec).check_names(spec)
             seed_file = None
             edge_files: list[EdgeFile] = []
             # Without usable ids those of labels and edges have nothing to be compared with.
             if needs.id == spec.input.id:
-                with kept(errors):
+                with collect_errors(errors):
                     seed_file = _read_labels_file(spec, dataset)
                 for edges in () if spec.graph is None else spec.graph.edge_lists():
-                    with kept(errors):
+                    with collect_errors(errors):
                         edge_files.append(_open_edges(edges, spec, dataset))
             stored = None
             if spec.graph is not None and spec.graph.path is not None:
-                with kept(errors):
+                with collect_errors(errors):
                     stored = StoredGraph.open(spec.graph.path)
-                    stored.check(graph_mark(spec, dataset))
+                    stored.check(graph_fingerprint(spec, dataset))
             return cls(dataset, needs, seed_file, tuple(edge_files), stored)
         return None
 

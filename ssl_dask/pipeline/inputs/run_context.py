@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ssl_dask.console import RunClock
 from ssl_dask.execution import Execution
 from ssl_dask.features.views import FeatureView, join
 from ssl_dask.job_spec import JobSpec
-from ssl_dask.pipeline.infer.self_labeled_run import group_weights
 from ssl_dask.pipeline.inputs.job_inputs import Inputs, ReadData
-from ssl_dask.pipeline.inputs.run_clock import RunClock
 from ssl_dask.storage.runs.checkpoint import Checkpoints
 from ssl_dask.storage.runs.run_folder import OutputFolder
 
@@ -47,7 +46,7 @@ class RunContext:
     @property
     def view(self) -> FeatureView:
         """All groups of features side by side, lazy."""
-        return join(self.views, group_weights(self.spec))
+        return join(self.views, self.spec.group_weights)
 
     @property
     def run_path(self) -> Path:

@@ -30,7 +30,7 @@ class StoredGraph:
     path
         The folder: `graph/` for `BlockGraph.load`, `index/` for `RoutedIndex.load` (routed
         searches only), and `stored_graph.json`.
-    mark
+    made_of
         What it was made of: input files, features, version.
     edges
         What its edges were made of, where it has edges from files: the files, and the column of
@@ -44,7 +44,7 @@ class StoredGraph:
     """
 
     path: Path
-    mark: Fingerprint
+    made_of: Fingerprint
     edges: Fingerprint
     spec: Mapping[str, Any]
     summary: Mapping[str, Any]
@@ -63,10 +63,10 @@ class StoredGraph:
         try:
             text = file.read_bytes()
             about = json.loads(text)
-            mark = Fingerprint.from_dict(about["fingerprint"])
+            made_of = Fingerprint.from_dict(about["fingerprint"])
             edges = Fingerprint.from_dict(about["edges"])
             digest = hashlib.sha256(text).hexdigest()
-            return cls(Path(path), mark, edges, about["graph"], about["summary"], digest)
+            return cls(Path(path), made_of, edges, about["graph"], about["summary"], digest)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise GraphError(
                 "no stored graph here",
@@ -80,7 +80,7 @@ class StoredGraph:
 
     def check(self, wanted: Fingerprint, edges: Fingerprint | None = None) -> None:
         """Raise GraphError unless the graph was made from what `wanted`, and `edges`, say."""
-        differing = self.mark.differing_fields(wanted)
+        differing = self.made_of.differing_fields(wanted)
         if edges is not None:
             differing += self.edges.differing_fields(edges)
         if differing:
@@ -93,7 +93,7 @@ class StoredGraph:
             )
 
 
-def graph_mark(spec: JobSpec, dataset: Dataset) -> Fingerprint:
+def graph_fingerprint(spec: JobSpec, dataset: Dataset) -> Fingerprint:
     """Return what decides a graph apart from its own settings, field by field."""
     features = spec.model_dump(mode="json")["features"]
     return fingerprint(
@@ -105,7 +105,7 @@ def graph_mark(spec: JobSpec, dataset: Dataset) -> Fingerprint:
     )
 
 
-def edges_mark(spec: JobSpec, files: Sequence[EdgeFile]) -> Fingerprint:
+def edges_fingerprint(spec: JobSpec, files: Sequence[EdgeFile]) -> Fingerprint:
     """Return what decides the edges of a graph that come from files, field by field."""
     if not files:
         return fingerprint({})

@@ -31,7 +31,7 @@ from ssl_dask.job_spec import JobSpec
 from ssl_dask.kernels.features.hashed_ngrams import HashedNgrams
 from ssl_dask.kernels.learners.multinomial_nb import MultinomialModel
 from ssl_dask.kernels.learners.supervised_model import SupervisedModel
-from ssl_dask.pipeline.infer.self_labeled_run import given_views, group_weights
+from ssl_dask.pipeline.infer.self_labeled_run import given_views
 from ssl_dask.self_labeled.learners.learners import FittedLearner, Learner
 from ssl_dask.self_labeled.loop.round_method import RoundMethod
 from ssl_dask.self_labeled.loop.track import score_rows
@@ -176,7 +176,7 @@ class StoredModels:
             known of a row. Costs a task a block for each group of features, and one more.
         """
         views = views_of(reader, self.job.features, self.transforms)
-        joined = join(views, group_weights(self.job))
+        joined = join(views, self.job.group_weights)
         given, present = given_views(self.job, views, joined)
         (answering,) = execution.place([(self.method, list(self.models))], lasting=True)
         return score_rows(answering, given, present, len(self.classes_))
