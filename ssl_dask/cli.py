@@ -1,41 +1,24 @@
 """The command line: `ssl-dask init | validate | plan | run | predict | graph | report | ...`.
 
-Stdout carries only results; everything else goes to stderr. The exit codes are those of
-`ssl_dask.errors`, 128 + n for signal n, and 70 for a defect of ssl_dask itself.
+Stdout carries only results; everything else goes to stderr. `process_end` has the exit codes.
 """
 
 from __future__ import annotations
 
-import datetime
 import json
-import os
-import shlex
-import signal
 import sys
-import time
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from ssl_dask.errors import MAX_PROBLEMS_SHOWN, JobSpecError, SslDaskError
+from ssl_dask.errors import JobSpecError
+from ssl_dask.process_end import exit_code
 from ssl_dask.version import __version__
-
-EXIT_DEFECT = 70
-# Typer brings a click of its own, or uses the one that is installed: whichever this class is from.
-USAGE_ERRORS: tuple[type[Any], ...] = tuple(
-    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
-)
-RAISE_AGAIN_SECONDS = 0.05
-CLEANUP_SECONDS = 10.0
-"""A signal that comes sooner after the first does not interrupt the cleanup."""
 
 app = typer.Typer(
     name="ssl-dask",
@@ -44,8 +27,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help=(
         "Label data that does not fit one machine from a few hundred labels, on Dask. Parquet in,"
-        " Parquet out: for each row a label or an honest refusal, a calibrated probability, and a"
-        " report that says how good the labels are."
+        " Parquet out: for each row a label or an honest abstention, a calibrated probability,"
+        " and a report that says how good the labels are."
     ),
     epilog=(
         "Exit codes: 0 done, 2 job file or usage, 3 bad input data, 4 resume does not match,"
@@ -88,14 +71,6 @@ TrustModules = Annotated[
         " code. May be given again.",
     ),
 ]
-
-
-class SignalReceived(BaseException):
-    """A signal asked this process to end; carries its number up through the cleanup."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 def _version(value: bool) -> None:
@@ -387,108 +362,9 @@ def _print_table(title: str, rows: list[tuple[str, str]]) -> None:
     console.print(table)
 
 
-@contextmanager
-def _signals_as_exceptions() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP unwind the stack as SIGINT does: workers and scratch are removed."""
-    first: list[float] = []
-
-    def receive(number: int, frame: FrameType | None) -> None:
-        # A second signal must not interrupt the cleanup of the first, unless that hangs.
-        now = time.monotonic()
-        if not first or now - first[0] > CLEANUP_SECONDS:
-            first[:] = [now]
-            raise SignalReceived(number)
-
-    def again(lost: sys.UnraisableHookArgs) -> None:
-        # Where the signal fell into a finaliser, Python drops its exception: raise it once more.
-        if not isinstance(lost.exc_value, SignalReceived):
-            told_before(lost)
-            return
-        number = lost.exc_value.number
-        first.clear()
-        signal.signal(signal.SIGALRM, lambda alarm, frame: receive(number, frame))
-        signal.setitimer(signal.ITIMER_REAL, RAISE_AGAIN_SECONDS)
-
-    told_before, sys.unraisablehook = sys.unraisablehook, again
-    # A signal that is ignored from the start stays so: that is how nohup works.
-    before = {
-        number: signal.signal(number, receive)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(number) != signal.SIG_IGN
-    }
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        sys.unraisablehook = told_before
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _fail(code: int, text: str, error: BaseException, /, **fields: Any) -> int:
-    """Print the text for people, and the last line of stderr for programs."""
-    run_id, stage = getattr(error, "run_place", (None, None))
-    if text and not getattr(error, "json_only", False):
-        print(text, file=sys.stderr)
-    line = {
-        "ts": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
-        "level": "error",
-        "event": "failed",
-        "code": code,
-        "run_id": run_id,
-        "stage": stage,
-        "file": None,
-        "row_group": None,
-        "column": None,
-        "rows": None,
-        "hint": None,
-        **fields,
-    }
-    print(json.dumps(line), file=sys.stderr, flush=True)
-    return code
-
-
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and end the process with the exit code of what happened."""
-    sys.exit(_exit_code(arguments))
-
-
-def _exit_code(arguments: list[str] | None) -> int:
-    try:
-        with _signals_as_exceptions():
-            code = app(args=arguments, prog_name="ssl-dask", standalone_mode=False)
-        return int(code or 0)
-    except SslDaskError as error:
-        fields = error.as_dict()
-        problems = [asdict(one) for one in error.problems[:MAX_PROBLEMS_SHOWN]]
-        code = fields.pop("code")
-        return _fail(code, f"ssl-dask: {error}", error, **fields, problems=problems)
-    except SignalReceived as received:
-        name = signal.Signals(received.number).name
-        hint = "run again with --resume"
-        text = f"ssl-dask: ended by {name}"
-        return _fail(128 + received.number, text, received, message=f"ended by {name}", hint=hint)
-    except USAGE_ERRORS as error:
-        error.show(sys.stderr)
-        return _fail(error.exit_code, "", error, message=error.format_message())
-    except (typer.Abort, KeyboardInterrupt) as error:
-        return _fail(130, "ssl-dask: interrupted", error)
-    except BrokenPipeError:
-        # The reader of stdout went away, as `ssl-dask schema | head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-    except Exception as error:
-        lines = traceback.format_exc()
-        command = shlex.join(["ssl-dask", *(sys.argv[1:] if arguments is None else arguments)])
-        hint = f"a defect of ssl_dask {__version__}; please report it with the traceback"
-        return _fail(
-            EXIT_DEFECT,
-            f"{lines}ssl-dask: {hint}",
-            error,
-            message=f"{type(error).__name__}: {command}",
-            hint=hint,
-            traceback=lines,
-        )
+    sys.exit(exit_code(app, arguments))
 
 
 if __name__ == "__main__":

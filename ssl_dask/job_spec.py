@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar, U
 from pydantic import Field, ValidationError, model_validator
 
 from ssl_dask.cluster_spec import ClusterSpec
-from ssl_dask.decision import DecisionSpec
+from ssl_dask.decision.decision_spec import DecisionSpec
 from ssl_dask.errors import JobSpecError, Problem
-from ssl_dask.evaluation import EvaluationSpec, SupervisedSpec
+from ssl_dask.evaluation.evaluation_spec import EvaluationSpec, SupervisedSpec
 from ssl_dask.features.feature_groups import FeatureGroup
 from ssl_dask.graph.graph_spec import GraphSpec, OneGraphSpec
 from ssl_dask.job_mistakes import JobKeys, follows

@@ -21,10 +21,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from ssl_dask import cluster
-from ssl_dask.cli import SignalReceived, _exit_code, _signals_as_exceptions, app
+from ssl_dask.cli import app
 from ssl_dask.execution import Execution
 from ssl_dask.job_spec import load_job
 from ssl_dask.pipeline.commands.draft import draft_job
+from ssl_dask.process_end import SignalReceived, exit_code, signals_as_exceptions
 from tests.faults.run_server import RunServer
 from tests.made_job import (
     N_ROWS,
@@ -60,11 +61,11 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         command.callback.__name__ for command in app.registered_commands if command.callback
     } == set(COMMANDS)
     for words in ([], *([name] for name in COMMANDS)):
-        assert _exit_code([*words, "--help"]) == 0
+        assert exit_code(app, [*words, "--help"]) == 0
         shown = capsys.readouterr()
         assert "Usage: ssl-dask" in shown.out
         assert not shown.err
-    assert _exit_code(["--version"]) == 0
+    assert exit_code(app, ["--version"]) == 0
     assert capsys.readouterr().out.strip().count(".") == 2
 
 
@@ -90,7 +91,7 @@ def test_mistakes_of_usage_end_with_2(
     arguments: list[str], job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = [word.format(job=job, folder=tmp_path) for word in arguments]
-    assert _exit_code(given) == 2
+    assert exit_code(app, given) == 2
     shown = capsys.readouterr()
     assert not shown.out
     assert last_words(shown.err)["code"] == 2
@@ -100,18 +101,18 @@ def test_mistakes_of_usage_end_with_2(
 def test_a_missing_run_and_an_unwritable_draft_end_with_6(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _exit_code(["report", str(tmp_path)]) == 6
+    assert exit_code(app, ["report", str(tmp_path)]) == 6
     assert last_words(capsys.readouterr().err)["file"]
     rows = str(JOBS / "data" / "iris.parquet")
-    assert _exit_code(["init", rows, "-o", str(tmp_path / "no" / "job.yaml")]) == 6
+    assert exit_code(app, ["init", rows, "-o", str(tmp_path / "no" / "job.yaml")]) == 6
     assert last_words(capsys.readouterr().err)["file"] == str(tmp_path / "no" / "job.yaml")
     (tmp_path / "job.yaml").write_text("mine")
-    assert _exit_code(["init", rows, "-o", str(tmp_path / "job.yaml")]) == 2
+    assert exit_code(app, ["init", rows, "-o", str(tmp_path / "job.yaml")]) == 2
     assert (tmp_path / "job.yaml").read_text() == "mine"
 
 
 def test_schema_is_a_json_schema_that_knows_the_keys(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _exit_code(["schema"]) == 0
+    assert exit_code(app, ["schema"]) == 0
     schema = json.loads(capsys.readouterr().out)
     assert schema["$schema"].startswith("https://json-schema.org/")
     assert {"name", "input", "features", "method", "graph", "output"} <= schema["properties"].keys()
@@ -122,7 +123,7 @@ def test_shipped_jobs_are_sound(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = JOBS / f"{name}.yaml"
-    assert _exit_code(["validate", str(path), "--schema-only"]) == 0
+    assert exit_code(app, ["validate", str(path), "--schema-only"]) == 0
     shown = capsys.readouterr().out
     assert "no mistakes found" in shown
     spec = load_job(path)
@@ -131,7 +132,7 @@ def test_shipped_jobs_are_sound(
 
 
 def test_validate_reads_the_rows(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _exit_code(["validate", str(JOBS / "letter.yaml")]) == 0
+    assert exit_code(app, ["validate", str(JOBS / "letter.yaml")]) == 0
     shown = capsys.readouterr().out
     assert "260 (" in shown
     assert "20,000" in shown
@@ -140,12 +141,12 @@ def test_validate_reads_the_rows(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("name", sorted(path.stem for path in (JOBS / "data").glob("*.parquet")))
 def test_a_draft_is_a_job(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "job.yaml"
-    assert _exit_code(["init", str(JOBS / "data" / f"{name}.parquet"), "-o", str(path)]) == 0
+    assert exit_code(app, ["init", str(JOBS / "data" / f"{name}.parquet"), "-o", str(path)]) == 0
     spec = load_job(path)
     assert spec.features
     drafted = path.read_text()
     capsys.readouterr()
-    code = _exit_code(["validate", str(path), "--schema-only"])
+    code = exit_code(app, ["validate", str(path), "--schema-only"])
     words = capsys.readouterr().err
     if code:
         # Where no column holds labels, their file is all that is missing.
@@ -267,7 +268,7 @@ def test_plan_starts_and_reads_nothing(
     monkeypatch.setattr(cluster, "Client", refuse)
     monkeypatch.setattr(Execution, "compute", refuse)
     monkeypatch.setattr(Execution, "persist", refuse)
-    assert _exit_code(["plan", str(job)]) == 0
+    assert exit_code(app, ["plan", str(job)]) == 0
     shown = capsys.readouterr().out
     assert f"{N_ROWS:,} in 3 file(s)" in shown
     for line in ("blocks", "tasks", "bytes moved", "memory", "expected time", "graph"):
@@ -280,7 +281,7 @@ def test_a_held_output_ends_with_75(
 ) -> None:
     with RunServer() as other:
         held = other.ask(tmp_path / "out", writer="hold")
-        assert _exit_code(["run", str(job)]) == 75
+        assert exit_code(app, ["run", str(job)]) == 75
         words = last_words(capsys.readouterr().err)
         assert words["code"] == 75
         assert held["run_id"] in words["message"]
@@ -295,12 +296,12 @@ def test_a_defect_ends_with_70_and_says_what_to_do(
         raise ZeroDivisionError("made by a test")
 
     monkeypatch.setattr("ssl_dask.pipeline.commands.plan.plan_job", fail)
-    assert _exit_code(["plan", str(job)]) == 70
+    assert exit_code(app, ["plan", str(job)]) == 70
     stderr = capsys.readouterr().err
     assert "Traceback" in stderr
     assert "report it" in last_words(stderr)["hint"]
     monkeypatch.setattr("ssl_dask.pipeline.commands.run.Inputs.open", fail)
-    assert _exit_code(["run", str(job), "--json-logs"]) == 70
+    assert exit_code(app, ["run", str(job), "--json-logs"]) == 70
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert "made by a test" in lines[-1]["traceback"]
     assert lines[-1]["stage"] == "validate"
@@ -308,12 +309,12 @@ def test_a_defect_ends_with_70_and_says_what_to_do(
 
 def test_overrides_and_places_to_run(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = ["plan", str(job), "--set", "cluster.workers=3", "--set", "graph.n_neighbors=5"]
-    assert _exit_code(common) == 0
+    assert exit_code(app, common) == 0
     shown = capsys.readouterr().out
     assert "3 workers" in shown
     assert "exact 5 nearest" in shown
     # Relative paths start from the job's folder, as those in the job do.
-    assert _exit_code(["plan", str(job), "--set", "input.path=rows/part-01.parquet"]) == 0
+    assert exit_code(app, ["plan", str(job), "--set", "input.path=rows/part-01.parquet"]) == 0
     assert "1 file(s)" in capsys.readouterr().out
 
 
@@ -400,7 +401,7 @@ def test_a_signal_that_falls_into_a_finaliser_is_not_lost() -> None:
         time.sleep(5)
 
     hook, handler = sys.unraisablehook, signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SignalReceived), _signals_as_exceptions():
+    with pytest.raises(SignalReceived), signals_as_exceptions():
         finalise_and_wait()
     assert (sys.unraisablehook, signal.getsignal(signal.SIGTERM)) == (hook, handler)
 

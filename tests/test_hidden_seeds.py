@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssl_dask.evaluation import EvaluationSpec
+from ssl_dask.evaluation.evaluation_spec import EvaluationSpec
 from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.kernels.arithmetic.row_keys import splitmix64
 from ssl_dask.labels import Labels

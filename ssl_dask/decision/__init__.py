@@ -1,5 +1,1 @@
-"""From class distributions to labels or refusals: calibration, thresholds, review queue."""
-
-from ssl_dask.decision.decision_spec import DecisionSpec
-
-__all__ = ["DecisionSpec"]
+"""From class distributions to labels or abstentions: calibration, thresholds, review queue."""

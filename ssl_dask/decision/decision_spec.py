@@ -40,7 +40,7 @@ class DecisionSpec(SpecModel):
     def _threshold_needs_abstention(self) -> DecisionSpec:
         if self.abstain == "never" and self.min_probability is not None:
             raise ValueError(
-                f"min_probability {self.min_probability:g} asks for refusals and abstain: never"
+                f"min_probability {self.min_probability:g} asks for abstentions and abstain: never"
                 " forbids them; remove one of the two"
             )
         return self

@@ -1,4 +1,4 @@
-"""Each row's label or refusal, with its probability, margin, source and reason.
+"""Each row's label or abstention, with its probability, margin, source and reason.
 
 Order of precedence, first match wins:
 
@@ -54,8 +54,8 @@ class Decided:
         int32 (n,): class code, -1 where the row abstained.
     probability
         float32 (n,): chance that the most likely class is right; 1 for seeds. Given for ties and
-        rows below the threshold too, so that a reader can see what was refused. 0 where there is no
-        evidence: unlike NaN, 0 is on the right side of every `probability > x`.
+        rows below the threshold too, so that a reader can see it. 0 where there is no evidence:
+        unlike NaN, 0 is on the right side of every `probability > x`.
     margin
         float32 (n,): probability of the most likely class less that of the second; 1 for seeds.
     source, reason

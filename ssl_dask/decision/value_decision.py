@@ -1,4 +1,4 @@
-"""Each row's number or refusal, and an interval around it that hidden seeds have calibrated.
+"""Each row's number or abstention, and an interval around it that hidden seeds have calibrated.
 
 The interval is split conformal: a hidden seed's error is one draw of how far the method is off, so
 the k-th smallest of n such errors, k = ceil((n + 1) coverage), bounds the error of another row in

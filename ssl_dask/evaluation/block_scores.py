@@ -267,9 +267,9 @@ def _against_truth(
     n_reasons: int,
 ) -> TruthCounts:
     unknown, other = truth == UNLABELLED, truth == OTHER_CLASS
-    refused = (truth >= 0) & (decided.label == UNLABELLED)
+    abstained_rows = (truth >= 0) & (decided.label == UNLABELLED)
     given = np.where(decided.label == UNLABELLED, n_classes, decided.label)
-    cell = truth[refused].astype(np.int64) * n_reasons + decided.reason[refused]
+    cell = truth[abstained_rows].astype(np.int64) * n_reasons + decided.reason[abstained_rows]
     return TruthCounts(
         unlabelled=confusion_counts(truth[~seed], decided.label[~seed], n_classes),
         seeds=confusion_counts(truth[seed], decided.label[seed], n_classes),

@@ -228,7 +228,7 @@ def class_counts_chart(
         )
 
 
-def refusals_chart(reasons: Mapping[str, int], words: Mapping[str, str]) -> str:
+def abstentions_chart(reasons: Mapping[str, int], words: Mapping[str, str]) -> str:
     """Return bars of the rows left without a label, by reason; at least one reason."""
     names = sorted(reasons, key=lambda name: (-reasons[name], name))
     counts = [reasons[name] for name in names]
@@ -242,7 +242,7 @@ def refusals_chart(reasons: Mapping[str, int], words: Mapping[str, str]) -> str:
         axes.set_yticks(range(len(names)), [words.get(name, name) for name in names])
         axes.invert_yaxis()
         horizontal_bars(axes, "rows")
-        return to_svg(figure, "refusals", "Rows without a label, by reason")
+        return to_svg(figure, "abstentions", "Rows without a label, by reason")
 
 
 def horizontal_bars(axes: Axes, unit: str) -> None:

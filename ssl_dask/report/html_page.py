@@ -95,7 +95,7 @@ def first_screen(report: RunReport) -> tuple[Tile, ...]:
         _labelled_tile(report),
         _accuracy_tile(report),
         _baseline_tile(report),
-        _refused_tile(report),
+        _abstained_tile(report),
         _probability_tile(report),
     )
 
@@ -149,13 +149,13 @@ def _baseline_tile(report: RunReport) -> Tile:
     return Tile(heading, points, lines, tone)
 
 
-def _refused_tile(report: RunReport) -> Tile:
+def _abstained_tile(report: RunReport) -> Tile:
     decision = report.decision
     by_size = sorted(decision.reasons.items(), key=lambda item: (-item[1], item[0]))
     lines = [f"{rows:,}: {REASON_WORDS.get(name, name)}" for name, rows in by_size]
     if not decision.n_abstained:
         lines = ["every row got a label", *(f"({line})" for line in lines)]
-    return Tile("Refused", f"{decision.n_abstained:,}", tuple(lines))
+    return Tile("Abstained", f"{decision.n_abstained:,}", tuple(lines))
 
 
 def _probability_tile(report: RunReport) -> Tile:
@@ -187,7 +187,7 @@ def _figures(report: RunReport) -> dict[str, str]:
     elif report.method.rounds:
         drawn["convergence"] = charts.convergence_chart(report.method.rounds)
     if decision.reasons:
-        drawn["refusals"] = charts.refusals_chart(decision.reasons, REASON_WORDS)
+        drawn["abstentions"] = charts.abstentions_chart(decision.reasons, REASON_WORDS)
     shares = [(name, scores.accuracy_all) for name, scores in _judged(report)]
     shares = [(name, share) for name, share in shares if share.n]
     if shares:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from ssl_dask.evaluation.value_scores import Estimate, ValueScores
 from ssl_dask.report import value_charts
-from ssl_dask.report.charts import refusals_chart
+from ssl_dask.report.charts import abstentions_chart
 from ssl_dask.report.html_page import (
     REASON_WORDS,
     SOURCE_WORDS,
@@ -51,7 +51,7 @@ def first_screen(report: ValueReport) -> tuple[Tile, ...]:
         _error_tile(report),
         _baseline_tile(report),
         _interval_tile(report),
-        _refused_tile(report),
+        _abstained_tile(report),
     )
 
 
@@ -118,12 +118,12 @@ def _interval_tile(report: ValueReport) -> Tile:
     return Tile("Intervals", f"\N{PLUS-MINUS SIGN} {number(interval.half_width)}", tuple(lines))
 
 
-def _refused_tile(report: ValueReport) -> Tile:
+def _abstained_tile(report: ValueReport) -> Tile:
     reasons = sorted(report.decision.reasons.items(), key=lambda item: (-item[1], item[0]))
     lines = [f"{rows:,}: {REASON_WORDS.get(name, name)}" for name, rows in reasons]
     if not report.n_without_label:
         lines = ["every row got a number"]
-    return Tile("Refused", f"{report.n_without_label:,}", tuple(lines))
+    return Tile("Abstained", f"{report.n_without_label:,}", tuple(lines))
 
 
 def _figures(report: ValueReport) -> dict[str, str]:
@@ -156,7 +156,7 @@ def _figures(report: ValueReport) -> dict[str, str]:
     if report.method.rounds:
         drawn["convergence"] = value_charts.error_convergence_chart(report.method.rounds)
     if decision.reasons:
-        drawn["refusals"] = refusals_chart(decision.reasons, REASON_WORDS)
+        drawn["abstentions"] = abstentions_chart(decision.reasons, REASON_WORDS)
     return drawn
 
 

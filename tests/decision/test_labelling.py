@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssl_dask.decision import DecisionSpec
 from ssl_dask.decision.calibration import Calibration, not_calibrated
+from ssl_dask.decision.decision_spec import DecisionSpec
 from ssl_dask.decision.labelling import REASONS, SOURCES, Decided, decide_block
 
 RAW = not_calibrated("a test")

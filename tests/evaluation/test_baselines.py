@@ -19,13 +19,13 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
-from ssl_dask.evaluation import SupervisedSpec
 from ssl_dask.evaluation.baselines import (
     SupervisedBaseline,
     SupervisedModel,
     fit_folds,
     fit_supervised,
 )
+from ssl_dask.evaluation.evaluation_spec import SupervisedSpec
 from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.labels import Labels
 

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pytest
 from distributed import Client
 
-from ssl_dask.cli import _exit_code
+from ssl_dask.cli import app
 from ssl_dask.errors import InputDataError
 from ssl_dask.pipeline.commands.run import run_job
+from ssl_dask.process_end import exit_code
 from tests.made_job import N_ROWS, made_job, made_rows, write_job, write_rows
 
 Job = dict[str, Any]
@@ -200,7 +201,7 @@ def test_a_bad_input_is_named(
     case = CASES[name]
     case.make(tmp_path / "rows", job)
     path = write_job(tmp_path / "job.yaml", job)
-    assert _exit_code(["validate", str(path)]) == case.code
+    assert exit_code(app, ["validate", str(path)]) == case.code
     words = told(capsys)
     assert words["code"] == case.code
     for word in case.words:
@@ -233,7 +234,7 @@ def test_no_cell_is_quoted(job: Job, tmp_path: Path, capsys: pytest.CaptureFixtu
     strange = pa.array([secret] * N_ROWS)
     changed(tmp_path / "rows", "a", strange)
     path = write_job(tmp_path / "job.yaml", job)
-    assert _exit_code(["validate", str(path)]) == 3
+    assert exit_code(app, ["validate", str(path)]) == 3
     assert secret not in capsys.readouterr().err
 
 
@@ -254,7 +255,7 @@ def test_many_mistakes_make_one_list(
     write_rows(rows, table)
     job["input"]["classes"] = ["ant", "bee"]
     path = write_job(tmp_path / "job.yaml", job)
-    assert _exit_code(["validate", str(path)]) == 3
+    assert exit_code(app, ["validate", str(path)]) == 3
     problems = told(capsys)["problems"]
     assert {problem["column"] for problem in problems} == {"a", "b", "id", "seed"}
     assert len(problems) >= 4
@@ -264,7 +265,7 @@ def test_many_mistakes_make_one_list(
     job["features"]["numbers"]["numeric"] = ["a", "bb", "text"]
     job["output"]["path"] = str(tmp_path / "nowhere" / "out")
     path = write_job(tmp_path / "job.yaml", job)
-    assert _exit_code(["validate", str(path)]) == 3
+    assert exit_code(app, ["validate", str(path)]) == 3
     problems = told(capsys)["problems"]
     assert {one["column"] for one in problems} == {"trut", "bb", "text", "a", "id", "seed", None}
     assert [one["file"] for one in problems if one["column"] is None] == [str(tmp_path / "nowhere")]
@@ -279,7 +280,7 @@ def test_mistakes_of_the_job_and_of_its_columns_make_one_list(
     job["features"]["numbers"]["numeric"] = ["a", "bb"]
     job["output"]["path"] = str(tmp_path / "nowhere" / "out")
     path = write_job(tmp_path / "job.yaml", job)
-    assert _exit_code(["validate", str(path)]) == 2
+    assert exit_code(app, ["validate", str(path)]) == 2
     words = told(capsys)
     expected = ["alpha", "n_neighbours", "encoding", "no such column", "is missing"]
     assert len(words["problems"]) == len(expected)
@@ -291,7 +292,7 @@ def test_mistakes_of_the_job_and_of_its_columns_make_one_list(
     # Without its input there is no job to look at: the mistakes of the file alone.
     del job["input"]
     path = write_job(tmp_path / "job.yaml", job)
-    assert _exit_code(["validate", str(path)]) == 2
+    assert exit_code(app, ["validate", str(path)]) == 2
     assert "'input' is missing" in told(capsys)["message"]
 
 
@@ -314,7 +315,7 @@ def test_an_output_that_cannot_be_is_refused(
     job["output"]["path"] = str(tmp_path / place)
     path = write_job(tmp_path / "job.yaml", job)
     before = sorted(str(one) for one in tmp_path.rglob("*"))
-    assert _exit_code([command, str(path)]) == code
+    assert exit_code(app, [command, str(path)]) == code
     words = told(capsys)
     assert words["code"] == code
     assert words["file"]

@@ -18,7 +18,7 @@ import pytest
 from distributed import Client
 
 from ssl_dask import StoredModels, load_models
-from ssl_dask.cli import _exit_code
+from ssl_dask.cli import app
 from ssl_dask.errors import InputDataError, JobSpecError
 from ssl_dask.features import (
     categorical_columns,
@@ -33,6 +33,7 @@ from ssl_dask.pipeline.commands.run import RunResult, run_job
 from ssl_dask.pipeline.commands.validate import validate_job
 from ssl_dask.pipeline.models import stored_models
 from ssl_dask.pipeline.models.stored_models import OWN_TYPES
+from ssl_dask.process_end import exit_code
 from ssl_dask.self_labeled import METHODS
 from ssl_dask.self_labeled.loop.round_method import RoundMethod
 from tests.made_job import NAMES, made_job, made_rows, read_parts, write_rows
@@ -143,7 +144,7 @@ def test_the_command_labels_rows_as_the_run_did(
 ) -> None:
     place = ["--cluster", cluster_client.scheduler.address, "--json-logs"]
     command = ["predict", str(found.path.parent.parent), str(rows), "-o", str(tmp_path / "new")]
-    assert _exit_code([*command, *place]) == 0
+    assert exit_code(app, [*command, *place]) == 0
     shown = capsys.readouterr()
     path = Path(shown.out.splitlines()[0])
     n_labelled = sum(label is not None for label in read_parts(path)["label"].to_pylist())
@@ -158,9 +159,9 @@ def test_the_command_labels_rows_as_the_run_did(
         else:
             assert ours[name].take(free).equals(theirs[name].take(free)), name
     assert set(ours["reason"].to_pylist()) >= {"below_threshold", None}
-    assert _exit_code([*command, *place]) == 0
+    assert exit_code(app, [*command, *place]) == 0
     assert "already done" in capsys.readouterr().out
-    assert _exit_code(["report", str(tmp_path / "new")]) == 6
+    assert exit_code(app, ["report", str(tmp_path / "new")]) == 6
     assert "predictions has no report" in capsys.readouterr().err
 
     # Nothing of a run that was tampered with is used, and nothing is written.
@@ -168,7 +169,7 @@ def test_the_command_labels_rows_as_the_run_did(
     shutil.copytree(found.path, copied)
     next((copied / "models").glob("learner-*")).write_bytes(pickle.dumps("no model"))
     bad = ["predict", str(copied), str(rows), "-o", str(tmp_path / "bad"), *place]
-    assert _exit_code(bad) == 3
+    assert exit_code(app, bad) == 3
     words = json.loads(capsys.readouterr().err.splitlines()[-1])
     assert "SHA-256" in words["message"]
     assert "learner-" in words["file"]

@@ -12,7 +12,7 @@ import pytest
 from distributed import Client
 from sklearn.metrics import mean_absolute_error, r2_score
 
-from ssl_dask.cli import _exit_code
+from ssl_dask.cli import app
 from ssl_dask.errors import InputDataError, JobSpecError, QualityError, ResumeMismatchError
 from ssl_dask.job_spec import resolve_job
 from ssl_dask.pipeline.commands.plan import plan_job
@@ -21,6 +21,7 @@ from ssl_dask.pipeline.commands.saved_runs import rebuild_report
 from ssl_dask.pipeline.commands.validate import validate_job
 from ssl_dask.pipeline.infer import propagation_run
 from ssl_dask.pipeline.targets.class_report import summary_rows
+from ssl_dask.process_end import exit_code
 from ssl_dask.propagation import VALUE_METHODS
 from ssl_dask.report.value_report import ValueReport
 from tests.made_job import Heard, answer, read_parts, write_job, write_rows
@@ -286,7 +287,7 @@ def test_validate_and_plan(rows: Path, tmp_path: Path, capsys: pytest.CaptureFix
     planned = dict(plan_job(spec))
     assert planned["method"].startswith("harmonic_regression: about 100 sweeps of 4 columns")
     path = write_job(tmp_path / "job.yaml", number_job(rows, tmp_path / "out"))
-    assert _exit_code(["validate", str(path), "--set", "input.label=truth"]) == 2
+    assert exit_code(app, ["validate", str(path), "--set", "input.label=truth"]) == 2
     assert "label and truth are the same" in capsys.readouterr().err
 
 

@@ -82,7 +82,7 @@ def all_figures() -> list[str]:
     return [
         *charts.before_and_after(points, labels, seeds, NASTY),
         charts.class_counts_chart(NASTY, [3] * len(NASTY), range(0, 700, 100)),
-        charts.refusals_chart({"tie": 3, "unheard_of": 2}, {"tie": "tie between classes"}),
+        charts.abstentions_chart({"tie": 3, "unheard_of": 2}, {"tie": "tie between classes"}),
         charts.convergence_chart(ROUNDS),
         charts.accuracy_chart(shares),
         charts.reliability_chart([ReliabilityBin(10, 5, 0.55), ReliabilityBin(90, 88, 0.97)]),

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ssl_dask.console import RunListener
-from ssl_dask.evaluation import SupervisedSpec
 from ssl_dask.evaluation.baselines import fit_folds, fit_supervised
+from ssl_dask.evaluation.evaluation_spec import SupervisedSpec
 from ssl_dask.evaluation.metrics import compare_paired, predicted_codes
 from ssl_dask.execution import Execution
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks

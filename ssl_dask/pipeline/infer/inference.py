@@ -16,8 +16,8 @@ from dask.delayed import Delayed
 
 from ssl_dask.console import RunListener
 from ssl_dask.errors import QualityError
-from ssl_dask.evaluation import SupervisedSpec
 from ssl_dask.evaluation.baselines import fit_folds, fit_supervised
+from ssl_dask.evaluation.evaluation_spec import SupervisedSpec
 from ssl_dask.execution import Execution
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.graph import GraphSpec

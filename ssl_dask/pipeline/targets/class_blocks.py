@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from dask import delayed
 
-from ssl_dask.decision import DecisionSpec
 from ssl_dask.decision.calibration import Calibration, not_calibrated
+from ssl_dask.decision.decision_spec import DecisionSpec
 from ssl_dask.decision.labelling import REASONS, SOURCES, Decided, decide_block
 from ssl_dask.decision.review_queue import ReviewQueue, review_block
 from ssl_dask.evaluation.block_scores import BlockScore, score_block
