@@ -179,7 +179,7 @@ def test_a_late_attempt_changes_nothing_of_a_committed_checkpoint(store: Store) 
     folder = store.checkpoints.new("state")
     for index in range(3):
         save_block(folder, index, np.full((4, 2), 1 + index / 10))
-    (folder / "block-00000.npy.0123.attempt").write_bytes(b"left by a killed task")
+    (folder / "block-00000.npy.0123.tmp").write_bytes(b"left by a killed task")
     store.checkpoints.commit("state", folder, {"value": 1})
     with pytest.raises(StorageError):
         save_block(folder, 0, np.zeros((4, 2)))

@@ -14,7 +14,7 @@ from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
 from ssl_dask.storage.ids.edge_file import EdgeFile, open_edge_file
 from ssl_dask.storage.ids.edge_rows import edges_between_rows
-from ssl_dask.storage.ids.entity_keys import entity_keys
+from ssl_dask.storage.ids.id_hash import entity_keys
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.row_layout import plan_layout

@@ -8,8 +8,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from ssl_dask.durable_files import storage_errors
 from ssl_dask.errors import JobSpecError
-from ssl_dask.storage.files.durable_files import storage_errors
 from ssl_dask.storage.input.column_profile import ColumnProfile, columns_that_tell, profile_columns
 from ssl_dask.storage.input.dataset import Dataset
 

@@ -15,6 +15,7 @@ from ssl_dask.cluster import versions
 from ssl_dask.cluster_spec import ClusterSpec
 from ssl_dask.console import RunClock, RunListener, Silent
 from ssl_dask.decision.labelling import REASONS, SOURCES
+from ssl_dask.durable_files import to_json
 from ssl_dask.errors import InputDataError, JobSpecError
 from ssl_dask.evaluation.block_scores import merge_scores
 from ssl_dask.execution import Execution
@@ -30,7 +31,6 @@ from ssl_dask.pipeline.models.stored_models import StoredModels, read_models
 from ssl_dask.pipeline.targets.class_blocks import BlockOutput, BlockResult, write_blocks
 from ssl_dask.report.run_report import DecisionSummary
 from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns
-from ssl_dask.storage.files.durable_files import to_json
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.table_reader import read_in_types

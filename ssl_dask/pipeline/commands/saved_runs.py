@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import ssl_dask
+from ssl_dask.durable_files import replace_file, storage_errors
 from ssl_dask.errors import StorageError
 from ssl_dask.report.pages import read_report, render_report
-from ssl_dask.storage.files.durable_files import replace_file, storage_errors
 from ssl_dask.storage.runs.manifest import MANIFEST_NAME
 
 REPORT_JSON, REPORT_HTML = "report.json", "report.html"

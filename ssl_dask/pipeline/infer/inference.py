@@ -15,6 +15,7 @@ from dask import delayed
 from dask.delayed import Delayed
 
 from ssl_dask.console import RunListener
+from ssl_dask.durable_files import storage_errors
 from ssl_dask.errors import QualityError
 from ssl_dask.evaluation.baselines import fit_folds, fit_supervised
 from ssl_dask.evaluation.evaluation_spec import SupervisedSpec
@@ -35,7 +36,6 @@ from ssl_dask.report.run_report import SelfLabeledSummary
 from ssl_dask.round_record import RoundRecord
 from ssl_dask.self_labeled.loop.round_method import RoundMethod
 from ssl_dask.spec_model import SpecModel
-from ssl_dask.storage.files.durable_files import storage_errors
 from ssl_dask.storage.ids.edge_file import EdgeFile
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.runs.checkpoint import Checkpoints

@@ -23,7 +23,7 @@ from ssl_dask.labels import Labels
 from ssl_dask.pipeline.infer.row_sample import fetch_rows
 from ssl_dask.storage.ids.edge_file import EdgeFile
 from ssl_dask.storage.ids.edge_rows import edges_between_rows
-from ssl_dask.storage.ids.entity_keys import entity_keys
+from ssl_dask.storage.ids.id_hash import entity_keys
 from ssl_dask.storage.input.column_reader import ColumnReader
 
 RowsOf = Callable[[tuple[str, ...]], FeatureView]

@@ -8,6 +8,7 @@ import numpy as np
 from dask import delayed
 
 from ssl_dask.decision.calibration import Calibration
+from ssl_dask.durable_files import seal
 from ssl_dask.errors import JobSpecError, QualityError
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.pipeline.infer.inference import KeptModels
@@ -15,7 +16,6 @@ from ssl_dask.pipeline.inputs.run_context import RunContext
 from ssl_dask.pipeline.models.stored_models import OWN_TYPES, ModelsDescription, description_name
 from ssl_dask.self_labeled.learners.learners import LEARNERS, Learner, learners_of
 from ssl_dask.self_labeled.loop.round_method import Piece
-from ssl_dask.storage.files.durable_files import seal
 from ssl_dask.storage.input.table_reader import types_to_text
 from ssl_dask.storage.runs.manifest import PartRecord
 from ssl_dask.storage.runs.model_files import (

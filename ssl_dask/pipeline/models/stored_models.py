@@ -17,6 +17,7 @@ from ssl_dask.class_labels import decode_labels
 from ssl_dask.cluster import versions
 from ssl_dask.decision.calibration import Calibration
 from ssl_dask.decision.labelling import Decided, decide_block
+from ssl_dask.durable_files import unseal
 from ssl_dask.errors import InputDataError, JobSpecError
 from ssl_dask.execution import Execution
 from ssl_dask.features.block_reader import BlockReader
@@ -43,7 +44,6 @@ from ssl_dask.self_labeled.methods.self_training import SelfTraining
 from ssl_dask.self_labeled.methods.semi_supervised_nb import NaiveBayesRounds
 from ssl_dask.self_labeled.methods.tri_training import TriTraining
 from ssl_dask.spec_model import SpecModel
-from ssl_dask.storage.files.durable_files import unseal
 from ssl_dask.storage.input.table_reader import TableReader, types_from_text
 from ssl_dask.storage.labels.label_values import class_array, kind_of_value
 from ssl_dask.storage.runs.manifest import CommittedRun

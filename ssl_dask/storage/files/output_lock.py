@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ssl_dask.durable_files import storage_errors
 from ssl_dask.errors import OutputLockedError, StorageError
-from ssl_dask.storage.files.durable_files import storage_errors
 
 LOCK_NAME = ".lock"
 HOLDER_WAIT_SECONDS = 1.0

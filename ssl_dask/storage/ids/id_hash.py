@@ -1,13 +1,17 @@
-"""64-bit hashes of ids, by which equal ids meet without travelling themselves."""
+"""64-bit hashes, by which equal ids and equal entities meet without travelling themselves."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.types as pt
+from dask.delayed import Delayed, delayed
 
 from ssl_dask.kernels.arithmetic.row_keys import splitmix64
+from ssl_dask.storage.input.column_reader import ColumnReader
+from ssl_dask.storage.input.column_types import is_text
 
 WORD = 8
 
@@ -34,6 +38,39 @@ def hash_ids(ids: pa.Array) -> npt.NDArray[np.uint64]:
         wide = np.uint64 if pt.is_unsigned_integer(ids.type) else np.int64
         return splitmix64(ids.to_numpy(zero_copy_only=False).astype(wide).view(np.uint64))
     return _hash_bytes(*_bytes_of(ids))
+
+
+def entity_keys(reader: ColumnReader, column: str) -> list[Delayed]:
+    """Return a handle for each block to the keys of a column; nothing is read yet.
+
+    Parameters
+    ----------
+    reader
+        Of the whole data.
+    column
+        Integers, text, bytes or UUIDs.
+
+    Returns
+    -------
+    For each block (uint64 (n_i,) keys, bool (n_i,) whether there is one): null and empty text are
+    no entity. Keys are 64-bit hashes; two different texts share one with a chance of 2**-64.
+    """
+    shared = delayed(reader, pure=False, traverse=False)
+    keys = delayed(_keys_of_block, pure=False)
+    return [keys(shared, block, column) for block in reader.blocks]
+
+
+def _keys_of_block(
+    reader: ColumnReader, block: int, column: str
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
+    values = reader.id_array(block, column)
+    there = values.is_valid()
+    if is_text(values.type):
+        there = pc.and_(there, pc.fill_null(pc.greater(pc.binary_length(values), 0), False))
+    valid = there.to_numpy(zero_copy_only=False)
+    keys = np.zeros(len(values), dtype=np.uint64)
+    keys[valid] = hash_ids(values.filter(pa.array(valid)))
+    return keys, valid
 
 
 def _bytes_of(

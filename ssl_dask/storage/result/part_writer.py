@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ssl_dask.durable_files import as_storage_error, storage_errors
 from ssl_dask.errors import InputDataError, StorageError
-from ssl_dask.storage.files.durable_files import as_storage_error, storage_errors
 from ssl_dask.storage.result.result_schema import ResultSchema
 from ssl_dask.storage.runs.manifest import PartRecord, part_name
 

@@ -15,22 +15,24 @@ import numpy as np
 import numpy.typing as npt
 from dask import delayed
 
-from ssl_dask.errors import ResumeMismatchError
-from ssl_dask.execution import Execution
-from ssl_dask.storage.files.durable_files import (
+from ssl_dask.durable_files import (
     FileRecord,
     check_plain_name,
     damage_of,
     record_file,
     remove_tree,
+    rename_durably,
     replace_file,
     seal,
     storage_errors,
     sync_file,
     sync_folder,
     unseal,
+    whole_file,
     write_new,
 )
+from ssl_dask.errors import ResumeMismatchError
+from ssl_dask.execution import Execution
 from ssl_dask.storage.runs.manifest import Fingerprint
 
 CHECKPOINT_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -154,8 +156,7 @@ class Checkpoints:
             for inner in {(folder / n).parent for n in names} | {folder}:
                 sync_folder(inner)
             target = self.folder / f"{name}-{self._next_number(name):06d}"
-            os.rename(folder, target)
-            sync_folder(self.folder)
+            rename_durably(folder, target)
         for old in self._committed(name)[KEPT_OF_A_NAME:]:
             self._discard(old)
         return Checkpoint(target, dict(meta))
@@ -235,17 +236,11 @@ def save_block(folder: Path, index: int, array: npt.NDArray[Any], *, kind: str =
         Disk full, no permission, or the folder is not reachable from this machine.
     """
     path = block_path(folder, index, kind)
-    attempt = path.with_name(f"{path.name}.{secrets.token_hex(8)}.attempt")
-    with storage_errors("write a checkpoint", folder, needed=array.nbytes):
-        try:
-            with attempt.open("xb") as stream:
-                np.save(stream, array, allow_pickle=False)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(attempt, path)
-        except BaseException:
-            attempt.unlink(missing_ok=True)
-            raise
+    with (
+        storage_errors("write a checkpoint", folder, needed=array.nbytes),
+        whole_file(path, sync=True) as stream,
+    ):
+        np.save(stream, array, allow_pickle=False)
 
 
 def load_block(folder: Path, index: int, *, kind: str = "block") -> npt.NDArray[Any]:
@@ -305,7 +300,7 @@ def _files_in(folder: Path) -> list[str]:
     for path in sorted(folder.rglob("*")):
         if path.is_symlink():
             raise ValueError(f"{path} is a link; a checkpoint holds its files itself")
-        if path.name.endswith((".attempt", ".tmp")):
+        if path.name.endswith(".tmp"):
             # Left by an attempt that was killed; another attempt of the same task took its place.
             path.unlink()
         elif path.is_file():

@@ -14,9 +14,7 @@ from typing import Any
 
 from dask import delayed
 
-from ssl_dask.errors import JobSpecError, Problem, StorageError
-from ssl_dask.execution import Execution
-from ssl_dask.storage.files.durable_files import (
+from ssl_dask.durable_files import (
     FileRecord,
     canonical_json,
     damage_of,
@@ -24,6 +22,8 @@ from ssl_dask.storage.files.durable_files import (
     unseal,
     write_new,
 )
+from ssl_dask.errors import JobSpecError, Problem, StorageError
+from ssl_dask.execution import Execution
 
 MANIFEST_NAME = "manifest.json"
 MANIFEST_FORMAT = "ssl_dask run"

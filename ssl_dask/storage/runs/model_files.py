@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ssl_dask.durable_files import PLAIN_NAME, storage_errors, write_new
 from ssl_dask.errors import InputDataError, JobSpecError, StorageError
-from ssl_dask.storage.files.durable_files import PLAIN_NAME, storage_errors, write_new
 from ssl_dask.storage.runs.manifest import MODELS_FOLDER, CommittedRun, PartRecord
 
 # skops is imported where it is used: that takes seconds, and most runs store no models.

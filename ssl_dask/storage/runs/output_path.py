@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from ssl_dask.errors import JobSpecError, StorageError
-from ssl_dask.storage.files.durable_files import (
+from ssl_dask.durable_files import (
+    replace_file,
     seal,
     storage_errors,
-    sync_folder,
     unseal,
-    write_new,
 )
+from ssl_dask.errors import JobSpecError, StorageError
 from ssl_dask.storage.files.output_lock import LOCK_NAME
 
 MARKER_NAME = ".ssl_dask_output"
@@ -63,12 +61,8 @@ def check_output_path(path: str | Path, inputs: Iterable[Path]) -> Path:
 def mark_as_ours(output: Path) -> None:
     """Write the marker file by which a later run knows that the folder is an output."""
     marker = output / MARKER_NAME
-    if marker.exists():
-        return
-    attempt = output / f"{MARKER_NAME}.{secrets.token_hex(4)}.tmp"
-    write_new(attempt, seal({"format": MARKER_FORMAT, "format_version": MARKER_VERSION}))
-    os.replace(attempt, marker)
-    sync_folder(output)
+    if not marker.exists():
+        replace_file(marker, seal({"format": MARKER_FORMAT, "format_version": MARKER_VERSION}))
 
 
 def _refuse_overlap(output: Path, given: Path) -> None:

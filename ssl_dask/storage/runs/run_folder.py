@@ -24,15 +24,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from ssl_dask.errors import CommitUnknownError, ResumeMismatchError, SslDaskError, StorageError
-from ssl_dask.storage.files.durable_files import (
+from ssl_dask.durable_files import (
     as_storage_error,
+    rename_durably,
     replace_file,
     storage_errors,
     sync_folder,
     to_json,
     write_new,
 )
+from ssl_dask.errors import CommitUnknownError, ResumeMismatchError, SslDaskError, StorageError
 from ssl_dask.storage.files.output_lock import OutputLock
 from ssl_dask.storage.runs.checkpoint import has_checkpoints, mismatch, stored_fingerprint
 from ssl_dask.storage.runs.manifest import (
@@ -45,8 +46,15 @@ from ssl_dask.storage.runs.manifest import (
     new_run_id,
 )
 from ssl_dask.storage.runs.output_path import check_output_path, mark_as_ours
-from ssl_dask.storage.runs.run_assembly import check_parts, gather_parts, write_reports
-from ssl_dask.storage.runs.work_area import CHECKPOINTS, STAGE, WorkArea, is_run
+from ssl_dask.storage.runs.work_area import (
+    CHECKPOINTS,
+    STAGE,
+    WorkArea,
+    check_parts,
+    gather_parts,
+    is_run,
+    write_reports,
+)
 
 LATEST = "latest"
 LATEST_JSON = "latest.json"
@@ -159,7 +167,7 @@ class OutputFolder:
 
     @property
     def stage(self) -> Path:
-        """Folder that tasks write parts into; give it to `write_label_part`."""
+        """Folder that tasks write parts into; give it to `write_part`."""
         return self.work / STAGE
 
     @property
@@ -300,8 +308,7 @@ class OutputFolder:
             return None
         link = self._area.new_name()
         link.symlink_to(f"{RUNS}/{run.name}")
-        os.replace(link, self.root / LATEST)
-        sync_folder(self.root)
+        rename_durably(link, self.root / LATEST)
         self.notes.append(f"the commit of run {run.name}, which was cut short, was finished")
         return run.name
 
@@ -329,12 +336,9 @@ class OutputFolder:
         run = self.root / RUNS / self.run_id
         self._committing = True
         try:
-            os.rename(publish, run)
-            sync_folder(run.parent)
-            os.replace(link, self.root / LATEST)
-            sync_folder(self.root)
-            os.replace(text, self.root / LATEST_JSON)
-            sync_folder(self.root)
+            rename_durably(publish, run)
+            rename_durably(link, self.root / LATEST)
+            rename_durably(text, self.root / LATEST_JSON)
         except OSError as error:
             raise self._publishing_failed(error, publish, run) from error
 

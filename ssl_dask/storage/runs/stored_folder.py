@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ssl_dask.durable_files import rename_durably, storage_errors, sync_file, sync_folder, write_new
 from ssl_dask.errors import StorageError
-from ssl_dask.storage.files.durable_files import storage_errors, sync_file, sync_folder, write_new
 from ssl_dask.storage.files.output_lock import OutputLock
 
 
@@ -84,8 +84,7 @@ class StoredFolder:
             replaced = self.staging.parent / "replaced"
             if self.target.exists():
                 os.rename(self.target, replaced)
-            os.rename(self.staging, self.target)
-            sync_folder(self.target.parent)
+            rename_durably(self.staging, self.target)
         shutil.rmtree(replaced, ignore_errors=True)
 
     @staticmethod

@@ -11,10 +11,10 @@ import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ssl_dask.errors import StorageError
 
@@ -130,16 +130,52 @@ def write_new(path: Path, content: bytes) -> None:
         os.fsync(stream.fileno())
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Put `content` at `path` in one step: readers see the old file or the new one."""
-    attempt = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+@contextmanager
+def whole_file(path: str | os.PathLike[str], *, sync: bool = False) -> Iterator[BinaryIO]:
+    """Open a file that takes the name `path` in one step, once all of it is written.
+
+    Two processes that write it at a time leave the file of one of them, whole.
+
+    Parameters
+    ----------
+    path
+        A file of this name is replaced: readers see the old one or the new one.
+    sync
+        Have the content reach the disk before the file takes its name.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written to, or is full. It names `path`, as NumPy's own does not.
+    """
+    # Workers in containers may have the same process id.
+    attempt = f"{os.fspath(path)}.{secrets.token_hex(8)}.tmp"
     try:
-        write_new(attempt, content)
+        with open(attempt, "xb") as stream:
+            yield stream
+            if sync:
+                stream.flush()
+                os.fsync(stream.fileno())
         os.replace(attempt, path)
-    except BaseException:
-        attempt.unlink(missing_ok=True)
+    except BaseException as error:
+        if isinstance(error, OSError):
+            error.filename = os.fspath(path)
+        with suppress(OSError):
+            os.remove(attempt)
         raise
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Put `content` at `path` in one step, and have file and name reach the disk."""
+    with whole_file(path, sync=True) as stream:
+        stream.write(content)
     sync_folder(path.parent)
+
+
+def rename_durably(source: Path, target: Path) -> None:
+    """Rename a file or folder within a file system, and have the new name reach the disk."""
+    os.replace(source, target)
+    sync_folder(target.parent)
 
 
 def to_json(value: Any) -> bytes:
