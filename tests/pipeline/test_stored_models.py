@@ -19,6 +19,7 @@ from distributed import Client
 
 from ssl_dask import StoredModels, load_models
 from ssl_dask.cli import app
+from ssl_dask.durable_files import seal
 from ssl_dask.errors import InputDataError, JobSpecError
 from ssl_dask.features import (
     categorical_columns,
@@ -32,10 +33,13 @@ from ssl_dask.pipeline.commands.predict import predict_rows
 from ssl_dask.pipeline.commands.run import RunResult, run_job
 from ssl_dask.pipeline.commands.validate import validate_job
 from ssl_dask.pipeline.models import stored_models
-from ssl_dask.pipeline.models.stored_models import OWN_TYPES
+from ssl_dask.pipeline.models.stored_models import OWN_TYPES, description_name, read_models
 from ssl_dask.process_end import exit_code
 from ssl_dask.self_labeled import METHODS
 from ssl_dask.self_labeled.loop.round_method import RoundMethod
+from ssl_dask.storage.runs.manifest import fingerprint
+from ssl_dask.storage.runs.model_files import write_file
+from ssl_dask.storage.runs.run_folder import OutputFolder
 from tests.made_job import NAMES, made_job, made_rows, read_parts, write_rows
 
 VIEWS = {
@@ -198,6 +202,22 @@ def test_new_rows_must_have_the_columns_in_types_that_serve(
     for own in (out, out / "latest", found.path / "new"):
         with pytest.raises(JobSpecError, match=r"run whose models are used.*as --output"):
             predict_rows(found.path, str(rows), own, client=cluster_client)
+
+
+def test_models_of_an_older_version_are_refused(tmp_path: Path) -> None:
+    with OutputFolder.open(tmp_path / "out", inputs=[], keep_runs=1) as output:
+        name = description_name(output.run_id)
+        old = write_file(
+            output.stage, output.run_id, 0, name, seal({"format_version": 1, "job": {}})
+        )
+        run = output.commit(
+            [old], {}, expected_rows=0, fingerprint=fingerprint({}), versions={"ssl_dask": "0.1.0"}
+        )
+    with pytest.raises(InputDataError, match="older version") as error:
+        read_models(run, ())
+    (problem,) = error.value.problems
+    assert problem.file == str(run.path / "models" / name)
+    assert problem.hint == "run the job again"
 
 
 def test_models_are_asked_for_where_there_are_some(rows: Path, tmp_path: Path) -> None:

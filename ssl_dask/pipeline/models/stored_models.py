@@ -86,7 +86,7 @@ OWN_TYPES = frozenset(
 class ModelsDescription(SpecModel):
     """What stands beside stored models: all that is no array."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     job: JobSpec
     """The resolved job: method, features, decision and output are what models need of it."""
     classes: tuple[bool | int | str, ...]
@@ -329,7 +329,14 @@ def _other_versions(run: CommittedRun) -> tuple[str, ...]:
 
 def _description(content: bytes, shown: str) -> ModelsDescription:
     try:
-        return ModelsDescription.model_validate(unseal(content))
+        found = unseal(content)
+        if found.get("format_version") == 1:
+            raise InputDataError(
+                "the models were written by an older version of ssl_dask",
+                file=shown,
+                hint="run the job again",
+            )
+        return ModelsDescription.model_validate(found)
     except (ValueError, ValidationError) as error:
         raise InputDataError(
             "the description of the models is not one of this version of ssl_dask",

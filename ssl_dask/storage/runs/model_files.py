@@ -120,7 +120,7 @@ def write_model(
     Parameters
     ----------
     stage, run_id
-        As for `write_label_part`.
+        As for `write_part`.
     number
         Of the file among those of the folder of models.
     name
