@@ -14,6 +14,7 @@ import numpy.typing as npt
 from dask import delayed
 
 from ssl_dask.array_types import Float64, Int64, Integer
+from ssl_dask.dask_arrays import as_dask_array
 from ssl_dask.execution import Execution
 from ssl_dask.labels import UNLABELLED, Labels
 
@@ -39,6 +40,7 @@ def encode_targets(y: Any, n_rows: int, execution: Execution) -> Labels:
     from sklearn.utils import column_or_1d
     from sklearn.utils.multiclass import check_classification_targets
 
+    y = as_dask_array(y)
     if isinstance(y, da.Array):
         rows, values, length = _labelled_of_dask(y, execution)
     else:

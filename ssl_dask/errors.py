@@ -105,6 +105,10 @@ class ConstantViewError(InputDataError, ValueError):
     """In a view of the rows all are alike. A ValueError too: estimators raise it when they fit."""
 
 
+class UnknownChunksError(InputDataError, ValueError):
+    """A Dask array does not know the lengths of its chunks. A ValueError too, as for estimators."""
+
+
 class ResumeMismatchError(SslDaskError):
     """A checkpoint belongs to another job, input or version."""
 

@@ -9,6 +9,7 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 
+from ssl_dask.dask_arrays import as_dask_array
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.symmetric_graph import check_choice
@@ -66,7 +67,7 @@ def knn_search(
     execution = Execution.of(client, execution)
     check_choice("metric", metric, METRICS)
     check_n_neighbors(n_neighbors)
-    k = int(n_neighbors)
+    k, X_new = int(n_neighbors), as_dask_array(X_new)
     queries, points = checked_rows(X_new, execution), checked_rows(X_train, execution)
     if queries.n_columns != points.n_columns:
         raise GraphError(

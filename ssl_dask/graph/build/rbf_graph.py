@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ssl_dask.block_exchange import row_starts
+from ssl_dask.dask_arrays import as_dask_array
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
@@ -61,6 +62,7 @@ def rbf_graph(
     execution = Execution.of(client, execution)
     if not (isinstance(gamma, (int, float, np.number)) and 0 < gamma < np.inf):
         raise GraphError(f"gamma is {gamma!r}; it must be a number > 0")
+    X = as_dask_array(X)
     rbf_bytes(checked_shape(X)[0], memory_limit)
     chunks = checked_rows(X, execution)
     n_strips = rbf_strips(

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from dask.delayed import Delayed
 
 from ssl_dask.block_exchange import row_starts
+from ssl_dask.dask_arrays import as_dask_array
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import even_chunks
@@ -68,8 +69,8 @@ def checked_rows(X: Any, execution: Execution) -> RowStrips:
     Parameters
     ----------
     X
-        (N, d): NumPy array, SciPy sparse array or matrix, or Dask array chunked by rows with
-        dense or CSR chunks.
+        (N, d): NumPy array, SciPy sparse array or matrix, or array chunked by rows as those of
+        Dask are, with dense or CSR chunks.
 
     Raises
     ------
@@ -81,6 +82,7 @@ def checked_rows(X: Any, execution: Execution) -> RowStrips:
     -----
     Two tasks a chunk. The workers hold X as float32 from here on.
     """
+    X = as_dask_array(X)
     n_rows, n_columns = checked_shape(X)
     chunks, row_chunks = _chunks(X, n_rows, execution)
     kept = execution.persist([dask.delayed(_clean)(chunk) for chunk in chunks], "features")

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ssl_dask.class_labels import decode_labels, encode_targets, weighted_labels
+from ssl_dask.dask_arrays import as_dask_array
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.kernels.distributions.label_distributions import summarise_rows
 from ssl_dask.labels import UNLABELLED
@@ -122,6 +123,7 @@ class AnchorGraph(ClassifierMixin, BaseEstimator):
         return decode_labels(np.where(tied, UNLABELLED, codes), self.classes_)
 
     def _checked(self, X: Any, *, reset: bool) -> Any:
+        X = as_dask_array(X)
         if isinstance(X, da.Array):
             if reset:
                 self.n_features_in_ = int(X.shape[1])

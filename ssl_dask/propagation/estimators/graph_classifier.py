@@ -21,6 +21,7 @@ from ssl_dask.class_labels import (
     encode_targets,
     weighted_labels,
 )
+from ssl_dask.dask_arrays import as_dask_array
 from ssl_dask.errors import QualityError
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
@@ -118,7 +119,7 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y is"
                 " None."
             )
-        spec = self._checked_method()
+        spec, X = self._checked_method(), as_dask_array(X)
         if isinstance(X, BlockGraph):
             self._refuse_unused(tuple(p for names in self.graph_parameters.values() for p in names))
             self._forget_features()
@@ -173,7 +174,7 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):
                 f"this {type(self).__name__} was fitted on a graph, which says nothing about new"
                 " rows; the labels of its own rows are in transduction_"
             )
-        rows = self._checked_rows(X, reset=False)
+        rows = self._checked_rows(as_dask_array(X), reset=False)
         execution = Execution.of(self.client)
         F = self.label_distributions_
         if self.kernel == "rbf":

@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ssl_dask.dask_arrays import as_dask_array
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.build.knn_search import knn_search
@@ -106,6 +107,7 @@ class LabelPropagationRegressor(RegressorMixin, BaseEstimator):
             )
         execution = Execution.of(self.client)
         self.__dict__.pop("X_", None)
+        X = as_dask_array(X)
         if isinstance(X, BlockGraph):
             graph = X
         else:

@@ -16,6 +16,7 @@ from dask import delayed
 from dask.delayed import Delayed
 from pydantic import Field
 
+from ssl_dask.dask_arrays import as_dask_array
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
@@ -123,7 +124,7 @@ def propagated_features(
     Convolutional Networks, ICML 2019, eq. 8. F. Frasca, E. Rossi, D. Eynard, B. Chamberlain,
     M. Bronstein, F. Monti: SIGN: Scalable Inception Graph Neural Networks, 2020, eq. 5.
     """
-    execution = Execution.of(client, execution)
+    execution, X = Execution.of(client, execution), as_dask_array(X)
     if hops not in ("last", "all"):
         raise ValueError(f'hops must be "last" or "all"; got {hops!r}')
     PropagatedFeaturesSpec(n_hops=n_hops, hops=hops, unit_rows=unit_rows)

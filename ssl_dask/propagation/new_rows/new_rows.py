@@ -12,6 +12,7 @@ import numpy.typing as npt
 from dask import delayed
 from dask.delayed import Delayed
 
+from ssl_dask.dask_arrays import as_dask_array
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.knn.exact_knn import check_n_neighbors
@@ -81,6 +82,7 @@ def new_row_distributions(
             f"F has {F.shape[0]} rows and the index {index.n_nodes} nodes; the graph has"
             f" {graph.n_rows} and {graph.n_nodes}: take all three from one run"
         )
+    X_new = as_dask_array(X_new)
     rows = checked_rows(X_new, execution)
     at_nodes = _nodes_of_rows(F, graph, execution)
     cuts = [*graph.node_starts, graph.n_nodes]

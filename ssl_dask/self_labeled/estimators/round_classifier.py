@@ -17,6 +17,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ssl_dask.class_labels import decode_labels, decoded_dtype, encode_targets, weighted_labels
+from ssl_dask.dask_arrays import as_dask_array
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.kernels.distributions.label_distributions import summarise_rows
@@ -77,7 +78,7 @@ class RoundClassifier(ClassifierMixin, BaseEstimator):
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y is"
                 " None."
             )
-        parameters = self._checked_parameters()
+        parameters, X = self._checked_parameters(), as_dask_array(X)
         rows = self._checked_rows(X, reset=True)
         execution = Execution.of(self.client)
         labels = encode_targets(y, rows.shape[0], execution)
@@ -114,6 +115,7 @@ class RoundClassifier(ClassifierMixin, BaseEstimator):
         float32 (m, C), columns as `classes_`. A Dask array if `X` is one.
         """
         check_is_fitted(self)
+        X = as_dask_array(X)
         rows = self._checked_rows(X, reset=False)
         execution = Execution.of(self.client)
         views, present = self._views(rows, execution)

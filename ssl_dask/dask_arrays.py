@@ -1,0 +1,49 @@
+"""Arrays that are chunked as Dask's own are, from whatever package they come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from dask.base import is_dask_collection
+
+from ssl_dask.errors import UnknownChunksError
+
+
+def as_dask_array(X: Any) -> Any:
+    """Return `X` as a `dask.array.Array` if it is chunked like one; anything else as it is.
+
+    Parameters
+    ----------
+    X
+        A Dask collection with `chunks`, `dtype` and `to_delayed()`, such as an array of the package
+        dask-array, with dense or CSR chunks; or anything else.
+
+    Raises
+    ------
+    UnknownChunksError
+        Such a collection does not know the lengths of its chunks.
+
+    Examples
+    --------
+    >>> as_dask_array(da.ones((4, 2), chunks=(3, 2))).chunks
+    ((3, 1), (2,))
+    >>> as_dask_array([[1.0, 2.0]])
+    [[1.0, 2.0]]
+    """
+    if isinstance(X, da.Array) or not is_dask_collection(X):
+        return X
+    if not all(hasattr(X, name) for name in ("chunks", "dtype", "to_delayed")):
+        return X
+    if any(n != n for sizes in X.chunks for n in sizes):
+        raise UnknownChunksError(
+            "the lengths of the array's chunks are not known", hint="call compute_chunk_sizes()"
+        )
+    handles = X.to_delayed()
+    blocks = np.empty(handles.shape, dtype=object)
+    for place, handle in np.ndenumerate(handles):
+        shape = tuple(sizes[i] for sizes, i in zip(X.chunks, place, strict=True))
+        meta = getattr(X, "_meta", None)
+        blocks[place] = da.from_delayed(handle, shape, dtype=X.dtype, meta=meta)
+    return da.block(blocks.tolist())
