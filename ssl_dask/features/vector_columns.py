@@ -222,9 +222,7 @@ def component_problems(
     return [Problem(f"features.{name}: {what}", column=column, hint=hint)]
 
 
-def grid_of(
-    transform: DenseTransform,
-) -> tuple[Float64, Float64]:
+def grid_of(transform: DenseTransform) -> tuple[Float64, Float64]:
     """Return (centre, quantum), float64 (d,): the grid on which second moments are summed."""
     low, high, typical = (bound.astype(np.float64) for bound in transform.bounds)
     return typical, quantum_of(np.maximum(high - typical, typical - low))

@@ -123,10 +123,7 @@ def test_new_rows() -> None:
 
 
 def test_hashed_categories() -> None:
-    columns = {
-        "a": ["x", "y", None, "", "x"],
-        "b": ["x", "x", "x", "x", "x"],
-    }
+    columns = {"a": ["x", "y", None, "", "x"], "b": ["x", "x", "x", "x", "x"]}
     view = view_of(columns, [2], encoding="hash", n_features=512)
     X = dense(view)
     assert X.shape == (5, 512)

@@ -1,17 +1,14 @@
-"""Sums over the rows of float columns that do not depend on the order of the rows.
+"""Exact sums over rows: column sums, variances and second moments, the same bits for any blocks.
 
-A float sum depends on the order of its terms, so the mean of a column would depend on how the rows
-are cut into blocks. Here every sum is a sum of integers, which has no order: sums of blocks are
-added in any order and give the same bits as one sum over all rows.
+A float sum depends on the order of its terms. Here every sum is a sum of integers, which does not.
 
-`ColumnSums` is exact without any rounding: each float64 is an integer times 2**-1074, and these
-integers are added into 64-bit words of 32 bits each (the small superaccumulator of Neal, "Fast
-exact summation using small and large superaccumulators", arXiv:1505.05571, 2015, section 3). The
-squares are added in the same way, so the variance is derived from exact integers and one pass
-is enough.
+`ColumnSums` does not round: each float64 is an integer times 2**-1074, and these integers are added
+into words of 32 bits held in 64 (the small superaccumulator of R. Neal, Fast exact summation using
+small and large superaccumulators, arXiv:1505.05571, 2015, section 3). Squares are added likewise,
+so one pass gives an exact variance.
 
-`SecondMoments` rounds each centred value to 20 bits of its column's range and then sums products of
-integers by GEMM, which float64 does exactly as long as sums stay below 2**53.
+`SecondMoments` rounds each centred value to 20 bits of its column's range and sums products of
+these integers by GEMM, which float64 does exactly while sums stay below 2**53.
 """
 
 from __future__ import annotations
@@ -25,13 +22,11 @@ from numba import njit
 from ssl_dask.array_types import Float64, Floating, Int64, UInt64
 
 MAX_BLOCK_ROWS = 2**29
-"""Rows that one block may have: a 64-bit word takes 2**30 additions of 33 bits each."""
-
+"""Most rows of a block: a 64-bit word takes 2**30 additions of 33 bits each."""
 VALUE_BITS = 20
 """Bits of a centred value in `SecondMoments`."""
-
 SLICE_ROWS = 4096
-"""Rows summed by one GEMM: 4096 products of 2 * 20 bits stay below 2**53."""
+"""Rows of one GEMM: 4096 products of 2 * 20 bits stay below 2**53."""
 
 _SUM_WORDS = 66
 _SQUARE_WORDS = 133
@@ -84,7 +79,7 @@ def _add_columns(  # pragma: no cover - compiled
                 sums[j, at + 1] += w1
                 sums[j, at + 2] += w2
 
-                # (low + high * 2**32)**2 in four digits of 32 bits, carries already done.
+                # (low + high * 2**32)**2 as four carried digits of 32 bits.
                 low_low, cross, high_high = low * low, np.uint64(2) * low * high, high * high
                 s1 = (low_low >> word) + (cross & mask)
                 s2 = (cross >> word) + (high_high & mask) + (s1 >> word)
@@ -102,7 +97,7 @@ def _add_columns(  # pragma: no cover - compiled
 
 
 def _as_integers(words: Int64) -> tuple[int, ...]:
-    """Join the 32-bit words of each row of `words` into one Python integer."""
+    """Return the integer that the 32-bit words of each row stand for."""
     totals = []
     for row in words:
         filled = np.flatnonzero(row)
@@ -112,20 +107,27 @@ def _as_integers(words: Int64) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class ColumnSums:
-    """Exact counts, extremes, sums and sums of squares of d columns; add two to merge them.
+    """Exact counts, extremes, sums and sums of squares of d columns; `+` merges two blocks.
 
     Parameters
     ----------
     n_rows
-        Rows seen, missing values included.
+        Rows seen, with missing values.
     missing, infinite
-        int64 arrays (d,): NaN and infinite values; they are in no sum and no extreme.
+        int64 (d,): NaN and infinite values, which are left out of sums and extremes.
     minimum, maximum
-        float64 arrays (d,); +inf and -inf where a column has no finite value.
+        float64 (d,); +inf and -inf in a column without finite values.
     sums
         d integers in units of 2**-1074.
     squares
         d integers in units of 2**-2148.
+
+    Examples
+    --------
+    >>> left, right = np.array([[1.0], [np.nan]]), np.array([[1e300], [-1e300], [3.0]])
+    >>> sums = ColumnSums.of(left) + ColumnSums.of(right)
+    >>> sums.mean().tolist(), sums.missing.tolist()
+    ([1.0], [1])
     """
 
     n_rows: int
@@ -140,8 +142,7 @@ class ColumnSums:
     def of(cls, X: Floating) -> ColumnSums:
         """Sum the columns of `X`, float32 or float64 (n, d).
 
-        Costs one pass over `X` at about 15 ns a value, 1.6 kB a column, and a float64 copy
-        of 4096 rows.
+        One pass at about 15 ns a value; 1.6 kB a column and a float64 copy of 4096 rows.
 
         Raises
         ------
@@ -161,7 +162,7 @@ class ColumnSums:
             rows = np.ascontiguousarray(X[start : start + SLICE_ROWS], dtype=np.float64)
             bits = rows.view(np.uint64)
             _add_columns(rows, bits, sums, squares, missing, infinite, minimum, maximum)
-        # -0.0 and 0.0 are equal, so which of them is the extreme would depend on the order.
+        # -0.0 equals 0.0: which of them is the extreme would depend on the order.
         minimum, maximum = minimum + 0.0, maximum + 0.0
         return cls(
             n, missing, infinite, minimum, maximum, _as_integers(sums), _as_integers(squares)
@@ -184,7 +185,7 @@ class ColumnSums:
         return self.n_rows - self.missing - self.infinite
 
     def with_zeros(self) -> ColumnSums:
-        """Return the sums with every missing value counted as the number 0."""
+        """Return the sums with missing values taken as 0."""
         filled = self.missing > 0
         return ColumnSums(
             self.n_rows,
@@ -204,7 +205,7 @@ class ColumnSums:
     def std(self) -> Float64:
         """Return the standard deviation (divisor n) of each column, float64 (d,).
 
-        Exact 0.0 for a constant column, NaN without values; no cancellation, whatever the offset.
+        0.0 for a constant column, NaN without values; no cancellation for any offset.
         """
         deviations = np.empty(len(self.sums))
         for j, (total, square) in enumerate(zip(self.sums, self.squares, strict=True)):
@@ -212,7 +213,7 @@ class ColumnSums:
             if count == 0:
                 deviations[j] = math.nan
                 continue
-            # 128 extra bits under the root, so that flooring it costs nothing that float64 can see.
+            # 128 extra bits under the root: its floor then is exact to more bits than float64 has.
             root = math.isqrt((count * square - total * total) << 128)
             deviations[j] = root / (count << (_UNIT + 64))
         return deviations
@@ -220,16 +221,16 @@ class ColumnSums:
 
 @dataclass(frozen=True)
 class SecondMoments:
-    """Sums of products of all pairs of d columns, as integers; add two to merge them.
+    """Integer sums of products of all pairs of d columns; `+` merges two blocks.
 
     Parameters
     ----------
     n_rows
         Rows summed.
     high, low
-        int64 arrays (d, d): the sum of products is high * 2**32 + low, 0 <= low < 2**32.
+        int64 (d, d): the sum of products is high * 2**32 + low, 0 <= low < 2**32.
     sums
-        int64 array (d,): sums of the integers themselves.
+        int64 (d,): sums of the integers themselves.
     """
 
     n_rows: int
@@ -247,17 +248,16 @@ class SecondMoments:
     def of(cls, Z: Floating, centre: Float64, quantum: Float64) -> SecondMoments:
         """Sum the products of the columns of (Z - centre) / quantum, rounded to integers.
 
-        Costs n d^2 multiplications by GEMM; four arrays of d^2 words and two float64
-        copies of 4096 rows.
+        n d^2 multiply-adds by GEMM; four arrays of d^2 words and two float64 copies of 4096 rows.
 
         Parameters
         ----------
         Z
-            float32 or float64 array (n, d), finite.
+            Finite float32 or float64 (n, d).
         centre
-            float64 array (d,), near the mean.
+            float64 (d,), near the mean.
         quantum
-            float64 array (d,) of `quantum_of`.
+            float64 (d,), of `quantum_of`.
         """
         n, d = Z.shape
         moments = cls.zero(d)
@@ -284,7 +284,7 @@ class SecondMoments:
         return total._carried()
 
     def _carried(self) -> SecondMoments:
-        # Only with `low` below 2**32 is the pair of words unique, whatever the order.
+        # With `low` below 2**32 the pair of words is unique for any order of the sums.
         high, low = self.high, self.low
         high += low >> 32
         low &= 0xFFFFFFFF
@@ -297,7 +297,7 @@ class SecondMoments:
         products += self.low
         sums = self.sums.astype(np.float64)
         products -= np.outer(sums, sums / self.n_rows)
-        # The outer product is symmetric but for its last bit.
+        # The outer product may be asymmetric in its last bit.
         products = (products + products.T) / 2.0
         products *= quantum[:, None]
         products *= quantum
@@ -305,16 +305,15 @@ class SecondMoments:
         return products
 
     def mean(self, centre: Float64, quantum: Float64) -> Float64:
-        """Return the mean of each column, float64 (d,), to the precision of the quanta."""
+        """Return the mean of each column, float64 (d,), within half a quantum."""
         return centre + self.sums / self.n_rows * quantum
 
 
 def quantum_of(largest: Float64) -> Float64:
-    """Return the step, a power of two, in which values up to `largest` (d,) take 20 bits.
+    """Return the power of two in whose units values up to `largest` (d,) take 20 bits; 1 for 0.
 
-    A column of n values deviates from its mean by at most sqrt(n) standard deviations, so the step
-    is at most sqrt(n) / 2**19 of a standard deviation: 1/128 for 16 million rows at the very worst.
-    Columns that do not vary (0) get the step 1.
+    No value of n is further than sqrt(n) standard deviations from the mean, so a unit is at most
+    sqrt(n) / 2**19 standard deviations: 1/128 for 16 million rows.
     """
     _, exponent = np.frexp(largest)
     return np.where(largest > 0.0, np.ldexp(1.0, exponent - VALUE_BITS), 1.0)

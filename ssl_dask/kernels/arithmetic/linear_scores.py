@@ -23,11 +23,7 @@ BATCH_ROWS = 1024
 
 
 @numba.njit(nogil=True, cache=True)
-def dense_scores(
-    X: Float32,
-    coef: Float64,
-    intercept: Float64,
-) -> Float64:
+def dense_scores(X: Float32, coef: Float64, intercept: Float64) -> Float64:
     """Return X @ coef + intercept, float64 (n, C); n d C multiply-adds.
 
     Parameters
@@ -61,12 +57,7 @@ def dense_scores(
 
 @numba.njit(nogil=True, cache=True)
 def line_sums(
-    X: Floating,
-    start: int,
-    rows: int,
-    coef: Float64,
-    intercept: float,
-    sums: Float64,
+    X: Floating, start: int, rows: int, coef: Float64, intercept: float, sums: Float64
 ) -> None:
     """Set `sums` to X @ coef + intercept of a few rows, added in the order of features in float64.
 
@@ -94,11 +85,7 @@ def line_sums(
 
 
 @numba.njit(nogil=True, cache=True)
-def binary_probabilities(
-    X: Floating,
-    coef: Float64,
-    intercept: float,
-) -> Float32:
+def binary_probabilities(X: Floating, coef: Float64, intercept: float) -> Float32:
     """Return 1 - p and p of a binary logistic model, float32 (n, 2).
 
     Parameters
@@ -124,12 +111,7 @@ def binary_probabilities(
 
 @numba.njit(nogil=True, cache=True)
 def sparse_scores(
-    data: Float32,
-    indices: Int32,
-    indptr: Int32,
-    position: Int32,
-    coef: Float64,
-    intercept: Float64,
+    data: Float32, indices: Int32, indptr: Int32, position: Int32, coef: Float64, intercept: Float64
 ) -> Float64:
     """Return `dense_scores` of CSR rows for a model with coefficients of some features only.
 

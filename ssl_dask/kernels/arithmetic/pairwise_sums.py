@@ -1,10 +1,10 @@
-"""Sums of products over rows that have the same bits however the rows are cut into parts.
+"""Pairwise summation of dot products, the same bits for any partition of the rows.
 
-The sum over all rows is that of a fixed binary tree over row numbers: leaves of `LEAF_ROWS` rows,
-each added up in order, then pairs of leaves, pairs of pairs, and so on; rows beyond the last are
-zero. A part adds up what it holds of the tree, at most two nodes a level, and joining the nodes of
-all parts finishes it. The error grows with the logarithm of the number of rows (Higham, Accuracy
-and Stability of Numerical Algorithms, 2002, section 4.2).
+The sum follows a fixed binary tree over row numbers. Leaves are `LEAF_ROWS` rows, added in order;
+then pairs of leaves are added, pairs of pairs, and so on, with zeros after the last row. A part
+reduces its rows to at most two nodes a level, and `joined_products` adds the nodes of all parts.
+The error grows with the logarithm of the number of rows (N. Higham, Accuracy and Stability of
+Numerical Algorithms, 2002, section 4.2).
 """
 
 from __future__ import annotations
@@ -24,12 +24,9 @@ TreeSums = dict[tuple[int, int], Float64]
 
 
 def weighted_products(
-    left: Floating,
-    right: Floating,
-    weights: Float64,
-    first_row: int,
+    left: Floating, right: Floating, weights: Float64, first_row: int
 ) -> TreeSums:
-    """Return sum_i weights_i left_ic right_ic of each column c, as far as these rows tell it.
+    """Return the tree nodes of sum_i weights_i left_ik right_ik for a part of the rows.
 
     Parameters
     ----------
@@ -38,7 +35,20 @@ def weighted_products(
     weights
         float64 (n,).
     first_row
-        Number of the first row among all, a multiple of `LEAF_ROWS`.
+        Row number of the first row, a multiple of `LEAF_ROWS`.
+
+    Raises
+    ------
+    ValueError
+        `first_row` is no multiple of `LEAF_ROWS`.
+
+    Examples
+    --------
+    >>> ones = np.ones((100, 1))
+    >>> parts = [weighted_products(ones[a:b], ones[a:b], np.ones(b - a), a)
+    ...          for a, b in ((0, 64), (64, 100))]
+    >>> joined_products(parts, n_columns=1).tolist()
+    [100.0]
     """
     if first_row % LEAF_ROWS:
         raise ValueError(f"first_row is {first_row}; it must be a multiple of {LEAF_ROWS}")
@@ -58,7 +68,7 @@ def weighted_products(
 
 
 def joined_products(parts: Iterable[TreeSums], n_columns: int) -> Float64:
-    """Return the sums, float64 (K,), from the nodes of parts that together hold all rows."""
+    """Return the sums of all rows, float64 (K,), from the nodes of all parts."""
     nodes: TreeSums = {}
     for part in parts:
         nodes.update(part)
@@ -69,7 +79,7 @@ def joined_products(parts: Iterable[TreeSums], n_columns: int) -> Float64:
                 continue
             pair = number ^ 1
             here = nodes.pop((level, number))
-            # The smaller number is the left one; what is not there is zero.
+            # The smaller number is the left one; a missing node is zero.
             there = nodes.pop((level, pair), None)
             nodes[level + 1, number // 2] = here if there is None else here + there
         level += 1

@@ -1,9 +1,9 @@
-"""The rows with the smallest keys, up to a total, found from histograms that blocks can add up.
+"""Radix select over blocks: the rows with the smallest 64-bit keys, up to a bound on a total.
 
-Each row has a 64-bit key. A pass counts, for each value of the next 12 bits, the rows whose earlier
-bits are those of the boundary. The digit in which the total is reached is the next boundary, until
-it holds a single row: for n rows about log2(n) / 12 + 1 passes, exact whatever the blocks. Several
-groups of rows, such as the classes, are searched in the same passes.
+A pass counts, for each value of the next 12 bits, the rows whose earlier bits equal the prefix of
+the boundary. Histograms of blocks are added. The digit in which the bound is reached extends the
+prefix, until it holds a single row: about log2(n) / 12 + 1 passes for n rows, exact for any blocks.
+Several groups of rows, such as classes, are searched in the same passes.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ KEY_BITS = 64
 
 
 class Boundary(NamedTuple):
-    """Where the selection of a group stands between two passes.
+    """State of the selection of a group between two passes.
 
     Parameters
     ----------
     level, prefix
-        The boundary lies among the keys whose first `level` digits are `prefix`.
+        The boundary is a key whose first `level` digits are `prefix`.
     below
-        Totals of the channels over all keys before those.
+        Totals of the channels over all smaller keys.
     """
 
     level: int
@@ -43,7 +43,7 @@ class Cut(NamedTuple):
     Parameters
     ----------
     limit
-        Rows with a key below it are chosen: 0 to 2**64.
+        Rows with smaller keys are chosen: 0 to 2**64.
     totals
         Totals of the channels over the chosen rows.
     """
@@ -53,28 +53,25 @@ class Cut(NamedTuple):
 
 
 def first_boundary(n_channels: int = 1) -> Boundary:
-    """Return the boundary before the first pass."""
+    """Return the state before the first pass."""
     return Boundary(0, 0, (0,) * n_channels)
 
 
 def digit_histograms(
-    keys: UInt64,
-    groups: Int32,
-    channels: Int64,
-    boundaries: Sequence[Boundary | Cut],
+    keys: UInt64, groups: Int32, channels: Int64, boundaries: Sequence[Boundary | Cut]
 ) -> Int64:
-    """Return the totals of each group for each value of its next digit, int64 (G, 4096, K).
+    """Return the channel totals of each group by the next digit of the key, int64 (G, 4096, K).
 
     Parameters
     ----------
     keys
         uint64 (n,).
     groups
-        int32 (n,): group of each row, -1 for none.
+        int32 (n,): group of each row; rows with -1 are skipped.
     channels
-        int64 (n, K), K at least 1, at least 0; the first counts rows: 1 each.
+        int64 (n, K), K >= 1, values >= 0; the first channel is 1 and counts rows.
     boundaries
-        One for each group; rows outside it are left out, and a group that is cut is all 0.
+        One a group. Rows with another prefix are skipped; a finished group is all 0.
     """
     levels = np.array([b.level if isinstance(b, Boundary) else -1 for b in boundaries])
     prefixes = [b.prefix if isinstance(b, Boundary) else 0 for b in boundaries]
@@ -86,18 +83,27 @@ def digit_histograms(
 def narrowed(
     boundary: Boundary, histogram: Int64, *, most: float, channel: int = 0
 ) -> Boundary | Cut:
-    """Return the next boundary, or the cut: the longest run of keys that does not exceed `most`.
+    """Return the next boundary, or the cut: as many smallest keys as `most` allows.
 
     Parameters
     ----------
     boundary
-        That of the pass.
+        Of the pass.
     histogram
-        int64 (4096, K): that of the group, added up over all blocks.
+        int64 (4096, K): of the group, summed over all blocks.
     most
-        Largest total of `channel` over the chosen rows.
+        Bound of the total of `channel` over the chosen rows.
     channel
-        Which total is bounded.
+        The channel that is bounded.
+
+    Examples
+    --------
+    >>> keys = np.array([5, 1, 9, 3], dtype=np.uint64) << np.uint64(52)
+    >>> start, ones = first_boundary(), np.ones((4, 1), dtype=np.int64)
+    >>> histogram = digit_histograms(keys, np.zeros(4, dtype=np.int32), ones, [start])[0]
+    >>> cut = narrowed(start, histogram, most=2)
+    >>> is_below(keys, cut.limit).tolist()
+    [False, True, False, True]
     """
     totals = np.cumsum(histogram, axis=0)
     over = boundary.below[channel] + totals[:, channel] > most

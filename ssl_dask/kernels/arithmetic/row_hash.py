@@ -1,4 +1,4 @@
-"""Hashes of rows by which copies are found without comparing every row with every other."""
+"""128-bit hashes of rows, dense or CSR, to find duplicate rows without comparing all pairs."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ _PRIMES = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], dtype=np.uint64)
 
 
 def row_hashes(X: Any) -> UInt64:
-    """Return 128 bits of each row, uint64 (n, 2): equal rows have equal bits.
+    """Return a 128-bit hash of each row, uint64 (n, 2); equal rows, with -0 = 0, have equal hashes.
 
-    That two of N rows that differ get the same 128 bits has a chance of about N^2 / 2^129: 1e-21
-    for a billion rows. -0 and 0 are equal.
+    The probability of any collision among N distinct rows is about N^2 / 2^129: 1e-21 for a billion
+    rows. About 1 ns a number.
 
     Parameters
     ----------
     X
-        float32 (n, d), C-contiguous, or csr_array with sorted and distinct columns; zeros that
-        are stored count as those that are not.
+        float32 (n, d), C-contiguous, or csr_array with sorted, distinct columns; stored zeros are
+        ignored.
 
-    Notes
-    -----
-    Reads X once: about 1 ns a number.
+    Examples
+    --------
+    >>> hashes = row_hashes(np.array([[1, 0], [2, 3], [1, -0.0]], dtype=np.float32))
+    >>> copies_among(hashes, np.arange(3)).tolist()
+    [0, 1, 0]
     """
     out = np.empty((X.shape[0], 2), dtype=np.uint64)
     if sp.issparse(X):
@@ -40,14 +42,14 @@ def row_hashes(X: Any) -> UInt64:
 
 
 def copies_among(hashes: UInt64, numbers: Int64) -> Int64:
-    """Return for each row the smallest number of a row with the same hash, int64 (n,).
+    """Return for each row the smallest row number with the same hash, int64 (n,).
 
     Parameters
     ----------
     hashes
-        uint64 (n, 2).
+        uint64 (n, 2), of `row_hashes`.
     numbers
-        int64 (n,), distinct: the rows' numbers.
+        int64 (n,): distinct row numbers.
     """
     first = numbers.copy()
     if len(hashes) == 0:

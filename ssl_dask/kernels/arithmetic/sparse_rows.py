@@ -1,4 +1,4 @@
-"""Runs of rows of a large sparse matrix: canonical form, sums, symmetry."""
+"""CSR row strips of a large sparse matrix: canonical form, stacking, row sums, symmetry."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ INT32_LIMIT = 2**31
 
 
 def index_dtype(n_columns: int, n_entries: int = 0) -> type[np.signedinteger[Any]]:
-    """Return the smallest of int32 and int64 that numbers `n_columns` columns and `n_entries`."""
+    """Return int32 if it can index `n_columns` columns and `n_entries` entries, else int64."""
     return np.int32 if max(n_columns, n_entries) < INT32_LIMIT else np.int64
 
 
 def as_strip(matrix: Any) -> sp.csr_array:
-    """Return `matrix` as a float32 `csr_array` with sorted, distinct columns and no stored zeros.
+    """Return a copy as canonical float32 CSR: sorted, distinct columns and no stored zeros.
 
-    The argument is not changed. Duplicate entries are added up in float64 where `matrix` has it.
+    Duplicate entries are added in the dtype of `matrix`.
+
+    >>> strip = as_strip(sp.coo_array(([1.0, 2.0, 4.0], ([0, 0, 0], [2, 1, 2])), shape=(1, 3)))
+    >>> strip.indices.tolist(), strip.data.tolist()
+    ([1, 2], [2.0, 5.0])
     """
     strip = sp.csr_array(matrix, copy=True)
     strip.sum_duplicates()
@@ -32,7 +36,7 @@ def as_strip(matrix: Any) -> sp.csr_array:
 
 
 def with_index_dtype(strip: sp.csr_array) -> sp.csr_array:
-    """Return `strip` with column numbers of the dtype that `index_dtype` prescribes."""
+    """Return `strip` with indices of the dtype of `index_dtype`; without a copy if they are."""
     dtype = index_dtype(strip.shape[1], strip.nnz)
     if strip.indices.dtype == dtype and strip.indptr.dtype == dtype:
         return strip
@@ -41,27 +45,24 @@ def with_index_dtype(strip: sp.csr_array) -> sp.csr_array:
 
 
 def row_sums(strip: sp.csr_array) -> Float32:
-    """Return the float32 (n,) sum of each row, added in float64 in the order of its columns.
-
-    The sum of a row does not depend on which other rows are in the strip.
-    """
+    """Return the sum of each row, float32 (n,), added in float64 in the order of its columns."""
     return _row_sums(strip.data, strip.indptr)
 
 
 def stack_strips(strips: list[sp.csr_array]) -> sp.csr_array:
-    """Return the strips, which share their columns, as one matrix."""
+    """Stack strips of the same columns into one matrix."""
     if len(strips) == 1:
         return strips[0]
     return with_index_dtype(sp.csr_array(sp.vstack(strips, format="csr")))
 
 
 def stacked_rows(parts: Sequence[Any]) -> Any:
-    """Return blocks of rows, all dense or all CSR, as one new block.
+    """Copy blocks of rows into one block, dense or CSR.
 
     Parameters
     ----------
     parts
-        At least one float32 array (n_i, d) or csr_array; they may lie in memory-mapped files.
+        At least one array (n_i, d), or csr_arrays; they may be memory-mapped.
     """
     if not sp.issparse(parts[0]):
         return np.concatenate(parts)
@@ -75,7 +76,11 @@ def stacked_rows(parts: Sequence[Any]) -> Any:
 
 
 def largest_asymmetry(matrix: sp.csr_array) -> float:
-    """Return the largest |w_ij - w_ji| / max(w_ij, w_ji) of a square matrix of weights >= 0."""
+    """Return the largest |w_ij - w_ji| / max(w_ij, w_ji) of a square matrix of weights >= 0.
+
+    >>> largest_asymmetry(sp.csr_array([[0.0, 1.0], [4.0, 0.0]]))
+    0.75
+    """
     difference = abs(matrix - matrix.T).tocoo()
     if difference.nnz == 0:
         return 0.0

@@ -107,11 +107,7 @@ def _rotated(counts: sp.csr_matrix, number: int) -> sp.csr_array:
 
 
 def weighted_rows(
-    counts: sp.csr_array,
-    halves: Sequence[int],
-    *,
-    idf: Float64 | None,
-    sublinear_tf: bool,
+    counts: sp.csr_array, halves: Sequence[int], *, idf: Float64 | None, sublinear_tf: bool
 ) -> sp.csr_array:
     """Return TF-IDF rows of length 1 of `counts`, float32 CSR (n, n_features), sorted.
 

@@ -63,9 +63,7 @@ def unit_rows(X: Floating) -> tuple[Float32, int]:
 
 @njit(nogil=True, cache=True)
 def _unit_sparse_rows(  # pragma: no cover - compiled
-    indptr: Int32,
-    values: Float64,
-    unit: Float32,
+    indptr: Int32, values: Float64, unit: Float32
 ) -> None:
     for i in range(len(indptr) - 1):
         total = 0.0
@@ -95,10 +93,7 @@ def unit_sparse_rows(X: sp.csr_array, values: Float64 | None = None) -> sp.csr_a
 
 @njit(nogil=True, cache=True)
 def _project_rows(  # pragma: no cover - compiled
-    Z: Floating,
-    centre: Float64,
-    components: Float64,
-    projected: Float32,
+    Z: Floating, centre: Float64, components: Float64, projected: Float32
 ) -> None:
     n, d = Z.shape
     m = components.shape[1]

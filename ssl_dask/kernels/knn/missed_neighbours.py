@@ -82,12 +82,7 @@ def missed_neighbours(
 
 
 def missed_sparse_neighbours(
-    Q: sp.csr_array,
-    found: Int64,
-    kth: Float64,
-    X: sp.csr_array,
-    nodes: Int64,
-    metric: str,
+    Q: sp.csr_array, found: Int64, kth: Float64, X: sp.csr_array, nodes: Int64, metric: str
 ) -> tuple[Int64, Float64]:
     """Return (query, exact distance) of rows nearer than a query's k-th that were not found.
 

@@ -169,9 +169,7 @@ def column_moments(X: Floating) -> ColumnMoments:
 
 
 @numba.njit(nogil=True, cache=True)
-def _column_sums(
-    X: Floating,
-) -> tuple[Float64, Float64, Bool]:
+def _column_sums(X: Floating) -> tuple[Float64, Float64, Bool]:
     """Return sums and sums of squares of each column less its first value, and which vary."""
     n, d = X.shape
     total, squares = np.zeros(d), np.zeros(d)

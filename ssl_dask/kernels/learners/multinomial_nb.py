@@ -232,11 +232,7 @@ def _exact_totals(features: Int64) -> Float64:
     return np.array([float((upper << 32) + lower) for upper, lower in pairs])
 
 
-def likelihood_units(
-    joint: Float64,
-    codes: Int32,
-    weights: Float32,
-) -> int:
+def likelihood_units(joint: Float64, codes: Int32, weights: Float32) -> int:
     """Return the weighted log likelihood of a block's rows, in steps of 2**-16.
 
     Parameters

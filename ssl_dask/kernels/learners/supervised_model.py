@@ -73,12 +73,7 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
         self.C = C
         self.max_iter = max_iter
 
-    def fit(
-        self,
-        X: Rows,
-        y: Int32,
-        sample_weight: Float64 | None = None,
-    ) -> SupervisedModel:
+    def fit(self, X: Rows, y: Int32, sample_weight: Float64 | None = None) -> SupervisedModel:
         """Fit to the features (S, d) of seeds and their codes int32 (S,), S at least 1.
 
         `sample_weight` (S,) weighs the loss of each seed; None: 1 each. Features are centred and
@@ -109,10 +104,7 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
         return self
 
     def _fit_rows(
-        self,
-        rows: Float64 | sparse.csr_array,
-        y: Int32,
-        sample_weight: Float64 | None,
+        self, rows: Float64 | sparse.csr_array, y: Int32, sample_weight: Float64 | None
     ) -> None:
         m = len(self.features_)
         if sparse.issparse(rows):
@@ -134,11 +126,7 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
         self.converged_ = bool(np.max(model.n_iter_) < self.max_iter)
 
     def _fit_long(
-        self,
-        X: Float32,
-        y: Int32,
-        sample_weight: Float64 | None,
-        moments: ColumnMoments,
+        self, X: Float32, y: Int32, sample_weight: Float64 | None, moments: ColumnMoments
     ) -> None:
         positive = y == self.seen_[1]
         with one_thread():
@@ -196,9 +184,7 @@ def _is_long(X: Rows, seen: Int64) -> bool:
     return few and X.shape[0] >= FEWEST_ROWS and not sparse.issparse(X)
 
 
-def varying_columns(
-    X_seeds: Rows,
-) -> tuple[Float64 | sparse.csr_array, npt.NDArray]:
+def varying_columns(X_seeds: Rows) -> tuple[Float64 | sparse.csr_array, npt.NDArray]:
     """Return the columns that tell seeds apart, in float64, and their numbers int64 (m,)."""
     if sparse.issparse(X_seeds):
         rows = canonical_rows(X_seeds).astype(np.float64)

@@ -49,11 +49,7 @@ def class_multipliers(F: Floating, shares: Float64) -> Float64:
     return w
 
 
-def class_offsets(
-    scores: Floating,
-    shares: Float64,
-    start: Float64 | None = None,
-) -> Float64:
+def class_offsets(scores: Floating, shares: Float64, start: Float64 | None = None) -> Float64:
     """Return o, float64 (C,), such that argmax_c scores_ic + o_c has nearly the given shares.
 
     First by soft assignments that become ever sharper: the dual of optimal transport to C points,
@@ -120,11 +116,7 @@ def _hard_error(scores: Float64, offsets: Float64, q: Float64) -> float:
 
 
 def _soft_offsets(
-    scores: Float64,
-    q: Float64,
-    offsets: Float64,
-    sharp: float,
-    least_error: float,
+    scores: Float64, q: Float64, offsets: Float64, sharp: float, least_error: float
 ) -> Float64:
     """Minimise mean_i log sum_c exp(sharp (scores_ic + o_c)) / sharp - q o, a convex function."""
     n_classes = len(q)

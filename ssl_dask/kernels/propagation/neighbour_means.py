@@ -17,12 +17,7 @@ from ssl_dask.kernels.knn.exact_sparse import squared_lengths_sparse
 BATCH_BYTES = 2**24
 
 
-def nearest_means(
-    squares: Float64,
-    indices: Int64,
-    F: Float32,
-    weights: str,
-) -> Float32:
+def nearest_means(squares: Float64, indices: Int64, F: Float32, weights: str) -> Float32:
     """Return the mean distribution of each row's nearest training rows, float32 (m, C).
 
     Training rows are weighed as the edges of the graph are. A training row without evidence says

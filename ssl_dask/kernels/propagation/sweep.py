@@ -62,11 +62,7 @@ class WalkRows(NamedTuple):
         return len(self.degree)
 
 
-def walk_rows(
-    indptr: Integer,
-    indices: Integer,
-    data: Float32,
-) -> WalkRows:
+def walk_rows(indptr: Integer, indices: Integer, data: Float32) -> WalkRows:
     """Return the rows of a CSR matrix with weights >= 0, ready for `sweep`.
 
     Costs 4 bytes an entry beside the matrix, whose indices are shared if they are int32.
