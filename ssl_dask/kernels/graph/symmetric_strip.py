@@ -138,16 +138,9 @@ def _merged(
     data = np.empty((own.weights.shape[2], most), np.float32)
     indptr = np.zeros(n + 1, np.int64)
     _merge(
-        own.indices,
-        own.weights,
-        bounds,
-        columns,
-        w,
-        SYMMETRIZE.index(symmetrize),
-        indptr,
-        indices,
-        data,
-    )
+        own.indices, own.weights, bounds, columns, w, SYMMETRIZE.index(symmetrize), indptr,
+        indices, data,
+    )  # fmt: skip
     n_entries = int(indptr[-1])
     parts = (data[0, :n_entries].copy(), indices[:n_entries].copy(), indptr)
     strip = with_index_dtype(sp.csr_array(parts, shape=(n, n_nodes)))
@@ -181,16 +174,9 @@ def _runs(indices: Any, starts: Any) -> Any:
 
 @numba.njit(nogil=True, cache=True)
 def _deal(
-    indices: Any,
-    weights: Any,
-    run_of: Any,
-    first_node: int,
-    starts: Any,
-    free: Any,
-    rows: Any,
-    columns: Any,
-    w: Any,
-) -> None:
+    indices: Any, weights: Any, run_of: Any, first_node: int, starts: Any, free: Any, rows: Any,
+    columns: Any, w: Any,
+) -> None:  # fmt: skip
     n, k = indices.shape
     for i in range(n):
         for j in range(k):
@@ -257,16 +243,9 @@ def _joined(mine: Any, other: Any, rule: int) -> Any:
 
 @numba.njit(nogil=True, cache=True)
 def _merge(
-    indices: Any,
-    weights: Any,
-    bounds: Any,
-    columns: Any,
-    w: Any,
-    rule: int,
-    indptr: Any,
-    out: Any,
-    data: Any,
-) -> None:
+    indices: Any, weights: Any, bounds: Any, columns: Any, w: Any, rule: int, indptr: Any,
+    out: Any, data: Any,
+) -> None:  # fmt: skip
     n, k = indices.shape
     none = np.float32(0.0)
     shift = 0

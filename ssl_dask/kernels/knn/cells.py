@@ -1,8 +1,8 @@
-"""Cells: groups of rows that lie together, found by k-means on a sample.
+"""k-means cells of an inverted-file index, and the nearest cells of each row (GEMM and a scan).
 
-They only say where to look for neighbours, so k-means need not converge, and float32 products
-decide. Products of a tile of rows depend on the shape of the tile: callers that need the same
-cells whatever the blocks cut their rows at multiples of `TILE_ROWS`.
+Cells only limit where neighbours are searched, so k-means need not converge and float32 products
+decide. A product of a tile depends on the shape of the tile: callers that need the same cells for
+any blocks cut their rows at multiples of `TILE_ROWS`.
 """
 
 from __future__ import annotations
@@ -17,38 +17,40 @@ from ssl_dask.array_types import Float32, Float64, Int32, Int64
 
 TILE_ROWS = 512
 GROUP = 16
-"""Points whose smallest distance is found without a branch."""
+"""Points whose minimum is computed without a branch."""
 ROWS_PER_CENTRE = 48
-"""Sampled rows a centre: more makes cells no better at routing."""
+"""Sampled rows a centre; more do not improve routing."""
 ITERATIONS = 5
 GROUPED_CELLS = 256
-"""From so many cells on a row is compared with those near its group, at least half as many."""
+"""From this number of cells on, a row is compared only with cells near its group."""
 ORDERED_CELLS = 8
-"""So few cells are put in order along one axis."""
+"""At most so many cells are ordered along one axis instead of bisected."""
 SKEW = 4
-"""A cell of more than so many times the rows aimed at is split."""
+"""A cell with more than `SKEW` times the wanted rows is split."""
 
 
 def k_means(sample: Float32, n_cells: int, seed: int, n_iterations: int = ITERATIONS) -> Float32:
-    """Return the centres of at most `n_cells` cells, float32 (n_cells, d), no two of them equal.
+    """Return at most `n_cells` distinct k-means centres, float32 (n_cells, d).
 
-    A few of Lloyd's iterations (Lloyd 1982) from sampled rows; a centre without rows takes its
-    place beside that of the fullest cell.
+    Lloyd's algorithm (S. Lloyd 1982) from sampled rows; a centre without rows moves beside the
+    centre of the fullest cell. 2 m d n_cells flops an iteration.
 
     Parameters
     ----------
     sample
         float32 (m, d), C-contiguous; `ROWS_PER_CENTRE` times `n_cells` rows are enough.
     n_cells
-        Number of centres; no more than m are made.
+        Number of centres, at most m.
     seed
-        Of the choice of the first centres.
+        Chooses the first centres.
     n_iterations
-        Of Lloyd's.
+        Iterations of Lloyd's algorithm.
 
-    Notes
-    -----
-    2 m d n_cells flops an iteration.
+    Examples
+    --------
+    >>> rows = np.array([[0, 0], [1, 0], [9, 9], [9, 8]], dtype=np.float32)
+    >>> k_means(rows, n_cells=2, seed=0).tolist()
+    [[0.5, 0.0], [9.0, 8.5]]
     """
     n_cells = max(min(n_cells, len(sample)), 1)
     first = np.random.default_rng(seed).choice(len(sample), n_cells, replace=False)
@@ -67,7 +69,9 @@ def k_means(sample: Float32, n_cells: int, seed: int, n_iterations: int = ITERAT
 
 
 def nearest_cells(X: Float32, centres: Float32, n_nearest: int) -> Int32:
-    """Return the cells nearest to each row, int32 (n, p), nearest first.
+    """Return the p nearest cells of each row, int32 (n, p), nearest first.
+
+    2 n m d flops by GEMM and a scan; 4 n p bytes and a tile of 2048 m bytes.
 
     Parameters
     ----------
@@ -78,9 +82,11 @@ def nearest_cells(X: Float32, centres: Float32, n_nearest: int) -> Int32:
     n_nearest
         p <= m.
 
-    Notes
-    -----
-    2 n m d flops and a scan; n p numbers of memory and a tile of 512 m.
+    Examples
+    --------
+    >>> centres = np.array([[0.0], [10.0], [4.0]], dtype=np.float32)
+    >>> nearest_cells(np.array([[1.0], [9.0]], dtype=np.float32), centres, 2).tolist()
+    [[0, 2], [1, 2]]
     """
     n, m = len(X), len(centres)
     nearest = np.empty((n, n_nearest), dtype=np.int32)
@@ -96,21 +102,20 @@ def nearest_cells(X: Float32, centres: Float32, n_nearest: int) -> Int32:
 
 
 def nearly_nearest_cells(X: Float32, centres: Float32, n_nearest: int, seed: int) -> Int32:
-    """Return cells that are nearly always those nearest to each row, int32 (n, p), nearest first.
+    """Return approximately the p nearest cells of each row, int32 (n, p), nearest first.
 
-    Rows are grouped, and those of a group compared with the centres near it.
+    Rows are grouped by k-means of the centres and compared with the centres near their group:
+    2 n d (4 sqrt(m) + .3 m) flops instead of 2 n d m. With 800 cells, the first is right for 99.9 %
+    of the rows, and 99.4 % of the first twelve are.
 
     Parameters
     ----------
-    X, centres, n_nearest
-        As in `nearest_cells`.
+    X, centres
+        float32 (n, d), C-contiguous, and (m, d).
+    n_nearest
+        p <= m.
     seed
-        Of the groups.
-
-    Notes
-    -----
-    With many cells 2 n d (4 sqrt(m) + .3 m) flops in place of 2 n d m; of 800 cells, the first is
-    the nearest for 99.9 % of rows, and of the first twelve 99.4 % are right.
+        Random state of the groups.
     """
     m = len(centres)
     if m < GROUPED_CELLS or 4 * n_nearest > GROUPED_CELLS // 2:
@@ -128,10 +133,9 @@ def nearly_nearest_cells(X: Float32, centres: Float32, n_nearest: int, seed: int
 
 
 def balanced_groups(centres: Float32, weights: Float64, n_groups: int) -> tuple[Int32, Int32]:
-    """Return the group of each cell, and the rank of each cell in an order that keeps groups whole.
+    """Partition cells into groups of nearly equal weight, and rank them so that near cells adjoin.
 
-    Recursive bisection at the weighted median along the axis between two halves: groups of nearly
-    equal weight, and cells that are near to each other near in rank.
+    Recursive bisection at the weighted median, along the axis between the two halves.
 
     Parameters
     ----------
@@ -140,7 +144,7 @@ def balanced_groups(centres: Float32, weights: Float64, n_groups: int) -> tuple[
     weights
         float64 (m,): rows of each cell.
     n_groups
-        Number of groups, at most m; each gets at least one cell.
+        Number of groups, at most m; each has at least one cell.
 
     Returns
     -------
@@ -167,7 +171,7 @@ def balanced_groups(centres: Float32, weights: Float64, n_groups: int) -> tuple[
         if total[-1] > 0:
             cut = int(np.searchsorted(total, total[-1] * share))
         else:
-            # Cells that no row is in: one at a time they would be as many levels deep.
+            # Cells without rows are halved by number, else recursion would be as deep as they are.
             cut = int(len(cells) * share)
         cut = min(max(cut, left, 1), len(cells) - max(n_parts - left, 1))
         bisect(cells[:cut], left if n_parts > 1 else 0)
@@ -180,7 +184,7 @@ def balanced_groups(centres: Float32, weights: Float64, n_groups: int) -> tuple[
 
 
 def split_cells(X: Float32, centres: Float32, cell: Int32, rows_wanted: int, seed: int) -> Float32:
-    """Return the centres with those of crowded cells replaced by several.
+    """Return the centres, with each crowded cell split by k-means of its rows.
 
     Parameters
     ----------
@@ -191,7 +195,9 @@ def split_cells(X: Float32, centres: Float32, cell: Int32, rows_wanted: int, see
     cell
         int32 (n,): nearest cell of each row.
     rows_wanted
-        Rows a cell should have; cells of more than `SKEW` times as many are split.
+        Wanted rows of a cell; cells with more than `SKEW` times as many are split.
+    seed
+        Random state of k-means.
     """
     counts = np.bincount(cell, minlength=len(centres))
     crowded = np.flatnonzero(counts > SKEW * rows_wanted)
@@ -209,10 +215,10 @@ def split_cells(X: Float32, centres: Float32, cell: Int32, rows_wanted: int, see
 
 
 def _along_axis(Z: Float32, weights: Float64) -> Float64:
-    """Return the place of each centre along the axis between the two halves of their weight."""
+    """Return the coordinate of each centre on the axis between the two halves of the weight."""
     w = weights + 1e-9
     centred = Z - np.average(Z, axis=0, weights=w)
-    # The widest column is good enough to begin with: each step turns the axis to the halves.
+    # Starts with the column of largest variance; each step turns the axis towards the halves.
     place = centred[:, np.argmax(w @ centred**2)]
     for _ in range(ITERATIONS):
         upper = place > np.average(place, weights=w)
@@ -235,7 +241,7 @@ def _cell_sums(X: Any, cell: Any, n_cells: int) -> Any:
 
 @numba.njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "reassoc", "contract"})
 def group_minima(products: Any, row: int, half_squares: Any, minima: Any) -> None:
-    """Write the smallest |y|^2 / 2 - x y of each `GROUP` of points; the last may have fewer."""
+    """Write the minimum of |y|^2 / 2 - x y over each `GROUP` of points; the last may be shorter."""
     n_points = products.shape[1]
     for g in range(n_points // GROUP):
         smallest = np.float32(np.inf)
@@ -252,7 +258,7 @@ def group_minima(products: Any, row: int, half_squares: Any, minima: Any) -> Non
 
 @numba.njit(nogil=True, cache=True)
 def kth_smallest(values: Any, k: int, best: Any) -> Any:
-    """Return the k-th smallest value, inf if there are fewer; `best` is room for k numbers."""
+    """Return the k-th smallest value, inf if there are fewer; `best` is scratch of k numbers."""
     best[:k] = np.inf
     limit = np.float32(np.inf)
     for i in range(len(values)):
@@ -269,9 +275,9 @@ def kth_smallest(values: Any, k: int, best: Any) -> Any:
 
 @numba.njit(nogil=True, cache=True)
 def _scan_cells(products: Any, half_squares: Any, nearest: Any) -> None:
-    """Write the cells with the smallest |c|^2 / 2 - x c of each row, ties to the first.
+    """Write the cells with the smallest |c|^2 / 2 - x c of each row; ties go to the first.
 
-    A tournament: the winner of the best group is that of all, and leaves for the next round.
+    Tournament selection: each round removes the minimum of the group with the smallest minimum.
     """
     n, m = products.shape
     minima = np.empty(-(-m // GROUP), np.float32)
@@ -300,7 +306,7 @@ def _smallest(values: Any) -> Any:
 
 @numba.njit(nogil=True, cache=True)
 def _place_of(values: Any, wanted: Any) -> int:
-    """Return the first place of a value that is there; the last where numbers overflowed to NaN."""
+    """Return the first index of a value that occurs; the last index if values overflowed to NaN."""
     place = 0
     while place < len(values) - 1 and values[place] != wanted:
         place += 1

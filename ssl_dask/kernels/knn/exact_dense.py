@@ -1,25 +1,25 @@
-"""Exact nearest neighbours of dense rows: float32 matrix products decide whom to look at, float64
-differences decide who is near.
+"""Exact k nearest neighbours of dense rows: float32 GEMM selects candidates, float64 decides.
 
-A tile of inner products of float32 copies (moved near the origin, scaled by a power of two) gives
-an approximate distance of each pair. With |x|, |y| the lengths of the moved copies, d columns and
-u = 2**-24, its distance from the true one is at most
+A tile of inner products of float32 copies (centred, scaled by a power of two) gives an approximate
+distance of each pair. With |x|, |y| the lengths of the copies, d columns and u = 2**-24, its error
+is at most
 
     gamma (|x|^2 + |y|^2) + 2.1 delta (|x| + |y|) + delta^2 + tiny
 
 where gamma = (d + 16) u / (1 - (d + 16) u) covers the product, summed in any order with or without
-fused multiply-add (gamma_d: Higham, Accuracy and Stability of Numerical Algorithms, 2002, section
-3.1), the rounding of the moved copies and of the final difference (less than 9 u in all); delta,
-for cosine, is what the float32 unit vectors of both rows are off; and tiny is underflow. A pair
-whose approximate distance less this bound is not above the k-th exact distance is measured
-exactly, in float64 in an order that depends on nothing but the two rows. So the lists are the true
-first k by (distance, row number), whatever the tiles, the blocks, the BLAS and the threads. Where a
-list is still empty, the (k + 1)-th smallest approximate distance in the tile, plus the bound, takes
-the place of the k-th exact one: one of those rows may be the query itself.
+fused multiply-add (gamma_d: N. Higham, Accuracy and Stability of Numerical Algorithms, 2002,
+section 3.1), the rounding of the copies and of the final difference (less than 9 u in all); delta,
+for cosine, is the error of the float32 unit vectors of both rows; tiny is underflow. A pair whose
+approximate distance less this bound is not above the k-th exact distance is measured exactly, in
+float64 in an order that depends on the two rows alone. So the lists are the true first k by
+(distance, row number) for any tiles, blocks, BLAS and threads. While a list is not full, the
+(k + 1)-th smallest approximate distance of the tile, plus the bound, replaces the k-th exact one:
+one of these rows may be the query itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numba
@@ -37,10 +37,10 @@ from ssl_dask.kernels.knn.neighbour_lists import insert
 
 TILE_QUERIES = 256
 TILE_POINTS = 2048
-"""A tile of float32 products is 2 MiB: it stays in the second-level cache."""
+"""A tile of float32 products takes 2 MiB, so it stays in the second-level cache."""
 CENTRE_SAMPLE = 255
 MAX_COLUMNS = 2**20
-"""Above this the rounding bound gets too wide to be of use; such rows are sparse ones."""
+"""With more columns the rounding bound is too wide to exclude pairs; such rows are sparse."""
 
 _U = 2.0**-24
 _UNIT_VECTOR_ERROR = 2.5 * _U
@@ -56,27 +56,21 @@ def update_nearest(
     indices: Int64,
     metric: str = "euclidean",
 ) -> None:
-    """Bring the neighbour lists of the rows `Q` up to date with the rows `P`, in place.
+    """Merge the rows `P` into the neighbour lists of the rows `Q`, in place.
 
-    A row is no neighbour of itself (equal ids). With metric="cosine" a row of zeros has no
-    neighbours and is nobody's neighbour.
+    Rows of equal ids are no neighbours. With metric="cosine" rows of zeros have no neighbours and
+    are none. 2 n m d float32 flops and about 1 ns a pair for the scan; 4 (n + m) d bytes.
 
     Parameters
     ----------
     Q, P
-        float32 arrays (n, d) and (m, d), C-contiguous and finite.
+        Finite, C-contiguous float32 (n, d) and (m, d).
     q_ids, p_ids
-        int64 arrays (n,) and (m,): row numbers; -1 in `q_ids` for rows that are not among the
-        points.
+        int64 (n,) and (m,): row numbers; -1 in `q_ids` for rows that are not among the points.
     distances, indices
-        Lists of the rows `Q`; see `neighbour_lists`.
+        Neighbour lists of `Q`, float64 and int64 (n, k).
     metric
         "euclidean" or "cosine".
-
-    Notes
-    -----
-    2 n m d flops in float32, about 1 ns a pair for the scan; 4 (n + m) d bytes beside the
-    arguments.
     """
     if len(Q) == 0 or len(P) == 0:
         return
@@ -101,46 +95,38 @@ def update_nearest(
     if cosine:
         p_offsets[p_squares == 0] = np.inf
     slope = 2.0 if cosine else frame.scale**2
+    for q, p, products in product_tiles(queries, points):
+        p_error = float(p_errors[p : p + TILE_POINTS].max())
+        _scan_tile(
+            products, q, p, q_offsets, q_lengths, p_offsets, p_error, slope, bound.exact_error,
+            Q, P, q_squares, p_squares, q_ids, p_ids, distances, indices, cosine,
+        )  # fmt: skip
+
+
+def product_tiles(Q: Float32, P: Float32) -> Iterator[tuple[int, int, Float32]]:
+    """Yield (q, p, products): inner products of rows of Q from q on with rows of P from p on.
+
+    GEMM on tiles of `TILE_QUERIES` x `TILE_POINTS`; the next tile overwrites the products.
+    """
     tile = np.empty(TILE_QUERIES * TILE_POINTS, dtype=np.float32)
     for p in range(0, len(P), TILE_POINTS):
-        columns = points[p : p + TILE_POINTS].T
-        p_error = float(p_errors[p : p + TILE_POINTS].max())
+        columns = P[p : p + TILE_POINTS].T
         for q in range(0, len(Q), TILE_QUERIES):
-            rows = queries[q : q + TILE_QUERIES]
-            shape = (len(rows), columns.shape[1])
-            products = tile[: shape[0] * shape[1]].reshape(shape)
+            rows = Q[q : q + TILE_QUERIES]
+            products = tile[: len(rows) * columns.shape[1]].reshape(len(rows), -1)
             np.matmul(rows, columns, out=products)
-            _scan_tile(
-                products,
-                q,
-                p,
-                q_offsets,
-                q_lengths,
-                p_offsets,
-                p_error,
-                slope,
-                bound.exact_error,
-                Q,
-                P,
-                q_squares,
-                p_squares,
-                q_ids,
-                p_ids,
-                distances,
-                indices,
-                cosine,
-            )
+            yield q, p, products
 
 
 class _Frame(NamedTuple):
-    """Where the origin is put and by which power of two rows are scaled."""
+    """The new origin, and the power of two that rows are scaled by."""
 
     scale: float
     centre: Float32
 
 
 class _Bound(NamedTuple):
-    """The parts of the error bound of this module's docstring."""
+    """Terms of the error bound in the docstring of this module."""
 
     gamma: float
     delta: float
@@ -159,13 +145,13 @@ class _Bound(NamedTuple):
 
 
 def _scale(Q: Float32, P: Float32) -> float:
-    """Return the power of two that brings the largest absolute value to between 0.5 and 1."""
+    """Return the power of two that brings the largest magnitude into [0.5, 1)."""
     largest = max(float(np.max(np.abs(Q), initial=0)), float(np.max(np.abs(P), initial=0)))
     return 1.0 if largest == 0 else 2.0 ** -int(np.frexp(largest)[1])
 
 
 def _centre(P: Float32, scale: float) -> Float32:
-    """Return the median of some rows: any centre is right, one amid the rows is the fastest."""
+    """Return the median of a sample: any centre is correct, a central one gives tight bounds."""
     sample = P[:: max(len(P) // CENTRE_SAMPLE, 1)].astype(np.float64) * scale
     return np.median(sample, axis=0).astype(np.float32)
 
@@ -181,7 +167,7 @@ def _moved(X: Float32, frame: _Frame) -> Float32:
 
 
 def _query_offsets(squares: Float64, bound: _Bound) -> Float64:
-    """Return what is added to a row's k-th distance to get the limit of its scan."""
+    """Return what is added to a query's k-th distance to get the limit of its scan."""
     return (
         squares * (bound.gamma - 1.0)
         + 2.1 * bound.delta * np.sqrt(squares)
@@ -191,7 +177,7 @@ def _query_offsets(squares: Float64, bound: _Bound) -> Float64:
 
 
 def _point_offsets(squares: Float64, bound: _Bound) -> Float32:
-    """Return half of |y|^2 less the point's share of the bound, rounded down."""
+    """Return |y|^2 / 2 less the point's share of the bound, rounded down."""
     lower = squares * (0.5 - 0.5 * bound.gamma) - 1.05 * bound.delta * np.sqrt(squares)
     return np.nextafter(lower.astype(np.float32), np.float32(-np.inf))
 
@@ -209,7 +195,7 @@ def _unit_rows(X: Any, squares: Any) -> Any:
 
 @numba.njit(nogil=True, cache=True)
 def _limit(kth: float, slope: float, exact_error: float, offset: float, cosine: bool) -> Any:
-    """Return half of the largest scan value a nearer pair can have, rounded up to float32."""
+    """Return half of the largest scan value of a nearer pair, rounded up to float32."""
     nearest = slope * kth
     slack = nearest * exact_error
     if cosine:
@@ -221,25 +207,10 @@ def _limit(kth: float, slope: float, exact_error: float, offset: float, cosine: 
 
 @numba.njit(nogil=True, cache=True)
 def _scan_tile(
-    products: Any,
-    q: int,
-    p: int,
-    q_offsets: Any,
-    q_lengths: Any,
-    p_offsets: Any,
-    p_error: float,
-    slope: float,
-    exact_error: float,
-    Q: Any,
-    P: Any,
-    q_squares: Any,
-    p_squares: Any,
-    q_ids: Any,
-    p_ids: Any,
-    distances: Any,
-    indices: Any,
-    cosine: bool,
-) -> None:
+    products: Any, q: int, p: int, q_offsets: Any, q_lengths: Any, p_offsets: Any, p_error: float,
+    slope: float, exact_error: float, Q: Any, P: Any, q_squares: Any, p_squares: Any, q_ids: Any,
+    p_ids: Any, distances: Any, indices: Any, cosine: bool,
+) -> None:  # fmt: skip
     n_points = products.shape[1]
     last = distances.shape[1] - 1
     minima = np.empty(-(-n_points // GROUP), np.float32)
@@ -251,11 +222,11 @@ def _scan_tile(
             continue
         kth = distances[row, last]
         if kth == 0 and smallest_id > indices[row, last]:
-            continue  # a list full of duplicates: nobody in this tile comes before them
+            continue  # the list is full of duplicates with smaller numbers than this tile's
         limit = _limit(kth, slope, exact_error, q_offsets[row], cosine)
         group_minima(products, i, p_offsets[p : p + n_points], minima)
         if kth == np.inf:
-            # Twice the error: an offset is |y|^2 less it, and the true value may be above by it.
+            # Twice the error: the offset is |y|^2 less it, and the true value may exceed it by it.
             lower = np.float64(kth_smallest(minima, last + 2, best))
             error = q_offsets[row] + q_lengths[row] + 2.0 * p_error
             found = (2.0 * lower + q_lengths[row] + error) / slope

@@ -1,8 +1,8 @@
-"""Distances of two float32 rows in float64, in an order that depends on nothing but the rows.
+"""Distances of two float32 rows in float64, in a fixed order of additions.
 
-`LANES` sums run side by side and are added up in pairs, so that every processor, with vectors of
-any width, gives the same bits; x - y and y - x do too. Left to itself a compiler keeps the sums
-apart, one number at a time, since nothing may be reassociated.
+`LANES` partial sums are added in pairs at the end, so vector units of any width give the same bits,
+and so do (x, y) and (y, x). LLVM IR by hand: a compiler may not reassociate a float sum, so plain
+Numba adds one number at a time; `benchmarks/knn_kernel.py` times the search that this makes up.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""Exact nearest neighbours of sparse rows, through an inverted index of a few thousand points.
+"""Exact k nearest neighbours of CSR rows: SpGEMM through an inverted index of 2,048 points a tile.
 
-The inner product of two rows is the float64 sum over their common columns in column order, starting
-from zero; a product of two float32 numbers is exact in float64. So each distance depends on the two
-rows alone and is the same both ways round, bit for bit, whatever the blocks. Columns that many
-points of a tile share are kept as dense vectors instead of lists: adding the zeros in between
-changes no sum, and a vector is faster than a long list.
+An inner product is the float64 sum over the common columns in column order; products of two float32
+numbers are exact in float64. So a distance depends on the two rows alone, and d(x, y) = d(y, x)
+exactly, for any blocks. Columns that many points of a tile have are dense vectors instead of lists:
+the added zeros change no sum, and a vector is faster than a long list.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from ssl_dask.kernels.knn.exact_distance import cosine_distance, squared_lengths
 from ssl_dask.kernels.knn.neighbour_lists import insert
 
 TILE_POINTS = 2048
-"""Points an index covers: their float64 sums (16 KiB) stay in the first-level cache."""
+"""Points of an index: their float64 sums, 16 KiB, stay in the first-level cache."""
 DENSE_SHARE = 8
-"""A column that at least one in so many points of a tile has is kept as a dense vector."""
+"""A column of at least one in `DENSE_SHARE` points of a tile is a dense vector."""
 GROUP = 32
 
 
@@ -38,32 +37,30 @@ def update_nearest_sparse(
     q_squares: Float64 | None = None,
     p_squares: Float64 | None = None,
 ) -> None:
-    """Bring the neighbour lists of the sparse rows `Q` up to date with the rows `P`, in place.
+    """Merge the CSR rows `P` into the neighbour lists of the CSR rows `Q`, in place.
 
-    A row is no neighbour of itself (equal ids). With metric="cosine" a row of zeros has no
-    neighbours and is nobody's neighbour. Euclidean distances come from |x|^2 + |y|^2 - 2 x y in
-    float64, so rows that differ by less than 1e-8 of their length count as equal.
+    Rows of equal ids are no neighbours. With metric="cosine" rows of zeros have no neighbours and
+    are none. Euclidean distances are |x|^2 + |y|^2 - 2 x y in float64, so rows that differ by less
+    than 1e-8 of their length count as equal.
 
     Parameters
     ----------
     Q, P
-        csr_array float32 (n, d) and (m, d), finite, columns sorted and distinct within a row.
+        Finite csr_array float32 (n, d) and (m, d), columns sorted and distinct within a row.
     q_ids, p_ids
-        int64 arrays (n,) and (m,): row numbers; -1 in `q_ids` for rows that are not among the
-        points.
+        int64 (n,) and (m,): row numbers; -1 in `q_ids` for rows that are not among the points.
     distances, indices
-        Lists of the rows `Q`; see `neighbour_lists`.
+        Neighbour lists of `Q`, float64 and int64 (n, k).
     metric
         "euclidean" or "cosine".
     q_squares, p_squares
-        float64 (n,) and (m,): squared lengths, where they are known or `Q` and `P` are without
-        columns that only one row has.
+        float64 (n,) and (m,): squared lengths of the whole rows, if `Q` and `P` lack columns that
+        only one row has; None: they are computed.
 
     Notes
     -----
-    One multiplication for each pair of rows and column they share (less in dense columns), and
-    about 0.5 ns a pair for the scan. Beside the arguments 12 d bytes, and for each tile of
-    2,048 points its entries once more.
+    One multiply-add for each pair of rows and common column, and about 0.5 ns a pair for the scan.
+    12 d bytes, and a copy of the entries of a tile.
     """
     if Q.shape[0] == 0 or P.shape[0] == 0:
         return
@@ -73,29 +70,19 @@ def update_nearest_sparse(
         stop = min(start + TILE_POINTS, P.shape[0])
         lists, dense_slot, dense = _inverted(P.data, P.indices, P.indptr, start, stop, P.shape[1])
         _scan_queries(
-            Q.data,
-            Q.indices,
-            Q.indptr,
-            *lists,
-            dense_slot,
-            dense,
-            q_squares,
-            p_squares[start:stop],
-            q_ids,
-            p_ids[start:stop],
-            distances,
-            indices,
+            Q.data, Q.indices, Q.indptr, *lists, dense_slot, dense, q_squares,
+            p_squares[start:stop], q_ids, p_ids[start:stop], distances, indices,
             metric == "cosine",
-        )
+        )  # fmt: skip
 
 
 def row_squares(X: Any) -> Float64:
-    """Return the float64 (n,) squared length of each row of a dense array or a csr_array."""
+    """Return the squared length of each row, dense or CSR, float64 (n,)."""
     return squared_lengths_sparse(X) if sp.issparse(X) else squared_lengths(X)
 
 
 def squared_lengths_sparse(X: sp.csr_array) -> Float64:
-    """Return the float64 (n,) squared length of each row, added in column order."""
+    """Return the squared length of each CSR row, float64 (n,), added in column order."""
     return _squared_lengths(X.data, X.indptr)
 
 
@@ -110,7 +97,7 @@ def _squared_lengths(data: Any, indptr: Any) -> Any:
 
 @numba.njit(nogil=True, cache=True)
 def _inverted(data: Any, indices: Any, indptr: Any, start: int, stop: int, n_columns: int) -> Any:
-    """Return the points of rows [start, stop) by column: lists, and dense vectors of the common."""
+    """Transpose the rows [start, stop): lists by column, and dense vectors of common columns."""
     counts = np.zeros(n_columns, np.int32)
     for p in range(indptr[start], indptr[stop]):
         counts[indices[p]] += 1
@@ -145,17 +132,9 @@ def _inverted(data: Any, indices: Any, indptr: Any, start: int, stop: int, n_col
 
 @numba.njit(nogil=True, cache=True)
 def _add_products(
-    data: Any,
-    indices: Any,
-    begin: int,
-    end: int,
-    values: Any,
-    points: Any,
-    ends: Any,
-    dense_slot: Any,
-    dense: Any,
-    sums: Any,
-) -> None:
+    data: Any, indices: Any, begin: int, end: int, values: Any, points: Any, ends: Any,
+    dense_slot: Any, dense: Any, sums: Any,
+) -> None:  # fmt: skip
     """Set `sums` to the inner products of one query with all points of the tile."""
     sums[:] = 0.0
     for p in range(begin, end):
@@ -183,9 +162,9 @@ def pair_distance(product: float, x_square: float, y_square: float, cosine: bool
 
 @numba.njit(nogil=True, cache=True)
 def _limits(kth: float, x_square: float, cosine: bool) -> tuple[float, float]:
-    """Return (scale, limit): a point can only be nearer if scale * sum >= limit + its offset.
+    """Return (scale, limit): a nearer point has scale * sum >= limit + its offset.
 
-    Loose by a relative 1e-12, which is more than the rounding of the expressions compared.
+    Loose by a relative 1e-12, more than the rounding of the expressions.
     """
     if kth == np.inf:
         return 1.0, -np.inf
@@ -197,22 +176,10 @@ def _limits(kth: float, x_square: float, cosine: bool) -> tuple[float, float]:
 
 @numba.njit(nogil=True, cache=True)
 def _scan_queries(
-    data: Any,
-    column_indices: Any,
-    indptr: Any,
-    values: Any,
-    points: Any,
-    ends: Any,
-    dense_slot: Any,
-    dense: Any,
-    q_squares: Any,
-    p_squares: Any,
-    q_ids: Any,
-    p_ids: Any,
-    distances: Any,
-    indices: Any,
-    cosine: bool,
-) -> None:
+    data: Any, column_indices: Any, indptr: Any, values: Any, points: Any, ends: Any,
+    dense_slot: Any, dense: Any, q_squares: Any, p_squares: Any, q_ids: Any, p_ids: Any,
+    distances: Any, indices: Any, cosine: bool,
+) -> None:  # fmt: skip
     n_points = len(p_ids)
     last = distances.shape[1] - 1
     sums = np.empty(n_points, np.float64)

@@ -1,4 +1,4 @@
-"""Which rows are nearer to some queries than the neighbours that were found of them."""
+"""Recall of approximate kNN: rows nearer to a query than its k-th neighbour that were not found."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ import scipy.sparse as sp
 
 from ssl_dask.array_types import Float32, Float64, Int64
 from ssl_dask.kernels.knn.cells import GROUP, group_minima
+from ssl_dask.kernels.knn.exact_dense import product_tiles
 from ssl_dask.kernels.knn.exact_distance import exact_distance
 from ssl_dask.kernels.knn.exact_sparse import update_nearest_sparse
 from ssl_dask.kernels.knn.neighbour_lists import empty_lists
 
-TILE_QUERIES = 256
-TILE_POINTS = 2048
 SLACK = 2e-6
-"""Share of the squared lengths that rounding of float32 products may hide."""
+"""Bound of the rounding of float32 products, as a share of the squared lengths."""
 
 
 def missed_neighbours(
@@ -33,27 +32,25 @@ def missed_neighbours(
 ) -> tuple[Int64, Float64]:
     """Return (query, exact distance) of each row nearer than a query's k-th that was not found.
 
+    2 m n s flops.
+
     Parameters
     ----------
     Q, X
         float32 (m, d) and (n, d): queries and rows.
     Zq, Z
-        float32 (m, s) and (n, s): the same as they are searched; distances in them are no larger
-        than true ones (of unit vectors for cosine) times `scale`.
+        float32 (m, s) and (n, s): `Routing.searchable` of them; their distances are at most the
+        true ones (of unit vectors for cosine) times `scale`.
     found
-        int64 (m, k): nodes in the queries' lists, and the query's own node in a further column.
+        int64 (m, k + 1): nodes of the neighbours found, and the query's own node.
     kth
         float64 (m,): distance of the last neighbour found, inf if the list is not full.
     nodes
-        int64 (n,): node of each row; -1: nobody's neighbour.
+        int64 (n,): node of each row; rows with -1 are skipped.
     metric
         "euclidean" or "cosine".
     scale
-        `Routing.scale`.
-
-    Notes
-    -----
-    2 m n s flops.
+        Of the routing.
     """
     cosine = metric == "cosine"
     q_squares = np.einsum("ij,ij->i", Zq, Zq)
@@ -62,20 +59,14 @@ def missed_neighbours(
     limits = (1.0 + SLACK) * (kth if cosine else 0.5 * scale**2 * kth) + SLACK * q_squares
     half_squares = (0.5 - SLACK) * squares
     half_squares[nodes < 0] = np.inf
-    tile = np.empty(TILE_QUERIES * TILE_POINTS, dtype=np.float32)
     queries: list[Any] = []
     points: list[Any] = []
-    for p in range(0, len(Z), TILE_POINTS):
-        columns = Z[p : p + TILE_POINTS].T
-        for q in range(0, len(Zq), TILE_QUERIES):
-            rows = Zq[q : q + TILE_QUERIES]
-            products = tile[: len(rows) * columns.shape[1]].reshape(len(rows), -1)
-            np.matmul(rows, columns, out=products)
-            part = slice(q, q + len(rows))
-            near = limits[part] - 0.5 * q_squares[part]
-            hits = _below(products, half_squares[p : p + columns.shape[1]], near)
-            queries.append(hits[0] + q)
-            points.append(hits[1] + p)
+    for q, p, products in product_tiles(Zq, Z):
+        part = slice(q, q + products.shape[0])
+        near = limits[part] - 0.5 * q_squares[part]
+        hits = _below(products, half_squares[p : p + products.shape[1]], near)
+        queries.append(hits[0] + q)
+        points.append(hits[1] + p)
     query, point = np.concatenate(queries), np.concatenate(points)
     distance, missed = _measured(Q, X, query, point, found, kth, nodes, cosine)
     return query[missed], distance[missed]
@@ -86,24 +77,21 @@ def missed_sparse_neighbours(
 ) -> tuple[Int64, Float64]:
     """Return (query, exact distance) of rows nearer than a query's k-th that were not found.
 
-    Those among the k nearest rows of `X`: more cannot be among the k nearest of all.
+    Only the k nearest rows of `X` are returned: no others can be among the k nearest of all rows.
+    Costs as much as `update_nearest_sparse`.
 
     Parameters
     ----------
     Q, X
         csr_array float32 (m, d) and (n, d): queries and rows.
     found
-        int64 (m, k + 1): nodes in the queries' lists, and the query's own node last.
+        int64 (m, k + 1): nodes of the neighbours found, and the query's own node last.
     kth
         float64 (m,): distance of the last neighbour found, inf if the list is not full.
     nodes
-        int64 (n,): node of each row; -1: nobody's neighbour.
+        int64 (n,): node of each row; rows with -1 are skipped.
     metric
         "euclidean" or "cosine".
-
-    Notes
-    -----
-    The cost of `update_nearest_sparse`.
     """
     kept = np.flatnonzero(nodes >= 0)
     distances, near = empty_lists(Q.shape[0], found.shape[1] - 1)
@@ -117,7 +105,7 @@ def missed_sparse_neighbours(
 
 @numba.njit(nogil=True, cache=True)
 def _below(products: Any, half_squares: Any, limits: Any) -> Any:
-    """Return (rows, columns) of products with |y|^2 / 2 - x y at most the row's limit."""
+    """Return (row, column) of all products with |y|^2 / 2 - x y at most the row's limit."""
     n, m = products.shape
     rows = np.empty(1024, np.int64)
     columns = np.empty(1024, np.int64)

@@ -1,7 +1,7 @@
-"""The cells of a shard and the lists of its rows: what dense and sparse searches share.
+"""Cells of a shard, and the local join of NN-descent: what dense and sparse searches share.
 
-A local join (Dong, Moses and Li, Efficient k-nearest neighbor graph construction, WWW 2011) brings
-each row together with the neighbours of its neighbours, and with rows that it is a neighbour of.
+The local join (W. Dong, C. Moses, K. Li, Efficient k-nearest neighbor graph construction, WWW 2011)
+compares each row with the neighbours of its neighbours, and with rows that it is a neighbour of.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from ssl_dask.kernels.knn.cells import (
 
 ROWS_PER_CENTRE = 32
 K_MEANS_ITERATIONS = 3
-"""Less work than for routing: better cells of a shard find no more neighbours."""
+"""Fewer than for routing: better cells within a shard do not find more neighbours."""
 
 
 @dataclass(frozen=True)
 class CellEffort:
-    """How hard a shard is searched: more finds more of the true neighbours.
+    """Effort of the search in a shard; more effort gives a higher recall.
 
     Parameters
     ----------
     cell_rows
-        Rows a cell should have; 300 to 500 balance the products against the choice of cells.
+        Wanted rows of a cell; 300 to 500 balance products against the choice of cells.
     n_probes
-        Cells that a row is compared with, its own among them.
+        Cells that a row is compared with, with its own.
     n_joined
-        Neighbours, and rows that have it as neighbour, through which a row meets their first
-        `n_joined` neighbours; 0 leaves this out.
+        Neighbours, and reverse neighbours, whose first `n_joined` neighbours a row is compared
+        with; 0: no local join.
     n_rounds
-        Rounds of that.
+        Rounds of the local join.
     """
 
     cell_rows: int = 400
@@ -50,17 +50,17 @@ class CellEffort:
 
 
 class ShardCells(NamedTuple):
-    """The cells of a shard, near ones one after the other.
+    """Cells of a shard, numbered so that near cells adjoin.
 
     Parameters
     ----------
     order
-        int64 (n,): rows by cell, and in a cell those first that are searched for.
+        int64 (n,): rows by cell, in a cell the owned rows first.
     starts
-        int64 (m + 1,): where each cell begins in `order`.
+        int64 (m + 1,): cell c has the rows order[starts[c]:starts[c + 1]].
     probes
-        int32 (n, p): the cells nearest to each row, its own first; of rows that are not searched
-        for only the first column.
+        int32 (n, p): nearest cells of each row, its own first; of borrowed rows only the first
+        column is set.
     centres
         float32 (m, s).
     """
@@ -72,20 +72,20 @@ class ShardCells(NamedTuple):
 
 
 def shard_cells(Z: Float32, owned: Bool, cell_rows: int, n_probes: int, seed: int) -> ShardCells:
-    """Return cells, and those in which each row is searched for.
+    """Return the cells of a shard, and the cells that each row is compared with.
 
     Parameters
     ----------
     Z
         float32 (n, s), C-contiguous.
     owned
-        bool (n,): rows that are searched for.
+        bool (n,): rows whose neighbours are searched.
     cell_rows
-        Rows a cell should have; crowded ones are split.
+        Wanted rows of a cell; crowded cells are split.
     n_probes
-        Cells p that a row is searched for in, its own first.
+        Cells p that an owned row is compared with.
     seed
-        Of k-means.
+        Random state of k-means.
     """
     n_cells = max(len(Z) // cell_rows, 1)
     centres = k_means(_sample(Z, n_cells), n_cells, seed, K_MEANS_ITERATIONS)
@@ -119,13 +119,12 @@ def _sample(Z: Float32, n_cells: int) -> Float32:
 
 
 def queries_by_cell(probes: Int32, wanted: Bool, n_cells: int) -> tuple[Int64, Int64]:
-    """Return the rows that probe each cell other than their own, and where each cell's start.
+    """Return the rows that probe each cell but their own: cell c has rows[bounds[c]:bounds[c + 1]].
 
     Parameters
     ----------
     probes, wanted
-        int32 (n, p) of `shard_cells`, and bool (n, p): which of them; the first column is not
-        looked at.
+        int32 (n, p) of `shard_cells`, and bool (n, p): which probes; column 0 is ignored.
     n_cells
         Number of cells m.
 
@@ -142,20 +141,16 @@ def queries_by_cell(probes: Int32, wanted: Bool, n_cells: int) -> tuple[Int64, I
 
 @numba.njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "reassoc", "contract"})
 def cells_within(points: Any, is_query: Any, probes: Any, centres: Any, limits: Any) -> Any:
-    """Return which probes have a border, half-way to the row's own centre, not beyond its limit.
+    """Return which probes, bool (n, p), have their bisecting plane within a row's limit.
 
     Parameters
     ----------
     points, is_query
-        float32 (n, s), and bool (n,): rows that are searched for; of others nothing is wanted.
+        float32 (n, s) and bool (n,); other rows probe nothing.
     probes, centres
         int32 (n, p) and float32 (m, s) of `shard_cells`.
     limits
-        float32 (n,): largest distance from the row to the plane between both cells.
-
-    Returns
-    -------
-    bool (n, p)
+        float32 (n,): largest distance from the row to the plane between both centres.
     """
     wanted = np.zeros(probes.shape, np.bool_)
     for row in range(len(points)):
@@ -176,7 +171,7 @@ def cells_within(points: Any, is_query: Any, probes: Any, centres: Any, limits: 
 
 @numba.njit(nogil=True, cache=True)
 def offer(values: Any, near: Any, row: int, value: Any, point: int) -> None:
-    """Put (value, point), known to be before the last of list `row`, in its place."""
+    """Insert (value, point), which must precede the last entry of list `row`."""
     place = values.shape[1] - 1
     while place > 0 and values[row, place - 1] > value:
         values[row, place] = values[row, place - 1]
@@ -188,7 +183,7 @@ def offer(values: Any, near: Any, row: int, value: Any, point: int) -> None:
 
 @numba.njit(nogil=True, cache=True)
 def lend_lists(values: Any, near: Any, is_query: Any) -> None:
-    """Give borrowed rows, which are not searched for, the owned rows that found them."""
+    """Fill the lists of borrowed rows with the owned rows that found them."""
     n, k = near.shape
     for row in range(n):
         if not is_query[row]:
@@ -205,7 +200,7 @@ def lend_lists(values: Any, near: Any, is_query: Any) -> None:
 
 @numba.njit(nogil=True, cache=True)
 def reverse_lists(near: Any, n_kept: int) -> Any:
-    """Return for each row the first rows whose list it is in, the nearest ranks first."""
+    """Return the first `n_kept` reverse neighbours of each row, by rank, int32 (n, n_kept)."""
     n, k = near.shape
     reverse = np.full((n, n_kept), -1, np.int32)
     counts = np.zeros(n, np.int32)
@@ -220,20 +215,20 @@ def reverse_lists(near: Any, n_kept: int) -> Any:
 
 @numba.njit(nogil=True, cache=True)
 def meet(near: Any, reverse: Any, row: int, n_joined: int, met: Any, candidates: Any) -> int:
-    """Write the neighbours of a row's neighbours that it has not met; return how many they are.
+    """Write the neighbours of a row's neighbours that it has not met; return their number.
 
     Parameters
     ----------
     near, reverse
-        (n, k) and (n, n_joined): lists, and for each row the rows whose list it is in.
+        (n, k) and (n, n_joined): neighbours and reverse neighbours.
     row
-        Whose they are.
+        The row.
     n_joined
-        Neighbours that a row meets others through, and that it meets of each.
+        Neighbours that are visited, and neighbours that are taken of each.
     met
         (n,): the last row that each row has met.
     candidates
-        Room for 2 n_joined (n_joined + 1) rows.
+        Output of 2 n_joined (n_joined + 1) rows.
     """
     met[row] = row
     for t in range(near.shape[1]):

@@ -1,9 +1,7 @@
-"""Approximate nearest neighbours of the rows of one shard, in one process.
+"""Approximate kNN of the dense rows of one shard: GEMM a cell, then one local join.
 
-Rows lie in cells. Each row is compared with its own cell and those next to it, a matrix product a
-cell, and then once with the neighbours of its neighbours (Dong, Moses and Li, Efficient k-nearest
-neighbor graph construction, WWW 2011, the local join of one round). Only rows that the shard owns
-are searched for; the rows that it borrows from its neighbours are there to be found.
+Each owned row is compared with its own cell and the cells next to it, then with the neighbours of
+its neighbours (`shard_cells`). Borrowed rows can be found, but are not searched for.
 """
 
 from __future__ import annotations
@@ -33,22 +31,22 @@ from ssl_dask.kernels.knn.shard_cells import (
 TILE_POINTS = 2048
 TINY = np.finfo(np.float32).tiny
 FAR = 100.0
-"""A cell is far if its squared distance from the origin is so many times its squared radius."""
+"""A cell is far if its squared distance from the origin exceeds `FAR` squared radii."""
 
 
 @dataclass(frozen=True)
 class SearchEffort(CellEffort):
-    """How hard a shard of dense rows is searched.
+    """Effort of the search in a shard of dense rows.
 
     Parameters
     ----------
     reach
-        A cell is left out where its border lies farther from the row than so many times the last
-        of the neighbours that the row has found in its own cell. With .4 six of ten near cells
-        are left, which hold as many true neighbours as the nearest nine.
+        A cell is skipped if its border is farther from the row than `reach` times the k-th
+        neighbour in the row's own cell. With .4 six of ten cells are left, which hold as many true
+        neighbours as the nearest nine.
     n_candidates
-        Candidates a place of the list that are kept before distances are exact: 1, or 2 where
-        the search is in a sketch.
+        Candidates kept for each entry of a list before exact distances: 1, or 2 for a search in
+        fewer columns than the rows have.
     """
 
     reach: float = 0.4
@@ -67,38 +65,31 @@ def search_shard(
     seed: int = 0,
     findable: Bool | None = None,
 ) -> tuple[Float64, Int64]:
-    """Return the neighbours found of the owned rows, with exact distances.
+    """Search the neighbours of the owned rows; returns neighbour lists (n_owned, k) in their order.
+
+    About 2 s n_owned cell_rows n_probes flops, and (8 s + 12 k n_candidates) n bytes.
 
     Parameters
     ----------
     X
-        float32 (n, d), C-contiguous: owned and borrowed rows, no two of them equal.
+        float32 (n, d), C-contiguous: distinct rows, owned and borrowed.
     Z
-        float32 (n, s): the same rows as they are searched: moved, of unit length for cosine, or
-        a sketch of fewer columns.
+        float32 (n, s): the rows as they are searched: centred, of unit length for cosine, or
+        projected to fewer columns.
     owned
         bool (n,).
     numbers
-        int64 (n,): number of each row, which decides between equal distances.
+        int64 (n,): row numbers; ties go to the smaller number.
     n_neighbors
         k.
     effort
-        Where to look.
+        Cells, candidates and rounds.
     metric
-        "euclidean" or "cosine"; for cosine no row holds only zeros.
+        "euclidean" or "cosine"; for cosine no row is zero.
     seed
-        Of the cells.
+        Random state of the cells.
     findable
-        bool (n,): rows that may be found; None: all of them.
-
-    Returns
-    -------
-    Lists (n_owned, k) as `neighbour_lists` describes them, of the owned rows in the order of X.
-
-    Notes
-    -----
-    About 2 s n_owned cell_rows n_probes flops, and (8 s + 12 k n_candidates) n bytes beside the
-    arguments.
+        bool (n,): rows that may be found; None: all.
     """
     n_kept = min(n_neighbors * effort.n_candidates, max(len(X) - 1, 1))
     cells = shard_cells(Z, owned, effort.cell_rows, effort.n_probes, seed)
@@ -115,28 +106,24 @@ def search_shard(
     found[order] = np.where(near >= 0, order.astype(np.int32)[near], -1)
     rows = np.flatnonzero(owned)
     distances, indices = empty_lists(len(rows), n_neighbors)
-    # By cell, since neighbours are read together: what one row needs is still at hand for the next.
+    # By cell: rows of a cell share neighbours, which are then still in the cache.
     places = np.searchsorted(rows, order[is_query])
     _exact_lists(X, rows, places, found, numbers, distances, indices, metric == "cosine")
     return distances, indices
 
 
 def _search_cells(
-    points: Float32,
-    is_query: Bool,
-    cells: ShardCells,
-    n_kept: int,
-    hidden: Bool | None,
+    points: Float32, is_query: Bool, cells: ShardCells, n_kept: int, hidden: Bool | None,
     reach: float,
-) -> tuple[Float32, Int32]:
-    """Return lists (n, n_kept) of squared distances, ascending, and points; in cell order."""
+) -> tuple[Float32, Int32]:  # fmt: skip
+    """Return lists (n, n_kept) of squared distances and points, in the order of the cells."""
     starts, probes = cells.starts, cells.probes[cells.order]
     n, n_cells = len(points), len(starts) - 1
     values = np.full((n, n_kept), np.inf, dtype=np.float32)
     near = np.full((n, n_kept), -1, dtype=np.int32)
     half_squares = _half_squares(points)
     tile = np.empty(TILE_ROWS * min(int(np.diff(starts).max()), TILE_POINTS), dtype=np.float32)
-    # First its own cell: a near k-th neighbour spares most of what the other cells hold.
+    # The row's own cell first: a near k-th neighbour excludes most points of other cells.
     for own in (True, False):
         if not own:
             # Rounding may leave a square of 0 or less, whose root, or product with inf, is NaN.
@@ -169,9 +156,9 @@ def _search_cells(
 
 
 def _centre_of_far(cell: Float32, half_squares: Float32) -> Float32 | None:
-    """Return a point of a cell that lies far away for its size, else None.
+    """Return a point of a cell that is far from the origin for its size, else None.
 
-    Seen from there numbers are small, and the float32 products keep the digits that matter.
+    Relative to this point numbers are small, so float32 products keep their digits.
     """
     centre = cell[len(cell) // 2]
     radius = float(_half_squares(cell - centre).max())
@@ -181,7 +168,7 @@ def _centre_of_far(cell: Float32, half_squares: Float32) -> Float32 | None:
 def _seen_from(
     centre: Float32 | None, X: Float32, half_squares: Float32
 ) -> tuple[Float32, Float32]:
-    """Return the rows less `centre`, and half of their squared lengths."""
+    """Return the rows less `centre`, and half their squared lengths."""
     if centre is None:
         return X, half_squares
     moved = X - centre
@@ -194,16 +181,10 @@ def _half_squares(X: Float32) -> Float32:
 
 @numba.njit(nogil=True, cache=True)
 def _scan_points(
-    products: Any,
-    half_squares: Any,
-    lengths: Any,
-    first: int,
-    rows: Any,
-    values: Any,
-    near: Any,
+    products: Any, half_squares: Any, lengths: Any, first: int, rows: Any, values: Any, near: Any,
     own: bool,
-) -> None:
-    """Bring lists of |x - y|^2 / 2 up to date with the points from `first` on.
+) -> None:  # fmt: skip
+    """Merge the points from `first` on into lists of |x - y|^2 / 2.
 
     `half_squares` are |y|^2 / 2 of the points, `lengths` |x|^2 / 2 of the rows.
     """
@@ -216,7 +197,7 @@ def _scan_points(
         group_minima(products, i, half_squares, minima)
         limit = values[row, k - 1] - lengths[i]
         if own:
-            # Groups hold different points, the row itself among them.
+            # k + 1: the row itself is among the points.
             limit = min(limit, kth_smallest(minima, k + 1, best))
         for g in range(len(minima)):
             if minima[g] > limit:
@@ -242,7 +223,7 @@ def _squared(x: Any, y: Any) -> Any:
 
 @numba.njit(nogil=True, cache=True)
 def _join(points: Any, values: Any, near: Any, reverse: Any, is_query: Any, n_joined: int) -> Any:
-    """Return the lists after each owned row has met the neighbours of its neighbours."""
+    """Return the lists after one local join."""
     n = len(points)
     k = near.shape[1]
     new_values, new_near = values.copy(), near.copy()
@@ -261,16 +242,10 @@ def _join(points: Any, values: Any, near: Any, reverse: Any, is_query: Any, n_jo
 
 @numba.njit(nogil=True, cache=True)
 def _exact_lists(
-    X: Any,
-    rows: Any,
-    places: Any,
-    found: Any,
-    numbers: Any,
-    distances: Any,
-    indices: Any,
+    X: Any, rows: Any, places: Any, found: Any, numbers: Any, distances: Any, indices: Any,
     cosine: bool,
-) -> None:
-    """Measure what was found in float64 and keep the first k by (distance, number)."""
+) -> None:  # fmt: skip
+    """Compute exact distances of the candidates and keep the first k by (distance, number)."""
     last = distances.shape[1] - 1
     for i in places:
         x = X[rows[i]]

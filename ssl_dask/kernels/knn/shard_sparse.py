@@ -1,9 +1,8 @@
-"""Approximate nearest neighbours of the sparse rows of one shard, in one process.
+"""Approximate kNN of the CSR rows of one shard: cells, rare columns, then local joins.
 
-A row meets others in three ways: in the cells next to it, through an inverted index of each cell;
-through the columns that few rows of the shard have, which say most; and once or twice through its
-neighbours (see `shard_cells`). Every row met is measured exactly. Cells are those of a sketch: it
-says where to look, never who is near.
+Candidates come from an inverted index of each cell next to a row, from columns that few rows have,
+and from the neighbours of neighbours (`shard_cells`). All distances are exact; the sketch of the
+rows is used for cells only.
 """
 
 from __future__ import annotations
@@ -32,20 +31,20 @@ from ssl_dask.kernels.knn.shard_cells import (
 )
 
 FEW_ROWS = 64
-"""Columns of so few rows are always looked through: there is no time to be won."""
+"""Columns of at most so many rows are always used: skipping them would save no time."""
 
 
 @dataclass(frozen=True)
 class SparseEffort(CellEffort):
-    """How hard a shard of sparse rows is searched.
+    """Effort of the search in a shard of sparse rows.
 
     Parameters
     ----------
     n_candidates
-        Rows a place of the list that are measured exactly of those proposed by columns.
+        Rows proposed by rare columns that are measured, for each entry of a list.
     column_share
-        A column proposes the rows that have it if they are at most this share of the shard's, or
-        64. What more rows have proposes none; in distances every column counts.
+        A column is rare if at most this share of the shard's rows, or 64, have it. Other columns
+        propose no rows; distances use all columns.
     """
 
     n_candidates: int = 2
@@ -53,9 +52,10 @@ class SparseEffort(CellEffort):
 
 
 class _ShardRows(NamedTuple):
-    """The rows of a shard, by number, without the columns that only one of them has.
+    """The rows of a shard by row number, without columns that only one of them has.
 
-    Such a column is in no product of two rows; `squares` are those of whole rows.
+    Such columns are in no product of two rows. `squares` are squared lengths of the whole rows,
+    `counts` the rows of each column.
     """
 
     csr: sp.csr_array
@@ -75,39 +75,33 @@ def search_sparse_shard(
     seed: int = 0,
     findable: Bool | None = None,
 ) -> tuple[Float64, Int64]:
-    """Return the neighbours found of the owned rows, with exact distances.
+    """Search the neighbours of the owned rows; returns neighbour lists (n_owned, k) in their order.
+
+    One multiply-add for each common column of two rows compared in a cell, for each other row of a
+    rare column of a row, and for each entry of a row measured. 16 bytes an entry, 8 s + 16 k bytes
+    a row and 16 d bytes.
 
     Parameters
     ----------
     X
-        csr_array float32 (n, d), columns sorted and distinct within a row: owned and borrowed
-        rows, no two of them equal.
+        csr_array float32 (n, d), columns sorted and distinct within a row: distinct rows, owned
+        and borrowed.
     Z
-        float32 (n, s), C-contiguous: a sketch of the same rows, of unit length for cosine.
+        float32 (n, s), C-contiguous: a sketch of the rows, of unit length for cosine.
     owned
         bool (n,).
     numbers
-        int64 (n,): number of each row, which decides between equal distances.
+        int64 (n,): row numbers; ties go to the smaller number.
     n_neighbors
         k.
     effort
-        Where to look.
+        Cells, candidates and rounds.
     metric
-        "euclidean" or "cosine"; for cosine no row holds only zeros.
+        "euclidean" or "cosine"; for cosine no row is zero.
     seed
-        Of the cells.
+        Random state of the cells.
     findable
-        bool (n,): rows that may be found; None: all of them.
-
-    Returns
-    -------
-    Lists (n_owned, k) as `neighbour_lists` describes them, of the owned rows in the order of X.
-
-    Notes
-    -----
-    A multiplication for each pair of rows that meet in a cell and column they share; one for each
-    row that has a rare column of a row; one for each entry of a row that is measured. Beside the
-    arguments about 16 bytes an entry, 8 s + 16 k bytes a row and 16 d bytes.
+        bool (n,): rows that may be found; None: all.
     """
     order = np.argsort(numbers, kind="stable")
     rows = _shard_rows(X, order)
@@ -127,7 +121,7 @@ def search_sparse_shard(
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
     wanted = place[owned]
-    # Rows lie by number, so what was decided by the smaller place was by the smaller number.
+    # Rows are sorted by number, so ties by place were ties by number.
     found = near[wanted]
     return distances[wanted], np.where(found >= 0, numbers[order][found], -1)
 
@@ -144,17 +138,10 @@ def _shard_rows(X: sp.csr_array, order: Int64) -> _ShardRows:
 
 
 def _search_cells(
-    rows: _ShardRows,
-    Z: Float32,
-    is_query: Bool,
-    hidden: Bool,
-    effort: SparseEffort,
-    metric: str,
-    seed: int,
-    distances: Float64,
-    near: Int64,
-) -> None:
-    """Bring the lists up to date with the rows of each row's cells."""
+    rows: _ShardRows, Z: Float32, is_query: Bool, hidden: Bool, effort: SparseEffort, metric: str,
+    seed: int, distances: Float64, near: Int64,
+) -> None:  # fmt: skip
+    """Merge the rows of the probed cells into the lists."""
     order, starts, probes, _ = shard_cells(Z, is_query, effort.cell_rows, effort.n_probes, seed)
     wanted = np.repeat(is_query[:, None], probes.shape[1], axis=1)
     queries, bounds = queries_by_cell(probes, wanted, len(starts) - 1)
@@ -164,28 +151,17 @@ def _search_cells(
         asked = np.concatenate([own[is_query[own]], queries[bounds[cell] : bounds[cell + 1]]])
         lists = distances[asked], near[asked]
         update_nearest_sparse(
-            rows.csr[asked],
-            asked,
-            rows.csr[points],
-            points,
-            *lists,
-            metric,
-            q_squares=rows.squares[asked],
-            p_squares=rows.squares[points],
-        )
+            rows.csr[asked], asked, rows.csr[points], points, *lists, metric,
+            q_squares=rows.squares[asked], p_squares=rows.squares[points],
+        )  # fmt: skip
         distances[asked], near[asked] = lists
 
 
 def _propose(
-    rows: _ShardRows,
-    is_query: Bool,
-    hidden: Bool,
-    effort: SparseEffort,
-    cosine: bool,
-    distances: Float64,
-    near: Int64,
-) -> None:
-    """Bring the lists up to date with the rows that share the most in columns few rows have."""
+    rows: _ShardRows, is_query: Bool, hidden: Bool, effort: SparseEffort, cosine: bool,
+    distances: Float64, near: Int64,
+) -> None:  # fmt: skip
+    """Merge the rows with the best scores in rare columns into the lists."""
     most = max(int(effort.column_share * len(is_query)), FEW_ROWS)
     parts = _parts(rows)
     index = _rare_columns(*parts[:3], rows.counts, hidden, most)
@@ -195,9 +171,9 @@ def _propose(
 
 @numba.njit(nogil=True, cache=True)
 def _without_lone_columns(data: Any, indices: Any, indptr: Any, order: Any, n_columns: int) -> Any:
-    """Return (data, indices, indptr) of rows in `order`, and how many rows have each column.
+    """Return (data, indices, indptr) of the rows in `order`, and the number of rows of each column.
 
-    Columns that at most one row has are left out; the others keep their order.
+    Columns of at most one row are dropped; the others keep their order.
     """
     counts = np.zeros(n_columns, np.int32)
     for p in range(len(indices)):
@@ -229,7 +205,7 @@ def _without_lone_columns(data: Any, indices: Any, indptr: Any, order: Any, n_co
 
 @numba.njit(nogil=True, cache=True)
 def _rare_columns(data: Any, indices: Any, indptr: Any, counts: Any, hidden: Any, most: int) -> Any:
-    """Return (values, rows, ends): the rows of each column that at most `most` rows have."""
+    """Return (values, rows, begins, ends) of the CSC columns of at most `most` rows."""
     ends = np.zeros(len(counts) + 1, np.int64)
     for c in range(len(counts)):
         ends[c + 1] = ends[c] + (counts[c] if counts[c] <= most else 0)
@@ -245,27 +221,16 @@ def _rare_columns(data: Any, indices: Any, indptr: Any, counts: Any, hidden: Any
                 values[place[c]] = data[p]
                 rows[place[c]] = i
                 place[c] += 1
-    # `place` is where each column's rows end: hidden rows leave room that is not used.
+    # `place` is the end of each column: hidden rows leave a gap behind it.
     return values, rows, ends[:-1].copy(), place
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
 def _measure(
-    point: int,
-    row: int,
-    data: Any,
-    indices: Any,
-    indptr: Any,
-    squares: Any,
-    scattered: Any,
-    cosine: bool,
-    distances: Any,
-    near: Any,
-) -> None:
-    """Offer `point` to the list of `row`, whose values are `scattered` over the columns.
-
-    The sum over the common columns in column order, with zeros in between, as everywhere.
-    """
+    point: int, row: int, data: Any, indices: Any, indptr: Any, squares: Any, scattered: Any,
+    cosine: bool, distances: Any, near: Any,
+) -> None:  # fmt: skip
+    """Merge `point` into the list of `row`, whose values are `scattered` over the columns."""
     product = 0.0
     for p in range(indptr[point], indptr[point + 1]):
         product += np.float64(scattered[indices[p]]) * np.float64(data[p])
@@ -279,22 +244,10 @@ def _measure(
 
 @numba.njit(nogil=True, cache=True)
 def _measure_proposed(
-    data: Any,
-    indices: Any,
-    indptr: Any,
-    n_columns: int,
-    squares: Any,
-    values: Any,
-    rows: Any,
-    begins: Any,
-    ends: Any,
-    is_query: Any,
-    n_kept: int,
-    cosine: bool,
-    distances: Any,
-    near: Any,
-) -> None:
-    """Measure the `n_kept` rows that are the nearest to each row by its rare columns alone."""
+    data: Any, indices: Any, indptr: Any, n_columns: int, squares: Any, values: Any, rows: Any,
+    begins: Any, ends: Any, is_query: Any, n_kept: int, cosine: bool, distances: Any, near: Any,
+) -> None:  # fmt: skip
+    """Measure the `n_kept` rows nearest to each row by its rare columns alone."""
     n = len(is_query)
     sums = np.zeros(n, np.float32)
     seen = np.full(n, -1, np.int32)
@@ -351,19 +304,10 @@ def _measure_proposed(
 
 @numba.njit(nogil=True, cache=True)
 def _joined(
-    data: Any,
-    indices: Any,
-    indptr: Any,
-    n_columns: int,
-    squares: Any,
-    distances: Any,
-    near: Any,
-    reverse: Any,
-    is_query: Any,
-    n_joined: int,
-    cosine: bool,
-) -> Any:
-    """Return the lists after each owned row has met the neighbours of its neighbours."""
+    data: Any, indices: Any, indptr: Any, n_columns: int, squares: Any, distances: Any, near: Any,
+    reverse: Any, is_query: Any, n_joined: int, cosine: bool,
+) -> Any:  # fmt: skip
+    """Return the lists after one local join."""
     new_distances, new_near = distances.copy(), near.copy()
     met = np.full(len(near), -1, np.int32)
     candidates = np.empty(2 * n_joined * (n_joined + 1), np.int32)
@@ -376,17 +320,9 @@ def _joined(
             scattered[indices[p]] = data[p]
         for c in range(count):
             _measure(
-                candidates[c],
-                row,
-                data,
-                indices,
-                indptr,
-                squares,
-                scattered,
-                cosine,
-                new_distances,
-                new_near,
-            )
+                candidates[c], row, data, indices, indptr, squares, scattered, cosine,
+                new_distances, new_near,
+            )  # fmt: skip
         for p in range(indptr[row], indptr[row + 1]):
             scattered[indices[p]] = 0.0
     return new_distances, new_near

@@ -218,16 +218,9 @@ class _Problem:
             part = rows[: piece.stop - start]
             weights = no_weights if self.weights is None else self.weights[piece]
             loss += _curved_rows(
-                self.X[piece],
-                self.positive[piece],
-                weights,
-                line,
-                offset,
-                shift,
-                factor,
-                slopes,
+                self.X[piece], self.positive[piece], weights, line, offset, shift, factor, slopes,
                 part,
-            )
+            )  # fmt: skip
             hessian += part.T @ part
         gradient[:d] = (slopes[:d] - slopes[d] * self.mean) / self.scale
         gradient[d] = slopes[d]
@@ -243,16 +236,9 @@ class _Problem:
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _curved_rows(
-    X: Floating,
-    positive: Bool,
-    weights: Float64,
-    line: Float64,
-    offset: float,
-    shift: Float32,
-    factor: np.float32,
-    slopes: Float64,
-    out: Float32,
-) -> float:
+    X: Floating, positive: Bool, weights: Float64, line: Float64, offset: float, shift: Float32,
+    factor: np.float32, slopes: Float64, out: Float32,
+) -> float:  # fmt: skip
     """Return the loss of rows (n, d), add their slopes, and scale them by their curvature.
 
     `slopes` float64 (d + 1,) gets the sum of [x, 1] times the derivative of the loss, `out` float32

@@ -36,23 +36,9 @@ def compiled_sweep(n_columns: int) -> Any:
         n_entries = indptr[len(indptr) - 1]
         for i in range(start, stop):
             _advance_row(
-                n_columns,
-                indptr[i],
-                indptr[i + 1],
-                n_entries,
-                indices,
-                weights,
-                Z,
-                out,
-                source,
-                first + i,
-                out_first + i - start,
-                a * Z.dtype.type(inverse[i]),
-                b,
-                c,
-                d,
-                smallest,
-            )
+                n_columns, indptr[i], indptr[i + 1], n_entries, indices, weights, Z, out, source,
+                first + i, out_first + i - start, a * Z.dtype.type(inverse[i]), b, c, d, smallest,
+            )  # fmt: skip
 
     return sweep_rows
 
@@ -151,15 +137,9 @@ def _load(builder: Any, table: Any, position: Any, scalar: Any, width: int, size
 
 
 def _row_sums(
-    builder: Any,
-    tables: _Tables,
-    pieces: list[tuple[int, int]],
-    n_columns: int,
-    scalar: Any,
-    size: int,
-    bounds: tuple[Any, Any, Any],
-    ahead: bool,
-) -> list[Any]:
+    builder: Any, tables: _Tables, pieces: list[tuple[int, int]], n_columns: int, scalar: Any,
+    size: int, bounds: tuple[Any, Any, Any], ahead: bool,
+) -> list[Any]:  # fmt: skip
     """Emit the loop over the entries of a row; return its sums, a vector a piece."""
     start, stop, n_entries = bounds
     whole = ir.IntType(64)
@@ -192,16 +172,9 @@ def _row_sums(
 
 
 def _finish_row(
-    builder: Any,
-    tables: _Tables,
-    pieces: list[tuple[int, int]],
-    sums: list[Any],
-    n_columns: int,
-    scalar: Any,
-    size: int,
-    places: tuple[Any, Any],
-    numbers: tuple[Any, ...],
-) -> None:
+    builder: Any, tables: _Tables, pieces: list[tuple[int, int]], sums: list[Any], n_columns: int,
+    scalar: Any, size: int, places: tuple[Any, Any], numbers: tuple[Any, ...],
+) -> None:  # fmt: skip
     """Emit what is done once a row: the other terms of the recurrence, and the store."""
     whole = ir.IntType(64)
     own, row = (builder.mul(place, whole(n_columns)) for place in places)

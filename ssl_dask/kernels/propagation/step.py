@@ -88,14 +88,11 @@ class SweepCounts(NamedTuple):
     def joined(self, other: SweepCounts) -> SweepCounts:
         """Return the counts of both sets of rows together."""
         return SweepCounts(
-            self.changed + other.changed,
-            self.reached + other.reached,
-            self.unsettled + other.unsettled,
-            np.maximum(self.step, other.step),
-            np.maximum(self.residual, other.residual),
-            np.maximum(self.largest, other.largest),
+            self.changed + other.changed, self.reached + other.reached,
+            self.unsettled + other.unsettled, np.maximum(self.step, other.step),
+            np.maximum(self.residual, other.residual), np.maximum(self.largest, other.largest),
             self.class_rows + other.class_rows,
-        )
+        )  # fmt: skip
 
 
 def add_sources(
@@ -123,13 +120,9 @@ def add_sources(
     low, high = np.searchsorted(sources.positions, [start, stop])
     if low < high:
         _add_sources(
-            out,
-            sources.positions[low:high] + (first - start),
-            scaled[low:high],
-            sources.clamped[low:high],
-            out.dtype.type(factor),
-            hold,
-        )
+            out, sources.positions[low:high] + (first - start), scaled[low:high],
+            sources.clamped[low:high], out.dtype.type(factor), hold,
+        )  # fmt: skip
 
 
 def plain_rows(rows: WalkRows) -> WalkRows:
@@ -172,13 +165,10 @@ def step_with_residual(
     number = Z.dtype.type
     own = slice(first + start, first + stop)
     _finish_both(
-        left,
-        rows.inverse_sum[start:stop],
-        Z[own],
-        out,
+        left, rows.inverse_sum[start:stop], Z[own], out,
         out[:0] if source is None else source[own],
         *(number(x) for x in (*coefficients, *target)),
-    )
+    )  # fmt: skip
 
 
 def count_changes(

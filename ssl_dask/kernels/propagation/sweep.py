@@ -142,24 +142,10 @@ def sweep(
     if source is None:
         source = out[:0]
     kernel(
-        rows.indptr,
-        rows.indices,
-        rows.weights,
-        rows.inverse_sum,
-        start,
-        stop,
-        first,
-        Z.reshape(-1),
-        out.reshape(-1),
-        out_first,
-        source.reshape(-1),
-        a,
-        b,
-        c,
-        d,
-        least,
+        rows.indptr, rows.indices, rows.weights, rows.inverse_sum, start, stop, first,
+        Z.reshape(-1), out.reshape(-1), out_first, source.reshape(-1), a, b, c, d, least,
         n_columns,
-    )
+    )  # fmt: skip
 
 
 @numba.njit(nogil=True, cache=True)
