@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from ssl_dask.graph.block.block_graph import BlockGraph
 
@@ -18,6 +19,22 @@ def sheets(n=2500, d=8, seed=0, n_clusters=6):
     centres = 3 * rng.normal(size=(n_clusters, d))
     X = np.einsum("ij,ijk->ik", z, A[label]) + np.sin(np.einsum("ij,ijk->ik", z, A[label] * 0.7))
     return (X + centres[label] + 0.05 * rng.normal(size=(n, d))).astype(np.float32)
+
+
+def token_rows(n=1000, seed=0, n_templates=60, d=2**10):
+    """Rows of weighted tokens, like log lines: those of a template, and four that vary."""
+    rng = np.random.default_rng(seed)
+    fixed = [rng.choice(400, rng.integers(6, 14), replace=False) for _ in range(n_templates)]
+    rows, columns, values = [], [], []
+    for i in range(n):
+        template = fixed[min(rng.zipf(1.4) - 1, n_templates - 1)]
+        slots = np.where(rng.random(4) < 0.6, 400 + rng.integers(0, 80, 4), rng.integers(480, d, 4))
+        tokens = np.unique(np.concatenate([template, slots]))
+        rows.append(np.full(len(tokens), i))
+        columns.append(tokens)
+        values.append(1 + rng.random(len(tokens)))
+    parts = (np.concatenate(rows), np.concatenate(columns))
+    return sp.csr_array((np.concatenate(values), parts), shape=(n, d), dtype=np.float32)
 
 
 def assert_same(left: Any, right: Any) -> None:

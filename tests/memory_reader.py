@@ -8,6 +8,27 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from ssl_dask.features.feature_groups import FeatureGroup
+
+GROUP = TypeAdapter(FeatureGroup)
+N_ROWS = 48
+RNG = np.random.default_rng(0)
+COLUMNS: dict[str, Any] = {
+    "amount": RNG.lognormal(sigma=2, size=N_ROWS),
+    "length": RNG.integers(1, 9, N_ROWS),
+    "kind": RNG.choice(["a", "b", "c"], N_ROWS).tolist(),
+    "text": [" ".join(RNG.choice(["get", "put", "or", "1"], 4)) for _ in range(N_ROWS)],
+    "pixels": RNG.normal(100, 30, (N_ROWS, 12)).astype(np.float32),
+}
+SPECS: dict[str, Any] = {
+    "shape": {"numeric": ["amount", "length"]},
+    "lengths": {"categorical": ["length", "kind"]},
+    "payload": {"text": "text", "n_features": 1024},
+    "image": {"vector": "pixels", "n_components": 5},
+}
+GROUPS = {name: GROUP.validate_python(spec) for name, spec in SPECS.items()}
 
 
 class MemoryReader:

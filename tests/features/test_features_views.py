@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,33 +11,15 @@ import scipy.sparse as sp
 from distributed import Client
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
 from ssl_dask.features.block_reader import MERGE_WIDTH, merge_on_workers, runs_of_blocks
 from ssl_dask.features.describe import describe
-from ssl_dask.features.feature_groups import KINDS, FeatureGroup, VectorGroup
+from ssl_dask.features.feature_groups import KINDS, VectorGroup
 from ssl_dask.features.views import FeatureView, join
-from tests.memory_reader import MemoryReader, cuts_of
-
-GROUP = TypeAdapter(FeatureGroup)
-N_ROWS = 48
-RNG = np.random.default_rng(0)
-COLUMNS: dict[str, Any] = {
-    "amount": RNG.lognormal(sigma=2, size=N_ROWS),
-    "length": RNG.integers(1, 9, N_ROWS),
-    "kind": RNG.choice(["a", "b", "c"], N_ROWS).tolist(),
-    "text": [" ".join(RNG.choice(["get", "put", "or", "1"], 4)) for _ in range(N_ROWS)],
-    "pixels": RNG.normal(100, 30, (N_ROWS, 12)).astype(np.float32),
-}
-SPECS: dict[str, Any] = {
-    "shape": {"numeric": ["amount", "length"]},
-    "lengths": {"categorical": ["length", "kind"]},
-    "payload": {"text": "text", "n_features": 1024},
-    "image": {"vector": "pixels", "n_components": 5},
-}
-GROUPS = {name: GROUP.validate_python(spec) for name, spec in SPECS.items()}
+from tests.memory_reader import COLUMNS, GROUP, GROUPS, N_ROWS, SPECS, MemoryReader, cuts_of
 
 
 def described(cuts: list[int], execution: Execution | None = None) -> dict[str, FeatureView]:
@@ -61,17 +42,6 @@ def test_same_bits_for_any_blocks_and_threads(cuts: list[int], threads: int) -> 
     for name, view in views.items():
         assert dense(view).tobytes() == dense(WHOLE[name]).tobytes(), name
     assert dense(join(views)).tobytes() == dense(join(WHOLE)).tobytes()
-
-
-def test_same_bits_on_a_cluster(cluster_client: Client) -> None:
-    execution = Execution(cluster_client)
-    views = described([5, 6, 30], execution)
-    joined = join(views).persist(execution)
-    assert (
-        dense(join(WHOLE)).tobytes()
-        == np.vstack([block.toarray() for block in execution.compute(joined.blocks())]).tobytes()
-    )
-    assert joined.row_chunks == (5, 1, 24, 18)
 
 
 def test_one_column_in_two_forms() -> None:

@@ -43,18 +43,6 @@ def test_round_trip_for_any_strips(n_strips):
         assert strip.has_sorted_indices
 
 
-def test_degrees_do_not_depend_on_strips(cluster_client):
-    W = symmetric(60, 0.4, 1)
-    parts = {}
-    for n_strips, execution in [(1, Execution()), (7, Execution()), (4, Execution(cluster_client))]:
-        degrees = BlockGraph.from_scipy(W, n_strips=n_strips).degrees(execution)
-        assert len(degrees) == n_strips
-        parts[n_strips] = np.concatenate(execution.compute(degrees))
-    assert parts[1].dtype == np.float32
-    np.testing.assert_allclose(parts[1], W.toarray().sum(axis=1), rtol=1e-6)
-    assert parts[7].tobytes() == parts[4].tobytes() == parts[1].tobytes()
-
-
 def test_self_edges_and_stored_zeros_are_removed_and_counted():
     W = sp.coo_array(([2.0, 1, 1, 0, 0], ([0, 0, 1, 1, 2], [0, 1, 0, 2, 1])), shape=(3, 3))
     graph = BlockGraph.from_scipy(W)

@@ -77,13 +77,6 @@ def test_forests_may_be_joined_in_any_order():
         np.testing.assert_array_equal(whole, want)
 
 
-def test_components_on_a_cluster(cluster_client):
-    W = random_graph(300, 200, 4)
-    execution = Execution(cluster_client)
-    found = BlockGraph.from_scipy(W, n_strips=5).components(execution)
-    np.testing.assert_array_equal(execution.compute([found.labels])[0], smallest_members(W))
-
-
 def test_summary_counts_edges_degrees_and_crossings():
     # A star of five rows, a pair, and a single row.
     graph = BlockGraph.from_edges([0, 0, 0, 0, 5], [1, 2, 3, 4, 6], n_rows=8, n_strips=2)

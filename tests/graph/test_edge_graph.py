@@ -62,18 +62,6 @@ def test_directions_differ_only_where_both_were_given():
     assert (one[1, 2], two[1, 2]) == (2, 1)
 
 
-def test_sums_have_the_same_bits_at_both_ends_and_for_any_blocks(cluster_client):
-    rng = np.random.default_rng(1)
-    u, v = rng.integers(0, 6, size=(2, 4000))
-    w = rng.random(4000) * 10.0 ** rng.integers(-6, 6, size=4000)
-    want = graph_of(u, v, w, 6).to_scipy().toarray()
-    np.testing.assert_array_equal(want, want.T)
-    execution = Execution(cluster_client)
-    found = graph_of(u, v, w, 6, (17, 900, 2500), execution).to_scipy(execution).toarray()
-    np.testing.assert_array_equal(found, want)
-    assert len(np.unique(want)) == 16
-
-
 def test_strips_are_rows_of_one_matrix():
     u, v, w = some_edges(seed=3)
     keep = (u >= 0) & (v >= 0) & (u != v)

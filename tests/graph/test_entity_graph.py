@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
-import dask
 import numpy as np
 import pytest
 
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph import entity_graph, sum_graphs
-from ssl_dask.graph.build.entity_graph import KeyColumn, shared_key_graph
 from tests.oracles.joined_graphs import entity_rows, two_hop
 
 CARDS = ["a", "b", "a", None, "c", "b", "a", "d", None, "e"]
@@ -72,41 +68,6 @@ def test_what_everybody_shares_is_left_out_and_counted():
     (note,) = graph.settings["notes"]
     assert "'device'" in note
     assert graph.to_scipy()[4].nnz == 0
-
-
-def test_order_of_entities_does_not_depend_on_blocks_or_tasks(cluster_client):
-    rng = np.random.default_rng(0)
-    n = 3000
-    keys = rng.integers(0, 2**64, size=500, dtype=np.uint64)[rng.integers(0, 500, size=(2, n))]
-    valid = rng.random((2, n)) < 0.9
-
-    def graph(cuts, execution):
-        bounds = [0, *cuts, n]
-        columns = [
-            KeyColumn(
-                name,
-                tuple(
-                    dask.delayed((keys[c, a:b], valid[c, a:b]), pure=False, traverse=False)
-                    for a, b in pairwise(bounds)
-                ),
-            )
-            for c, name in enumerate(("card", "device"))
-        ]
-        return shared_key_graph(
-            columns, np.diff(bounds).tolist(), max_entity_rows=8, execution=execution
-        )
-
-    one = graph((), Execution(threads=1))
-    want = one.to_scipy()
-    assert one.settings["entities"]["card"]["dropped"] > 30
-    assert one.settings["entities"]["card"]["kept"] > 200
-    small = graph((7, 1500), Execution(threads=1, memory_per_task=40_000))
-    spread = Execution(cluster_client)
-    many = graph((1, 2, 900, 2900), spread)
-    for other, execution in ((small, Execution(threads=1)), (many, spread)):
-        assert other.settings == one.settings
-        assert (other.to_scipy(execution) != want).nnz == 0
-        assert other.n_nodes == one.n_nodes
 
 
 def test_equal_values_of_two_columns_are_two_entities():

@@ -90,24 +90,6 @@ def test_any_chunks_and_types_give_the_same_bits(data):
     np.testing.assert_allclose(whole.toarray(), weight_matrix(*nearest(brute, k), n), rtol=1e-6)
 
 
-def test_blocks_threads_and_workers_give_the_same_bits(cluster_client):
-    X = np.random.default_rng(1).normal(size=(4100, 12)).astype(np.float32)
-    X[1000:1050] = X[7]
-    reference = knn_graph(X, 10, execution=Execution(threads=1))
-    want = reference.to_scipy()
-    assert_sound(want)
-    strips = {len(reference.strips)}
-    for n_blocks in (1, 3, 8):
-        blocks = da.from_array(X, chunks=(-(-len(X) // n_blocks), 12))
-        for execution in (Execution(threads=3), Execution(cluster_client)):
-            graph = knn_graph(blocks, 10, execution=execution)
-            strips.add(len(graph.strips))
-            assert_same(graph.to_scipy(execution), want)
-    assert len(strips) > 1, "all graphs were cut alike"
-    local = knn_graph(X, 10, client=cluster_client)
-    assert_same(local.to_scipy(Execution(cluster_client)), want)
-
-
 def test_little_memory_gives_more_tasks_and_the_same_bits():
     X = np.random.default_rng(2).normal(size=(3000, 40)).astype(np.float32)
     roomy = knn_graph(X, 10, execution=Execution(threads=2))

@@ -30,23 +30,6 @@ def test_weights_are_those_of_the_formula():
     assert graph.settings["pairs_of_no_weight"] == 0
 
 
-def test_any_blocks_and_workers_give_the_same_bits(cluster_client):
-    X = np.random.default_rng(1).normal(size=(2100, 5)).astype(np.float32)
-    reference = rbf_graph(X, 2.0, execution=Execution(threads=1))
-    want = reference.to_scipy()
-    cluster = Execution(cluster_client)
-    tight = Execution(threads=2, memory_per_task=2**28)
-    strips = {len(reference.strips)}
-    for n_blocks, execution in [(1, cluster), (8, cluster), (3, tight)]:
-        blocks = da.from_array(X, chunks=(-(-len(X) // n_blocks), 5))
-        graph = rbf_graph(blocks, 2.0, execution=execution)
-        strips.add(len(graph.strips))
-        got = graph.to_scipy(execution)
-        assert got.data.tobytes() == want.data.tobytes()
-        assert got.indices.tobytes() == want.indices.tobytes()
-    assert len(strips) > 1, "all graphs were cut alike"
-
-
 def test_sparse_rows_equal_dense_rows():
     X = np.random.default_rng(2).integers(-2, 3, (60, 8)).astype(np.float32)
     dense, sparse = rbf_graph(X, 0.1).to_scipy(), rbf_graph(sp.csr_array(X), 0.1).to_scipy()

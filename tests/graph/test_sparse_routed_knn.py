@@ -16,7 +16,7 @@ from ssl_dask.graph.routed import routed_knn
 from ssl_dask.graph.routed.routed_plan import Attempt, bytes_per_owned_row, sparse_attempts
 from ssl_dask.kernels.knn.routing import HASHED_COLUMNS, column_sketch
 from ssl_dask.kernels.knn.shard_sparse import SparseEffort, search_sparse_shard
-from tests.made_points import assert_same
+from tests.made_points import token_rows
 from tests.oracles.brute_force_graph import (
     cosine_distances,
     nearest,
@@ -27,22 +27,6 @@ from tests.oracles.brute_force_graph import (
 D = 2**10
 SMALL = 2_500_000
 """Bytes of a shard: some thousand rows make several."""
-
-
-def templates(n=1000, seed=0, n_templates=60):
-    """Rows of weighted tokens, like log lines: those of a template, and four that vary."""
-    rng = np.random.default_rng(seed)
-    fixed = [rng.choice(400, rng.integers(6, 14), replace=False) for _ in range(n_templates)]
-    rows, columns, values = [], [], []
-    for i in range(n):
-        template = fixed[min(rng.zipf(1.4) - 1, n_templates - 1)]
-        slots = np.where(rng.random(4) < 0.6, 400 + rng.integers(0, 80, 4), rng.integers(480, D, 4))
-        tokens = np.unique(np.concatenate([template, slots]))
-        rows.append(np.full(len(tokens), i))
-        columns.append(tokens)
-        values.append(1 + rng.random(len(tokens)))
-    parts = (np.concatenate(rows), np.concatenate(columns))
-    return sp.csr_array((np.concatenate(values), parts), shape=(n, D), dtype=np.float32)
 
 
 def routed(X, k=10, **options):
@@ -62,7 +46,7 @@ def chunked(X, sizes):
 
 @pytest.fixture(scope="module")
 def rows():
-    return templates()
+    return token_rows()
 
 
 @pytest.mark.parametrize("metric", ["cosine", pytest.param("euclidean", marks=pytest.mark.slow)])
@@ -125,23 +109,6 @@ def test_each_attempt_looks_harder():
             assert after.n_routes > before.n_routes
 
 
-def test_same_bits_for_chunks_workers_threads_and_files(rows, cluster_client, tmp_path):
-    n = rows.shape[0]
-    want = routed(rows, execution=Execution(threads=1))
-    assert want.settings["n_shards"] >= 3
-    for sizes in [(n,), (1, 600, n - 601), (100,) * (n // 100)]:
-        assert_same(routed(chunked(rows, sizes)), want)
-    assert_same(routed(rows, execution=Execution(threads=4, memory_per_task=2**30)), want)
-    on_cluster = routed(rows, client=cluster_client)
-    by_files = routed(rows, client=cluster_client, scratch=str(tmp_path))
-    execution = Execution(cluster_client)
-    for graph in (on_cluster, by_files):
-        a, b = execution.persist([graph])[0].to_scipy(execution), want.to_scipy()
-        assert a.data.tobytes() == b.data.tobytes()
-        assert a.indices.tolist() == b.indices.tolist()
-    assert list(tmp_path.iterdir()) == [], "routed rows were left behind"
-
-
 def test_copies_are_one_node_and_change_nothing_for_the_others(rows):
     base = rows[:500]
     rng = np.random.default_rng(1)
@@ -161,7 +128,7 @@ def test_copies_are_one_node_and_change_nothing_for_the_others(rows):
 @pytest.mark.parametrize("n", [1, 2, 7, 30])
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_few_rows_give_the_exact_graph(n, metric):
-    X = templates(n, seed=n)
+    X = token_rows(n, seed=n)
     graph, exact = routed(X, metric=metric), knn_graph(X, 10, metric=metric, search="exact")
     assert (exact.to_scipy() != graph.to_scipy()).nnz == 0
     assert graph.recall["estimate"] == 1.0

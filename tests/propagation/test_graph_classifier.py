@@ -23,36 +23,12 @@ from ssl_dask.errors import GraphError
 from ssl_dask.estimators import LabelPropagationRegressor
 from ssl_dask.execution import Execution
 from ssl_dask.graph import BlockGraph, knn_graph
-from ssl_dask.propagation import LabelPropagation, LabelSpreading, PoissonLearning
+from ssl_dask.propagation import LabelPropagation, LabelSpreading
 from ssl_dask.propagation.engine.partitions import WorkersChangedError
 from ssl_dask.propagation.engine.propagate import PropagationSession
-from tests.estimator_checks import parametrize_checks
 from tests.made_graphs import delay, few_labels
 
-# Checks of scikit-learn that are known to fail, each with its reason.
-WEIGHTS = "a row without weight as a seed, or one that is there twice, is still part of the graph"
-EXPECTED_FAILED_CHECKS: dict[str, str] = {
-    "check_sample_weight_equivalence_on_dense_data": WEIGHTS,
-    "check_sample_weight_equivalence_on_sparse_data": WEIGHTS,
-}
-BY_NAME = (LabelSpreading, LabelPropagation)
-MINUS_ONE = "-1 is unlabelled; scikit-learn knows it of the classes above, by their names"
-
 BOTH = pytest.mark.parametrize("Classifier", [LabelSpreading, LabelPropagation])
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
-@parametrize_checks(
-    [LabelSpreading()],
-    [LabelPropagation(), PoissonLearning()],
-    lambda estimator: {
-        **EXPECTED_FAILED_CHECKS,
-        **({} if type(estimator) in BY_NAME else {"check_classifiers_classes": MINUS_ONE}),
-    },
-)
-def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
-    check(estimator)
 
 
 @pytest.fixture(scope="module")

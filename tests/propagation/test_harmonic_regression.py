@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from distributed import Client
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from ssl_dask.estimators import LabelPropagationRegressor
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.propagation.methods.harmonic_regression import harmonic_regression
 from tests.made_graphs import random_weights
-
-WEIGHTS = "targets are held: a weight changes copies only, a row twice there changes the graph"
-EXPECTED = {
-    "check_sample_weight_equivalence_on_dense_data": WEIGHTS,
-    "check_sample_weight_equivalence_on_sparse_data": WEIGHTS,
-}
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
-@parametrize_with_checks(
-    [LabelPropagationRegressor()], expected_failed_checks=lambda estimator: EXPECTED
-)
-def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
-    check(estimator)
 
 
 def dense_harmonic(W: np.ndarray, rows: np.ndarray, y: np.ndarray) -> np.ndarray:

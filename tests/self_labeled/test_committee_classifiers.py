@@ -19,16 +19,7 @@ from ssl_dask.estimators import (
     TriTrainingClassifier,
 )
 from tests.committee_case import made_rows
-from tests.estimator_checks import parametrize_checks
 
-# Checks of scikit-learn that are known to fail, each with its reason.
-WEIGHTS = "rows without weight are still labelled; samples and bounds count rows, not weights"
-FAILED = {
-    "check_sample_weight_equivalence_on_dense_data": WEIGHTS,
-    "check_sample_weight_equivalence_on_sparse_data": WEIGHTS,
-    "check_non_transformer_estimators_n_iter": "with no row to label there is no round",
-    "check_classifiers_classes": "-1 is unlabelled; scikit-learn knows it of some names only",
-}
 THREE = ["decision_tree", "logistic_regression", DecisionTreeClassifier(max_depth=2)]
 CLASSIFIERS = [
     TriTrainingClassifier("decision_tree", n_folds=2),
@@ -36,12 +27,6 @@ CLASSIFIERS = [
     CoForestClassifier(n_estimators=4, n_folds=0),
     CoTrainingClassifier(max_iter=2, n_folds=0),
 ]
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
-@parametrize_checks([], CLASSIFIERS, lambda estimator: FAILED)
-def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
-    check(estimator)
 
 
 @pytest.mark.parametrize("model", CLASSIFIERS, ids=lambda one: type(one).__name__)

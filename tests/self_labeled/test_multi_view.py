@@ -20,7 +20,6 @@ from ssl_dask.self_labeled.learners.learners import Learner, LearnerSpec
 from ssl_dask.self_labeled.learners.view_models import INNER_FOLDS, inner_folds
 from ssl_dask.self_labeled.methods.multi_view import MultiView
 from ssl_dask.self_labeled.rows.block_rows import Piece
-from tests.estimator_checks import parametrize_checks
 from tests.oracles import multi_view_rounds
 
 N, C = 400, 3
@@ -141,22 +140,6 @@ def test_one_seed_a_class_has_no_weights_to_learn() -> None:
 def test_views_that_are_none_are_named() -> None:
     with pytest.raises(ValueError, match=r"\['colour'\] are no views"):
         run(N, Execution(threads=1), learners={"colour": BAYES})
-
-
-CHECKS_FAILED = {
-    "check_sample_weight_equivalence_on_dense_data": "rows without weight are no seeds, but rows",
-    "check_sample_weight_equivalence_on_sparse_data": "rows without weight are no seeds, but rows",
-    "check_classifiers_classes": "-1 is unlabelled; scikit-learn knows it of some names only",
-    "check_non_transformer_estimators_n_iter": "with labels for all rows there are no rounds",
-}
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
-@parametrize_checks(
-    [MultiViewClassifier(max_iter=1, n_folds=0)], [], lambda estimator: CHECKS_FAILED
-)
-def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
-    check(estimator)
 
 
 def test_rows_of_nan_lack_the_view(cluster_client: Client) -> None:

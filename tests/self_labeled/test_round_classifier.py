@@ -17,26 +17,7 @@ from sklearn.linear_model import LogisticRegression
 
 from ssl_dask.errors import JobSpecError, QualityError
 from ssl_dask.estimators import SelfTrainingClassifier, TriTrainingClassifier
-from tests.estimator_checks import parametrize_checks
 from tests.oracles.self_training_rounds import rounds_of_sklearn
-
-ROWS = "rows without weight are no seeds, but rows that are labelled; features are scaled by rows"
-FAILED = {
-    "check_sample_weight_equivalence_on_dense_data": ROWS,
-    "check_sample_weight_equivalence_on_sparse_data": ROWS,
-    "check_non_transformer_estimators_n_iter": "where all rows are labelled there is no round",
-    "check_classifiers_classes": "-1 is unlabelled; scikit-learn knows it of some names only",
-}
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
-@parametrize_checks(
-    [SelfTrainingClassifier(max_iter=2, n_folds=2)],
-    [SelfTrainingClassifier("gaussian_nb")],
-    lambda estimator: FAILED,
-)
-def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
-    check(estimator)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,6 @@ from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
 from ssl_dask.self_labeled import SelfLabeled, semi_supervised_nb
 from ssl_dask.self_labeled.loop.hidden_loss import HiddenLoss
-from tests.estimator_checks import parametrize_checks
 from tests.oracles.em_naive_bayes import e_step, em
 
 N, D, C = 150, 12, 3
@@ -169,21 +168,6 @@ def test_features_below_0_are_refused() -> None:
     view = da.from_array(X - 0.5, chunks=(50, -1))
     with pytest.raises(InputDataError, match=r"features are below 0.*scale: minmax"):
         semi_supervised_nb({"X": view}, LABELS, execution=Execution(threads=1))
-
-
-ROWS = "rows without weight are no seeds, but rows that are labelled"
-FAILED = {
-    "check_sample_weight_equivalence_on_dense_data": ROWS,
-    "check_sample_weight_equivalence_on_sparse_data": ROWS,
-    "check_classifiers_classes": "-1 is unlabelled; scikit-learn knows it of some names only",
-    "check_non_transformer_estimators_n_iter": "with labels for all rows there are no rounds",
-}
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
-@parametrize_checks([], [SemiSupervisedNB(max_iter=2, n_folds=0)], lambda estimator: FAILED)
-def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
-    check(estimator)
 
 
 def test_the_estimator(cluster_client: Client) -> None:
