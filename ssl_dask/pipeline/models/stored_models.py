@@ -45,7 +45,7 @@ from ssl_dask.self_labeled.methods.semi_supervised_nb import NaiveBayesRounds
 from ssl_dask.self_labeled.methods.tri_training import TriTraining
 from ssl_dask.spec_model import SpecModel
 from ssl_dask.storage.input.table_reader import TableReader, types_from_text
-from ssl_dask.storage.labels.label_values import class_array, kind_of_value
+from ssl_dask.storage.labels.label_rules import ClassRule, kind_of_value
 from ssl_dask.storage.runs.manifest import CommittedRun
 from ssl_dask.storage.runs.model_files import is_within, model_records, read_file, read_model
 
@@ -301,7 +301,7 @@ def read_models(run: CommittedRun, trusted: Collection[str]) -> StoredModels:
     return StoredModels(
         run=run,
         job=about.job,
-        classes_=class_array((), kind_of_value(about.classes[0]) or "string", about.classes),
+        classes_=ClassRule(about.classes).values((), kind_of_value(about.classes[0]) or "string"),
         method=answers["method"],
         models=tuple(models),
         transforms=answers["transforms"],

@@ -27,13 +27,13 @@ from ssl_dask.storage.input.arrow_to_numpy import (
 )
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.column_types import is_text
-from ssl_dask.storage.labels.block_labels import (
+from ssl_dask.storage.labels.label_file import SeedFile
+from ssl_dask.storage.labels.seed_labels import (
     BlockLabels,
     block_ids,
     labels_of_block,
     matches_of_block,
 )
-from ssl_dask.storage.labels.label_file import SeedFile
 
 MAX_CELL_BYTES = 1 << 20
 

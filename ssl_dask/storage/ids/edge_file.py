@@ -10,16 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from ssl_dask.errors import InputDataError, Problem
+from ssl_dask.errors import InputDataError
 from ssl_dask.storage.input.column_reader import ColumnReader
-from ssl_dask.storage.input.column_types import (
-    TypeCheck,
-    common_type,
-    id_family,
-    id_trouble,
-    nearest_names,
-    numeric_trouble,
-)
+from ssl_dask.storage.input.column_types import numeric_trouble
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.row_layout import plan_layout
 
@@ -105,34 +98,13 @@ def open_edge_file(
             file=dataset.path,
             column=source,
         )
-    problems: list[Problem] = []
-    for column in (source, target):
-        found = _wrong(dataset, column, id_trouble)
-        if not found and id_family(dataset.schema.field(column).type) != id_family(id_type):
-            kind = dataset.schema.field(column).type
-            text = f"is {kind}, but the ids of the data are {id_type}"
-            found = [Problem(text, dataset.path, None, column, None, "write both as one type")]
-        problems += found
+    problems = [
+        problem
+        for column in (source, target)
+        for problem in dataset.id_problems(column, id_type, "edges")
+    ]
     if weight is not None:
-        problems += _wrong(dataset, weight, numeric_trouble)
+        problems += dataset.column_problems(weight, numeric_trouble, "edges")
     if problems:
         raise InputDataError(problems)
     return EdgeFile(dataset, source, target, weight)
-
-
-def _wrong(dataset: Dataset, column: str, trouble: TypeCheck) -> list[Problem]:
-    """Return what is wrong with a column of edges."""
-    kinds = dataset.types_of(column)
-    if set(kinds) == {None}:
-        hint = nearest_names(column, dataset.schema.names) or (
-            f"the columns are {', '.join(dataset.schema.names[:20])}"
-        )
-        return [Problem("missing in the edges", dataset.path, column=column, hint=hint)]
-    if None in kinds:
-        shown = dataset.shown_path(kinds[None][0])
-        return [Problem("missing in this file of edges", shown, column=column)]
-    if common_type(kind for kind in kinds if kind is not None) is None:
-        text = f"is {' and '.join(map(str, kinds))} in different files of edges"
-        return [Problem(text, dataset.path, column=column, hint="write one type")]
-    found = trouble(dataset.schema.field(column).type)
-    return [Problem(found[0], dataset.path, column=column, hint=found[1])] if found else []

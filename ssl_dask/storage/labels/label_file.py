@@ -6,8 +6,9 @@ import csv
 import hashlib
 import io
 import os
+import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,22 +16,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.types as pt
 
 from ssl_dask.errors import InputDataError, Problem
 from ssl_dask.storage.files.file_listing import list_files
 from ssl_dask.storage.input.arrow_to_numpy import id_array
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.column_types import (
-    common_type,
-    id_family,
-    id_trouble,
+    id_read_type,
+    is_text,
+    is_uuid,
     nearest_names,
+    plain_type,
 )
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.row_layout import plan_layout
-from ssl_dask.storage.labels.label_csv import parse_ids
-from ssl_dask.storage.labels.label_rules import ANY_CLASSES, LabelRule
-from ssl_dask.storage.labels.label_values import REFUSALS, LabelKind, LabelValue
+from ssl_dask.storage.labels.label_rules import (
+    ANY_CLASSES,
+    INTEGER,
+    REFUSALS,
+    LabelKind,
+    LabelRule,
+    LabelValue,
+    values_of_cells,
+)
 
 
 @dataclass(frozen=True)
@@ -226,29 +235,16 @@ def _read_parquet(
 ) -> _Columns:
     dataset = Dataset.open(path, base=base, storage_options=storage_options)
     id_column, label_column = wanted
-    _require_columns(wanted, dataset.schema.names, dataset.path)
-    id_kind, label_kind = (dataset.schema.field(column).type for column in wanted)
-    problems = []
-    for column, trouble in zip(wanted, (id_trouble, rule.type_trouble), strict=True):
-        kinds = dataset.types_of(column)
-        if None in kinds:
-            shown = dataset.shown_path(kinds[None][0])
-            problems.append(Problem("missing in this file of labels", shown, column=column))
-        elif common_type(kind for kind in kinds if kind is not None) is None:
-            text = f"is {' and '.join(map(str, kinds))} in different files of labels"
-            problems.append(Problem(text, dataset.path, column=column, hint="write one type"))
-        elif found := trouble(dataset.schema.field(column).type):
-            problems.append(Problem(found[0], dataset.path, column=column, hint=found[1]))
-    if not problems and id_family(id_kind) != id_family(id_type):
-        text = f"is {id_kind}, but the ids of the data are {id_type}"
-        problems.append(
-            Problem(text, dataset.path, column=id_column, hint="write both as one type")
-        )
+    problems = [
+        *dataset.id_problems(id_column, id_type, "labels"),
+        *dataset.column_problems(label_column, rule.type_trouble, "labels"),
+    ]
     if problems:
         raise InputDataError(problems)
+    label_kind = dataset.schema.field(label_column).type
     reader = ColumnReader(dataset, plan_layout(dataset, wanted, block_bytes=2**26))
     ids, labels = [], []
-    for block in range(len(reader.row_counts)):
+    for block in reader.blocks:
         table = reader.read_raw(block, wanted)
         with reader.telling(block, id_column):
             ids.append(id_array(table.column(id_column), id_type))
@@ -296,12 +292,41 @@ def _read_csv(
         text = f"lines without the {len(header)} cells of the header: {uneven:,}"
         raise InputDataError(text, file=shown, rows=uneven, hint="quote cells that hold a comma")
     problems: list[Problem] = []
-    ids, kept = parse_ids([row[id_place] for row in rows], id_type, shown, wanted[0], problems)
+    ids, kept = _ids_of_cells([row[id_place] for row in rows], id_type, shown, wanted[0], problems)
     cells = [row[label_place] for row, keep in zip(rows, kept, strict=True) if keep]
     labels, kind = rule.parse(cells, shown, wanted[1], problems)
     digest = hashlib.sha256(data).hexdigest()
     identity = ({"path": name, "bytes": size, "sha256": digest},)
     return _Columns(shown, ids, labels, kind, problems, identity, listing.local_paths)
+
+
+def _ids_of_cells(
+    cells: list[str], id_type: pa.DataType, shown: str, column: str, problems: list[Problem]
+) -> tuple[pa.Array, list[bool]]:
+    """Return the ids in the type of the data, and which cells they are; others are a problem."""
+    kind = id_read_type(id_type)
+    turn: Callable[[str], Any]
+    if pt.is_integer(kind):
+        low = 0 if pt.is_unsigned_integer(kind) else -(2 ** (kind.bit_width - 1))
+        high = low + 2**kind.bit_width
+
+        def turn(cell: str) -> int:
+            if not INTEGER.fullmatch(cell.strip()) or not low <= int(cell) < high:
+                raise ValueError
+            return int(cell)
+    elif is_text(kind):
+        turn = str
+    elif is_uuid(plain_type(id_type)) or pt.is_fixed_size_binary(kind):
+
+        def turn(cell: str) -> bytes:
+            return uuid.UUID(cell.strip()).bytes
+    else:
+        text = f"the ids of the data are {id_type}, which CSV cannot hold"
+        raise InputDataError(text, file=shown, column=column, hint="keep the labels in Parquet")
+    values, kept = values_of_cells(cells, turn)
+    if wrong := kept.count(False):
+        problems.append(Problem(f"ids that are no {kind}: {wrong:,}", shown, None, column, wrong))
+    return pa.array([value for value, keep in zip(values, kept, strict=True) if keep], kind), kept
 
 
 def _require_commas(text: str, shown: str) -> None:
