@@ -20,7 +20,7 @@ from ssl_dask.evaluation.metrics import compare_paired, predicted_codes, score_p
 from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.kernels.distributions.label_distributions import normalise_rows
 from ssl_dask.labels import Labels
-from ssl_dask.report.charts import picture_rows, project_2d
+from ssl_dask.report.picture import picture_rows, project_2d
 from ssl_dask.report.run_report import (
     DecisionSummary,
     EvaluationSummary,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter, MaxNLocator
-from scipy import sparse
-from sklearn.decomposition import PCA
 
 from ssl_dask.decision.calibration import ReliabilityBin
-from ssl_dask.evaluation.metrics import Interval, clopper_pearson
-from ssl_dask.one_thread import one_thread
-from ssl_dask.report.palette import class_colours
+from ssl_dask.evaluation.metrics import clopper_pearson
+from ssl_dask.report.picture import Points
 from ssl_dask.report.svg_figure import (
     GRID,
     INK,
@@ -31,7 +27,6 @@ from ssl_dask.report.svg_figure import (
 )
 from ssl_dask.round_record import RoundRecord
 
-PICTURE_ROWS = 2_000
 MOST_CLASSES_DRAWN = 30
 WIDTH = 6.2
 FEWEST_IN_BIN = 10
@@ -39,89 +34,46 @@ FEWEST_IN_BIN = 10
 ACCENT, SECOND = "#0072b2", "#e08a00"
 GREY = "#9aa0a6"
 
-Points: TypeAlias = npt.NDArray[np.float64]
-
-
-def picture_rows(
-    n_rows: int,
-    seed_rows: npt.NDArray[np.int64],
-    *,
-    size: int = PICTURE_ROWS,
-    random_state: int = 0,
-) -> npt.NDArray[np.int64]:
-    """Return the rows to draw, int64 ascending: up to half of `size` seeds, the rest at random.
-
-    Depends on the number of rows, the seeds and `random_state` alone. Memory is that of the answer.
-    """
-    random = np.random.default_rng(random_state)
-    seeds = seed_rows
-    if len(seeds) > size // 2:
-        seeds = random.choice(seed_rows, size // 2, replace=False)
-    if n_rows <= size:
-        return np.arange(n_rows, dtype=np.int64)
-    # Too many are drawn because some may be seeds, or drawn twice.
-    few = n_rows <= 20 * size
-    pool = np.arange(n_rows) if few else random.integers(0, n_rows, 2 * size)
-    drawn = np.setdiff1d(pool, seed_rows)
-    others = random.permutation(drawn)[: size - len(seeds)]
-    return np.sort(np.concatenate([seeds, others])).astype(np.int64)
-
-
-def project_2d(sample: npt.NDArray[np.float32] | sparse.csr_array) -> Points:
-    """Return the first two principal components of a few thousand rows, float64 (n, 2).
-
-    Parameters
-    ----------
-    sample
-        (n, d) dense or CSR. Where there is one component only, or none, the rest is 0.
-    """
-    n, d = sample.shape
-    points = np.zeros((n, 2))
-    rows = sample.astype(np.float64) if sparse.issparse(sample) else np.asarray(sample, np.float64)
-    if n < 2 or not _varies(rows):
-        return points
-    if min(n, d) < 3:
-        dense = sparse.csr_array(rows).toarray()
-        pca = PCA(n_components=min(n, d, 2), svd_solver="full")
-    else:
-        # An iterative solver: a full decomposition of thousands of columns is not needed for two.
-        dense, pca = rows, PCA(n_components=2, svd_solver="arpack", random_state=0)
-    with one_thread():
-        found = pca.fit_transform(dense)
-    points[:, : found.shape[1]] = found
-    return points
-
-
-def _varies(rows: npt.NDArray[np.float64] | sparse.csr_array) -> bool:
-    spread = abs(rows - rows[[0] * rows.shape[0]]).max()
-    return bool(spread > 0)
-
 
 def before_and_after(
     points: Points,
-    labels: npt.NDArray[np.int64],
+    codes: npt.NDArray[np.int64],
     seeds: npt.NDArray[np.bool_],
-    class_names: Sequence[str],
+    colours: Sequence[str],
+    what: str,
+    names: Sequence[str] = (),
 ) -> tuple[str, str]:
-    """Return two pictures of the same rows: the seeds alone, and every row by its label.
+    """Return two pictures of the same rows: the seeds alone, and every row in its colour.
 
     Parameters
     ----------
     points
         float64 (n, 2).
-    labels
-        int (n,): code after the run, -1 where it abstained.
+    codes
+        int (n,): place of each row's colour after the run, -1 where it abstained.
     seeds
         bool (n,): whether the label was given.
+    colours
+        One for each code.
+    what
+        What a row got: "label" or "number".
+    names
+        Of the codes, written into the second picture; empty: none.
     """
-    before = np.where(seeds, labels, -1)
-    n_seeds, n_labelled = int(seeds.sum()), int((labels >= 0).sum())
+    before = np.where(seeds, codes, -1)
+    n_seeds, n_given = int(seeds.sum()), int((codes >= 0).sum())
     with figure_style():
-        first = _scatter(points, before, seeds, class_names, hollow=False)
-        second = _scatter(points, labels, seeds, class_names, hollow=True)
+        first = _scatter(points, before, seeds, colours, hollow=False)
+        second = _scatter(points, codes, seeds, colours, hollow=True)
+        if len(names) <= MOST_CLASSES_DRAWN:
+            for code, name in enumerate(names):
+                mine = points[codes == code]
+                if len(mine):
+                    (axes,) = second.axes
+                    _name_at(axes, _central(mine), short_name(name, 16), f"rim{code}")
         return (
             to_svg(first, "before", f"{len(points)} rows before the run, {n_seeds} of them seeds"),
-            to_svg(second, "after", f"The same rows after the run, {n_labelled} with a label"),
+            to_svg(second, "after", f"The same rows after the run, {n_given} with a {what}"),
         )
 
 
@@ -129,15 +81,14 @@ def _scatter(
     points: Points,
     codes: npt.NDArray[np.int64],
     seeds: npt.NDArray[np.bool_],
-    class_names: Sequence[str],
+    colours: Sequence[str],
     *,
     hollow: bool,
 ) -> Figure:
     figure = Figure(figsize=(WIDTH, WIDTH * 0.82))
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set_axis_off()
-    fit_view(axes, points)
-    colours = class_colours(len(class_names))
+    _fit_view(axes, points)
     size = 4.6 if len(points) > 500 else 7.0
     none = codes < 0
     draw_dots(axes, points[none], size, GREY, alpha=0.9 if hollow else 0.45)
@@ -150,15 +101,10 @@ def _scatter(
     draw_dots(axes, points[seeds], size + 2 * ring, SURFACE)
     for code, colour in enumerate(colours):
         draw_dots(axes, points[(codes == code) & seeds], size + ring, colour)
-    if hollow and len(class_names) <= MOST_CLASSES_DRAWN:
-        for code, name in enumerate(class_names):
-            mine = points[codes == code]
-            if len(mine):
-                _name_at(axes, _central(mine), short_name(name, 16), f"rim{code}")
     return figure
 
 
-def fit_view(axes: Axes, points: Points) -> None:
+def _fit_view(axes: Axes, points: Points) -> None:
     """Set the limits of axes so that all points are seen."""
     for limit, values in ((axes.set_xlim, points[:, 0]), (axes.set_ylim, points[:, 1])):
         low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
@@ -245,15 +191,16 @@ def abstentions_chart(reasons: Mapping[str, int], words: Mapping[str, str]) -> s
         return to_svg(figure, "abstentions", "Rows without a label, by reason")
 
 
-def horizontal_bars(axes: Axes, unit: str) -> None:
-    """Dress axes of horizontal bars: a grid and whole numbers along the unit."""
+def horizontal_bars(axes: Axes, unit: str, *, whole: bool = True) -> None:
+    """Dress axes of horizontal bars: a grid, and whole numbers along the unit if it has them."""
     axes.set_xlabel(unit)
     axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="both", length=0)
     axes.tick_params(axis="y", labelcolor=INK)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=whole, min_n_ticks=1))
+    if whole:
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
 def convergence_chart(rounds: Sequence[RoundRecord]) -> str:
@@ -350,27 +297,44 @@ def _hidden_curve(
     axes.legend(frameon=False, ncols=2, fontsize=9)
 
 
-def accuracy_chart(entries: Sequence[tuple[str, Interval]]) -> str:
-    """Return a point and its interval for each (name, share); at least one with a value."""
+def interval_chart(
+    entries: Sequence[tuple[str, float, float, float]],
+    ends: tuple[float, float],
+    unit: str,
+    *,
+    name: str,
+    title: str,
+) -> str:
+    """Return a point and its interval for each entry.
+
+    Parameters
+    ----------
+    entries
+        (name, value, low, high), at least one; those of baselines have "baseline" or a comma in
+        their name, and a colour of their own.
+    ends
+        Of the axis, which has this `unit`.
+    name, title
+        Of the figure, for the page and for who cannot see it.
+    """
     with figure_style():
-        figure = Figure(figsize=(WIDTH, 0.8 + 0.44 * len(entries)))
+        figure = Figure(figsize=(WIDTH, interval_chart_height(len(entries))))
         axes = figure.add_subplot()
-        lowest = 1.0
-        for at, (name, share) in enumerate(entries):
-            if share.value is None:
-                continue
-            colour = SECOND if "baseline" in name else ACCENT
-            lowest = min(lowest, share.low)
-            axes.plot([100 * share.low, 100 * share.high], [at, at], color=colour, linewidth=2.4)
-            axes.plot([100 * share.value], [at], color=colour, marker="o", markersize=8)
-            axes.text(
-                100 * share.value, at - 0.26, f"{100 * share.value:.1f}", ha="center", fontsize=10
-            )
-        axes.set_yticks(range(len(entries)), [name for name, _ in entries])
+        for at, (entry, value, low, high) in enumerate(entries):
+            colour = SECOND if "baseline" in entry or "," in entry else ACCENT
+            axes.plot([low, high], [at, at], color=colour, linewidth=2.4)
+            axes.plot([value], [at], color=colour, marker="o", markersize=8)
+            axes.text(value, at - 0.26, f"{value:.3g}", ha="center", fontsize=10)
+        axes.set_yticks(range(len(entries)), [entry[0] for entry in entries])
         axes.set_ylim(len(entries) - 0.5, -0.75)
-        axes.set_xlim(max(0.0, 100 * lowest - 6), 102)
-        horizontal_bars(axes, "right, %")
-        return to_svg(figure, "accuracy", "Share of right labels with intervals")
+        axes.set_xlim(*ends)
+        horizontal_bars(axes, unit, whole=ends[1] > 5)
+        return to_svg(figure, name, title)
+
+
+def interval_chart_height(n_entries: int) -> float:
+    """Return the height of `interval_chart` with so many entries, in inches."""
+    return 0.8 + 0.44 * n_entries
 
 
 def reliability_chart(bins: Sequence[ReliabilityBin]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -92,23 +92,19 @@ def _source(name: str) -> str:
 def first_screen(report: RunReport) -> tuple[Tile, ...]:
     """Return the answers a reader wants first: how many, how good, against what, what not."""
     return (
-        _labelled_tile(report),
+        given_tile(report, sum(report.decision.labels), report.decision.sources, "Rows labelled"),
         _accuracy_tile(report),
         _baseline_tile(report),
-        _abstained_tile(report),
+        abstained_tile(report.decision.n_abstained, report.decision.reasons, "label"),
         _probability_tile(report),
     )
 
 
-def _labelled_tile(report: RunReport) -> Tile:
-    decision = report.decision
-    labelled = sum(decision.labels)
-    sources = [
-        f"{rows:,} {SOURCE_WORDS.get(name, name)}" for name, rows in decision.sources.items()
-    ]
-    share = percent(labelled / max(report.input.rows, 1))
-    lines = (f"{share} of {report.input.rows:,} rows", ", ".join(sources))
-    return Tile("Rows labelled", f"{labelled:,}", tuple(line for line in lines if line))
+def given_tile(report: ReportBase, given: int, sources: Mapping[str, int], heading: str) -> Tile:
+    """Return how many rows were `given` a label or a number, and where it comes from."""
+    named = [f"{rows:,} {SOURCE_WORDS.get(name, name)}" for name, rows in sources.items()]
+    share = f"{percent(given / max(report.input.rows, 1))} of {report.input.rows:,} rows"
+    return Tile(heading, f"{given:,}", tuple(line for line in (share, ", ".join(named)) if line))
 
 
 def _accuracy_tile(report: RunReport) -> Tile:
@@ -149,13 +145,13 @@ def _baseline_tile(report: RunReport) -> Tile:
     return Tile(heading, points, lines, tone)
 
 
-def _abstained_tile(report: RunReport) -> Tile:
-    decision = report.decision
-    by_size = sorted(decision.reasons.items(), key=lambda item: (-item[1], item[0]))
+def abstained_tile(n_abstained: int, reasons: Mapping[str, int], what: str) -> Tile:
+    """Return how many rows abstained and why; `what` the others got, "label" or "number"."""
+    by_size = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
     lines = [f"{rows:,}: {REASON_WORDS.get(name, name)}" for name, rows in by_size]
-    if not decision.n_abstained:
-        lines = ["every row got a label", *(f"({line})" for line in lines)]
-    return Tile("Abstained", f"{decision.n_abstained:,}", tuple(lines))
+    if not n_abstained:
+        lines = [f"every row got a {what}", *(f"({line})" for line in lines)]
+    return Tile("Abstained", f"{n_abstained:,}", tuple(lines))
 
 
 def _probability_tile(report: RunReport) -> Tile:
@@ -177,7 +173,12 @@ def _figures(report: RunReport) -> dict[str, str]:
     picture = report.picture
     if picture is not None and picture.points:
         drawn["before"], drawn["after"] = charts.before_and_after(
-            np.array(picture.points), np.array(picture.labels), np.array(picture.seeds), names
+            np.array(picture.points),
+            np.array(picture.labels),
+            np.array(picture.seeds),
+            class_colours(len(names)),
+            "label",
+            names,
         )
     chosen = report.method.self_labeled
     if report.method.rounds and chosen is not None:
@@ -188,10 +189,19 @@ def _figures(report: RunReport) -> dict[str, str]:
         drawn["convergence"] = charts.convergence_chart(report.method.rounds)
     if decision.reasons:
         drawn["abstentions"] = charts.abstentions_chart(decision.reasons, REASON_WORDS)
-    shares = [(name, scores.accuracy_all) for name, scores in _judged(report)]
-    shares = [(name, share) for name, share in shares if share.n]
+    shares = [
+        (name, 100 * share.value, 100 * share.low, 100 * share.high)
+        for name, share in ((name, scores.accuracy_all) for name, scores in _judged(report))
+        if share.value is not None
+    ]
     if shares:
-        drawn["accuracy"] = charts.accuracy_chart(shares)
+        drawn["accuracy"] = charts.interval_chart(
+            shares,
+            (max(0.0, min(share[2] for share in shares) - 6), 102),
+            "right, %",
+            name="accuracy",
+            title="Share of right labels with intervals",
+        )
     bins = evaluation.reliability or report.calibration.bins
     if bins:
         drawn["reliability"] = charts.reliability_chart(bins)

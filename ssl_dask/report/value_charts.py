@@ -10,18 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from ssl_dask.evaluation.value_scores import Estimate
-from ssl_dask.report.charts import (
-    ACCENT,
-    GREY,
-    SECOND,
-    WIDTH,
-    Points,
-    draw_dots,
-    fit_view,
-)
+from ssl_dask.report.charts import ACCENT, SECOND, WIDTH, draw_dots, interval_chart_height
 from ssl_dask.report.palette import SCALE
-from ssl_dask.report.svg_figure import GRID, INK, LEGEND, MUTED, SURFACE, figure_style, to_svg
+from ssl_dask.report.picture import Points
+from ssl_dask.report.svg_figure import GRID, LEGEND, MUTED, figure_style, to_svg
 from ssl_dask.round_record import RoundRecord
 
 BAND_ALPHA = 0.12
@@ -37,11 +29,11 @@ def height_beside(n_errors: int) -> float:
     Parameters
     ----------
     n_errors
-        Entries of `errors_chart`; 0 without it.
+        Entries of the chart of errors; 0 without it.
     """
     if n_errors == 0:
         return RESIDUALS_HEIGHT
-    return RESIDUALS_HEIGHT + CARD_HEIGHT + _errors_height(n_errors)
+    return RESIDUALS_HEIGHT + CARD_HEIGHT + interval_chart_height(n_errors)
 
 
 def pairs_chart(pairs: Points, half_width: float | None, height: float = 4.4) -> str:
@@ -88,35 +80,6 @@ def residuals_chart(pairs: Points, half_width: float | None) -> str:
         return to_svg(figure, "residuals", f"Errors at {len(pairs)} hidden seeds")
 
 
-def errors_chart(entries: Sequence[tuple[str, Estimate]]) -> str:
-    """Return a point and its interval for each (name, error); at least one with a value."""
-    with figure_style():
-        figure = Figure(figsize=(WIDTH, _errors_height(len(entries))))
-        axes = figure.add_subplot()
-        reach = 0.0
-        for at, (name, error) in enumerate(entries):
-            if error.value is None:
-                continue
-            colour = SECOND if "," in name else ACCENT
-            ends = [error.value, error.value]
-            if error.low is not None and error.high is not None:
-                ends = [error.low, error.high]
-            reach = max(reach, *ends)
-            axes.plot(ends, [at, at], color=colour, linewidth=2.4)
-            axes.plot([error.value], [at], color=colour, marker="o", markersize=8)
-            axes.text(error.value, at - 0.26, f"{error.value:.3g}", ha="center", fontsize=10)
-        axes.set_yticks(range(len(entries)), [name for name, _ in entries])
-        axes.set_ylim(len(entries) - 0.5, -0.75)
-        axes.set_xlim(0, reach * 1.08 or 1.0)
-        axes.set_xlabel("mean absolute error")
-        axes.grid(axis="x")
-        axes.spines["left"].set_visible(False)
-        axes.tick_params(axis="both", length=0)
-        axes.tick_params(axis="y", labelcolor=INK)
-        axes.xaxis.set_major_locator(MaxNLocator(5, min_n_ticks=1))
-        return to_svg(figure, "errors", "Mean absolute errors with intervals")
-
-
 def numbers_chart(rows: Sequence[int], seeds: Sequence[int], minimum: float, maximum: float) -> str:
     """Return the shares of rows and of seeds in bins of equal width from minimum to maximum."""
     edges = np.linspace(minimum, maximum, len(rows) + 1)
@@ -156,37 +119,6 @@ def error_convergence_chart(rounds: Sequence[RoundRecord]) -> str:
         return to_svg(figure, "convergence", f"Convergence over {len(rounds)} counts")
 
 
-def before_and_after_numbers(
-    points: Points,
-    values: npt.NDArray[np.float64],
-    seeds: npt.NDArray[np.bool_],
-    ends: tuple[float, float],
-) -> tuple[str, str]:
-    """Return two pictures of the same rows: the seeds alone, and every row by its number.
-
-    Parameters
-    ----------
-    points
-        float64 (n, 2).
-    values
-        float64 (n,): number after the run, NaN without one.
-    seeds
-        bool (n,): whether it was given.
-    ends
-        Numbers that get the first and the last colour.
-    """
-    colours = scale_places(values, ends)
-    before = np.where(seeds, colours, -1)
-    n_seeds, n_given = int(seeds.sum()), int((colours >= 0).sum())
-    with figure_style():
-        first = _picture(points, before, seeds, hollow=False)
-        second = _picture(points, colours, seeds, hollow=True)
-        return (
-            to_svg(first, "before", f"{len(points)} rows before the run, {n_seeds} of them seeds"),
-            to_svg(second, "after", f"The same rows after the run, {n_given} with a number"),
-        )
-
-
 def scale_places(
     values: npt.NDArray[np.float64], ends: tuple[float, float]
 ) -> npt.NDArray[np.int64]:
@@ -195,36 +127,6 @@ def scale_places(
     share = (np.nan_to_num(values, nan=low) - low) / ((high - low) or 1.0)
     places = np.clip((share * len(SCALE)).astype(np.int64), 0, len(SCALE) - 1)
     return np.where(np.isnan(values), -1, places)
-
-
-def _picture(
-    points: Points,
-    places: npt.NDArray[np.int64],
-    seeds: npt.NDArray[np.bool_],
-    *,
-    hollow: bool,
-) -> Figure:
-    figure = Figure(figsize=(WIDTH, WIDTH * 0.82))
-    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-    axes.set_axis_off()
-    fit_view(axes, points)
-    size = 4.6 if len(points) > 500 else 7.0
-    none = places < 0
-    draw_dots(axes, points[none], size, GREY, alpha=0.9 if hollow else 0.45)
-    if hollow:
-        draw_dots(axes, points[none], size - 1.8, SURFACE)
-    for place, colour in enumerate(SCALE):
-        draw_dots(axes, points[(places == place) & ~seeds], size, colour, alpha=0.85)
-    ring = 2.4 if seeds.sum() <= 150 else 1.0
-    draw_dots(axes, points[seeds], size + 2 * ring, INK)
-    draw_dots(axes, points[seeds], size + ring, SURFACE)
-    for place, colour in enumerate(SCALE):
-        draw_dots(axes, points[(places == place) & seeds], size + 0.5 * ring, colour)
-    return figure
-
-
-def _errors_height(n_entries: int) -> float:
-    return 0.8 + 0.44 * n_entries
 
 
 def _scatter_axes(axes: Axes, x: str, y: str) -> None:

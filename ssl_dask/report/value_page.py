@@ -10,12 +10,13 @@ from markupsafe import Markup
 
 from ssl_dask.evaluation.value_scores import Estimate, ValueScores
 from ssl_dask.report import value_charts
-from ssl_dask.report.charts import abstentions_chart
+from ssl_dask.report.charts import abstentions_chart, before_and_after, interval_chart
 from ssl_dask.report.html_page import (
     REASON_WORDS,
-    SOURCE_WORDS,
     Tile,
+    abstained_tile,
     facts,
+    given_tile,
     interval_text,
     page_template,
     percent,
@@ -47,22 +48,17 @@ def render_value_page(report: ValueReport) -> str:
 def first_screen(report: ValueReport) -> tuple[Tile, ...]:
     """Return the answers a reader wants first: how many, how good, against what, what not."""
     return (
-        _given_tile(report),
+        given_tile(
+            report,
+            report.input.rows - report.n_without_label,
+            report.decision.sources,
+            "Rows given a number",
+        ),
         _error_tile(report),
         _baseline_tile(report),
         _interval_tile(report),
-        _abstained_tile(report),
+        abstained_tile(report.n_without_label, report.decision.reasons, "number"),
     )
-
-
-def _given_tile(report: ValueReport) -> Tile:
-    given = report.input.rows - report.n_without_label
-    sources = [
-        f"{rows:,} {SOURCE_WORDS.get(name, name)}" for name, rows in report.decision.sources.items()
-    ]
-    share = percent(given / max(report.input.rows, 1))
-    lines = (f"{share} of {report.input.rows:,} rows", ", ".join(sources))
-    return Tile("Rows given a number", f"{given:,}", tuple(line for line in lines if line))
 
 
 def _error_tile(report: ValueReport) -> Tile:
@@ -118,14 +114,6 @@ def _interval_tile(report: ValueReport) -> Tile:
     return Tile("Intervals", f"\N{PLUS-MINUS SIGN} {number(interval.half_width)}", tuple(lines))
 
 
-def _abstained_tile(report: ValueReport) -> Tile:
-    reasons = sorted(report.decision.reasons.items(), key=lambda item: (-item[1], item[0]))
-    lines = [f"{rows:,}: {REASON_WORDS.get(name, name)}" for name, rows in reasons]
-    if not report.n_without_label:
-        lines = ["every row got a number"]
-    return Tile("Abstained", f"{report.n_without_label:,}", tuple(lines))
-
-
 def _figures(report: ValueReport) -> dict[str, str]:
     """Return the figures that the report has the numbers for, by name."""
     seeds, decision = report.seeds, report.decision
@@ -134,11 +122,20 @@ def _figures(report: ValueReport) -> dict[str, str]:
             decision.bins, decision.seed_bins, seeds.minimum, seeds.maximum
         )
     }
-    errors = [
-        (name, scores.mae) for name, scores in _judged(report) if scores.mae.value is not None
-    ]
+    errors = []
+    for name, scores in _judged(report):
+        mae = scores.mae
+        if mae.value is not None:
+            low, high = (mae.value if end is None else end for end in (mae.low, mae.high))
+            errors.append((name, mae.value, low, high))
     if errors:
-        drawn["errors"] = value_charts.errors_chart(errors)
+        drawn["errors"] = interval_chart(
+            errors,
+            (0, max(error[3] for error in errors) * 1.08 or 1.0),
+            "mean absolute error",
+            name="errors",
+            title="Mean absolute errors with intervals",
+        )
     if report.hidden_pairs:
         pairs, half_width = np.array(report.hidden_pairs), report.interval.half_width
         height = value_charts.height_beside(len(errors))
@@ -147,11 +144,12 @@ def _figures(report: ValueReport) -> dict[str, str]:
     picture = report.picture
     if picture is not None and picture.points:
         values = np.array([np.nan if v is None else v for v in picture.values], dtype=float)
-        drawn["before"], drawn["after"] = value_charts.before_and_after_numbers(
+        drawn["before"], drawn["after"] = before_and_after(
             np.array(picture.points),
-            values,
+            value_charts.scale_places(values, (seeds.minimum, seeds.maximum)),
             np.array(picture.seeds),
-            (seeds.minimum, seeds.maximum),
+            SCALE,
+            "number",
         )
     if report.method.rounds:
         drawn["convergence"] = value_charts.error_convergence_chart(report.method.rounds)

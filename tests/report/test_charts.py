@@ -15,9 +15,9 @@ from scipy import sparse
 from sklearn.datasets import load_digits
 
 from ssl_dask.decision.calibration import ReliabilityBin
-from ssl_dask.evaluation.metrics import clopper_pearson
 from ssl_dask.report import charts
 from ssl_dask.report.palette import class_colours
+from ssl_dask.report.picture import PICTURE_ROWS, picture_rows, project_2d
 from ssl_dask.report.svg_figure import figure_style, short_name
 from ssl_dask.round_record import RoundRecord
 
@@ -52,11 +52,17 @@ def blobs(n: int, n_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return points, labels, (random.random(n) < 0.05) & (labels >= 0)
 
 
+def drawn_labels(
+    points: np.ndarray, labels: np.ndarray, seeds: np.ndarray, names: list[str]
+) -> tuple[str, str]:
+    return charts.before_and_after(points, labels, seeds, class_colours(len(names)), "label", names)
+
+
 @pytest.mark.parametrize("n_classes", [2, 10, 26])
 def test_two_thousand_points_stay_small(n_classes: int) -> None:
     points, labels, seeds = blobs(2000, n_classes)
     names = [f"class {code}" for code in range(n_classes)]
-    before, after = charts.before_and_after(points, labels, seeds, names)
+    before, after = drawn_labels(points, labels, seeds, names)
     assert len(before) + len(after) < 200_000
     for svg, dots in ((before, 2000 + 2 * seeds.sum()), (after, 2000 + 2 * seeds.sum())):
         root = parsed(svg)
@@ -69,7 +75,7 @@ def test_two_thousand_points_stay_small(n_classes: int) -> None:
 
 def test_colours_show_in_the_picture() -> None:
     points, labels, seeds = blobs(300, 3)
-    before, after = charts.before_and_after(points, labels, seeds, list("abc"))
+    before, after = drawn_labels(points, labels, seeds, list("abc"))
     for colour in class_colours(3):
         assert colour in after
         assert colour in before
@@ -78,13 +84,13 @@ def test_colours_show_in_the_picture() -> None:
 
 def all_figures() -> list[str]:
     points, labels, seeds = blobs(100, len(NASTY))
-    shares = [("hidden seeds", clopper_pearson(9, 10)), ("hidden, baseline", clopper_pearson(0, 0))]
+    shares = [("hidden seeds", 90.0, 55.0, 99.0), ("hidden, baseline", 0.0, 0.0, 41.0)]
     return [
-        *charts.before_and_after(points, labels, seeds, NASTY),
+        *drawn_labels(points, labels, seeds, NASTY),
         charts.class_counts_chart(NASTY, [3] * len(NASTY), range(0, 700, 100)),
         charts.abstentions_chart({"tie": 3, "unheard_of": 2}, {"tie": "tie between classes"}),
         charts.convergence_chart(ROUNDS),
-        charts.accuracy_chart(shares),
+        charts.interval_chart(shares, (0, 102), "right, %", name="accuracy", title="Shares"),
         charts.reliability_chart([ReliabilityBin(10, 5, 0.55), ReliabilityBin(90, 88, 0.97)]),
         charts.probability_chart([0] * 18 + [5, 700], 0.8),
     ]
@@ -179,7 +185,7 @@ def test_empty_and_constant_pictures() -> None:
     nothing = np.empty((0, 2))
     for points in (nothing, np.zeros((5, 2))):
         n = len(points)
-        for svg in charts.before_and_after(points, np.full(n, -1), np.zeros(n, bool), ["a"]):
+        for svg in drawn_labels(points, np.full(n, -1), np.zeros(n, bool), ["a"]):
             assert len(list(parsed(svg).iter())) > 5
     for svg in (charts.class_counts_chart(["a"], [0], [0]), charts.probability_chart([1], None)):
         assert len(list(parsed(svg).iter())) > 5
@@ -187,37 +193,37 @@ def test_empty_and_constant_pictures() -> None:
 
 def test_projection_equals_the_textbook() -> None:
     X = load_digits().data.astype(np.float32)
-    points = charts.project_2d(X)
+    points = project_2d(X)
     centred = X.astype(np.float64) - X.mean(axis=0, dtype=np.float64)
     _, _, axes = np.linalg.svd(centred, full_matrices=False)
     wanted = centred @ axes[:2].T
     signs = np.sign((wanted * points).sum(axis=0))
     np.testing.assert_allclose(points, wanted * signs, atol=1e-6)
-    np.testing.assert_array_equal(points, charts.project_2d(X))
-    np.testing.assert_allclose(charts.project_2d(sparse.csr_array(X)), points, atol=1e-6)
+    np.testing.assert_array_equal(points, project_2d(X))
+    np.testing.assert_allclose(project_2d(sparse.csr_array(X)), points, atol=1e-6)
 
 
 def test_projection_of_little() -> None:
-    assert charts.project_2d(np.ones((5, 3), np.float32)).tolist() == [[0, 0]] * 5
-    assert charts.project_2d(np.ones((1, 3), np.float32)).tolist() == [[0, 0]]
-    line = charts.project_2d(np.array([[1.0], [2.0], [4.0]], np.float32))
+    assert project_2d(np.ones((5, 3), np.float32)).tolist() == [[0, 0]] * 5
+    assert project_2d(np.ones((1, 3), np.float32)).tolist() == [[0, 0]]
+    line = project_2d(np.array([[1.0], [2.0], [4.0]], np.float32))
     assert (line[:, 1] == 0).all()
     assert np.ptp(line[:, 0]) == pytest.approx(3.0)
-    two = charts.project_2d(sparse.csr_array(np.array([[1.0, 0], [0, 1], [1, 1]], np.float32)))
+    two = project_2d(sparse.csr_array(np.array([[1.0, 0], [0, 1], [1, 1]], np.float32)))
     assert np.ptp(two, axis=0).min() > 0
 
 
 def test_rows_for_the_picture() -> None:
     seeds = np.arange(0, 100_000, 1000)
-    rows = charts.picture_rows(10**9, seeds)
-    assert len(rows) == charts.PICTURE_ROWS
+    rows = picture_rows(10**9, seeds)
+    assert len(rows) == PICTURE_ROWS
     assert (np.diff(rows) > 0).all()
     assert np.isin(seeds, rows).all()
     assert rows.max() > 9 * 10**8
-    np.testing.assert_array_equal(rows, charts.picture_rows(10**9, seeds))
-    assert charts.picture_rows(30, seeds[:0]).tolist() == list(range(30))
-    assert len(charts.picture_rows(2001, seeds[:2])) == 2000
-    many = charts.picture_rows(50_000, np.arange(0, 50_000, 10))
+    np.testing.assert_array_equal(rows, picture_rows(10**9, seeds))
+    assert picture_rows(30, seeds[:0]).tolist() == list(range(30))
+    assert len(picture_rows(2001, seeds[:2])) == 2000
+    many = picture_rows(50_000, np.arange(0, 50_000, 10))
     assert len(many) == 2000
     assert np.isin(many, np.arange(0, 50_000, 10)).sum() == 1000
 

@@ -19,7 +19,7 @@ from ssl_dask.labels import Labels
 from ssl_dask.pipeline.infer.inference import Inferred, KeptModels
 from ssl_dask.pipeline.infer.row_sample import RowPicks, pick
 from ssl_dask.pipeline.infer.saved_state import load_state, save_state
-from ssl_dask.report.charts import picture_rows
+from ssl_dask.report.picture import picture_rows
 from ssl_dask.report.run_report import SelfLabeledSummary
 from ssl_dask.self_labeled import METHODS, SelfLabeled
 from ssl_dask.spec_model import spec_parameters

@@ -21,8 +21,8 @@ from ssl_dask.pipeline.inputs.label_kind import TARGETS
 from ssl_dask.pipeline.inputs.run_context import RunContext
 from ssl_dask.pipeline.targets.class_blocks import BlockResult
 from ssl_dask.pipeline.targets.judging import Judged, class_names
-from ssl_dask.report.charts import project_2d
 from ssl_dask.report.pages import AnyReport
+from ssl_dask.report.picture import project_2d
 from ssl_dask.report.run_report import (
     DecisionSummary,
     EvaluationSummary,

@@ -38,7 +38,7 @@ from ssl_dask.pipeline.targets.class_blocks import BlockOutput, BlockResult, wri
 from ssl_dask.pipeline.targets.class_report import build_report
 from ssl_dask.pipeline.targets.judging import Judged, judge, warn_of_classes_gone
 from ssl_dask.propagation import METHODS
-from ssl_dask.report.charts import picture_rows
+from ssl_dask.report.picture import picture_rows
 from ssl_dask.self_labeled import METHODS as SELF_LABELED
 from ssl_dask.storage.result.part_writer import write_part
 from ssl_dask.storage.result.result_schema import ResultSchema, label_schema, review_schema

@@ -22,7 +22,7 @@ from ssl_dask.pipeline.targets.class_report import (
 )
 from ssl_dask.pipeline.targets.number_blocks import ValueCounts, ValueResult, merge_counts
 from ssl_dask.pipeline.targets.numbers import JudgedValues
-from ssl_dask.report.charts import project_2d
+from ssl_dask.report.picture import project_2d
 from ssl_dask.report.run_report import MethodSummary
 from ssl_dask.report.value_report import (
     ValueDecision,

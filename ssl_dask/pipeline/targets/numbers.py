@@ -44,7 +44,7 @@ from ssl_dask.pipeline.targets.number_blocks import (
     ValueResult,
     write_value_block,
 )
-from ssl_dask.report.charts import picture_rows
+from ssl_dask.report.picture import picture_rows
 from ssl_dask.storage.result.result_schema import number_schema
 
 Values = npt.NDArray[np.float64]
