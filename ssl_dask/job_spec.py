@@ -148,10 +148,9 @@ class JobSpec(SpecModel):
                 f" rows: leave it out, or take one of {', '.join(SELF_LABELED)}; rows that came"
                 " later are labelled over a stored graph by new_row_distributions"
             )
-        check = getattr(self.method, "check_groups", None)
-        if check is not None:
+        if self.method.name in SELF_LABELED:
             try:
-                check(tuple(self.features))
+                SELF_LABELED[self.method.name].check_groups(self.method, tuple(self.features))
             except ValueError as error:
                 raise ValueError(f"method.{error}") from None
         secret = {name for name in (self.input.label, self.input.truth) if name is not None}
@@ -161,13 +160,6 @@ class JobSpec(SpecModel):
                 raise ValueError(
                     f"features.{name} uses {sorted(used)}, which holds the labels or the truth"
                 )
-        by_view = getattr(self.method, "learners", None)
-        unknown = sorted(set(by_view) - set(self.features)) if isinstance(by_view, dict) else []
-        if unknown:
-            raise ValueError(
-                f"method.learners names {unknown}, which are none of the groups under features:"
-                f" {', '.join(self.features)}"
-            )
         for part in () if self.graph is None else self.graph.parts or ():
             if unknown := sorted(set(part.features or ()) - set(self.features)):
                 raise ValueError(

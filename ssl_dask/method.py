@@ -210,6 +210,9 @@ class Method:
     named_views, knows_present
         Of rounds: it gets each group of features as a view of its own, else one view of all; and
         it gets `present`.
+    check_groups
+        Called as `check_groups(spec, groups)` with the names of the job's groups of features;
+        raises ValueError, whose text begins with a key of the method, if they do not suit it.
     model_types
         Types of its models, which are stored with a run; empty: it leaves no models.
     stop_words
@@ -227,6 +230,7 @@ class Method:
     more_weights: tuple[str, ...] = ()
     named_views: bool = False
     knows_present: bool = False
+    check_groups: Callable[[Any, Sequence[str]], object] = lambda spec, groups: None
     model_types: tuple[type, ...] = ()
     stop_words: Mapping[str, str] = field(default_factory=dict)
 

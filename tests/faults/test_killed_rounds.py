@@ -22,11 +22,11 @@ from ssl_dask.labels import Labels
 from ssl_dask.pipeline.commands.run import run_job
 from ssl_dask.pipeline.infer.saved_state import save_state
 from ssl_dask.round_record import RoundRecord
-from ssl_dask.self_labeled import self_training
 from ssl_dask.storage.runs.checkpoint import Checkpoints
 from ssl_dask.storage.runs.manifest import fingerprint
 from tests.made_job import Heard, answer, assert_useful, made_job, made_rows, write_job, write_rows
 from tests.processes import end_group, environment, ssl_dask
+from tests.rounds_by_keywords import self_training
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -29,13 +29,13 @@ from ssl_dask.features import (
     vector_columns,
 )
 from ssl_dask.job_spec import resolve_job
+from ssl_dask.methods import METHODS
 from ssl_dask.pipeline.commands.predict import predict_rows
 from ssl_dask.pipeline.commands.run import RunResult, run_job
 from ssl_dask.pipeline.commands.validate import validate_job
 from ssl_dask.pipeline.models import stored_models
 from ssl_dask.pipeline.models.stored_models import OWN_TYPES, description_name, read_models
 from ssl_dask.process_end import exit_code
-from ssl_dask.self_labeled import METHODS
 from ssl_dask.self_labeled.loop.round_method import RoundMethod
 from ssl_dask.storage.runs.manifest import fingerprint
 from ssl_dask.storage.runs.model_files import write_file

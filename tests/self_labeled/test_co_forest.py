@@ -9,10 +9,10 @@ from sklearn.tree import DecisionTreeClassifier
 
 from ssl_dask.estimators import CoForestClassifier
 from ssl_dask.execution import Execution
-from ssl_dask.self_labeled import co_forest
 from ssl_dask.self_labeled.methods.co_forest import BAG, SUBSAMPLE
 from tests.committee_case import N_CLASSES, codes_of, labels_of, made_rows, seeded_fit, views_of
 from tests.oracles import committees
+from tests.rounds_by_keywords import co_forest
 
 N_TREES = 7
 TREE = {"name": "decision_tree", "parameters": {"max_features": "sqrt", "max_depth": 4}}

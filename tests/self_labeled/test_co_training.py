@@ -15,10 +15,10 @@ from ssl_dask.errors import ConstantViewError
 from ssl_dask.estimators import CoTrainingClassifier
 from ssl_dask.execution import Execution
 from ssl_dask.kernels.learners.co_training import joined_views, split_columns
-from ssl_dask.self_labeled import co_training
 from ssl_dask.self_labeled.methods.co_training import ORDER
 from tests.committee_case import N_CLASSES, codes_of, labels_of, made_rows, seeded_fit, views_of
 from tests.oracles import committees
+from tests.rounds_by_keywords import co_training
 
 COLUMNS = {"left": slice(0, 4), "right": slice(4, 8)}
 BAYES = {"name": "gaussian_nb"}
@@ -154,9 +154,9 @@ def test_views_that_err_together_are_told() -> None:
     hidden = [np.arange(labels.n_seeds) % 3 == f for f in range(3)]
     same = {"a": slice(0, 8), "b": slice(0, 8)}
     found = co_training(views_of(X, 2, same), labels, learner=BAYES, hidden=hidden)
-    assert any("depend on each other" in note for note in found.notes)
+    assert any("depend on each other" in note for note in found.warnings)
     apart = co_training(views_of(X, 2, COLUMNS), labels, learner=BAYES, hidden=hidden)
-    assert not any("depend on each other" in note for note in apart.notes)
+    assert not any("depend on each other" in note for note in apart.warnings)
     columns = list(range(8))
     with pytest.warns(UserWarning, match="depend on each other"):
         CoTrainingClassifier("gaussian_nb", view_columns=[columns, columns], n_folds=3).fit(

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ssl_dask.self_labeled import (
-    co_forest,
-    co_training,
-    democratic_co_learning,
-    tri_training,
-)
 from tests.committee_case import codes_of, labels_of, made_rows, views_of
+from tests.rounds_by_keywords import co_forest, co_training, democratic_co_learning, tri_training
 
 SHALLOW = {"name": "decision_tree", "parameters": {"max_depth": 2}}
-CASES: list[tuple[Callable[..., Any], dict[str, Any], int]] = [
+CASES: list[tuple[partial, dict[str, Any], int]] = [
     (tri_training, {"learner": SHALLOW}, 3),
     (democratic_co_learning, {"learners": [SHALLOW, {"name": "gaussian_nb"}, SHALLOW]}, 3),
     (co_forest, {"n_estimators": 5}, 5),
@@ -27,10 +22,12 @@ CASES: list[tuple[Callable[..., Any], dict[str, Any], int]] = [
 
 
 @pytest.mark.parametrize(
-    ("run", "parameters", "n_columns"), CASES, ids=[run.__name__ for run, _, _ in CASES]
+    ("run", "parameters", "n_columns"),
+    CASES,
+    ids=[run.args[0] for run, _, _ in CASES],
 )
 def test_rounds_go_on_where_they_were_stored(
-    run: Callable[..., Any], parameters: dict[str, Any], n_columns: int
+    run: partial, parameters: dict[str, Any], n_columns: int
 ) -> None:
     X, _, seeds = made_rows(seed=4)
     labels = labels_of(seeds)
@@ -49,5 +46,5 @@ def test_rounds_go_on_where_they_were_stored(
         again = run(views, labels, **parameters, hidden=hidden, resume=stored[iteration])
         np.testing.assert_array_equal(codes_of(again, n_columns), codes_of(whole, n_columns))
         np.testing.assert_array_equal(again.F.compute(), whole.F.compute())
-        assert again.notes == whole.notes
+        assert again.warnings == whole.warnings
         assert (again.n_iter, again.kept_round) == (whole.n_iter, whole.kept_round)

@@ -11,10 +11,10 @@ from sklearn.tree import DecisionTreeClassifier
 
 from ssl_dask.estimators import DemocraticCoLearningClassifier
 from ssl_dask.execution import Execution
-from ssl_dask.self_labeled import democratic_co_learning
 from ssl_dask.self_labeled.methods.democratic_co_learning import expected_worth
 from tests.committee_case import N_CLASSES, codes_of, labels_of, made_rows, seeded_fit, views_of
 from tests.oracles import committees
+from tests.rounds_by_keywords import democratic_co_learning
 
 LEARNERS = (
     {"name": "gaussian_nb"},

@@ -15,12 +15,13 @@ from sklearn.naive_bayes import GaussianNB
 from ssl_dask.estimators import MultiViewClassifier
 from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
-from ssl_dask.self_labeled import SelfLabeled, multi_view
 from ssl_dask.self_labeled.learners.learners import Learner, LearnerSpec
 from ssl_dask.self_labeled.learners.view_models import INNER_FOLDS, inner_folds
+from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.methods.multi_view import MultiView
 from ssl_dask.self_labeled.rows.block_rows import Piece
 from tests.oracles import multi_view_rounds
+from tests.rounds_by_keywords import multi_view
 
 N, C = 400, 3
 RNG = np.random.default_rng(11)

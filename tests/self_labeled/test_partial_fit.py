@@ -18,13 +18,15 @@ from ssl_dask.errors import JobSpecError
 from ssl_dask.execution import Execution
 from ssl_dask.kernels.learners.row_samples import PIECES_MIXED, piece_count, piece_numbers
 from ssl_dask.labels import Labels
-from ssl_dask.self_labeled import CoTrainingSpec, TriTrainingSpec, self_training, tri_training
+from ssl_dask.method import MethodInputs
 from ssl_dask.self_labeled.learners.learners import Learner, LearnerSpec, learner_of
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.loop.round_spec import check_learners
 from ssl_dask.self_labeled.loop.tracks import make_tracks
-from ssl_dask.self_labeled.methods.co_training import co_training
-from ssl_dask.self_labeled.methods.self_training_rounds import SelfTraining
+from ssl_dask.self_labeled.methods.co_training import CoTrainingSpec
+from ssl_dask.self_labeled.methods.tri_training import TriTrainingSpec
+from ssl_dask.self_labeled.selection.self_training_rounds import SelfTraining
+from tests.rounds_by_keywords import co_training, self_training, tri_training
 
 MOST = 90
 
@@ -157,11 +159,11 @@ def test_seeds_that_are_too_many_for_a_worker_stay_where_they_are(
     X, y = digits
     tracks = make_tracks(
         SelfTraining(learner_of(LearnerSpec()), 10, "none"),
-        {"X": da.from_array(X, chunks=(200, -1))},
-        {},
-        Labels.from_codes(y, np.arange(10)),
-        None,
-        [np.arange(200) < 50],
+        MethodInputs(
+            Labels.from_codes(y, np.arange(10)),
+            hidden=[np.arange(200) < 50],
+            views={"X": da.from_array(X, chunks=(200, -1))},
+        ),
         pool_rows=45,
         max_fit_rows=most,
         random_state=0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,16 @@ from ssl_dask.execution import Execution
 from ssl_dask.features.block_reader import merge_on_workers
 from ssl_dask.job_spec import resolve_job
 from ssl_dask.labels import Labels
+from ssl_dask.method import MethodCost
+from ssl_dask.methods import METHODS
 from ssl_dask.pipeline.commands.method_estimate import estimate_method
 from ssl_dask.pipeline.commands.plan import plan_job
-from ssl_dask.pipeline.commands.rounds_estimate import estimate_rounds
-from ssl_dask.self_labeled import METHODS
 from ssl_dask.self_labeled.learners.learners import LearnerSpec
 from ssl_dask.self_labeled.loop.round_tasks import RoundTasks, merges
 from tests.committee_case import labels_of, made_rows, views_of
 from tests.made_job import made_job, write_rows
 from tests.made_job import made_rows as job_rows
+from tests.rounds_by_keywords import label_in_rounds, self_training
 
 HALVES = {"left": slice(0, 4), "right": slice(4, 8)}
 BAYES = {"name": "gaussian_nb"}
@@ -94,7 +96,8 @@ def test_tasks_are_those_of_a_real_run(
     rounds = method.rounds
     asked = asked_of(rounds, monkeypatch)
     with Counted() as counted:
-        found = method.run(
+        found = label_in_rounds(
+            name,
             views,
             labels,
             **CASES[name],
@@ -139,7 +142,7 @@ def test_tasks_of_models_that_are_fitted_again_are_those_of_a_real_run(
         return number, [execution.persist(part) for part in parts], meta
 
     with Counted() as counted:
-        found = METHODS["self_training"].run(
+        found = self_training(
             {"X": da.from_array(X, chunks=(100, 2)).persist(scheduler="sync")},
             labels,
             criterion="k_best",
@@ -166,7 +169,7 @@ def test_tasks_of_fits_in_pieces_are_those_of_a_real_run(tmp_path: Path) -> None
     tasks = []
     for more in ({}, {"max_fit_rows": 100}):
         with Counted() as counted:
-            found = METHODS["self_training"].run(
+            found = self_training(
                 {name: X.persist(scheduler="sync") for name, X in views_of(X, 3, None).items()},
                 labels,
                 learner=LearnerSpec(**learner),
@@ -186,7 +189,7 @@ def test_tasks_of_fits_in_pieces_are_those_of_a_real_run(tmp_path: Path) -> None
     rows = write_rows(tmp_path / "rows", job_rows())
     method = {"learner": learner, "max_fit_rows": 500}
     shown = [
-        estimate_rounds(
+        estimate_method(
             resolve_job(planned(rows, "self_training", **more)),
             n_rows=4000,
             n_features=50,
@@ -239,20 +242,27 @@ def test_every_method_in_rounds_is_planned(name: str, tmp_path: Path) -> None:
     assert number(cut["tasks"]) > 2 * number(shown["tasks"])
 
 
+def kept_bytes(cost: MethodCost) -> float:
+    """Return what a worker holds of features and labels, in MiB, from the words of the plan."""
+    found = re.search(r"([\d,.]+) MiB of features and labels", cost.memory)
+    assert found is not None
+    return float(found[1].replace(",", ""))
+
+
 def test_costs_grow_as_they_should(tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "rows", job_rows())
 
     def estimate(name: str, n: int = 10**6, d: int = 50, **more: Any) -> Any:
         spec = resolve_job(planned(rows, name, **more.pop("method", {})))
         given = {"n_classes": 4, "n_blocks": 20, "n_workers": 4, **more}
-        return estimate_rounds(spec, n_rows=n, n_features=d, **given)
+        return estimate_method(spec, n_rows=n, n_features=d, **given)
 
     bayes, forest = estimate("semi_supervised_nb"), estimate("co_forest")
     # Sums do not grow with the rows; what fits hold does not from the limit on.
-    assert estimate("semi_supervised_nb", n=10**8).fit_bytes == bayes.fit_bytes
-    assert bayes.fit_bytes == (5 + 1) * 8 * 50 * 4
-    assert estimate("co_forest", n=10**9).fit_bytes == estimate("co_forest", n=10**8).fit_bytes
-    assert estimate("co_forest", n=2 * 10**6).kept_bytes == 2 * forest.kept_bytes
+    assert estimate("semi_supervised_nb", n=10**8).fixed_bytes == bayes.fixed_bytes
+    assert bayes.fixed_bytes == (5 + 1) * 8 * 50 * 4
+    assert estimate("co_forest", n=10**9).fixed_bytes == estimate("co_forest", n=10**8).fixed_bytes
+    assert kept_bytes(estimate("co_forest", n=2 * 10**6)) == pytest.approx(2 * kept_bytes(forest))
     # Rows travel once to a worker for all trees, and once for each other learner.
     more = estimate("co_forest", method={"n_estimators": 60})
     assert more.bytes_moved < 1.5 * forest.bytes_moved
@@ -263,4 +273,4 @@ def test_costs_grow_as_they_should(tmp_path: Path) -> None:
         estimate_method(spec, n_rows=n, n_features=50, n_classes=4) for n in (10**5, 10**7)
     )
     assert large.row_flops < small.row_flops
-    assert small.bytes_of_worker(0, 0.0, 1) == bayes.fit_bytes
+    assert small.bytes_of_worker(0, 0.0, 1) == bayes.fixed_bytes

@@ -19,13 +19,17 @@ from sklearn.neighbors import KNeighborsClassifier
 from ssl_dask.execution import Execution
 from ssl_dask.kernels.distributions.label_distributions import fit_temperature
 from ssl_dask.labels import Labels
-from ssl_dask.self_labeled import SelfLabeled, SelfTrainingSpec, self_training
+from ssl_dask.method import MethodInputs
+from ssl_dask.run_control import RunControl
 from ssl_dask.self_labeled.learners.learners import Learner
 from ssl_dask.self_labeled.loop.hidden_loss import TEMPERATURE_SPREAD, HiddenLoss
+from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.loop.round_fits import default_fit_rows
-from ssl_dask.self_labeled.loop.rounds import run_rounds
-from ssl_dask.self_labeled.methods.self_training_rounds import SelfTraining
+from ssl_dask.self_labeled.loop.rounds import RoundLimits, run_rounds
+from ssl_dask.self_labeled.methods.self_training import SelfTrainingSpec
+from ssl_dask.self_labeled.selection.self_training_rounds import SelfTraining
 from tests.oracles.self_training_rounds import rounds_of_sklearn
+from tests.rounds_by_keywords import self_training
 
 REGRESSION = LogisticRegression(max_iter=2000)
 
@@ -110,7 +114,8 @@ def test_same_rows_in_same_rounds_as_scikit_learn(settings: dict) -> None:
 @pytest.mark.parametrize("criterion", ["threshold", "k_best"])
 def test_same_bits_on_a_cluster(cluster_client: Client, criterion: str, rescore: bool) -> None:
     X, y = digits()
-    settings = {"criterion": criterion, "threshold": 0.7, "k_best": 150, "rescore": rescore}
+    own = {"threshold": {"threshold": 0.7}, "k_best": {"k_best": 150}}
+    settings = {"criterion": criterion, "rescore": rescore, **own[criterion]}
     here = Execution(threads=2)
     ours = fetched(run(X, y, REGRESSION, 1, here, max_iter=4, **settings), here)
     there = Execution(cluster_client)
@@ -170,7 +175,7 @@ def test_rows_at_the_threshold_are_not_labelled_where_a_class_has_its_share() ->
     confidence = knn_confidence(X, y)
     at = (confidence == 0.75) & (y < 0)
     assert at.sum() > 50
-    for shares in ("none", {**dict.fromkeys(range(9), 1.0), 9: 0.01}):
+    for shares in ("none", {**dict.fromkeys(range(9), 1 / 9.01), 9: 0.01 / 9.01}):
         found = run(X, y, KNeighborsClassifier(4), 2, Execution(), class_shares=shares, **settings)
         labels = fetched(found, Execution())["labels"]
         assert (labels[at] == -1).all()
@@ -288,7 +293,7 @@ def test_a_class_without_sure_rows_is_told_in_plain_json() -> None:
     X, y = digits()
     X, y = X.copy(), y.copy()
     X[y == 9] = X[y == 8] + 1e-3
-    shares = {**dict.fromkeys(range(10), 1.0), 0: 0.01}
+    shares = {**dict.fromkeys(range(10), 1 / 9.01), 0: 0.01 / 9.01}
     stored = []
 
     def checkpoint(iteration: int, state: Any, meta: dict[str, Any]) -> Any:
@@ -307,7 +312,7 @@ def test_a_class_without_sure_rows_is_told_in_plain_json() -> None:
 
 def test_what_a_criterion_does_not_look_at_is_refused() -> None:
     X, y = digits()
-    with pytest.raises(ValueError, match="one of threshold, adaptive, k_best"):
+    with pytest.raises(ValueError, match="criterion"):
         run(X, y, REGRESSION, 1, Execution(), criterion="best")
     with pytest.raises(ValueError, match="k_best takes the surest rows of any class"):
         run(X, y, REGRESSION, 1, Execution(), criterion="k_best", class_shares="seeds")
@@ -317,7 +322,7 @@ def test_what_a_criterion_does_not_look_at_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "shares", [dict.fromkeys(range(9), 0.1), {**dict.fromkeys(range(9), 0.1), True: 0.1}]
+    "shares", [dict.fromkeys(range(9), 1 / 9), {**dict.fromkeys(range(9), 0.1), "9": 0.1}]
 )
 def test_shares_must_be_of_all_classes(shares: dict[Any, float]) -> None:
     X, y = digits()
@@ -332,7 +337,7 @@ def test_confidences_are_calibrated_on_hidden_seeds_or_that_is_told() -> None:
     settings = {"threshold": 0.8, "max_iter": 1}
     plain = run(X, y, REGRESSION, 2, Execution(), hidden=hidden, **settings)
     warm = run(X, y, REGRESSION, 2, Execution(), hidden=hidden, calibrate=True, **settings)
-    assert warm.notes == ()
+    assert warm.findings == ()
     # Hidden seeds are told better than this weak learner thinks: more rows are sure.
     known = y >= 0
     p = REGRESSION.fit(X[known], y[known]).predict_proba(X)
@@ -347,7 +352,7 @@ def test_confidences_are_calibrated_on_hidden_seeds_or_that_is_told() -> None:
     np.testing.assert_array_equal((fetched(warm, Execution())["labels"] >= 0) | known, sure | known)
     assert sure.sum() > (fetched(plain, Execution())["labels"] >= 0).sum() + 20
     alone = run(X, y, REGRESSION, 2, Execution(), calibrate=True, **settings)
-    assert any("not calibrated" in note for note in alone.notes)
+    assert any("not calibrated" in note for note in alone.warnings)
 
 
 def test_a_pseudo_label_weighs_no_more_than_it_may() -> None:
@@ -425,14 +430,12 @@ def test_a_fit_takes_no_more_rows_than_it_may() -> None:
     )
     answers = []
     for chunks in (500, 90):
+        view = {"X": da.from_array(X, chunks=(chunks, -1))}
         found = run_rounds(
             method,
-            {"X": da.from_array(X, chunks=(chunks, -1))},
-            labels,
-            hidden=hidden,
-            max_iter=2,
-            max_fit_rows=150,
-            pool_rows=100,
+            MethodInputs(labels, hidden=hidden, views=view),
+            RoundLimits(max_iter=2, max_fit_rows=150, pool_rows=100),
+            RunControl(),
         )
         answers.append((found.F.compute(), np.concatenate(found.fold_F)))
         assert (found.records[-1].notes or {})["most_rows_fitted"] == 150

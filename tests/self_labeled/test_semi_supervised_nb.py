@@ -17,9 +17,10 @@ from ssl_dask.errors import InputDataError
 from ssl_dask.estimators import SemiSupervisedNB
 from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
-from ssl_dask.self_labeled import SelfLabeled, semi_supervised_nb
 from ssl_dask.self_labeled.loop.hidden_loss import HiddenLoss
+from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from tests.oracles.em_naive_bayes import e_step, em
+from tests.rounds_by_keywords import semi_supervised_nb
 
 N, D, C = 150, 12, 3
 RNG = np.random.default_rng(5)

@@ -9,7 +9,6 @@ from sklearn.tree import DecisionTreeClassifier
 
 from ssl_dask.estimators import TriTrainingClassifier
 from ssl_dask.execution import Execution
-from ssl_dask.self_labeled import tri_training
 from ssl_dask.self_labeled.methods.tri_training import (
     BOOTSTRAP,
     SUBSAMPLE,
@@ -18,6 +17,7 @@ from ssl_dask.self_labeled.methods.tri_training import (
 )
 from tests.committee_case import codes_of, labels_of, made_rows, seeded_fit, views_of
 from tests.oracles import committees
+from tests.rounds_by_keywords import tri_training
 
 STUMP = {"name": "decision_tree", "parameters": {"max_depth": 2}}
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssl_dask.job_spec import JobSpec
-from ssl_dask.pipeline.commands.rounds_estimate import estimate_rounds, passes_in_pieces
+from ssl_dask.method import JobShape, MethodCost
+from ssl_dask.methods import METHODS
 from ssl_dask.propagation.engine.distributed_partitions import HALO_SHARE
 from ssl_dask.propagation.engine.session import CONJUGATE_BYTES
 from ssl_dask.propagation.methods.poisson_mbo import SWEEPS_A_ROUND
 from ssl_dask.self_labeled import METHODS as SELF_LABELED
-from ssl_dask.self_labeled.loop.round_fits import SPARSE_ENTRIES
-from ssl_dask.self_labeled.loop.rounds import POOL_ROWS
 
 SWEEPS_UNTIL_REST = {0.9: 30, 0.99: 60, 1.0: 100}
 """Sweeps of Chebyshev iteration until labels rest, by the alpha up to which they are enough; as
@@ -24,8 +23,6 @@ ADSORPTION_SWEEPS = 60
 ENSEMBLE_SWEEPS = 150
 ENSEMBLE_VECTORS = 8
 KMEANS_PASSES = 10
-FIT_PASSES = 30
-"""Passes of a solver over the rows that a model is fitted on."""
 FLOPS_PER_PRODUCT = 2
 
 
@@ -89,7 +86,7 @@ def estimate_method(
     sparse: bool = False,
     n_blocks: int = 1,
     n_workers: int = 1,
-) -> MethodEstimate:
+) -> MethodEstimate | MethodCost:
     """Return what the job's method will cost.
 
     Parameters
@@ -159,9 +156,19 @@ def estimate_method(
                 "a block of rows, and 8 m (m + d + C G) bytes, whatever N",
             )
         case name if name in SELF_LABELED:
-            return _in_rounds(
-                spec, n_rows, n_features, n_classes, sparse, n_blocks=n_blocks, n_workers=n_workers
+            optional = sum(group.optional for group in spec.features.values())
+            shape = JobShape(
+                n_rows,
+                n_features,
+                n_classes,
+                spec.evaluation.folds,
+                len(spec.features),
+                optional,
+                sparse,
+                n_blocks,
+                n_workers,
             )
+            return METHODS[name].cost(method, shape)
         case _:
             return MethodEstimate(
                 0, 0, 0, 0, 0, regression, "one pass over the rows: N d C", "a block of rows"
@@ -214,53 +221,6 @@ def _on_graph(
         f"about {sweeps:,} sweeps of {columns:,} columns: E C G{more}",
         f"{vectors} vectors of {size} N {columns:,} bytes over all workers{held}, those of the"
         " halos, and the graph's 16 E",
-    )
-
-
-def _in_rounds(
-    spec: JobSpec,
-    n_rows: int,
-    n_features: int,
-    n_classes: int,
-    sparse: bool,
-    *,
-    n_blocks: int,
-    n_workers: int,
-) -> MethodEstimate:
-    """Return what rounds of self-labelling cost."""
-    known = SELF_LABELED[spec.method.name]
-    found = estimate_rounds(
-        spec,
-        n_rows=n_rows,
-        n_features=n_features,
-        n_classes=n_classes,
-        sparse=sparse,
-        n_blocks=n_blocks,
-        n_workers=n_workers,
-    )
-    L = known.n_learners(spec.method, len(spec.features))
-    by_learner = f" L for L = {L} models" if L > 1 else ""
-    work = "a sum over the rows" if known.rounds.sums else "the fits"
-    # Folds see a sample of many rows; a fit goes over its rows many times, a sum once.
-    seen = 1 + spec.evaluation.folds * min(1.0, POOL_ROWS / max(n_rows, 1))
-    passes = 1.0 + (1.0 if known.rounds.sums else FIT_PASSES * found.fitted_share)
-    in_pieces = passes_in_pieces(spec.method, n_rows) if found.fitted_share < 1.0 else 0
-    if in_pieces:
-        passes = 1.0 + in_pieces
-    values = min(n_features, SPARSE_ENTRIES) if sparse else n_features
-    kept = found.kept_bytes / n_workers
-    return MethodEstimate(
-        0,
-        0,
-        0,
-        0,
-        found.fit_bytes,
-        found.rounds * seen * FLOPS_PER_PRODUCT * values * n_classes * L * passes,
-        f"up to {found.rounds:,} rounds: N d C{by_learner} to score, and {work}",
-        f"{'sums and a model' if known.rounds.sums else 'the rows and models of fits'}; beside it"
-        f" {kept / 2**20:,.1f} MiB of features and labels, which may lie on disk",
-        tasks=found.tasks,
-        bytes_moved=found.bytes_moved,
     )
 
 

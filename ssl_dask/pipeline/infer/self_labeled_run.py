@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -16,13 +15,14 @@ from ssl_dask.features.views import FeatureView, join, present_arrays
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
+from ssl_dask.method import MethodInputs
+from ssl_dask.methods import METHODS
 from ssl_dask.pipeline.infer.inference import Inferred, KeptModels
 from ssl_dask.pipeline.infer.row_sample import RowPicks, pick
 from ssl_dask.pipeline.infer.saved_state import load_state, save_state
 from ssl_dask.report.picture import picture_rows
 from ssl_dask.report.run_report import SelfLabeledSummary
-from ssl_dask.self_labeled import METHODS, SelfLabeled
-from ssl_dask.spec_model import spec_parameters
+from ssl_dask.run_control import RunControl
 from ssl_dask.storage.runs.checkpoint import Checkpoints
 
 CHECKPOINT = "rounds"
@@ -57,24 +57,21 @@ def infer_self_labeled(
     if len(held) > 1 and not method.named_views:
         joined = joined.persist(execution, "describe")
     given, present = given_views(spec, held, joined)
-    lacking: dict[str, Any] = {"present": present} if method.knows_present else {}
     sampled = picture_rows(labels.n_rows, labels.rows, random_state=spec.evaluation.random_state)
     picks = pick(joined.X, labels, sampled, execution)
     listener.stage("self_labeled")
     began = time.perf_counter()
     hidden = [folds.hidden(fold) for fold in range(folds.n_folds)]
-    found = method.run(
-        given,
-        labels,
-        **spec_parameters(spec.method),
-        **lacking,
-        hidden=hidden,
-        trusted=trust_modules,
-        execution=execution,
-        on_round=listener.round,
-        checkpoint=partial(save_state, CHECKPOINT, checkpoints, execution, listener),
+    inputs = MethodInputs(
+        labels, hidden=hidden, views=given, present=present, trusted=trust_modules
+    )
+    control = RunControl(
+        execution,
+        listener.round,
+        partial(save_state, CHECKPOINT, checkpoints, execution, listener),
         resume=load_state(CHECKPOINT, checkpoints, execution, listener),
     )
+    found = method.run(inputs, spec.method, control)
     hidden_F = np.zeros((labels.n_seeds, labels.n_classes), dtype=np.float32)
     for mask, rows in zip(hidden, found.fold_F, strict=True):
         hidden_F[mask] = rows
@@ -88,8 +85,8 @@ def infer_self_labeled(
         graph={},
         islands={},
         seconds={"rounds": time.perf_counter() - began},
-        warnings=(*found.notes, *_notes(found, folds)),
-        source="supervised" if found.kept_round == 0 else "self_trained",
+        warnings=found.warnings,
+        source=found.source,
         self_labeled=SelfLabeledSummary(
             kept_round=found.kept_round,
             baseline_accuracy=found.baseline_accuracy,
@@ -115,17 +112,3 @@ def given_views(
         return {ONE_VIEW: joined.X}, {}
     present = present_arrays(views) if method.knows_present else {}
     return {name: view.X for name, view in views.items()}, present
-
-
-def _notes(found: SelfLabeled, folds: HiddenSeeds) -> list[str]:
-    if found.records and folds.n_folds == 0:
-        return [
-            "No seed could be hidden, so nothing says whether the pseudo-labels helped: label two"
-            " rows or more of each class."
-        ]
-    if found.kept_round == 0 and found.records:
-        return [
-            "Hidden seeds were told no better by models that had learned from pseudo-labels: the"
-            " labels are those of the seeds alone."
-        ]
-    return []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from ssl_dask.execution import AnyClient
 from ssl_dask.self_labeled.estimators.round_classifier import RoundClassifier, learner_for
-from ssl_dask.self_labeled.methods.co_forest import CoForestSpec, co_forest
+from ssl_dask.self_labeled.methods.co_forest import METHOD
 
 
 class CoForestClassifier(RoundClassifier):
@@ -32,16 +32,7 @@ class CoForestClassifier(RoundClassifier):
     labels of the first learner.
     """
 
-    method_parameters = (
-        "n_estimators",
-        "threshold",
-        "max_iter",
-        "patience",
-        "max_fit_rows",
-        "random_state",
-    )
-    method_spec = CoForestSpec
-    method_run: ClassVar[Any] = staticmethod(co_forest)
+    method = METHOD
 
     def __init__(
         self,
@@ -66,8 +57,8 @@ class CoForestClassifier(RoundClassifier):
         self.random_state = random_state
         self.client = client
 
-    def _checked_parameters(self) -> dict[str, Any]:
-        parameters = super()._checked_parameters()
+    def _checked_spec(self) -> Any:
+        spec = super()._checked_spec()
         if self.estimator is None:
-            return parameters
-        return {**parameters, "tree": learner_for(self.estimator)}
+            return spec
+        return spec.with_learners(tree=learner_for(self.estimator))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import dask.array as da
 import numpy as np
 
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.self_labeled.estimators.round_classifier import RoundClassifier, learner_for
-from ssl_dask.self_labeled.methods.co_training import CoTrainingSpec, co_training
-from ssl_dask.self_labeled.methods.co_views import N_VIEWS
+from ssl_dask.self_labeled.methods.co_training import METHOD
 from ssl_dask.self_labeled.rows.block_rows import Ints
+from ssl_dask.self_labeled.rows.view_pair import N_VIEWS
 
 
 class CoTrainingClassifier(RoundClassifier):
@@ -42,17 +42,7 @@ class CoTrainingClassifier(RoundClassifier):
     labels of the first learner.
     """
 
-    method_parameters = (
-        "k_best",
-        "threshold",
-        "rescore",
-        "max_iter",
-        "patience",
-        "max_fit_rows",
-        "random_state",
-    )
-    method_spec = CoTrainingSpec
-    method_run: ClassVar[Any] = staticmethod(co_training)
+    method = METHOD
 
     def __init__(
         self,
@@ -83,16 +73,13 @@ class CoTrainingClassifier(RoundClassifier):
         self.random_state = random_state
         self.client = client
 
-    def _checked_parameters(self) -> dict[str, Any]:
+    def _checked_spec(self) -> Any:
         learner = learner_for(self.estimator, in_pieces=True)
         second = self.second_estimator
         if self.view_columns is not None and len(self.view_columns) != N_VIEWS:
             raise ValueError(f"view_columns has {len(self.view_columns)} views: it must have two")
-        return {
-            **super()._checked_parameters(),
-            "learner": learner,
-            "second_learner": learner if second is None else learner_for(second, in_pieces=True),
-        }
+        other = learner if second is None else learner_for(second, in_pieces=True)
+        return super()._checked_spec().with_learners(learner=learner, second_learner=other)
 
     def _views(self, rows: Any, execution: Execution) -> tuple[dict[str, da.Array], dict]:
         views, present = super()._views(rows, execution)

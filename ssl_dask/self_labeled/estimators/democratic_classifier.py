@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from ssl_dask.execution import AnyClient
 from ssl_dask.self_labeled.estimators.round_classifier import RoundClassifier, learner_for
-from ssl_dask.self_labeled.methods.democratic_co_learning import (
-    FEWEST_LEARNERS,
-    DemocraticCoLearningSpec,
-    democratic_co_learning,
-)
+from ssl_dask.self_labeled.methods.democratic_co_learning import FEWEST_LEARNERS, METHOD
 
 
 class DemocraticCoLearningClassifier(RoundClassifier):
@@ -37,16 +33,7 @@ class DemocraticCoLearningClassifier(RoundClassifier):
     labels of the first learner.
     """
 
-    method_parameters = (
-        "confidence",
-        "voting",
-        "max_iter",
-        "patience",
-        "max_fit_rows",
-        "random_state",
-    )
-    method_spec = DemocraticCoLearningSpec
-    method_run: ClassVar[Any] = staticmethod(democratic_co_learning)
+    method = METHOD
 
     def __init__(
         self,
@@ -71,13 +58,13 @@ class DemocraticCoLearningClassifier(RoundClassifier):
         self.random_state = random_state
         self.client = client
 
-    def _checked_parameters(self) -> dict[str, Any]:
-        parameters = super()._checked_parameters()
+    def _checked_spec(self) -> Any:
+        spec = super()._checked_spec()
         if self.estimators is None:
-            return parameters
+            return spec
         if len(self.estimators) < FEWEST_LEARNERS:
             raise ValueError(
                 f"estimators has {len(self.estimators)} classifiers: a majority needs"
                 f" {FEWEST_LEARNERS} at least"
             )
-        return {**parameters, "learners": [learner_for(one) for one in self.estimators]}
+        return spec.with_learners(learners=tuple(learner_for(one) for one in self.estimators))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -21,7 +21,7 @@ from ssl_dask.self_labeled.estimators.round_classifier import (
     learner_for,
 )
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
-from ssl_dask.self_labeled.methods.multi_view import MultiView, MultiViewSpec, multi_view
+from ssl_dask.self_labeled.methods.multi_view import METHOD, MultiView
 from ssl_dask.self_labeled.rows.block_rows import Ints
 
 WHOLE = "X"
@@ -60,17 +60,7 @@ class MultiViewClassifier(RoundClassifier):
         As of `SelfTrainingClassifier`. Distributions of a row that lacks all views are 0.
     """
 
-    method_parameters = (
-        "fusion",
-        "share",
-        "mass",
-        "max_iter",
-        "patience",
-        "max_fit_rows",
-        "random_state",
-    )
-    method_spec = MultiViewSpec
-    method_run: ClassVar[Any] = staticmethod(multi_view)
+    method = METHOD
 
     def __init__(
         self,
@@ -101,18 +91,15 @@ class MultiViewClassifier(RoundClassifier):
         self.random_state = random_state
         self.client = client
 
-    def _checked_parameters(self) -> dict[str, Any]:
+    def _checked_spec(self) -> Any:
         if self.views is not None and not self.views:
             raise ValueError("views is empty: name the columns of one view at least")
         own = {name: learner_for(one) for name, one in (self.estimators or {}).items()}
         unknown = sorted(set(own) - set(self.views or (WHOLE,)))
         if unknown:
             raise ValueError(f"estimators names {unknown}, which are none of the views")
-        return {
-            **super()._checked_parameters(),
-            "learner": learner_for(self.estimator),
-            "learners": own,
-        }
+        usual = learner_for(self.estimator)
+        return super()._checked_spec().with_learners(learner=usual, learners=own)
 
     def _checked_rows(self, X: Any, *, reset: bool) -> Any:
         if isinstance(X, da.Array) or self.views is None:

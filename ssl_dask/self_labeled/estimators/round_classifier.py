@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import dask.array as da
@@ -22,10 +22,12 @@ from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.kernels.distributions.label_distributions import summarise_rows
 from ssl_dask.labels import Labels
+from ssl_dask.method import Method, MethodInputs
+from ssl_dask.run_control import RunControl
 from ssl_dask.self_labeled.learners.learners import Learner, LearnerSpec, learner_of
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.loop.track import score_rows
-from ssl_dask.spec_model import SpecModel, spec_parameters
+from ssl_dask.spec_model import SpecModel
 
 BLOCK_ROWS = 65_536
 """Rows of the blocks that an array of this process is cut into."""
@@ -34,14 +36,11 @@ BLOCK_ROWS = 65_536
 class RoundClassifier(ClassifierMixin, BaseEstimator):
     """Labels rows in rounds, by classifiers that learn from their own answers.
 
-    A subclass names its parameters in `__init__`, those of its spec in `method_parameters`, and
-    the function that runs the rounds.
+    A subclass names its parameters in `__init__`; those that its method has as well are the
+    method's.
     """
 
-    method_parameters: ClassVar[tuple[str, ...]]
-    method_spec: ClassVar[type[SpecModel]]
-    method_run: ClassVar[Callable[..., SelfLabeled]]
-    view_names: ClassVar[tuple[str, ...]] = ("X",)
+    method: ClassVar[Method]
 
     client: AnyClient
     n_folds: int
@@ -78,7 +77,8 @@ class RoundClassifier(ClassifierMixin, BaseEstimator):
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y is"
                 " None."
             )
-        parameters, X = self._checked_parameters(), as_dask_array(X)
+        X = as_dask_array(X)
+        spec = self._checked_spec()
         rows = self._checked_rows(X, reset=True)
         execution = Execution.of(self.client)
         labels = encode_targets(y, rows.shape[0], execution)
@@ -87,18 +87,16 @@ class RoundClassifier(ClassifierMixin, BaseEstimator):
             labels, weights = weighted_labels(labels, sample_weight)
         views, present = self._views(rows, execution)
         folds = hide_seeds(labels, int(self.n_folds), int(getattr(self, "random_state", 0)))
-        # A function that is a class attribute would be bound to the instance.
-        found = type(self).method_run(
-            views,
+        inputs = MethodInputs(
             labels,
-            **parameters,
-            **({"present": present} if present else {}),
-            sample_weight=weights,
             hidden=[folds.hidden(fold) for fold in range(folds.n_folds)],
-            execution=execution,
+            sample_weight=weights,
+            views=views,
+            present=present,
         )
+        found = self.method.run(inputs, spec, RunControl(execution))
         self._keep(found, labels, X, execution)
-        for note in found.notes:
+        for note in found.findings:
             warnings.warn(note, UserWarning, stacklevel=2)
         return self
 
@@ -139,17 +137,16 @@ class RoundClassifier(ClassifierMixin, BaseEstimator):
         codes = F.map_blocks(_likeliest, drop_axis=1, dtype=np.int32)
         return codes.map_blocks(decode_labels, self.classes_, dtype, dtype=dtype)
 
-    def _parameters(self) -> dict[str, Any]:
-        """Return the parameters of the spec; a subclass may add what is no plain value."""
-        return {name: _plain(getattr(self, name)) for name in self.method_parameters}
-
-    def _checked_parameters(self) -> dict[str, Any]:
+    def _checked_spec(self) -> Any:
+        """Return the method's parameters; a subclass adds learners that are no plain values."""
         folds = _plain(self.n_folds)
         if not isinstance(folds, int) or folds < 0 or folds == 1:
             raise ValueError(
                 f"n_folds={self.n_folds!r}: 0 hides no seeds, else at least 2 folds are needed"
             )
-        return spec_parameters(_checked(self.method_spec, self._parameters()))
+        names = set(self.method.spec.model_fields).intersection(self._get_param_names())
+        values = {name: _plain(getattr(self, name)) for name in sorted(names)}
+        return _checked(self.method.spec, values)
 
     def _views(self, rows: Any, execution: Execution) -> tuple[dict[str, da.Array], dict]:
         """Return the views by name, in blocks that are held where tasks run; and what is lacking.

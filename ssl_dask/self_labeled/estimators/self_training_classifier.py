@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any
 
 from sklearn.utils import Tags
 
 from ssl_dask.errors import JobSpecError
 from ssl_dask.execution import AnyClient
 from ssl_dask.self_labeled.estimators.round_classifier import RoundClassifier, learner_for
-from ssl_dask.self_labeled.methods.self_training import SelfTrainingSpec, self_training
+from ssl_dask.self_labeled.methods.self_training import METHOD
 
 
 class SelfTrainingClassifier(RoundClassifier):
@@ -57,22 +57,7 @@ class SelfTrainingClassifier(RoundClassifier):
         Number of features d.
     """
 
-    method_parameters = (
-        "criterion",
-        "threshold",
-        "k_best",
-        "rescore",
-        "weight",
-        "mass",
-        "class_shares",
-        "calibrate",
-        "max_iter",
-        "patience",
-        "max_fit_rows",
-        "random_state",
-    )
-    method_spec = SelfTrainingSpec
-    method_run: ClassVar[Any] = staticmethod(self_training)
+    method = METHOD
 
     def __init__(
         self,
@@ -109,11 +94,9 @@ class SelfTrainingClassifier(RoundClassifier):
         self.random_state = random_state
         self.client = client
 
-    def _checked_parameters(self) -> dict[str, Any]:
-        return {
-            **super()._checked_parameters(),
-            "learner": learner_for(self.estimator, in_pieces=True),
-        }
+    def _checked_spec(self) -> Any:
+        learner = learner_for(self.estimator, in_pieces=True)
+        return super()._checked_spec().with_learners(learner=learner)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import dask.array as da
 from sklearn.utils import Tags
@@ -12,10 +12,7 @@ from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.labels import Labels
 from ssl_dask.self_labeled.estimators.round_classifier import RoundClassifier
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
-from ssl_dask.self_labeled.methods.semi_supervised_nb import (
-    SemiSupervisedNBSpec,
-    semi_supervised_nb,
-)
+from ssl_dask.self_labeled.methods.semi_supervised_nb import METHOD
 
 
 class SemiSupervisedNB(RoundClassifier):
@@ -40,16 +37,7 @@ class SemiSupervisedNB(RoundClassifier):
         As of `SelfTrainingClassifier`.
     """
 
-    method_parameters = (
-        "alpha",
-        "unlabelled_weight",
-        "learn_prior",
-        "max_iter",
-        "tol",
-        "patience",
-    )
-    method_spec = SemiSupervisedNBSpec
-    method_run: ClassVar[Any] = staticmethod(semi_supervised_nb)
+    method = METHOD
 
     def __init__(
         self,

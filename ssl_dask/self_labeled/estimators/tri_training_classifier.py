@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from ssl_dask.execution import AnyClient
 from ssl_dask.self_labeled.estimators.round_classifier import RoundClassifier, learner_for
-from ssl_dask.self_labeled.methods.tri_training import TriTrainingSpec, tri_training
+from ssl_dask.self_labeled.methods.tri_training import METHOD
 
 
 class TriTrainingClassifier(RoundClassifier):
@@ -32,9 +32,7 @@ class TriTrainingClassifier(RoundClassifier):
     labels of the first learner.
     """
 
-    method_parameters = ("voting", "max_iter", "patience", "max_fit_rows", "random_state")
-    method_spec = TriTrainingSpec
-    method_run: ClassVar[Any] = staticmethod(tri_training)
+    method = METHOD
 
     def __init__(
         self,
@@ -57,5 +55,5 @@ class TriTrainingClassifier(RoundClassifier):
         self.random_state = random_state
         self.client = client
 
-    def _checked_parameters(self) -> dict[str, Any]:
-        return {**super()._checked_parameters(), "learner": learner_for(self.estimator)}
+    def _checked_spec(self) -> Any:
+        return super()._checked_spec().with_learners(learner=learner_for(self.estimator))

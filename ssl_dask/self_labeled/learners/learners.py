@@ -97,12 +97,14 @@ class LearnerSpec(SpecModel):
 
 
 def learner_of(
-    spec: LearnerSpec, trusted: Collection[str] = (), *, in_pieces: bool = False
+    spec: LearnerSpec | Learner, trusted: Collection[str] = (), *, in_pieces: bool = False
 ) -> Learner:
     """Return the learner that a spec describes.
 
     Parameters
     ----------
+    spec
+        A `Learner` is returned as it is.
     trusted
         Modules whose classes may be named by their path; what lies in a package is trusted with it.
     in_pieces
@@ -115,6 +117,8 @@ def learner_of(
         classifier with probabilities, a parameter is not one of its constructor's, or it is to be
         fitted in pieces and cannot be.
     """
+    if isinstance(spec, Learner):
+        return spec
     if spec.partial_fit and not in_pieces:
         raise JobSpecError(
             f"method.learner.partial_fit: {spec.name} would be fitted in pieces, and the method"
@@ -447,3 +451,7 @@ def _check_pieces(name: str, model: Any) -> None:
     for key, value in NOT_IN_PIECES.items():
         if key in model.get_params(deep=False) and getattr(model, key) == value:
             raise ValueError(f"{key}: {value} looks at all rows at once, and partial_fit at pieces")
+
+
+LEARNER_TYPES = (Learner, FittedLearner, SupervisedModel)
+"""Types of this package that stored models of learners are made of."""

@@ -9,54 +9,45 @@ import numpy as np
 from dask import delayed
 from dask.delayed import Delayed
 
-from ssl_dask.round_record import RoundRecord
+from ssl_dask.method import MethodResult
 from ssl_dask.self_labeled.loop.round_method import Distributions, RoundMethod
 from ssl_dask.self_labeled.loop.track import label_columns
 
 
-@dataclass(frozen=True)
-class SelfLabeled:
+@dataclass(frozen=True, kw_only=True)
+class SelfLabeled(MethodResult):
     """What the rounds found.
+
+    `F` holds the distributions by the models of the kept round, chunked as the views; rows are
+    scored when they are asked for. `reason` is "all_labeled", "max_iter", "no_change",
+    "hidden_loss" or a method's own.
 
     Parameters
     ----------
-    F
-        Dask array float32 (N, C), chunked as the views: what the models of the kept round say;
-        rows are scored when they are asked for.
-    fold_F
-        For each fold float32 (n_hidden, C): what models that had not seen its seeds say of them.
     baseline_fold_F
-        The same of the models before the first round, which know seeds alone.
+        As `fold_F`, of the models before the first round, which know seeds alone.
+    baseline_accuracy, baseline_loss
+        Of the hidden seeds before the first round; None without hidden seeds.
     assignment
         Per block the `Assigned` after the last round.
     models
         Tasks of the kept round's models, one a learner, on the workers.
     method
         What can score other rows by them.
-    records
-        One for each round.
-    reason
-        "all_labeled", "max_iter", "no_change", "hidden_loss" or a method's own.
     kept_round
         Whose models answer; 0: those fitted on the seeds alone.
-    baseline_accuracy, baseline_loss
-        Of the hidden seeds before the first round; None without hidden seeds.
-    notes
-        What a person should know, a sentence each.
+    findings
+        Those of `warnings` that are about the learners, not about the kept round.
     """
 
-    F: da.Array
-    fold_F: list[Distributions]
     baseline_fold_F: list[Distributions]
+    baseline_accuracy: float | None
+    baseline_loss: float | None
     assignment: list[Delayed]
     models: list[Delayed]
     method: RoundMethod
-    records: list[RoundRecord]
-    reason: str
     kept_round: int
-    baseline_accuracy: float | None
-    baseline_loss: float | None
-    notes: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
 
     @property
     def n_iter(self) -> int:
@@ -78,3 +69,26 @@ class SelfLabeled:
             ]
         )
         return whole[:, 0], whole[:, 1]
+
+
+def verdict(kept_round: int, n_rounds: int, n_folds: int) -> tuple[str, ...]:
+    """Return what hidden seeds did not confirm, a sentence; none where they did, or no round ran.
+
+    Parameters
+    ----------
+    kept_round
+        Whose models answer.
+    n_rounds, n_folds
+        Rounds that ran, and folds of hidden seeds.
+    """
+    if n_rounds and n_folds == 0:
+        return (
+            "No seed could be hidden, so nothing says whether the pseudo-labels helped: label two"
+            " rows or more of each class.",
+        )
+    if n_rounds and kept_round == 0:
+        return (
+            "Hidden seeds were told no better by models that had learned from pseudo-labels: the"
+            " labels are those of the seeds alone.",
+        )
+    return ()

@@ -8,7 +8,7 @@ same models again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,13 +16,10 @@ from dask.delayed import Delayed
 
 from ssl_dask.errors import ResumeMismatchError
 from ssl_dask.round_record import RoundRecord
+from ssl_dask.run_control import Resume, State
 from ssl_dask.self_labeled.loop.hidden_loss import HiddenLoss
 from ssl_dask.self_labeled.loop.round_method import RoundMethod, Selection
 from ssl_dask.self_labeled.loop.track import Track, stored_labels
-
-State = list[list[Delayed]]
-Resume = tuple[int, State, Mapping[str, Any]]
-Checkpoint = Callable[[int, State, dict[str, Any]], Resume]
 
 
 @dataclass

@@ -1,9 +1,9 @@
-"""What all methods are asked for that fit learners on labelled rows."""
+"""Parameters that methods share which fit learners on labelled rows, and how they are checked."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field
 
@@ -32,6 +32,22 @@ class RoundSpec(SpecModel):
     def learners_of_group(self, group: str, groups: Sequence[str]) -> list[LearnerSpec]:
         """Return the learners that see a group of features, of all these groups."""
         return learner_specs(self)
+
+    def with_learners(self, **learners: Any) -> Self:
+        """Return the same with each `Learner` of a Python program where a job names one."""
+        return self.model_copy(update=learners)
+
+
+class CommitteeSpec(RoundSpec):
+    """Rounds of learners that label for each other."""
+
+    max_iter: Annotated[int, Field(ge=1)] = 30
+    """Most rounds; most often the bound on errors ends them after a few."""
+    patience: Annotated[int, Field(ge=1)] | None = 10
+    """Rounds without a lower loss on hidden seeds after which the rounds end, and the answer is
+    that of the best; null: the last round answers. The first rounds often lose a little."""
+    random_state: Annotated[int, Field(ge=0)] = 0
+    """Of samples and splits, and of learners that are random."""
 
 
 def check_learners(

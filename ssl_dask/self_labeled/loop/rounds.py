@@ -10,28 +10,23 @@ round before.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
 
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
 from dask import delayed
 from dask.delayed import Delayed
 
 from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
+from ssl_dask.method import MethodInputs
 from ssl_dask.round_record import RoundRecord
+from ssl_dask.run_control import Checkpoint, Resume, RunControl
 from ssl_dask.self_labeled.loop.hidden_loss import HiddenLoss
-from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
-from ssl_dask.self_labeled.loop.round_checkpoint import (
-    Checkpoint,
-    Resume,
-    Run,
-    restored_labels,
-    run_of,
-    state_of,
-)
+from ssl_dask.self_labeled.loop.round_answer import SelfLabeled, verdict
+from ssl_dask.self_labeled.loop.round_checkpoint import Run, restored_labels, run_of, state_of
 from ssl_dask.self_labeled.loop.round_fits import FIT, RoundFits, default_fit_rows
 from ssl_dask.self_labeled.loop.round_method import Query, RoundMethod, Selection
 from ssl_dask.self_labeled.loop.track import Track, counted
@@ -42,58 +37,26 @@ POOL_ROWS = 50_000
 MAX_SURVEYS = 40
 SCORE, ASSIGN = "score", "assign"
 
-OnRound = Callable[[RoundRecord], None]
+
+class _LimitedSpec(Protocol):
+    """Parameters of a method that fits learners in rounds."""
+
+    @property
+    def max_iter(self) -> int | None: ...
+    @property
+    def patience(self) -> int | None: ...
+    @property
+    def max_fit_rows(self) -> int | None: ...
+    @property
+    def random_state(self) -> int: ...
 
 
-class RunKeywords(TypedDict, total=False):
-    """What every method passes on to `run_rounds`, where each is described."""
-
-    sample_weight: npt.NDArray[np.float64] | None
-    hidden: Sequence[npt.NDArray[np.bool_]]
-    max_fit_rows: int | None
-    execution: Execution | None
-    on_round: OnRound | None
-    checkpoint: Checkpoint | None
-    resume: Resume | None
-
-
-def run_rounds(
-    method: RoundMethod,
-    views: Mapping[str, da.Array],
-    labels: Labels,
-    *,
-    present: Mapping[str, da.Array] | None = None,
-    sample_weight: npt.NDArray[np.float64] | None = None,
-    hidden: Sequence[npt.NDArray[np.bool_]] = (),
-    random_state: int = 0,
-    max_iter: int | None = 10,
-    patience: int | None = None,
-    max_fit_rows: int | None = None,
-    pool_rows: int = POOL_ROWS,
-    execution: Execution | None = None,
-    on_round: OnRound | None = None,
-    checkpoint: Checkpoint | None = None,
-    resume: Resume | None = None,
-) -> SelfLabeled:
-    """Run rounds of a method until nothing changes, all rows are labelled, or `max_iter`.
+@dataclass(frozen=True)
+class RoundLimits:
+    """When rounds end, and how many rows their models learn from.
 
     Parameters
     ----------
-    method
-        What is fitted, and how rows are chosen.
-    views
-        By name: Dask arrays (N, d), dense or CSR, all in the same blocks of rows. They are read in
-        every round: persist them before.
-    labels
-        The seeds.
-    present
-        By name of a view that rows may lack: bool (N,), in the same blocks.
-    sample_weight
-        (S,): weight > 0 of each seed; None: 1 each.
-    hidden
-        For each fold a bool array (S,): the seeds that it hides from a track of its own.
-    random_state
-        Of all that is random.
     max_iter
         Most rounds; None: no limit.
     patience
@@ -102,29 +65,53 @@ def run_rounds(
         answer is that of the last round.
     max_fit_rows
         Rows that a fit may take: the seeds, and of the others a pseudo-random choice, the same in
-        each round; a learner with `partial_fit` takes all, in pieces of so many. Default: as many
-        as fill 256 MiB, and 20,000 at least. Rounds with more labels note it.
+        each round; a learner with `partial_fit` takes all, in pieces of so many rows. None: as many
+        as fill 256 MiB, and 20,000 at least. Records of rounds with more labels note it.
+    random_state
+        Seed of all that is random.
     pool_rows
-        Tracks of folds see the seeds and at most about so many of the others, in one block; with
-        more than `max_fit_rows` seeds they see all rows where they lie.
-    execution
-        Where it runs; default: this process.
-    on_round
-        Called after each round.
-    checkpoint
-        Called in each round, when its labels are given, with (round, state, meta); returns them as
-        they are stored.
-    resume
-        What `checkpoint` was given; the rounds go on from there.
+        The tracks of folds see the seeds and at most about so many of the other rows, in one block;
+        with more than `max_fit_rows` seeds they see all rows where they lie.
+    """
+
+    max_iter: int | None = 10
+    patience: int | None = None
+    max_fit_rows: int | None = None
+    random_state: int = 0
+    pool_rows: int = POOL_ROWS
+
+    @classmethod
+    def of(cls, spec: _LimitedSpec) -> Self:
+        """Return the limits that a method's parameters set."""
+        return cls(spec.max_iter, spec.patience, spec.max_fit_rows, spec.random_state)
+
+
+def run_rounds(
+    method: RoundMethod, inputs: MethodInputs, limits: RoundLimits, control: RunControl
+) -> SelfLabeled:
+    """Run rounds of a method until nothing changes, all rows are labelled, or `limits` are met.
+
+    Parameters
+    ----------
+    method
+        What is fitted, and how rows are chosen.
+    inputs
+        Seeds, views and hidden seeds. Views are dense or CSR, all in the same blocks of rows; they
+        are read in every round: persist them before.
+    limits
+        When the rounds end.
+    control
+        `checkpoint` is called in each round, when its labels are given.
 
     Raises
     ------
     ValueError
-        `max_fit_rows` is given, and no fit takes rows.
+        Views differ in their blocks of rows, or have other rows than the labels.
     QualityError
-        A learner cannot be fitted on the labels there are, or gives what are no probabilities.
+        There is no seed; a learner cannot be fitted on the labels there are, or gives what are no
+        probabilities.
     ResumeMismatchError
-        The state to resume is of something else.
+        The state to resume is of another method or of other blocks.
     ComputeError
         Workers were lost again and again, or lack memory.
 
@@ -138,33 +125,28 @@ def run_rounds(
     in P pieces costs at most 2 P + 33 B tasks more for each pass over them, and reads a block at
     most 33 times in it.
     """
-    if method.sums and max_fit_rows is not None:
-        raise ValueError("max_fit_rows: the method fits on sums over all rows; leave it out")
-    execution = execution or Execution()
-    max_fit_rows = max_fit_rows or default_fit_rows(views)
+    most = limits.max_fit_rows or default_fit_rows(inputs.views)
     rounds = _Rounds(
         method,
         make_tracks(
             method,
-            views,
-            present or {},
-            labels,
-            sample_weight,
-            hidden,
-            pool_rows=pool_rows,
-            max_fit_rows=max_fit_rows,
-            random_state=random_state,
-            execution=execution,
+            inputs,
+            pool_rows=limits.pool_rows,
+            max_fit_rows=most,
+            random_state=limits.random_state,
+            execution=control.execution,
         ),
-        HiddenLoss(labels.codes, [np.asarray(mask) for mask in hidden], method.leeway),
-        execution,
-        random_state=random_state,
-        max_fit_rows=max_fit_rows,
-        patience=patience if len(hidden) else None,
+        HiddenLoss(
+            inputs.labels.codes, [np.asarray(mask) for mask in inputs.hidden], method.leeway
+        ),
+        control.execution,
+        random_state=limits.random_state,
+        max_fit_rows=most,
+        patience=limits.patience if len(inputs.hidden) else None,
     )
-    run = rounds.begin() if resume is None else rounds.resumed(resume)
-    reason = rounds.loop(run, max_iter, on_round, checkpoint)
-    return rounds.answer(run, reason, views, labels)
+    run = rounds.begin() if control.resume is None else rounds.resumed(control.resume)
+    reason = rounds.loop(run, limits.max_iter, control)
+    return rounds.answer(run, reason, inputs.labels)
 
 
 class _Rounds:
@@ -207,13 +189,7 @@ class _Rounds:
         truth = np.concatenate([self.loss.codes[mask] for mask in self.loss.hidden])
         return self.method.findings(said, truth)
 
-    def loop(
-        self,
-        run: Run,
-        max_iter: int | None,
-        on_round: OnRound | None,
-        checkpoint: Checkpoint | None,
-    ) -> str:
+    def loop(self, run: Run, max_iter: int | None, control: RunControl) -> str:
         """Run rounds until one of the reasons to end, which is returned."""
         while True:
             if run.selection is None:
@@ -221,12 +197,12 @@ class _Rounds:
                 if reason is not None:
                     return reason
                 self._relabel(run)
-                if checkpoint is not None:
-                    self._keep(run, checkpoint)
+                if control.checkpoint is not None:
+                    self._keep(run, control.checkpoint)
             # A run that is resumed goes on here.
             record = self._refit(run)
-            if on_round is not None:
-                on_round(record)
+            if control.on_round is not None:
+                control.on_round(record)
 
     def _ended(self, run: Run, max_iter: int | None) -> str | None:
         state = self.tracks[0].state
@@ -362,9 +338,7 @@ class _Rounds:
         kept = iter(self.execution.persist([one for group in groups for one in group], what))
         return [[next(kept) for _ in group] for group in groups]
 
-    def answer(
-        self, run: Run, reason: str, views: Mapping[str, da.Array], labels: Labels
-    ) -> SelfLabeled:
+    def answer(self, run: Run, reason: str, labels: Labels) -> SelfLabeled:
         """Return what was found, by the models of the kept round."""
         kept = run.round if self.patience is None else self.loss.kept_round
         if run.kept_elsewhere:
@@ -376,19 +350,22 @@ class _Rounds:
             da.from_delayed(block, (n, labels.n_classes), dtype=np.float32)
             for block, n in zip(blocks, track.row_chunks, strict=True)
         ]
+        judged = verdict(kept, len(run.records), n_folds=len(self.loss.hidden))
         return SelfLabeled(
             F=da.concatenate(parts),
             fold_F=self.loss.fold_F(kept),
+            records=run.records,
+            reason=reason,
+            source="self_trained" if kept else "supervised",
+            warnings=(*run.notes, *judged),
+            findings=run.notes,
             baseline_fold_F=self.loss.fold_F(0),
+            baseline_accuracy=self.loss.baseline_accuracy,
+            baseline_loss=self.loss.baseline_loss,
             assignment=run.assigned[0],
             models=run.kept_models,
             method=self.method,
-            records=run.records,
-            reason=reason,
             kept_round=kept,
-            baseline_accuracy=self.loss.baseline_accuracy,
-            baseline_loss=self.loss.baseline_loss,
-            notes=run.notes,
         )
 
     def _keep(self, run: Run, checkpoint: Checkpoint) -> None:

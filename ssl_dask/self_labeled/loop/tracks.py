@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import dask.array as da
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ssl_dask.errors import QualityError
 from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
+from ssl_dask.method import MethodInputs
 from ssl_dask.self_labeled.loop.round_method import RoundMethod, TrackState
 from ssl_dask.self_labeled.loop.track import Track
 from ssl_dask.self_labeled.rows.row_blocks import RowBlock, blocks_of, gathered, held_block
@@ -22,11 +23,7 @@ POOL_KEY = 2
 
 def make_tracks(
     method: RoundMethod,
-    views: Mapping[str, da.Array],
-    present: Mapping[str, da.Array],
-    labels: Labels,
-    sample_weight: npt.NDArray[np.float64] | None,
-    hidden: Sequence[npt.NDArray[np.bool_]],
+    inputs: MethodInputs,
     *,
     pool_rows: int,
     max_fit_rows: int,
@@ -51,15 +48,17 @@ def make_tracks(
     QualityError
         There is no seed, or a fold hides all.
     """
+    labels, views, present = inputs.labels, inputs.views, inputs.present
     row_chunks = _row_chunks(views, present, labels)
     blocks = blocks_of(views, present, row_chunks)
     starts = np.concatenate([[0], np.cumsum(row_chunks)]).astype(np.int64)
-    weights = np.ones(labels.n_seeds) if sample_weight is None else np.asarray(sample_weight)
+    weights = inputs.sample_weight
+    weights = np.ones(labels.n_seeds) if weights is None else np.asarray(weights)
     if labels.n_seeds == 0:
         raise QualityError("no row is labelled, so nothing can be learned")
     whole = tuple(blocks)
     tracks = [_track(0, whole, row_chunks, starts, labels, weights, None, None)]
-    if not hidden:
+    if not inputs.hidden:
         return tracks
     n_others = labels.n_rows - labels.n_seeds
     pool: npt.NDArray[np.int64] | None = None
@@ -72,7 +71,7 @@ def make_tracks(
         block = held_block(kept, list(views), list(present))
         (pool,) = execution.compute([block.rows], WHAT)
         whole = (block,)
-    for fold, mask in enumerate(hidden):
+    for fold, mask in enumerate(inputs.hidden):
         seen = labels.subset(~mask)
         if seen.n_seeds == 0:
             raise QualityError(f"fold {fold} hides all seeds", hint="take more folds, or none")

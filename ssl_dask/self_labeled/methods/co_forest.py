@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Unpack
+from typing import Annotated, Literal
 
-import dask.array as da
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
@@ -22,11 +21,19 @@ from ssl_dask.kernels.arithmetic.radix_selection import (
 from ssl_dask.kernels.arithmetic.row_keys import row_keys
 from ssl_dask.kernels.distributions.class_votes import others_plurality
 from ssl_dask.kernels.learners.row_samples import stratified_bootstrap
-from ssl_dask.labels import UNLABELLED, Labels
+from ssl_dask.labels import UNLABELLED
+from ssl_dask.method import MethodInputs
+from ssl_dask.run_control import RunControl
 from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
-from ssl_dask.self_labeled.learners.learners import Learner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.learners.learners import (
+    LEARNER_TYPES,
+    Learner,
+    LearnerSpec,
+    learner_of,
+)
 from ssl_dask.self_labeled.loop.learner_votes import joint_distributions, sampled, votes_of
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
+from ssl_dask.self_labeled.loop.round_cost import RoundsMethod
 from ssl_dask.self_labeled.loop.round_method import (
     Distributions,
     Query,
@@ -34,8 +41,8 @@ from ssl_dask.self_labeled.loop.round_method import (
     Selection,
     TrackState,
 )
-from ssl_dask.self_labeled.loop.rounds import RunKeywords, run_rounds
-from ssl_dask.self_labeled.methods.committee_spec import CommitteeSpec
+from ssl_dask.self_labeled.loop.round_spec import CommitteeSpec
+from ssl_dask.self_labeled.loop.rounds import RoundLimits, run_rounds
 from ssl_dask.self_labeled.rows.block_rows import (
     Assignment,
     BlockRows,
@@ -281,53 +288,38 @@ class CoForest(RoundMethod):
         return SampleQuery(state.track, state.round, errors, tuple(most), tuple(cuts), channel=1)
 
 
-def co_forest(
-    views: Mapping[str, da.Array],
-    labels: Labels,
-    *,
-    n_estimators: int = 30,
-    tree: LearnerSpec | Learner | Mapping[str, Any] = RANDOM_TREE,
-    threshold: float = 0.75,
-    max_iter: int = 30,
-    patience: int | None = 10,
-    random_state: int = 0,
-    trusted: Collection[str] = (),
-    **run: Unpack[RunKeywords],
-) -> SelfLabeled:
+def co_forest(inputs: MethodInputs, spec: CoForestSpec, control: RunControl) -> SelfLabeled:
     """Run co-forest over the rows of a single view.
-
-    Parameters
-    ----------
-    views
-        One Dask array (N, d) by its name.
-    labels
-        The seeds.
-    n_estimators, tree, threshold, max_iter, patience, random_state
-        See `CoForestSpec`.
-    trusted
-        See `learner_of`.
-    **run
-        See `run_rounds`. Errors out of the bags are counted without weights.
 
     Notes
     -----
-    Errors are judged by trees whose first sample missed the seed, and the first weight of the
-    pseudo-labels is a tenth of the rows, 100 at most, as in the program of the authors.
+    Errors are judged by trees whose first sample missed the seed, and are counted without weights;
+    the first weight of the pseudo-labels is a tenth of the rows, 100 at most, as in the program of
+    the authors.
 
     References
     ----------
     M. Li, Z.-H. Zhou: Improve Computer-Aided Diagnosis With Machine Learning Techniques Using
     Undiagnosed Samples, IEEE Transactions on Systems, Man, and Cybernetics A, 2007, table 1.
     """
-    if not isinstance(tree, Learner):
-        tree = learner_of(LearnerSpec.model_validate(tree), trusted)
-    method = CoForest(tree, labels.n_classes, n_estimators, threshold, random_state)
-    return run_rounds(
-        method,
-        views,
-        labels,
-        random_state=random_state,
-        max_iter=max_iter,
-        patience=patience,
-        **run,
+    method = CoForest(
+        learner_of(spec.tree, inputs.trusted),
+        inputs.labels.n_classes,
+        spec.n_estimators,
+        spec.threshold,
+        spec.random_state,
     )
+    return run_rounds(method, inputs, RoundLimits.of(spec), control)
+
+
+METHOD = RoundsMethod(
+    spec=CoForestSpec,
+    run=co_forest,
+    rounds=CoForest,
+    n_learners=lambda spec, n_groups: spec.n_estimators,
+    # Rows, votes, and votes of the rows that are sure, for each tree.
+    n_histograms=lambda spec, n_classes: 3 * spec.n_estimators,
+    n_surveys=4,
+    own_labels=True,
+    model_types=(CoForest, Tree, *LEARNER_TYPES),
+)

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Unpack
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
-import dask.array as da
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from ssl_dask.execution import Execution
 from ssl_dask.kernels.arithmetic.confidence_histogram import confidence_counts
 from ssl_dask.kernels.arithmetic.row_keys import row_keys
 from ssl_dask.kernels.learners.co_training import error_dependence, joined_views, split_columns
-from ssl_dask.labels import UNLABELLED, Labels
+from ssl_dask.labels import UNLABELLED
+from ssl_dask.method import MethodInputs
+from ssl_dask.run_control import RunControl
 from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
-from ssl_dask.self_labeled.learners.learners import Learner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.learners.learners import (
+    LEARNER_TYPES,
+    Learner,
+    LearnerSpec,
+    learner_of,
+)
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
+from ssl_dask.self_labeled.loop.round_cost import RoundsMethod
 from ssl_dask.self_labeled.loop.round_method import (
     Distributions,
     Query,
@@ -27,9 +33,8 @@ from ssl_dask.self_labeled.loop.round_method import (
     Selection,
     TrackState,
 )
-from ssl_dask.self_labeled.loop.rounds import RunKeywords, run_rounds
-from ssl_dask.self_labeled.methods.co_views import N_VIEWS, check_views_vary, chosen_views
-from ssl_dask.self_labeled.methods.committee_spec import CommitteeSpec
+from ssl_dask.self_labeled.loop.round_spec import CommitteeSpec
+from ssl_dask.self_labeled.loop.rounds import RoundLimits, run_rounds
 from ssl_dask.self_labeled.rows.block_rows import (
     Assignment,
     BlockRows,
@@ -38,6 +43,7 @@ from ssl_dask.self_labeled.rows.block_rows import (
     Piece,
     RoundCounts,
 )
+from ssl_dask.self_labeled.rows.view_pair import N_VIEWS, check_views_vary, chosen_views
 from ssl_dask.self_labeled.selection.best_rows import BestRows, Cut, taken
 
 ORDER = 302
@@ -70,10 +76,6 @@ class CoTrainingSpec(CommitteeSpec):
     stay, as in the paper."""
     max_iter: Annotated[int, Field(ge=1)] = 10
     """Most rounds."""
-
-    def check_groups(self, groups: Sequence[str]) -> None:
-        """Raise ValueError unless these groups of features are the views that the method needs."""
-        chosen_views(groups, self.view_names)
 
     def learners_of_group(self, group: str, groups: Sequence[str]) -> list[LearnerSpec]:
         """Return the learner of a view, or both where the group is split."""
@@ -268,7 +270,7 @@ class CoTraining(RoundMethod):
             ],
             axis=1,
         )
-        # The last shall be first: what a view has found is a label for the other one.
+        # Swap the two columns: rows chosen by view 0 become labels for view 1, and the reverse.
         given, codes = chosen[:, ::-1], scores.codes[:, ::-1]
         keep = np.where(self.rescores, UNLABELLED, assignment.codes)
         new = np.where(given, codes, keep)
@@ -333,37 +335,8 @@ class CoTraining(RoundMethod):
         return [max(round(k * share), 1) if share else 0 for share in shares.tolist()]
 
 
-def co_training(
-    views: Mapping[str, da.Array],
-    labels: Labels,
-    *,
-    view_names: Sequence[str] | None = None,
-    learner: LearnerSpec | Learner | Mapping[str, Any] | None = None,
-    second_learner: LearnerSpec | Learner | Mapping[str, Any] | None = None,
-    k_best: int | None = None,
-    threshold: float = 0.5,
-    rescore: bool = True,
-    max_iter: int = 10,
-    patience: int | None = 10,
-    random_state: int = 0,
-    trusted: Collection[str] = (),
-    **run: Unpack[RunKeywords],
-) -> SelfLabeled:
+def co_training(inputs: MethodInputs, spec: CoTrainingSpec, control: RunControl) -> SelfLabeled:
     """Run co-training over rows with two views, or with one that is split.
-
-    Parameters
-    ----------
-    views
-        Dask arrays (N, d) by name, all in the same blocks of rows.
-    labels
-        The seeds.
-    view_names, learner, second_learner, k_best, threshold, rescore, max_iter, patience,
-    random_state
-        See `CoTrainingSpec`.
-    trusted
-        See `learner_of`.
-    **run
-        See `run_rounds`.
 
     Raises
     ------
@@ -376,32 +349,33 @@ def co_training(
     ----------
     A. Blum, T. Mitchell: Combining Labeled and Unlabeled Data with Co-Training, COLT 1998, table 1.
     """
-    names = chosen_views(tuple(views), view_names)
-    first = learner or LearnerSpec()
-    made = [
-        one
-        if isinstance(one, Learner)
-        else learner_of(LearnerSpec.model_validate(one), trusted, in_pieces=True)
-        for one in (first, second_learner or first)
-    ]
+    names = chosen_views(tuple(inputs.views), spec.view_names)
+    learners = (spec.learner, spec.second_learner or spec.learner)
+    first, second = (learner_of(one, inputs.trusted, in_pieces=True) for one in learners)
     method = CoTraining(
-        (made[0], made[1]),
-        labels.n_classes,
+        (first, second),
+        inputs.labels.n_classes,
         names,
-        k_best,
-        threshold,
-        max_iter,
-        random_state,
-        rescore,
+        spec.k_best,
+        spec.threshold,
+        spec.max_iter,
+        spec.random_state,
+        spec.rescore,
     )
-    views = {name: views[name] for name in names}
-    check_views_vary(views, random_state, run.get("execution") or Execution())
-    return run_rounds(
-        method,
-        views,
-        labels,
-        random_state=random_state,
-        max_iter=max_iter,
-        patience=patience,
-        **run,
-    )
+    inputs = replace(inputs, views={name: inputs.views[name] for name in names})
+    check_views_vary(inputs.views, spec.random_state, control.execution)
+    return run_rounds(method, inputs, RoundLimits.of(spec), control)
+
+
+METHOD = RoundsMethod(
+    spec=CoTrainingSpec,
+    run=co_training,
+    rounds=CoTraining,
+    named_views=True,
+    check_groups=lambda spec, groups: chosen_views(groups, spec.view_names),
+    n_learners=lambda spec, n_groups: N_VIEWS,
+    n_histograms=lambda spec, n_classes: N_VIEWS * n_classes,
+    n_surveys=4,
+    own_labels=True,
+    model_types=(CoTraining, *LEARNER_TYPES),
+)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Unpack
+from typing import Annotated, Literal
 
-import dask.array as da
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
@@ -16,11 +15,19 @@ from ssl_dask.kernels.distributions.class_votes import (
     weighted_majority,
     wilson_interval,
 )
-from ssl_dask.labels import UNLABELLED, Labels
+from ssl_dask.labels import UNLABELLED
+from ssl_dask.method import MethodInputs
+from ssl_dask.run_control import RunControl
 from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
-from ssl_dask.self_labeled.learners.learners import Learner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.learners.learners import (
+    LEARNER_TYPES,
+    Learner,
+    LearnerSpec,
+    learner_of,
+)
 from ssl_dask.self_labeled.loop.learner_votes import joint_distributions, votes_of
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
+from ssl_dask.self_labeled.loop.round_cost import RoundsMethod
 from ssl_dask.self_labeled.loop.round_method import (
     Distributions,
     Query,
@@ -28,8 +35,8 @@ from ssl_dask.self_labeled.loop.round_method import (
     Selection,
     TrackState,
 )
-from ssl_dask.self_labeled.loop.rounds import RunKeywords, run_rounds
-from ssl_dask.self_labeled.methods.committee_spec import CommitteeSpec
+from ssl_dask.self_labeled.loop.round_spec import CommitteeSpec
+from ssl_dask.self_labeled.loop.rounds import RoundLimits, run_rounds
 from ssl_dask.self_labeled.rows.block_rows import (
     Assignment,
     BlockRows,
@@ -259,48 +266,26 @@ class DemocraticCoLearning(RoundMethod):
 
 
 def democratic_co_learning(
-    views: Mapping[str, da.Array],
-    labels: Labels,
-    *,
-    learners: Sequence[LearnerSpec | Learner | Mapping[str, Any]] = DEFAULT_LEARNERS,
-    confidence: float = 0.95,
-    voting: str = "soft",
-    max_iter: int = 30,
-    patience: int | None = 10,
-    random_state: int = 0,
-    trusted: Collection[str] = (),
-    **run: Unpack[RunKeywords],
+    inputs: MethodInputs, spec: DemocraticCoLearningSpec, control: RunControl
 ) -> SelfLabeled:
     """Run democratic co-learning over the rows of a single view.
 
-    Parameters
-    ----------
-    views
-        One Dask array (N, d) by its name.
-    labels
-        The seeds.
-    learners, confidence, voting, max_iter, patience, random_state
-        See `DemocraticCoLearningSpec`.
-    trusted
-        See `learner_of`.
-    **run
-        See `run_rounds`. Accuracies of the learners are counted without weights.
+    Accuracies of the learners are counted without weights.
 
     References
     ----------
     Y. Zhou, S. Goldman: Democratic Co-Learning, ICTAI 2004, figures 1 and 2.
     """
-    made = tuple(
-        one if isinstance(one, Learner) else learner_of(LearnerSpec.model_validate(one), trusted)
-        for one in learners
-    )
-    method = DemocraticCoLearning(made, labels.n_classes, confidence, voting)
-    return run_rounds(
-        method,
-        views,
-        labels,
-        random_state=random_state,
-        max_iter=max_iter,
-        patience=patience,
-        **run,
-    )
+    learners = tuple(learner_of(one, inputs.trusted) for one in spec.learners)
+    method = DemocraticCoLearning(learners, inputs.labels.n_classes, spec.confidence, spec.voting)
+    return run_rounds(method, inputs, RoundLimits.of(spec), control)
+
+
+METHOD = RoundsMethod(
+    spec=DemocraticCoLearningSpec,
+    run=democratic_co_learning,
+    rounds=DemocraticCoLearning,
+    n_learners=lambda spec, n_groups: len(spec.learners),
+    own_labels=True,
+    model_types=(DemocraticCoLearning, Voter, *LEARNER_TYPES),
+)

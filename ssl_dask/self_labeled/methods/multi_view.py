@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Unpack
+from typing import Annotated, Any, Literal
 
-import dask.array as da
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
@@ -17,10 +16,18 @@ from ssl_dask.kernels.distributions.class_evidence import (
     log_shares,
     weighted_sum,
 )
-from ssl_dask.labels import UNLABELLED, Labels
-from ssl_dask.self_labeled.learners.learners import Learner, LearnerSpec, learner_of
+from ssl_dask.labels import UNLABELLED
+from ssl_dask.method import MethodInputs
+from ssl_dask.run_control import RunControl
+from ssl_dask.self_labeled.learners.learners import (
+    LEARNER_TYPES,
+    Learner,
+    LearnerSpec,
+    learner_of,
+)
 from ssl_dask.self_labeled.learners.view_models import START, ViewFit, ViewModel, weights_by_seeds
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
+from ssl_dask.self_labeled.loop.round_cost import RoundsMethod
 from ssl_dask.self_labeled.loop.round_method import (
     Distributions,
     Query,
@@ -29,7 +36,7 @@ from ssl_dask.self_labeled.loop.round_method import (
     TrackState,
 )
 from ssl_dask.self_labeled.loop.round_spec import RoundSpec
-from ssl_dask.self_labeled.loop.rounds import RunKeywords, run_rounds
+from ssl_dask.self_labeled.loop.rounds import RoundLimits, run_rounds
 from ssl_dask.self_labeled.rows.block_rows import (
     Assignment,
     BlockRows,
@@ -294,22 +301,7 @@ def _groups(scores: ViewScores, assignment: Assignment) -> npt.NDArray[np.int32]
     return np.where(assignment.is_seed, np.int32(UNLABELLED), scores.codes).astype(np.int32)
 
 
-def multi_view(
-    views: Mapping[str, da.Array],
-    labels: Labels,
-    *,
-    present: Mapping[str, da.Array] | None = None,
-    learner: LearnerSpec | Learner | Mapping[str, Any] | None = None,
-    learners: Mapping[str, Any] | None = None,
-    fusion: str = "learned",
-    share: float = 0.9,
-    mass: float = 4.0,
-    max_iter: int = 5,
-    patience: int | None = 3,
-    random_state: int = 0,
-    trusted: Collection[str] = (),
-    **run: Unpack[RunKeywords],
-) -> SelfLabeled:
+def multi_view(inputs: MethodInputs, spec: MultiViewSpec, control: RunControl) -> SelfLabeled:
     """Fit a classifier to each view, join what they say, and label the rows in rounds.
 
     1. Each view's classifier is fitted on the labelled rows that have it.
@@ -318,61 +310,53 @@ def multi_view(
     3. The most certain rows of each class get pseudo-labels, in every round anew and more of them,
        in the classes' shares of the seeds.
 
-    Parameters
-    ----------
-    views
-        By name: Dask arrays (N, d_v) in the same blocks of rows.
-    labels
-        The seeds.
-    present
-        By name of a view that rows may lack: Dask array bool (N,).
-    learner, learners, fusion, share, mass, max_iter, patience, random_state
-        See `MultiViewSpec`.
-    trusted
-        See `learner_of`.
-    **run
-        See `run_rounds`, also for what it raises and costs.
-
     Raises
     ------
     ValueError
-        `learners` or `present` name no view.
+        `spec.learners` or `inputs.present` name no view.
 
     References
     ----------
     T. Heskes: Selecting weighting factors in logarithmic opinion pools, NIPS 1997, eq. 1. K. Nigam,
     R. Ghani: Analyzing the effectiveness and applicability of co-training, CIKM 2000.
     """
-    unknown = sorted({*(learners or {}), *(present or {})} - set(views))
+    views, labels = inputs.views, inputs.labels
+    unknown = sorted({*spec.learners, *inputs.present} - set(views))
     if unknown:
         raise ValueError(f"{unknown} are no views; there are {', '.join(views)}")
-
-    def made(spec: Any) -> Learner:
-        if isinstance(spec, Learner):
-            return spec
-        return learner_of(LearnerSpec.model_validate(spec), trusted)
-
-    usual = learner or LearnerSpec()
-    mass_of_classes = np.bincount(
-        labels.codes, run.get("sample_weight"), minlength=labels.n_classes
-    )
-    each = {name: made((learners or {}).get(name, usual)) for name in views}
+    mass_of_classes = np.bincount(labels.codes, inputs.sample_weight, minlength=labels.n_classes)
+    each = {
+        name: learner_of(spec.learners.get(name, spec.learner), inputs.trusted) for name in views
+    }
     method = MultiView(
         each,
         labels.n_classes,
-        learned_fusion=fusion == "learned",
+        learned_fusion=spec.fusion == "learned",
         shares=mass_of_classes / mass_of_classes.sum(),
-        share=share,
-        mass=mass,
-        n_rounds=max_iter,
+        share=spec.share,
+        mass=spec.mass,
+        n_rounds=spec.max_iter,
     )
-    return run_rounds(
-        method,
-        views,
-        labels,
-        present=present,
-        random_state=random_state,
-        max_iter=max_iter,
-        patience=patience,
-        **run,
-    )
+    return run_rounds(method, inputs, RoundLimits.of(spec), control)
+
+
+def _check_groups(spec: MultiViewSpec, groups: Sequence[str]) -> None:
+    if unknown := sorted(set(spec.learners) - set(groups)):
+        raise ValueError(
+            f"learners names {unknown}, which are none of the groups under features:"
+            f" {', '.join(groups)}"
+        )
+
+
+METHOD = RoundsMethod(
+    spec=MultiViewSpec,
+    run=multi_view,
+    rounds=MultiView,
+    named_views=True,
+    knows_present=True,
+    check_groups=_check_groups,
+    n_learners=lambda spec, n_groups: n_groups,
+    n_histograms=lambda spec, n_classes: n_classes,
+    n_surveys=4,
+    model_types=(MultiView, ViewModel, *LEARNER_TYPES),
+)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Literal, Unpack
+from typing import Annotated, Any, Literal
 
-import dask.array as da
 import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
 from ssl_dask.labels import Labels
-from ssl_dask.self_labeled.learners.learners import Learner, LearnerSpec, learner_of
+from ssl_dask.method import MethodInputs
+from ssl_dask.run_control import RunControl
+from ssl_dask.self_labeled.learners.learners import LEARNER_TYPES, LearnerSpec, learner_of
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
+from ssl_dask.self_labeled.loop.round_cost import RoundsMethod
 from ssl_dask.self_labeled.loop.round_spec import RoundSpec
-from ssl_dask.self_labeled.loop.rounds import RunKeywords, run_rounds
-from ssl_dask.self_labeled.methods.self_training_rounds import SelfTraining
+from ssl_dask.self_labeled.loop.rounds import RoundLimits, run_rounds
+from ssl_dask.self_labeled.selection.self_training_rounds import SelfTraining
 from ssl_dask.spec_model import checked_shares
 
-CRITERIA = ("threshold", "adaptive", "k_best")
 NOT_CALIBRATED = (
     "Confidences are not calibrated, because no seed could be hidden: label two rows or more of"
     " each class, or take calibrate: false."
@@ -76,51 +77,21 @@ class SelfTrainingSpec(RoundSpec):
                     f"{key} is for criterion: {key}, and criterion is {self.criterion}: leave {key}"
                     " out, or change criterion"
                 )
-        _check_shares(self.criterion, self.class_shares)
+        if self.criterion == "k_best" and self.class_shares not in ("none", "baseline"):
+            raise ValueError(
+                "class_shares: k_best takes the surest rows of any class; take criterion threshold"
+                " or adaptive for shares, or leave class_shares out"
+            )
         return self
 
 
-def self_training(
-    views: Mapping[str, da.Array],
-    labels: Labels,
-    *,
-    learner: LearnerSpec | Learner | None = None,
-    criterion: str = "threshold",
-    threshold: float = 0.75,
-    k_best: int = 10,
-    rescore: bool = True,
-    weight: float = 1.0,
-    mass: float | None = 4.0,
-    class_shares: str | Mapping[Any, float] = "baseline",
-    calibrate: bool = False,
-    max_iter: int | None = 10,
-    patience: int | None = 3,
-    random_state: int = 0,
-    trusted: Collection[str] = (),
-    **run: Unpack[RunKeywords],
-) -> SelfLabeled:
+def self_training(inputs: MethodInputs, spec: SelfTrainingSpec, control: RunControl) -> SelfLabeled:
     """Run self-training over the rows of a single view.
-
-    Parameters
-    ----------
-    views
-        One Dask array (N, d) by its name.
-    labels
-        The seeds.
-    learner, criterion, threshold, k_best, rescore, weight, mass, class_shares, calibrate
-        See `SelfTrainingSpec`.
-    max_iter, patience, random_state
-        See `SelfTrainingSpec`.
-    trusted
-        See `learner_of`.
-    **run
-        See `run_rounds`.
 
     Raises
     ------
     ValueError
-        `criterion` is unknown; `class_shares` names other classes than the seeds', or is given
-        beside k_best.
+        `class_shares` names other classes than the seeds'.
     QualityError
         The learner cannot be fitted on the labels there are.
 
@@ -136,44 +107,23 @@ def self_training(
     eq. 5 to 8 (adaptive). C. Wei et al.: CReST: A Class-Rebalancing Self-Training Framework for
     Imbalanced Semi-Supervised Learning, CVPR 2021 (shares of the classes).
     """
-    if criterion not in CRITERIA:
-        raise ValueError(f"criterion={criterion!r}: it must be one of {', '.join(CRITERIA)}")
-    _check_shares(criterion, class_shares)
-    if not isinstance(learner, Learner):
-        learner = learner_of(learner or LearnerSpec(), trusted, in_pieces=True)
     method = SelfTraining(
-        learner,
-        labels.n_classes,
-        _given_shares(class_shares, labels),
-        criterion=criterion,
-        threshold=threshold,
-        k_best=k_best,
-        rescores=rescore,
-        weight=weight,
-        mass=mass,
-        calibrate=calibrate,
+        learner_of(spec.learner, inputs.trusted, in_pieces=True),
+        inputs.labels.n_classes,
+        _given_shares(spec.class_shares, inputs.labels),
+        criterion=spec.criterion,
+        threshold=spec.threshold,
+        k_best=spec.k_best,
+        rescores=spec.rescore,
+        weight=spec.weight,
+        mass=spec.mass,
+        calibrate=spec.calibrate,
     )
-    found = run_rounds(
-        method,
-        views,
-        labels,
-        random_state=random_state,
-        max_iter=max_iter,
-        patience=patience,
-        **run,
-    )
-    if calibrate and not len(run.get("hidden", ())):
-        return replace(found, notes=(*found.notes, NOT_CALIBRATED))
-    return found
-
-
-def _check_shares(criterion: str, class_shares: str | Mapping[Any, float]) -> None:
-    """Raise ValueError if shares are asked for that the criterion does not look at."""
-    if criterion == "k_best" and class_shares not in ("none", "baseline"):
-        raise ValueError(
-            "class_shares: k_best takes the surest rows of any class; take criterion threshold or"
-            " adaptive for shares, or leave class_shares out"
-        )
+    found = run_rounds(method, inputs, RoundLimits.of(spec), control)
+    if not spec.calibrate or len(inputs.hidden):
+        return found
+    told = (NOT_CALIBRATED,)
+    return replace(found, findings=told, warnings=(*told, *found.warnings))
 
 
 def _given_shares(
@@ -193,3 +143,13 @@ def _given_shares(
             f" of the {labels.n_classes} classes of the seeds, in their type"
         )
     return tuple(named[key] for key in wanted)
+
+
+METHOD = RoundsMethod(
+    spec=SelfTrainingSpec,
+    run=self_training,
+    rounds=SelfTraining,
+    n_histograms=lambda spec, n_classes: n_classes,
+    n_surveys=4,
+    model_types=(SelfTraining, *LEARNER_TYPES),
+)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal, Unpack
+from typing import Annotated, Any, Literal
 
-import dask.array as da
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
@@ -20,8 +19,10 @@ from ssl_dask.kernels.learners.multinomial_nb import (
     fit_counts,
     likelihood_units,
 )
-from ssl_dask.labels import Labels
+from ssl_dask.method import MethodInputs
+from ssl_dask.run_control import RunControl
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
+from ssl_dask.self_labeled.loop.round_cost import STOP_WORDS, RoundsMethod
 from ssl_dask.self_labeled.loop.round_method import (
     Distributions,
     Query,
@@ -29,7 +30,7 @@ from ssl_dask.self_labeled.loop.round_method import (
     Selection,
     TrackState,
 )
-from ssl_dask.self_labeled.loop.rounds import RunKeywords, run_rounds
+from ssl_dask.self_labeled.loop.rounds import RoundLimits, run_rounds
 from ssl_dask.self_labeled.rows.block_rows import Assignment, BlockRows, Ints, RoundCounts
 from ssl_dask.spec_model import SpecModel
 
@@ -192,36 +193,14 @@ class NaiveBayesRounds(RoundMethod):
 
 
 def semi_supervised_nb(
-    views: Mapping[str, da.Array],
-    labels: Labels,
-    *,
-    alpha: float = 0.01,
-    unlabelled_weight: float = 1.0,
-    learn_prior: bool = True,
-    max_iter: int = 20,
-    tol: float = 1e-4,
-    patience: int | None = 3,
-    trusted: Collection[str] = (),
-    **run: Unpack[RunKeywords],
+    inputs: MethodInputs, spec: SemiSupervisedNBSpec, control: RunControl
 ) -> SelfLabeled:
     """Raise the likelihood of all rows, labelled or not, by EM over multinomial naive Bayes.
 
     Round 0 is fitted on the seeds alone. E step: P(c | row) of every row by the model there is,
     seeds at their labels. M step: the model of largest posterior probability, from two sums over
-    the rows: what each class has of rows, and of each feature; unlabelled rows are weighed.
-
-    Parameters
-    ----------
-    views
-        One Dask array (N, d) by its name, dense or CSR, without values below 0.
-    labels
-        The seeds.
-    alpha, unlabelled_weight, learn_prior, max_iter, tol, patience
-        See `SemiSupervisedNBSpec`.
-    trusted
-        Of no account: there is no other learner.
-    **run
-        See `run_rounds`, also for what else it raises.
+    the rows: what each class has of rows, and of each feature; unlabelled rows are weighed. The
+    single view, dense or CSR, has no values below 0.
 
     Raises
     ------
@@ -239,17 +218,20 @@ def semi_supervised_nb(
     Documents using EM, Machine Learning 39, 2000, tables 1 and 3 and eq. 5 to 8 and 12.
     """
     method = NaiveBayesRounds(
-        labels.n_classes,
-        alpha=alpha,
-        unlabelled_weight=unlabelled_weight,
-        learn_prior=learn_prior,
-        tol=tol,
+        inputs.labels.n_classes,
+        alpha=spec.alpha,
+        unlabelled_weight=spec.unlabelled_weight,
+        learn_prior=spec.learn_prior,
+        tol=spec.tol,
     )
-    return run_rounds(
-        method,
-        views,
-        labels,
-        max_iter=max_iter,
-        patience=patience,
-        **run,
-    )
+    limits = RoundLimits(max_iter=spec.max_iter, patience=spec.patience)
+    return run_rounds(method, inputs, limits, control)
+
+
+METHOD = RoundsMethod(
+    spec=SemiSupervisedNBSpec,
+    run=semi_supervised_nb,
+    rounds=NaiveBayesRounds,
+    model_types=(NaiveBayesRounds, MultinomialModel),
+    stop_words={**STOP_WORDS, "converged": "the stop rule was met"},
+)

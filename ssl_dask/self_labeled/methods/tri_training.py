@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Unpack
+from typing import Literal
 
-import dask.array as da
 import numpy as np
 import numpy.typing as npt
 
@@ -21,11 +20,19 @@ from ssl_dask.kernels.arithmetic.radix_selection import (
 )
 from ssl_dask.kernels.arithmetic.row_keys import row_keys
 from ssl_dask.kernels.learners.row_samples import stratified_bootstrap
-from ssl_dask.labels import UNLABELLED, Labels
+from ssl_dask.labels import UNLABELLED
+from ssl_dask.method import MethodInputs
+from ssl_dask.run_control import RunControl
 from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
-from ssl_dask.self_labeled.learners.learners import Learner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.learners.learners import (
+    LEARNER_TYPES,
+    Learner,
+    LearnerSpec,
+    learner_of,
+)
 from ssl_dask.self_labeled.loop.learner_votes import joint_distributions, sampled, votes_of
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
+from ssl_dask.self_labeled.loop.round_cost import RoundsMethod
 from ssl_dask.self_labeled.loop.round_method import (
     Distributions,
     Query,
@@ -33,8 +40,8 @@ from ssl_dask.self_labeled.loop.round_method import (
     Selection,
     TrackState,
 )
-from ssl_dask.self_labeled.loop.rounds import RunKeywords, run_rounds
-from ssl_dask.self_labeled.methods.committee_spec import CommitteeSpec
+from ssl_dask.self_labeled.loop.round_spec import CommitteeSpec
+from ssl_dask.self_labeled.loop.rounds import RoundLimits, run_rounds
 from ssl_dask.self_labeled.rows.block_rows import (
     Assignment,
     BlockRows,
@@ -284,47 +291,26 @@ def _first_query(found: PairErrors, state: TrackState) -> SampleQuery:
     return SampleQuery(state.track, state.round, errors, tuple(sizes), tuple(cuts))
 
 
-def tri_training(
-    views: Mapping[str, da.Array],
-    labels: Labels,
-    *,
-    learner: LearnerSpec | Learner | Mapping[str, Any] | None = None,
-    voting: str = "soft",
-    max_iter: int = 30,
-    patience: int | None = 10,
-    random_state: int = 0,
-    trusted: Collection[str] = (),
-    **run: Unpack[RunKeywords],
-) -> SelfLabeled:
-    """Run tri-training over the rows of a single view.
-
-    Parameters
-    ----------
-    views
-        One Dask array (N, d) by its name.
-    labels
-        The seeds.
-    learner, voting, max_iter, patience, random_state
-        See `TriTrainingSpec`.
-    trusted
-        See `learner_of`.
-    **run
-        See `run_rounds`. The errors of pairs are counted without weights.
+def tri_training(inputs: MethodInputs, spec: TriTrainingSpec, control: RunControl) -> SelfLabeled:
+    """Run tri-training over the rows of a single view; errors of pairs are counted without weights.
 
     References
     ----------
     Z.-H. Zhou, M. Li: Tri-Training: Exploiting Unlabeled Data Using Three Classifiers, TKDE 2005,
     table 1.
     """
-    if not isinstance(learner, Learner):
-        learner = learner_of(LearnerSpec.model_validate(learner or LearnerSpec()), trusted)
-    method = TriTraining(learner, labels.n_classes, voting, random_state)
-    return run_rounds(
-        method,
-        views,
-        labels,
-        random_state=random_state,
-        max_iter=max_iter,
-        patience=patience,
-        **run,
-    )
+    learner = learner_of(spec.learner, inputs.trusted)
+    method = TriTraining(learner, inputs.labels.n_classes, spec.voting, spec.random_state)
+    return run_rounds(method, inputs, RoundLimits.of(spec), control)
+
+
+METHOD = RoundsMethod(
+    spec=TriTrainingSpec,
+    run=tri_training,
+    rounds=TriTraining,
+    n_learners=lambda spec, n_groups: N_LEARNERS,
+    n_histograms=lambda spec, n_classes: N_LEARNERS,
+    n_surveys=4,
+    own_labels=True,
+    model_types=(TriTraining, *LEARNER_TYPES),
+)
