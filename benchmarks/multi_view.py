@@ -35,8 +35,14 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from ssl_dask.execution import Execution
 from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.labels import Labels
-from ssl_dask.self_labeled import multi_view, semi_supervised_nb
+from ssl_dask.method import MethodInputs
+from ssl_dask.run_control import RunControl
 from ssl_dask.self_labeled.learners.learners import LearnerSpec, learner_of
+from ssl_dask.self_labeled.methods.multi_view import MultiViewSpec, multi_view
+from ssl_dask.self_labeled.methods.semi_supervised_nb import (
+    SemiSupervisedNBSpec,
+    semi_supervised_nb,
+)
 from ssl_dask.self_labeled.rows.block_rows import Piece
 
 VIEW_SETS, TEXT_SETS = ("http_params", "newsgroups20"), ("sms_spam", "trec6", "newsgroups20")
@@ -123,15 +129,15 @@ def joint(
     name: str, views: Mapping[str, Rows], labels: Labels, has: Mapping[str, np.ndarray], **more: Any
 ):
     folds = hide_seeds(labels, FOLDS, 0)
-    found = multi_view(
-        {name: blocks(X) for name, X in views.items()},
+    inputs = MethodInputs(
         labels,
-        present={name: blocks(mask) for name, mask in has.items()},
         hidden=[folds.hidden(f) for f in range(folds.n_folds)],
-        learner=LEARNERS[name],
-        execution=Execution(threads=1),
-        **more,
+        views={name: blocks(X) for name, X in views.items()},
+        present={name: blocks(mask) for name, mask in has.items()},
     )
+    # A job has one round at least; here the models before the first round are compared too.
+    spec = MultiViewSpec(learner=LEARNERS[name]).model_copy(update=more)
+    found = multi_view(inputs, spec, RunControl(Execution(threads=1)))
     return found.F.compute(scheduler="sync").argmax(axis=1), found
 
 
@@ -168,12 +174,12 @@ def texts_once(X: Rows, y: np.ndarray, labels: Labels) -> dict[str, float]:
     scores = {}
     for title, settings in {
         "naive Bayes": {"max_iter": 0},
-        "EM naive Bayes": {"hidden": hidden},
+        "EM naive Bayes": {},
         "EM, last round": {"patience": None},
     }.items():
-        found = semi_supervised_nb(
-            {"X": blocks(X)}, labels, execution=Execution(threads=1), **settings
-        )
+        spec = SemiSupervisedNBSpec().model_copy(update=settings)
+        inputs = MethodInputs(labels, hidden=() if settings else hidden, views={"X": blocks(X)})
+        found = semi_supervised_nb(inputs, spec, RunControl(Execution(threads=1)))
         said = found.F.compute(scheduler="sync").argmax(axis=1)
         scores[title] = float((said[rest] == y[rest]).mean())
     return scores

@@ -27,8 +27,11 @@ from sklearn.semi_supervised import SelfTrainingClassifier as Peer
 
 from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
-from ssl_dask.self_labeled import SelfLabeled, self_training
+from ssl_dask.method import MethodInputs
+from ssl_dask.run_control import RunControl
 from ssl_dask.self_labeled.learners.learners import LearnerSpec, learner_of
+from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
+from ssl_dask.self_labeled.methods.self_training import SelfTrainingSpec, self_training
 from ssl_dask.self_labeled.rows.block_rows import Piece
 
 BLOCK_ROWS = 62_500
@@ -101,17 +104,16 @@ def ours(args: argparse.Namespace) -> dict[str, Any]:
         execution = Execution(client)
         view, labels = made(args, execution)
         began = time.perf_counter()
-        found = self_training(
-            {"X": view},
-            labels,
+        spec = SelfTrainingSpec(
             rescore=False,
             mass=None,
             class_shares="none",
             patience=None,
             max_iter=args.rounds,
-            execution=execution,
             **SETTINGS,
         )
+        inputs = MethodInputs(labels, views={"X": view})
+        found = self_training(inputs, spec, RunControl(execution))
         seconds = time.perf_counter() - began
         scoring = scoring_seconds(view, found, execution)
         memory = client.run(lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
