@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import fsspec
 import fsspec.core
+import pyarrow as pa
 
 from ssl_dask.errors import InputDataError
 
@@ -98,12 +99,36 @@ class FileSource:
                 text = text.replace(secret, "***")
         return redact_url(text)
 
-    def tell(self, error: Exception) -> str:
-        """Return what a back end of fsspec could not do, without credentials."""
-        return f"cannot be read: {self.redact(f'{type(error).__name__}: {error}')[:300]}"
+    def why_unreadable(self, error: Exception) -> str:
+        """Return why a file cannot be read, without credentials and without data.
+
+        Raises
+        ------
+        Exception
+            `error` itself, where it tells nothing of the file: a lack of memory, a fault of ours.
+        """
+        if isinstance(error, OSError) and error.errno is not None:
+            return f"cannot be read: {error.strerror or type(error).__name__}"
+        if is_damage(error):
+            return f"is damaged: it cannot be decoded ({type(error).__name__})"
+        if self.is_local or isinstance(error, MemoryError):
+            raise error
+        # Back ends of fsspec raise their own kinds.
+        return f"cannot be read: {self.words_of(error)}"
+
+    def words_of(self, error: Exception) -> str:
+        """Return kind and text of an error, without credentials."""
+        return self.redact(f"{type(error).__name__}: {error}")[:300]
 
     def _filesystem(self) -> Any:
         return fsspec.core.url_to_fs(self.url, **dict(self.storage_options))[0]
+
+
+def is_damage(error: Exception) -> bool:
+    """Return whether Arrow or the operating system could not make sense of a file's bytes."""
+    # Arrow's lack of memory is one of its exceptions too.
+    kinds = (pa.ArrowException, OSError, EOFError)
+    return isinstance(error, kinds) and not isinstance(error, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -252,8 +277,8 @@ def _list_url(url: str, storage_options: dict[str, Any]) -> Listing:
         ) from error
     except Exception as error:
         # fsspec's back ends raise their own kinds: whatever it was, the input cannot be listed.
-        text = plain.redact(f"{type(error).__name__}: {error}")
-        raise InputDataError(f"cannot be listed: {text[:300]}", file=shown) from None
+        text = f"cannot be listed: {plain.words_of(error)}"
+        raise InputDataError(text, file=shown) from None
     if pattern and not found:
         raise InputDataError("not found: nothing matches this pattern", file=shown)
     root_shown = _folder_above_glob(shown) if pattern else shown

@@ -15,6 +15,7 @@ from dask.delayed import delayed
 from ssl_dask.block_exchange import fetch_rows
 from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
+from ssl_dask.storage.files.file_listing import is_damage
 from ssl_dask.storage.input.arrow_to_numpy import (
     ColumnValueError,
     cast_exactly,
@@ -246,15 +247,8 @@ def read_rows(dataset: Dataset, block: Block, columns: Sequence[str]) -> pa.Tabl
     shown = dataset.shown_path(block.file)
     try:
         table = _read_stored(dataset, block, stored) if stored else None
-    except MemoryError:
-        raise
-    except _REFUSALS as error:
-        raise _as_input_error(error, dataset, block, stored, shown) from None
     except Exception as error:
-        if dataset.source.is_local:
-            raise
-        # Back ends of fsspec raise their own kinds.
-        raise InputDataError(dataset.source.tell(error), file=shown) from None
+        raise _as_input_error(error, dataset, block, stored, shown) from None
     arrays = {}
     for name in columns:
         if name in folders:
@@ -270,10 +264,6 @@ def read_rows(dataset: Dataset, block: Block, columns: Sequence[str]) -> pa.Tabl
 
 class _ChangedError(Exception):
     """The file is not the one that was opened."""
-
-
-# Arrow's lack of memory is one of its exceptions too; it says nothing about the file.
-_REFUSALS = (pa.ArrowException, OSError, NotParquetError, _ChangedError, EOFError)
 
 
 def _read_stored(dataset: Dataset, block: Block, columns: list[str]) -> pa.Table:
@@ -331,31 +321,25 @@ def _read_part(parquet: Any, block: Block, columns: list[str]) -> pa.Table:
 
 
 def _as_input_error(
-    error: BaseException, dataset: Dataset, block: Block, columns: list[str], shown: str
+    error: Exception, dataset: Dataset, block: Block, columns: list[str], shown: str
 ) -> InputDataError:
-    """Say what went wrong in one file; which column, where a single one is damaged."""
+    """Return the error that names the file, and the column where a single one is damaged."""
     if isinstance(error, (_ChangedError, NotParquetError, FileNotFoundError)):
-        gone = isinstance(error, FileNotFoundError)
-        return InputDataError(
-            "is gone: it was there when the input was validated"
-            if gone
-            else "changed since validation",
-            file=shown,
-            hint="run again when nothing writes to the input",
-        )
+        text = "changed since validation"
+        if isinstance(error, FileNotFoundError):
+            text = "is gone: it was there when the input was validated"
+        hint = "run again when nothing writes to the input"
+        return InputDataError(text, file=shown, hint=hint)
+    text = dataset.source.why_unreadable(error)
     column = columns[0] if len(columns) == 1 else None
-    if column is None and not isinstance(error, PermissionError):
+    if column is None and is_damage(error) and not isinstance(error, PermissionError):
         for name in columns:
             try:
                 _read_stored(dataset, block, [name])
-            except _REFUSALS:
+            except Exception:
                 column = name
                 break
     group = block.row_groups[0] if len(block.row_groups) == 1 else None
-    if isinstance(error, OSError) and error.errno is not None:
-        text = f"cannot be read: {error.strerror or type(error).__name__}"
-    else:
-        text = f"is damaged: its data cannot be decoded ({type(error).__name__})"
     hint = "write the file again from its source"
     return InputDataError(text, file=shown, row_group=group, column=column, hint=hint)
 

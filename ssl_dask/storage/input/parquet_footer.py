@@ -85,17 +85,8 @@ def read_footer(source: FileSource, name: str, size: int) -> Footer | list[Probl
         schema = metadata.schema.to_arrow_schema().remove_metadata()
     except NotParquetError as error:
         return [Problem(str(error), file=shown, hint="write the file again, or take it away")]
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            text = error.strerror or type(error).__name__
-        else:
-            text = f"the footer is damaged ({type(error).__name__})"
-        return [Problem(f"cannot be read: {text}", file=shown)]
     except Exception as error:
-        if source.is_local:
-            raise
-        # Back ends of fsspec raise their own kinds.
-        return [Problem(source.tell(error), file=shown)]
+        return [Problem(source.why_unreadable(error), file=shown)]
     twice = sorted({column for column in schema.names if schema.names.count(column) > 1})
     if twice:
         hint = "give each column a name of its own"

@@ -274,11 +274,12 @@ def _read_csv(
     shown = source.shown_path(name)
     try:
         data = source.read_range(name, 0, size)
+    except Exception as error:
+        raise InputDataError(source.why_unreadable(error), file=shown) from error
+    try:
         text = data.decode("utf-8-sig")
         _require_commas(text, shown)
         rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except OSError as error:
-        raise InputDataError(f"cannot be read: {error.strerror}", file=shown) from error
     except UnicodeDecodeError:
         raise InputDataError("is not UTF-8 text", file=shown, hint="save it as UTF-8") from None
     except csv.Error as error:
