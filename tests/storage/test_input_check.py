@@ -13,7 +13,8 @@ from distributed import Client
 from ssl_dask.errors import JobSpecError, Problem
 from ssl_dask.execution import Execution
 from ssl_dask.storage.checks.block_scan import MAX_CELL_BYTES
-from ssl_dask.storage.checks.input_check import ColumnNeeds, InputScan, check_columns, scan_input
+from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns
+from ssl_dask.storage.checks.input_check import InputScan, scan_input
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.labels.label_file import read_label_file
 from ssl_dask.storage.labels.label_rules import ClassRule

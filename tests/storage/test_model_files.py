@@ -77,7 +77,7 @@ def run_of(stage: Path, *contents: bytes) -> CommittedRun:
         part = write_file(stage, RUN, number, f"learner-{number}-{RUN}.skops", content)
         os.rename(stage / MODELS_FOLDER / part.attempt, stage / MODELS_FOLDER / part.name)
         parts.append(part)
-    Manifest.describe(RUN, parts, [], fingerprint({}), {}).write(stage)
+    Manifest(RUN, tuple(parts), (), fingerprint({}), {}).write(stage)
     return CommittedRun.load(stage)
 
 

@@ -12,7 +12,8 @@ import pytest
 from ssl_dask.errors import InputDataError, QualityError
 from ssl_dask.execution import Execution
 from ssl_dask.labels import NumberLabels
-from ssl_dask.storage.checks.input_check import ColumnNeeds, InputScan, check_columns, scan_input
+from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns
+from ssl_dask.storage.checks.input_check import InputScan, scan_input
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.labels.label_file import SeedFile, read_label_file
 from ssl_dask.storage.labels.label_rules import NumberRule

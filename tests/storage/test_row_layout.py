@@ -68,7 +68,7 @@ def test_files_and_row_groups_without_rows_vanish() -> None:
     assert layout.row_chunks == (5,)
     assert layout.blocks[0].file == 2
     assert layout.blocks[0].row_groups == (0, 2)
-    assert layout.where(4) == ("2.parquet", 2, 1)
+    assert layout.place(4) == (2, 2, 1)
 
 
 @pytest.mark.parametrize(("size", "rows"), [(0, None), (10, 0)])
@@ -86,13 +86,13 @@ def test_sizes_below_one_are_refused(size: int, rows: int | None) -> None:
 def test_every_row_has_one_place(files: list[list[int]], rows: int) -> None:
     layout = by_rows(pretend(*files), rows)
     expected = [
-        (f"{file}.parquet", group, position)
+        (file, group, position)
         for file, groups in enumerate(files)
         for group, n in enumerate(groups)
         for position in range(n)
     ]
     assert layout.n_rows == len(expected)
-    assert [layout.where(row) for row in range(layout.n_rows)] == expected
+    assert [layout.place(row) for row in range(layout.n_rows)] == expected
     assert sum(layout.row_chunks) == layout.n_rows
     assert min(layout.row_chunks) > 0
     assert max(layout.row_chunks) <= rows
@@ -114,7 +114,7 @@ def test_every_row_has_one_place(files: list[list[int]], rows: int) -> None:
 @pytest.mark.parametrize("row", [-1, 5])
 def test_a_row_outside_is_an_index_error(row: int) -> None:
     with pytest.raises(IndexError):
-        by_rows(pretend([5]), 2).where(row)
+        by_rows(pretend([5]), 2).place(row)
 
 
 def test_a_layout_travels() -> None:

@@ -12,7 +12,8 @@ from distributed import Client
 
 from ssl_dask.errors import InputDataError, JobSpecError, QualityError
 from ssl_dask.execution import Execution
-from ssl_dask.storage.checks.input_check import ColumnNeeds, scan_input
+from ssl_dask.storage.checks.column_check import ColumnNeeds
+from ssl_dask.storage.checks.input_check import scan_input
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.labels.label_file import SeedFile, read_label_file
 from ssl_dask.storage.labels.label_rules import ClassRule, LabelRule

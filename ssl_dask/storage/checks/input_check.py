@@ -12,13 +12,11 @@ from dask.delayed import delayed
 from ssl_dask.errors import MAX_PROBLEMS_SHOWN, JobSpecError, Problem
 from ssl_dask.execution import Execution
 from ssl_dask.storage.checks.block_scan import MAX_CELL_BYTES, BlockScan, scan_block
-from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns
+from ssl_dask.storage.checks.column_check import ColumnNeeds
 from ssl_dask.storage.ids.id_check import IdCheck, find_duplicate_ids
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.labels.label_file import SeedFile
 from ssl_dask.storage.labels.seed_labels import SeedTable, seeds_from_column, seeds_from_file
-
-__all__ = ["FINDINGS", "ColumnNeeds", "InputScan", "check_columns", "scan_input"]
 
 _MISSING_CURE = "fill them, or say under the feature group how missing values are to be taken"
 FINDINGS: dict[str, tuple[str, str]] = {
@@ -103,13 +101,12 @@ def scan_input(
     second reading of ids that are not in order. O(blocks + S) in this process.
     """
     if needs.label is not None and seed_file is not None:
-        raise JobSpecError("labels come from a column or from a file: give one of them")
+        raise JobSpecError("labels come from a column and from a file", hint="give one of them")
     shared = delayed(reader, pure=False, traverse=False)
     wanted = delayed(needs, pure=False, traverse=False)
     labels = delayed(seed_file, pure=False, traverse=False)
     tasks = [
-        delayed(scan_block, pure=False)(shared, block, wanted, labels)
-        for block in range(len(reader.row_counts))
+        delayed(scan_block, pure=False)(shared, block, wanted, labels) for block in reader.blocks
     ]
     scans: list[BlockScan] = execution.compute(tasks, "checking the input")
     unreadable = [problem for scan in scans for problem in scan.problems]

@@ -25,6 +25,7 @@ from ssl_dask.errors import InputDataError
 GLOB_CHARACTERS = re.compile(r"[*?\[]")
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 TAIL_BYTES = 1 << 16
+CHECK_PATH = "correct the path; a relative one starts from the folder of the job file"
 
 
 @dataclass(frozen=True)
@@ -181,13 +182,18 @@ def list_files(
     if "://" in text:
         return _list_url(text, dict(storage_options or {}))
     if storage_options:
-        raise InputDataError("storage options need a URL; this is a local path", file=text)
+        raise InputDataError(
+            "storage options come with a local path",
+            file=text,
+            hint="give a URL, or leave them out",
+        )
     full = os.path.abspath(Path(base) / os.path.expanduser(text))
     try:
         return _list_local(text, full)
     except OSError as error:
         where = error.filename if isinstance(error.filename, str) else text
-        raise InputDataError(f"cannot be listed: {error.strerror or error}", file=where) from error
+        text = f"cannot be listed: {error.strerror or error}"
+        raise InputDataError(text, file=where, hint="make it readable for this user") from error
 
 
 def _list_local(text: str, full: str) -> Listing:
@@ -199,11 +205,11 @@ def _list_local(text: str, full: str) -> Listing:
         source = FileSource(text, full)
         return _sorted_listing(source, _walk(full, full), (Path(full),))
     if not GLOB_CHARACTERS.search(full):
-        raise InputDataError("not found: no such file or folder", file=text)
+        raise InputDataError("not found: no such file or folder", file=text, hint=CHECK_PATH)
     root = _folder_above_glob(full)
     matches = sorted(glob.glob(full, recursive=True))
     if not matches:
-        raise InputDataError("not found: nothing matches this pattern", file=text)
+        raise InputDataError("not found: nothing matches this pattern", file=text, hint=CHECK_PATH)
     found: dict[str, int | None] = {}
     for match in matches:
         if os.path.isdir(match):
@@ -268,7 +274,8 @@ def _list_url(url: str, storage_options: dict[str, Any]) -> Listing:
             root = path.rstrip("/")
             found = filesystem.find(path, detail=True)
     except FileNotFoundError as error:
-        raise InputDataError("not found: no such object or folder", file=shown) from error
+        text = "not found: no such object or folder"
+        raise InputDataError(text, file=shown, hint=CHECK_PATH) from error
     except ImportError as error:
         raise InputDataError(
             f"this kind of URL needs a package that is not installed: {error}",
@@ -278,9 +285,10 @@ def _list_url(url: str, storage_options: dict[str, Any]) -> Listing:
     except Exception as error:
         # fsspec's back ends raise their own kinds: whatever it was, the input cannot be listed.
         text = f"cannot be listed: {plain.words_of(error)}"
-        raise InputDataError(text, file=shown) from None
+        hint = "see whether URL, network and credentials are right"
+        raise InputDataError(text, file=shown, hint=hint) from None
     if pattern and not found:
-        raise InputDataError("not found: nothing matches this pattern", file=shown)
+        raise InputDataError("not found: nothing matches this pattern", file=shown, hint=CHECK_PATH)
     root_shown = _folder_above_glob(shown) if pattern else shown
     files = (
         (name.removeprefix(root).lstrip("/"), int(info["size"] or 0))

@@ -77,11 +77,6 @@ class OutputLock:
         self.path = folder / LOCK_NAME
         self._handle: int | None = None
 
-    @property
-    def held(self) -> bool:
-        """Whether this object holds the lock now."""
-        return self._handle is not None
-
     def acquire(self, run_id: str) -> None:
         """Take the lock at once or not at all.
 

@@ -94,9 +94,10 @@ def open_edge_file(
     dataset = Dataset.open(path, base=base, storage_options=storage_options)
     if source == target:
         raise InputDataError(
-            "source and target are one column; name the two ends of an edge",
+            "source and target are one column",
             file=dataset.path,
             column=source,
+            hint="name the two ends of an edge",
         )
     problems = [
         problem

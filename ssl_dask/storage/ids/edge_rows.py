@@ -15,7 +15,7 @@ from dask.delayed import Delayed, delayed
 from ssl_dask.block_exchange import MAX_PIECES, exchange
 from ssl_dask.execution import Execution
 from ssl_dask.storage.ids.edge_file import EdgeFile
-from ssl_dask.storage.ids.id_hash import hash_ids
+from ssl_dask.storage.ids.id_hash import hash_ids, range_of
 from ssl_dask.storage.input.arrow_to_numpy import ColumnValueError, numeric_values
 from ssl_dask.storage.input.column_reader import ColumnReader
 
@@ -117,16 +117,12 @@ def _split_ids(
 
 
 def _by_range(table: IdTable, n_ranges: int) -> tuple[IdTable, ...]:
-    number = _range_of(table.hashes, n_ranges)
+    number = range_of(table.hashes, n_ranges)
     order = np.argsort(number, kind="stable")
     bounds = np.searchsorted(number[order], np.arange(n_ranges + 1, dtype=np.uint64))
     return tuple(
         IdTable(table.hashes[order[a:b]], table.rows[order[a:b]]) for a, b in pairwise(bounds)
     )
-
-
-def _range_of(hashes: Hashes, n_ranges: int) -> Hashes:
-    return (hashes >> np.uint64(32)) * np.uint64(n_ranges) >> np.uint64(32)
 
 
 def _id_table(owner: int, pieces: list[IdTable]) -> IdTable:
@@ -187,7 +183,7 @@ def _weights(reader: ColumnReader, file: EdgeFile, block: int) -> Floats:
 
 def _rows_in_range(edges: HashedEdges, table: IdTable, number: int, n_ranges: int) -> Rows:
     """Return the rows of the ends whose hashes are in a range, in order; -1 where unknown."""
-    wanted = edges.hashes[edges.valid & (_range_of(edges.hashes, n_ranges) == number)]
+    wanted = edges.hashes[edges.valid & (range_of(edges.hashes, n_ranges) == number)]
     if len(table.hashes) == 0:
         return np.full(len(wanted), UNKNOWN, dtype=np.int64)
     place = np.minimum(np.searchsorted(table.hashes, wanted), len(table.hashes) - 1)
@@ -196,7 +192,7 @@ def _rows_in_range(edges: HashedEdges, table: IdTable, number: int, n_ranges: in
 
 def _joined(edges: HashedEdges, found: list[Rows]) -> tuple[Rows, Rows, Floats]:
     rows = np.full(edges.hashes.shape, UNKNOWN, dtype=np.int64)
-    number = _range_of(edges.hashes, len(found))
+    number = range_of(edges.hashes, len(found))
     for i, part in enumerate(found):
         rows[edges.valid & (number == i)] = part
     return rows[:, 0].copy(), rows[:, 1].copy(), edges.weights

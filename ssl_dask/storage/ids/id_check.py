@@ -24,7 +24,7 @@ from dask.delayed import Delayed, delayed
 from ssl_dask.block_exchange import MAX_PIECES, exchange
 from ssl_dask.errors import Problem
 from ssl_dask.execution import Execution
-from ssl_dask.storage.ids.id_hash import hash_ids
+from ssl_dask.storage.ids.id_hash import hash_ids, range_of
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.column_types import is_text
 
@@ -192,10 +192,10 @@ def _split_hashes(
     kept = []
     for reader, block in blocks:
         hashes = hash_ids(reader.id_array(block, column).drop_null())
-        bucket = (hashes >> np.uint64(32)) * np.uint64(n_ranges) >> np.uint64(32)
+        bucket = range_of(hashes, n_ranges)
         kept.append(hashes[(bucket >= first) & (bucket < stop)])
     hashes = np.sort(np.concatenate(kept))
-    bucket = (hashes >> np.uint64(32)) * np.uint64(n_ranges) >> np.uint64(32)
+    bucket = range_of(hashes, n_ranges)
     cuts = np.searchsorted(bucket, np.arange(first, stop + 1, dtype=np.uint64))
     return [hashes[a:b].copy() for a, b in pairwise(cuts)]
 

@@ -22,7 +22,7 @@ def hash_ids(ids: pa.Array) -> npt.NDArray[np.uint64]:
     Parameters
     ----------
     ids
-        Integers, text or bytes (n,) without nulls, as `column_values.id_array` returns them.
+        Integers, text or bytes (n,) without nulls, as `arrow_to_numpy.id_array` returns them.
 
     Returns
     -------
@@ -38,6 +38,11 @@ def hash_ids(ids: pa.Array) -> npt.NDArray[np.uint64]:
         wide = np.uint64 if pt.is_unsigned_integer(ids.type) else np.int64
         return splitmix64(ids.to_numpy(zero_copy_only=False).astype(wide).view(np.uint64))
     return _hash_bytes(*_bytes_of(ids))
+
+
+def range_of(hashes: npt.NDArray[np.uint64], n_ranges: int) -> npt.NDArray[np.uint64]:
+    """Return which of `n_ranges` even ranges each hash lies in, uint64 (n,)."""
+    return (hashes >> np.uint64(32)) * np.uint64(n_ranges) >> np.uint64(32)
 
 
 def entity_keys(reader: ColumnReader, column: str) -> list[Delayed]:

@@ -191,6 +191,7 @@ class ColumnReader:
                 file=self.dataset.shown_path(place.file),
                 row_group=place.row_groups[0] if len(place.row_groups) == 1 else None,
                 column=column,
+                hint="correct the values where the data is written",
             ) from None
 
     def _convert(

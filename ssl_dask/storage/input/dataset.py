@@ -139,6 +139,7 @@ class Dataset:
             raise InputDataError(
                 f"no rows: {_count(len(files), 'file')} found, all without rows",
                 file=listing.source.shown,
+                hint="give files that have rows",
             )
         partitions = _partition_fields(full, listing.source)
         schema, notes = _merge(full, distinct, partitions)
@@ -223,7 +224,8 @@ class Dataset:
             return [Problem(f"missing in the {what}", self.path, column=column, hint=hint)]
         if None in kinds:
             shown = self.shown_path(kinds[None][0])
-            return [Problem(f"missing in this file of {what}", shown, column=column)]
+            text, hint = f"missing in this file of {what}", "write all files with the same columns"
+            return [Problem(text, shown, column=column, hint=hint)]
         if common_type(kind for kind in kinds if kind is not None) is None:
             text = f"is {' and '.join(map(str, kinds))} in different files of {what}"
             return [Problem(text, self.path, column=column, hint="write one type")]

@@ -86,7 +86,8 @@ def read_footer(source: FileSource, name: str, size: int) -> Footer | list[Probl
     except NotParquetError as error:
         return [Problem(str(error), file=shown, hint="write the file again, or take it away")]
     except Exception as error:
-        return [Problem(source.why_unreadable(error), file=shown)]
+        hint = "write the file again from its source, or make it readable"
+        return [Problem(source.why_unreadable(error), file=shown, hint=hint)]
     twice = sorted({column for column in schema.names if schema.names.count(column) > 1})
     if twice:
         hint = "give each column a name of its own"

@@ -67,12 +67,9 @@ class RowLayout:
     ----------
     blocks
         In row order, none of them empty.
-    file_names
-        Name of each file of the data set, for `where`.
     """
 
     blocks: tuple[Block, ...]
-    file_names: tuple[str, ...]
 
     @cached_property
     def row_chunks(self) -> tuple[int, ...]:
@@ -112,17 +109,6 @@ class RowLayout:
         i = bisect.bisect_right([first for _, first, _ in segments], position) - 1
         return block.file, segments[i][0], position - segments[i][1]
 
-    def where(self, row: int) -> tuple[str, int, int]:
-        """Return (file name, row group, position in the row group) of a row number.
-
-        Raises
-        ------
-        IndexError
-            There is no such row.
-        """
-        file, group, position = self.place(row)
-        return self.file_names[file], group, position
-
 
 def plan_layout(
     dataset: Dataset,
@@ -160,7 +146,8 @@ def plan_layout(
     """
     if block_bytes < 1 or (block_rows is not None and block_rows < 1):
         raise JobSpecError(
-            f"blocks of {block_bytes} bytes and {block_rows} rows: both must be at least 1"
+            f"blocks of {block_bytes} bytes and {block_rows} rows",
+            hint="give at least 1 of both",
         )
     blocks: list[Block] = []
     start = 0
@@ -173,7 +160,7 @@ def plan_layout(
             group_rows = tuple(file.row_groups[group][0] for group in groups)
             blocks.append(Block(len(blocks), number, groups, group_rows, offset, n_rows, start))
             start += n_rows
-    return RowLayout(tuple(blocks), tuple(file.name for file in dataset.files))
+    return RowLayout(tuple(blocks))
 
 
 def _row_bytes(dataset: Dataset, file: DataFile, columns: Sequence[str]) -> float:

@@ -87,7 +87,9 @@ class TableReader:
         by_length = {len(array): name for name, array in reversed(arrays.items())}
         if len(by_length) > 1:
             told = ", ".join(f"{name!r} has {n:,}" for n, name in reversed(by_length.items()))
-            raise InputDataError(f"the columns differ in their rows: {told}")
+            raise InputDataError(
+                f"the columns differ in their rows: {told}", hint="give columns of one length"
+            )
         return cls(pa.table(arrays), types)
 
     @property
@@ -113,7 +115,7 @@ class TableReader:
         try:
             return as_features(values, self.types.field(column).type, kind)
         except ColumnValueError as error:
-            raise InputDataError(str(error), column=column) from None
+            raise InputDataError(str(error), column=column, hint="correct the values") from None
 
 
 def _names(columns: Any) -> list[Any]:
@@ -142,6 +144,7 @@ def _as_column(name: str, values: Any) -> pa.ChunkedArray:
             f"is no column: {type(values).__name__} with values of several kinds, or of none that"
             " a file may hold",
             column=name,
+            hint="give one kind of values",
         ) from None
     return found if isinstance(found, pa.ChunkedArray) else pa.chunked_array([found])
 

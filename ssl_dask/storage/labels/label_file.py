@@ -160,6 +160,7 @@ def read_label_file(
                 file=read.shown,
                 column=id_column,
                 rows=ids.null_count,
+                hint="give every labelled row an id",
             )
         )
         labels, ids = labels.filter(ids.is_valid()), ids.drop_null()
@@ -275,7 +276,9 @@ def _read_csv(
     try:
         data = source.read_range(name, 0, size)
     except Exception as error:
-        raise InputDataError(source.why_unreadable(error), file=shown) from error
+        raise InputDataError(
+            source.why_unreadable(error), file=shown, hint="make the file readable"
+        ) from error
     try:
         text = data.decode("utf-8-sig")
         _require_commas(text, shown)
@@ -283,7 +286,9 @@ def _read_csv(
     except UnicodeDecodeError:
         raise InputDataError("is not UTF-8 text", file=shown, hint="save it as UTF-8") from None
     except csv.Error as error:
-        raise InputDataError(f"is no valid CSV: {error}", file=shown) from None
+        raise InputDataError(
+            f"is no valid CSV: {error}", file=shown, hint="save it as CSV again"
+        ) from None
     header, rows = (rows[0], rows[1:]) if rows else ([], [])
     _require_columns(wanted, header, shown)
     id_place, label_place = (header.index(column) for column in wanted)
@@ -326,7 +331,9 @@ def _ids_of_cells(
         raise InputDataError(text, file=shown, column=column, hint="keep the labels in Parquet")
     values, kept = values_of_cells(cells, turn)
     if wrong := kept.count(False):
-        problems.append(Problem(f"ids that are no {kind}: {wrong:,}", shown, None, column, wrong))
+        hint = "write ids as they stand in the data"
+        text = f"ids that are no {kind}: {wrong:,}"
+        problems.append(Problem(text, shown, None, column, wrong, hint))
     return pa.array([value for value, keep in zip(values, kept, strict=True) if keep], kind), kept
 
 
@@ -349,7 +356,12 @@ def _require_columns(wanted: Sequence[str], names: Sequence[str], shown: str) ->
         if column not in names
     ]
     problems += [
-        Problem("the header has this column more than once", shown, column=column)
+        Problem(
+            "the header has this column more than once",
+            shown,
+            column=column,
+            hint="keep one of them",
+        )
         for column in wanted
         if list(names).count(column) > 1
     ]

@@ -160,7 +160,8 @@ class ClassRule:
         values, kept = values_of_cells(cells, turn[kind])
         if wrong := kept.count(False):
             text = f"labels that are not of kind {kind}, as input.classes is: {wrong:,}"
-            problems.append(Problem(text, shown, None, column, wrong))
+            hint = "correct the labels, or input.classes"
+            problems.append(Problem(text, shown, None, column, wrong, hint))
         return pa.array(values, arrow), kind
 
     def refusal(self, value: LabelValue | None) -> str | None:

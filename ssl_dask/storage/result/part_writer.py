@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import pyarrow.parquet as pq
 from ssl_dask.durable_files import as_storage_error, storage_errors
 from ssl_dask.errors import InputDataError, StorageError
 from ssl_dask.storage.result.result_schema import ResultSchema
-from ssl_dask.storage.runs.manifest import PartRecord, part_name
+from ssl_dask.storage.runs.manifest import PartRecord, attempt_path, part_name
 
 COMPRESSION = "zstd"
 ROW_GROUP_ROWS = 1 << 18
@@ -68,14 +67,7 @@ def write_part(
     """
     whole = _joined_columns(table, arrays, schema, schema.arrow(run_id), block)
     name = part_name(block, run_id)
-    attempt = f"{name}.{secrets.token_hex(8)}.attempt"
-    path = stage / schema.folder / attempt
-    if not path.parent.is_dir():
-        raise StorageError(
-            "the staging folder is not there on this worker",
-            file=str(path.parent),
-            hint="output.path must be on a file system that the client and all workers share",
-        )
+    path = attempt_path(stage, schema.folder, name)
     try:
         size, sha256 = _write_file(path, whole)
         with storage_errors("read back a part of the output", path):
@@ -84,7 +76,7 @@ def write_part(
         # A torn attempt would only hold disk space that other parts may need.
         path.unlink(missing_ok=True)
         raise
-    return PartRecord(schema.folder, block, name, attempt, whole.num_rows, size, sha256)
+    return PartRecord(schema.folder, block, name, path.name, whole.num_rows, size, sha256)
 
 
 def _joined_columns(
@@ -137,13 +129,18 @@ def _write_file(path: Path, table: pa.Table) -> tuple[int, str]:
 def _check_file(path: Path, rows: int, size: int) -> None:
     found = path.stat().st_size
     if found != size:
-        raise StorageError(f"{size:,} bytes were written but {found:,} are there", file=str(path))
+        raise _not_as_written(f"{size:,} bytes were written but {found:,} are there", path)
     try:
         stored = pq.read_metadata(path).num_rows
     except pa.ArrowInvalid as error:
-        raise StorageError(f"what was written is not Parquet: {error}", file=str(path)) from error
+        raise _not_as_written(f"what was written is not Parquet: {error}", path) from error
     if stored != rows:
-        raise StorageError(f"{rows:,} rows were written but {stored:,} are there", file=str(path))
+        raise _not_as_written(f"{rows:,} rows were written but {stored:,} are there", path)
+
+
+def _not_as_written(text: str, path: Path) -> StorageError:
+    hint = "look after the disk or its server, then run the job again"
+    return StorageError(text, file=str(path), hint=hint)
 
 
 class _HashingSink(io.RawIOBase):

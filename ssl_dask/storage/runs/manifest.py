@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -57,6 +57,24 @@ def part_name(block: int, run_id: str) -> str:
             f"the output would have more than {MAX_PARTS:,} parts", hint="raise input.block_rows"
         )
     return f"part-{block:05d}-{run_id}.parquet"
+
+
+def attempt_path(stage: Path, folder: str, name: str) -> Path:
+    """Return where one attempt of a task writes the part `name`: a path of its own.
+
+    Raises
+    ------
+    StorageError
+        The staging folder is not there.
+    """
+    path = stage / folder / f"{name}.{secrets.token_hex(8)}.attempt"
+    if path.parent.is_dir():
+        return path
+    raise StorageError(
+        "the staging folder is not there on this worker",
+        file=str(path.parent),
+        hint="output.path must be on a file system that the client and all workers share",
+    )
 
 
 @dataclass(frozen=True)
@@ -146,10 +164,6 @@ class Manifest:
     ----------
     run_id
         The run.
-    created
-        When the manifest was written, UTC, ISO 8601.
-    rows
-        Rows over all parts of `labels`.
     parts
         Every part with its rows, bytes and hash.
     reports
@@ -160,40 +174,22 @@ class Manifest:
         Name -> version of Python and of the libraries that made the run.
     warnings
         What a reader of the labels must not miss, a sentence each.
+    created
+        When the run was complete, UTC, ISO 8601.
     """
 
     run_id: str
-    created: str
-    rows: int
     parts: tuple[PartRecord, ...]
     reports: tuple[FileRecord, ...]
     fingerprint: Fingerprint
     versions: Mapping[str, str]
     warnings: tuple[str, ...] = ()
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
-    @classmethod
-    def describe(
-        cls,
-        run_id: str,
-        parts: Sequence[PartRecord],
-        reports: Sequence[FileRecord],
-        fingerprint: Fingerprint,
-        versions: Mapping[str, str],
-        warnings: Sequence[str] = (),
-    ) -> Manifest:
-        """Return the manifest of a run that is complete now."""
-        created = datetime.now(UTC).isoformat(timespec="seconds")
-        rows = sum(part.rows for part in parts if part.folder == LABELS_FOLDER)
-        return cls(
-            run_id,
-            created,
-            rows,
-            tuple(parts),
-            tuple(reports),
-            fingerprint,
-            dict(versions),
-            tuple(warnings),
-        )
+    @property
+    def rows(self) -> int:
+        """Rows over all parts of `labels`."""
+        return sum(part.rows for part in self.parts if part.folder == LABELS_FOLDER)
 
     def files(self) -> list[FileRecord]:
         """Return every file of the run but the manifest itself, paths relative to the run."""
@@ -247,14 +243,13 @@ class Manifest:
             )
         return cls(
             run_id=content["run_id"],
-            created=content["created"],
-            rows=content["rows"],
             parts=tuple(PartRecord(**part) for part in content["parts"]),
             reports=tuple(FileRecord(**report) for report in content["reports"]),
             fingerprint=Fingerprint.from_dict(content["fingerprint"]),
             versions=content["versions"],
             # Runs of before there were any have none.
             warnings=tuple(content.get("warnings", ())),
+            created=content["created"],
         )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import secrets
 import zipfile
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ssl_dask.durable_files import PLAIN_NAME, storage_errors, write_new
-from ssl_dask.errors import InputDataError, JobSpecError, StorageError
-from ssl_dask.storage.runs.manifest import MODELS_FOLDER, CommittedRun, PartRecord
+from ssl_dask.errors import InputDataError, JobSpecError
+from ssl_dask.storage.runs.manifest import MODELS_FOLDER, CommittedRun, PartRecord, attempt_path
 
 # skops is imported where it is used: that takes seconds, and most runs store no models.
 
@@ -152,18 +151,11 @@ def write_file(stage: Path, run_id: str, number: int, name: str, content: bytes)
     StorageError
         See `write_model`.
     """
-    attempt = f"{name}.{secrets.token_hex(8)}.attempt"
-    path = stage / MODELS_FOLDER / attempt
-    if not path.parent.is_dir():
-        raise StorageError(
-            "the staging folder is not there on this worker",
-            file=str(path.parent),
-            hint="output.path must be on a file system that the client and all workers share",
-        )
+    path = attempt_path(stage, MODELS_FOLDER, name)
     with storage_errors("write a model", path.parent, needed=len(content)):
         write_new(path, content)
     digest = hashlib.sha256(content).hexdigest()
-    return PartRecord(MODELS_FOLDER, number, name, attempt, 0, len(content), digest)
+    return PartRecord(MODELS_FOLDER, number, name, path.name, 0, len(content), digest)
 
 
 def model_records(run: CommittedRun) -> dict[str, PartRecord]:
@@ -180,7 +172,9 @@ def read_file(run: CommittedRun, record: PartRecord) -> bytes:
         It is missing, or not what the manifest says.
     """
     if not PLAIN_NAME.fullmatch(record.name):
-        raise InputDataError("the manifest names a model outside the run", file=str(run.path))
+        raise InputDataError(
+            "the manifest names a model outside the run", file=str(run.path), hint="do not use it"
+        )
     path = run.path / MODELS_FOLDER / record.name
     try:
         content = path.read_bytes()

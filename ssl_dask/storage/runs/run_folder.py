@@ -218,7 +218,11 @@ class OutputFolder:
             There is no such dead run, or its folder cannot be changed.
         """
         if run_id not in [folder.name for folder in self._dead_runs()]:
-            raise StorageError(f"there is no unfinished run {run_id}", file=str(self._area.path))
+            raise StorageError(
+                f"there is no unfinished run {run_id}",
+                file=str(self._area.path),
+                hint="run without --resume",
+            )
         with storage_errors("continue an unfinished run", self._area.path / run_id):
             fresh, self.run_id = self.work, run_id
             self._lock.name_holder(run_id)
@@ -272,8 +276,13 @@ class OutputFolder:
         with storage_errors("put the run together", publish, needed=size):
             gather_parts(self.stage, publish, ordered)
             reports = write_reports(publish, report_files)
-            manifest = Manifest.describe(
-                self.run_id, ordered, reports, fingerprint, versions, warnings
+            manifest = Manifest(
+                self.run_id,
+                tuple(ordered),
+                tuple(reports),
+                fingerprint,
+                dict(versions),
+                tuple(warnings),
             )
             manifest.write(publish)
             sync_folder(publish)

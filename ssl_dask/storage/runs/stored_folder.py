@@ -43,7 +43,11 @@ class StoredFolder:
             The place cannot be written, or something else than a folder stands there.
         """
         if target.exists() and not target.is_dir():
-            raise StorageError("a file stands where the folder is to be", file=str(target))
+            raise StorageError(
+                "a file stands where the folder is to be",
+                file=str(target),
+                hint="remove it, or choose another place",
+            )
         work = target.parent / f".{target.name}.work"
         with storage_errors("make the folder", work):
             work.mkdir(parents=True, exist_ok=True)

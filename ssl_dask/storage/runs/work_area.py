@@ -134,10 +134,14 @@ def check_parts(parts: Sequence[PartRecord], expected_rows: int) -> list[PartRec
             raise ValueError(f"{folder!r} is not one of {', '.join(PART_FOLDERS)}")
         blocks = [part.block for part in ordered if part.folder == folder]
         if blocks != list(range(count)):
-            raise StorageError(f"the {count} parts of {folder} are not blocks 0 to {count - 1}")
+            text = f"the {count} parts of {folder} are not blocks 0 to {count - 1}"
+            raise StorageError(text, hint="run the job again")
     rows = sum(part.rows for part in ordered if part.folder == LABELS_FOLDER)
     if rows != expected_rows:
-        raise StorageError(f"the parts hold {rows:,} rows, but the input has {expected_rows:,}")
+        raise StorageError(
+            f"the parts hold {rows:,} rows, but the input has {expected_rows:,}",
+            hint="run the job again",
+        )
     return ordered
 
 
@@ -166,6 +170,7 @@ def gather_parts(stage: Path, target: Path, parts: Sequence[PartRecord]) -> None
             raise StorageError(
                 f"part {part.block} holds {size:,} bytes, not the {part.bytes:,} that were written",
                 file=str(source),
+                hint="run the job again",
             )
     for path in target.iterdir():
         sync_folder(path)
