@@ -86,6 +86,3 @@ def test_sparse_rows() -> None:
     assert not filled.all()
     one_by_one = [unit_sparse_rows(sp.csr_array(rows[[i]])).data for i in range(len(X))]
     assert np.concatenate(one_by_one).tobytes() == unit.data.tobytes()
-    assert unit_sparse_rows(rows, np.ones(rows.nnz)).data[0] == pytest.approx(
-        1 / np.sqrt(rows.indptr[1]), rel=1e-6
-    )

@@ -9,7 +9,12 @@ import scipy.sparse as sp
 from scipy.optimize import minimize
 from sklearn.metrics import pairwise_distances
 
-from ssl_dask.kernels.graph.seed_pairs import MAX_SEEDS, SeedRows, _chance, learned_weights
+from ssl_dask.kernels.graph.seed_pairs import (
+    MAX_SEEDS,
+    SeedRows,
+    learned_weights,
+    permutation_p_value,
+)
 
 RNG = np.random.default_rng(3)
 CODES = np.repeat(np.arange(4), 10).astype(np.int32)
@@ -76,7 +81,7 @@ def test_the_chance_is_that_of_permuted_classes() -> None:
     whole[np.ix_(has, has)] = Z
     all_codes = np.full(40, 7, np.int32)
     all_codes[has] = codes
-    assert abs(_chance(whole, all_codes, has, 0) - exact) < 0.1
+    assert abs(permutation_p_value(whole, all_codes, has, 0) - exact) < 0.1
 
 
 def test_in_doubt_weights_shrink_by_chance() -> None:

@@ -14,7 +14,8 @@ import numba
 import numpy as np
 import scipy.sparse as sp
 
-from ssl_dask.array_types import Float32, Float64, Floating, Int32
+from ssl_dask.array_types import Float32, Float64, Floating, Int32, Int64
+from ssl_dask.kernels.arithmetic.sparse_rows import canonical_rows
 
 ROWS_AT_A_TIME = 8
 """Rows summed together: their additions overlap, where a single row waits for each of its own."""
@@ -139,6 +140,30 @@ def sparse_scores(
                 for c in range(n_classes):
                     row[c] += value * coef[at, c]
     return scores
+
+
+def linear_scores(
+    X: Any, coef: Float64, intercept: Float64, features: Int64 | None = None
+) -> Float64:
+    """Return X[:, features] @ coef + intercept, float64 (n, C), by each row alone.
+
+    Parameters
+    ----------
+    X
+        Features (n, d), dense or CSR.
+    coef, intercept
+        float64 (m, C), rows contiguous, and (C,).
+    features
+        int64 (m,), ascending: the features with coefficients; None: all.
+    """
+    if not sp.issparse(X):
+        # Selecting columns copies the block, and mostly all of them are selected.
+        some = X if features is None or len(features) == X.shape[1] else X[:, features]
+        return dense_scores(np.ascontiguousarray(some, dtype=np.float32), coef, intercept)
+    rows = canonical_rows(X)
+    position = np.full(X.shape[1], -1, dtype=np.int32)
+    position[slice(None) if features is None else features] = np.arange(len(coef), dtype=np.int32)
+    return sparse_scores(rows.data, rows.indices, rows.indptr, position, coef, intercept)
 
 
 def softmax_rows(scores: Float64) -> Float64:

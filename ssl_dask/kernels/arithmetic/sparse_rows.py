@@ -35,6 +35,15 @@ def as_strip(matrix: Any) -> sp.csr_array:
     return with_index_dtype(strip)
 
 
+def canonical_rows(X: sp.csr_array) -> sp.csr_array:
+    """Return X with sorted, distinct columns in each row; X itself if it is canonical."""
+    if X.has_canonical_format:
+        return X
+    rows = X.copy()
+    rows.sum_duplicates()
+    return rows
+
+
 def with_index_dtype(strip: sp.csr_array) -> sp.csr_array:
     """Return `strip` with indices of the dtype of `index_dtype`; without a copy if they are."""
     dtype = index_dtype(strip.shape[1], strip.nnz)

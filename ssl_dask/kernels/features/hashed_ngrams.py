@@ -1,7 +1,7 @@
-"""Texts of one block to counts of hashed words and runs of characters.
+"""Hashed word and character n-grams of texts, and TF-IDF rows.
 
-The counting is scikit-learn's `HashingVectorizer` with unsigned counts: it keeps no state, so a row
-gives the same counts in any block.
+Counts are those of scikit-learn's stateless `HashingVectorizer` without signs, so a row has the
+same counts in any block.
 """
 
 from __future__ import annotations
@@ -26,19 +26,26 @@ WORD = r"(?u)\w+"
 
 @dataclass(frozen=True)
 class HashedNgrams:
-    """Counts words, runs of characters, or both, in `n_features` columns.
+    """Counts word n-grams, character n-grams, or both, in `n_features` columns.
 
     Parameters
     ----------
     analyzer
-        "word", "char", "char_wb", or "word_char": words in the first half of the columns, runs of
-        characters in the second.
+        "word", "char", "char_wb", or "word_char": word n-grams in the first half of the columns,
+        character n-grams in the second.
     word_ngrams, char_ngrams
-        Shortest and longest run.
+        Least and largest n.
     n_features
-        Columns; even for "word_char".
+        Number of columns; even for "word_char".
     lowercase
-        Whether texts are turned to lower case first.
+        Whether texts are lower-cased first.
+
+    Examples
+    --------
+    >>> ngrams = HashedNgrams("word", (1, 1), (1, 1), n_features=16, lowercase=True)
+    >>> counts = ngrams.count([np.array(["to be or not to be", None], dtype=object)])
+    >>> sorted(counts[[0]].data.tolist()), counts[[1]].nnz
+    ([1.0, 1.0, 2.0, 2.0], 0)
     """
 
     analyzer: str
@@ -49,21 +56,21 @@ class HashedNgrams:
 
     @property
     def halves(self) -> tuple[int, ...]:
-        """Widths of the parts that are counted, and weighted, apart."""
+        """Widths of the column ranges that are counted and weighted separately."""
         if self.analyzer == "word_char":
             return (self.n_features // 2, self.n_features // 2)
         return (self.n_features,)
 
     def count(self, columns: Sequence[npt.NDArray[np.object_]]) -> sp.csr_array:
-        """Return the counts of the texts of each row, float64 CSR (n, n_features), indices sorted.
+        """Return the counts of each row, float64 CSR (n, n_features), indices sorted.
 
-        Several columns share the features, each with its features rotated by an offset of its own,
-        so that a word means another thing in another column.
+        All text columns share the features. Each column rotates them by its own offset, so that a
+        word is another feature in another column.
 
         Parameters
         ----------
         columns
-            Object arrays (n,) of str, or None for a text without words.
+            Object arrays (n,) of str, or None for an empty text.
         """
         halves = [
             reduce(add, self._column_counts(analyzer, width, columns))
@@ -109,23 +116,23 @@ def _rotated(counts: sp.csr_matrix, number: int) -> sp.csr_array:
 def weighted_rows(
     counts: sp.csr_array, halves: Sequence[int], *, idf: Float64 | None, sublinear_tf: bool
 ) -> sp.csr_array:
-    """Return TF-IDF rows of length 1 of `counts`, float32 CSR (n, n_features), sorted.
+    """Return TF-IDF rows of unit length, float32 CSR (n, n_features), sorted.
 
     Parameters
     ----------
     counts
         Of `HashedNgrams.count`.
     halves
-        Widths of the runs of columns that are brought to length 1 apart, then together: the many
-        runs of characters of a text would drown its few words otherwise.
+        Widths of the column ranges that are scaled to length 1 separately, then together, so that
+        the many character n-grams of a text do not outweigh its few words.
     idf
-        float64 array (n_features,), or None.
+        float64 (n_features,), or None.
     sublinear_tf
         Whether a count becomes 1 + ln(count).
     """
     values = counts.data.astype(np.float64)
     if sublinear_tf:
-        # One logarithm for each distinct count: vectorised ones may differ in the last bit.
+        # math.log of each distinct count: vectorised logarithms may differ in the last bit.
         distinct, position = np.unique(values, return_inverse=True)
         values = np.array([1.0 + math.log(count) for count in distinct])[position]
     if idf is not None:
@@ -150,8 +157,9 @@ def _float32(rows: sp.csr_array) -> sp.csr_array:
 
 
 def smooth_idf(n_rows: int, rows_having: Int64) -> Float64:
-    """Return ln((1 + n_rows) / (1 + rows_having)) + 1, float64 (n_features,).
+    """Return the smoothed IDF ln((1 + n_rows) / (1 + rows_having)) + 1, float64 (n_features,).
 
-    Computed once for the whole data set, from exact counts.
+    >>> smooth_idf(3, np.array([3, 1])).round(4).tolist()
+    [1.0, 1.6931]
     """
     return np.log((1.0 + n_rows) / (1.0 + rows_having)) + 1.0

@@ -1,7 +1,7 @@
-"""Transforms of one block of rows whose result for a row depends on that row alone, bit for bit.
+"""Row-wise scaling, normalisation and projection; the bits of a row depend on that row alone.
 
-BLAS may add the products of a row in another order when a block has other rows, so nothing here
-calls it: every row is reduced in column order, in float64.
+BLAS may add the products of a row in another order in another block. Here every row is reduced in
+column order, in float64.
 """
 
 from __future__ import annotations
@@ -13,18 +13,14 @@ from numba import njit
 from ssl_dask.array_types import Float32, Float64, Floating, Int32
 
 SLICE_ROWS = 4096
-"""Rows of which a float64 copy is held."""
+"""Rows that are copied to float64 at a time."""
 
 
 def scale_rows(X: Floating, shift: Float64, factor: Float64) -> Float32:
-    """Return (X - shift) * factor as float32 (n, d), computed in float64; NaN stays NaN.
+    """Return (X - shift) * factor, (n, d) with float64 (d,) each, as float32; NaN stays NaN.
 
-    Parameters
-    ----------
-    X
-        float32 or float64 array (n, d).
-    shift, factor
-        float64 arrays (d,).
+    >>> scale_rows(np.array([[1.0, 4.0]]), np.array([1.0, 2.0]), np.array([1.0, 0.5])).tolist()
+    [[0.0, 1.0]]
     """
     scaled = np.empty(X.shape, dtype=np.float32)
     for start in range(0, len(X), SLICE_ROWS):
@@ -55,7 +51,11 @@ def _unit_rows(X: Floating, unit: Float32) -> int:  # pragma: no cover - compile
 
 
 def unit_rows(X: Floating) -> tuple[Float32, int]:
-    """Return the rows of X (n, d) at length 1, float32, and how many are zero and stay so."""
+    """Scale rows (n, d) to Euclidean length 1, float32; also return the number of zero rows.
+
+    >>> unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]]))[1]
+    1
+    """
     unit = np.empty(X.shape, dtype=np.float32)
     n_zero = _unit_rows(np.ascontiguousarray(X), unit)
     return unit, n_zero
@@ -75,19 +75,10 @@ def _unit_sparse_rows(  # pragma: no cover - compiled
                 unit[at] = np.float32(values[at] * factor)
 
 
-def unit_sparse_rows(X: sp.csr_array, values: Float64 | None = None) -> sp.csr_array:
-    """Return CSR rows at Euclidean length 1, float32; rows without entries stay empty.
-
-    Parameters
-    ----------
-    X
-        CSR array (n, d), indices sorted within a row.
-    values
-        float64 array (nnz,) to use in place of `X.data`.
-    """
-    values = X.data.astype(np.float64) if values is None else values
-    unit = np.zeros(len(values), dtype=np.float32)
-    _unit_sparse_rows(X.indptr, values, unit)
+def unit_sparse_rows(X: sp.csr_array) -> sp.csr_array:
+    """Scale CSR rows (n, d) with sorted indices to Euclidean length 1, float32."""
+    unit = np.zeros(X.nnz, dtype=np.float32)
+    _unit_sparse_rows(X.indptr, X.data.astype(np.float64), unit)
     return sp.csr_array((unit, X.indices, X.indptr), shape=X.shape)
 
 
@@ -99,7 +90,7 @@ def _project_rows(  # pragma: no cover - compiled
     m = components.shape[1]
     totals = np.empty((4, m))
     for first in range(0, n, 4):
-        # Four rows share each load of a row of `components`; the last ones are done again.
+        # Four rows share each load of a row of `components`; the last group may repeat a row.
         r0 = first
         r1, r2, r3 = min(first + 1, n - 1), min(first + 2, n - 1), min(first + 3, n - 1)
         totals[:] = 0.0
@@ -124,16 +115,16 @@ def _project_rows(  # pragma: no cover - compiled
 def project_rows(Z: Floating, centre: Float64, components: Float64) -> Float32:
     """Return (Z - centre) @ components as float32 (n, m), each sum in column order.
 
-    Costs n d m multiplications at about a third of the speed of GEMM, and no copy of `Z`.
+    n d m multiply-adds at about a third of the speed of GEMM, without a copy of `Z`.
 
     Parameters
     ----------
     Z
-        float32 or float64 array (n, d).
+        float32 or float64 (n, d).
     centre
-        float64 array (d,).
+        float64 (d,).
     components
-        float64 array (d, m), one component a column.
+        float64 (d, m), one component a column.
     """
     projected = np.empty((len(Z), components.shape[1]), dtype=np.float32)
     _project_rows(np.ascontiguousarray(Z), centre, np.ascontiguousarray(components), projected)

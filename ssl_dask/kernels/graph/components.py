@@ -1,8 +1,8 @@
-"""Connected components of a graph that comes as strips of rows.
+"""Connected components by union-find over row strips.
 
-Each strip gives a forest over all rows: `parent[i]` is a row of the same component with a number
-that is not larger. Forests are joined pairwise. The final label of a row is the smallest row
-number of its component, whatever the strips were and in whatever order they were joined.
+Each strip gives a forest over all rows: `parent[i]` <= i is a row of the same component. Forests
+are merged pairwise. The final label of a row is the smallest row number of its component, for any
+strips and any order of merging.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from ssl_dask.kernels.arithmetic.sparse_rows import index_dtype
 
 
 def strip_forest(strip: sp.csr_array, first_row: int) -> npt.NDArray[Any]:
-    """Return the forest of the edges of rows `first_row`, `first_row + 1`, ... of a graph.
+    """Return the forest (N,) of the edges of a strip; int32, or int64 from 2**31 rows on.
 
     Parameters
     ----------
     strip
-        csr_array (n, N); columns are row numbers of the graph.
+        csr_array (n, N): the rows `first_row`, `first_row + 1`, ... of a graph.
 
-    Returns
-    -------
-    int32 (int64 from 2**31 rows on) array (N,): smallest row number known to be connected.
+    Examples
+    --------
+    >>> strip_forest(sp.csr_array([[0, 0, 1, 0], [0, 0, 0, 0]]), first_row=0).tolist()
+    [0, 1, 0, 3]
     """
     parent = np.arange(strip.shape[1], dtype=index_dtype(strip.shape[1]))
     _join_edges(parent, strip.indptr, strip.indices, first_row)
@@ -36,7 +37,7 @@ def strip_forest(strip: sp.csr_array, first_row: int) -> npt.NDArray[Any]:
 
 
 def joined_forest(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the forest (N,) of the edges of both forests; takes 4 N bytes more."""
+    """Merge two forests (N,) into a new one."""
     parent = left.copy()
     _join_forest(parent, right)
     _flatten(parent)
@@ -44,12 +45,12 @@ def joined_forest(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> npt.NDArra
 
 
 def component_sizes(labels: npt.NDArray[Any], n_largest: int) -> tuple[int, list[int], int]:
-    """Return the number of components, the sizes of the largest, and the number of single rows.
+    """Return the number of components, the sizes of the largest, and the number of isolated rows.
 
-    Parameters
-    ----------
-    labels
-        Integer array (N,): smallest row number of each row's component.
+    `labels` (N,) holds the smallest row number of each row's component.
+
+    >>> component_sizes(np.array([0, 1, 0, 3]), n_largest=2)
+    (3, [2, 1], 2)
     """
     sizes = np.bincount(labels, minlength=len(labels))
     sizes = np.sort(sizes[sizes > 0])[::-1]
@@ -91,6 +92,6 @@ def _join_forest(parent: Any, other: Any) -> None:
 
 @numba.njit(nogil=True, cache=True)
 def _flatten(parent: Any) -> None:
-    # Parents are never larger than their children, so one pass upwards reaches every root.
+    # Parents are never larger than their children, so one ascending pass reaches every root.
     for i in range(len(parent)):
         parent[i] = parent[parent[i]]

@@ -1,4 +1,4 @@
-"""Entries of a symmetric matrix from anywhere -> its rows, with entries of one place made one."""
+"""COO to CSR: entries of a symmetric matrix to row strips, with duplicates combined."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Ints = npt.NDArray[Any]
 
 
 class Entries(NamedTuple):
-    """Entries of a matrix: int rows and columns (E,), float64 weights (E,), bool (E,) or None.
+    """COO entries of a matrix: integer rows and columns (E,), float64 weights (E,).
 
-    `backward` tells the entries of W^T from those of W, where the two are not to be mixed.
+    `backward`, bool (E,), marks the entries of W^T of a directed graph; None: undirected.
     """
 
     rows: Ints
@@ -31,14 +31,12 @@ class Entries(NamedTuple):
 
 
 def both_ways(u: Ints, v: Ints, w: Float64, *, directed: bool) -> Entries:
-    """Return the entries of W and of W^T for edges from `u` to `v`, in the order of the edges.
+    """Return the entries of W and W^T for edges from `u` to `v` with weights `w`, (E,) each.
 
-    Parameters
-    ----------
-    u, v, w
-        Ends and weights (E,).
-    directed
-        Whether an edge from u to v is another one than that from v to u.
+    `directed`: the edge from u to v differs from that from v to u.
+
+    >>> both_ways(np.array([0]), np.array([3]), np.array([0.5]), directed=False)[:3]
+    (array([0, 3]), array([3, 0]), array([0.5, 0.5]))
     """
     rows, columns = (np.stack(pair, axis=1).ravel() for pair in ((u, v), (v, u)))
     backward = np.tile(np.array([False, True]), len(u)) if directed else None
@@ -46,19 +44,19 @@ def both_ways(u: Ints, v: Ints, w: Float64, *, directed: bool) -> Entries:
 
 
 def joined_entries(parts: Sequence[Entries]) -> Entries:
-    """Return the entries of all parts, in order."""
+    """Concatenate entries."""
     rows, columns, weights = (np.concatenate([part[i] for part in parts]) for i in range(3))
     marks = [part.backward for part in parts if part.backward is not None]
     return Entries(rows, columns, weights, np.concatenate(marks) if marks else None)
 
 
 def entries_by_strip(entries: Entries, starts: Int64) -> tuple[Entries, ...]:
-    """Return for each strip the entries in its rows, in the order given.
+    """Partition entries by strip, in the order given.
 
     Parameters
     ----------
     starts
-        int64 (P + 1,): the first row of each strip, ascending from 0, and the number of rows.
+        int64 (P + 1,): first row of each strip, ascending from 0, and the number of rows.
     """
     strip = np.searchsorted(starts, entries.rows, side="right") - 1
     order = np.argsort(strip, kind="stable")
@@ -69,20 +67,16 @@ def entries_by_strip(entries: Entries, starts: Int64) -> tuple[Entries, ...]:
 def summed_strip(
     entries: Entries, first_row: int, n_rows: int, n_nodes: int, combine: str
 ) -> sp.csr_array:
-    """Return the rows `first_row` to `first_row + n_rows` of the matrix.
+    """Return the rows `first_row` to `first_row + n_rows` as CSR float32 (n_rows, M), sorted.
 
-    Entries of one place become one: their sum in float64 in the order given, or the largest. Where
-    `backward` tells W^T from W, the rows are those of (W + W^T) / 2.
-
-    Returns
-    -------
-    csr_array float32 (n_rows, M) with sorted columns. w_ij and w_ji have the same bits if their
-    entries come in the same order; no weight above 0 is rounded to 0.
+    Duplicate entries are added in float64 in the order given, or their maximum is taken. With
+    `backward` entries the rows are those of (W + W^T) / 2. w_ij and w_ji have the same bits if
+    their entries come in the same order; no positive weight is rounded to 0.
 
     Raises
     ------
     OverflowError
-        A sum is more than a float32 can hold.
+        A sum exceeds float32.
     """
     local = entries.rows.astype(np.int64) - first_row
     places, weights = _combined(local * n_nodes + entries.columns, entries, combine)
@@ -99,7 +93,7 @@ def summed_strip(
 
 
 def _combined(places: Ints, entries: Entries, combine: str) -> tuple[Ints, Float64]:
-    """Return the distinct places, ascending, and one weight for each."""
+    """Return the distinct places, ascending, and the weight of each."""
     if entries.backward is None:
         return _once_each(places, entries.weights, combine)
     places, weights = _once_each(places * 2 + entries.backward, entries.weights, combine)

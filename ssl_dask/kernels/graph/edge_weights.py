@@ -10,8 +10,7 @@ import scipy.sparse as sp
 
 from ssl_dask.array_types import Float32, Float64, Int64
 from ssl_dask.kernels.arithmetic.sparse_rows import stack_strips, with_index_dtype
-from ssl_dask.kernels.knn.exact_distance import squared_distance
-from ssl_dask.kernels.knn.exact_sparse import squared_lengths_sparse
+from ssl_dask.kernels.knn.exact_sparse import squared_distances
 
 WEIGHTS = (
     "gaussian", "uniform", "self_tuning", "symmetric_gaussian", "steep_gaussian", "fuzzy",
@@ -256,28 +255,10 @@ def radial_strip(rows: Any, first_row: int, panels: list[Any], gamma: float) -> 
     parts = []
     for start in range(0, n, batch):
         some = rows[start : start + batch]
-        squares = np.concatenate([_squared_distances(some, panel) for panel in panels], axis=1)
+        squares = np.concatenate([squared_distances(some, panel) for panel in panels], axis=1)
         weights = np.exp(-gamma * squares).astype(np.float32)
         weights[weights < np.finfo(np.float32).tiny] = 0
         own = np.arange(weights.shape[0])
         weights[own, first_row + start + own] = 0
         parts.append(with_index_dtype(sp.csr_array(weights)))
     return stack_strips(parts)
-
-
-def _squared_distances(Q: Any, P: Any) -> Float64:
-    if not sp.issparse(Q):
-        return _dense_distances(Q, P)
-    # SciPy adds the products of a pair in column order, as `exact_sparse` does.
-    products = (Q.astype(np.float64) @ P.astype(np.float64).T).toarray()
-    sums = squared_lengths_sparse(Q)[:, None] + squared_lengths_sparse(P)[None, :]
-    return np.maximum(sums - 2.0 * products, 0.0)
-
-
-@numba.njit(nogil=True, cache=True)
-def _dense_distances(Q: Any, P: Any) -> Any:
-    squares = np.empty((Q.shape[0], P.shape[0]), np.float64)
-    for i in range(Q.shape[0]):
-        for j in range(P.shape[0]):
-            squares[i, j] = squared_distance(Q[i], P[j])
-    return squares

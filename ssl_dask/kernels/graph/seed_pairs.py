@@ -1,4 +1,4 @@
-"""How much each of several sets of features says of which seeds are of one class."""
+"""Weights of several graphs, learned from pairs of seeds (neighbourhood components analysis)."""
 
 from __future__ import annotations
 
@@ -8,34 +8,33 @@ from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.optimize import minimize
 
 from ssl_dask.array_types import Bool, Float64, Int32, Int64
 from ssl_dask.kernels.arithmetic.row_keys import row_keys
 from ssl_dask.one_thread import one_thread
 
 MAX_SEEDS = 2000
-"""Seeds that are compared: 8 bytes for each pair of them, twice for each set of features."""
+"""Most seeds that are compared: 16 bytes a pair for each set of features."""
 STRENGTH = 1.0
-"""How many seeds it takes to leave equal weights."""
+"""Penalty that keeps weights equal with few seeds."""
 LEAST_WEIGHT = 0.01
-"""Of a part beside the largest: its edges count where a row has no others."""
+"""Least weight relative to the largest: such edges count only in rows without others."""
 DECIMALS = 4
 CHOICE_KEY, CHANCE_KEY = 41, 42
 N_PERMUTATIONS, MAX_TESTED = 199, 500
-"""Permutations of the classes that say what chance does, and seeds that are looked at for it."""
+"""Permutations of the test against chance, and most seeds in it."""
 
 
 @dataclass(frozen=True)
 class SeedRows:
-    """What the seeds have of one set of features.
+    """One set of features of the seeds.
 
     Parameters
     ----------
     X
-        (s, d), dense or CSR: of the seeds that have them, in order.
+        (s, d), dense or CSR: rows of the seeds that have the features, in order.
     present
-        bool (S,): which these are.
+        bool (S,): which seeds these are.
     metric
         "euclidean" or "cosine".
     """
@@ -48,15 +47,11 @@ class SeedRows:
 def learned_weights(parts: Sequence[SeedRows], codes: Int32, *, key: int = 0) -> Float64:
     """Return a weight for each set of features, float64 (V,): the largest is 1, none below 0.01.
 
-    A seed draws another one as its neighbour, near ones more likely than far ones:
-    p_ij ~ exp(-sum_v a_v z_v(i, j)), z_v the squared distances of all pairs brought to mean 0 and
-    deviation 1. The weights a >= 0 make it likely that both are of one class: they minimise
-    sum_i -log sum_{j like i} p_ij + |a - 1|^2, so few seeds leave them equal. Where a seed lacks
-    the features of v, z_v is 0.
-
-    Few seeds also leave noise with a weight, and its edges then lead anywhere. So each set is asked
-    alone how often permuted classes look as near as those of the seeds: by that chance c its weight
-    is multiplied by (1 - 2 c)^2, and by 0 from a half on, unless that leaves no set.
+    A seed i draws a neighbour j with p_ij ~ exp(-sum_v a_v z_v(i, j)), z_v the squared distances of
+    all pairs, standardised; z_v is 0 where a seed lacks the features. The weights a >= 0 minimise
+    sum_i -log sum_{j like i} p_ij + |a - 1|^2, so few seeds leave them equal. Against noise each
+    weight is multiplied by max(1 - 2 c, 0)^2, unless that leaves no set; c is the p-value of a
+    permutation test of the set alone. S^2 d flops and 16 S^2 bytes a set; one BLAS thread.
 
     Parameters
     ----------
@@ -65,13 +60,7 @@ def learned_weights(parts: Sequence[SeedRows], codes: Int32, *, key: int = 0) ->
     codes
         int32 (S,): classes.
     key
-        Of the choice among more than 2,000 seeds.
-
-    Notes
-    -----
-    Costs S^2 products of rows a set, 16 V S^2 bytes, S at most 2,000; one BLAS thread. On six
-    newsgroups and HTTP parameters, two sets of features and one of noise, 2, 5 and 10 seeds a
-    class, labels spread over the sum of graphs gain 8 to 16 points by the look at chance.
+        Chooses among more than 2,000 seeds.
 
     References
     ----------
@@ -83,32 +72,33 @@ def learned_weights(parts: Sequence[SeedRows], codes: Int32, *, key: int = 0) ->
     y = codes[chosen]
     with one_thread():
         distances = [_standard_distances(part, chosen) for part in parts]
-        Z = [z for z in distances if z is not None]
-        told = [z is not None for z in distances]
+        vary = [v for v, z in enumerate(distances) if z is not None]
+        Z = np.array([distances[v] for v in vary])
         weights = np.ones(len(parts))
         like = (y[:, None] == y[None]) & ~np.eye(len(y), dtype=np.bool_)
-        if Z and like.any() and not like.all():
-            has = [
-                part.present[chosen]
-                for part, z in zip(parts, distances, strict=True)
-                if z is not None
-            ]
-            chance = np.array([_chance(z, y, one, key) for z, one in zip(Z, has, strict=True)])
-            weights[told] = _weighed(np.stack(Z), like, chance)
+        if vary and like.any() and not like.all():
+            chance = np.array(
+                [
+                    permutation_p_value(z, y, parts[v].present[chosen], key)
+                    for z, v in zip(Z, vary, strict=True)
+                ]
+            )
+            doubt = np.maximum(1.0 - 2.0 * chance, 0.0) ** 2
+            weights[vary] = _fitted(Z, like) * (doubt if doubt.any() else 1.0)
     weights /= max(weights.max(), LEAST_WEIGHT)
     return np.asarray(np.round(np.maximum(weights, LEAST_WEIGHT), DECIMALS), dtype=np.float64)
 
 
 def _chosen(n_seeds: int, key: int) -> Int64:
-    """Return the places of the seeds that are compared, ascending."""
+    """Return the positions of the seeds that are compared, ascending."""
     keys = row_keys(np.arange(n_seeds), CHOICE_KEY, key)
     return np.sort(np.argsort(keys, kind="stable")[:MAX_SEEDS])
 
 
 def _standard_distances(part: SeedRows, chosen: Int64) -> Float64 | None:
-    """Return squared distances of all pairs, float64 (S, S): mean 0, deviation 1; 0 without one.
+    """Return standardised squared distances of all pairs, float64 (S, S); 0 where a row is missing.
 
-    None where all pairs are alike.
+    None if all distances are equal.
     """
     has = part.present[chosen]
     place = (np.cumsum(part.present) - 1)[chosen[has]]
@@ -133,24 +123,19 @@ def _standard_distances(part: SeedRows, chosen: Int64) -> Float64 | None:
     return Z
 
 
-def _weighed(Z: Float64, like: Bool, chance: Float64) -> Float64:
-    """Return the weights of sets of features, float64 (V,), some 0 by what chance does."""
-    doubt = np.maximum(1.0 - 2.0 * chance, 0.0) ** 2
-    fitted = _fitted(Z, like)
-    return fitted * doubt if doubt.any() else fitted
-
-
-def _chance(Z: Float64, codes: Int32, has: Bool, key: int) -> float:
-    """Return how often permuted classes are as near as those of the seeds, by one set of features.
+def permutation_p_value(Z: Float64, codes: Int32, has: Bool, key: int) -> float:
+    """Return how likely permuted classes are as near as the classes of the seeds (1 of 200 steps).
 
     Parameters
     ----------
     Z
-        (S, S): of `_standard_distances`.
+        float64 (S, S): standardised squared distances in one set of features.
     codes
-        int32 (S,).
+        int32 (S,): classes.
     has
-        bool (S,): the seeds that have the features.
+        bool (S,): seeds with the features.
+    key
+        Chooses the permutations, and the seeds among more than 500.
     """
     at = np.flatnonzero(has)
     if len(at) > MAX_TESTED:
@@ -167,12 +152,14 @@ def _chance(Z: Float64, codes: Int32, has: Bool, key: int) -> float:
     found = 0
     for number in range(N_PERMUTATIONS):
         order = np.argsort(row_keys(places, CHANCE_KEY, key, number), kind="stable")
-        # Some permutations leave the classes as they are: rounding must not make them others.
+        # Permutations within classes must count as equal in spite of rounding.
         found += nearness(codes[at[order]]) >= own * (1.0 - 1e-9)
     return (1 + found) / (1 + N_PERMUTATIONS)
 
 
 def _fitted(Z: Float64, like: Bool) -> Float64:
+    from scipy.optimize import minimize
+
     counted = like.any(axis=1)
     own = np.eye(len(like), dtype=np.bool_)
 

@@ -1,4 +1,4 @@
-"""Rows that share a key: which groups there are, and what their edges weigh."""
+"""Group rows by key, and weight the edges between rows and the nodes of their groups."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ ENTITY_SCALES = ("inverse_sqrt", "inverse", "none")
 
 
 class KeyedRows(NamedTuple):
-    """Rows that have a key: uint64 keys (n,) and int64 row numbers (n,)."""
+    """Rows with a key: uint64 keys (n,) and int64 row numbers (n,)."""
 
     keys: UInt64
     rows: Int64
 
 
 class Groups(NamedTuple):
-    """Rows grouped by key, and what was left out.
+    """Rows grouped by key, and what was dropped.
 
     Parameters
     ----------
     rows
-        int64: row numbers, group after group, ascending within each; groups in order of their keys.
+        int64: row numbers, ascending within each group; groups are in the order of their keys.
     bounds
-        int64 (G + 1,): where each group begins.
+        int64 (G + 1,): group g has rows[bounds[g]:bounds[g + 1]].
     n_alone
-        Keys that only one row has: they join nothing.
+        Dropped keys of a single row.
     n_large, n_large_rows, largest
-        Keys that more rows have than allowed, their rows, and the rows of the most frequent key.
+        Dropped keys of too many rows, their rows, and the rows of the most frequent key.
     """
 
     rows: Int64
@@ -46,13 +46,13 @@ class Groups(NamedTuple):
 def keyed_rows_by_range(
     keys: UInt64, valid: Bool, first_row: int, n_ranges: int
 ) -> tuple[KeyedRows, ...]:
-    """Return the rows with a key, one part for each of `n_ranges` equal ranges of keys.
+    """Partition the rows with a key by `n_ranges` equal ranges of keys.
 
     Parameters
     ----------
     keys, valid
-        uint64 and bool (n,): the key of the rows `first_row`, `first_row + 1`, ..., and whether
-        there is one. Keys are to be spread evenly, as hashes are.
+        uint64 and bool (n,): keys of the rows `first_row`, `first_row + 1`, ..., and whether a row
+        has one. Keys are evenly distributed hashes.
     """
     places = np.flatnonzero(valid)
     held = keys[places]
@@ -65,12 +65,19 @@ def keyed_rows_by_range(
 
 
 def group_rows(parts: Sequence[KeyedRows], max_rows: int) -> Groups:
-    """Return the groups of 2 to `max_rows` rows that share a key.
+    """Return the groups of 2 to `max_rows` rows with the same key.
 
     Parameters
     ----------
     parts
-        All rows with keys of one range, in order of their rows.
+        All rows with keys of one range, in the order of row numbers.
+
+    Examples
+    --------
+    >>> keyed = KeyedRows(np.array([7, 3, 7], dtype=np.uint64), np.array([0, 1, 2]))
+    >>> groups = group_rows([keyed], max_rows=10)
+    >>> groups.rows.tolist(), groups.bounds.tolist(), groups.n_alone
+    ([0, 2], [0, 2], 1)
     """
     keys = np.concatenate([part.keys for part in parts])
     rows = np.concatenate([part.rows for part in parts])
@@ -93,10 +100,10 @@ def group_rows(parts: Sequence[KeyedRows], max_rows: int) -> Groups:
 def group_edges(
     groups: Groups, first_node: int, scale: str, weight: float
 ) -> tuple[Int64, Int64, Float64]:
-    """Return an edge for each row and the node of its group: (rows, nodes, weights).
+    """Return the edges (rows, nodes, weights) between rows and the nodes of their groups.
 
-    Groups are the nodes `first_node`, `first_node + 1`, ... An edge of a group of s rows weighs
-    `weight` over sqrt(s) ("inverse_sqrt"), over s ("inverse"), or `weight` ("none").
+    Groups are the nodes `first_node`, `first_node + 1`, ... An edge of a group of s rows has the
+    weight `weight` / sqrt(s) ("inverse_sqrt"), `weight` / s ("inverse") or `weight` ("none").
     """
     sizes = np.diff(groups.bounds)
     nodes = np.repeat(np.arange(len(sizes)) + first_node, sizes)

@@ -1,4 +1,4 @@
-"""Directed edges of neighbour lists -> rows of a symmetric weight matrix."""
+"""Neighbour lists to CSR row strips of a symmetric weight matrix (transpose and merge)."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from ssl_dask.kernels.arithmetic.sparse_rows import index_dtype, with_index_dtyp
 
 SYMMETRIZE = ("average", "union", "mutual", "fuzzy_union")
 SHORT_LIST = 32
-"""Neighbours up to which a list is sorted by insertion."""
+"""Longest list that is sorted by insertion."""
 
 Ints = npt.NDArray[Any]
 
 
 class Edges(NamedTuple):
-    """Edges that end in a run of nodes.
+    """Edges into a run of nodes.
 
     Parameters
     ----------
     rows
-        Ends (E,), counted from the first node of the run.
+        (E,): targets, counted from the first node of the run.
     columns
-        Where they come from (E,), node numbers.
+        (E,): sources, node numbers.
     weights
         float32 (E, q): one column a weighting.
     """
@@ -40,31 +40,29 @@ class Edges(NamedTuple):
 
 
 class Owned(NamedTuple):
-    """The lists of a strip, made small: int (n, k) indices and float32 (n, k, q) weights."""
+    """Neighbour lists of a strip: indices (n, k) and weights float32 (n, k, q)."""
 
     indices: Ints
     weights: Float32
 
 
 def owned_edges(indices: Int64, weights: Sequence[Float32], n_nodes: int) -> Owned:
-    """Return lists (n, k) and the weights (n, k) of each weighting in their smallest types."""
+    """Return lists (n, k), in int32 if that suffices, with the weights (n, k) of each weighting."""
     dtype = index_dtype(n_nodes)
     return Owned(indices.astype(dtype), np.ascontiguousarray(np.stack(weights, axis=-1)))
 
 
 def edges_by_run(own: Owned, first_node: int, starts: Int64) -> tuple[Edges, ...]:
-    """Return the edges of the lists turned round, for each run of nodes those that end in it.
+    """Transpose lists: return the edges into each run of nodes, by source and place in its list.
+
+    A counting sort in two passes over the lists.
 
     Parameters
     ----------
     own
         Lists of the nodes `first_node`, `first_node + 1`, ...
     starts
-        int64 (R + 1,): the first node of each run, ascending from 0, and the number of nodes.
-
-    Returns
-    -------
-    One `Edges` a run, by source and place in its list. A counting sort: two passes over the lists.
+        int64 (R + 1,): first node of each run, ascending from 0, and the number of nodes.
     """
     run_of, counts = _runs(own.indices, starts)
     stops = np.cumsum(counts)
@@ -81,29 +79,27 @@ def edges_by_run(own: Owned, first_node: int, starts: Int64) -> tuple[Edges, ...
 def symmetric_strips(
     owned: Sequence[Owned], incoming: Sequence[Edges], n_nodes: int, symmetrize: str
 ) -> list[tuple[sp.csr_array, *tuple[Float32, ...]]]:
-    """Return the rows of the symmetric matrices of a run of strips, one for each weighting.
+    """Return the rows of the symmetric matrices of a run of strips, for each weighting.
 
     "average" is (W + W^T) / 2, "union" max(W, W^T), "mutual" min(W, W^T), "fuzzy_union"
-    W + W^T - W * W^T elementwise. Each gives w_ij and w_ji the same bits, whatever the strips.
+    W + W^T - W * W^T elementwise. w_ij and w_ji have the same bits for any strips. A counting sort
+    of the incoming edges by row, then a merge of two sorted lists a row.
 
     Parameters
     ----------
     owned
-        The lists of each strip of the run, in order: rows of W.
+        Lists of each strip of the run, in order: rows of W.
     incoming
-        The edges that end in the run, in the order of their sources: rows of W^T.
+        Edges into the run, in the order of their sources: rows of W^T.
     n_nodes
         Columns M.
+    symmetrize
+        One of `SYMMETRIZE`.
 
     Returns
     -------
     For each strip: csr_array float32 (n, M) with sorted columns and the first weighting, then the
-    weights of each further one, float32, on the same entries.
-
-    Notes
-    -----
-    Incoming edges are put in the order of their rows by counting; their columns then ascend, as
-    sources come in order. Each row merges two sorted lists.
+    weights of each further weighting, float32, on the same entries.
     """
     sizes = [len(one.indices) for one in owned]
     inbound, columns, w = _by_row(incoming, sum(sizes), owned[0])
@@ -116,7 +112,7 @@ def symmetric_strips(
 
 
 def _by_row(incoming: Sequence[Edges], n_rows: int, like: Owned) -> tuple[Ints, Ints, Any]:
-    """Return (first edge of each row (n + 1,), columns, weights) of `incoming` by row."""
+    """Return (indptr (n + 1,), columns, weights) of `incoming` by row."""
     counts = np.zeros(n_rows + 1, np.int64)
     for edges in incoming:
         _count_rows(edges.rows, counts)
@@ -150,7 +146,7 @@ def _merged(
 
 @numba.njit(nogil=True, cache=True)
 def _runs(indices: Any, starts: Any) -> Any:
-    """Return the run of each place, uint16 (n, k), and the number of edges into each run."""
+    """Return the run of each list entry, uint16 (n, k), and the number of edges into each run."""
     n, k = indices.shape
     n_runs = len(starts) - 1
     per_node = n_runs / starts[-1]
@@ -161,7 +157,7 @@ def _runs(indices: Any, starts: Any) -> Any:
             node = indices[i, j]
             if node < 0:
                 continue
-            # Runs are of nearly equal size: a guess is at most a few steps away.
+            # Runs have nearly equal sizes: the guess is a few steps off at most.
             run: Any = min(np.int64(node * per_node), n_runs - 1)
             while node < starts[run]:
                 run -= 1
@@ -210,7 +206,7 @@ def _place_rows(rows: Any, columns: Any, weights: Any, free: Any, to: Any, w: An
 
 @numba.njit(nogil=True, cache=True)
 def _sort_list(indices: Any, i: int, shift: int, keys: Any) -> int:
-    """Put column and place of list `i` as one number into `keys`, ascending; return how many."""
+    """Write (column << shift | place) of list `i` to `keys`, ascending; return their number."""
     k = indices.shape[1]
     there = 0
     for j in range(k):
@@ -231,7 +227,7 @@ def _sort_list(indices: Any, i: int, shift: int, keys: Any) -> int:
 
 @numba.njit(nogil=True, cache=True)
 def _joined(mine: Any, other: Any, rule: int) -> Any:
-    """Return one weight for two; the same bits with the arguments exchanged."""
+    """Combine two weights; commutative to the bit."""
     if rule == 0:
         return (mine + other) * np.float32(0.5)
     if rule == 1:

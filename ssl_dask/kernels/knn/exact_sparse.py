@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ssl_dask.array_types import Float64, Int64
-from ssl_dask.kernels.knn.exact_distance import cosine_distance, squared_lengths
+from ssl_dask.kernels.knn.exact_distance import cosine_distance, squared_distance, squared_lengths
 from ssl_dask.kernels.knn.neighbour_lists import insert
 
 TILE_POINTS = 2048
@@ -84,6 +84,32 @@ def row_squares(X: Any) -> Float64:
 def squared_lengths_sparse(X: sp.csr_array) -> Float64:
     """Return the squared length of each CSR row, float64 (n,), added in column order."""
     return _squared_lengths(X.data, X.indptr)
+
+
+def squared_distances(Q: Any, P: Any) -> Float64:
+    """Return |x - y|^2 of all pairs of rows, both dense or both CSR, float64 (n, m).
+
+    A pair has the same bits in any block and both ways round; n m d flops.
+
+    >>> rows = np.array([[0.0, 0.0], [3.0, 4.0]], dtype=np.float32)
+    >>> squared_distances(rows, rows).tolist()
+    [[0.0, 25.0], [25.0, 0.0]]
+    """
+    if not sp.issparse(Q):
+        return _dense_distances(Q, P)
+    # SciPy adds the products of a pair in column order, as `_add_products` does.
+    products = (Q.astype(np.float64) @ P.astype(np.float64).T).toarray()
+    sums = squared_lengths_sparse(Q)[:, None] + squared_lengths_sparse(P)[None, :]
+    return np.maximum(sums - 2.0 * products, 0.0)
+
+
+@numba.njit(nogil=True, cache=True)
+def _dense_distances(Q: Any, P: Any) -> Any:
+    squares = np.empty((Q.shape[0], P.shape[0]), np.float64)
+    for i in range(Q.shape[0]):
+        for j in range(P.shape[0]):
+            squares[i, j] = squared_distance(Q[i], P[j])
+    return squares
 
 
 @numba.njit(nogil=True, cache=True)

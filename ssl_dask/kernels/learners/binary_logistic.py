@@ -1,9 +1,8 @@
-"""Logistic regression of two classes on many rows of few features, by Newton's method.
+"""Binary logistic regression on many rows of few features by Newton's method on growing samples.
 
-A quasi-Newton solver goes over all rows some thirty times. Newton's method takes five to twenty
-steps, most of them only to come near; they are taken on every 64th row and on every 8th, so that
-all rows are gone over three or four times. Rows are taken in float32 as they are, a slice at a
-time, so that no copy of them is made.
+A quasi-Newton solver passes over all rows about thirty times. Newton's method takes five to twenty
+steps, most of them far from the optimum; these use every 64th, then every 8th row, so all rows are
+passed three or four times. float32 rows are used slice by slice, without a copy.
 """
 
 from __future__ import annotations
@@ -19,15 +18,14 @@ from ssl_dask.kernels.arithmetic.linear_scores import ROWS_AT_A_TIME, line_sums
 
 FEWEST_ROWS = 20_000
 MOST_FEATURES = 100
-"""With fewer rows, or more features, a quasi-Newton solver is as fast."""
-
+"""With fewer rows or more features a quasi-Newton solver is as fast."""
 STRIDES = (64, 8, 1)
-"""Newton's method runs on one row of so many, each time from where the last one ended."""
+"""Newton's method runs on every 64th, 8th and 1st row, each time from the last solution."""
 SLICE_ROWS = 2048
-"""Of which the scaled copy fits into a core's own cache."""
+"""Rows whose scaled copy fits into a core's own cache."""
 MAX_HALVINGS = 30
 TOL = 1e-5
-"""Largest derivative of the mean loss at which it stops."""
+"""Bound of the gradient of the mean loss, in the maximum norm."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class BinaryFit:
     coef, intercept
         float64 (d,) and a number, for features as they come.
     converged
-        False: it stopped at `max_iter`.
+        Whether the solver stopped before `max_iter`.
     """
 
     coef: Float64
@@ -55,10 +53,11 @@ def fit_binary(
     max_iter: int,
     moments: ColumnMoments,
 ) -> BinaryFit:
-    """Fit to rows (n, d), centred and divided by one number so that their mean variance is 1.
+    """Minimise C sum_i w_i loss_i + |coef|^2 / 2 over rows (n, d), centred and scaled by `moments`.
 
-    Minimises C times the weighted sum of the rows' losses, and half the squared length of the
-    coefficients; the intercept is free.
+    The intercept is not penalised. d^2 flops a row and step in float32 and 4 d in float64; two to
+    four steps over all rows; memory of an eighth of the rows. Sums follow the order of the rows, so
+    one BLAS thread gives the same bits.
 
     Parameters
     ----------
@@ -72,12 +71,6 @@ def fit_binary(
         Inverse penalty, and most steps.
     moments
         Of the columns.
-
-    Notes
-    -----
-    d^2 flops a row and step in float32, 4 d in float64; two to four steps over all rows. Sums are
-    added in the order of the rows, slice by slice, in one BLAS thread: the same bits for the same
-    rows. Memory an eighth of the rows.
     """
     mean, scale = moments.mean, moments.scale
     beta, settled = np.zeros(X.shape[1] + 1), False
@@ -89,7 +82,7 @@ def fit_binary(
             np.ascontiguousarray(X[some]),
             np.ascontiguousarray(positive[some]),
             None if weights is None else np.ascontiguousarray(weights[some], dtype=np.float64),
-            # Fewer rows stand for all of them.
+            # Each sampled row stands for `stride` rows.
             C * stride,
             mean,
             scale,
@@ -99,7 +92,7 @@ def fit_binary(
 
 
 def _newton(problem: _Problem, beta: Float64, max_iter: int) -> tuple[Float64, bool]:
-    """Return where the method ends that starts at `beta`, and whether it settled."""
+    """Return the solution of damped Newton steps from `beta`, and whether it converged."""
     value, gradient, hessian = problem.at(beta)
     for _ in range(max_iter):
         if np.abs(gradient).max() <= TOL * problem.total:
@@ -113,17 +106,17 @@ def _newton(problem: _Problem, beta: Float64, max_iter: int) -> tuple[Float64, b
             if found[0] <= value - 1e-4 * length * slope + 1e-12 * abs(value):
                 break
         else:
-            # No step makes it smaller: rounding is all that is left.
+            # No step lowers the loss: only rounding is left.
             return beta, True
         beta, (value, gradient, hessian) = beta_new, found
     return beta, bool(np.abs(gradient).max() <= TOL * problem.total)
 
 
 def _step(hessian: Float64, gradient: Float64) -> Float64:
-    """Return Newton's step; a damped one where rounding leaves the Hessian no inverse.
+    """Return the Newton step by Cholesky; damped if the Hessian is singular up to rounding.
 
-    A column may hold one value in all rows that count, as the intercept does: those of a part, or
-    those that are not told for certain.
+    That happens if a column is constant, like the intercept, in all rows of a sample, or in all
+    rows whose probability is not 0 or 1.
     """
     eye, damping = np.eye(len(gradient)), 0.0
     for power in range(-7, 2):
@@ -141,16 +134,16 @@ def _unscaled(beta: Float64, mean: Float64, scale: float, converged: bool) -> Bi
 
 @dataclass(frozen=True)
 class ColumnMoments:
-    """What the columns of rows are centred and scaled by.
+    """Centre and scale of dense columns.
 
     Parameters
     ----------
     mean
         float64 (d,).
     scale
-        Root of the mean variance of the columns; 1 if that is 0.
+        Root of the mean variance of the columns; 1 if it is 0.
     vary
-        bool (d,): columns that hold more than one value.
+        bool (d,): columns with more than one value.
     """
 
     mean: Float64
@@ -159,7 +152,7 @@ class ColumnMoments:
 
 
 def column_moments(X: Floating) -> ColumnMoments:
-    """Return the moments of dense rows (n, d), at least one, in a single pass over them."""
+    """Return the moments of dense rows (n, d), n >= 1, in one pass."""
     total, squares, vary = _column_sums(X)
     n, d = X.shape
     shift = total / n
@@ -170,7 +163,7 @@ def column_moments(X: Floating) -> ColumnMoments:
 
 @numba.njit(nogil=True, cache=True)
 def _column_sums(X: Floating) -> tuple[Float64, Float64, Bool]:
-    """Return sums and sums of squares of each column less its first value, and which vary."""
+    """Return sums and sums of squares of the columns less their first row, and which vary."""
     n, d = X.shape
     total, squares = np.zeros(d), np.zeros(d)
     vary = np.zeros(d, dtype=np.bool_)
@@ -186,7 +179,7 @@ def _column_sums(X: Floating) -> tuple[Float64, Float64, Bool]:
 
 @dataclass(frozen=True)
 class _Problem:
-    """The loss, its derivatives and second derivatives at any coefficients."""
+    """The loss function, with gradient and Hessian."""
 
     X: Floating
     positive: Bool
@@ -203,7 +196,7 @@ class _Problem:
     def at(self, beta: Float64) -> tuple[float, Float64, Float64]:
         """Return the loss (a number), its gradient (d + 1,) and Hessian (d + 1, d + 1).
 
-        The Hessian is summed in float32 within a slice: it only says where to step.
+        The Hessian is summed in float32 within a slice: it affects the steps, not the solution.
         """
         n, d = self.X.shape
         line = beta[:d] / self.scale
@@ -229,7 +222,7 @@ class _Problem:
         hessian *= self.C
         gradient[:d] += beta[:d]
         hessian[np.arange(d), np.arange(d)] += 1.0
-        # Keeps the intercept solvable where all rows are told for certain.
+        # Keeps the Hessian regular if all probabilities are 0 or 1.
         hessian[d, d] += 1e-10 * self.C * n
         return value, gradient, hessian
 
@@ -239,10 +232,10 @@ def _curved_rows(
     X: Floating, positive: Bool, weights: Float64, line: Float64, offset: float, shift: Float32,
     factor: np.float32, slopes: Float64, out: Float32,
 ) -> float:  # fmt: skip
-    """Return the loss of rows (n, d), add their slopes, and scale them by their curvature.
+    """Return the loss of rows (n, d); add the gradient to `slopes`, write Hessian factors to `out`.
 
-    `slopes` float64 (d + 1,) gets the sum of [x, 1] times the derivative of the loss, `out` float32
-    (n, d + 1) each centred and scaled row [x, 1] times the root of the second derivative.
+    `slopes`, float64 (d + 1,), is the sum of [x, 1] times the derivative of the loss. `out`,
+    float32 (n, d + 1), is [x, 1], centred and scaled, times the root of the second derivative.
     """
     n, d = X.shape
     loss = 0.0
@@ -258,7 +251,7 @@ def _curved_rows(
             cost = np.log1p(small)
             if (score > 0.0) != positive[i]:
                 cost += abs(score)
-            # The chance of the class that the row is not of, which keeps its digits near 0.
+            # The probability of the wrong class, which keeps its digits near 0.
             wrong = small * p if (score > 0.0) == positive[i] else p
             slope = -wrong if positive[i] else wrong
             curve = p * p * small

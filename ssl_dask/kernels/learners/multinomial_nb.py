@@ -1,7 +1,7 @@
-"""Multinomial naive Bayes from exact sums, for EM: counts of a block, a model, shares of a block.
+"""Multinomial naive Bayes for EM: counts of a block (E step), a model (M step), log likelihood.
 
-Sums are integers in steps of 2**-30, so blocks may be added in any order and give the same bits.
-Each row's scores are added in the order of its features and depend on that row alone.
+Counts are integers in units of 2**-30, so the counts of blocks may be added in any order. The
+scores of a row are added in the order of its features.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ import scipy.sparse as sp
 
 from ssl_dask.array_types import Float32, Float64, Int32, Int64
 from ssl_dask.errors import InputDataError
-from ssl_dask.kernels.arithmetic.linear_scores import dense_scores, softmax_rows, sparse_scores
+from ssl_dask.kernels.arithmetic.linear_scores import linear_scores, softmax_rows
 
 Rows: TypeAlias = Any
-"""Features of n rows: dense (n, d) or CSR, none below 0."""
+"""Features of n rows: dense (n, d) or CSR, >= 0."""
 
 UNIT_BITS = 30
-"""Weighted values are summed in steps of 2**-30."""
+"""Weighted values are summed in units of 2**-30."""
 LIKELIHOOD_BITS = 16
-"""Log likelihoods of rows are summed in steps of 2**-16."""
+"""Log likelihoods of rows are summed in units of 2**-16."""
 LARGEST_UNITS = 2**61
-"""Above it a sum of two could leave 64 bits."""
+"""Bound of a count: the sum of two does not overflow 64 bits."""
 
 
 @dataclass(frozen=True)
 class ClassFeatureCounts:
-    """What classes hold of rows and of features; add two to merge them.
+    """Weighted counts of rows and features by class; `+` merges two blocks.
 
     Parameters
     ----------
     rows
-        int64 (C,): weight of the rows of each class, in steps of 2**-30.
+        int64 (C,): weight of the rows of each class, in units of 2**-30.
     features
-        int64 (d, C): weighted sum of each feature in each class, in steps of 2**-30.
+        int64 (d, C): weighted sum of each feature in each class, in units of 2**-30.
     """
 
     rows: Int64
@@ -58,7 +58,7 @@ class ClassFeatureCounts:
 
     def _check(self) -> None:
         largest = int(self.features.max(initial=0))
-        # A sum of two numbers below 2**61 is right, so what is past it is seen before it is wrong.
+        # A sum of two counts below 2**61 cannot overflow, so an excess is seen in time.
         if largest >= LARGEST_UNITS or int(self.features.min(initial=0)) < 0:
             raise InputDataError(
                 f"naive Bayes: a feature adds up to more than {LARGEST_UNITS >> UNIT_BITS:.3g} over"
@@ -99,23 +99,30 @@ def _add_dense(X: Any, shares: Any, weights: Any, features: Any, rows: Any) -> N
 
 
 def count_rows(X: Rows, shares: Float32, weights: Float32) -> ClassFeatureCounts:
-    """Return the counts of a block.
-
-    Costs a multiplication for each value and class with a share, and 8 d C bytes.
+    """Return the counts of a block; one multiplication a value and class, and 8 d C bytes.
 
     Parameters
     ----------
     X
         Features (n, d).
     shares
-        float32 (n, C): how much of each row belongs to each class; a row of zeros to none.
+        float32 (n, C): posterior of the classes; rows of zeros are skipped.
     weights
-        float32 (n,), >= 0: how much each row counts.
+        float32 (n,), >= 0: weight of each row.
 
     Raises
     ------
     InputDataError
         A feature adds up to more than 2**31.
+
+    Examples
+    --------
+    >>> X = np.array([[2.0, 0.0], [0.0, 4.0]], dtype=np.float32)
+    >>> counts = count_rows(X, np.eye(2, dtype=np.float32), np.ones(2, dtype=np.float32))
+    >>> (counts.features / 2**30).tolist()
+    [[2.0, 0.0], [0.0, 4.0]]
+    >>> fit_counts(counts, alpha=1.0).shares(X).argmax(axis=1).tolist()
+    [0, 1]
     """
     total = ClassFeatureCounts.zero(X.shape[1], shares.shape[1])
     if sp.issparse(X):
@@ -127,13 +134,7 @@ def count_rows(X: Rows, shares: Float32, weights: Float32) -> ClassFeatureCounts
 
 
 def check_not_negative(X: Rows) -> None:
-    """Raise unless every value of a block is finite and 0 or more.
-
-    Raises
-    ------
-    InputDataError
-        With the number of values that are not.
-    """
+    """Raise `InputDataError` unless all values of a block are finite and >= 0."""
     values: npt.NDArray[Any] = X.data if sp.issparse(X) else np.asarray(X)
     wrong = int(np.count_nonzero(~(values >= 0.0) | np.isinf(values)))
     if wrong:
@@ -146,7 +147,7 @@ def check_not_negative(X: Rows) -> None:
 
 @dataclass(frozen=True)
 class MultinomialModel:
-    """P(class | row) proportional to p_c prod_j theta_jc ** x_j.
+    """The model P(class | row) proportional to p_c prod_j theta_jc ** x_j.
 
     Parameters
     ----------
@@ -163,17 +164,8 @@ class MultinomialModel:
     log_density: float
 
     def joint_log(self, X: Rows) -> Float64:
-        """Return log p_c + sum_j x_j log theta_jc, float64 (n, C), by each row alone."""
-        if not sp.issparse(X):
-            rows = np.ascontiguousarray(X, dtype=np.float32)
-            return dense_scores(rows, self.log_theta, self.log_prior)
-        if not X.has_canonical_format:
-            X = X.copy()
-            X.sum_duplicates()
-        everywhere = np.arange(X.shape[1], dtype=np.int32)
-        return sparse_scores(
-            X.data, X.indices, X.indptr, everywhere, self.log_theta, self.log_prior
-        )
+        """Return log p_c + sum_j x_j log theta_jc, float64 (n, C)."""
+        return linear_scores(X, self.log_theta, self.log_prior)
 
     def shares_of(self, joint: Float64) -> Float32:
         """Return P(class | row) from `joint_log`, float32 (n, C)."""
@@ -187,20 +179,19 @@ class MultinomialModel:
 def fit_counts(
     counts: ClassFeatureCounts, alpha: float, *, learn_prior: bool = True
 ) -> MultinomialModel:
-    """Return the model of largest posterior probability, with a Dirichlet prior of alpha + 1.
+    """Return the maximum a posteriori model under a Dirichlet prior of alpha + 1 (M step).
 
-    theta_jc = (alpha + n_jc) / (alpha m + n_c), m the features that occur in some row; a feature
-    that occurs in none has theta 1, which says nothing. p_c = (1 + n_c) / (C + n) over the classes
-    that have rows.
+    theta_jc = (alpha + n_jc) / (alpha m + n_c), with m features that occur; theta = 1 for the
+    others. p_c = (1 + n_c) / (C + n) over the classes with rows.
 
     Parameters
     ----------
     counts
         Over all rows.
     alpha
-        > 0: how much of each feature every class is taken to hold before any row is seen.
+        > 0: pseudo-count of each feature in each class.
     learn_prior
-        False: all classes that have rows are equally likely.
+        False: the classes with rows have equal priors.
 
     References
     ----------
@@ -226,22 +217,22 @@ def fit_counts(
 
 
 def _exact_totals(features: Int64) -> Float64:
-    """Return the sum over the features of each class, correctly rounded; in halves of 32 bits."""
+    """Return the sum over the features of each class, correctly rounded, by halves of 32 bits."""
     high, low = (features >> 32).sum(axis=0), (features & 0xFFFFFFFF).sum(axis=0)
     pairs = zip(high.tolist(), low.tolist(), strict=True)
     return np.array([float((upper << 32) + lower) for upper, lower in pairs])
 
 
 def likelihood_units(joint: Float64, codes: Int32, weights: Float32) -> int:
-    """Return the weighted log likelihood of a block's rows, in steps of 2**-16.
+    """Return the weighted log likelihood of the rows of a block, in units of 2**-16.
 
     Parameters
     ----------
     joint
-        float64 (n, C) of `MultinomialModel.joint_log`.
+        float64 (n, C), of `MultinomialModel.joint_log`.
     codes
-        int32 (n,): the class of a labelled row, whose joint probability counts; -1: the sum over
-        the classes.
+        int32 (n,): class of a labelled row, whose joint probability is taken; -1: the sum over the
+        classes is taken.
     weights
         float32 (n,).
     """

@@ -1,11 +1,9 @@
-"""Fits without warnings, in several threads at once.
+"""Suppress `ConvergenceWarning` in fits of several threads.
 
-Python keeps the filters of warnings for all threads of a process, and `catch_warnings` puts back
-what it found when it was entered: two threads that overlap leave the filters of the one to the
-other. Here the first thread that enters takes them, and the last that leaves puts them back.
-scikit-learn itself empties the filters for a moment wherever it runs jobs of its own, as forests
-do for each tree; where two threads do so at once it warns of every job, and filters are lost for
-good.
+Warning filters belong to the process, and `catch_warnings` restores what it found: overlapping
+threads would restore each other's filters. Here the first thread that enters saves the filters and
+the last that leaves restores them. scikit-learn itself resets filters while it runs joblib jobs, as
+forests do for each tree; two threads that do so at once lose them for good (`one_at_a_time`).
 """
 
 from __future__ import annotations
@@ -16,8 +14,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from sklearn.exceptions import ConvergenceWarning
-
 _state = threading.Lock()
 _jobs = threading.RLock()
 _inside = 0
@@ -27,6 +23,8 @@ _taken: warnings.catch_warnings[Any] | None = None
 @contextmanager
 def quiet_fits() -> Iterator[None]:
     """Ignore `ConvergenceWarning` in this process until the last thread has left."""
+    from sklearn.exceptions import ConvergenceWarning
+
     global _inside, _taken
     with _state:
         if _inside == 0:
@@ -45,12 +43,12 @@ def quiet_fits() -> Iterator[None]:
 
 
 def one_at_a_time(needed: bool) -> AbstractContextManager[Any]:
-    """Return a context that one thread of this process is in: what runs jobs of scikit-learn's."""
+    """Return a context that only one thread at a time enters if `needed`: fits with joblib jobs."""
     return _alone() if needed else nullcontext()
 
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    # Within quiet fits, so that nobody puts the filters back while a job has its own.
+    # Within quiet fits, so that no thread restores the filters while a job has its own.
     with _jobs, quiet_fits():
         yield

@@ -1,8 +1,7 @@
-"""Ridge regression on the seeds alone, the same bits for a row in any block.
+"""Ridge regression on the seeds, the supervised baseline for numbers.
 
-Features are taken as in `supervised_model`: dense ones centred on the seeds and divided by one
-number, sparse ones as they are. The penalty is the best of `PENALTIES` by leave-one-out errors,
-which ridge regression has in closed form.
+Features are scaled as in `supervised_model`. Leave-one-out errors, which have a closed form, choose
+the penalty among `PENALTIES`.
 
 References
 ----------
@@ -18,41 +17,39 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.linear_model import Ridge, RidgeCV
 
 from ssl_dask.array_types import Float64
-from ssl_dask.kernels.arithmetic.linear_scores import dense_scores, sparse_scores
-from ssl_dask.kernels.learners.supervised_model import Rows, canonical_rows, varying_columns
+from ssl_dask.kernels.arithmetic.linear_scores import linear_scores
+from ssl_dask.kernels.learners.supervised_model import Rows, varying_columns
 from ssl_dask.one_thread import one_thread
 
 PENALTIES = tuple(10.0 ** (half / 2.0) for half in range(-6, 9))
-"""Tried for features whose mean variance is 1: from hardly any to one that leaves the mean."""
+"""Penalties for features of mean variance 1: from hardly any to one that leaves the mean."""
 FEWEST_SEEDS = 3
-"""With fewer nothing can be left out to choose a penalty, and the answer is the mean."""
-
-
+"""With fewer seeds no penalty can be chosen, and the prediction is the mean."""
 MOST_EXACT = 4_000
-"""Of seeds or features, whichever are fewer: leave-one-out errors take the square of them in
-memory. Of more, so many seeds choose the penalty, and all are fitted by iteration."""
+"""Most of min(seeds, features) for leave-one-out errors, whose memory is its square. With more,
+a sample of the seeds chooses the penalty, and all seeds are fitted by an iterative solver."""
 
 
 class RidgeModel(RegressorMixin, BaseEstimator):
-    """Ridge regression over features as they come, as a scikit-learn regressor.
+    """Ridge regression; a row's prediction has the same bits in any block.
 
     Attributes
     ----------
     n_features_in_
         Number of features d.
     features_
-        int64 (m,): the features that have coefficients, ascending.
+        int64 (m,), ascending: the features with coefficients.
     coef_, intercept_
-        float64 (m, 1) and (1,), with centring and scaling folded in.
+        float64 (m, 1) and (1,), for features as they come.
     penalty_
-        The penalty that was chosen; infinity where the answer is the mean.
+        The chosen penalty; infinity if the prediction is the mean.
     """
 
     def fit(self, X: Rows, y: Float64) -> RidgeModel:
-        """Fit to the features (S, d) of seeds and their numbers float64 (S,), S at least 1.
+        """Fit to features (S, d) and numbers float64 (S,) of S >= 1 seeds.
 
-        Runs in one BLAS thread, hence the same bits on any number of cores. Costs S m k
-        multiplications and 8 k^2 bytes, k = min(S, m, `MOST_EXACT`).
+        Runs in one BLAS thread, hence the same bits on any number of cores. S m k flops and 8 k^2
+        bytes, k = min(S, m, `MOST_EXACT`).
         """
         self.n_features_in_ = X.shape[1]
         rows, self.features_ = varying_columns(X)
@@ -74,26 +71,14 @@ class RidgeModel(RegressorMixin, BaseEstimator):
         return self
 
     def predict(self, X: Rows) -> Float64:
-        """Return the numbers of a block, float64 (n,); a row's bits depend on it alone.
-
-        Costs 8 n bytes besides the block, and n m multiplications.
-        """
-        if not sparse.issparse(X):
-            dense = np.ascontiguousarray(X[:, self.features_], dtype=np.float32)
-            return dense_scores(dense, self.coef_, self.intercept_)[:, 0]
-        # Products must be added in the order of features.
-        rows = canonical_rows(X)
-        position = np.full(self.n_features_in_, -1, dtype=np.int32)
-        position[self.features_] = np.arange(len(self.features_), dtype=np.int32)
-        return sparse_scores(
-            rows.data, rows.indices, rows.indptr, position, self.coef_, self.intercept_
-        )[:, 0]
+        """Return the predictions of a block, float64 (n,); n m flops and 8 n bytes."""
+        return linear_scores(X, self.coef_, self.intercept_, self.features_)[:, 0]
 
 
 def _fit(rows: Float64 | sparse.csr_array, y: Float64) -> tuple[Float64, float, float]:
     """Return coefficients (m,), intercept and penalty."""
     exact = min(rows.shape) <= MOST_EXACT
-    # The best penalty is a ratio of variances, which does not grow with the seeds.
+    # The best penalty is a ratio of variances, so a sample of the seeds can choose it.
     step = 1 if exact else -(-rows.shape[0] // MOST_EXACT)
     model = RidgeCV(alphas=PENALTIES).fit(rows[::step], y[::step])
     penalty = float(model.alpha_)

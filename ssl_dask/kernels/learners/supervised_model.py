@@ -1,11 +1,9 @@
-"""Logistic regression on the seeds alone, the same bits for a row in any block.
+"""Multinomial logistic regression with an L2 penalty, the supervised baseline.
 
-Multinomial, with an L2 penalty. Dense features are centred on the seeds and divided by one
-number, so that their mean variance is 1 and the penalty means the same in any unit.
-Dividing each feature by its own deviation would blow up those that say least: on 64 principal
-components of MNIST, 5 seeds a class, it costs 15 points of accuracy; on columns that are
-standardised already it changes nothing. Sparse features (already weighted and of unit length) are
-taken as they are.
+Dense features are centred on the seeds and divided by one number, so that their mean variance is 1
+and the penalty has the same meaning in any unit. Dividing each feature by its own deviation would
+amplify uninformative ones: on 64 principal components of MNIST, 5 seeds a class, it costs 15 points
+of accuracy. Sparse features, weighted and of unit length already, are taken as they are.
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
@@ -21,10 +18,10 @@ from sklearn.linear_model import LogisticRegression
 from ssl_dask.array_types import Float32, Float64, Int32, Int64
 from ssl_dask.kernels.arithmetic.linear_scores import (
     binary_probabilities,
-    dense_scores,
+    linear_scores,
     softmax_rows,
-    sparse_scores,
 )
+from ssl_dask.kernels.arithmetic.sparse_rows import canonical_rows
 from ssl_dask.kernels.learners.binary_logistic import (
     FEWEST_ROWS,
     MOST_FEATURES,
@@ -40,12 +37,12 @@ Rows: TypeAlias = "Float32 | sparse.csr_array"
 
 
 class SupervisedModel(ClassifierMixin, BaseEstimator):
-    """Multinomial logistic regression over features as they come, as a scikit-learn classifier.
+    """Multinomial logistic regression; a row's probabilities have the same bits in any block.
 
     Parameters
     ----------
     n_classes
-        All classes C; those without seeds get probability 0.
+        Number of classes C; those without seeds get probability 0.
     C
         Inverse strength of the L2 penalty.
     max_iter
@@ -58,14 +55,21 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
     n_features_in_
         Number of features d.
     features_
-        int64 (m,): the features that have coefficients, ascending; the others were constant among
-        the seeds (absent from all, if sparse).
+        int64 (m,), ascending: the features with coefficients; the others were constant among the
+        seeds (absent from all, if sparse).
     seen_
-        int64 (K,): codes of the classes that had seeds.
+        int64 (K,): codes of the classes with seeds.
     coef_, intercept_
-        float64 (m, K) and (K,), with centring and scaling folded in.
+        float64 (m, K) and (K,), for features as they come.
     converged_
-        False: the solver stopped at max_iter.
+        Whether the solver stopped before `max_iter`.
+
+    Examples
+    --------
+    >>> rows = np.array([[0.0], [1.0], [4.0], [5.0]], dtype=np.float32)
+    >>> model = SupervisedModel(n_classes=3).fit(rows, np.array([0, 0, 1, 1], dtype=np.int32))
+    >>> model.predict(rows).tolist(), float(model.predict_proba(rows)[0, 2])
+    ([0, 0, 1, 1], 0.0)
     """
 
     def __init__(self, n_classes: int, C: float = 1.0, max_iter: int = 1000) -> None:
@@ -74,14 +78,12 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
         self.max_iter = max_iter
 
     def fit(self, X: Rows, y: Int32, sample_weight: Float64 | None = None) -> SupervisedModel:
-        """Fit to the features (S, d) of seeds and their codes int32 (S,), S at least 1.
+        """Fit to features (S, d) and codes int32 (S,) of S >= 1 seeds.
 
-        `sample_weight` (S,) weighs the loss of each seed; None: 1 each. Features are centred and
-        scaled without it.
-
-        Two classes on 20,000 dense rows or more are fitted by Newton's method, which takes less
-        time, and next to no memory. With one class only, every row is given that class. Runs in one
-        BLAS thread, hence the same bits on any number of cores. Memory 16 S m bytes.
+        `sample_weight` (S,) weights the loss of each seed, not centre and scale; None: 1 each. Two
+        classes on 20,000 dense rows or more are fitted by Newton's method: faster, and with hardly
+        any memory. A single class is predicted for all rows. Runs in one BLAS thread, hence
+        the same bits on any number of cores. 16 S m bytes.
         """
         self.classes_ = np.arange(self.n_classes)
         self.n_features_in_ = X.shape[1]
@@ -113,7 +115,7 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
             mean, scale = rows.mean(axis=0), float(np.sqrt(rows.var(axis=0).mean()))
             scaled = (rows - mean) / scale
         model = LogisticRegression(C=self.C, max_iter=self.max_iter)
-        # What did not converge is told by `converged_`.
+        # `converged_` reports what the warning would.
         with one_thread(), quiet_fits():
             model.fit(scaled, y, sample_weight)
         coef, intercept = model.coef_ / scale, model.intercept_
@@ -141,19 +143,16 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
         return self.converged_
 
     def predict_proba(self, X: Rows) -> Float32:
-        """Return class probabilities float32 (n, C) of a block; a row's bits depend on it alone.
-
-        Costs 16 n C bytes besides the block, and n m K multiplications.
-        """
+        """Return class probabilities of a block, float32 (n, C); n m K flops and 16 n C bytes."""
         if len(self.seen_) == 2 and len(self.features_) == X.shape[1] and not sparse.issparse(X):
-            # The first of two classes has coefficients of 0.
+            # The coefficients of the first of two classes are 0.
             rows = np.ascontiguousarray(X, dtype=np.float32)
             line = np.ascontiguousarray(self.coef_[:, 1] - self.coef_[:, 0])
             some = binary_probabilities(rows, line, self.intercept_[1] - self.intercept_[0])
             if self.n_classes == 2:
                 return some
         else:
-            some = softmax_rows(self._scores(X))
+            some = softmax_rows(linear_scores(X, self.coef_, self.intercept_, self.features_))
         probabilities = np.zeros((X.shape[0], self.n_classes), dtype=np.float32)
         probabilities[:, self.seen_] = some
         return probabilities
@@ -162,30 +161,15 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
         """Return the most likely code of each row, int64 (n,), the first of equals."""
         return self.predict_proba(X).argmax(axis=1)
 
-    def _scores(self, X: Rows) -> Float64:
-        if not sparse.issparse(X):
-            # Picking columns copies a block slowly, and most often there is nothing to leave out.
-            every = len(self.features_) == X.shape[1]
-            some = X if every else X[:, self.features_]
-            dense = np.ascontiguousarray(some, dtype=np.float32)
-            return dense_scores(dense, self.coef_, self.intercept_)
-        # Products must be added in the order of features.
-        rows = canonical_rows(X)
-        position = np.full(self.n_features_in_, -1, dtype=np.int32)
-        position[self.features_] = np.arange(len(self.features_), dtype=np.int32)
-        return sparse_scores(
-            rows.data, rows.indices, rows.indptr, position, self.coef_, self.intercept_
-        )
-
 
 def _is_long(X: Rows, seen: Int64) -> bool:
-    """Tell whether rows are many and of few features, and there are two classes."""
+    """Return whether there are many dense rows of few features, and two classes."""
     few = X.shape[1] <= MOST_FEATURES and len(seen) == 2
     return few and X.shape[0] >= FEWEST_ROWS and not sparse.issparse(X)
 
 
-def varying_columns(X_seeds: Rows) -> tuple[Float64 | sparse.csr_array, npt.NDArray]:
-    """Return the columns that tell seeds apart, in float64, and their numbers int64 (m,)."""
+def varying_columns(X_seeds: Rows) -> tuple[Float64 | sparse.csr_array, Int64]:
+    """Return the columns that are not constant, in float64, and their numbers, int64 (m,)."""
     if sparse.issparse(X_seeds):
         rows = canonical_rows(X_seeds).astype(np.float64)
         features = np.unique(rows.indices[rows.data != 0]).astype(np.int64)
@@ -193,12 +177,3 @@ def varying_columns(X_seeds: Rows) -> tuple[Float64 | sparse.csr_array, npt.NDAr
     X = np.asarray(X_seeds, dtype=np.float64)
     features = np.flatnonzero(X.max(axis=0) > X.min(axis=0)).astype(np.int64)
     return X[:, features], features
-
-
-def canonical_rows(X: sparse.csr_array) -> sparse.csr_array:
-    """Return X with features ascending in each row and none twice; X itself if it is so."""
-    if X.has_canonical_format:
-        return X
-    rows = X.copy()
-    rows.sum_duplicates()
-    return rows
