@@ -61,7 +61,7 @@ def storage_errors(
     needed
         Bytes that were about to be written, named when the disk is full.
     hint
-        The cure when the cause is neither a full disk nor a lack of permission.
+        What to do when the cause is neither a full disk nor a lack of permission.
 
     Raises
     ------
@@ -91,6 +91,7 @@ def as_storage_error(
             file=str(path),
             hint="make the folder writable for this user, or choose another output.path",
         )
+    hint = hint or "look after the disk or its server, and run again"
     return StorageError(f"could not {doing}: {error.strerror or error}", file=str(path), hint=hint)
 
 

@@ -131,7 +131,7 @@ def test_columns_are_checked_from_the_footers(tmp_path):
     messages = {(one.column, one.message) for one in caught.value.problems}
     assert ("u", "is string, but the ids of the data are int64") in messages
     assert {column for column, _ in messages} == {"u", "w"}
-    with pytest.raises(InputDataError, match="missing in the edges"):
+    with pytest.raises(InputDataError, match="no such column"):
         file_of(tmp_path, table, pa.int64(), source="from")
     with pytest.raises(InputDataError, match="ids are integers"):
         file_of(tmp_path, table, pa.int64(), source="x")

@@ -73,7 +73,7 @@ def test_files_and_row_groups_without_rows_vanish() -> None:
 
 @pytest.mark.parametrize(("size", "rows"), [(0, None), (10, 0)])
 def test_sizes_below_one_are_refused(size: int, rows: int | None) -> None:
-    with pytest.raises(JobSpecError, match="at least 1"):
+    with pytest.raises(JobSpecError, match="blocks of"):
         plan_layout(pretend([1]), ["x"], block_bytes=size, block_rows=rows)
 
 

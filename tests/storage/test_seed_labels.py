@@ -397,7 +397,7 @@ def test_a_missing_file_of_labels(tmp_path: Path) -> None:
         ({"id": [1.0], "y": ["a"]}, "ids are integers"),
         ({"id": [1], "y": [0.5]}, "labels are integers"),
         ({"id": pa.array([2**63], pa.uint64()), "y": ["a"]}, "do not fit int64"),
-        ({"key": [1], "y": ["a"]}, "missing in the labels"),
+        ({"key": [1], "y": ["a"]}, "no such column"),
     ],
 )
 def test_parquet_labels_of_the_wrong_type(
@@ -413,7 +413,7 @@ def test_one_source_of_labels(tmp_path: Path) -> None:
     reader = data(tmp_path, pa.array(range(10)))
     (tmp_path / "y.csv").write_text("id,y\n1,a\n2,b\n")
     seeds = from_file(tmp_path, "y.csv", reader)
-    with pytest.raises(JobSpecError, match="give one of them"):
+    with pytest.raises(JobSpecError, match="column and from a file"):
         read_seeds(reader, label="id", seed_file=seeds)
 
 

@@ -110,7 +110,7 @@ class _Scanner:
         for column, step in steps:
             kind = self._reader.dataset.schema.field(column).type
             try:
-                with self._reader.telling(self._block, column):
+                with self._reader.naming_place(self._block, column):
                     step(column, self._table.column(column), kind)
             except InputDataError as error:
                 self._scan.problems += error.problems

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.types as pt
 
 from ssl_dask.errors import Problem
+from ssl_dask.storage.input.column_problems import missing_problems, type_problems
 from ssl_dask.storage.input.column_types import (
     TypeCheck,
-    common_type,
     id_trouble,
-    nearest_names,
     numeric_trouble,
     plain_type,
     string_trouble,
@@ -106,11 +105,13 @@ def check_columns(dataset: Dataset, needs: ColumnNeeds) -> list[Problem]:
     -------
     list of Problem, empty when all is well; every missing column and wrong type, once.
     """
-    problems = [problem for column in needs.columns for problem in _missing(dataset, column)]
+    problems = [
+        problem for column in needs.columns for problem in missing_problems(dataset, column)
+    ]
     known = {name for name in needs.columns if set(dataset.types_of(name)) != {None}}
     for column, use, trouble, exact in _uses(needs):
         if column in known:
-            problems += _wrong_types(dataset, column, use, trouble, exact=exact)
+            problems += type_problems(dataset, column, use, trouble, exact=exact)
     problems += [
         problem
         for column in needs.vector
@@ -151,51 +152,6 @@ def _entity_trouble(kind: pa.DataType) -> tuple[str, str] | None:
     return found, "name another column under graph.entities"
 
 
-def _missing(dataset: Dataset, column: str) -> list[Problem]:
-    kinds = dataset.types_of(column)
-    if None not in kinds:
-        return []
-    without = kinds[None]
-    if len(kinds) == 1:
-        names = list(dict.fromkeys([*dataset.schema.names, *_all_names(dataset)]))
-        hint = nearest_names(column, names) or f"the columns are {_listed(names)}"
-        return [Problem("there is no such column", dataset.path, column=column, hint=hint)]
-    problems = []
-    by_schema: dict[int, list[int]] = {}
-    for i in without:
-        by_schema.setdefault(dataset.files[i].schema, []).append(i)
-    for schema, files in by_schema.items():
-        near = nearest_names(column, dataset.file_schemas[schema].names)
-        text = f"missing in this file{_others(files)}, while other files have it"
-        problems.append(Problem(text, dataset.shown_path(files[0]), column=column, hint=near))
-    return problems
-
-
-def _wrong_types(
-    dataset: Dataset, column: str, use: str, trouble: TypeCheck, *, exact: bool
-) -> list[Problem]:
-    kinds = {kind: files for kind, files in dataset.types_of(column).items() if kind is not None}
-    troubles = {kind: found for kind in kinds if (found := trouble(kind)) is not None}
-    if troubles:
-        problems = []
-        for kind, (text, hint) in troubles.items():
-            everywhere = len(kinds) == 1
-            files = kinds[kind]
-            shown = dataset.path if everywhere else dataset.shown_path(files[0])
-            more = "" if everywhere else f"{_others(files, 'so')}; elsewhere {_rest(kinds, kind)}"
-            problems.append(Problem(f"{text}{more}", shown, column=column, hint=hint))
-        return problems
-    if exact and common_type(kinds) is None:
-        (first, files), (second, more_files) = list(kinds.items())[:2]
-        text = (
-            f"is {first} in {dataset.shown_path(files[0])}, but {second} in"
-            f" {dataset.shown_path(more_files[0])}; as {use} it must have one type"
-        )
-        hint = "write all files with one type"
-        return [Problem(text, dataset.shown_path(more_files[0]), column=column, hint=hint)]
-    return []
-
-
 def _vector_lengths(dataset: Dataset, column: str) -> list[Problem]:
     sizes: dict[int, int] = {}
     for kind, files in dataset.types_of(column).items():
@@ -207,22 +163,3 @@ def _vector_lengths(dataset: Dataset, column: str) -> list[Problem]:
     text = f"has vectors of {second} numbers, but of {first} in {dataset.shown_path(file)}"
     hint = "write all vectors with one length"
     return [Problem(text, dataset.shown_path(other), column=column, hint=hint)]
-
-
-def _all_names(dataset: Dataset) -> list[str]:
-    return [name for schema in dataset.file_schemas for name in schema.names]
-
-
-def _others(files: Sequence[int], what: str = "") -> str:
-    if len(files) == 1:
-        return ""
-    many = "1 other" if len(files) == 2 else f"{len(files) - 1} others"
-    return f" (and {many}{' ' + what if what else ''})"
-
-
-def _rest(kinds: Mapping[pa.DataType, list[int]], kind: pa.DataType) -> str:
-    return " or ".join(str(other) for other in kinds if other is not kind)
-
-
-def _listed(names: Sequence[str], most: int = 20) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

@@ -25,7 +25,7 @@ from ssl_dask.errors import InputDataError
 GLOB_CHARACTERS = re.compile(r"[*?\[]")
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 TAIL_BYTES = 1 << 16
-CHECK_PATH = "correct the path; a relative one starts from the folder of the job file"
+CHECK_PATH = "correct the path"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from ssl_dask.errors import InputDataError
+from ssl_dask.storage.input.column_problems import column_problems, id_problems
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.column_types import numeric_trouble
 from ssl_dask.storage.input.dataset import Dataset
@@ -100,12 +101,10 @@ def open_edge_file(
             hint="name the two ends of an edge",
         )
     problems = [
-        problem
-        for column in (source, target)
-        for problem in dataset.id_problems(column, id_type, "edges")
+        problem for column in (source, target) for problem in id_problems(dataset, column, id_type)
     ]
     if weight is not None:
-        problems += dataset.column_problems(weight, numeric_trouble, "edges")
+        problems += column_problems(dataset, weight, "weight", numeric_trouble)
     if problems:
         raise InputDataError(problems)
     return EdgeFile(dataset, source, target, weight)

@@ -170,7 +170,7 @@ def _weights(reader: ColumnReader, file: EdgeFile, block: int) -> Floats:
     if file.weight is None:
         return np.ones(reader.row_counts[block])
     table = reader.read_raw(block, [file.weight])
-    with reader.telling(block, file.weight):
+    with reader.naming_place(block, file.weight):
         weights = numeric_values(table.column(file.weight))
         bad = int(np.count_nonzero(~((weights >= 0) & (weights <= np.finfo(np.float32).max))))
         if bad:

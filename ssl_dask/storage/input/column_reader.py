@@ -44,7 +44,9 @@ class ColumnReader:
     """Reads the blocks of a layout as NumPy arrays or Arrow tables.
 
     It holds no open file and travels to workers; hand it to many tasks as one
-    `dask.delayed(reader, traverse=False)`, since it knows all files and blocks.
+    `dask.delayed(reader, traverse=False)`, since it knows all files and blocks. All that read
+    raise InputDataError where a file changed since it was opened, is damaged or gone, or where a
+    value cannot be turned.
 
     Parameters
     ----------
@@ -80,11 +82,6 @@ class ColumnReader:
             of str or None; "vector" float32 (n, width), null as NaN; "vector_or_null" the same,
             but (n, 0) where there is no vector at all; "id" integers in their exact type, or
             object (n,) of str or bytes (16 bytes for a UUID).
-
-        Raises
-        ------
-        InputDataError
-            The file changed since it was opened, is damaged or gone; a value cannot be turned.
         """
         table = self.read_raw(block, list(kinds))
         return {
@@ -93,13 +90,7 @@ class ColumnReader:
         }
 
     def read_ids(self, block: int, column: str | None) -> npt.NDArray[Any]:
-        """Return the ids of one block; without an id column these are int64 row numbers.
-
-        Raises
-        ------
-        InputDataError
-            As `read`.
-        """
+        """Return the ids of one block; without an id column these are int64 row numbers."""
         if column is not None:
             return self.read(block, {column: "id"})[column]
         place = self.layout.blocks[block]
@@ -118,11 +109,6 @@ class ColumnReader:
             In the order of the result.
         row_numbers
             Name of an int64 column of row numbers to put first: the ids of data without ids.
-
-        Raises
-        ------
-        InputDataError
-            As `read`.
         """
         table = self.read_raw(block, columns)
         arrays = {}
@@ -130,8 +116,8 @@ class ColumnReader:
             arrays[row_numbers] = pa.chunked_array([self.read_ids(block, None)])
         for column in columns:
             kind = self.dataset.schema.field(column).type
-            with self.telling(block, column):
-                arrays[column] = _as_stored(table.column(column), kind)
+            with self.naming_place(block, column):
+                arrays[column] = cast_exactly(table.column(column), kind)
         return pa.table(arrays)
 
     def fetch_table(
@@ -145,11 +131,6 @@ class ColumnReader:
         """Return `columns` of the rows with the numbers `rows`, int64 (m,), in that order.
 
         One task for each block that holds such a row; the m rows come to this process.
-
-        Raises
-        ------
-        InputDataError
-            As `read_table`.
         """
         shared = delayed(self, traverse=False, pure=False)
         read = delayed(ColumnReader.read_table, pure=False)
@@ -158,29 +139,17 @@ class ColumnReader:
         return fetch_rows(blocks, starts, rows, execution, "fetch rows", take=take, stack=stack)
 
     def read_raw(self, block: int, columns: Sequence[str]) -> pa.Table:
-        """Read columns of one block in the types of their file.
-
-        Raises
-        ------
-        InputDataError
-            The file changed since it was opened, is damaged or gone.
-        """
+        """Read columns of one block in the types of their file."""
         return read_rows(self.dataset, self.layout.blocks[block], columns)
 
     def id_array(self, block: int, column: str) -> pa.Array:
-        """Return the ids of one block as an Arrow array, nulls included.
-
-        Raises
-        ------
-        InputDataError
-            As `read`.
-        """
+        """Return the ids of one block as an Arrow array, nulls included."""
         table = self.read_raw(block, [column])
-        with self.telling(block, column):
+        with self.naming_place(block, column):
             return id_array(table.column(column), self.dataset.schema.field(column).type)
 
     @contextmanager
-    def telling(self, block: int, column: str) -> Iterator[None]:
+    def naming_place(self, block: int, column: str) -> Iterator[None]:
         """Name the file and the column of what goes wrong inside."""
         try:
             yield
@@ -198,7 +167,7 @@ class ColumnReader:
         self, block: int, column: str, values: pa.ChunkedArray, kind: str
     ) -> npt.NDArray[Any]:
         field_type = self.dataset.schema.field(column).type
-        with self.telling(block, column):
+        with self.naming_place(block, column):
             if kind == "id":
                 return id_values(id_array(values, field_type))
             return as_features(values, field_type, kind)
@@ -343,7 +312,3 @@ def _as_input_error(
     group = block.row_groups[0] if len(block.row_groups) == 1 else None
     hint = "write the file again from its source"
     return InputDataError(text, file=shown, row_group=group, column=column, hint=hint)
-
-
-def _as_stored(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    return column if column.type.equals(kind) else cast_exactly(column, kind)

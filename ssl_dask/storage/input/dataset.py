@@ -14,13 +14,7 @@ import pyarrow as pa
 
 from ssl_dask.errors import InputDataError, Problem
 from ssl_dask.storage.files.file_listing import FileSource, Listing, hive_values, list_files
-from ssl_dask.storage.input.column_types import (
-    TypeCheck,
-    common_type,
-    id_family,
-    id_trouble,
-    nearest_names,
-)
+from ssl_dask.storage.input.column_types import common_type
 from ssl_dask.storage.input.parquet_footer import Footer, read_footer
 
 MAX_FOOTER_THREADS = 16
@@ -206,39 +200,6 @@ class Dataset:
             if file.n_rows:
                 kinds.setdefault(self._file_type(file, column), []).append(i)
         return kinds
-
-    def column_problems(self, column: str, trouble: TypeCheck, what: str) -> list[Problem]:
-        """Return what is wrong with a column: missing, of several types, or of one that is no use.
-
-        Parameters
-        ----------
-        trouble
-            Judges the type.
-        what
-            What the files hold, such as "edges".
-        """
-        kinds = self.types_of(column)
-        if set(kinds) == {None}:
-            names = self.schema.names
-            hint = nearest_names(column, names) or f"the columns are {', '.join(names[:20])}"
-            return [Problem(f"missing in the {what}", self.path, column=column, hint=hint)]
-        if None in kinds:
-            shown = self.shown_path(kinds[None][0])
-            text, hint = f"missing in this file of {what}", "write all files with the same columns"
-            return [Problem(text, shown, column=column, hint=hint)]
-        if common_type(kind for kind in kinds if kind is not None) is None:
-            text = f"is {' and '.join(map(str, kinds))} in different files of {what}"
-            return [Problem(text, self.path, column=column, hint="write one type")]
-        found = trouble(self.schema.field(column).type)
-        return [Problem(found[0], self.path, column=column, hint=found[1])] if found else []
-
-    def id_problems(self, column: str, id_type: pa.DataType, what: str) -> list[Problem]:
-        """Return what is wrong with a column of ids that are to be compared with ids of a type."""
-        problems = self.column_problems(column, id_trouble, what)
-        if problems or id_family(self.schema.field(column).type) == id_family(id_type):
-            return problems
-        text = f"is {self.schema.field(column).type}, but the ids of the data are {id_type}"
-        return [Problem(text, self.path, column=column, hint="write both as one type")]
 
     def _file_type(self, file: DataFile, column: str) -> pa.DataType | None:
         if column in self.partition_columns:

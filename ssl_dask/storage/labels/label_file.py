@@ -21,6 +21,7 @@ import pyarrow.types as pt
 from ssl_dask.errors import InputDataError, Problem
 from ssl_dask.storage.files.file_listing import list_files
 from ssl_dask.storage.input.arrow_to_numpy import id_array
+from ssl_dask.storage.input.column_problems import column_problems, id_problems
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.column_types import (
     id_read_type,
@@ -237,8 +238,8 @@ def _read_parquet(
     dataset = Dataset.open(path, base=base, storage_options=storage_options)
     id_column, label_column = wanted
     problems = [
-        *dataset.id_problems(id_column, id_type, "labels"),
-        *dataset.column_problems(label_column, rule.type_trouble, "labels"),
+        *id_problems(dataset, id_column, id_type),
+        *column_problems(dataset, label_column, "label", rule.type_trouble),
     ]
     if problems:
         raise InputDataError(problems)
@@ -247,9 +248,9 @@ def _read_parquet(
     ids, labels = [], []
     for block in reader.blocks:
         table = reader.read_raw(block, wanted)
-        with reader.telling(block, id_column):
+        with reader.naming_place(block, id_column):
             ids.append(id_array(table.column(id_column), id_type))
-        with reader.telling(block, label_column):
+        with reader.naming_place(block, label_column):
             labels.append(rule.array(table.column(label_column), label_kind))
     return _Columns(
         dataset.path,

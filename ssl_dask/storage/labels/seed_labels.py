@@ -139,7 +139,7 @@ def truth_codes(
     """
     values = reader.read_raw(block, [column]).column(column)
     kind = reader.dataset.schema.field(column).type
-    with reader.telling(block, column):
+    with reader.naming_place(block, column):
         return codes_of_truth(values, kind, classes)
 
 
