@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from ssl_dask.storage.runs.manifest import fingerprint
 from ssl_dask.storage.runs.run_folder import OutputFolder
 from tests.faults.run_server import N_ROWS, RunServer
 from tests.oracles.run_reader import latest_folder, read_run
+from tests.parquet_samples import flip_a_bit
 
+flip_last = partial(flip_a_bit, at=-3)
 JOB = fingerprint({"config": "a", "input": 1, "code": "1"})
 
 
@@ -98,12 +101,6 @@ def test_python_objects_are_neither_written_nor_read(tmp_path: Path) -> None:
         save_block(tmp_path / "away", 0, np.zeros(1))
 
 
-def flip_a_bit(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-3] ^= 1
-    path.write_bytes(content)
-
-
 def edit_meta(path: Path) -> None:
     path.write_text(path.read_text().replace('"value": 2', '"value": 1'))
 
@@ -111,7 +108,7 @@ def edit_meta(path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "damage"),
     [
-        ("block-00001.npy", flip_a_bit),
+        ("block-00001.npy", flip_last),
         ("block-00001.npy", os.unlink),
         ("block-00002.npy", lambda path: os.truncate(path, 100)),
         ("checkpoint.json", edit_meta),
@@ -138,7 +135,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(
 
 def test_two_damaged_ones_mean_none(store: Store) -> None:
     for value in (1, 2):
-        flip_a_bit(store.put(value) / "block-00000.npy")
+        flip_last(store.put(value) / "block-00000.npy")
     assert store.get() is None
     assert len(store.reports) == 2
 
@@ -326,7 +323,7 @@ def test_the_kill_test_notices_checkpoints_that_are_not_whole(
     """Without hashes a torn block would be used: shows that they are what protects."""
     store = Store(tmp_path / "checkpoints")
     store.put(1)
-    flip_a_bit(store.put(2) / "block-00001.npy")
+    flip_last(store.put(2) / "block-00001.npy")
     monkeypatch.setattr(checkpoint, "damage_of", lambda folder, record: None)
     with pytest.raises(AssertionError):
         store.get()

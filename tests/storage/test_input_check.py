@@ -18,9 +18,8 @@ from ssl_dask.storage.checks.input_check import InputScan, scan_input
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.labels.label_file import read_label_file
 from ssl_dask.storage.labels.label_rules import ClassRule
-from tests.parquet_samples import open_reader, write
+from tests.parquet_samples import HERE, open_reader, write, write_parts
 
-HERE = Execution(threads=2)
 NUMERIC = ColumnNeeds(id="id", numeric={"f0": False, "f1": False})
 
 
@@ -34,14 +33,12 @@ def good(n: int = 100, start: int = 0) -> dict[str, Any]:
 
 
 def schema_problems(folder: Path, needs: ColumnNeeds, *parts: Any) -> list[Problem]:
-    for i, part in enumerate(parts):
-        write(folder / f"{i}.parquet", part)
+    write_parts(folder, *parts)
     return check_columns(Dataset.open(str(folder), base=folder), needs)
 
 
 def scan(folder: Path, needs: ColumnNeeds, *parts: Any, block_rows: int | None = None) -> InputScan:
-    for i, part in enumerate(parts):
-        write(folder / f"{i}.parquet", part)
+    write_parts(folder, *parts)
     reader = open_reader(folder, block_rows=block_rows)
     assert check_columns(reader.dataset, needs) == []
     return scan_input(reader, needs, HERE)
@@ -375,8 +372,7 @@ def test_labels_of_a_file_are_joined_in_the_same_pass(
 ) -> None:
     (tmp_path / "y.csv").write_text("id,y\n107,b\n3,a\n4,a\n")
     folder = tmp_path / "data"
-    for i in range(2):
-        write(folder / f"{i}.parquet", good(100, 100 * i))
+    write_parts(folder, good(100, 0), good(100, 100))
     reader = open_reader(folder, block_rows=30)
     seeds = read_label_file(
         "y.csv", id_column="id", label_column="y", base=tmp_path, id_type=pa.int64()

@@ -10,35 +10,31 @@ import pyarrow as pa
 import pytest
 
 from ssl_dask.errors import InputDataError, QualityError
-from ssl_dask.execution import Execution
 from ssl_dask.labels import NumberLabels
 from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns
 from ssl_dask.storage.checks.input_check import InputScan, scan_input
 from ssl_dask.storage.input.column_reader import ColumnReader
-from ssl_dask.storage.labels.label_file import SeedFile, read_label_file
 from ssl_dask.storage.labels.label_rules import NumberRule
 from ssl_dask.storage.labels.seed_labels import SeedTable, require_numbers, true_numbers
-from tests.parquet_samples import open_reader, write
+from tests.parquet_samples import (
+    HERE,
+    open_reader,
+    read_seeds,
+    seeds_of_column,
+    seeds_of_csv,
+    told,
+    write,
+)
 
-HERE = Execution(threads=2)
-
-
-def scanned(reader: ColumnReader, **needs: Any) -> InputScan:
-    seed_file = needs.pop("seed_file", None)
-    wanted = ColumnNeeds(**{"label": "y", "rule": NumberRule(), **needs})
-    return scan_input(reader, wanted, HERE, seed_file=seed_file)
+NUMBERS = NumberRule()
 
 
 def from_column(folder: Path, *parts: Any, block_rows: int | None = None) -> SeedTable:
-    for i, part in enumerate(parts):
-        write(folder / f"{i}.parquet", {"y": part}, group_rows=4)
-    found = scanned(open_reader(folder, block_rows=block_rows)).seeds
-    assert found is not None
-    return found
+    return seeds_of_column(folder, *parts, rule=NUMBERS, block_rows=block_rows)
 
 
-def told(found: SeedTable | SeedFile) -> str:
-    return "\n".join(map(str, found.problems))
+def scanned(reader: ColumnReader, **needs: Any) -> InputScan:
+    return scan_input(reader, ColumnNeeds(label="y", rule=NUMBERS, **needs), HERE)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +87,7 @@ def test_numbers_that_are_none_are_told_by_row_group(tmp_path: Path) -> None:
 def test_other_types_are_refused_with_a_cure(values: Any, words: str, tmp_path: Path) -> None:
     write(tmp_path / "0.parquet", {"y": values})
     dataset = open_reader(tmp_path).dataset
-    (problem,) = check_columns(dataset, ColumnNeeds(label="y", rule=NumberRule()))
+    (problem,) = check_columns(dataset, ColumnNeeds(label="y", rule=NUMBERS))
     assert words in str(problem)
     (as_class,) = check_columns(dataset, ColumnNeeds(label="y", truth="y")) or [None]
     assert as_class is None or "number" not in str(as_class)
@@ -122,27 +118,13 @@ def test_numbers_that_tell_nothing_are_a_matter_of_quality(
     assert error.value.exit_code == 8
 
 
-def from_file(folder: Path, reader: ColumnReader, content: str) -> SeedFile:
-    (folder / "y.csv").write_text(content)
-    return read_label_file(
-        "y.csv",
-        id_column="id",
-        label_column="y",
-        base=folder,
-        id_type=reader.dataset.schema.field("id").type,
-        rule=NumberRule(),
-    )
-
-
 def test_a_csv_file_of_numbers_is_joined_by_id(tmp_path: Path) -> None:
     write(tmp_path / "data" / "0.parquet", {"id": [5, 3, 9, 7, 1]}, group_rows=2)
     reader = open_reader(tmp_path / "data", block_rows=2)
-    seeds = from_file(tmp_path, reader, "id,y\n9, 2.5\n3,-1e3\n7,\n1,.5\n9,2.5\n")
+    seeds = seeds_of_csv(tmp_path, reader, "id,y\n9, 2.5\n3,-1e3\n7,\n1,.5\n9,2.5\n", rule=NUMBERS)
     assert not seeds.problems
     assert seeds.kind == "number"
-    found = scanned(reader, label=None, id="id", seed_file=seeds).seeds
-    assert found is not None
-    labels = NumberLabels.of(found.labels)
+    labels = NumberLabels.of(read_seeds(reader, rule=NUMBERS, id="id", seed_file=seeds).labels)
     assert dict(zip(labels.rows.tolist(), labels.values.tolist(), strict=True)) == {
         1: -1000.0,
         2: 2.5,
@@ -153,7 +135,9 @@ def test_a_csv_file_of_numbers_is_joined_by_id(tmp_path: Path) -> None:
 def test_what_is_wrong_in_a_csv_file_is_told_without_cells(tmp_path: Path) -> None:
     write(tmp_path / "data" / "0.parquet", {"id": [1, 2, 3, 4]})
     reader = open_reader(tmp_path / "data")
-    seeds = from_file(tmp_path, reader, 'id,y\n1,"3,75"\n2,nan\n3,1e999\n4,1\n4,2\n')
+    seeds = seeds_of_csv(
+        tmp_path, reader, 'id,y\n1,"3,75"\n2,nan\n3,1e999\n4,1\n4,2\n', rule=NUMBERS
+    )
     text = told(seeds)
     assert "labels that are no numbers: 2" in text
     assert "labels that are infinite: 1" in text

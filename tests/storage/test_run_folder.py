@@ -30,6 +30,7 @@ from ssl_dask.storage.runs.run_folder import OutputFolder
 from tests.faults.made_rows import all_of_class, schema_of_class
 from tests.faults.run_server import N_ROWS, RunServer
 from tests.oracles.run_reader import Torn, latest_folder, read_run
+from tests.parquet_samples import flip_a_bit
 
 NOBODY = 65534
 ROWS = 50
@@ -301,7 +302,7 @@ def test_a_commit_cut_between_run_and_pointer_is_finished_by_the_next_run(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_once(out, "a")
-    cut_before(monkeypatch, "latest")
+    fail_at(monkeypatch, "latest", error=KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
         run_once(out, "b")
     monkeypatch.undo()
@@ -319,7 +320,7 @@ def test_a_cut_commit_that_is_damaged_is_not_finished(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = run_once(out, "a")
-    cut_before(monkeypatch, "latest")
+    fail_at(monkeypatch, "latest", error=KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
         run_once(out, "b")
     monkeypatch.undo()
@@ -331,21 +332,16 @@ def test_a_cut_commit_that_is_damaged_is_not_finished(
     assert not cut.exists()
 
 
-def cut_before(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    replace = os.replace
-
-    def cut(source: Any, target: Any) -> None:
-        if Path(target).name == name:
-            raise KeyboardInterrupt
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", cut)
-
-
 # The swap does not go well
 
 
-def fail_at(monkeypatch: pytest.MonkeyPatch, name: str, *, after: bool = False) -> None:
+def fail_at(
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    *,
+    after: bool = False,
+    error: type[BaseException] = OSError,
+) -> None:
     """Let the replacing of `name` fail, before or after it took place."""
     replace = os.replace
 
@@ -353,7 +349,7 @@ def fail_at(monkeypatch: pytest.MonkeyPatch, name: str, *, after: bool = False) 
         if Path(target).name != name or after:
             replace(source, target)
         if Path(target).name == name:
-            raise OSError(errno.EIO, "Input/output error")
+            raise error(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(os, "replace", failing)
 
@@ -460,12 +456,6 @@ def test_readers_beside_many_swaps_never_get_a_mix(out: Path) -> None:
 
 
 # Damage is noticed
-
-
-def flip_a_bit(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 4
-    path.write_bytes(content)
 
 
 @pytest.mark.parametrize(

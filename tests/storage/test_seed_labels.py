@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,40 +15,19 @@ from ssl_dask.storage.checks.column_check import ColumnNeeds
 from ssl_dask.storage.checks.input_check import scan_input
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.labels.label_file import SeedFile, read_label_file
-from ssl_dask.storage.labels.label_rules import ClassRule, LabelRule
+from ssl_dask.storage.labels.label_rules import ClassRule
 from ssl_dask.storage.labels.seed_labels import SeedTable, truth_codes
-from tests.parquet_samples import open_reader, travelled, write
-
-HERE = Execution(threads=2)
-
-
-def read_seeds(
-    reader: ColumnReader,
-    execution: Execution = HERE,
-    *,
-    label: str | None = None,
-    seed_file: SeedFile | None = None,
-    id_column: str | None = None,
-    rule: LabelRule | None = None,
-) -> SeedTable:
-    needs = ColumnNeeds(id=id_column, label=label, rule=rule or ClassRule())
-    found = scan_input(reader, needs, execution, seed_file=seed_file)
-    assert found.seeds is not None
-    return found.seeds
-
-
-def from_column(
-    folder: Path, *parts: Any, classes: Sequence[Any] | None = None, block_rows: int | None = None
-) -> SeedTable:
-    for i, part in enumerate(parts):
-        write(folder / f"{i}.parquet", {"y": part}, group_rows=4)
-    reader = open_reader(folder, block_rows=block_rows)
-    return read_seeds(reader, label="y", rule=ClassRule(classes))
-
-
-def told(found: SeedTable | SeedFile) -> str:
-    return "\n".join(map(str, found.problems))
-
+from tests.parquet_samples import (
+    HERE,
+    open_reader,
+    read_seeds,
+    seeds_of_column,
+    seeds_of_csv,
+    told,
+    travelled,
+    write,
+    write_parts,
+)
 
 # --- a label column
 
@@ -68,7 +46,7 @@ def told(found: SeedTable | SeedFile) -> str:
 def test_null_is_unlabelled_and_classes_keep_their_type(
     tmp_path: Path, values: pa.Array, dtype: Any, classes: list[Any]
 ) -> None:
-    found = from_column(tmp_path, values)
+    found = seeds_of_column(tmp_path, values)
     assert found.problems == ()
     labels = found.labels
     assert labels.classes.dtype == dtype
@@ -85,9 +63,9 @@ def test_dictionaries_that_differ_between_files(tmp_path: Path) -> None:
     first = pa.array(["fraud", "x", None]).dictionary_encode()
     second = pa.array(["ok", None, "fraud"]).dictionary_encode()
     plain = pa.array(["x", None, "ok"])
-    coded = from_column(tmp_path / "a", first, second, plain)
+    coded = seeds_of_column(tmp_path / "a", first, second, plain)
     texts = [part.cast(pa.string()) for part in (first, second, plain)]
-    as_text = from_column(tmp_path / "b", *texts)
+    as_text = seeds_of_column(tmp_path / "b", *texts)
     assert coded.labels.classes.tolist() == ["fraud", "ok", "x"]
     assert coded.labels.codes.tolist() == [0, 2, 1, 0, 2, 1]
     assert coded.labels.rows.tolist() == as_text.labels.rows.tolist() == [0, 1, 3, 5, 6, 8]
@@ -101,7 +79,7 @@ def test_blocks_do_not_matter(tmp_path: Path, cluster_client: Client) -> None:
     expected = [(row, "abc".index("cab"[i])) for row, i in enumerate(picks) if i <= 2]
     assert len(expected) > 5
     for block_rows in (1, 7, None):
-        labels = from_column(tmp_path, values, block_rows=block_rows).labels
+        labels = seeds_of_column(tmp_path, values, block_rows=block_rows).labels
         assert list(zip(labels.rows.tolist(), labels.codes.tolist(), strict=True)) == expected
     reader = open_reader(tmp_path, block_rows=7)
     labels = read_seeds(reader, Execution(cluster_client), label="y").labels
@@ -109,7 +87,7 @@ def test_blocks_do_not_matter(tmp_path: Path, cluster_client: Client) -> None:
 
 
 def test_classes_of_the_job_set_the_order(tmp_path: Path) -> None:
-    found = from_column(tmp_path, ["b", "a", None], classes=["c", "b", "a"])
+    found = seeds_of_column(tmp_path, ["b", "a", None], rule=ClassRule(["c", "b", "a"]))
     assert found.labels.classes.tolist() == ["c", "b", "a"]
     assert found.labels.codes.tolist() == [1, 2]
     assert found.problems == ()
@@ -117,7 +95,8 @@ def test_classes_of_the_job_set_the_order(tmp_path: Path) -> None:
 
 
 def test_a_label_outside_the_classes_is_told_by_row_group(tmp_path: Path) -> None:
-    found = from_column(tmp_path, [0, 1, None, 99, 98, 99, 0, 1], [1, None, 0, 99], classes=[0, 1])
+    parts = [0, 1, None, 99, 98, 99, 0, 1], [1, None, 0, 99]
+    found = seeds_of_column(tmp_path, *parts, rule=ClassRule([0, 1]))
     places = [(Path(str(p.file)).name, p.row_group, p.column, p.rows) for p in found.problems]
     assert places == [("0.parquet", 0, "y", 1), ("0.parquet", 1, "y", 2), ("1.parquet", 0, "y", 1)]
     assert "99" not in told(found)
@@ -134,7 +113,7 @@ def test_a_label_outside_the_classes_is_told_by_row_group(tmp_path: Path) -> Non
     ],
 )
 def test_values_that_only_look_like_labels(tmp_path: Path, values: Any, text: str) -> None:
-    found = from_column(tmp_path, values)
+    found = seeds_of_column(tmp_path, values)
     assert text in told(found)
     (problem,) = found.problems
     assert problem.rows == 2
@@ -142,10 +121,10 @@ def test_values_that_only_look_like_labels(tmp_path: Path, values: Any, text: st
 
 
 def test_negative_classes_may_be_listed(tmp_path: Path) -> None:
-    found = from_column(tmp_path, [-1, 1, None], classes=[-1, 1])
+    found = seeds_of_column(tmp_path, [-1, 1, None], rule=ClassRule([-1, 1]))
     assert found.problems == ()
     assert found.labels.codes.tolist() == [0, 1]
-    listed = from_column(tmp_path, ["nan", "b", None], classes=["nan", "b"])
+    listed = seeds_of_column(tmp_path, ["nan", "b", None], rule=ClassRule(["nan", "b"]))
     assert listed.problems == ()
 
 
@@ -164,23 +143,23 @@ def test_negative_classes_may_be_listed(tmp_path: Path) -> None:
 def test_classes_of_another_kind_are_refused(
     tmp_path: Path, values: list[Any], classes: list[Any], text: str
 ) -> None:
-    found = from_column(tmp_path, values, classes=classes)
+    found = seeds_of_column(tmp_path, values, rule=ClassRule(classes))
     assert len(found.problems) == 1
     assert text in told(found)
     assert found.labels.n_seeds == 0
 
 
 def test_too_few_classes_are_a_matter_of_quality(tmp_path: Path) -> None:
-    none = from_column(tmp_path, pa.nulls(5, pa.string()))
+    none = seeds_of_column(tmp_path, pa.nulls(5, pa.string()))
     assert none.problems == ()
     with pytest.raises(QualityError, match="no labelled row among 5") as caught:
         none.require_classes()
     assert caught.value.exit_code == 8
-    one = from_column(tmp_path, ["a", "a", None])
+    one = seeds_of_column(tmp_path, ["a", "a", None])
     with pytest.raises(QualityError, match="1 class only, on 2 of 3 rows"):
         one.require_classes()
     one.require_classes(1)
-    untyped = from_column(tmp_path, pa.nulls(5), classes=["a", "b"])
+    untyped = seeds_of_column(tmp_path, pa.nulls(5), rule=ClassRule(["a", "b"]))
     assert untyped.labels.classes.tolist() == ["a", "b"]
     with pytest.raises(QualityError, match="no labelled row"):
         untyped.require_classes()
@@ -200,24 +179,17 @@ def test_labels_too_large_for_int64_are_refused(tmp_path: Path) -> None:
 
 def data(folder: Path, ids: Any, *, block_rows: int | None = None) -> ColumnReader:
     half = len(ids) // 2
-    write(folder / "data" / "0.parquet", {"id": ids[:half]}, group_rows=3)
-    write(folder / "data" / "1.parquet", {"id": ids[half:]}, group_rows=3)
+    write_parts(folder / "data", {"id": ids[:half]}, {"id": ids[half:]}, group_rows=3)
     return open_reader(folder / "data", block_rows=block_rows)
 
 
-def from_file(folder: Path, name: str, reader: ColumnReader, **options: Any) -> SeedFile:
-    return read_label_file(
-        name,
-        id_column="id",
-        label_column="y",
-        base=folder,
-        id_type=reader.dataset.schema.field("id").type,
-        **options,
-    )
+def from_file(folder: Path, name: str, reader: ColumnReader) -> SeedFile:
+    id_type = reader.dataset.schema.field("id").type
+    return read_label_file(name, id_column="id", label_column="y", base=folder, id_type=id_type)
 
 
 def joined(reader: ColumnReader, seeds: SeedFile, **options: Any) -> SeedTable:
-    return read_seeds(reader, seed_file=seeds, id_column="id", **options)
+    return read_seeds(reader, seed_file=seeds, id="id", **options)
 
 
 BIG = 2**53 + 1
@@ -240,9 +212,8 @@ def test_a_csv_file_is_joined_by_exact_ids(
 ) -> None:
     quoted = ['"' + cell.replace('"', '""') + '"' for cell in cells]
     rows = [f"note,{cell},{i % 2}" for i, cell in enumerate(quoted)]
-    (tmp_path / "y.csv").write_text("﻿text,id,y\n" + "\n".join(rows) + "\n", encoding="utf-8")
     reader = data(tmp_path, ids, block_rows=block_rows)
-    seeds = from_file(tmp_path, "y.csv", reader)
+    seeds = seeds_of_csv(tmp_path, reader, "﻿text,id,y\n" + "\n".join(rows) + "\n")
     found = joined(reader, seeds)
     assert found.problems == ()
     assert found.n_unmatched == 0
@@ -273,9 +244,9 @@ def test_labels_of_csv_take_their_kind_from_all_cells(
     tmp_path: Path, cells: list[str], classes: list[Any] | None, expected: list[Any]
 ) -> None:
     lines = [f"{i},{cell}" for i, cell in enumerate(cells)]
-    (tmp_path / "y.csv").write_text("id,y\n" + "\n".join(lines))
     reader = data(tmp_path, pa.array(range(4)))
-    seeds = from_file(tmp_path, "y.csv", reader, rule=ClassRule(classes))
+    content = "id,y\n" + "\n".join(lines)
+    seeds = seeds_of_csv(tmp_path, reader, content, rule=ClassRule(classes))
     assert seeds.problems == ()
     assert "rows without a label: 1" in seeds.notes[0]
     assert joined(reader, seeds, rule=ClassRule(classes)).labels.classes.tolist() == expected
@@ -284,8 +255,8 @@ def test_labels_of_csv_take_their_kind_from_all_cells(
 def test_a_parquet_file_of_labels(tmp_path: Path) -> None:
     reader = data(tmp_path, pa.array(range(10)))
     labels = pa.array(["x", None, "y"]).dictionary_encode()
-    write(tmp_path / "y" / "0.parquet", {"id": pa.array([3, 4, 9], pa.int16()), "y": labels})
-    write(tmp_path / "y" / "1.parquet", {"y": ["x"], "id": pa.array([0], pa.uint32())})
+    first = {"id": pa.array([3, 4, 9], pa.int16()), "y": labels}
+    write_parts(tmp_path / "y", first, {"y": ["x"], "id": pa.array([0], pa.uint32())})
     seeds = travelled(from_file(tmp_path, "y", reader))
     found = joined(reader, seeds)
     assert found.labels.rows.tolist() == [0, 3, 9]
@@ -296,36 +267,31 @@ def test_a_parquet_file_of_labels(tmp_path: Path) -> None:
 
 def test_row_numbers_are_the_ids_of_data_without_ids(tmp_path: Path) -> None:
     reader = data(tmp_path, pa.array(range(100, 110)), block_rows=2)
-    (tmp_path / "y.csv").write_text("id,y\n0,a\n9,b\n")
-    seeds = read_label_file(
-        "y.csv", id_column="id", label_column="y", base=tmp_path, id_type=pa.int64()
-    )
+    seeds = seeds_of_csv(tmp_path, reader, "id,y\n0,a\n9,b\n", id_type=pa.int64())
     found = read_seeds(reader, seed_file=seeds)
     assert found.labels.rows.tolist() == [0, 9]
 
 
 def test_ids_that_come_twice(tmp_path: Path) -> None:
     reader = data(tmp_path, pa.array(range(10)))
-    (tmp_path / "same.csv").write_text("id,y\n1,a\n1,a\n2,b\n")
-    seeds = from_file(tmp_path, "same.csv", reader)
+    seeds = seeds_of_csv(tmp_path, reader, "id,y\n1,a\n1,a\n2,b\n")
     assert seeds.problems == ()
     assert "1 id comes more than once with the same label" in seeds.notes[0]
     labels = joined(reader, seeds).labels
     assert (labels.rows.tolist(), labels.codes.tolist()) == ([1, 2], [0, 1])
-    (tmp_path / "other.csv").write_text("id,y\n1,a\n2,b\n1,b\n3,a\n3,a\n3,b\n")
-    seeds = from_file(tmp_path, "other.csv", reader)
+    seeds = seeds_of_csv(tmp_path, reader, "id,y\n1,a\n2,b\n1,b\n3,a\n3,a\n3,b\n")
     assert "2 ids come with different labels" in told(seeds)
     assert seeds.notes == ()
 
 
 def test_unmatched_ids_are_an_error_or_a_note(tmp_path: Path) -> None:
     reader = data(tmp_path, pa.array(range(10)))
-    (tmp_path / "y.csv").write_text("id,y\n1,a\n77,b\n78,b\n2,b\n")
-    found = joined(reader, from_file(tmp_path, "y.csv", reader))
+    content = "id,y\n1,a\n77,b\n78,b\n2,b\n"
+    found = joined(reader, seeds_of_csv(tmp_path, reader, content))
     assert found.n_unmatched == 2
     assert "2 of 4 labelled ids are not in the data" in told(found)
     assert "77" not in str(found.problems[0].message)
-    lenient = joined(reader, from_file(tmp_path, "y.csv", reader, allow_unmatched=True))
+    lenient = joined(reader, seeds_of_csv(tmp_path, reader, content, allow_unmatched=True))
     assert lenient.problems == ()
     assert "2 of 4 labelled ids" in lenient.notes[0]
     assert lenient.labels.rows.tolist() == [1, 2]
@@ -355,8 +321,7 @@ def test_unmatched_ids_are_an_error_or_a_note(tmp_path: Path) -> None:
 def test_what_is_wrong_in_a_csv_file_is_told_without_cells(
     tmp_path: Path, content: str, options: dict[str, Any], text: str
 ) -> None:
-    (tmp_path / "y.csv").write_text(content)
-    seeds = from_file(tmp_path, "y.csv", data(tmp_path, pa.array(range(10))), **options)
+    seeds = seeds_of_csv(tmp_path, data(tmp_path, pa.array(range(10))), content, **options)
     assert len(seeds.problems) == 1
     assert text in told(seeds)
     assert "y.csv" in told(seeds)
@@ -378,9 +343,9 @@ def test_what_is_wrong_in_a_csv_file_is_told_without_cells(
     ],
 )
 def test_a_csv_file_that_cannot_be_used(tmp_path: Path, content: bytes, text: str) -> None:
-    (tmp_path / "y.csv").write_bytes(content)
+    reader = data(tmp_path, pa.array(range(10)))
     with pytest.raises(InputDataError, match=text):
-        from_file(tmp_path, "y.csv", data(tmp_path, pa.array(range(10))))
+        seeds_of_csv(tmp_path, reader, content)
 
 
 def test_a_missing_file_of_labels(tmp_path: Path) -> None:
@@ -411,8 +376,7 @@ def test_parquet_labels_of_the_wrong_type(
 
 def test_one_source_of_labels(tmp_path: Path) -> None:
     reader = data(tmp_path, pa.array(range(10)))
-    (tmp_path / "y.csv").write_text("id,y\n1,a\n2,b\n")
-    seeds = from_file(tmp_path, "y.csv", reader)
+    seeds = seeds_of_csv(tmp_path, reader, "id,y\n1,a\n2,b\n")
     with pytest.raises(JobSpecError, match="column and from a file"):
         read_seeds(reader, label="id", seed_file=seeds)
 
