@@ -1,4 +1,4 @@
-"""How near a row is to a few anchors, in whole units, so that sums over rows are exact."""
+"""Kernel weights of rows to their nearest anchors, in integer units: exact sums over rows."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from ssl_dask.array_types import Float32, Int32, Int64
 from ssl_dask.kernels.knn.cells import nearest_cells
 
 UNITS = 2**15
-"""A row's weights are whole numbers of this sum: products of two add up exactly to 2**33 rows."""
+"""Sum of the integer weights of a row; sums of products are exact up to 2**33 rows."""
 SPARE = 4
-"""More candidates than needed: float32 products do not order the last ones surely."""
+"""Extra candidates, because float32 products do not order near ties reliably."""
 
 
 def anchor_weights(X: Float32, anchors: Float32, n_nearest: int) -> tuple[Int32, Int64]:
-    """Return the nearest anchors of each row and their weights, (n, s) each.
+    """Return the s nearest anchors of each row and their integer weights, (n, s) each.
 
-    Weights are exp(-d^2 / mean of the row's s values of d^2), in units of which `UNITS` make a row.
+    Weights are exp(-d^2 / mean of the row's s values of d^2), scaled to the sum `UNITS`. 2 n m d
+    flops. The result of a row depends on it and the anchors alone.
 
     Parameters
     ----------
@@ -28,9 +29,11 @@ def anchor_weights(X: Float32, anchors: Float32, n_nearest: int) -> tuple[Int32,
     n_nearest
         s <= m.
 
-    Notes
-    -----
-    2 n m d flops. A row's bits depend on it and the anchors alone.
+    Examples
+    --------
+    >>> anchors = np.array([[0], [2], [9]], dtype=np.float32)
+    >>> [found.tolist() for found in anchor_weights(np.array([[1.0]]), anchors, 2)]
+    [[[0, 1]], [[16384, 16384]]]
     """
     X = np.ascontiguousarray(X, dtype=np.float32)
     near = nearest_cells(X, anchors, min(n_nearest + SPARE, len(anchors)))
@@ -46,13 +49,13 @@ def anchor_weights(X: Float32, anchors: Float32, n_nearest: int) -> tuple[Int32,
     for column in weights.T:
         total += column
     units = np.floor(weights * (UNITS / total)[:, None]).astype(np.int64)
-    # What rounding left goes to the nearest.
+    # The nearest anchor gets the remainder of rounding.
     units[:, 0] += UNITS - units.sum(axis=1)
     return near, units
 
 
 def anchor_products(near: Int32, units: Int64, n_anchors: int) -> Int64:
-    """Return Z'Z of rows whose weights are given in units, int64 (m, m): exact."""
+    """Return the exact Z'Z, int64 (m, m), of rows with weights in units."""
     sums = np.zeros((n_anchors, n_anchors), dtype=np.int64)
     _add_products(near, units, sums)
     return sums

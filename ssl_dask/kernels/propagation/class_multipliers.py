@@ -1,4 +1,4 @@
-"""One multiplier, or one addend, a class, such that the most likely classes have given shares."""
+"""Class multipliers (or offsets of logits) that give the most likely classes prescribed shares."""
 
 from __future__ import annotations
 
@@ -9,34 +9,40 @@ from ssl_dask.array_types import Float64, Floating
 from ssl_dask.one_thread import one_thread
 
 SHARE_ERROR = 1e-3
-"""Shares that are this near to those wanted are good enough."""
+"""Tolerance of the shares."""
 SOFT_STEPS = 40
 SOFT_ERROR = 1e-2
 SHARP_STEPS = 300
 SHARPNESS = (1.0, 3.0, 10.0, 30.0, 100.0)
 WARM_SHARPNESS = (10.0, 30.0, 100.0)
-"""Of a fit that begins at other offsets: where these have classes without a row, sharper soft
-assignments hardly feel them."""
+"""Stages of a fit with `start`: the smoothest ones are skipped."""
 MISLED_ERROR = 5e-3
-"""Where a fit that begins at other offsets stays farther off than this, one begins at none."""
+"""A fit with `start` that ends with a larger error restarts without it."""
 FLOOR = 1e-30
 NEGLIGIBLE_LOG = -20.7
-"""A share below exp of this is not counted."""
+"""Soft assignments below exp of this are skipped."""
 LONGEST_STEP = 20.0
-"""Newton's step is shortened to this over the sharpness: beyond, it says nothing any more."""
+"""Bound of a Newton step times the sharpness: the quadratic model does not hold beyond."""
 
 
 def class_multipliers(F: Floating, shares: Float64) -> Float64:
-    """Return w, float64 (C,), largest 1, such that argmax_c w_c F_ic has nearly the given shares.
+    """Return w, float64 (C,), maximum 1, such that argmax_c w_c F_ic has nearly the given shares.
 
-    See `class_offsets`, which fits their logarithms.
+    `class_offsets` fits the logarithms.
 
     Parameters
     ----------
     F
-        (n, C): scores >= 0. Rows of zeros are left out.
+        (n, C): scores >= 0. Rows of zeros are skipped.
     shares
-        float64 (C,), >= 0, sum 1. A class of share 0 is never the answer.
+        float64 (C,), >= 0, sum 1. A class of share 0 has w = 0.
+
+    Examples
+    --------
+    >>> F = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]])
+    >>> w = class_multipliers(F, np.array([0.5, 0.5]))
+    >>> (F * w).argmax(axis=1).tolist()
+    [0, 0, 1, 1]
     """
     rows = np.asarray(F, dtype=np.float64)
     rows = rows[rows.max(axis=1, initial=0.0) > 0.0]
@@ -52,25 +58,21 @@ def class_multipliers(F: Floating, shares: Float64) -> Float64:
 def class_offsets(scores: Floating, shares: Float64, start: Float64 | None = None) -> Float64:
     """Return o, float64 (C,), such that argmax_c scores_ic + o_c has nearly the given shares.
 
-    First by soft assignments that become ever sharper: the dual of optimal transport to C points,
-    by Newton's steps where they lower it and by Sinkhorn's where they do not (Cuturi 2013; Brauer
-    et al. 2017, A Sinkhorn-Newton method for entropic optimal transport). Then by the hard ones,
-    whose step shrinks. What came nearest is kept, no offset at all included.
+    Solves the dual of entropic optimal transport to C points with increasing sharpness, by Newton
+    steps if they lower it and Sinkhorn steps otherwise (M. Cuturi, NIPS 2013; C. Brauer et al., A
+    Sinkhorn-Newton method for entropic optimal transport, 2017); then hard assignments with a
+    shrinking step. Keeps the best offsets met, also none. About 20 passes over the scores; up to
+    300 if no offsets give the shares, and twice that with `start`.
 
     Parameters
     ----------
     scores
-        (n, C), n >= 1, finite; a difference of 1 is a factor e in odds.
+        Finite (n, C), n >= 1: logits.
     shares
         float64 (C,), > 0; they are divided by their sum.
     start
-        float64 (C,): offsets of scores that were nearly these. The softest assignments are then
-        left out; where that leads nowhere, `start` is forgotten.
-
-    Notes
-    -----
-    About 20 passes over the scores, and up to 300 where no offsets give the shares, with a `start`
-    twice that.
+        float64 (C,): offsets of similar scores. The search then skips its smoothest stages; if it
+        does not converge, it restarts without `start`.
     """
     values = np.ascontiguousarray(scores, dtype=np.float64)
     q = shares / shares.sum()
@@ -80,14 +82,14 @@ def class_offsets(scores: Floating, shares: Float64, start: Float64 | None = Non
     if start is not None:
         error = _hard_error(values, start, q)
         best, best_error = (start, error) if error < best_error else (best, best_error)
-    # How many threads a linear solver has may change its last bit.
+    # The last bit of a linear solver may depend on its number of threads.
     with one_thread():
         for sharp in sharpness:
             if best_error <= SHARE_ERROR:
                 return best
             least = SHARE_ERROR / 4.0 if sharp == sharpness[-1] else SOFT_ERROR
             offsets = _soft_offsets(values, q, offsets, sharp, least)
-    # A class may be rescued only from where its rows are: as wide as the scores are.
+    # The first step is as wide as typical differences of scores.
     step = 1.0
     for _ in range(SHARP_STEPS):
         lacks = q - hard_shares(values, offsets)
@@ -105,7 +107,7 @@ def class_offsets(scores: Floating, shares: Float64, start: Float64 | None = Non
 
 
 def hard_shares(scores: Float64, offsets: Float64) -> Float64:
-    """Return the share of the rows whose largest score with its offset is each class's."""
+    """Return the share of rows with the largest scores_ic + o_c in each class, float64 (C,)."""
     counts = np.zeros(len(offsets), dtype=np.int64)
     _count_largest(scores, offsets, counts)
     return counts / len(scores)
@@ -118,7 +120,7 @@ def _hard_error(scores: Float64, offsets: Float64, q: Float64) -> float:
 def _soft_offsets(
     scores: Float64, q: Float64, offsets: Float64, sharp: float, least_error: float
 ) -> Float64:
-    """Minimise mean_i log sum_c exp(sharp (scores_ic + o_c)) / sharp - q o, a convex function."""
+    """Minimise the convex mean_i log sum_c exp(sharp (scores_ic + o_c)) / sharp - q o."""
     n_classes = len(q)
     lowest = np.inf
     held = offsets
@@ -128,7 +130,7 @@ def _soft_offsets(
         value = _soft_sums(scores, offsets, sharp, means, products) / len(scores)
         value = value / sharp - float(q @ offsets)
         if value > lowest:
-            # Newton's step went too far.
+            # The Newton step raised the loss.
             offsets, lowest = held + sinkhorn, np.inf
             continue
         means, products = means / len(scores), products / len(scores)
@@ -137,7 +139,7 @@ def _soft_offsets(
         held, lowest = offsets, value
         sinkhorn = np.log(q / np.maximum(means, FLOOR)) / sharp
         curvature = sharp * (np.diag(means) - products)
-        # Offsets that are all the same change nothing: that direction is taken out.
+        # Equal offsets for all classes change nothing: that null direction is removed.
         newton = np.linalg.lstsq(curvature + 1.0 / n_classes, q - means, rcond=1e-12)[0]
         longest = float(np.abs(newton).max())
         offsets = held + newton * min(1.0, LONGEST_STEP / sharp / max(longest, FLOOR))
@@ -158,7 +160,7 @@ def _count_largest(scores, offsets, counts):  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True, cache=True)
 def _soft_sums(scores, offsets, sharp, means, products):  # type: ignore[no-untyped-def]
-    """Add up p and p p^T of the soft assignments p of all rows; return the sum of their logs."""
+    """Add p and p p^T of the soft assignments p of all rows; return the sum of log partitions."""
     n_classes = len(offsets)
     kept = np.empty(n_classes, dtype=np.int64)
     p = np.empty(n_classes)

@@ -1,10 +1,11 @@
-"""The step of `walk_sweep` as machine code for one number of columns.
+"""SpMM with the number of columns compiled in: the step of `sweep` as LLVM IR.
 
-Random reads of rows of Z are what the loop waits for. So the sums of a row stay in vector registers
-(the number of columns is a constant of the compiled code) and rows of Z are fetched a few entries
-ahead. LLVM cuts the vectors to what the machine has.
+The loop waits for random reads of rows of Z. So the sums of a row stay in vector registers, which
+plain Numba does not achieve even with a constant number of columns, and rows of Z are prefetched a
+few entries ahead. `benchmarks/propagation.py` compares it with plain Numba. LLVM fits the vectors
+to the machine.
 
-Numba keeps what it has compiled by the time of this file: all that makes the code stands here.
+Numba's cache is keyed by the time of this file, so all code that emits IR stands here.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ LINE_BYTES = 64
 
 @lru_cache(maxsize=64)
 def compiled_sweep(n_columns: int) -> Any:
-    """Return the step for a constant number of columns; compiled when first called."""
+    """Return the step for a constant number of columns; it is compiled at its first call."""
 
     @numba.njit(nogil=True, cache=True)
     def sweep_rows(  # type: ignore[no-untyped-def]
@@ -48,7 +49,7 @@ def _advance_row(  # type: ignore[no-untyped-def]
     typingctx, n_columns, start, stop, n_entries, indices, weights, Z, out, source, own, row,
     factor, b, c, d, smallest,
 ):  # fmt: skip
-    """Take the step of one row; `n_columns` must be a constant."""
+    """Do the step of one row; `n_columns` must be a constant."""
     if not isinstance(n_columns, types.IntegerLiteral):
         return None
     whole = types.int64
@@ -101,7 +102,7 @@ class _Tables(NamedTuple):
 
 
 def _pieces(n_columns: int, width: int) -> list[tuple[int, int]]:
-    """Return (first column, columns) of the vectors that a row is cut into, powers of two."""
+    """Partition a row into vectors (first column, width) whose widths are powers of two."""
     pieces, first = [], 0
     while first < n_columns:
         while width > n_columns - first:
@@ -140,7 +141,7 @@ def _row_sums(
     builder: Any, tables: _Tables, pieces: list[tuple[int, int]], n_columns: int, scalar: Any,
     size: int, bounds: tuple[Any, Any, Any], ahead: bool,
 ) -> list[Any]:  # fmt: skip
-    """Emit the loop over the entries of a row; return its sums, a vector a piece."""
+    """Emit the loop over the entries of a row; return its sums, one vector a piece."""
     start, stop, n_entries = bounds
     whole = ir.IntType(64)
     held = []
@@ -175,7 +176,7 @@ def _finish_row(
     builder: Any, tables: _Tables, pieces: list[tuple[int, int]], sums: list[Any], n_columns: int,
     scalar: Any, size: int, places: tuple[Any, Any], numbers: tuple[Any, ...],
 ) -> None:  # fmt: skip
-    """Emit what is done once a row: the other terms of the recurrence, and the store."""
+    """Emit the other terms of the recurrence, the cut-off and the store of a row."""
     whole = ir.IntType(64)
     own, row = (builder.mul(place, whole(n_columns)) for place in places)
     factor, b, c, d, smallest = numbers

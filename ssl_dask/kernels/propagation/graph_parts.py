@@ -1,4 +1,4 @@
-"""A part of a graph: a run of nodes, with what a sweep over them needs from the other parts."""
+"""Partition of a graph: a run of nodes with its CSR rows and its halo of neighbours."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from ssl_dask.kernels.arithmetic.pairwise_sums import LEAF_ROWS
 from ssl_dask.kernels.propagation.sweep import WalkRows, walk_rows
 
 MIN_RANGE_ENTRIES = 2**16
-"""Threads share a sweep in runs of rows with at least so many entries."""
+"""Least entries of the runs of rows that threads share a sweep in."""
 
 
 @dataclass
 class GraphPart:
-    """Nodes `start` to `stop` of a graph, and copies of the nodes next to them: the halo.
+    """Nodes `start` to `stop` of a graph, and their neighbours in other parts: the halo.
 
-    Scores of a part are arrays with a row for each own node, then one for each node of the halo.
+    Scores of a part are arrays with a row for each own node, then one for each halo node.
 
     Parameters
     ----------
     number
-        Which part.
+        Number of the part.
     start, stop
-        Its nodes.
+        Range of its nodes.
     pieces
-        (first own row, rows): the part's rows of the walk, one a strip that it has nodes of. They
-        are summed in the order of node numbers, whatever the parts.
+        (first own row, rows): rows of the walk, one piece a strip. Rows are summed in the order of
+        node numbers for any partition.
     halo
         int64 (h,), increasing: nodes of other parts with an edge into this one.
     receive
-        Part -> rows of the halo that it holds.
+        Part -> rows of the halo that it owns.
     send
-        Part -> own rows that are in its halo; int64 each.
+        Part -> own rows in its halo, int64.
     """
 
     number: int
@@ -64,11 +64,11 @@ class GraphPart:
         return np.concatenate([rows.degree for _, rows in self.pieces])
 
     def asked_of(self, other: int) -> Int64:
-        """Return the nodes of part `other` that are in the halo."""
+        """Return the halo nodes that part `other` owns."""
         return self.halo[self.receive[other]] if other in self.receive else self.halo[:0]
 
     def row_ranges(self, n_ranges: int) -> list[tuple[int, int, int]]:
-        """Return (piece, start, stop) of about `n_ranges` runs of rows with as many entries."""
+        """Cut the rows into about `n_ranges` ranges (piece, start, stop) of equal entries."""
         wanted = max(-(-self.n_entries // n_ranges), MIN_RANGE_ENTRIES)
         ranges = []
         for number, (_, rows) in enumerate(self.pieces):
@@ -84,21 +84,18 @@ def part_of_strips(
 ) -> GraphPart:
     """Return part `number`: nodes `cuts[number]` to `cuts[number + 1]`.
 
+    A column after the last node, `cuts[-1]`, is the ground: it has no row, is in every halo and has
+    score 0, so weight towards it is lost. 8 bytes an entry for the part, 4 if it is the only one,
+    and twice that meanwhile.
+
     Parameters
     ----------
     strips
-        The strips that have nodes of the part, in order.
+        The strips with nodes of the part, in order.
     strip_starts
-        Number of the first node of each.
+        First node of each.
     cuts
-        Where the parts begin and end, all of them.
-
-    Notes
-    -----
-    A column after the last node, `cuts[-1]`, is the ground: it has no row, is in every halo and
-    scores 0, so that what a node gives to it is lost.
-
-    Memory: 8 bytes an entry for the part, 4 if it is the only one, and as much for the time.
+        Bounds of all parts.
     """
     start, stop = cuts[number], cuts[number + 1]
     runs = []
@@ -129,18 +126,19 @@ def part_of_strips(
 
 
 def even_cuts(entries: Int64, n_nodes: int, n_parts: int) -> tuple[int, ...]:
-    """Return where to cut the nodes into parts with about as many edges each.
+    """Return the bounds, from 0 to `n_nodes`, of at most `n_parts` parts of about equal edges.
 
     Parameters
     ----------
     entries
-        int64 (L,): edges of each run of `LEAF_ROWS` nodes; parts begin where such a run does.
+        int64 (L,): edges of each run of `LEAF_ROWS` nodes; parts begin with such a run.
 
-    Returns
-    -------
-    Increasing, from 0 to `n_nodes`: at most `n_parts` parts, fewer where there are too few runs.
+    Examples
+    --------
+    >>> even_cuts(np.array([1000, 1000, 1000, 1000]), n_nodes=256, n_parts=2)
+    (0, 128, 256)
     """
-    # A node costs something too: scores are read and written, whatever its edges.
+    # A node also costs reading and writing its scores.
     upto = np.cumsum(entries + 4 * LEAF_ROWS)
     aims = upto[-1] * np.arange(1, n_parts) / n_parts
     inner = (np.searchsorted(upto, aims) + 1) * LEAF_ROWS
@@ -149,7 +147,7 @@ def even_cuts(entries: Int64, n_nodes: int, n_parts: int) -> tuple[int, ...]:
 
 
 def leaf_entries(strip: sp.csr_array, first_node: int) -> Int64:
-    """Return the edges of each run of `LEAF_ROWS` nodes that the strip has nodes of, int64."""
+    """Return the edges of each run of `LEAF_ROWS` nodes of a strip, int64."""
     leaf = (first_node + np.arange(strip.shape[0])) // LEAF_ROWS - first_node // LEAF_ROWS
     return np.bincount(leaf, weights=np.diff(strip.indptr)).astype(np.int64)
 

@@ -1,4 +1,4 @@
-"""What a random walk does at each node in modified adsorption: inject, continue or abandon."""
+"""Random walk probabilities of modified adsorption: inject, continue, abandon."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ssl_dask.array_types import Bool, Float32, Float64, Integer
 
 
 class WalkChoice(NamedTuple):
-    """Chances of the three choices at each node, float64 (n,) each; they sum to 1.
+    """Probabilities at each node, float64 (n,) each; they sum to 1.
 
     Parameters
     ----------
     inject
-        The walk ends with the label of the node; 0 at a node without one.
+        The walk ends with the label of the node; 0 without a label.
     go_on
-        It goes on to a neighbour.
+        The walk continues to a neighbour.
     abandon
-        It ends with the dummy label.
+        The walk ends with the dummy label.
     """
 
     inject: Float64
@@ -29,10 +29,9 @@ class WalkChoice(NamedTuple):
 
 
 def neighbour_entropy(indptr: Integer, data: Float32) -> Float64:
-    """Return the entropy in nats of the step from each row of a CSR matrix, float64 (n,).
+    """Return the entropy of the transition of each row of a CSR matrix, in nats, float64 (n,).
 
-    Summed in the order of the entries, so that a row's value depends on that row alone; 0 for a row
-    with one entry or none.
+    Summed in the order of the entries; 0 for a row with at most one entry.
     """
     entropy = np.empty(len(indptr) - 1)
     _add_entropies(
@@ -42,16 +41,16 @@ def neighbour_entropy(indptr: Integer, data: Float32) -> Float64:
 
 
 def walk_choice(entropy: Float64, labelled: Bool, beta: float) -> WalkChoice:
-    """Return the chances of nodes with neighbours of this `entropy`.
+    """Return the probabilities of the three choices.
 
     Parameters
     ----------
     entropy
-        float64 (n,), in nats.
+        float64 (n,), of `neighbour_entropy`, in nats.
     labelled
         bool (n,).
     beta
-        Above 1: the larger, the farther walks go on at nodes with many neighbours.
+        > 1; a larger value lets walks continue at nodes with many neighbours.
 
     References
     ----------

@@ -1,7 +1,7 @@
-"""Distributions from scores that are positive and negative, and tell classes apart by difference.
+"""Signed scores to class distributions: softmax in units of the median lead of the best class.
 
-The scores of Poisson learning sum to zero over the classes: only how far one is above another says
-something, and in which unit is not known beforehand. The unit is the median lead of the best class.
+The scores of Poisson learning sum to zero over the classes, so only their differences carry
+information, in an unknown unit.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from ssl_dask.array_types import Bool, Float64
 from ssl_dask.kernels.arithmetic.linear_scores import softmax_rows
 
 MEDIAN_ODDS = 10.0
-"""Odds of the best class against the next that a row with the median lead gets."""
+"""Odds of the best class against the second in a row with the median lead."""
 KEPT_BITS = 46
-"""So many low bits of a lead are dropped when leads are counted: steps of 1.6 %."""
+"""Low bits of a lead that are dropped in the histogram of leads: bins of 1.6 %."""
 LEAST_SHARE = 2.0**-20
+"""Least unit, relative to the largest lead."""
 
 LeadCounts = dict[int, int]
 
 
 def count_leads(scores: Float64, present: Bool) -> LeadCounts:
-    """Count the rows by how far their best class leads, counts that join exactly.
+    """Return a histogram of the leads of the best over the second class; histograms add exactly.
 
     Parameters
     ----------
     scores
         float64 (n, C).
     present
-        bool (n, C): the classes that a row can have. Rows with fewer than two are left out, as are
-        ties.
+        bool (n, C): the classes that a row can have. Rows with fewer than two and ties are skipped.
     """
     lead = _leads(scores, present)
     bits = lead[lead > 0.0].view(np.int64) >> KEPT_BITS
@@ -40,9 +40,9 @@ def count_leads(scores: Float64, present: Bool) -> LeadCounts:
 
 
 def median_lead(parts: Iterable[LeadCounts]) -> float:
-    """Return the median of the leads that were counted, to 1.6 %; 1 if there are none.
+    """Return the median lead within 1.6 %; 1 without leads.
 
-    At least `LEAST_SHARE` of the largest: where most leads are rounding they must not become odds.
+    At least `LEAST_SHARE` of the largest lead, so that leads of rounding do not become odds.
     """
     joined: LeadCounts = {}
     for part in parts:
@@ -58,9 +58,13 @@ def median_lead(parts: Iterable[LeadCounts]) -> float:
 
 
 def signed_distributions(scores: Float64, present: Bool, unit: float) -> Float64:
-    """Return softmax(ln(`MEDIAN_ODDS`) scores / unit) over the present classes, float64 (n, C).
+    """Return softmax(ln(10) scores / unit) over the present classes, float64 (n, C).
 
-    Rows sum to 1; to 0 if no class is present. The order of the classes is that of the scores.
+    Rows sum to 1, or to 0 without present classes.
+
+    >>> scores, present = np.array([[0.5, -0.5]]), np.ones((1, 2), dtype=np.bool_)
+    >>> signed_distributions(scores, present, unit=1.0).round(4).tolist()
+    [[0.9091, 0.0909]]
     """
     known = present.any(axis=1)
     steep = np.where(present, scores * (np.log(MEDIAN_ODDS) / unit), -np.inf)

@@ -1,13 +1,13 @@
-"""What a propagation method does to a run of rows besides the sweep itself: sources, counts.
+"""Around a sweep: sources, residuals, counts of changes, and the vector updates of block CG.
 
 Every linear method on a graph is a recurrence
 
     F_{t+1} = a_t S F_t + b_t F_t + c_t F_{t-1} + d_t B
 
-with S either the random walk D^-1 W or the symmetric D^-1/2 W D^-1/2. The latter is similar to
-the former: with Z = D^-1/2 F the recurrence becomes Z_{t+1} = a_t D^-1 W Z_t + ... + d_t D^-1/2
-B. So the walk is the only operator there is, sources enter as D^-s B and scores leave as D^r Z
-(`powers` are s and r). Rows of Z and F are proportional: they have the same most likely class.
+with S either the random walk D^-1 W or the symmetric D^-1/2 W D^-1/2. With Z = D^-1/2 F the latter
+becomes Z_{t+1} = a_t D^-1 W Z_t + ... + d_t D^-1/2 B. So the walk is the only operator: sources
+enter as D^-s B and scores leave as D^r Z (`powers` are s and r). Rows of Z and F are proportional,
+so they have the same most likely class.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from ssl_dask.kernels.distributions.label_distributions import TIE_MARGIN
 from ssl_dask.kernels.propagation.sweep import SMALLEST, WalkRows, sweep
 
 SHARE_MOVED = 1e-3
-"""A row whose share of a class moves by more in a sweep has not come to rest."""
+"""A row is unsettled if its share of a class moves by more in a sweep."""
 
 
 class SparseSources(NamedTuple):
-    """Right-hand side at a few rows of a run.
+    """The non-zero rows of the right-hand side B in a run of rows.
 
     Parameters
     ----------
     positions
         int64 (s,), increasing: rows within the run.
     values
-        float32 (s, G * C): right-hand side B at these rows, in the scale of F.
+        float32 (s, G * C): B at these rows, in the scale of F.
     clamped
-        bool (s, G): whether the row keeps its value in this group of columns.
+        bool (s, G): whether the row keeps its value in a group of columns.
     """
 
     positions: Int64
@@ -44,22 +44,22 @@ class SparseSources(NamedTuple):
     clamped: Bool
 
     def scaled(self, factor: Float64, dtype: npt.DTypeLike) -> Floating:
-        """Return `values` times `factor`, float64 (n,), of each row: the scale of Z; (s, G * C)."""
+        """Return `values` times the `factor` of each row, float64 (n,): the scale of Z."""
         return (self.values * factor[self.positions, None]).astype(dtype)
 
 
 class SweepCounts(NamedTuple):
-    """What a sweep changed, by group of columns. All are counts or maxima: they join exactly.
+    """Changes of a sweep by group of columns: counts and maxima, which merge exactly.
 
     Parameters
     ----------
     changed
-        int64 (G,): rows whose most likely class is another than before, or that had none.
+        int64 (G,): rows whose most likely class changed, or that got or lost one.
     reached
-        int64 (G,): rows that had no score at all before this sweep and have one now.
+        int64 (G,): rows with their first non-zero score.
     unsettled
-        int64 (G,): rows whose share of some class moved by more than `SHARE_MOVED`. Far from the
-        seeds scores are tiny, and a small residual says nothing about their shares.
+        int64 (G,): rows whose share of a class moved by more than `SHARE_MOVED`. Far from the seeds
+        scores are tiny, so a small residual does not imply settled shares.
     step
         float64 (G,): largest |F_{t+1} - F_t|.
     residual
@@ -86,7 +86,7 @@ class SweepCounts(NamedTuple):
         return cls(rows[0], rows[1], rows[2], largest[0], largest[1], largest[2], per_class)
 
     def joined(self, other: SweepCounts) -> SweepCounts:
-        """Return the counts of both sets of rows together."""
+        """Merge the counts of two sets of rows."""
         return SweepCounts(
             self.changed + other.changed, self.reached + other.reached,
             self.unsettled + other.unsettled, np.maximum(self.step, other.step),
@@ -106,16 +106,18 @@ def add_sources(
     *,
     hold: bool,
 ) -> None:
-    """Add `factor` times the sources of rows `start` to `stop` to `out`, and hold clamped rows.
+    """Add `factor` times the sources of rows `start` to `stop` to `out`, in place.
 
     Parameters
     ----------
     out
         (., G * C): row `first` belongs to row `start` of the run.
+    sources
+        Of the run.
     scaled
-        (s, G * C), type of `out`: the sources in the scale of Z.
+        (s, G * C), dtype of `out`: the sources in the scale of Z.
     hold
-        Clamped rows become the source itself; else they become 0.
+        Whether clamped rows become the source; else they become 0.
     """
     low, high = np.searchsorted(sources.positions, [start, stop])
     if low < high:
@@ -126,7 +128,7 @@ def add_sources(
 
 
 def plain_rows(rows: WalkRows) -> WalkRows:
-    """Return the rows without what their sums are divided by: `sweep` then gives plain sums."""
+    """Return rows without normalisation: `sweep` then gives W Z instead of D^-1 W Z."""
     return rows._replace(inverse_sum=np.ones(rows.n_rows))
 
 
@@ -144,23 +146,23 @@ def step_with_residual(
     source: Floating | None = None,
     n_entries: int | None = None,
 ) -> None:
-    """Take the step of `sweep` and find the residual, at the cost of one sweep for both.
+    """Do the step of `sweep` and compute the residual, for the cost of one sweep.
+
+    The arguments that are not listed are those of `sweep`.
 
     Parameters
     ----------
-    rows, start, stop, first, Z, coefficients, source, n_entries
-        See `sweep`.
     plain
-        Of `plain_rows`: the sums of neighbours serve both.
+        `plain_rows` of `rows`: both results share its sums.
     out
-        (stop - start, K), type of `Z`: F_{t-1}; becomes F_{t+1}, with the bits that `sweep` gives.
+        (stop - start, K), dtype of `Z`: F_{t-1}, replaced by the F_{t+1} of `sweep`, bit for bit.
     left
-        (stop - start, K), type of `Z`: becomes p S Z + q source - Z.
+        (stop - start, K), dtype of `Z`: replaced by p S Z + q source - Z.
     target
         (p, q).
     """
     left[:] = 0.0
-    # A sum that is tiny is not yet the result.
+    # A tiny sum is not yet the result, so it is not flushed to 0.
     sweep(plain, start, stop, first, Z, left, 0, (1.0, 0.0, 0.0, 0.0), None, n_entries, 0.0)
     number = Z.dtype.type
     own = slice(first + start, first + stop)
@@ -175,12 +177,12 @@ def count_changes(
     new: Floating, old: Floating, residual: Floating | None, row_scale: Float64,
     counts: SweepCounts,
 ) -> None:  # fmt: skip
-    """Add to `counts` what the sweep from `old` to `new`, (n, G * C) each, changed.
+    """Add the changes of a sweep from `old` to `new`, (n, G * C) each, to `counts`.
 
     Parameters
     ----------
     residual
-        (n, G * C) in the scale of Z, 0 at clamped rows; None: is counted elsewhere.
+        (n, G * C) in the scale of Z, 0 at clamped rows; None: not counted here.
     row_scale
         float64 (n,): F = row_scale * Z.
     """
@@ -226,7 +228,7 @@ def _count_changes(  # type: ignore[no-untyped-def]
     new_rows, old_rows, residual, row_scale, changed, reached, unsettled, steps, residuals, largest,
     class_rows,
 ):  # fmt: skip
-    # Written without branches that depend on scores: mispredicted, they cost more than the rest.
+    # No branches on scores: mispredictions would cost more than the rest.
     n_groups = len(changed)
     n_classes = len(class_rows)
     with_residual = len(residual) > 0
@@ -276,7 +278,7 @@ def _count_changes(  # type: ignore[no-untyped-def]
             if had_label != has_label:
                 changed[g] += 1
             elif has_label and new_best != old_best:
-                # Two classes that rounding alone sets in order do not make a row restless.
+                # A change of order within rounding does not count.
                 lead = new_top - np.float64(new_rows[i, old_best])
                 if lead > TIE_MARGIN * new_top:
                     changed[g] += 1

@@ -1,14 +1,13 @@
-"""The inner loop of propagation: one step of a recurrence on a run of rows, fused and in place.
+"""SpMM of propagation: one step of a recurrence on a run of CSR rows, fused and in place.
 
-For each row i, with w its weights,
+For each row i, with weights w,
 
     before_i <- f_i a sum_j w_ij Z_j + b Z_i + c before_i + d source_i
 
-where f_i is one over the sum of the row's weights. A row is summed over its entries as they are
-stored, each product and each sum rounded once to the type of Z, so its bits depend neither on the
-rows around it nor on the number of columns. Nothing may be reassociated or contracted.
-
-Where there is much to do, `compiled_sweep` does the same for a constant number of columns.
+where f_i is 1 / sum_j w_ij. A row is summed in the order of its stored entries; each product and
+each sum is rounded once to the dtype of Z, without reassociation or contraction. So its bits depend
+neither on other rows nor on the number of columns. `compiled_sweep` does the same, faster, for a
+constant number of columns.
 """
 
 from __future__ import annotations
@@ -24,26 +23,25 @@ from ssl_dask.kernels.propagation.compiled_sweep import compiled_sweep
 Scores = Floating
 
 SMALLEST = float(np.finfo(np.float32).smallest_normal)
-"""Smaller scores become 0. Numbers below have few digits left, down to a last one that rounding
-never lets go of: they would carry a label on and on without any evidence."""
-
+"""Smaller scores become 0. Subnormal numbers lose precision and never round to zero: without this
+cut-off they would spread a label over the whole component."""
 MAX_CONSTANT_COLUMNS = 256
-"""With more columns the loop over a row's entries is short beside that over columns."""
+"""With more columns the loop over columns dominates, and the generic code is as fast."""
 MIN_COMPILED_WORK = 2**21
-"""Products in a sweep from which on a compilation of about a second pays for itself soon."""
+"""Products of a sweep from which on a compilation of about a second pays off."""
 
 
 class WalkRows(NamedTuple):
-    """A run of rows of W, ready for steps of a random walk.
+    """A run of CSR rows of W, scaled for a random walk.
 
     Parameters
     ----------
     indptr
         int64 (n + 1,).
     indices
-        int32 (nnz,): rows of Z, in the order in which they are summed.
+        int32 (nnz,): rows of Z, in the order of summation.
     weights
-        float32 (nnz,): each row of W times a power of two that brings its sum to between 1 and 2.
+        float32 (nnz,): each row of W times the power of two that brings its sum into [1, 2).
     inverse_sum
         float64 (n,): 1 / sum of `weights`; 0 for a row without edges.
     degree
@@ -63,14 +61,14 @@ class WalkRows(NamedTuple):
 
 
 def walk_rows(indptr: Integer, indices: Integer, data: Float32) -> WalkRows:
-    """Return the rows of a CSR matrix with weights >= 0, ready for `sweep`.
+    """Prepare the rows of a CSR matrix with weights >= 0 for `sweep`.
 
-    Costs 4 bytes an entry beside the matrix, whose indices are shared if they are int32.
+    4 bytes an entry; int32 indices are shared with the matrix.
 
     Raises
     ------
     ValueError
-        A column number does not fit int32: the run is cut too large.
+        A column number exceeds int32: the run is too large.
     """
     if len(indices) and int(indices.max()) >= 2**31:
         raise ValueError("more than 2**31 rows of scores in one part: cut the graph into more")
@@ -84,7 +82,11 @@ def walk_rows(indptr: Integer, indices: Integer, data: Float32) -> WalkRows:
 
 
 def row_degrees(indptr: Integer, data: Float32) -> Float64:
-    """Return the degree of each row of a CSR matrix as `walk_rows` sees it, float64 (n,)."""
+    """Return `WalkRows.degree` of the rows of a CSR matrix, float64 (n,).
+
+    >>> row_degrees(np.array([0, 2, 2]), np.array([0.5, 1.5], dtype=np.float32)).tolist()
+    [2.0, 1.0]
+    """
     degree = np.empty(len(indptr) - 1)
     _add_rows(np.ascontiguousarray(indptr, dtype=np.int64), np.ascontiguousarray(data), degree)
     return degree
@@ -103,33 +105,39 @@ def sweep(
     n_entries: int | None = None,
     smallest: float = SMALLEST,
 ) -> None:
-    """Replace rows of `out`, F_{t-1} of the recurrence, by F_{t+1}.
+    """Replace F_{t-1} by F_{t+1} in rows of `out`; 2 nnz K flops, releases the GIL.
+
+    From `MIN_COMPILED_WORK` products on, code is compiled for K columns, once a machine, in about a
+    second; the bits are the same.
 
     Parameters
     ----------
     rows
         n rows of the walk.
     start, stop
-        Which of them.
+        Range of these rows that is computed.
     first
-        Row of `Z` that `rows` begin with.
+        Row of `Z` that belongs to the first of `rows`.
     Z
-        float32 or float64 (., K), C order: scores of these rows and all their neighbours.
+        float32 or float64 (., K), C order: scores of these rows and of all their neighbours.
     out
-        (., K), same type: row `out_first` belongs to `start`.
+        (., K), same dtype: row `out_first` belongs to `start`.
     coefficients
         (a, b, c, d).
     source
-        (., K), same type, rows as in `Z`; None for none (d is not used).
+        (., K), same dtype, rows as in `Z`; None: no source, and d is not used.
     n_entries
-        Entries of all runs of rows that are swept together; None: of `rows` alone.
+        Entries of all runs that are swept together; None: of `rows` alone.
     smallest
         Smaller results become 0.
 
-    Notes
-    -----
-    Releases the GIL. 2 nnz K flops. From `MIN_COMPILED_WORK` products in all runs on, code is
-    compiled for K columns, once a machine: about a second; the bits are the same.
+    Examples
+    --------
+    >>> rows = walk_rows(np.array([0, 1, 2]), np.array([1, 0]), np.ones(2, dtype=np.float32))
+    >>> Z, out = np.array([[1.0], [0.0]]), np.zeros((2, 1))
+    >>> sweep(rows, 0, 2, 0, Z, out, 0, (1.0, 0.0, 0.0, 0.0))
+    >>> out.tolist()
+    [[0.0], [1.0]]
     """
     n_columns, dtype = Z.shape[1], Z.dtype
     work = (int(rows.indptr[-1]) if n_entries is None else n_entries) * n_columns
@@ -172,7 +180,7 @@ def _scale_rows(indptr, data, weights, inverse, degree):  # type: ignore[no-unty
 
 @numba.njit(nogil=True, cache=True)
 def _add_rows(indptr, data, degree):  # type: ignore[no-untyped-def]
-    """Add the entries of each row from left to right: np.add.reduceat's order is not promised."""
+    """Add each row from left to right; np.add.reduceat does not specify its order."""
     for i in range(len(degree)):
         total = 0.0
         for entry in range(indptr[i], indptr[i + 1]):
@@ -185,7 +193,7 @@ def _any_columns(  # type: ignore[no-untyped-def]
     indptr, indices, weights, inverse, start, stop, first, Z, out, out_first, source, a, b, c, d,
     smallest, n_columns,
 ):  # fmt: skip
-    """Take the step with the number of columns known only when it runs."""
+    """Do the step for a number of columns that is known at run time only."""
     sums = np.empty(n_columns, dtype=Z.dtype)
     zero = a - a
     for i in range(start, stop):
