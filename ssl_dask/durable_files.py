@@ -1,4 +1,4 @@
-"""Writing files that are whole or absent after a crash, and saying plainly why a write failed."""
+"""Writing files that are whole or absent after a crash, and naming why a write failed."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def storage_errors(
 def as_storage_error(
     error: OSError, doing: str, path: Path, *, needed: int | None = None, hint: str | None = None
 ) -> StorageError:
-    """Return the `StorageError` that tells `error`; see `storage_errors` for the parameters."""
+    """Return `error` as a `StorageError`, with the parameters of `storage_errors`."""
     if error.errno in FULL_DISK:
         wants = "" if needed is None else f" about {needed:,} bytes were to be written,"
         return StorageError(
@@ -112,7 +112,7 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Have the names in a folder reach the disk, where the file system can be told to."""
+    """Have the names in a folder reach the disk, where the file system supports that."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
@@ -206,7 +206,7 @@ def unseal(text: bytes) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        It is not JSON, not sealed, or was changed since; the message says which.
+        It is not JSON, not sealed, or was changed since; the message is the reason.
     """
     try:
         content = json.loads(text)
@@ -236,7 +236,7 @@ def record_file(folder: Path, name: str) -> FileRecord:
 
 
 def damage_of(folder: Path, record: FileRecord) -> str | None:
-    """Return what is wrong with a file, or None if it is what `record` says; reads it once."""
+    """Return what is wrong with a file, or None if it agrees with `record`; reads it once."""
     path = folder / record.path
     try:
         size = path.stat().st_size
@@ -265,7 +265,7 @@ def check_plain_name(name: str) -> str:
 
 
 def remove_tree(path: Path, report: Callable[[str], None]) -> None:
-    """Remove a folder and all in it; what cannot be removed is told to `report` and stays."""
+    """Remove a folder and all in it; `report` is called for what cannot be removed."""
 
     def tell(function: Any, where: str, error: BaseException) -> None:
         if not isinstance(error, FileNotFoundError):

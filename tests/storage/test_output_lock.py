@@ -44,7 +44,7 @@ def test_a_holder_that_has_not_yet_said_its_name(tmp_path: Path, left_behind: by
     first, second = OutputLock(tmp_path), OutputLock(tmp_path)
     first.acquire("run-a")
     first.path.write_bytes(left_behind)
-    with pytest.raises(OutputLockedError, match="has not said"):
+    with pytest.raises(OutputLockedError, match="not yet written"):
         second.acquire("run-b")
     first.release()
 

@@ -22,7 +22,7 @@ from ssl_dask.pipeline.inputs.job_inputs import Inputs, plan_blocks
 from ssl_dask.pipeline.inputs.stored_graph import StoredGraph
 from ssl_dask.propagation.engine.distributed_partitions import HALO_SHARE, USABLE_MEMORY
 from ssl_dask.self_labeled.loop.round_spec import check_learners
-from ssl_dask.storage.ids.edge_file import EdgeFile
+from ssl_dask.storage.ids.edges import EdgeFile
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.row_layout import RowLayout
 from ssl_dask.storage.runs.output_path import check_output_path

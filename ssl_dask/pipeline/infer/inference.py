@@ -36,7 +36,7 @@ from ssl_dask.report.run_report import SelfLabeledSummary
 from ssl_dask.round_record import RoundRecord
 from ssl_dask.self_labeled.loop.round_method import RoundMethod
 from ssl_dask.spec_model import SpecModel
-from ssl_dask.storage.ids.edge_file import EdgeFile
+from ssl_dask.storage.ids.edges import EdgeFile
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.runs.checkpoint import Checkpoints
 

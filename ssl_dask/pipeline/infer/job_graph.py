@@ -21,8 +21,7 @@ from ssl_dask.graph.graph_spec import GraphPartSpec, OneGraphSpec
 from ssl_dask.kernels.graph.seed_pairs import SeedRows, learned_weights
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.infer.row_sample import fetch_rows
-from ssl_dask.storage.ids.edge_file import EdgeFile
-from ssl_dask.storage.ids.edge_rows import edges_between_rows
+from ssl_dask.storage.ids.edges import EdgeFile, edges_between_rows
 from ssl_dask.storage.ids.id_hash import entity_keys
 from ssl_dask.storage.input.column_reader import ColumnReader
 

@@ -26,7 +26,7 @@ from ssl_dask.pipeline.inputs.stored_graph import StoredGraph, graph_fingerprint
 from ssl_dask.propagation.methods.class_shares import expected_rows
 from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns, without_columns
 from ssl_dask.storage.checks.input_check import InputScan, scan_input
-from ssl_dask.storage.ids.edge_file import EdgeFile, open_edge_file
+from ssl_dask.storage.ids.edges import EdgeFile, open_edge_file
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.row_layout import RowLayout, plan_layout

@@ -12,7 +12,7 @@ from typing import Any
 from ssl_dask.errors import GraphError
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.job_spec import JobSpec
-from ssl_dask.storage.ids.edge_file import EdgeFile
+from ssl_dask.storage.ids.edges import EdgeFile
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.runs.manifest import Fingerprint, fingerprint
 from ssl_dask.version import __version__

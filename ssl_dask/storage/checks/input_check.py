@@ -18,7 +18,7 @@ from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.labels.label_file import SeedFile
 from ssl_dask.storage.labels.seed_labels import SeedTable, seeds_from_column, seeds_from_file
 
-_MISSING_CURE = "fill them, or say under the feature group how missing values are to be taken"
+_MISSING_CURE = "fill them, or set `missing` in the feature group"
 FINDINGS: dict[str, tuple[str, str]] = {
     "null": ("null values", _MISSING_CURE),
     "nan": ("NaN values", _MISSING_CURE),

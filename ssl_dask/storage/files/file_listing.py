@@ -72,7 +72,7 @@ class FileSource:
         return os.path.getsize(self.path_of(name))
 
     def modified(self, name: str) -> str:
-        """Return when the file `name` was last written, or what the store says in its place."""
+        """Return when the file `name` was last written, or the version mark of the store."""
         if self.is_local:
             return str(os.stat(self.path_of(name)).st_mtime_ns)
         about = self._filesystem().info(self.path_of(name))
@@ -106,7 +106,7 @@ class FileSource:
         Raises
         ------
         Exception
-            `error` itself, where it tells nothing of the file: a lack of memory, a fault of ours.
+            `error` itself where its cause is not the file: a lack of memory, a fault of ours.
         """
         if isinstance(error, OSError) and error.errno is not None:
             return f"cannot be read: {error.strerror or type(error).__name__}"

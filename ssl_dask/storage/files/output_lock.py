@@ -47,7 +47,7 @@ class LockHolder:
         return cls(run_id, socket.gethostname(), os.getpid(), now)
 
     def is_surely_dead(self) -> bool:
-        """Tell whether it ran on this host and its process is gone."""
+        """Return whether it ran on this host and its process is gone."""
         if self.host != socket.gethostname():
             return False
         try:
@@ -136,7 +136,7 @@ class OutputLock:
             ) from error
 
     def _is_current(self, handle: int) -> bool:
-        """Tell whether the locked file still is the one that the name leads to."""
+        """Return whether the locked file still is the one that the name leads to."""
         try:
             return os.path.samestat(os.fstat(handle), os.stat(self.path))
         except FileNotFoundError:
@@ -145,7 +145,7 @@ class OutputLock:
     def _locked(self, handle: int) -> OutputLockedError:
         holder = self._wait_for_holder(handle)
         if holder is None:
-            who = "another run, which has not said which one it is"
+            who = "another run, which has not yet written its name"
         else:
             who = (
                 f"run {holder.run_id} (process {holder.pid} on {holder.host}, since"

@@ -83,7 +83,7 @@ def summarise_ids(ids: pa.Array) -> IdSummary:
     """
     ids = ids.drop_null()
     if is_text(ids.type):
-        # By bytes: text that is not valid UTF-8 is told about elsewhere.
+        # By bytes: the scan of the column refuses text that is not valid UTF-8.
         ids = ids.cast(pa.large_binary())
     if len(ids) == 0:
         return IdSummary(None, None, 0, 0)

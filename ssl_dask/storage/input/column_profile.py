@@ -31,7 +31,7 @@ MIN_CLASS_ROWS, MIN_VALUE_ROWS = 10, 20
 
 @dataclass(frozen=True)
 class ColumnProfile:
-    """What a sample says about a column.
+    """What a sample shows of a column.
 
     Parameters
     ----------
@@ -91,9 +91,9 @@ def columns_that_tell(
 ) -> set[str]:
     """Return the columns of which every value goes with one value of `target` only.
 
-    Such a column may hold the answer in other words, as the family of an attack tells whether
-    there was one. Nothing is said of a column where a value occurs in fewer than 20 rows on
-    average, nor where `target` has one value, or one of fewer than 10 rows: that could be chance.
+    Such a column may hold the answer in other words: the family of an attack implies that there
+    was one. A column is not returned where a value occurs in fewer than 20 rows on average, nor
+    where `target` has one value, or one of fewer than 10 rows: that could be chance.
 
     Parameters
     ----------

@@ -177,7 +177,7 @@ class Dataset:
         """Return name, bytes and footer hash of each file: lists that differ mean other data.
 
         Equal lists need not mean the same data: values can change places within a column and leave
-        sizes and footer as they were; `modified` tells such files apart. Names are relative to the
+        sizes and footer as they were; `modified` differs then. Names are relative to the
         folder of the data set, so that a moved data set stays the same.
         """
         return [

@@ -1,4 +1,4 @@
-"""Parquet footers: what a file says about itself, read without touching its data."""
+"""Parquet footers: schema, row groups and sizes of a file, read without its data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEAF_BYTES = {"BOOLEAN": 8, "INT32": 8, "INT64": 8, "INT96": 8, "FLOAT": 4, "DOU
 
 @dataclass(frozen=True)
 class Footer:
-    """What the footer of one file says.
+    """The content of the footer of one file.
 
     Parameters
     ----------

@@ -206,7 +206,7 @@ def _refused(
 def _once_each(
     ids: pa.Array, codes: npt.NDArray[np.int32], shown: str, column: str
 ) -> tuple[pa.Array, npt.NDArray[np.int32], list[Problem], list[str]]:
-    """Keep the first row of each id; tell of ids that come twice."""
+    """Keep the first row of each id; return problems and notes on ids that come twice."""
     numbers = ids.dictionary_encode().indices.to_numpy(zero_copy_only=False)
     _, first, counts = np.unique(numbers, return_index=True, return_counts=True)
     if (counts == 1).all():

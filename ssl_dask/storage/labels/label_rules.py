@@ -96,7 +96,7 @@ class ClassRule:
         return []
 
     def kind_of(self, kind: pa.DataType) -> LabelKind:
-        """Return the kind of labels of an Arrow type; the job's classes tell that of nulls."""
+        """Return the kind of labels of an Arrow type; of nulls, that of the job's classes."""
         if pt.is_null(kind) and self.classes:
             return kind_of_value(self.classes[0]) or kind_of_type(kind)
         return kind_of_type(kind)

@@ -244,7 +244,7 @@ class SeedTable:
 
 
 def require_numbers(seeds: SeedTable) -> None:
-    """Refuse labels that are numbers and tell nothing: fewer than two, or all the same.
+    """Refuse labels that are numbers where there are fewer than two, or all are the same.
 
     Raises
     ------
@@ -339,7 +339,7 @@ def seeds_from_file(
     problems, notes = list(seeds.problems), list(seeds.notes)
     usable = [value for value in seeds.values if rule.refusal(value) is None]
     if rule.job_problems(seeds.kind, None):
-        # The file's own problems tell of it.
+        # It is among the problems of the file.
         return SeedTable(_no_labels(reader, seeds.kind, rule), 0, tuple(problems), tuple(notes))
     classes = rule.values(usable, seeds.kind)
     seed_codes = _codes_of(seeds.values, classes)[seeds.codes]

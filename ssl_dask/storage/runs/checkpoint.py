@@ -42,7 +42,7 @@ FINGERPRINT_NAME = "fingerprint.json"
 KEPT_OF_A_NAME = 2
 
 Report = Callable[[str], None]
-"""Called with one sentence about something that a person should know."""
+"""Called with one sentence for the log of the run."""
 
 
 @dataclass(frozen=True)
@@ -265,7 +265,7 @@ def block_path(folder: Path, index: int, kind: str = "block") -> Path:
 
 
 def stored_fingerprint(folder: Path) -> Fingerprint | None:
-    """Return what the checkpoints in `folder` belong to, or None if that cannot be told."""
+    """Return what the checkpoints in `folder` belong to, or None if that is unknown."""
     try:
         return Fingerprint.from_dict(unseal((folder / FINGERPRINT_NAME).read_bytes()))
     except (OSError, ValueError):
@@ -274,14 +274,14 @@ def stored_fingerprint(folder: Path) -> Fingerprint | None:
 
 
 def has_checkpoints(folder: Path) -> bool:
-    """Tell whether `folder` has a committed checkpoint and says what it belongs to."""
+    """Return whether `folder` has a committed checkpoint and the fingerprint of its job."""
     if stored_fingerprint(folder) is None:
         return False
     return any(COMMITTED.fullmatch(path.name) for path in folder.iterdir())
 
 
 def mismatch(folder: Path, stored: Fingerprint, wanted: Fingerprint) -> ResumeMismatchError:
-    """Return the error that says in which fields checkpoints do not belong to a job."""
+    """Return the error that names the fields in which checkpoints and job differ."""
     differing = wanted.differing_fields(stored)
     return ResumeMismatchError(
         f"the checkpoints are of another job: {', '.join(differing)} changed since",

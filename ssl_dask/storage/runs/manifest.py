@@ -1,4 +1,4 @@
-"""What a finished run consists of, and the fingerprint that says whether two jobs are the same."""
+"""What a finished run consists of, and the fingerprint by which two jobs are the same."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ LIBRARY_TYPES = frozenset(
 
 
 class NotStorableError(Exception):
-    """A model cannot be stored; the message says why, in a sentence without its end."""
+    """A model cannot be stored; the message is the reason, without a full stop."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def write_file(stage: Path, run_id: str, number: int, name: str, content: bytes)
 
 
 def model_records(run: CommittedRun) -> dict[str, PartRecord]:
-    """Return what the manifest says of the files in a run's folder of models, by name."""
+    """Return the records of the files in a run's folder of models, by name."""
     return {part.name: part for part in run.manifest.parts if part.folder == MODELS_FOLDER}
 
 
@@ -169,7 +169,7 @@ def read_file(run: CommittedRun, record: PartRecord) -> bytes:
     Raises
     ------
     InputDataError
-        It is missing, or not what the manifest says.
+        It is missing, or its hash is not that in the manifest.
     """
     if not PLAIN_NAME.fullmatch(record.name):
         raise InputDataError(
@@ -202,7 +202,7 @@ def read_model(run: CommittedRun, record: PartRecord, types: Collection[str]) ->
     Raises
     ------
     InputDataError
-        The file is not what the manifest says, or no whole skops file. Nothing was made of it.
+        Its hash is not that in the manifest, or it is no whole skops file. Nothing was made of it.
     JobSpecError
         It holds other types. Nothing was made of it.
     """

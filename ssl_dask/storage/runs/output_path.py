@@ -24,7 +24,7 @@ URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 def check_output_path(path: str | Path, inputs: Iterable[Path]) -> Path:
-    """Return the real path of an output folder, or say why it may not be there; makes nothing.
+    """Return the real path of an output folder; refuse one that may not be there; make nothing.
 
     Parameters
     ----------

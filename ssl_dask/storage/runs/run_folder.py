@@ -242,8 +242,8 @@ class OutputFolder:
     ) -> CommittedRun:
         """Make the written parts the latest run, in one step for readers.
 
-        Then drops the oldest runs beyond `keep_runs` and the working folders; what cannot be
-        dropped is told in `notes`.
+        Then drops the oldest runs beyond `keep_runs` and the working folders; `notes` lists what
+        cannot be dropped.
 
         Parameters
         ----------
@@ -267,8 +267,7 @@ class OutputFolder:
             Parts are missing or do not add up, disk full, or no permission: the earlier run is
             still the latest.
         CommitUnknownError
-            It cannot be told which run is the latest, or whether the disk has it; nothing was
-            deleted.
+            It is unknown which run is the latest, or whether the disk has it; nothing was deleted.
         """
         ordered = check_parts(parts, expected_rows)
         publish = self.work / "publish"
@@ -352,7 +351,7 @@ class OutputFolder:
             raise self._publishing_failed(error, publish, run) from error
 
     def _publishing_failed(self, error: OSError, publish: Path, run: Path) -> SslDaskError:
-        """Take the run back if the pointer surely was not swapped; else say that it is unknown."""
+        """Take the run back if the pointer was certainly not swapped; return the error to raise."""
         try:
             untouched = self._pointed_to() != self.run_id
             if untouched and run.exists():

@@ -116,7 +116,7 @@ class WorkArea:
 
 
 def is_run(path: Path) -> bool:
-    """Tell whether a folder carries the name of a run."""
+    """Return whether a folder carries the name of a run."""
     return RUN_ID.fullmatch(path.name) is not None and path.is_dir() and not path.is_symlink()
 
 

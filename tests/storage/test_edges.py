@@ -12,8 +12,7 @@ import pytest
 
 from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
-from ssl_dask.storage.ids.edge_file import EdgeFile, open_edge_file
-from ssl_dask.storage.ids.edge_rows import edges_between_rows
+from ssl_dask.storage.ids.edges import EdgeFile, edges_between_rows, open_edge_file
 from ssl_dask.storage.ids.id_hash import entity_keys
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.dataset import Dataset
