@@ -15,6 +15,7 @@ from ssl_dask.graph import RoutedIndex, knn_graph
 from ssl_dask.graph.routed import routed_knn
 from ssl_dask.graph.routed.routed_plan import Attempt, bytes_per_owned_row, sparse_attempts
 from ssl_dask.kernels.knn.routing import HASHED_COLUMNS, column_sketch
+from ssl_dask.kernels.knn.shard_cells import Shard
 from ssl_dask.kernels.knn.shard_sparse import SparseEffort, search_sparse_shard
 from tests.made_points import token_rows
 from tests.oracles.brute_force_graph import (
@@ -171,7 +172,8 @@ def test_a_shard_searched_in_full_is_exact_and_ties_go_to_the_smaller_number(row
     numbers = rng.permutation(n).astype(np.int64)
     owned = rng.random(n) < 0.7
     effort = SparseEffort(cell_rows=50, n_probes=10**6, n_joined=0)
-    distances, indices = search_sparse_shard(X, column_sketch(X), owned, numbers, 12, effort)
+    shard = Shard(X, column_sketch(X), owned, numbers, "cosine")
+    distances, indices = search_sparse_shard(shard, 12, effort)
     exact = cosine_distances(X.toarray(), X.toarray())
     in_order = np.argsort(numbers)
     ranked = np.round(exact[np.ix_(owned, in_order)], 12)
@@ -197,7 +199,8 @@ def test_columns_of_few_rows_propose_neighbours_and_all_columns_count(rows, monk
         effort = SparseEffort(
             cell_rows=30, n_probes=1, n_joined=0, n_candidates=60, column_share=share
         )
-        distances, indices = search_sparse_shard(X, Z, owned, numbers, 10, effort)
+        shard = Shard(X, Z, owned, numbers, "cosine")
+        distances, indices = search_sparse_shard(shard, 10, effort)
         there = indices >= 0
         true = np.take_along_axis(exact, np.maximum(indices, 0), axis=1)
         np.testing.assert_allclose(distances[there], true[there], atol=1e-12)

@@ -18,7 +18,7 @@ from ssl_dask.kernels.knn.cells import (
 )
 from ssl_dask.kernels.knn.missed_neighbours import missed_neighbours
 from ssl_dask.kernels.knn.neighbour_lists import add_edges, empty_lists
-from ssl_dask.kernels.knn.shard_cells import cells_within, queries_by_cell, shard_cells
+from ssl_dask.kernels.knn.shard_cells import Shard, cells_within, queries_by_cell, shard_cells
 from ssl_dask.kernels.knn.shard_dense import SearchEffort, search_shard
 from tests.oracles.brute_force_graph import cosine_distances, nearest, squared_distances
 
@@ -192,6 +192,6 @@ def test_rows_so_near_that_their_products_cannot_be_told_probe_other_cells_too()
     owned, numbers = np.ones(900, bool), np.arange(900)
     effort = SearchEffort(cell_rows=100, n_probes=6, n_joined=0, reach=np.inf)
     with np.errstate(invalid="raise"):
-        distances, _ = search_shard(X, X, owned, numbers, 5, effort)
+        distances, _ = search_shard(Shard(X, X, owned, numbers, "euclidean"), 5, effort)
     best, _ = nearest(squared_distances(X, X), 5)
     assert np.mean(distances[60:] <= best[60:, -1:] * (1 + 1e-6)) > 0.97

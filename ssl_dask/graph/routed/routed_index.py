@@ -22,6 +22,7 @@ from ssl_dask.kernels.arithmetic.sparse_rows import stacked_rows
 from ssl_dask.kernels.knn.exact_sparse import row_squares
 from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds, empty_lists
 from ssl_dask.kernels.knn.routing import Routing, home_shards
+from ssl_dask.kernels.knn.shard_cells import Shard
 from ssl_dask.kernels.knn.shard_dense import SearchEffort, search_shard
 from ssl_dask.kernels.knn.shard_sparse import SparseEffort, search_sparse_shard
 
@@ -244,14 +245,5 @@ def _search_one(
     is_new[: rows.shape[0]] = True
     numbers = np.concatenate([np.full(rows.shape[0], -1, dtype=np.int64), nodes])
     search: Any = search_sparse_shard if sparse else search_shard
-    return search(
-        X,
-        routing.searchable(X),
-        is_new,
-        numbers,
-        n_neighbors,
-        SPARSE_EFFORT if sparse else EFFORT,
-        metric=metric,
-        seed=SEED,
-        findable=~is_new,
-    )
+    known = Shard(X, routing.searchable(X), is_new, numbers, metric, findable=~is_new)
+    return search(known, n_neighbors, SPARSE_EFFORT if sparse else EFFORT, SEED)

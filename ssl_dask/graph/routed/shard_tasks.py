@@ -15,6 +15,7 @@ from ssl_dask.kernels.arithmetic.sparse_rows import stacked_rows
 from ssl_dask.kernels.knn.exact_sparse import row_squares
 from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds, add_edges, empty_lists
 from ssl_dask.kernels.knn.routing import Routing
+from ssl_dask.kernels.knn.shard_cells import Shard
 from ssl_dask.kernels.knn.shard_dense import SearchEffort, search_shard
 from ssl_dask.kernels.knn.shard_sparse import SparseEffort, search_sparse_shard
 
@@ -80,16 +81,8 @@ def searched_shard(
     owned = (numbers >= first) & (numbers < stop)
     if owned.any():
         search: Any = search_sparse_shard if sp.issparse(X) else search_shard
-        found = search(
-            X,
-            routing.searchable(X),
-            owned,
-            numbers,
-            n_neighbors,
-            effort,
-            metric=metric,
-            seed=SEED + shard,
-        )
+        rows = Shard(X, routing.searchable(X), owned, numbers, metric)
+        found = search(rows, n_neighbors, effort, SEED + shard)
         place = numbers[owned] - first
         distances[place], indices[place] = found
     return _with_edges_out(distances, indices, int(first), node_starts, n_shown)

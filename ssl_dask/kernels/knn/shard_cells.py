@@ -27,6 +27,35 @@ K_MEANS_ITERATIONS = 3
 
 
 @dataclass(frozen=True)
+class Shard:
+    """The rows of a shard, owned and borrowed.
+
+    Parameters
+    ----------
+    X
+        float32 (n, d), C-contiguous or CSR with sorted, distinct columns: distinct rows; for cosine
+        none is zero.
+    Z
+        float32 (n, s), C-contiguous: `Routing.searchable` of X.
+    owned
+        bool (n,): rows whose neighbours are searched.
+    numbers
+        int64 (n,): row numbers; ties go to the smaller number.
+    metric
+        "euclidean" or "cosine".
+    findable
+        bool (n,): rows that may be found; None: all.
+    """
+
+    X: Any
+    Z: Float32
+    owned: Bool
+    numbers: Int64
+    metric: str
+    findable: Bool | None = None
+
+
+@dataclass(frozen=True)
 class CellEffort:
     """Effort of the search in a shard; more effort gives a higher recall.
 

@@ -18,6 +18,7 @@ from ssl_dask.kernels.knn.exact_distance import cosine_distance, inner_product, 
 from ssl_dask.kernels.knn.neighbour_lists import empty_lists, insert
 from ssl_dask.kernels.knn.shard_cells import (
     CellEffort,
+    Shard,
     ShardCells,
     cells_within,
     lend_lists,
@@ -54,48 +55,19 @@ class SearchEffort(CellEffort):
 
 
 def search_shard(
-    X: Float32,
-    Z: Float32,
-    owned: Bool,
-    numbers: Int64,
-    n_neighbors: int,
-    effort: SearchEffort,
-    *,
-    metric: str = "euclidean",
-    seed: int = 0,
-    findable: Bool | None = None,
+    shard: Shard, n_neighbors: int, effort: SearchEffort, seed: int = 0
 ) -> tuple[Float64, Int64]:
-    """Search the neighbours of the owned rows; returns neighbour lists (n_owned, k) in their order.
+    """Search the k neighbours of the owned rows; returns neighbour lists in their order.
 
-    About 2 s n_owned cell_rows n_probes flops, and (8 s + 12 k n_candidates) n bytes.
-
-    Parameters
-    ----------
-    X
-        float32 (n, d), C-contiguous: distinct rows, owned and borrowed.
-    Z
-        float32 (n, s): the rows as they are searched: centred, of unit length for cosine, or
-        projected to fewer columns.
-    owned
-        bool (n,).
-    numbers
-        int64 (n,): row numbers; ties go to the smaller number.
-    n_neighbors
-        k.
-    effort
-        Cells, candidates and rounds.
-    metric
-        "euclidean" or "cosine"; for cosine no row is zero.
-    seed
-        Random state of the cells.
-    findable
-        bool (n,): rows that may be found; None: all.
+    About 2 s n_owned cell_rows n_probes flops, and (8 s + 12 k n_candidates) n bytes. `seed` is the
+    random state of the cells.
     """
+    X, owned = shard.X, shard.owned
     n_kept = min(n_neighbors * effort.n_candidates, max(len(X) - 1, 1))
-    cells = shard_cells(Z, owned, effort.cell_rows, effort.n_probes, seed)
+    cells = shard_cells(shard.Z, owned, effort.cell_rows, effort.n_probes, seed)
     order = cells.order
-    points, is_query = Z[order], owned[order]
-    hidden = None if findable is None else ~findable[order]
+    points, is_query = shard.Z[order], owned[order]
+    hidden = None if shard.findable is None else ~shard.findable[order]
     values, near = _search_cells(points, is_query, cells, n_kept, hidden, effort.reach)
     for _ in range(effort.n_rounds if effort.n_joined else 0):
         lend_lists(values, near, is_query)
@@ -108,7 +80,9 @@ def search_shard(
     distances, indices = empty_lists(len(rows), n_neighbors)
     # By cell: rows of a cell share neighbours, which are then still in the cache.
     places = np.searchsorted(rows, order[is_query])
-    _exact_lists(X, rows, places, found, numbers, distances, indices, metric == "cosine")
+    _exact_lists(
+        X, rows, places, found, shard.numbers, distances, indices, shard.metric == "cosine"
+    )
     return distances, indices
 
 

@@ -14,7 +14,7 @@ import numba
 import numpy as np
 import scipy.sparse as sp
 
-from ssl_dask.array_types import Bool, Float32, Float64, Int32, Int64
+from ssl_dask.array_types import Bool, Float64, Int32, Int64
 from ssl_dask.kernels.knn.exact_sparse import (
     pair_distance,
     squared_lengths_sparse,
@@ -23,6 +23,8 @@ from ssl_dask.kernels.knn.exact_sparse import (
 from ssl_dask.kernels.knn.neighbour_lists import empty_lists, insert
 from ssl_dask.kernels.knn.shard_cells import (
     CellEffort,
+    Shard,
+    ShardCells,
     lend_lists,
     meet,
     queries_by_cell,
@@ -64,52 +66,23 @@ class _ShardRows(NamedTuple):
 
 
 def search_sparse_shard(
-    X: sp.csr_array,
-    Z: Float32,
-    owned: Bool,
-    numbers: Int64,
-    n_neighbors: int,
-    effort: SparseEffort,
-    *,
-    metric: str = "cosine",
-    seed: int = 0,
-    findable: Bool | None = None,
+    shard: Shard, n_neighbors: int, effort: SparseEffort, seed: int = 0
 ) -> tuple[Float64, Int64]:
-    """Search the neighbours of the owned rows; returns neighbour lists (n_owned, k) in their order.
+    """Search the k neighbours of the owned rows; returns neighbour lists in their order.
 
     One multiply-add for each common column of two rows compared in a cell, for each other row of a
     rare column of a row, and for each entry of a row measured. 16 bytes an entry, 8 s + 16 k bytes
-    a row and 16 d bytes.
-
-    Parameters
-    ----------
-    X
-        csr_array float32 (n, d), columns sorted and distinct within a row: distinct rows, owned
-        and borrowed.
-    Z
-        float32 (n, s), C-contiguous: a sketch of the rows, of unit length for cosine.
-    owned
-        bool (n,).
-    numbers
-        int64 (n,): row numbers; ties go to the smaller number.
-    n_neighbors
-        k.
-    effort
-        Cells, candidates and rounds.
-    metric
-        "euclidean" or "cosine"; for cosine no row is zero.
-    seed
-        Random state of the cells.
-    findable
-        bool (n,): rows that may be found; None: all.
+    a row and 16 d bytes. `seed` is the random state of the cells.
     """
+    numbers, owned, cosine = shard.numbers, shard.owned, shard.metric == "cosine"
     order = np.argsort(numbers, kind="stable")
-    rows = _shard_rows(X, order)
+    rows = _shard_rows(shard.X, order)
     is_query = owned[order]
-    hidden = np.zeros(len(order), dtype=bool) if findable is None else ~findable[order]
+    findable = np.ones(len(order), dtype=bool) if shard.findable is None else shard.findable
+    hidden = ~findable[order]
     distances, near = empty_lists(len(order), n_neighbors)
-    cosine = metric == "cosine"
-    _search_cells(rows, Z[order], is_query, hidden, effort, metric, seed, distances, near)
+    cells = shard_cells(shard.Z[order], is_query, effort.cell_rows, effort.n_probes, seed)
+    _search_cells(rows, cells, is_query, hidden, shard.metric, distances, near)
     _propose(rows, is_query, hidden, effort, cosine, distances, near)
     n_joined = min(effort.n_joined, n_neighbors)
     for _ in range(effort.n_rounds if n_joined else 0):
@@ -138,11 +111,11 @@ def _shard_rows(X: sp.csr_array, order: Int64) -> _ShardRows:
 
 
 def _search_cells(
-    rows: _ShardRows, Z: Float32, is_query: Bool, hidden: Bool, effort: SparseEffort, metric: str,
-    seed: int, distances: Float64, near: Int64,
+    rows: _ShardRows, cells: ShardCells, is_query: Bool, hidden: Bool, metric: str,
+    distances: Float64, near: Int64,
 ) -> None:  # fmt: skip
     """Merge the rows of the probed cells into the lists."""
-    order, starts, probes, _ = shard_cells(Z, is_query, effort.cell_rows, effort.n_probes, seed)
+    order, starts, probes, _ = cells
     wanted = np.repeat(is_query[:, None], probes.shape[1], axis=1)
     queries, bounds = queries_by_cell(probes, wanted, len(starts) - 1)
     for cell in range(len(starts) - 1):
