@@ -1,7 +1,7 @@
-"""From `y` as scikit-learn's users write it to `Labels`, and back from codes to class labels.
+"""Encode `y` of scikit-learn users as `Labels`, and decode codes to class labels.
 
-Unlabelled rows are -1 where `y` holds numbers, and None (or NaN, or the number -1) where it holds
-objects. A boolean or plain string array has no way to say "unlabelled": all its rows are labelled.
+Unlabelled rows are -1 in numbers, and None, NaN or -1 in objects. A boolean or plain string array
+has no value for "unlabelled": all its rows are labelled.
 """
 
 from __future__ import annotations
@@ -22,20 +22,28 @@ Part = tuple[Int64, npt.NDArray[Any]]
 
 
 def encode_targets(y: Any, n_rows: int, execution: Execution) -> Labels:
-    """Return the labelled rows of `y` as codes of its classes, sorted.
+    """Return the labelled rows of `y`, as codes of its sorted classes.
 
     Parameters
     ----------
     y
-        Array-like (N,), or Dask array of which only labelled rows come to this process.
+        Array-like (N,), or Dask array, whose labelled rows alone are sent to this process.
     n_rows
-        Rows N there must be.
+        Expected number of rows N.
+    execution
+        Where the blocks of a Dask array are read.
 
     Raises
     ------
     ValueError
-        `y` has another length, holds no label, holds continuous numbers, NaN, labels of
-        different types, or the string "-1".
+        `y` has another length, no label, continuous numbers, NaN, labels of several types, or the
+        string "-1".
+
+    Examples
+    --------
+    >>> labels = encode_targets(["no", None, "yes"], 3, Execution())
+    >>> labels.rows.tolist(), labels.codes.tolist(), labels.classes.tolist()
+    ([0, 2], [0, 1], ['no', 'yes'])
     """
     from sklearn.utils import column_or_1d
     from sklearn.utils.multiclass import check_classification_targets
@@ -72,12 +80,12 @@ def weighted_labels(labels: Labels, sample_weight: Any) -> tuple[Labels, Float64
     Parameters
     ----------
     sample_weight
-        (N,): weight >= 0 of each row; those of unlabelled rows are not looked at.
+        (N,): weight >= 0 of each row; weights of unlabelled rows are ignored.
 
     Raises
     ------
     ValueError
-        It has another length, a seed's weight is no number >= 0, or all are 0.
+        Wrong length, a weight of a seed that is not a finite number >= 0, or only zeros.
     """
     from sklearn.utils import column_or_1d
 
@@ -95,7 +103,7 @@ def weighted_labels(labels: Labels, sample_weight: Any) -> tuple[Labels, Float64
 
 
 def decoded_dtype(classes: npt.NDArray[Any], *, abstained: bool) -> np.dtype[Any]:
-    """Return the dtype in which `decode_labels` can write these classes, and -1 or None."""
+    """Return the dtype of `decode_labels` for these classes, with room for -1 or None."""
     if not abstained or classes.dtype.kind in "if":
         return classes.dtype
     return np.dtype(np.int64) if classes.dtype.kind == "u" else np.dtype(object)
@@ -104,7 +112,7 @@ def decoded_dtype(classes: npt.NDArray[Any], *, abstained: bool) -> np.dtype[Any
 def decode_labels(
     codes: Integer, classes: npt.NDArray[Any], dtype: np.dtype[Any] | None = None
 ) -> npt.NDArray[Any]:
-    """Return the class label of each code; -1 or None where the code is -1.
+    """Return the class label of each code; -1 or None for the code -1.
 
     Parameters
     ----------
@@ -113,7 +121,12 @@ def decode_labels(
     classes
         Array (C,) of class labels.
     dtype
-        As `decoded_dtype` gives it; default: the narrowest that holds these codes.
+        Of `decoded_dtype`; None: the narrowest for these codes.
+
+    Examples
+    --------
+    >>> decode_labels(np.array([1, -1]), np.array(["no", "yes"], dtype=object)).tolist()
+    ['yes', None]
     """
     abstained = codes == UNLABELLED
     dtype = dtype or decoded_dtype(classes, abstained=bool(abstained.any()))
@@ -128,7 +141,7 @@ def _as_array(y: Any) -> npt.NDArray[Any]:
         array = np.asarray(y)
         if array.dtype.kind in "biufOU":
             return array
-    # Strings, categories and nullable numbers of pandas, among others.
+    # For example strings, categories and nullable numbers of pandas.
     return np.asarray(y, dtype=object)
 
 
@@ -156,12 +169,12 @@ def _is_missing(value: Any) -> bool:
 
 
 def _plain(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return labels that came as objects in a dtype of their own."""
+    """Return labels of dtype object in the dtype of their type."""
     kinds = {np.asarray(value).dtype.kind for value in values}
     if len(kinds) > 1:
         names = sorted({type(value).__name__ for value in values})
         raise ValueError(f"Unknown label type: y mixes {', '.join(names)}; use one type")
-    # Strings stay objects: a fixed-width dtype would cut longer ones that come later.
+    # Strings stay objects: a fixed-width dtype would truncate longer ones of other blocks.
     return values if kinds <= {"U"} else np.array(values.tolist())
 
 

@@ -1,4 +1,4 @@
-"""Which seeds are hidden together, so that the others can be judged on them."""
+"""Stratified cross-validation over the seeds: each fold hides seeds to judge the others on."""
 
 from __future__ import annotations
 
@@ -21,11 +21,18 @@ class HiddenSeeds:
     Parameters
     ----------
     fold
-        int32 (S,), in the order of `Labels.rows`: the fold in which the seed is hidden, -1 never.
+        int32 (S,), in the order of `Labels.rows`: fold that hides the seed; -1: none.
     n_folds
-        Number of folds, 0 if nothing can be hidden.
+        Number of folds; 0 if no seed can be hidden.
     never_hidden
-        Codes of the classes with a single seed: hiding it would hide the class.
+        Codes of the classes with a single seed: hiding it would remove the class.
+
+    Examples
+    --------
+    >>> labels = Labels.from_codes([0, 0, 1, 1, 2], ["a", "b", "c"])
+    >>> folds = hide_seeds(labels, n_folds=2, random_state=0)
+    >>> folds.n_folds, folds.n_hidden, folds.never_hidden
+    (2, 4, (2,))
     """
 
     fold: Int32
@@ -47,14 +54,14 @@ class HiddenSeeds:
         return tuple(self.hidden(fold) for fold in range(self.n_folds))
 
     def gathered(self, fold_rows: Sequence[npt.NDArray[Any]], empty: npt.NDArray[Any]) -> Any:
-        """Return the rows of all folds in the order of the seeds.
+        """Return rows of the hidden seeds of all folds in the order of the seeds, (S, ...).
 
         Parameters
         ----------
         fold_rows
-            For each fold (n_hidden, ...): the rows of its hidden seeds, in row order.
+            For each fold (n_hidden, ...): rows of its hidden seeds, in row order.
         empty
-            (S, ...): what stands at seeds that are never hidden. It is not changed.
+            (S, ...): rows of seeds that are never hidden.
         """
         rows = empty.copy()
         for mask, found in zip(self.masks, fold_rows, strict=True):
@@ -65,17 +72,17 @@ class HiddenSeeds:
 def hide_seeds(labels: Labels, n_folds: int, random_state: int) -> HiddenSeeds:
     """Deal the seeds of each class to `n_folds` folds.
 
-    Every class with two or more seeds keeps at least one outside each fold, and a seed's place
-    depends on (`random_state`, the row numbers of its class and of those before it) alone.
+    Every class with two or more seeds keeps at least one outside each fold. The fold of a seed
+    depends only on `random_state` and the row numbers of its class and of earlier classes.
 
     Parameters
     ----------
     labels
         All seeds.
     n_folds
-        0, or at least 2. Fewer are made where fewer seeds can be hidden.
+        0, or at least 2; fewer folds are made if fewer seeds can be hidden.
     random_state
-        Another number deals them otherwise.
+        Chooses the folds.
     """
     fold = np.full(labels.n_seeds, -1, dtype=np.int32)
     counts = labels.class_counts()
@@ -86,6 +93,6 @@ def hide_seeds(labels: Labels, n_folds: int, random_state: int) -> HiddenSeeds:
         return HiddenSeeds(fold, 0, single)
     shuffled = np.lexsort((labels.rows, row_keys(labels.rows, random_state), labels.codes))
     dealt = shuffled[counts[labels.codes[shuffled]] > 1]
-    # Dealt in one go over all classes, so that the folds are of equal size too.
+    # One deal over all classes, so that folds have equal sizes too.
     fold[dealt] = np.arange(hideable) % n_folds
     return HiddenSeeds(fold, n_folds, single)

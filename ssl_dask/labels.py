@@ -1,4 +1,4 @@
-"""The labels that were given: which rows, and which class or number."""
+"""Seed labels, sparse: numbers of the labelled rows, and their classes or numbers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ssl_dask.array_types import Bool, Float64, Int32, Int64
 UNLABELLED = -1
 
 OTHER_CLASS = -2
-"""Code of a true label that is none of the classes; unlike `UNLABELLED`, the truth is known."""
+"""Code of a known true label that is none of the classes."""
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Seed labels of a data set, kept sparse: a few hundred rows of possibly billions.
+    """Class labels of the seeds: a few hundred rows of possibly billions.
 
     Parameters
     ----------
@@ -30,7 +30,13 @@ class Labels:
     codes
         int32 array (S,): position of each row's label in `classes`.
     classes
-        array (C,) of the distinct label values, sorted, in the type of the input.
+        (C,): sorted distinct label values, in the dtype of the input.
+
+    Examples
+    --------
+    >>> labels = Labels.from_codes([-1, 1, -1, 0], ["ham", "spam"])
+    >>> labels.rows.tolist(), labels.codes.tolist(), labels.class_counts().tolist()
+    ([1, 3], [1, 0], [1, 1])
     """
 
     n_rows: int
@@ -50,13 +56,13 @@ class Labels:
 
     @classmethod
     def from_codes(cls, codes: npt.ArrayLike, classes: npt.ArrayLike) -> Labels:
-        """Build from a dense array (N,) of codes in which -1 stands for unlabelled."""
+        """Build from a dense array (N,) of codes, -1 for unlabelled rows."""
         dense = np.asarray(codes, dtype=np.int32)
         rows = np.flatnonzero(dense != UNLABELLED).astype(np.int64)
         return cls(len(dense), rows, dense[rows], np.asarray(classes))
 
     def to_codes(self) -> Int32:
-        """Return a dense int32 array (N,) with -1 for unlabelled rows. Costs 4 N bytes."""
+        """Return dense codes, int32 (N,), -1 for unlabelled rows; 4 N bytes."""
         dense = np.full(self.n_rows, UNLABELLED, dtype=np.int32)
         dense[self.rows] = self.codes
         return dense
@@ -66,7 +72,7 @@ class Labels:
         return np.bincount(self.codes, minlength=self.n_classes).astype(np.int64)
 
     def subset(self, keep: Bool) -> Labels:
-        """Return the labels of which `keep`, bool (S,), is true; classes stay as they are."""
+        """Return the labels selected by `keep`, bool (S,), with the same classes."""
         return Labels(self.n_rows, self.rows[keep], self.codes[keep], self.classes)
 
     def in_rows(self, start: int, stop: int) -> tuple[Int64, Int32]:
@@ -76,12 +82,10 @@ class Labels:
 
 
 def alike_names(names: Sequence[str]) -> str | None:
-    """Return a sentence on classes whose names differ by capitals and spaces alone, None without.
+    """Return a warning if class names differ by capitals or spaces alone, else None.
 
-    Parameters
-    ----------
-    names
-        Of the classes.
+    >>> alike_names(["Spam", "ham", "spam "])[:65]
+    "Classes whose names differ by capitals or spaces alone: 'Spam' an"
     """
     spelled: dict[str, list[str]] = {}
     for name in names:
@@ -97,7 +101,7 @@ def alike_names(names: Sequence[str]) -> str | None:
 
 @dataclass(frozen=True)
 class NumberLabels:
-    """Seed labels that are numbers.
+    """Numbers of the seeds.
 
     Parameters
     ----------
@@ -106,7 +110,7 @@ class NumberLabels:
     rows
         int64 array (S,), strictly increasing: numbers of the labelled rows.
     values
-        float64 array (S,), finite: the number of each.
+        float64 array (S,), finite.
     """
 
     n_rows: int
@@ -115,7 +119,7 @@ class NumberLabels:
 
     @classmethod
     def of(cls, labels: Labels) -> NumberLabels:
-        """Return what `labels` say whose classes are the distinct numbers."""
+        """Build from labels whose classes are numbers."""
         values = labels.classes.astype(np.float64)[labels.codes]
         return cls(labels.n_rows, labels.rows, values)
 
@@ -125,7 +129,7 @@ class NumberLabels:
         return len(self.rows)
 
     def as_one_class(self) -> Labels:
-        """Return the labelled rows alone, as labels of one class."""
+        """Return the labelled rows as labels of a single class."""
         codes = np.zeros(self.n_seeds, dtype=np.int32)
         return Labels(self.n_rows, self.rows, codes, np.array([0]))
 

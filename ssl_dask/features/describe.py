@@ -115,16 +115,12 @@ def _fitted(name: str, group: FeatureGroup, survey: Any, n_rows: int) -> Transfo
     if group.optional:
         n_rows, survey = survey.n_present, survey.statistics
         if survey is None:
-            raise InputDataError(
-                f"features.{name}: every row lacks it",
-                column=group.columns()[0],
-                hint="leave the group out",
-            )
+            what, column = f"features.{name}: every row lacks it", group.columns()[0]
+            raise InputDataError(what, column=column, hint="leave the group out")
     transform = FITS[group.kind](name, group, survey)
     if n_components := _n_components(group):
         column = group.columns()[0]
-        problems = component_problems(name, n_components, transform, n_rows, column)
-        if problems:
+        if problems := component_problems(name, n_components, transform, n_rows, column):
             raise InputDataError(problems)
     return transform
 
@@ -136,7 +132,7 @@ def _pass(
     execution: Execution,
     what: str,
 ) -> dict[str, Any]:
-    """Gather statistics by group over all blocks: second moments of the `fitted`, or surveys."""
+    """Merge statistics by group over all blocks: second moments of the `fitted`, or surveys."""
     source = delayed(reader, traverse=False)
     state = delayed((dict(groups), dict(fitted)), traverse=False)
     task = delayed(_survey_blocks, pure=False)
@@ -162,7 +158,7 @@ def _survey_blocks(
 
 
 def _survey(group: FeatureGroup, fitted: DenseTransform | None, columns: Columns) -> Any:
-    """Return the statistics of one group in one block; of those rows only that have the group."""
+    """Return the statistics of one group in one block, over the rows that have the group."""
     if group.optional:
         present = present_rows(group, columns)
         n_present = int(present.sum())

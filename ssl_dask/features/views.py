@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import dask.array as da
 import numpy as np
@@ -30,12 +31,6 @@ class FeatureView:
     X
         Lazy Dask array (N, d) float32 in blocks of rows, dense or csr_array; computing a block
         reads it.
-    sparse
-        Whether the blocks are CSR.
-    feature_names
-        Names of the d features, which may contain categories; None for hashed features and vectors.
-    notes
-        What was found in the columns: counts and column names.
     state
         The fitted transform, also for new rows.
     present
@@ -44,11 +39,23 @@ class FeatureView:
 
     name: str
     X: da.Array
-    sparse: bool
-    feature_names: tuple[str, ...] | None
-    notes: tuple[str, ...]
     state: Transform
     present: tuple[Delayed, ...] | None = None
+
+    @property
+    def sparse(self) -> bool:
+        """Whether the blocks are CSR."""
+        return self.state.sparse
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """Names of the d features, which may quote categories; None for hashes and vectors."""
+        return self.state.feature_names
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was found in the columns: counts and column names."""
+        return self.state.notes
 
     @property
     def row_chunks(self) -> tuple[int, ...]:
@@ -60,18 +67,7 @@ class FeatureView:
         return list(self.X.to_delayed().ravel())
 
     def transform(self, columns: Columns) -> Block:
-        """Return the features of other rows, float32 (n, d), dense or CSR as the blocks are.
-
-        Parameters
-        ----------
-        columns
-            Arrays by column name, in the forms of `BlockReader.read`.
-
-        Raises
-        ------
-        InputDataError
-            Missing or infinite values where the group allows none.
-        """
+        """Return the features of other rows, from columns in the forms of `BlockReader.read`."""
         return self.state.transform(columns)
 
     def persist(self, execution: Execution, what: str = "features") -> FeatureView:
@@ -134,12 +130,11 @@ def _view(reader: BlockReader, name: str, group: FeatureGroup, transform: Transf
     task = delayed(_describe_block, pure=False)
     blocks = [task(source, state, block) for block in range(len(reader.row_counts))]
     X = array_of_blocks(blocks, reader.row_counts, transform.width, transform.sparse)
-    names = transform.feature_names
     present = None
     if group.optional:
         look = delayed(_present_block, pure=False)
         present = tuple(look(source, state, block) for block in range(len(blocks)))
-    return FeatureView(name, X, transform.sparse, names, transform.notes, transform, present)
+    return FeatureView(name, X, transform, present)
 
 
 def _describe_block(
@@ -167,7 +162,7 @@ class JoinedTransform:
 
     @property
     def sparse(self) -> bool:
-        """Whether blocks are CSR: as soon as one part is."""
+        """Whether blocks are CSR: if any part is."""
         return any(part.sparse for part in self.parts)
 
     @property
@@ -183,13 +178,9 @@ class JoinedTransform:
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
-        """Names of all features; None where a part has none."""
-        names: list[str] = []
-        for part in self.parts:
-            if part.feature_names is None:
-                return None
-            names += part.feature_names
-        return tuple(names)
+        """Names of all features; None if a part has none."""
+        names = [part.feature_names for part in self.parts]
+        return None if None in names else tuple(chain(*names))  # type: ignore[arg-type]
 
     def transform(self, columns: Columns) -> Block:
         """Return the features of a block."""
@@ -197,7 +188,11 @@ class JoinedTransform:
 
 
 def join_blocks(blocks: Sequence[Block], scales: Sequence[float]) -> Block:
-    """Put the features of one block of rows side by side, each multiplied by its scale."""
+    """Put the features of a block of rows side by side, each multiplied by its scale.
+
+    >>> join_blocks([np.ones((1, 2)), np.ones((1, 1))], [1.0, 0.5]).tolist()
+    [[1.0, 1.0, 0.5]]
+    """
     scaled = [block * np.float32(scale) for block, scale in zip(blocks, scales, strict=True)]
     if not any(sp.issparse(block) for block in scaled):
         return np.hstack(scaled)
@@ -245,5 +240,4 @@ def join(
     columns = zip(*(view.blocks() for view in parts), strict=True)
     blocks = [task(list(together), scales) for together in columns]
     X = array_of_blocks(blocks, parts[0].row_chunks, state.width, state.sparse)
-    name = "+".join(views)
-    return FeatureView(name, X, state.sparse, state.feature_names, state.notes, state)
+    return FeatureView("+".join(views), X, state)
