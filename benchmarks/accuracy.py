@@ -28,26 +28,28 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import dask.array as da
 import numpy as np
 import scipy.sparse as sp
 from accuracy_data import GRAPH_SETS, SETS, DataSet, GraphSet, read_graph, read_set
+from dask import delayed
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.semi_supervised import LabelSpreading as SklearnSpreading
 
-from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.build.knn_search import knn_search
 from ssl_dask.graph.build.neighbour_graph import knn_graph
 from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.labels import Labels
-from ssl_dask.pipeline.infer.feature_inference import infer_on_propagated_features
-from ssl_dask.propagation import METHODS, balanced_spreading, graph_ensemble
-from ssl_dask.propagation.ensemble.graph_ensemble import ENSEMBLE_WEIGHTS, logistic_regression
+from ssl_dask.method import MethodInputs, MethodResult
+from ssl_dask.methods import METHODS
+from ssl_dask.propagation.methods.graph_ensemble import ENSEMBLE_WEIGHTS
 from ssl_dask.propagation.methods.propagated_features import PropagatedFeaturesSpec
+from ssl_dask.run_control import RunControl
 
 try:
     import graphlearning
@@ -79,17 +81,26 @@ def labels_of(data: DataSet, rows: np.ndarray) -> Labels:
     return Labels.from_codes(codes, np.arange(data.n_classes))
 
 
+def by_name(name: str, inputs: MethodInputs, **parameters: Any) -> MethodResult:
+    """Run a method in this process."""
+    method = METHODS[name]
+    found: MethodResult = method.run(inputs, method.spec(**parameters), RunControl())
+    return found
+
+
 def our_methods(data: DataSet) -> dict[str, Predict]:
     graph = knn_graph(data.dense, 15, weights=ENSEMBLE_WEIGHTS, search="exact")
 
     def ensemble(rows: np.ndarray) -> np.ndarray:
         labels = labels_of(data, rows)
-        classifier = logistic_regression(data.X, data.X[labels.rows], labels)
-        found = graph_ensemble(graph, labels, classifier=classifier)
+        X = da.from_delayed(delayed(data.X), data.X.shape, meta=data.X[:0])
+        inputs = MethodInputs(labels, graph=graph, X=X, X_seeds=data.X[labels.rows])
+        found = by_name("graph_ensemble", inputs)
         return np.asarray(found.F.compute().argmax(axis=1))
 
     def plain(rows: np.ndarray) -> np.ndarray:
-        found = balanced_spreading(graph, labels_of(data, rows), tol=1e-2)
+        inputs = MethodInputs(labels_of(data, rows), graph=graph)
+        found = by_name("balanced_spreading", inputs, tol=1e-2)
         return np.asarray(found.F.compute().argmax(axis=1))
 
     return {OURS: ensemble, "ssl_dask balanced_spreading": plain}
@@ -193,7 +204,8 @@ def run_graph(data: GraphSet) -> dict[str, float]:
     spec = PropagatedFeaturesSpec()
     # As a job does it: hidden seeds choose what the job leaves open.
     folds = hide_seeds(labels, 5, random_state=0)
-    carried = infer_on_propagated_features(spec, graph, X, labels, folds, Execution())
+    inputs = MethodInputs(labels, folds.masks, graph=graph, X=X)
+    carried = METHODS[spec.name].run(inputs, spec, RunControl())
     Z = np.asarray(carried.F.compute())
     if data.n_classes == 2:
         return {
@@ -203,9 +215,10 @@ def run_graph(data: GraphSet) -> dict[str, float]:
         }
     answers = {"features and graph: propagated_features": Z.argmax(axis=1)}
     refused = {}
-    runs = {"graph only: auto": graph_ensemble(graph, labels)}
-    for name, parameters in (("balanced_spreading", {}), ("label_propagation", {})):
-        runs[f"graph only: {name}"] = METHODS[name].run(graph, labels, **parameters)
+    inputs = MethodInputs(labels, graph=graph)
+    runs = {"graph only: auto": by_name("graph_ensemble", inputs)}
+    for name in ("balanced_spreading", "label_propagation"):
+        runs[f"graph only: {name}"] = by_name(name, inputs)
     for name, found in runs.items():
         F = found.F.compute()
         answers[name] = np.where(F.any(axis=1), F.argmax(axis=1), -1)

@@ -37,10 +37,9 @@ from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.kernels.propagation.sweep import sweep, walk_rows
 from ssl_dask.labels import Labels
 from ssl_dask.propagation.engine.distributed_partitions import WorkerParts
+from ssl_dask.propagation.engine.recurrence import Recurrence, RecurrenceSteps, chebyshev_steps
 from ssl_dask.propagation.engine.seed_sources import SeedSources
-from ssl_dask.propagation.engine.session import PropagationSession, Recurrence
-from ssl_dask.propagation.engine.steps import RecurrenceSteps
-from ssl_dask.propagation.methods.label_spreading import chebyshev_steps
+from ssl_dask.propagation.engine.session import PropagationSession
 
 N_CLASSES = 10
 ALPHA = 0.99

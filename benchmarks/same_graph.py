@@ -24,11 +24,11 @@ from typing import Any
 
 import graphlearning
 import numpy as np
-from accuracy import draw_seeds, labels_of
+from accuracy import by_name, draw_seeds, labels_of
 from accuracy_data import SETS, DataSet, read_set
 
 from ssl_dask.graph.build.neighbour_graph import knn_graph
-from ssl_dask.propagation import METHODS
+from ssl_dask.method import MethodInputs
 
 Predict = Callable[[np.ndarray], np.ndarray]
 PAIRS = {
@@ -56,7 +56,9 @@ def methods_on_one_graph(data: DataSet) -> dict[str, Predict]:
 
     def ours(name: str) -> Predict:
         def predict(rows: np.ndarray) -> np.ndarray:
-            found = METHODS[name].run(graph, labels_of(data, rows), **settings[name])
+            found = by_name(
+                name, MethodInputs(labels_of(data, rows), graph=graph), **settings[name]
+            )
             return np.asarray(found.F.compute().argmax(axis=1))
 
         return predict

@@ -121,6 +121,14 @@ class ComputeError(SslDaskError):
     exit_code = 5
 
 
+class WorkersChangedError(ComputeError):
+    """Workers were lost, and with them the blocks that they held."""
+
+
+class BlocksLostError(WorkersChangedError):
+    """The input blocks of a solve were lost with a worker; only their maker can make them again."""
+
+
 class StorageError(SslDaskError):
     """The output could not be written: disk full, no permission, not a folder of ours."""
 

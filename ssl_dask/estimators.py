@@ -10,14 +10,19 @@ array([0, 0, 0, 1, 1, 1])
 """
 
 from ssl_dask.propagation.estimators.anchor_graph import AnchorGraph
-from ssl_dask.propagation.estimators.balanced_spreading import BalancedSpreading
-from ssl_dask.propagation.estimators.graph_ensemble import GraphEnsemble
-from ssl_dask.propagation.estimators.harmonic_regressor import LabelPropagationRegressor
-from ssl_dask.propagation.estimators.label_propagation import LabelPropagation
-from ssl_dask.propagation.estimators.label_spreading import LabelSpreading
-from ssl_dask.propagation.estimators.modified_adsorption import ModifiedAdsorption
-from ssl_dask.propagation.estimators.poisson_learning import PoissonLearning
-from ssl_dask.propagation.estimators.poisson_mbo import PoissonMBO
+from ssl_dask.propagation.estimators.graph_classifiers import (
+    BalancedSpreading,
+    GraphEnsemble,
+    LabelPropagation,
+    LabelSpreading,
+    ModifiedAdsorption,
+    PoissonLearning,
+    PoissonMBO,
+)
+from ssl_dask.propagation.estimators.harmonic_regressor import (
+    HarmonicRegressor,
+    LabelPropagationRegressor,
+)
 from ssl_dask.self_labeled.estimators.co_forest_classifier import CoForestClassifier
 from ssl_dask.self_labeled.estimators.co_training_classifier import CoTrainingClassifier
 from ssl_dask.self_labeled.estimators.democratic_classifier import DemocraticCoLearningClassifier
@@ -33,6 +38,7 @@ __all__ = [
     "CoTrainingClassifier",
     "DemocraticCoLearningClassifier",
     "GraphEnsemble",
+    "HarmonicRegressor",
     "LabelPropagation",
     "LabelPropagationRegressor",
     "LabelSpreading",

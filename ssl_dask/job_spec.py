@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from ssl_dask.cluster_spec import ClusterSpec
 from ssl_dask.decision.decision_spec import DecisionSpec
 from ssl_dask.errors import JobSpecError, Problem
-from ssl_dask.evaluation.evaluation_spec import EvaluationSpec, SupervisedSpec
+from ssl_dask.evaluation.evaluation_spec import EvaluationSpec
 from ssl_dask.features.feature_groups import FeatureGroup
 from ssl_dask.graph.graph_spec import GraphSpec, OneGraphSpec
 from ssl_dask.job_mistakes import JobKeys, follows
@@ -28,6 +28,7 @@ from ssl_dask.propagation.methods.correct_and_smooth import CorrectAndSmoothSpec
 from ssl_dask.propagation.methods.propagated_features import PropagatedFeaturesSpec
 from ssl_dask.self_labeled import METHODS as SELF_LABELED
 from ssl_dask.spec_model import SpecModel
+from ssl_dask.supervised import SupervisedSpec
 
 Graph = TypeVar("Graph", bound=OneGraphSpec)
 MAX_REPAIRS = 5

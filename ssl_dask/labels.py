@@ -123,6 +123,11 @@ class NumberLabels:
         values = labels.classes.astype(np.float64)[labels.codes]
         return cls(labels.n_rows, labels.rows, values)
 
+    def as_labels(self) -> Labels:
+        """Return the labels whose classes are the distinct numbers."""
+        classes, codes = np.unique(self.values, return_inverse=True)
+        return Labels(self.n_rows, self.rows, codes.astype(np.int32), classes)
+
     @property
     def n_seeds(self) -> int:
         """Number of labelled rows S."""

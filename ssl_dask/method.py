@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import dask.array as da
-import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Bool, Float64, Int64
+from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.labels import Labels
 from ssl_dask.round_record import RoundRecord
@@ -21,6 +21,9 @@ from ssl_dask.run_control import RunControl
 from ssl_dask.spec_model import SpecModel
 
 HELD_BYTES_PER_NODE = 40
+
+Fallbacks = Sequence[tuple[str, Mapping[str, Any]]]
+"""(name, parameters) of methods; names are those of `methods.METHODS`."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class MethodInputs:
     Parameters
     ----------
     labels
-        The seeds.
+        The seeds; of numbers the classes are the distinct ones.
     hidden
         For each fold a bool array (S,): the seeds that it hides.
     sample_weight
@@ -41,6 +44,8 @@ class MethodInputs:
         Dask array (N, d): all features of a row side by side.
     X_seeds
         (S, d) in memory: the rows of X of the seeds.
+    X_execution
+        Where X lies; None: where the method runs.
     views
         Name -> Dask array (N, d_v): what a method of rounds is given of the features.
     present
@@ -50,11 +55,12 @@ class MethodInputs:
     """
 
     labels: Labels
-    hidden: Sequence[npt.NDArray[np.bool_]] = ()
-    sample_weight: npt.NDArray[np.float64] | None = None
+    hidden: Sequence[Bool] = ()
+    sample_weight: Float64 | None = None
     graph: BlockGraph | None = None
     X: da.Array | None = None
     X_seeds: Any = None
+    X_execution: Execution | None = None
     views: Mapping[str, da.Array] = field(default_factory=dict)
     present: Mapping[str, da.Array] = field(default_factory=dict)
     trusted: Sequence[str] = ()
@@ -81,6 +87,8 @@ class MethodResult:
         int64 (C,): rows by most likely class, without ties; None where nobody has counted them.
     source
         What labels are written down as, one of `decision.labelling.SOURCES`.
+    lasting
+        Whether F can be computed again at any time; else it is gone with the workers that hold it.
     folds_not_converged
         In how many folds a solver of its own did not settle on the seeds that were left.
     warnings
@@ -94,8 +102,9 @@ class MethodResult:
     records: list[RoundRecord] = field(default_factory=list)
     converged: bool = True
     reason: str = "converged"
-    class_rows: npt.NDArray[np.int64] | None = None
+    class_rows: Int64 | None = None
     source: str = "propagated"
+    lasting: bool = False
     folds_not_converged: int = 0
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -198,8 +207,11 @@ class Method:
         Called as `cost(spec, shape)`.
     target
         What it predicts.
+    runs_at_features
+        It runs where X lies; else a small graph is brought to this process.
     fallbacks
-        Of a spec: the methods to try, in this order, where its classes collapse; empty: none.
+        Of a spec: name and parameters of the methods to try, in this order, where its classes
+        collapse; empty: none.
     class_shares
         Of a spec: what the classes' shares of its answer are compared with: "seeds", or
         {class: share}.
@@ -224,7 +236,8 @@ class Method:
     needs: Literal["graph", "graph and features", "features", "rounds"]
     cost: Callable[[Any, JobShape], MethodCost]
     target: Literal["classes", "numbers"] = "classes"
-    fallbacks: Callable[[Any], tuple[SpecModel, ...]] = lambda spec: ()
+    runs_at_features: bool = False
+    fallbacks: Callable[[Any], Fallbacks] = lambda spec: ()
     class_shares: Callable[[Any], Any] = lambda spec: "seeds"
     no_evidence: str = "low_mass"
     more_weights: tuple[str, ...] = ()

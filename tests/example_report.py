@@ -16,9 +16,9 @@ from ssl_dask.decision.decision_spec import DecisionSpec
 from ssl_dask.decision.labelling import REASONS, SOURCES, decide_block
 from ssl_dask.evaluation.baselines import SupervisedBaseline
 from ssl_dask.evaluation.block_scores import score_block, truth_scores
-from ssl_dask.evaluation.metrics import compare_paired, predicted_codes, score_predictions
+from ssl_dask.evaluation.metrics import compare_paired, score_predictions
 from ssl_dask.hidden_seeds import hide_seeds
-from ssl_dask.kernels.distributions.label_distributions import normalise_rows
+from ssl_dask.kernels.distributions.label_distributions import normalise_rows, predicted_codes
 from ssl_dask.labels import Labels
 from ssl_dask.report.picture import picture_rows, project_2d
 from ssl_dask.report.run_report import (

@@ -15,7 +15,7 @@ from ssl_dask.dask_arrays import as_dask_array
 from ssl_dask.errors import GraphError, UnknownChunksError
 from ssl_dask.graph.build.knn_search import knn_search
 from ssl_dask.graph.build.neighbour_graph import knn_graph
-from ssl_dask.propagation.estimators.label_spreading import LabelSpreading
+from ssl_dask.propagation.estimators.graph_classifiers import LabelSpreading
 from ssl_dask.self_labeled.estimators.self_training_classifier import SelfTrainingClassifier
 
 

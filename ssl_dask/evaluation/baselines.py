@@ -7,62 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ssl_dask.evaluation.evaluation_spec import SupervisedSpec
-from ssl_dask.evaluation.metrics import predicted_codes
 from ssl_dask.hidden_seeds import HiddenSeeds
+from ssl_dask.kernels.distributions.label_distributions import predicted_codes
 from ssl_dask.kernels.learners.supervised_model import Rows, SupervisedModel
 from ssl_dask.labels import UNLABELLED
-
-
-def fit_supervised(
-    X_seeds: Rows, codes: npt.NDArray[np.int32], n_classes: int, spec: SupervisedSpec
-) -> SupervisedModel:
-    """Return logistic regression fitted to the seeds' features.
-
-    Parameters
-    ----------
-    X_seeds
-        Features of the seeds, (S, d), in the order of `codes`; at least one row.
-    codes
-        int32 (S,): their classes.
-    n_classes
-        All classes C, with or without seeds.
-    spec
-        Penalty and iterations.
-    """
-    return SupervisedModel(n_classes, spec.C, spec.max_iter).fit(X_seeds, codes)
-
-
-def fit_folds(
-    X_seeds: Rows,
-    codes: npt.NDArray[np.int32],
-    folds: HiddenSeeds,
-    n_classes: int,
-    spec: SupervisedSpec,
-) -> tuple[npt.NDArray[np.float32], int]:
-    """Fit once for each fold on the seeds outside it, and score those in it.
-
-    Parameters
-    ----------
-    X_seeds, codes, n_classes, spec
-        As `fit_supervised`.
-    folds
-        Which seeds are hidden together.
-
-    Returns
-    -------
-    (hidden_F, not_converged)
-        float32 (S, C): each seed's probabilities by the model that had not seen it, zeros for
-        seeds that were never hidden; and in how many folds the solver ran out of iterations.
-    """
-    hidden_F = np.zeros((len(codes), n_classes), dtype=np.float32)
-    not_converged = 0
-    for fold in range(folds.n_folds):
-        hidden = folds.hidden(fold)
-        model = fit_supervised(X_seeds[~hidden], codes[~hidden], n_classes, spec)
-        hidden_F[hidden] = model.predict_proba(X_seeds[hidden])
-        not_converged += not model.converged
-    return hidden_F, not_converged
+from ssl_dask.supervised import SupervisedSpec, fit_folds, fit_supervised
 
 
 @dataclass(frozen=True)
@@ -105,9 +54,8 @@ class SupervisedBaseline:
             Default: scikit-learn's penalty, C = 1.
         """
         spec = spec or SupervisedSpec()
-        hidden_F, not_converged = fit_folds(X_seeds, codes, folds, n_classes, spec)
-        was_hidden = folds.fold >= 0
-        hidden_codes = np.full(len(codes), UNLABELLED, dtype=np.int32)
-        hidden_codes[was_hidden] = predicted_codes(hidden_F[was_hidden])
+        fold_F, not_converged = fit_folds(X_seeds, codes, folds.masks, n_classes, spec)
+        never = np.full(len(codes), UNLABELLED, dtype=np.int32)
+        hidden_codes = folds.gathered([predicted_codes(F) for F in fold_F], never)
         model = fit_supervised(X_seeds, codes, n_classes, spec)
         return cls(model, hidden_codes, model.converged and not not_converged)

@@ -1,8 +1,6 @@
-"""The `evaluation` part of a job file, and the parameters of the supervised method."""
+"""The `evaluation` part of a job file."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -33,16 +31,3 @@ class EvaluationSpec(SpecModel):
         if folds == 1:
             raise ValueError("1 fold would hide every seed at once; use 0 (off) or at least 2")
         return folds
-
-
-class SupervisedSpec(SpecModel):
-    """Logistic regression on the seeds alone, without any graph."""
-
-    name: Literal["supervised"] = "supervised"
-    """Name of the method."""
-
-    C: float = Field(default=1.0, gt=0.0)
-    """Inverse strength of the L2 penalty, as in scikit-learn."""
-
-    max_iter: int = Field(default=1000, ge=1)
-    """Most iterations of the solver."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta, binomtest, norm
+from scipy.stats import beta, binomtest
 
-from ssl_dask.kernels.distributions.label_distributions import summarise_rows
+from ssl_dask.kernels.distributions.class_votes import paired_difference_interval
 from ssl_dask.labels import UNLABELLED
 
 MAX_CONFUSION_CLASSES = 100
@@ -275,12 +275,6 @@ def score_predictions(
     )
 
 
-def predicted_codes(F: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
-    """Return the most likely class of each row of F (n, C), int32; -1 for zero rows and ties."""
-    summary = summarise_rows(F)
-    return np.where(summary.tied, UNLABELLED, summary.codes).astype(np.int32)
-
-
 def compare_paired(
     truth: npt.NDArray[np.int32],
     first: npt.NDArray[np.int32],
@@ -289,21 +283,18 @@ def compare_paired(
 ) -> PairedComparison:
     """Compare two methods' labels (n,) on the same rows, n at least 1.
 
-    The interval is Wald's with one added to each kind of disagreement, which keeps its coverage
-    down to a few dozen pairs.
+    The interval is that of `paired_difference_interval`; the p-value is exact.
 
     References
     ----------
-    D. Bonett, R. Price, "Adjusted Wald confidence interval for a difference of binomial proportions
-    based on paired data", 2012. Q. McNemar, 1947 (the exact, binomial form).
+    Q. McNemar, 1947 (the exact, binomial form).
     """
     first_right, second_right = first == truth, second == truth
     n = len(truth)
     first_only = int((first_right & ~second_right).sum())
     second_only = int((second_right & ~first_right).sum())
     both = int((first_right & second_right).sum())
-    p12, p21 = (first_only + 1) / (n + 2), (second_only + 1) / (n + 2)
-    half = norm.ppf(0.5 + confidence / 2) * np.sqrt((p12 + p21 - (p12 - p21) ** 2) / (n + 2))
+    low, high = paired_difference_interval(first_only, second_only, n, confidence)
     disagree = first_only + second_only
     return PairedComparison(
         n=n,
@@ -312,8 +303,8 @@ def compare_paired(
         second_only=second_only,
         neither=n - both - disagree,
         difference=(first_only - second_only) / n,
-        low=max(float(p12 - p21 - half), -1.0),
-        high=min(float(p12 - p21 + half), 1.0),
+        low=low,
+        high=high,
         p_value=float(binomtest(first_only, disagree, 0.5).pvalue) if disagree else 1.0,
         confidence=confidence,
     )

@@ -22,12 +22,10 @@ from sklearn.utils.validation import check_is_fitted
 from ssl_dask.evaluation.baselines import (
     SupervisedBaseline,
     SupervisedModel,
-    fit_folds,
-    fit_supervised,
 )
-from ssl_dask.evaluation.evaluation_spec import SupervisedSpec
 from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.labels import Labels
+from ssl_dask.supervised import SupervisedSpec, fit_folds, fit_supervised
 
 SPEC = SupervisedSpec()
 
@@ -194,8 +192,9 @@ def test_folds_that_run_out_of_iterations_are_counted() -> None:
     labels = Labels(len(y), seeds, y[seeds], np.arange(10))
     folds = hide_seeds(labels, 5, 0)
     for spec, wanted in ((SPEC, 0), (SupervisedSpec(max_iter=2), 5)):
-        hidden_F, not_converged = fit_folds(X[seeds], labels.codes, folds, 10, spec)
+        fold_F, not_converged = fit_folds(X[seeds], labels.codes, folds.masks, 10, spec)
         assert not_converged == wanted
+        hidden_F = folds.gathered(fold_F, np.zeros((len(seeds), 10)))
         np.testing.assert_allclose(hidden_F.sum(axis=1), folds.fold >= 0, atol=1e-5)
         assert SupervisedBaseline.fit(X[seeds], labels.codes, folds, 10, spec).converged is (
             wanted == 0

@@ -20,10 +20,10 @@ from ssl_dask.evaluation.metrics import (
     clopper_pearson,
     compare_paired,
     confusion_counts,
-    predicted_codes,
     score_confusion,
     score_predictions,
 )
+from ssl_dask.kernels.distributions.label_distributions import predicted_codes
 
 
 @settings(max_examples=80, deadline=None)

@@ -7,7 +7,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,24 @@ import scipy.sparse as sp
 from distributed import Client, LocalCluster, Worker, get_worker
 
 from ssl_dask.console import Silent
-from ssl_dask.errors import ComputeError
+from ssl_dask.errors import ComputeError, WorkersChangedError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.labels import Labels
-from ssl_dask.pipeline.infer.propagation_run import run_until_kept, until_kept
-from ssl_dask.propagation import METHODS, Propagated, propagated_features
+from ssl_dask.method import MethodInputs
+from ssl_dask.pipeline.infer.propagation_run import kept_rows, run_until_kept
+from ssl_dask.propagation import METHODS
 from ssl_dask.propagation.engine import worker_state
 from ssl_dask.propagation.engine.distributed_partitions import WorkerParts
-from ssl_dask.propagation.engine.links import Aborted
-from ssl_dask.propagation.engine.partitions import WorkersChangedError
+from ssl_dask.propagation.engine.partition_solver import Aborted
+from ssl_dask.propagation.engine.propagate import Propagated
 from ssl_dask.propagation.engine.session import PropagationSession, Solved
+from ssl_dask.propagation.methods.propagated_features import propagated_features
 from ssl_dask.round_record import RoundRecord
+from ssl_dask.run_control import Losses, RunControl, retried
 from ssl_dask.storage.runs.checkpoint import Checkpoints
 from ssl_dask.storage.runs.manifest import fingerprint
+from tests.by_keywords import by_keywords
 
 pytestmark = pytest.mark.slow
 
@@ -103,7 +106,7 @@ def test_each_worker_is_killed_once(
     labels: Labels,
     tmp_path: Path,
 ) -> None:
-    run: Callable[..., Propagated] = METHODS[method].run
+    run: Callable[..., Propagated] = by_keywords(METHODS[method])
     folds = [np.arange(200) % 2 == 0]
     here = run(graph, labels, hidden=folds, max_iter=20, tol=0.0, **parameters)
     with cluster(tmp_path, 3) as workers, Client(workers, set_as_default=False) as client:
@@ -149,7 +152,7 @@ def kill_at_solve(number: int, pid: int, monkeypatch: pytest.MonkeyPatch) -> lis
     ("method", "parameters", "number"),
     [
         ("poisson_mbo", {"n_rounds": 3, "class_shares": "seeds"}, 4),
-        ("graph_ensemble", {"classifier": None}, 5),
+        ("graph_ensemble", {"classifier": "none"}, 5),
     ],
 )
 def test_a_worker_is_killed_that_holds_what_a_solve_begins_with(
@@ -161,7 +164,7 @@ def test_a_worker_is_killed_that_holds_what_a_solve_begins_with(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run: Callable[..., Propagated] = METHODS[method].run
+    run: Callable[..., Propagated] = by_keywords(METHODS[method])
     here = run(graph, labels, **parameters).F.compute()
     assert len(np.unique(here.argmax(axis=1))) == N_CLASSES
     with cluster(tmp_path, 2) as workers, Client(workers, set_as_default=False) as client:
@@ -190,13 +193,14 @@ def test_what_earlier_solves_found_is_lost_in_a_later_one(
     rows = da.from_array(X, chunks=(4000, -1))
     folds = [np.arange(200) % 2 == 0]
 
-    def find(execution: Execution, **resume: Any) -> Any:
-        if method == "features":
-            return propagated_features(graph, rows, n_hops=2, execution=execution)
-        run = METHODS[method].run
-        return run(graph, labels, hidden=folds, execution=execution, **resume)
+    def carried(execution: Execution) -> Any:
+        return propagated_features(graph, rows, n_hops=2, execution=execution)
 
-    here = find(Execution())
+    def find(control: RunControl) -> Any:
+        inputs = MethodInputs(labels, folds, graph=graph)
+        return METHODS[method].run(inputs, METHODS[method].spec(), control)
+
+    here = carried(Execution()) if method == "features" else find(RunControl())
     with cluster(tmp_path, 2) as workers, Client(workers, set_as_default=False) as client:
         (_, pid), *_ = sorted(client.run(os.getpid).items())
         solves = kill_at_solve(number, pid, monkeypatch)
@@ -204,13 +208,10 @@ def test_what_earlier_solves_found_is_lost_in_a_later_one(
         stored = Checkpoints(tmp_path / "stored", fingerprint({"test": "lost"}), report=print)
         told = stored, Silent()
         if method == "features":
-            there = until_kept(
-                lambda: find(execution), lambda found, keep: keep(found), execution, *told
-            )
+            there = retried(lambda: kept_rows(carried(execution), execution, *told), Losses())
             found, expected = there.compute(), here.compute()
         else:
-            run = partial(find, execution)
-            there = run_until_kept(run, "state", "F", execution, *told)
+            there = run_until_kept(find, RunControl(execution), "state", *told)
             found, expected = there.F.compute(), here.F.compute()
             assert there.fold_F[0].tobytes() == here.fold_F[0].tobytes()
     # All was done once more.
@@ -221,7 +222,7 @@ def test_what_earlier_solves_found_is_lost_in_a_later_one(
 def test_it_goes_on_from_the_last_checkpoint(
     graph: BlockGraph, labels: Labels, tmp_path: Path
 ) -> None:
-    run = METHODS["label_spreading"].run
+    run = by_keywords(METHODS["label_spreading"])
     here = run(graph, labels, alpha=0.99, max_iter=40, tol=0.0)
     with cluster(tmp_path, 2) as workers, Client(workers, set_as_default=False) as client:
         kill, execution, kept = KillAt(client, 0, 20), Execution(client), []
@@ -255,7 +256,7 @@ def test_it_goes_on_from_the_last_checkpoint(
 
 
 def test_workers_that_join_are_used(graph: BlockGraph, labels: Labels, tmp_path: Path) -> None:
-    run = METHODS["label_spreading"].run
+    run = by_keywords(METHODS["label_spreading"])
     here = run(graph, labels, alpha=0.99, max_iter=40, tol=0.0)
     with cluster(tmp_path, 1) as workers, Client(workers, set_as_default=False) as client:
         execution = Execution(client)

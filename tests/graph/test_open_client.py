@@ -17,8 +17,8 @@ from ssl_dask.graph.build.graph_sum import sum_graphs
 from ssl_dask.graph.build.neighbour_graph import knn_graph
 from ssl_dask.graph.build.rbf_graph import rbf_graph
 from ssl_dask.propagation.estimators.anchor_graph import AnchorGraph
+from ssl_dask.propagation.estimators.graph_classifiers import LabelSpreading
 from ssl_dask.propagation.estimators.harmonic_regressor import LabelPropagationRegressor
-from ssl_dask.propagation.estimators.label_spreading import LabelSpreading
 from ssl_dask.propagation.methods.propagated_features import propagated_features
 from ssl_dask.self_labeled.estimators.self_training_classifier import SelfTrainingClassifier
 

@@ -15,9 +15,9 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.kernels.arithmetic.pairwise_sums import LEAF_ROWS, joined_products, weighted_products
 from ssl_dask.kernels.propagation.graph_parts import even_cuts, leaf_entries, part_of_strips
+from ssl_dask.propagation.engine.recurrence import Recurrence, chebyshev_steps
 from ssl_dask.propagation.engine.seed_sources import SeedSources
-from ssl_dask.propagation.engine.session import PropagationSession, Recurrence, Solved
-from ssl_dask.propagation.methods.label_spreading import chebyshev_steps
+from ssl_dask.propagation.engine.session import DenseSources, PropagationSession, Solved
 from tests.made_graphs import N_CLASSES, delay, labels_of, random_weights, some_codes
 from tests.oracles import propagation_closed_forms as closed_forms
 
@@ -60,7 +60,7 @@ def test_any_number_of_parts_gives_the_same_bits(W: sp.csr_array, recurrence: Re
             delay(dense[first : first + n])
             for first, n in zip(graph.node_starts, graph.node_chunks, strict=True)
         ]
-        answers.append(solve(graph, recurrence, n_parts, dense=blocks))
+        answers.append(solve(graph, recurrence, n_parts, dense=DenseSources(blocks, 8)))
     first = answers[0]
     assert np.unique(rows_of(first)).size > 4 * N
     for other in answers[1:]:
@@ -99,7 +99,7 @@ def test_any_right_hand_side(
     ):
         with PropagationSession(graph, Execution(), n_columns=3) as session:
             solved = session.solve(
-                recurrence, dense=blocks, n_classes=3, max_iter=2_000, tol=1e-6, scale=4.0
+                recurrence, dense=DenseSources(blocks, 3), max_iter=2_000, tol=1e-6, scale=4.0
             )
         assert solved.converged
         np.testing.assert_allclose(rows_of(solved) / 4.0, Z, atol=2e-5 * np.abs(Z).max())
@@ -118,7 +118,7 @@ def test_powers_of_the_walk(W: sp.csr_array) -> None:
     with PropagationSession(graph, Execution(), n_columns=5) as session:
         for power in (1, 2, 7):
             solved = session.solve(
-                recurrence, dense=blocks, n_classes=5, max_iter=power, tol=None, scale=1.0
+                recurrence, dense=DenseSources(blocks, 5), max_iter=power, tol=None, scale=1.0
             )
             assert solved.n_iter == power
             assert solved.records == []

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from ssl_dask.job_spec import WITH_FEATURES, resolve_job
-from ssl_dask.pipeline.commands.method_estimate import estimate_method, halo_share, sweeps_for
+from ssl_dask.pipeline.commands.method_estimate import estimate_method, halo_share
 from ssl_dask.pipeline.commands.plan import plan_job
 from ssl_dask.propagation import METHODS
+from ssl_dask.propagation.engine.solve_cost import sweeps_for
 from tests.made_job import made_job, made_rows, write_rows
 
 NAMES = sorted({*METHODS, *WITH_FEATURES})

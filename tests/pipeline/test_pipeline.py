@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,15 +16,19 @@ import pytest
 from distributed import Client
 
 from ssl_dask.console import Silent
-from ssl_dask.errors import QualityError, ResumeMismatchError
-from ssl_dask.execution import Execution
+from ssl_dask.errors import (
+    ComputeError,
+    QualityError,
+    ResumeMismatchError,
+    WorkersChangedError,
+)
 from ssl_dask.job_spec import load_job
+from ssl_dask.method import MethodResult
 from ssl_dask.pipeline.commands.run import RunResult, run_job
 from ssl_dask.pipeline.commands.saved_runs import rebuild_report
 from ssl_dask.pipeline.infer import propagation_run
-from ssl_dask.propagation import METHODS
-from ssl_dask.propagation.engine.partitions import WorkersChangedError
 from ssl_dask.report.run_report import RunReport
+from ssl_dask.run_control import Losses, RunControl
 from ssl_dask.storage.runs.checkpoint import Checkpoints
 from ssl_dask.storage.runs.manifest import fingerprint
 from tests.made_job import (
@@ -443,7 +449,7 @@ def test_a_run_goes_on_from_its_checkpoints(
     job = made_job(rows, tmp_path / "out", **options)
     stopped = StopsAfter("propagation", 0)
     with monkeypatch.context() as often:
-        often.setitem(METHODS[method].run.__kwdefaults__, "checkpoint_seconds", 0.0)
+        often.setattr(propagation_run, "RunControl", partial(RunControl, checkpoint_seconds=0.0))
         with pytest.raises(Stopped) as error:
             run_job(job, client=cluster_client, listener=stopped)
     assert error.value.run_place == (stopped.run_id, "propagation")  # type: ignore[attr-defined]
@@ -469,16 +475,18 @@ def test_a_run_goes_on_from_its_checkpoints(
 def test_a_propagation_that_loses_workers_is_done_again(tmp_path: Path) -> None:
     stored = Checkpoints(tmp_path / "stored", fingerprint({"test": "again"}), report=print)
     lost = [WorkersChangedError("a worker was lost") for _ in range(9)]
+    found = MethodResult(F=da.zeros((2, 2)), fold_F=[])
 
-    def find() -> str:
+    def find(control: RunControl) -> MethodResult:
         if lost:
             raise lost.pop()
-        return "found"
+        return found
 
-    def until_kept() -> str:
-        return propagation_run.until_kept(find, None, Execution(), stored, Silent())
+    def until_kept(losses: Losses) -> object:
+        control = RunControl(losses=losses)
+        return propagation_run.run_until_kept(find, control, "state", stored, Silent())
 
-    with pytest.raises(WorkersChangedError):
-        until_kept()
+    with pytest.raises(ComputeError, match="lost 5 times"):
+        until_kept(Losses(4))
     assert len(lost) == 4
-    assert until_kept() == "found"
+    assert until_kept(Losses(4)) is found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,11 @@ from ssl_dask.pipeline.commands.plan import plan_job
 from ssl_dask.pipeline.commands.run import RunResult, run_job
 from ssl_dask.pipeline.commands.saved_runs import rebuild_report
 from ssl_dask.pipeline.commands.validate import validate_job
-from ssl_dask.pipeline.infer import propagation_run
+from ssl_dask.pipeline.infer import propagation_run, value_inference
 from ssl_dask.pipeline.targets.class_report import summary_rows
 from ssl_dask.process_end import exit_code
-from ssl_dask.propagation import VALUE_METHODS
 from ssl_dask.report.value_report import ValueReport
+from ssl_dask.run_control import RunControl
 from tests.made_job import Heard, answer, read_parts, write_job, write_rows
 from tests.made_numbers import N_ISLAND, N_ROWS, N_SEEDS, made_numbers, number_job
 from tests.oracles.propagation_closed_forms import harmonic_sources
@@ -225,8 +226,7 @@ def test_a_run_goes_on_from_its_checkpoints(
     job = number_job(rows, tmp_path / "out", **method)
     stopped = StopsAfter("propagation", 0)
     with monkeypatch.context() as often:
-        defaults = VALUE_METHODS["harmonic_regression"].run.__kwdefaults__
-        often.setitem(defaults, "checkpoint_seconds", 0.0)
+        often.setattr(value_inference, "RunControl", partial(RunControl, checkpoint_seconds=0.0))
         with pytest.raises(Stopped):
             run_job(job, client=cluster_client, listener=stopped)
     assert not (tmp_path / "out" / "latest").exists()

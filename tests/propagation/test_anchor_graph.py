@@ -17,7 +17,8 @@ from ssl_dask.execution import Execution
 from ssl_dask.job_spec import resolve_job
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.commands.run import run_job
-from ssl_dask.propagation.methods.anchor_graph import anchor_graph, score_rows
+from ssl_dask.propagation.methods.anchor_graph import score_rows
+from tests.by_keywords import anchor_graph
 from tests.made_job import assert_useful, made_job, made_rows, write_rows
 
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from ssl_dask.estimators import BalancedSpreading, LabelSpreading
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.labels import Labels
-from ssl_dask.propagation import BalancedSpreading, LabelSpreading, balanced_spreading
 from ssl_dask.propagation.engine.seed_sources import SeedSources
+from tests.by_keywords import balanced_spreading
 from tests.made_graphs import N_CLASSES, labels_of, random_weights, some_codes
 from tests.oracles import propagation_closed_forms as closed_forms
 

@@ -13,19 +13,14 @@ import scipy.sparse as sp
 from distributed import Client
 
 from ssl_dask.errors import QualityError
+from ssl_dask.estimators import LabelPropagation, LabelSpreading, PoissonLearning
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.commands.run import run_job
-from ssl_dask.propagation import (
-    METHODS,
-    LabelPropagation,
-    LabelSpreading,
-    PoissonLearning,
-    label_propagation,
-)
+from ssl_dask.propagation import METHODS
+from ssl_dask.propagation.engine.class_shares import expected_rows
 from ssl_dask.propagation.fallback.class_collapse import CollapseWarning, find_collapse
-from ssl_dask.propagation.fallback.fallback_methods import answers_to
-from ssl_dask.propagation.methods.class_shares import expected_rows
+from tests.by_keywords import by_keywords, label_propagation
 from tests.made_job import Heard, made_job, made_rows, read_parts, write_rows
 
 SIDE = 220
@@ -88,15 +83,26 @@ def test_hidden_seeds_contradict() -> None:
 
 def test_expected_shares_are_those_given_with_the_method() -> None:
     labels = Labels(100, np.arange(4), np.array([0, 0, 0, 1], np.int32), np.array([0, 1]))
-    spec = METHODS["label_propagation"].spec
-    assert expected_rows(spec(), labels).tolist() == [0.75, 0.25]
-    assert expected_rows(spec(class_mass={0: 0.99, 1: 0.01}), labels).tolist() == [0.99, 0.01]
-    given = METHODS["poisson"].spec(class_shares={0: 0.9, 1: 0.1})
-    assert expected_rows(given, labels).tolist() == [0.9, 0.1]
-    for name, method in METHODS.items():
-        answers = answers_to(method.spec(name=name))
+
+    def expected(name: str, **parameters: object) -> list[float]:
+        spec = METHODS[name].spec(**parameters)
+        return expected_rows(METHODS[name].class_shares(spec), labels).tolist()
+
+    assert expected("label_propagation") == [0.75, 0.25]
+    assert expected("label_propagation", class_mass={0: 0.99, 1: 0.01}) == [0.99, 0.01]
+    assert expected("poisson", class_shares={0: 0.9, 1: 0.1}) == [0.9, 0.1]
+    for method in METHODS.values():
+        answers = [METHODS[n].spec(**more) for n, more in method.fallbacks(method.spec())]
         assert answers
-        assert method.spec(name=name) not in answers
+        assert method.spec() not in answers
+    fallbacks = METHODS["label_propagation"].fallbacks
+    asked = METHODS["label_propagation"].spec(tol=0.5)
+    assert [(n, more.get("class_mass"), more.get("tol")) for n, more in fallbacks(asked)] == [
+        ("label_propagation", "seeds", 0.5),
+        ("poisson", None, None),
+    ]
+    asked = METHODS["label_propagation"].spec(class_mass="seeds")
+    assert [name for name, _ in fallbacks(asked)] == ["poisson"]
 
 
 def test_estimators_warn_switch_or_fail() -> None:
@@ -258,15 +264,13 @@ def test_no_method_leans_on_its_cap_or_swings_between_two_sides(name: str) -> No
     codes = np.where(np.arange(2 * half) % half < n_classes, kind, -1)
     labels = Labels.from_codes(codes, np.arange(n_classes))
     graph = BlockGraph.from_scipy(sp.csr_array(W))
-    method = METHODS[name]
-    parameters = method.spec(name=name).model_dump(exclude={"name"})
-    if method.wants_classifier:
-        parameters.pop("classifier")
-    found = method.run(graph, labels, **parameters)
+    run = by_keywords(METHODS[name])
+    parameters = METHODS[name].spec().model_dump(exclude={"name"})
+    found = run(graph, labels, **parameters)
     assert found.converged
     answer = found.F.compute()
     assert right(answer.argmax(axis=1), kind, codes) > 0.9
     if "max_iter" in parameters:
         parameters["max_iter"] *= 2
-        again = method.run(graph, labels, **parameters)
+        again = run(graph, labels, **parameters)
         assert (again.n_iter, again.F.compute().tobytes()) == (found.n_iter, answer.tobytes())

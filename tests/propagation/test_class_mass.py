@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ssl_dask.estimators import LabelSpreading
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.labels import Labels
-from ssl_dask.propagation import LabelSpreading, label_propagation, label_spreading
+from tests.by_keywords import label_propagation, label_spreading
 from tests.made_graphs import N_CLASSES, cut, labels_of, random_weights, some_codes
 from tests.oracles import method_closed_forms, propagation_closed_forms
 

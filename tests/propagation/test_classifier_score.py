@@ -11,7 +11,7 @@ from distributed import Client
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GridSearchCV
 
-from ssl_dask.propagation import LabelPropagation, LabelSpreading
+from ssl_dask.estimators import LabelPropagation, LabelSpreading
 
 BOTH = pytest.mark.parametrize("Classifier", [LabelSpreading, LabelPropagation])
 WORDS = np.array(["ham", "spam"], dtype=object)

@@ -12,7 +12,7 @@ from distributed import Client
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.node_order import NodeOrder
 from ssl_dask.pipeline.commands.run import run_job
-from ssl_dask.propagation.methods.correct_and_smooth import correct_and_smooth
+from tests.by_keywords import correct_and_smooth
 from tests.made_graphs import N_CLASSES, cut, labels_of, random_weights, some_codes
 from tests.made_job import assert_useful, made_job, rows_that_share, some_edges, write_rows
 from tests.oracles import method_closed_forms as closed_forms

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,16 @@ from dask import delayed
 from distributed import Client
 
 from ssl_dask.console import Silent
+from ssl_dask.errors import WorkersChangedError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.pipeline.infer.saved_state import load_state, save_state
-from ssl_dask.propagation import modified_adsorption, poisson_mbo
-from ssl_dask.propagation.engine.partitions import WorkersChangedError
 from ssl_dask.propagation.ensemble.ensemble_state import EnsembleState, run_steps
+from ssl_dask.propagation.methods import modified_adsorption, poisson_mbo
+from ssl_dask.run_control import RunControl
 from ssl_dask.storage.runs.checkpoint import Checkpoints
 from ssl_dask.storage.runs.manifest import fingerprint
+from tests.by_keywords import by_keywords
 from tests.made_graphs import labels_of, random_weights, some_codes
 
 CHUNKS = (3, 2)
@@ -49,12 +50,14 @@ class Steps:
     def run(self, *more: Any, resume: Any = None) -> None:
         run_steps(
             [self.make, self.idle, *more],
-            identity={},
-            node_chunks=CHUNKS,
-            execution=self.execution,
-            checkpoint=partial(save_state, "state", self.stored, self.execution, Silent()),
-            checkpoint_seconds=0.0,
-            resume=resume,
+            {},
+            CHUNKS,
+            RunControl(
+                self.execution,
+                checkpoint=partial(save_state, "state", self.stored, self.execution, Silent()),
+                checkpoint_seconds=0.0,
+                resume=resume,
+            ),
         )
 
     def check(self) -> None:
@@ -95,12 +98,13 @@ def test_what_is_resumed_outlives_all_workers_and_its_checkpoint(
 
 
 @pytest.mark.parametrize(
-    ("run", "lost_in"),
+    ("method", "lost_in"),
     [(poisson_mbo, "signed_to_distributions"), (modified_adsorption, "_finished")],
 )
 def test_a_resumed_solve_that_is_done_anew_goes_on_from_its_last_checkpoint(
-    run: Any, lost_in: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: Any, lost_in: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    run = by_keywords(method.METHOD)
     graph = BlockGraph.from_scipy(random_weights(300, 1, density=0.02), n_strips=3)
     codes = some_codes(300, 2, n_seeds=10)
     execution = Execution()
@@ -118,8 +122,8 @@ def test_a_resumed_solve_that_is_done_anew_goes_on_from_its_last_checkpoint(
     whole = run(graph, labels_of(codes), **more)
     with pytest.raises(KeyboardInterrupt):
         run(graph, labels_of(codes), checkpoint=keep, **more)
-    module, lost = sys.modules[run.__module__], []
-    finish = getattr(module, lost_in)
+    lost: list[int] = []
+    finish = getattr(method, lost_in)
 
     def lose_once(*arguments: Any) -> Any:
         if not lost:
@@ -127,7 +131,7 @@ def test_a_resumed_solve_that_is_done_anew_goes_on_from_its_last_checkpoint(
             raise WorkersChangedError("a worker was lost")
         return finish(*arguments)
 
-    monkeypatch.setattr(module, lost_in, lose_once)
+    monkeypatch.setattr(method, lost_in, lose_once)
     resumed = run(graph, labels_of(codes), checkpoint=keep, resume=kept[0], **more)
     # By then the file that the run began with was gone.
     assert lost[0] > 3

@@ -19,13 +19,15 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ssl_dask.errors import GraphError
-from ssl_dask.estimators import LabelPropagationRegressor
+from ssl_dask.errors import GraphError, WorkersChangedError
+from ssl_dask.estimators import (
+    LabelPropagation,
+    LabelPropagationRegressor,
+    LabelSpreading,
+)
 from ssl_dask.execution import Execution
 from ssl_dask.graph import BlockGraph, knn_graph
-from ssl_dask.propagation import LabelPropagation, LabelSpreading
-from ssl_dask.propagation.engine.partitions import WorkersChangedError
-from ssl_dask.propagation.engine.propagate import PropagationSession
+from ssl_dask.propagation.engine.session import PropagationSession
 from tests.made_graphs import delay, few_labels
 
 BOTH = pytest.mark.parametrize("Classifier", [LabelSpreading, LabelPropagation])

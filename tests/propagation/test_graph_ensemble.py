@@ -12,7 +12,8 @@ from dask import delayed
 from distributed import Client
 from sklearn.datasets import load_digits
 
-from ssl_dask.errors import ResumeMismatchError
+from ssl_dask.errors import ResumeMismatchError, WorkersChangedError
+from ssl_dask.estimators import GraphEnsemble
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.node_order import NodeOrder
@@ -20,12 +21,12 @@ from ssl_dask.graph.build.neighbour_graph import knn_graph
 from ssl_dask.kernels.distributions import class_evidence as ce
 from ssl_dask.kernels.distributions.class_evidence import fitted_weights
 from ssl_dask.labels import Labels
-from ssl_dask.propagation import GraphEnsemble, Propagated, graph_ensemble
-from ssl_dask.propagation.engine.partitions import WorkersChangedError
+from ssl_dask.propagation.engine.propagate import Propagated
 from ssl_dask.propagation.ensemble import ensemble_run, pseudo_label_pass
-from ssl_dask.propagation.ensemble.graph_ensemble import ENSEMBLE_WEIGHTS, logistic_regression
 from ssl_dask.propagation.ensemble.mixing_weights import stacking_folds
+from ssl_dask.propagation.methods.graph_ensemble import ENSEMBLE_WEIGHTS
 from ssl_dask.round_record import RoundRecord
+from tests.by_keywords import graph_ensemble, logistic_regression
 from tests.oracles import ensemble as oracle
 
 N_CLASSES = 5

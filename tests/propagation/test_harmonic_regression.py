@@ -10,7 +10,7 @@ from distributed import Client
 from ssl_dask.estimators import LabelPropagationRegressor
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
-from ssl_dask.propagation.methods.harmonic_regression import harmonic_regression
+from tests.by_keywords import harmonic_regression
 from tests.made_graphs import random_weights
 
 
@@ -33,7 +33,7 @@ def test_no_value_leaves_the_range_of_the_targets() -> None:
     rows, y = np.array([0, 5, 8, 200, 399]), np.array([0.0, 0.0, 0.0, 0.0, 10.0])
     for max_iter in (5, 10_000):
         found = harmonic_regression(path_of(400), rows, y, max_iter=max_iter)
-        values = found.values.compute()
+        values = found.F.compute()
         assert np.ptp(values) > 5.0
         assert values.min() >= 0.0
         assert values.max() <= 10.0
@@ -59,9 +59,9 @@ def test_closed_form_and_folds(cluster_client: Client) -> None:
         )
         assert found.converged
         assert {(record.labels_changed, record.class_mass) for record in found.records} == {(0, ())}
-        blocks = list(found.values.to_delayed(optimize_graph=False).ravel())
+        blocks = list(found.F.to_delayed(optimize_graph=False).ravel())
         values = np.concatenate(execution.compute(blocks))
-        answers.append((values, found.fold_values[0]))
+        answers.append((values, found.fold_F[0]))
     np.testing.assert_allclose(answers[0][0], exact, atol=1e-4)
     np.testing.assert_allclose(answers[0][1], without[rows[fold]], atol=1e-4)
     assert len({values.tobytes() for values, _ in answers}) == 1

@@ -19,7 +19,7 @@ from ssl_dask.graphs import knn_graph
 from ssl_dask.kernels.propagation.random_walk_choice import neighbour_entropy, walk_choice
 from ssl_dask.pipeline.commands.run import run_job
 from ssl_dask.propagation.engine.session import PropagationSession
-from ssl_dask.propagation.methods.modified_adsorption import modified_adsorption
+from tests.by_keywords import modified_adsorption
 from tests.made_graphs import N_CLASSES, few_labels, labels_of, random_weights, some_codes
 from tests.made_job import N_ISLAND, assert_useful, made_job, made_rows, write_rows
 from tests.oracles.method_closed_forms import modified_adsorption_scores

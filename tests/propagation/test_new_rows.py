@@ -13,7 +13,7 @@ from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graphs import BlockGraph, RoutedIndex, attach_rows, knn_graph, new_row_distributions
 from ssl_dask.labels import Labels
-from ssl_dask.propagation import label_spreading
+from tests.by_keywords import label_spreading
 from tests.made_points import sheets
 
 K = 8

@@ -13,6 +13,7 @@ from ssl_dask.graph.block.node_order import NodeOrder
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.infer.inference import _seed_components
 from ssl_dask.propagation import METHODS
+from tests.by_keywords import by_keywords
 from tests.made_graphs import N_CLASSES, cut, fetch, random_weights
 from tests.oracles import propagation_closed_forms as closed_forms
 
@@ -55,7 +56,7 @@ def test_scores_come_back_by_row(
 ) -> None:
     W = random_weights(N_NODES, 1)
     execution = Execution(cluster_client if on_cluster else None)
-    found = METHODS[method].run(
+    found = by_keywords(METHODS[method])(
         graph_of(W, node_of_row, (60, 30, 40), 3), labels, tol=1e-5, execution=execution
     )
     # What the nodes hold: copies with different labels count half each.
@@ -80,7 +81,7 @@ def test_folds_of_copies_are_those_of_fewer_seeds(node_of_row: np.ndarray, label
     graph = graph_of(random_weights(N_NODES, 1), node_of_row, (N_ROWS,), 4)
     # Hides row 3, whose copy 93 stays; both of the copies 5 and 95; and row 89.
     fold = np.isin(labels.rows, [3, 5, 89, 95])
-    run = METHODS["label_spreading"].run
+    run = by_keywords(METHODS["label_spreading"])
     together = run(graph, labels, hidden=[fold], max_iter=12, tol=0)
     separate = run(graph, labels.subset(~fold), max_iter=12, tol=0)
     at_hidden = separate.F.compute()[labels.rows[fold]]

@@ -8,6 +8,7 @@ import scipy.sparse as sp
 from scipy.linalg import expm
 from scipy.optimize import linear_sum_assignment
 
+from ssl_dask.estimators import PoissonLearning
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.kernels.propagation.class_multipliers import (
@@ -17,9 +18,9 @@ from ssl_dask.kernels.propagation.class_multipliers import (
 )
 from ssl_dask.kernels.propagation.signed_scores import MEDIAN_ODDS
 from ssl_dask.labels import Labels
-from ssl_dask.propagation import PoissonLearning, poisson, poisson_mbo
-from ssl_dask.propagation.engine.session import PropagationSession
-from ssl_dask.propagation.methods.heat_flow import heat_flow
+from ssl_dask.propagation.engine.recurrence import heat_flow
+from ssl_dask.propagation.engine.session import DenseSources, PropagationSession
+from tests.by_keywords import poisson, poisson_mbo
 from tests.made_graphs import N_CLASSES, delay, labels_of, random_weights, some_codes
 from tests.oracles import method_closed_forms as closed_forms
 
@@ -174,7 +175,7 @@ def test_heat_flows_as_the_exponential_of_the_walk() -> None:
         recurrence, n_sweeps = heat_flow("heat", time)
         with PropagationSession(graph, Execution(), n_columns=4) as session:
             solved = session.solve(
-                recurrence, dense=blocks, n_classes=4, max_iter=n_sweeps, tol=None, scale=1.0
+                recurrence, dense=DenseSources(blocks, 4), max_iter=n_sweeps, tol=None, scale=1.0
             )
         found = np.concatenate([block.compute() for block in solved.blocks])
         expected = expm(time * (dense / degree[:, None] - np.eye(60))) @ V

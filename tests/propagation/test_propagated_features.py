@@ -10,20 +10,20 @@ import pytest
 import scipy.sparse as sp
 from distributed import Client
 
-from ssl_dask.console import Silent
 from ssl_dask.errors import GraphError
-from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.node_order import NodeOrder
 from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.job_spec import resolve_job
 from ssl_dask.labels import Labels
+from ssl_dask.method import MethodInputs
+from ssl_dask.methods import METHODS
 from ssl_dask.pipeline.commands.run import run_job
-from ssl_dask.pipeline.infer.feature_inference import infer_on_propagated_features
-from ssl_dask.propagation import propagated_features
-from ssl_dask.propagation.methods.propagated_features import PropagatedFeaturesSpec
-from ssl_dask.storage.runs.checkpoint import Checkpoints
-from ssl_dask.storage.runs.manifest import fingerprint
+from ssl_dask.propagation.methods.propagated_features import (
+    PropagatedFeaturesSpec,
+    propagated_features,
+)
+from ssl_dask.run_control import RunControl
 from tests.made_graphs import cut, random_weights
 from tests.made_job import assert_useful, made_job, rows_that_share, some_edges, write_rows
 
@@ -111,20 +111,15 @@ def test_hidden_seeds_choose_the_hops(alike: bool, tmp_path: Path) -> None:
     codes = np.where(np.arange(n) < 200, y, -1)
     labels = Labels.from_codes(codes, np.arange(2))
     folds = hide_seeds(labels, 5, 0)
-    found = infer_on_propagated_features(
-        PropagatedFeaturesSpec(n_hops=1),
-        graph,
-        da.from_array(X),
-        labels,
-        folds,
-        Execution(),
-        Checkpoints(tmp_path, fingerprint({}), report=pytest.fail),
-        Silent(),
+    inputs = MethodInputs(labels, folds.masks, graph=graph, X=da.from_array(X))
+    found = METHODS["propagated_features"].run(
+        inputs, PropagatedFeaturesSpec(n_hops=1), RunControl()
     )
     wanted = "features after the last hop" if alike else "features after each hop"
-    assert any(wanted in note for note in found.graph["notes"])
+    assert any(wanted in note for note in found.notes)
     accuracy = np.mean(np.asarray(found.F.compute())[200:].argmax(axis=1) == y[200:])
-    hidden = np.mean(found.hidden_F.argmax(axis=1) == labels.codes)
+    hidden_F = folds.gathered(found.fold_F, np.zeros((labels.n_seeds, 2)))
+    hidden = np.mean(hidden_F.argmax(axis=1) == labels.codes)
     assert accuracy > 0.87
     assert hidden == pytest.approx(accuracy, abs=0.06)
 

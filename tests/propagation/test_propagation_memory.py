@@ -12,12 +12,16 @@ from distributed import Client
 from ssl_dask.errors import ComputeError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
-from ssl_dask.propagation import label_propagation, label_spreading
 from ssl_dask.propagation.engine import distributed_partitions
 from ssl_dask.propagation.engine.distributed_partitions import bytes_of_part
 from ssl_dask.propagation.engine.partitions import LocalParts
+from ssl_dask.propagation.engine.recurrence import (
+    ConjugateSteps,
+    LinearSystem,
+    RecurrenceSteps,
+)
 from ssl_dask.propagation.engine.session import CONJUGATE_BYTES, RECURRENCE_BYTES
-from ssl_dask.propagation.engine.steps import ConjugateSteps, Problem, RecurrenceSteps
+from tests.by_keywords import label_propagation, label_spreading
 from tests.made_graphs import delay, labels_of, random_weights, some_codes
 
 
@@ -29,11 +33,13 @@ def test_the_bytes_that_are_checked_are_those_that_sweeps_take(conjugate: bool) 
     parts = LocalParts(BlockGraph.from_scipy(sp.csr_array(W + W.T)), Execution(threads=1))
     right = np.random.default_rng(0).random((n, n_columns), dtype=np.float32)
     steps = ConjugateSteps(3) if conjugate else RecurrenceSteps(((0.9, 0.0, 0.0, 0.1),) * 3)
-    problem = Problem("float64" if conjugate else "float32", 1, n_columns, (0.0, 0.0), (0.9, 0.1))
+    system = LinearSystem(
+        "float64" if conjugate else "float32", 1, n_columns, (0.0, 0.0), (0.9, 0.1)
+    )
     peaks = []
     for _ in range(2):  # Once for what is loaded and compiled on the way.
         tracemalloc.start()
-        parts.begin(problem, None, [delay(right)], value=1.0, clamp=False)
+        parts.begin(system, None, [delay(right)], value=1.0)
         parts.start(0.0, conjugate=conjugate)
         parts.advance(steps)
         peaks.append(tracemalloc.get_traced_memory()[1])

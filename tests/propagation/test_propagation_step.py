@@ -20,10 +20,9 @@ from ssl_dask.kernels.propagation.step import (
     step_with_residual,
 )
 from ssl_dask.kernels.propagation.sweep import SMALLEST, row_degrees, sweep, walk_rows
-from ssl_dask.propagation.engine.links import NoLinks
-from ssl_dask.propagation.engine.partition_solver import PartRun
+from ssl_dask.propagation.engine.partition_solver import NoLinks, PartRun
 from ssl_dask.propagation.engine.partitions import LocalParts
-from ssl_dask.propagation.engine.steps import Problem, RecurrenceSteps
+from ssl_dask.propagation.engine.recurrence import LinearSystem, RecurrenceSteps
 
 NUMBERS = (0.7, 0.2, -0.3, 0.4)
 
@@ -257,11 +256,11 @@ def test_the_code_is_chosen_by_all_rows_that_are_swept(monkeypatch: pytest.Monke
     graph = BlockGraph.from_scipy(W, n_strips=5)
     part = LocalParts(graph, Execution(threads=2)).parts[0]
     monkeypatch.setattr(walk_sweep, "MIN_COMPILED_WORK", W.nnz * 3)
-    problem = Problem("float32", 1, 3, (0.0, 0.0), (1.0, 0.0))
+    system = LinearSystem("float32", 1, 3, (0.0, 0.0), (1.0, 0.0))
     nothing = SparseSources(
         np.zeros(0, dtype=np.int64), np.zeros((0, 3), np.float32), np.zeros((0, 1), np.bool_)
     )
-    run = PartRun(part, 1, problem, nothing, Z, 1.0)
+    run = PartRun(part, 1, system, nothing, Z, 1.0)
     run.start(1.0, conjugate=False)
     run.advance(RecurrenceSteps((NUMBERS,)), NoLinks())
     assert len(part.pieces) == 5

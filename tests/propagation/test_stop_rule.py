@@ -7,8 +7,8 @@ import pytest
 from scipy.sparse.linalg import LinearOperator, cg
 
 from ssl_dask.kernels.propagation.step import SweepCounts
-from ssl_dask.propagation.engine.conjugate_gradients import ConjugateScalars, conjugate_scalars
-from ssl_dask.propagation.engine.stop_rule import StopRule, next_check
+from ssl_dask.propagation.engine.partition_solver import conjugate_scalars
+from ssl_dask.propagation.engine.solve_state import ConjugateScalars, StopRule, next_check
 
 
 def counts(changed: int, residual: float, step: float = 0.1) -> SweepCounts:

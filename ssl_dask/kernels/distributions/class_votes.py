@@ -199,3 +199,32 @@ def wilson_interval(right: int, n: int, confidence: float = 0.95) -> tuple[float
     spread = z * math.sqrt(share * (1.0 - share) / n + z * z / (4 * n * n))
     scale = 1.0 + z * z / n
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+def paired_difference_interval(
+    first_only: int, second_only: int, n: int, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Return (low, high), -1 to 1, of the difference of two proportions on the same n trials.
+
+    Wald's interval with one added to each kind of disagreement, which keeps its coverage down to a
+    few dozen pairs.
+
+    Parameters
+    ----------
+    first_only, second_only
+        Trials that only the first, or only the second, has right.
+    n
+        Trials, at least 1.
+    confidence
+        Above 0 and below 1.
+
+    References
+    ----------
+    D. Bonett, R. Price, "Adjusted Wald confidence interval for a difference of binomial proportions
+    based on paired data", 2012.
+    """
+    from scipy.stats import norm
+
+    p12, p21 = (first_only + 1) / (n + 2), (second_only + 1) / (n + 2)
+    half = norm.ppf(0.5 + confidence / 2) * math.sqrt((p12 + p21 - (p12 - p21) ** 2) / (n + 2))
+    return max(float(p12 - p21 - half), -1.0), min(float(p12 - p21 + half), 1.0)

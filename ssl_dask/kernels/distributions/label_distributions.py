@@ -135,3 +135,9 @@ def fit_temperature(probabilities: Floating, codes: Int32, spread: float = np.in
 
     found = minimize_scalar(cost, bounds=LOG_RANGE, method="bounded")
     return float(np.exp(found.x))
+
+
+def predicted_codes(F: Floating) -> Int32:
+    """Return the most likely class of each row of F (n, C), int32; -1 for zero rows and ties."""
+    summary = summarise_rows(F)
+    return np.where(summary.tied, -1, summary.codes).astype(np.int32)

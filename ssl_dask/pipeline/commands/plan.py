@@ -13,11 +13,7 @@ from ssl_dask.graph.build.graph_estimate import GraphEstimate, estimate_graph
 from ssl_dask.graph.graph_spec import GraphPartSpec, OneGraphSpec
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.method import MethodCost
-from ssl_dask.pipeline.commands.method_estimate import (
-    MethodEstimate,
-    estimate_method,
-    halo_share,
-)
+from ssl_dask.pipeline.commands.method_estimate import estimate_method, halo_share
 from ssl_dask.pipeline.inputs.job_inputs import Inputs, plan_blocks
 from ssl_dask.pipeline.inputs.stored_graph import StoredGraph
 from ssl_dask.propagation.engine.distributed_partitions import HALO_SHARE, USABLE_MEMORY
@@ -196,7 +192,7 @@ def plan_job(spec: JobSpec, *, trust_modules: Sequence[str] = ()) -> Rows:
 
 
 def _check_memory(
-    method: MethodEstimate | MethodCost, n_nodes: int, n_edges: float, workers: int, memory: int
+    method: MethodCost, n_nodes: int, n_edges: float, workers: int, memory: int
 ) -> None:
     """Raise ComputeError where even the fewest classes would not fit: a run would stop late.
 

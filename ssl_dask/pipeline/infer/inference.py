@@ -16,9 +16,6 @@ from dask.delayed import Delayed
 
 from ssl_dask.console import RunListener
 from ssl_dask.durable_files import storage_errors
-from ssl_dask.errors import QualityError
-from ssl_dask.evaluation.baselines import fit_folds, fit_supervised
-from ssl_dask.evaluation.evaluation_spec import SupervisedSpec
 from ssl_dask.execution import Execution
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.graph import GraphSpec
@@ -39,6 +36,7 @@ from ssl_dask.spec_model import SpecModel
 from ssl_dask.storage.ids.edges import EdgeFile
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.runs.checkpoint import Checkpoints
+from ssl_dask.supervised import SupervisedSpec, fit_converged, fit_folds
 
 GRAPH_CHECKPOINT = "graph"
 ISLANDS_TOLD = 100
@@ -243,17 +241,13 @@ def infer_supervised(
     QualityError
         The solver did not converge.
     """
-    hidden_F, not_converged = fit_folds(X_seeds, labels.codes, folds, labels.n_classes, spec)
-    model = fit_supervised(X_seeds, labels.codes, labels.n_classes, spec)
-    if not model.converged:
-        raise QualityError(
-            f"logistic regression did not converge within {spec.max_iter} iterations",
-            hint="raise method.max_iter",
-        )
+    fold_F, not_converged = fit_folds(X_seeds, labels.codes, folds.masks, labels.n_classes, spec)
+    model = fit_converged(X_seeds, labels.codes, labels.n_classes, spec)
+    empty = np.zeros((labels.n_seeds, labels.n_classes), dtype=np.float32)
     return Inferred(
         F=predict_proba_blocks(model, X),
         has_seed=None,
-        hidden_F=hidden_F,
+        hidden_F=folds.gathered(fold_F, empty),
         records=[],
         converged=True,
         stop_reason="converged",

@@ -15,16 +15,17 @@ import numpy.typing as npt
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.labels import NumberLabels
+from ssl_dask.method import MethodInputs
+from ssl_dask.methods import METHODS
 from ssl_dask.pipeline.infer.inference import reported_graph
 from ssl_dask.pipeline.infer.propagation_run import (
     STATE_CHECKPOINT,
     nearest_place,
     run_until_kept,
 )
-from ssl_dask.pipeline.infer.saved_state import save_state
 from ssl_dask.pipeline.inputs.run_context import RunContext
-from ssl_dask.propagation import VALUE_METHODS
 from ssl_dask.round_record import RoundRecord
+from ssl_dask.run_control import RunControl
 
 Values = npt.NDArray[np.float64]
 
@@ -75,24 +76,20 @@ def infer_values(
     diagnosed = time.perf_counter()
     listener.stage("propagation")
     near, where = nearest_place(graph, 1 + folds.n_folds, execution, listener)
-    hidden = [folds.hidden(fold) for fold in range(folds.n_folds)]
-    run = partial(
-        VALUE_METHODS[spec.method.name].run,
-        near,
-        labels.rows,
-        labels.values,
-        **spec.method.model_dump(exclude={"name"}),
-        hidden=hidden,
-        execution=where,
-        on_round=listener.round,
-        checkpoint=partial(save_state, STATE_CHECKPOINT, context.checkpoints, where, listener),
+    found = run_until_kept(
+        partial(
+            METHODS[spec.method.name].run,
+            MethodInputs(labels.as_labels(), folds.masks, graph=near),
+            spec.method,
+        ),
+        RunControl(where, on_round=listener.round),
+        STATE_CHECKPOINT,
+        context.checkpoints,
+        listener,
     )
-    found = run_until_kept(run, STATE_CHECKPOINT, "values", where, context.checkpoints, listener)
-    hidden_values = np.full(labels.n_seeds, np.nan)
-    for mask, values in zip(hidden, found.fold_values, strict=True):
-        hidden_values[mask] = values
+    hidden_values = folds.gathered(found.fold_F, np.full(labels.n_seeds, np.nan))
     return InferredValues(
-        values=found.values.rechunk((tuple(context.data.layout.row_chunks),)),
+        values=found.F.rechunk((tuple(context.data.layout.row_chunks),)),
         hidden_values=hidden_values,
         records=found.records,
         converged=found.converged,

@@ -23,7 +23,7 @@ from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.inputs.label_kind import target_of
 from ssl_dask.pipeline.inputs.stored_graph import StoredGraph, graph_fingerprint
-from ssl_dask.propagation.methods.class_shares import expected_rows
+from ssl_dask.propagation.engine.class_shares import expected_rows, spec_shares
 from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns, without_columns
 from ssl_dask.storage.checks.input_check import InputScan, scan_input
 from ssl_dask.storage.ids.edges import EdgeFile, open_edge_file
@@ -253,7 +253,7 @@ def read_inputs(spec: JobSpec, inputs: Inputs, execution: Execution) -> ReadData
 
 def _refuse_shares_of_other_classes(spec: JobSpec, labels: Labels) -> None:
     try:
-        expected_rows(spec.method, labels)
+        expected_rows(spec_shares(spec.method), labels)
     except ValueError as error:
         key = "class_mass" if hasattr(spec.method, "class_mass") else "class_shares"
         raise JobSpecError(

@@ -16,11 +16,8 @@ from ssl_dask.evaluation.block_scores import merge_scores
 from ssl_dask.execution import Execution
 from ssl_dask.hidden_seeds import HiddenSeeds, hide_seeds
 from ssl_dask.job_spec import JobSpec
-from ssl_dask.pipeline.infer.feature_inference import (
-    infer_corrected,
-    infer_on_anchors,
-    infer_on_propagated_features,
-)
+from ssl_dask.methods import METHODS
+from ssl_dask.pipeline.infer.feature_inference import infer_on_features, infer_on_graph_and_features
 from ssl_dask.pipeline.infer.inference import (
     Inferred,
     build_graph,
@@ -37,7 +34,6 @@ from ssl_dask.pipeline.models.model_output import store_models
 from ssl_dask.pipeline.targets.class_blocks import BlockOutput, BlockResult, write_blocks
 from ssl_dask.pipeline.targets.class_report import build_report
 from ssl_dask.pipeline.targets.judging import Judged, judge, warn_of_classes_gone
-from ssl_dask.propagation import METHODS
 from ssl_dask.report.picture import picture_rows
 from ssl_dask.self_labeled import METHODS as SELF_LABELED
 from ssl_dask.storage.result.part_writer import write_part
@@ -70,6 +66,7 @@ def label_rows(context: RunContext) -> Answer:
 
     clock.stage("decision")
     labelled_by = (inferred.answered_by or spec.method).model_dump()["name"]
+    no_evidence = METHODS[labelled_by].no_evidence if labelled_by in METHODS else "low_mass"
     block_output = BlockOutput(
         reader=data.reader,
         columns=data.carried,
@@ -81,7 +78,7 @@ def label_rows(context: RunContext) -> Answer:
         calibration=calibration,
         decision=spec.decision,
         source=inferred.source,
-        no_evidence="dummy_label" if labelled_by == "modified_adsorption" else "low_mass",
+        no_evidence=no_evidence,
         islands=inferred.islands,
         truth=spec.input.truth,
         sampled=picks.sampled,
@@ -151,16 +148,15 @@ def _infer(context: RunContext, folds: HiddenSeeds) -> tuple[Inferred, RowPicks]
         picks = pick(view.X, labels, sampled, execution)
         return infer_supervised(spec.method, view.X, picks.seeds, labels, folds), picks
     X = view.persist(execution, "describe").X
-    if spec.method.name == "anchor_graph":
+    method = METHODS[spec.method.name]
+    if method.needs == "features":
         clock.stage("propagation")
         picks = pick(X, labels, sampled, execution)
-        inferred = infer_on_anchors(spec.method, X, labels, folds, execution)
+        inferred = infer_on_features(spec.method, X, picks.seeds, labels, folds, execution)
         return inferred, picks.with_features(X)
     clock.stage("graph")
     picks = pick(X, labels, sampled, execution)
     assert spec.graph is not None
-    # Methods that look at features are not among those that need a graph alone.
-    method = METHODS.get(spec.method.name)
     graph = build_graph(
         spec.graph,
         X,
@@ -171,13 +167,13 @@ def _infer(context: RunContext, folds: HiddenSeeds) -> tuple[Inferred, RowPicks]
         execution,
         context.checkpoints,
         clock,
-        more_weights=method.more_weights if method is not None else (),
+        more_weights=method.more_weights,
         rows_of=rows_of_groups(context.views, spec.features, execution),
         labels=labels,
     )
-    if spec.method.name == "correct_and_smooth":
+    if method.runs_at_features:
         clock.stage("propagation")
-        corrected = infer_corrected(
+        with_features = infer_on_graph_and_features(
             spec.method,
             graph,
             X,
@@ -188,13 +184,7 @@ def _infer(context: RunContext, folds: HiddenSeeds) -> tuple[Inferred, RowPicks]
             context.checkpoints,
             clock,
         )
-        return corrected, picks.with_features(X)
-    if spec.method.name == "propagated_features":
-        clock.stage("propagation")
-        carried = infer_on_propagated_features(
-            spec.method, graph, X, labels, folds, execution, context.checkpoints, clock
-        )
-        return carried, picks.with_features(X)
+        return with_features, picks.with_features(X)
     inferred = infer_on_graph(
         spec,
         graph,

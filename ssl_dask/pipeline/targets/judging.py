@@ -11,20 +11,15 @@ import numpy.typing as npt
 
 from ssl_dask.errors import QualityError
 from ssl_dask.evaluation.baselines import SupervisedBaseline
-from ssl_dask.evaluation.metrics import (
-    PairedComparison,
-    Scores,
-    compare_paired,
-    predicted_codes,
-    score_predictions,
-)
+from ssl_dask.evaluation.metrics import PairedComparison, Scores, compare_paired, score_predictions
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.job_spec import JobSpec
+from ssl_dask.kernels.distributions.label_distributions import predicted_codes
 from ssl_dask.labels import Labels
 from ssl_dask.propagation import METHODS
+from ssl_dask.propagation.engine.class_shares import expected_rows, spec_shares
 from ssl_dask.propagation.fallback.class_collapse import find_collapse
-from ssl_dask.propagation.methods.class_shares import expected_rows
 
 
 @dataclass(frozen=True)
@@ -117,7 +112,7 @@ def warn_of_classes_gone(
     if spec.method.name in METHODS:
         return ()
     others = class_rows - labels.class_counts()
-    collapse = find_collapse(others, expected_rows(spec.method, labels))
+    collapse = find_collapse(others, expected_rows(spec_shares(spec.method), labels))
     if collapse is None:
         return ()
     hidden = [folds.hidden(fold) for fold in range(folds.n_folds)]

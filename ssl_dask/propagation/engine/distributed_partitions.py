@@ -24,29 +24,22 @@ from distributed import Client, Future, KilledWorker, futures_of
 from distributed import wait as wait_for_futures
 from distributed.comm import CommClosedError
 
-from ssl_dask.errors import ComputeError
+from ssl_dask.errors import BlocksLostError, ComputeError, WorkersChangedError
 from ssl_dask.execution import Execution, as_package_error
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.kernels.propagation.graph_parts import leaf_entries
 from ssl_dask.propagation.engine import worker_state
-from ssl_dask.propagation.engine.links import Aborted
-from ssl_dask.propagation.engine.partitions import (
-    WHAT,
-    BlocksLostError,
-    Parts,
-    State,
-    WorkersChangedError,
-    sources_of_part,
-)
+from ssl_dask.propagation.engine.partition_solver import Aborted
+from ssl_dask.propagation.engine.partitions import TASK_LABEL, Parts, sources_of_part
+from ssl_dask.propagation.engine.recurrence import LinearSystem, Steps, StepsDone
 from ssl_dask.propagation.engine.seed_sources import NodeSources
-from ssl_dask.propagation.engine.steps import Problem, Steps, StepsDone
+from ssl_dask.run_control import Losses, State
 
 WATCH_SECONDS = 0.5
 """How long a lost worker may go unnoticed."""
 RETURN_SECONDS = 10.0
 """How long a lost worker may take to come back before the others share its part."""
 NO_WORKERS_SECONDS = 60.0
-MAX_LOSSES = 10
 USABLE_MEMORY = 0.8
 HALO_SHARE = 0.6
 """Nodes of a halo for each own node, at worst: a guess that is on the safe side in cell order."""
@@ -61,6 +54,8 @@ class WorkerParts(Parts):
         The graph, and the cluster it lies on.
     bytes_per_node
         Of the vectors of the largest solve to come: for the check of memory.
+    losses
+        How often workers may be lost.
 
     Raises
     ------
@@ -69,13 +64,10 @@ class WorkerParts(Parts):
     """
 
     def __init__(
-        self,
-        graph: BlockGraph,
-        execution: Execution,
-        *,
-        bytes_per_node: int,
+        self, graph: BlockGraph, execution: Execution, *, bytes_per_node: int, losses: Losses
     ) -> None:
         super().__init__(graph, execution)
+        self._losses = losses
         assert execution.client is not None
         self.client: Client = execution.client
         self.session = uuid.uuid4().hex
@@ -106,21 +98,17 @@ class WorkerParts(Parts):
         BlocksLostError
             The right-hand side of the system is gone; the graph is placed all the same.
         """
-        for _ in range(MAX_LOSSES):
+        while True:
             try:
                 self._place(self._ready_workers())
                 return
             except BlocksLostError:
                 raise
-            except WorkersChangedError:
-                continue
-        raise ComputeError(
-            f"workers were lost {MAX_LOSSES} times while the graph was placed on them",
-            hint="see the workers' logs for why they ended; often memory: raise cluster.memory",
-        )
+            except WorkersChangedError as error:
+                self._losses.add(error)
 
     def has_new_workers(self) -> bool:
-        """Tell whether there are workers that hold no part and could."""
+        """Return whether there are workers that hold no part and could."""
         return len(self._workers()) > self._wished
 
     def _place(self, workers: dict[str, Any]) -> None:
@@ -154,34 +142,33 @@ class WorkerParts(Parts):
         # The lists of halos go from worker to worker.
         self._numbers(self._on_each(lambda part: (worker_state.answer, asked, part, self.session)))
         if self._begun is not None:
-            self.begin(*self._begun[:3], value=self._begun[3], clamp=self._begun[4])
+            self.begin(*self._begun[:3], value=self._begun[3])
 
     def begin(
         self,
-        problem: Problem,
+        system: LinearSystem,
         sources: NodeSources | None,
         dense: Sequence[Delayed] | None,
         *,
         value: float,
-        clamp: bool,
     ) -> float:
         """Make a new system the one that is solved."""
-        self._begun = (problem, sources, dense, value, clamp)
+        self._begun = (system, sources, dense, value)
         blocks = None
         if dense is not None:
-            blocks = self._futures(dense, WHAT)
+            blocks = self._futures(dense, TASK_LABEL)
 
         def task(part: int) -> tuple[Any, ...]:
             start, stop = self._ends(part)
             held = self._overlapping(start, stop)
             rows = None if blocks is None else [blocks[s] for s in held]
             first = [self.graph.node_starts[s] for s in held]
-            sparse = sources_of_part(sources, problem, start, stop, clamp=clamp)
+            sparse = sources_of_part(sources, system, start, stop)
             return (
                 worker_state.begin,
                 self.session,
                 self.n_parts,
-                problem,
+                system,
                 sparse,
                 rows,
                 first,
@@ -375,7 +362,7 @@ class WorkerParts(Parts):
         self.client.cancel(futures, force=True)
         lost = (Aborted, KilledWorker, CommClosedError, WorkersChangedError, CancelledError)
         if error is not None and not isinstance(error, lost):
-            raise as_package_error(error, WHAT) from error
+            raise as_package_error(error, TASK_LABEL) from error
         raise WorkersChangedError(
             f"a worker was lost during the propagation; {len(alive)} of {self.n_parts} are left"
         )

@@ -13,15 +13,16 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 from dask import delayed
+from dask.delayed import Delayed
 
+from ssl_dask.array_types import Bool, Float64, Int64
+from ssl_dask.block_exchange import fetch_rows, row_starts
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.kernels.distributions import class_evidence as ce
 from ssl_dask.kernels.propagation.sweep import Scores, row_degrees
-from ssl_dask.propagation.engine.partitions import Vector
+from ssl_dask.propagation.engine.partitions import TASK_LABEL, Vector
 from ssl_dask.propagation.engine.seed_sources import NodeSources
-
-WHAT = "propagation"
 
 
 @dataclass(frozen=True)
@@ -46,26 +47,26 @@ class NodeVectors:
         """Return what `function` makes of the blocks of each strip, kept where it was made."""
         task = delayed(function, pure=False)
         tasks = [task(*blocks, *more) for blocks in zip(*vectors, strict=True)]
-        return self.execution.persist(tasks, WHAT)
+        return self.execution.persist(tasks, TASK_LABEL)
 
     def total(self, function: Callable[..., Any], vectors: list[Vector], *more: Any) -> Any:
         """Return the sum of the integers, or arrays of them, that `function` makes of blocks."""
         task = delayed(function, pure=False)
         tasks = [task(*blocks, *more) for blocks in zip(*vectors, strict=True)]
-        return np.sum(self.execution.compute(tasks, WHAT), axis=0)
+        return np.sum(self.execution.compute(tasks, TASK_LABEL), axis=0)
 
-    def column_sums(self, vector: Vector) -> npt.NDArray[np.float64]:
+    def column_sums(self, vector: Vector) -> Float64:
         """Return the sums of values from 0 to 1 over the nodes, float64 (G, C)."""
         sums = self.total(ce.unit_totals, [vector]) / 2.0**ce.UNIT_BITS
         return np.asarray(sums.reshape(-1, self.n_classes))
 
-    def spreads(self, vector: Vector) -> npt.NDArray[np.float64]:
+    def spreads(self, vector: Vector) -> Float64:
         """Return the standard deviation of each group of columns, float64 (G,); 1 for zeros."""
         squares = self.total(ce.square_totals, [vector]).reshape(-1, self.n_classes).sum(axis=1)
         mean = squares / 2.0**ce.SQUARE_BITS / (self.graph.n_nodes * self.n_classes)
         return np.where(mean > 0.0, np.sqrt(mean), 1.0)
 
-    def columns(self, groups: Sequence[int]) -> npt.NDArray[np.int64]:
+    def columns(self, groups: Sequence[int]) -> Int64:
         """Return the columns of the groups, int64 (len(groups) C,)."""
         first = np.asarray(groups, dtype=np.int64) * self.n_classes
         return np.asarray((first[:, None] + np.arange(self.n_classes)).ravel())
@@ -83,12 +84,12 @@ class NodeVectors:
         order = self.graph.order
         chunks = self.graph.node_chunks if order is None else order.row_chunks
         blocks = rows.rechunk((tuple(chunks), -1)).to_delayed(optimize_graph=False)
-        kept = self.execution.persist(list(blocks.ravel()), WHAT)
+        kept = self.execution.persist(list(blocks.ravel()), TASK_LABEL)
         if order is None:
             return kept
         return order.first_rows_of_nodes(kept, self.graph.node_chunks, self.execution)
 
-    def hidden_rows(self, vector: Vector, at_nodes: NodeSources) -> npt.NDArray[np.float64]:
+    def hidden_rows(self, vector: Vector, at_nodes: NodeSources) -> Float64:
         """Return each seed's row in the group that hides it, float64 (S, C); 0 if none does."""
         places = [
             at_nodes.hidden_in_nodes(first, first + n)
@@ -99,13 +100,13 @@ class NodeVectors:
             for block, (positions, groups, _) in zip(vector, places, strict=True)
         ]
         found = np.zeros((at_nodes.sources.labels.n_seeds, self.n_classes))
-        for (_, _, seeds), rows in zip(places, self.execution.compute(tasks, WHAT), strict=True):
+        for (_, _, seeds), rows in zip(
+            places, self.execution.compute(tasks, TASK_LABEL), strict=True
+        ):
             found[seeds] = rows
         return found
 
-    def mean_cuts(
-        self, labels: Vector, near: Vector, seeded: npt.NDArray[np.bool_]
-    ) -> npt.NDArray[np.float64]:
+    def mean_cuts(self, labels: Vector, near: Vector, seeded: Bool) -> Float64:
         """Return the mean over the classes of cut / volume, for each group of `labels`.
 
         Shi and Malik 2000, Normalized Cuts and Image Segmentation, divided by C. A class that has
@@ -128,13 +129,30 @@ class NodeVectors:
         return np.asarray(cut[:, seeded].mean(axis=1))
 
 
+def rows_at(
+    graph: BlockGraph, blocks: Sequence[Delayed], nodes: Int64, execution: Execution
+) -> Scores:
+    """Fetch the rows of some nodes, in their order: `blocks` has one a strip."""
+    found: Scores = fetch_rows(blocks, graph.node_starts, nodes, execution, TASK_LABEL)
+    return found
+
+
+def rows_of(X: Any, wanted: Int64, execution: Execution) -> Any:
+    """Fetch some rows of X (N, ...), in their order: NumPy array, CSR or Dask array."""
+    if not isinstance(X, da.Array):
+        return X[wanted]
+    whole = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
+    blocks = list(whole.to_delayed(optimize_graph=False).ravel())
+    return fetch_rows(blocks, row_starts(X.chunks[0]), wanted, execution, "seeds")
+
+
 def largest_degree(graph: BlockGraph, execution: Execution) -> float:
     """Return the largest degree of a node."""
     task = delayed(_largest_degree, pure=False)
-    return max(execution.compute([task(strip) for strip in graph.strips], WHAT))
+    return max(execution.compute([task(strip) for strip in graph.strips], TASK_LABEL))
 
 
-def _picked(block: npt.NDArray[Any], columns: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+def _picked(block: npt.NDArray[Any], columns: Int64) -> npt.NDArray[Any]:
     return np.ascontiguousarray(block[:, columns])
 
 
@@ -143,10 +161,7 @@ def _side_by_side(*blocks: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _rows_of_groups(
-    block: npt.NDArray[Any],
-    positions: npt.NDArray[np.int64],
-    groups: npt.NDArray[np.int64],
-    n_classes: int,
+    block: npt.NDArray[Any], positions: Int64, groups: Int64, n_classes: int
 ) -> npt.NDArray[Any]:
     return np.asarray(block.reshape(len(block), -1, n_classes)[positions, groups])
 
@@ -155,9 +170,7 @@ def _largest_degree(strip: Any) -> float:
     return float(row_degrees(strip.indptr, strip.data).max(initial=0.0))
 
 
-def _volumes(
-    strip: Any, labels: ce.Evidence, near: Scores, largest: float
-) -> npt.NDArray[np.int64]:
+def _volumes(strip: Any, labels: ce.Evidence, near: Scores, largest: float) -> Int64:
     """Return (volume of each column's nodes, what of it ends inside), in equal integer steps."""
     share = row_degrees(strip.indptr, strip.data) / (largest or 1.0)
     volume = labels * share[:, None]

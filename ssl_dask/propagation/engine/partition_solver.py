@@ -9,11 +9,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Float32, Float64
 from ssl_dask.kernels.arithmetic.pairwise_sums import joined_products, weighted_products
 from ssl_dask.kernels.propagation.graph_parts import GraphPart
 from ssl_dask.kernels.propagation.step import (
@@ -26,11 +26,9 @@ from ssl_dask.kernels.propagation.step import (
     step_with_residual,
 )
 from ssl_dask.kernels.propagation.sweep import Scores, sweep
-from ssl_dask.propagation.engine.conjugate_gradients import SOLVED, conjugate_scalars
-from ssl_dask.propagation.engine.links import Key, Links
-from ssl_dask.propagation.engine.steps import (
+from ssl_dask.propagation.engine.recurrence import (
     ConjugateSteps,
-    Problem,
+    LinearSystem,
     RecurrenceSteps,
     Steps,
     StepsDone,
@@ -41,6 +39,43 @@ CHUNK_BYTES = 2**18
 MAX_SOURCE = 2.0**100
 """A source of 1 becomes no more than this. Nodes whose edges weigh next to nothing would make it
 infinite where it is divided by the degree, and then all nodes that a path leads to."""
+SOLVED = 1e-26
+"""A column whose <r, r> has come down to this share of the first is solved: what is left is
+rounding, and steps after it would walk along the null space of a singular system for ever."""
+
+Key = tuple[Any, ...]
+
+
+class Aborted(Exception):
+    """The superstep was told to stop: another worker is gone."""
+
+
+class Links(Protocol):
+    """How a part reaches the others."""
+
+    def send(self, part: int, key: Key, value: Any) -> None:
+        """Give `value` to part `part` under `key`; may return before it is there."""
+
+    def take(self, key: Key) -> Any:
+        """Return what another part gave under `key`; waits for it."""
+
+    def flush(self) -> None:
+        """Wait until all that was sent has arrived."""
+
+
+class NoLinks:
+    """The links of a part that is alone."""
+
+    def send(self, part: int, key: Key, value: Any) -> None:
+        """Refuse: there is no other part."""
+        raise ValueError(f"there is no part {part}")
+
+    def take(self, key: Key) -> Any:
+        """Refuse: there is no other part."""
+        raise ValueError("there is no other part")
+
+    def flush(self) -> None:
+        """Return: nothing is on its way."""
 
 
 class PartRun:
@@ -52,7 +87,7 @@ class PartRun:
         The part.
     n_parts
         How many there are.
-    problem
+    system
         What is solved.
     sparse
         Sources at a few of its nodes, and which are clamped.
@@ -78,18 +113,18 @@ class PartRun:
         self,
         part: GraphPart,
         n_parts: int,
-        problem: Problem,
+        system: LinearSystem,
         sparse: SparseSources,
-        dense: npt.NDArray[np.float32] | None,
+        dense: Float32 | None,
         value: float,
         n_threads: int = 1,
     ) -> None:
-        self.part, self.n_parts, self.problem = part, n_parts, problem
+        self.part, self.n_parts, self.system = part, n_parts, system
         degree = part.degree
-        enters, leaves = problem.powers
+        enters, leaves = system.powers
         self.row_scale = degree**leaves
         self._weights = degree
-        self._dtype = np.dtype(problem.dtype)
+        self._dtype = np.dtype(system.dtype)
         self._sparse = sparse
         into = np.minimum(value * degree**-enters, MAX_SOURCE)
         self._seeds = sparse.scaled(into, self._dtype)
@@ -111,7 +146,7 @@ class PartRun:
     def start(self, factor: float, *, conjugate: bool) -> None:
         """Set Z_0 = `factor` times the sources (clamped rows: the source itself)."""
         n_held = self.part.n_own + len(self.part.halo)
-        Z = np.zeros((n_held, self.problem.n_columns), dtype=self._dtype)
+        Z = np.zeros((n_held, self.system.n_columns), dtype=self._dtype)
         own = Z[: self.part.n_own]
         if self._dense is not None:
             np.multiply(self._dense, self._dtype.type(factor), out=own)
@@ -129,7 +164,7 @@ class PartRun:
         for number, block in enumerate(blocks):
             with_halo = number < 2
             rows = n_held if with_halo else self.part.n_own
-            vector = np.zeros((rows, self.problem.n_columns), dtype=self._dtype)
+            vector = np.zeros((rows, self.system.n_columns), dtype=self._dtype)
             vector[: self.part.n_own] = block
             self.vectors.append(vector)
         self.version += 1
@@ -175,7 +210,7 @@ class PartRun:
         D: that is the diagonal preconditioner (Chronopoulos and Gear 1989, s-step iterative
         methods, section 2).
         """
-        p, q = self.problem.target
+        p, q = self.system.target
         x, r, direction, image = self.vectors
         n_own = self.part.n_own
         gamma, alpha, first_gamma = steps.gamma, steps.alpha, steps.first
@@ -203,13 +238,13 @@ class PartRun:
             threads.map(update, _slices(n_own, self._n_threads))
             gammas.append(gamma)
             alphas.append(alpha)
-        counts = SweepCounts.none(self.problem.n_groups, self.problem.n_classes)
+        counts = SweepCounts.none(self.system.n_groups, self.system.n_classes)
         count_changes(x[:n_own], old, r[:n_own], self.row_scale, counts)
         return StepsDone(counts, np.array(gammas), np.array(alphas))
 
     def _products(
         self, r: Scores, product: Scores, key: Key, links: Links
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    ) -> tuple[Float64, Float64]:
         mine = tuple(
             weighted_products(r, other, self._weights, self.part.start) for other in (r, product)
         )
@@ -220,7 +255,7 @@ class PartRun:
             mine if other == self.part.number else links.take((*key, other, self.part.number))
             for other in range(self.n_parts)
         ]
-        columns = self.problem.n_columns
+        columns = self.system.n_columns
         left, right = ([part[i] for part in parts] for i in (0, 1))
         return joined_products(left, columns), joined_products(right, columns)
 
@@ -261,12 +296,12 @@ class PartRun:
         coefficients: tuple[float, float, float, float],
         threads: _Threads,
     ) -> SweepCounts:
-        p, q = self.problem.target
-        n_columns = self.problem.n_columns
+        p, q = self.system.target
+        n_columns = self.system.n_columns
         chunk = max(CHUNK_BYTES // (n_columns * self._dtype.itemsize), 16)
 
         def run(rows: tuple[int, int, int]) -> SweepCounts:
-            counts = SweepCounts.none(self.problem.n_groups, self.problem.n_classes)
+            counts = SweepCounts.none(self.system.n_groups, self.system.n_classes)
             first, walk = self.part.pieces[rows[0]]
             plain = plain_rows(walk)
             residual = np.zeros((min(chunk, rows[2] - rows[1]), n_columns), dtype=self._dtype)
@@ -283,7 +318,7 @@ class PartRun:
                 count_changes(out[at], Z[at], left, self.row_scale[at], counts)
             return counts
 
-        total = SweepCounts.none(self.problem.n_groups, self.problem.n_classes)
+        total = SweepCounts.none(self.system.n_groups, self.system.n_classes)
         for counts in threads.map(run, self._ranges):
             total = total.joined(counts)
         return total
@@ -292,6 +327,25 @@ class PartRun:
         self, out: Scores, out_first: int, factor: float, start: int, stop: int, *, hold: bool
     ) -> None:
         add_sources(out, out_first, self._sparse, self._seeds, factor, start, stop, hold=hold)
+
+
+def conjugate_scalars(
+    gamma: Float64,
+    delta: Float64,
+    last_gamma: Float64 | None,
+    last_alpha: Float64 | None,
+    solved: Float64,
+) -> tuple[Float64, Float64]:
+    """Return (alpha, beta), float64 (K,); 0 in columns whose gamma is not above `solved`."""
+    if last_gamma is None or last_alpha is None:
+        beta, less = np.zeros_like(gamma), np.zeros_like(gamma)
+    else:
+        going = (last_gamma > 0.0) & (last_alpha > 0.0)
+        beta = np.divide(gamma, last_gamma, where=going, out=np.zeros_like(gamma))
+        less = np.divide(beta * gamma, last_alpha, where=going, out=np.zeros_like(gamma))
+    energy = delta - less
+    usable = (gamma > solved) & (energy > 0.0)
+    return np.divide(gamma, energy, where=usable, out=np.zeros_like(gamma)), beta
 
 
 class _Threads:

@@ -1,8 +1,9 @@
-"""Where the parts of a graph live while sweeps run over them, and the parts of this process."""
+"""Where the parts of a graph live during sweeps, and the parts of this process."""
 
 from __future__ import annotations
 
 import itertools
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,6 @@ import numpy.typing as npt
 from dask import delayed
 from dask.delayed import Delayed
 
-from ssl_dask.errors import ComputeError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.kernels.arithmetic.pairwise_sums import LEAF_ROWS
@@ -25,25 +25,16 @@ from ssl_dask.kernels.propagation.graph_parts import (
 )
 from ssl_dask.kernels.propagation.step import SparseSources
 from ssl_dask.kernels.propagation.sweep import Scores
-from ssl_dask.propagation.engine.links import NoLinks, ThreadLinks
-from ssl_dask.propagation.engine.partition_solver import PartRun
+from ssl_dask.propagation.engine.partition_solver import Aborted, Key, NoLinks, PartRun
+from ssl_dask.propagation.engine.recurrence import LinearSystem, Steps, StepsDone
 from ssl_dask.propagation.engine.seed_sources import NodeSources
-from ssl_dask.propagation.engine.steps import Problem, Steps, StepsDone
+from ssl_dask.run_control import State
 
-WHAT = "propagation"
+TASK_LABEL = "propagation"
+NO_MESSAGE_SECONDS = 600.0
 
 Vector = list[Delayed]
 """Blocks of a vector over the nodes, one a strip."""
-
-State = Sequence[Sequence[Delayed]]
-
-
-class WorkersChangedError(ComputeError):
-    """Workers were lost, and with them what they held of a propagation."""
-
-
-class BlocksLostError(WorkersChangedError):
-    """Blocks that a solve was given went with a worker: only who made them can make them again."""
 
 
 class Parts(ABC):
@@ -69,12 +60,11 @@ class Parts(ABC):
     @abstractmethod
     def begin(
         self,
-        problem: Problem,
+        system: LinearSystem,
         sources: NodeSources | None,
         dense: Sequence[Delayed] | None,
         *,
         value: float,
-        clamp: bool,
     ) -> float:
         """Make a new system the one that is solved; return the largest |F| a source alone makes.
 
@@ -91,8 +81,6 @@ class Parts(ABC):
             float32 (m_i, K), one for each strip: a source at every node; or None.
         value
             What sources are multiplied by, a power of two.
-        clamp
-            Whether seeds keep their value.
         """
 
     @abstractmethod
@@ -128,6 +116,19 @@ class Parts(ABC):
     def n_vectors(self) -> int:
         """Number of vectors of the solve."""
 
+    def has_new_workers(self) -> bool:
+        """Return whether there are workers that hold no part and could."""
+        return False
+
+    def place(self) -> None:  # noqa: B027
+        """Cut the graph anew for the workers that are there; nothing in this process.
+
+        Raises
+        ------
+        BlocksLostError
+            The right-hand side of the system is gone; the graph is placed all the same.
+        """
+
     def state(self) -> list[list[Delayed]]:
         """Return all vectors, what `restore` needs."""
         return [self.vector(number) for number in range(self.n_vectors)]
@@ -154,16 +155,73 @@ class Parts(ABC):
 
 
 def sources_of_part(
-    sources: NodeSources | None, problem: Problem, start: int, stop: int, *, clamp: bool
+    sources: NodeSources | None, system: LinearSystem, start: int, stop: int
 ) -> SparseSources:
     """Return the sparse sources of nodes `start` to `stop`."""
     if sources is not None:
-        return sources.in_nodes(start, stop, clamp=clamp)
+        return sources.in_nodes(start, stop, clamp=system.clamp_seeds)
     return SparseSources(
         np.zeros(0, dtype=np.int64),
-        np.zeros((0, problem.n_columns), dtype=np.float32),
-        np.zeros((0, problem.n_groups), dtype=np.bool_),
+        np.zeros((0, system.n_columns), dtype=np.float32),
+        np.zeros((0, system.n_groups), dtype=np.bool_),
     )
+
+
+class Mailbox:
+    """What parts gave to each other, by key; the first element of a key is the superstep."""
+
+    def __init__(self) -> None:
+        self._held: dict[Key, Any] = {}
+        self._stopped: set[str] = set()
+        self._changed = threading.Condition()
+
+    def put(self, key: Key, value: Any) -> None:
+        """Keep `value` until it is taken; what a stopped superstep sends is dropped."""
+        with self._changed:
+            if key[0] not in self._stopped:
+                self._held[key] = value
+                self._changed.notify_all()
+
+    def take(self, key: Key, seconds: float = NO_MESSAGE_SECONDS) -> Any:
+        """Return and forget what is kept under `key`, as soon as it is there.
+
+        Raises
+        ------
+        Aborted
+            The superstep was stopped, or nothing came for `seconds`.
+        """
+        with self._changed:
+            arrived = self._changed.wait_for(
+                lambda: key in self._held or key[0] in self._stopped, seconds
+            )
+            if key[0] in self._stopped or not arrived:
+                raise Aborted("a message of another part did not come")
+            return self._held.pop(key)
+
+    def stop(self, superstep: str) -> None:
+        """Wake all that wait for messages of `superstep`, and forget what it has sent."""
+        with self._changed:
+            self._stopped.add(superstep)
+            self._held = {key: held for key, held in self._held.items() if key[0] != superstep}
+            self._changed.notify_all()
+
+
+class ThreadLinks:
+    """Links between parts whose threads share this process."""
+
+    def __init__(self, superstep: str) -> None:
+        self._superstep, self._mailbox = superstep, Mailbox()
+
+    def send(self, part: int, key: Key, value: Any) -> None:
+        """Give `value` to part `part` under `key`."""
+        self._mailbox.put((self._superstep, *key), value)
+
+    def take(self, key: Key) -> Any:
+        """Return what another part gave under `key`."""
+        return self._mailbox.take((self._superstep, *key))
+
+    def flush(self) -> None:
+        """Return: nothing is on its way."""
 
 
 class LocalParts(Parts):
@@ -199,23 +257,22 @@ class LocalParts(Parts):
 
     def begin(
         self,
-        problem: Problem,
+        system: LinearSystem,
         sources: NodeSources | None,
         dense: Sequence[Delayed] | None,
         *,
         value: float,
-        clamp: bool,
     ) -> float:
         """Make a new system the one that is solved."""
-        blocks = None if dense is None else self.execution.compute(dense, WHAT)
+        blocks = None if dense is None else self.execution.compute(dense, TASK_LABEL)
         n_threads = self.execution.n_slots if self.n_parts == 1 else 1
         self._runs = []
         for part in self.parts:
-            sparse = sources_of_part(sources, problem, part.start, part.stop, clamp=clamp)
+            sparse = sources_of_part(sources, system, part.start, part.stop)
             rows = None if blocks is None else rows_between(
                 blocks, self.graph.node_starts, part.start, part.stop
             )  # fmt: skip
-            self._runs.append(PartRun(part, self.n_parts, problem, sparse, rows, value, n_threads))
+            self._runs.append(PartRun(part, self.n_parts, system, sparse, rows, value, n_threads))
         return max(run.largest_source for run in self._runs)
 
     def start(self, factor: float, *, conjugate: bool) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import itemgetter
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
 from dask import delayed
 from dask.delayed import Delayed
 
+from ssl_dask.array_types import Float64, Int64
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.kernels.distributions.label_distributions import (
@@ -21,61 +23,44 @@ from ssl_dask.kernels.distributions.label_distributions import (
     summarise_rows,
 )
 from ssl_dask.kernels.propagation.sweep import Scores, row_degrees
-from ssl_dask.propagation.engine.partitions import WHAT, WorkersChangedError
+from ssl_dask.method import MethodInputs, MethodResult
+from ssl_dask.propagation.engine.partitions import TASK_LABEL
+from ssl_dask.propagation.engine.recurrence import Recurrence
 from ssl_dask.propagation.engine.seed_sources import NodeSources, SeedSources
-from ssl_dask.propagation.engine.session import (
-    CHECKPOINT_SECONDS,
-    Checkpoint,
-    OnRound,
-    PropagationSession,
-    Recurrence,
-    Resume,
-    Solved,
-)
-from ssl_dask.round_record import RoundRecord
+from ssl_dask.propagation.engine.session import PropagationSession, Solved
+from ssl_dask.run_control import RunControl
 
-MAX_ATTEMPTS = 5
-Found = TypeVar("Found")
+STOP_WORDS = {
+    "converged": "the stop rule was met",
+    "max_iter": "the limit of iterations was reached",
+    "rounding": "float32 allows no smaller residual",
+}
 
 
-@dataclass(frozen=True)
-class Propagated:
+@dataclass(frozen=True, kw_only=True)
+class Propagated(MethodResult):
     """What a propagation found.
+
+    `F` is in the order of the rows, chunked as `graph.order`, or as the strips if that is None.
+    Rows are 0 (NaN for numbers) where no label reaches. `records` has the 5th, 10th, 20th, 30th,
+    ... sweep and the last. `reason` is "converged", "max_iter", or "rounding": the type of the
+    scores allows no smaller error.
 
     Parameters
     ----------
-    F
-        Dask array float32 (N, C) in the order of the rows, chunked as `graph.order`, or as the
-        strips if that is None: rows sum to 1, or to 0 where no label reaches.
     mass
         Dask array float64 (N,): sum of the row before it was made a distribution. Small where the
-        evidence is far; 0 where there is none.
-    fold_F
-        For each fold float32 (n_hidden, C): the rows of the seeds that it hides, in row order.
-    records
-        One for each sweep that was counted: the 5th, 10th, 20th, 30th, ... and the last.
-    converged
-        Whether the stop rule was met; if not, `reason` says why it ended.
+        evidence is far; 0 where there is none. None for methods that have none.
     n_iter
         Number of sweeps, over all resumed runs.
-    reason
-        "converged"; "max_iter"; "rounding": the type of the scores allows no smaller error.
-    class_rows
-        int64 (C,): rows by most likely class, without ties.
     n_without_evidence
         Rows of F that are zero: in a component without a seed, or too far from one.
     details
-        What else the method says of itself, in JSON types.
+        What else the method reports, in JSON types.
     """
 
-    F: da.Array
-    mass: da.Array
-    fold_F: list[npt.NDArray[np.float32]]
-    records: list[RoundRecord]
-    converged: bool
-    n_iter: int
-    reason: Literal["converged", "max_iter", "rounding"]
-    class_rows: npt.NDArray[np.int64]
+    mass: da.Array | None = None
+    n_iter: int = 0
     n_without_evidence: int = 0
     details: dict[str, Any] = field(default_factory=dict)
 
@@ -84,19 +69,14 @@ def propagate(
     graph: BlockGraph,
     sources: SeedSources,
     recurrence: Recurrence,
+    spec: Any,
+    control: RunControl,
     *,
-    max_iter: int,
-    tol: float,
-    execution: Execution,
-    on_round: OnRound | None = None,
-    checkpoint: Checkpoint | None = None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    resume: Resume | None = None,
     session: PropagationSession | None = None,
-    enter: Callable[[NodeSources], NodeSources] | None = None,
-    leave: Callable[[NodeSources, list[Delayed]], list[Delayed]] | None = None,
+    right_hand_side: Callable[[NodeSources], NodeSources] | None = None,
+    finish: Callable[[NodeSources, list[Delayed]], list[Delayed]] | None = None,
 ) -> Propagated:
-    """Sweep over the graph until the stop rule is met or `max_iter` sweeps are done.
+    """Sweep over the graph until the stop rule is met or `spec.max_iter` sweeps are done.
 
     Parameters
     ----------
@@ -106,84 +86,91 @@ def propagate(
         The seeds, and folds in which some are hidden.
     recurrence
         The method.
-    max_iter, tol, on_round, checkpoint, checkpoint_seconds, resume
-        See `PropagationSession.solve`, also for what it raises.
-    execution
-        Where the sweeps run.
+    spec
+        Its `max_iter` is the most sweeps, its `tol` the largest error, see `StopRule`.
+    control
+        Where it runs, its listener, its checkpoints and its losses.
     session
         The graph, placed already; None: it is placed for this call.
-    enter
+    right_hand_side
         Makes the right-hand side of the method from the seeds at nodes.
-    leave
-        Makes scores >= 0 of what the sweeps found, blocks (m_i, G * C) of the strips in `scale`
-        times the scores, in new tasks.
-
-    Notes
-    -----
-    See `PropagationSession`, with K = C (1 + number of folds) columns.
-    """
-    if sources.labels.n_rows != graph.n_rows:
-        raise ValueError(f"labels of {sources.labels.n_rows} rows, a graph of {graph.n_rows}")
-    if session is None:
-        with PropagationSession(
-            graph, execution, n_columns=sources.n_columns, conjugate=recurrence.conjugate
-        ) as own:
-            return propagate(
-                graph,
-                sources,
-                recurrence,
-                max_iter=max_iter,
-                tol=tol,
-                execution=execution,
-                on_round=on_round,
-                checkpoint=checkpoint,
-                checkpoint_seconds=checkpoint_seconds,
-                resume=resume,
-                session=own,
-                enter=enter,
-                leave=leave,
-            )
-    seeds_at_nodes = sources.at_nodes(graph, execution)
-    at_nodes = seeds_at_nodes if enter is None else enter(seeds_at_nodes)
-    solved = session.solve(
-        recurrence,
-        sources=at_nodes,
-        max_iter=max_iter,
-        tol=tol,
-        identity=identity_of(graph, sources, recurrence),
-        on_round=on_round,
-        checkpoint=checkpoint,
-        checkpoint_seconds=checkpoint_seconds,
-        resume=resume,
-    )
-    for attempt in range(MAX_ATTEMPTS + 1):
-        try:
-            if leave is not None:
-                solved = replace(solved, blocks=leave(seeds_at_nodes, solved.blocks))
-            return distributions(graph, at_nodes, recurrence, solved, execution)
-        except WorkersChangedError:
-            if attempt == MAX_ATTEMPTS:
-                raise
-            # The scores were lost with a worker before they were used.
-            solved = session.again()
-    raise AssertionError("unreachable")
-
-
-def until_found(find: Callable[[], Found]) -> Found:
-    """Return what `find` returns, which begins anew where workers were lost with scores.
+    finish
+        Makes scores >= 0 of the scores that were found, blocks (m_i, G * C) of the strips in
+        `scale` times the scores, in new tasks.
 
     Raises
     ------
-    WorkersChangedError
-        Workers were lost again and again.
+    ResumeMismatchError
+        The checkpoint is of something else.
+    ComputeError
+        Workers were lost again and again, or lack memory.
+
+    Notes
+    -----
+    Costs as of `PropagationSession`, with K = C (1 + number of folds) columns.
     """
-    for attempt in range(MAX_ATTEMPTS + 1):
-        try:
-            return find()
-        except WorkersChangedError:
-            if attempt == MAX_ATTEMPTS:
-                raise
-    raise AssertionError("unreachable")
+    check_rows(graph, sources.labels.n_rows)
+    execution = control.execution
+    place = partial(
+        PropagationSession,
+        graph,
+        execution,
+        n_columns=sources.n_columns,
+        conjugate=recurrence.conjugate,
+        losses=control.losses,
+    )
+    with place() if session is None else nullcontext(session) as placed:
+        seeds_at_nodes = sources.at_nodes(graph, execution)
+        at_nodes = seeds_at_nodes if right_hand_side is None else right_hand_side(seeds_at_nodes)
+        solved = placed.solve(
+            recurrence,
+            sources=at_nodes,
+            max_iter=spec.max_iter,
+            tol=spec.tol,
+            identity=identity_of(graph, sources, recurrence),
+            control=control,
+        )
+
+        def use(solved: Solved) -> Propagated:
+            if finish is not None:
+                solved = replace(solved, blocks=finish(seeds_at_nodes, solved.blocks))
+            return distributions(graph, at_nodes, recurrence, solved, execution)
+
+        return placed.used(solved, use)
+
+
+def seeds_and_graph(inputs: MethodInputs) -> tuple[BlockGraph, SeedSources]:
+    """Return the graph, and the seeds with one group for each fold.
+
+    Raises
+    ------
+    QualityError
+        There is no seed, or a fold hides them all.
+    ValueError
+        The graph has other rows than the labels; a fold or a weight is not usable.
+    """
+    graph = graph_of(inputs)
+    return graph, SeedSources.from_folds(inputs.labels, inputs.hidden, inputs.sample_weight)
+
+
+def graph_of(inputs: MethodInputs) -> BlockGraph:
+    """Return the graph of a method's inputs.
+
+    Raises
+    ------
+    ValueError
+        There is none, or it has other rows than the labels.
+    """
+    if inputs.graph is None:
+        raise ValueError("this method needs a graph")
+    check_rows(inputs.graph, inputs.labels.n_rows)
+    return inputs.graph
+
+
+def check_rows(graph: BlockGraph, n_rows: int) -> None:
+    """Raise ValueError unless the graph has so many rows."""
+    if n_rows != graph.n_rows:
+        raise ValueError(f"labels of {n_rows} rows, a graph of {graph.n_rows}")
 
 
 def distributions(
@@ -213,9 +200,9 @@ def distributions(
             )
             for block, strip, place in zip(solved.blocks, graph.strips, places, strict=True)
         ],
-        WHAT,
+        TASK_LABEL,
     )
-    hidden_rows = execution.compute([_item(block, 2) for block in finished], WHAT)
+    hidden_rows = execution.compute([_item(block, 2) for block in finished], TASK_LABEL)
     F, mass = ([_item(block, item) for block in finished] for item in (0, 1))
     rows_F, rows_mass, class_rows, n_empty = rows_of_blocks(graph, F, mass, n_classes, execution)
     return Propagated(
@@ -237,7 +224,7 @@ def rows_of_blocks(
     mass: Sequence[Delayed],
     n_classes: int,
     execution: Execution,
-) -> tuple[da.Array, da.Array, npt.NDArray[np.int64], int]:
+) -> tuple[da.Array, da.Array, Int64, int]:
     """Return F and mass of nodes, one block a strip, as those of rows, and rows by class.
 
     Returns
@@ -250,10 +237,12 @@ def rows_of_blocks(
         row_chunks = graph.order.row_chunks
         F = graph.order.rows_of_nodes(F, graph.node_chunks, execution)
         mass = graph.order.rows_of_nodes(mass, graph.node_chunks, execution)
-    counts = execution.compute([delayed(_count_classes, pure=False)(block) for block in F], WHAT)
+    counts = execution.compute(
+        [delayed(_count_classes, pure=False)(block) for block in F], TASK_LABEL
+    )
     return (
-        _joined(F, row_chunks, (n_classes,), np.float32),
-        _joined(mass, row_chunks, (), np.float64),
+        joined_rows(F, row_chunks, (n_classes,), np.float32),
+        joined_rows(mass, row_chunks, (), np.float64),
         np.sum([part for part, _ in counts], axis=0, dtype=np.int64),
         sum(empty for _, empty in counts),
     )
@@ -263,12 +252,13 @@ def _item(block: Delayed, item: int) -> Delayed:
     return delayed(itemgetter(item), pure=False)(block)
 
 
-def _joined(
+def joined_rows(
     blocks: Sequence[Delayed],
     chunks: Sequence[int],
     width: tuple[int, ...],
     dtype: type[np.floating[Any]],
 ) -> da.Array:
+    """Return blocks of `chunks` rows of so many columns as one lazy array."""
     return da.concatenate(
         [
             da.from_delayed(block, (n, *width), dtype=dtype)
@@ -277,20 +267,15 @@ def _joined(
     )
 
 
-def _count_classes(F: Scores) -> tuple[npt.NDArray[np.int64], int]:
+def _count_classes(F: Scores) -> tuple[Int64, int]:
     codes, _, tied = summarise_rows(F)
     chosen = codes[(codes >= 0) & ~tied]
     return np.bincount(chosen, minlength=F.shape[1]), int(np.count_nonzero(codes < 0))
 
 
 def _finish_block(
-    Z: Scores,
-    strip: Any,
-    hidden: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
-    n_classes: int,
-    scale: float,
-    power: float,
-) -> tuple[Scores, npt.NDArray[np.float64], Scores]:
+    Z: Scores, strip: Any, hidden: tuple[Int64, Int64], n_classes: int, scale: float, power: float
+) -> tuple[Scores, Float64, Scores]:
     """Return (F, mass, F of the hidden seeds) of one block."""
     first_group = Z[:, :n_classes]
     mass = row_mass(first_group) / scale
@@ -314,20 +299,3 @@ def identity_of(graph: BlockGraph, sources: SeedSources, recurrence: Recurrence)
         "n_seeds": sources.labels.n_seeds,
         "seeds": sources.digest(),
     }
-
-
-__all__ = [
-    "CHECKPOINT_SECONDS",
-    "Checkpoint",
-    "OnRound",
-    "Propagated",
-    "PropagationSession",
-    "Recurrence",
-    "Resume",
-    "Solved",
-    "distributions",
-    "identity_of",
-    "propagate",
-    "rows_of_blocks",
-    "until_found",
-]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ssl_dask.array_types import Bool, Float32, Float64, Int64
 from ssl_dask.errors import QualityError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
@@ -35,15 +36,12 @@ class SeedSources:
     """
 
     labels: Labels
-    hidden: npt.NDArray[np.bool_]
-    weights: npt.NDArray[np.float64]
+    hidden: Bool
+    weights: Float64
 
     @classmethod
     def from_folds(
-        cls,
-        labels: Labels,
-        folds: Sequence[npt.NDArray[np.bool_]] = (),
-        sample_weight: npt.ArrayLike | None = None,
+        cls, labels: Labels, folds: Sequence[Bool] = (), sample_weight: npt.ArrayLike | None = None
     ) -> SeedSources:
         """Build from the seeds and, for each fold, a bool array (S,) of the seeds that it hides.
 
@@ -119,7 +117,7 @@ class SeedSources:
         """Number of columns G * C."""
         return self.n_groups * self.labels.n_classes
 
-    def class_shares(self) -> npt.NDArray[np.float64]:
+    def class_shares(self) -> Float64:
         """Return the share of each class among the seeds, float64 (C,)."""
         counts = self.labels.class_counts()
         return counts / counts.sum()
@@ -168,10 +166,10 @@ class NodeSources:
     """
 
     sources: SeedSources
-    nodes: npt.NDArray[np.int64]
-    seed_nodes: npt.NDArray[np.int64]
-    values: npt.NDArray[np.float32]
-    seen: npt.NDArray[np.bool_]
+    nodes: Int64
+    seed_nodes: Int64
+    values: Float32
+    seen: Bool
 
     def in_nodes(self, start: int, stop: int, *, clamp: bool) -> SparseSources:
         """Return the seeds at nodes `start` to `stop`."""
@@ -184,19 +182,15 @@ class NodeSources:
             np.ascontiguousarray(seen if clamp else np.zeros_like(seen)),
         )
 
-    def hidden_in_nodes(
-        self, start: int, stop: int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def hidden_in_nodes(self, start: int, stop: int) -> tuple[Int64, Int64, Int64]:
         """Return (positions from `start`, groups, seeds) of hidden seeds, by group, then seed."""
         inside = (self.seed_nodes >= start) & (self.seed_nodes < stop)
         group, seed = np.nonzero(self.sources.hidden & inside)
         return self.seed_nodes[seed] - start, group, seed
 
     def by_fold(
-        self,
-        parts: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]],
-        rows: Sequence[npt.NDArray[np.float32]],
-    ) -> list[npt.NDArray[np.float32]]:
+        self, parts: Sequence[tuple[Int64, Int64]], rows: Sequence[Float32]
+    ) -> list[Float32]:
         """Return for each fold the rows, float32 (n_hidden, C), of its hidden seeds in row order.
 
         Parameters

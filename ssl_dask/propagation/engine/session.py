@@ -5,82 +5,48 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 from dask.delayed import Delayed
 
-from ssl_dask.errors import ComputeError, ResumeMismatchError
+from ssl_dask.errors import BlocksLostError, ResumeMismatchError, WorkersChangedError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.propagation.engine.distributed_partitions import WorkerParts
-from ssl_dask.propagation.engine.partitions import (
-    BlocksLostError,
-    LocalParts,
-    Parts,
-    WorkersChangedError,
-)
-from ssl_dask.propagation.engine.recurrence import Recurrence
+from ssl_dask.propagation.engine.partitions import LocalParts, Parts
+from ssl_dask.propagation.engine.recurrence import LinearSystem, Recurrence
 from ssl_dask.propagation.engine.seed_sources import NodeSources
-from ssl_dask.propagation.engine.solve_state import OnRound, Resume, RunningSolve
-from ssl_dask.propagation.engine.steps import ConjugateSteps, Problem
-from ssl_dask.propagation.engine.stop_rule import StopRule
+from ssl_dask.propagation.engine.solve_state import RunningSolve, StopRule
 from ssl_dask.round_record import RoundRecord
+from ssl_dask.run_control import Losses, RunControl
 
-CHECKPOINT_SECONDS = 300.0
 SEED_VALUE = 2.0**48
 """What B holds at a seed, in the column of its class. Scores decay with the distance from seeds:
 a large power of two doubles the distance that float32 can bridge, and changes no other bit."""
-MAX_LOSSES = 20
 RECURRENCE_BYTES = 3 * 4
 """Of a node and column while sweeps run: two vectors and a dense right-hand side, float32."""
 CONJUGATE_BYTES = 6 * 8
 """The same of conjugate gradients, in float64: x and what it was, r, A r, direction and A p."""
 
-
-class Checkpoint(Protocol):
-    """Keeps the state of a solver: its vectors in blocks of nodes, and `meta` in JSON types."""
-
-    def __call__(
-        self, iteration: int, state_blocks: list[list[Delayed]], meta: dict[str, Any], /
-    ) -> Resume | None:
-        """Keep what is given, or raise; return where it can be loaded from again.
-
-        Without that (None) a solve whose workers are lost begins anew.
-        """
+Made = TypeVar("Made")
 
 
-class LastKept:
-    """Remembers the last checkpoint, for a solve that is done anew after a loss.
-
-    What the run began with may be gone by then: only the newest checkpoints stay on disk.
+@dataclass(frozen=True)
+class DenseSources:
+    """A right-hand side at every node.
 
     Parameters
     ----------
-    checkpoint
-        Keeps them; None: nothing does.
-    resume
-        What the run began with.
-
-    Attributes
-    ----------
-    checkpoint, resume
-        What to give to `PropagationSession.solve`.
+    blocks
+        float32 (m_i, G * C), one for each strip.
+    n_classes, n_groups
+        C and G.
     """
 
-    def __init__(self, checkpoint: Checkpoint | None, resume: Resume | None) -> None:
-        self.resume = resume
-        self.checkpoint: Checkpoint | None = None
-        if checkpoint is not None:
-            self._given = checkpoint
-            self.checkpoint = self._keep
-
-    def _keep(
-        self, iteration: int, state_blocks: list[list[Delayed]], meta: dict[str, Any], /
-    ) -> Resume | None:
-        kept = self._given(iteration, state_blocks, meta)
-        self.resume = kept if kept is not None else self.resume
-        return kept
+    blocks: Sequence[Delayed]
+    n_classes: int
+    n_groups: int = 1
 
 
 @dataclass(frozen=True)
@@ -124,6 +90,8 @@ class PropagationSession:
     n_columns, conjugate
         Columns of the largest solve to come, and whether conjugate gradients do it: for the check
         of memory.
+    losses
+        How often workers may be lost in all solves together; default: a budget of its own.
     n_parts
         Parts in this process; more than one is of use to tests alone.
 
@@ -147,15 +115,17 @@ class PropagationSession:
         *,
         n_columns: int,
         conjugate: bool = False,
+        losses: Losses | None = None,
         n_parts: int = 1,
     ) -> None:
         self.graph, self.execution = graph, execution
+        self.losses = Losses() if losses is None else losses
         self.parts: Parts
         if execution.client is None:
             self.parts = LocalParts(graph, execution, n_parts=n_parts)
         else:
             size = n_columns * (CONJUGATE_BYTES if conjugate else RECURRENCE_BYTES)
-            self.parts = WorkerParts(graph, execution, bytes_per_node=size)
+            self.parts = WorkerParts(graph, execution, bytes_per_node=size, losses=self.losses)
 
     def __enter__(self) -> Self:
         return self
@@ -168,17 +138,12 @@ class PropagationSession:
         recurrence: Recurrence,
         *,
         sources: NodeSources | None = None,
-        dense: Sequence[Delayed] | None = None,
-        n_classes: int | None = None,
-        n_groups: int = 1,
+        dense: DenseSources | None = None,
         max_iter: int,
         tol: float | None,
         scale: float = SEED_VALUE,
         identity: Mapping[str, Any] | None = None,
-        on_round: OnRound | None = None,
-        checkpoint: Checkpoint | None = None,
-        checkpoint_seconds: float = CHECKPOINT_SECONDS,
-        resume: Resume | None = None,
+        control: RunControl | None = None,
     ) -> Solved:
         """Sweep until the stop rule is met or `max_iter` sweeps are done.
 
@@ -190,27 +155,22 @@ class PropagationSession:
         recurrence
             The method.
         sources
-            Seeds; G and C are theirs.
+            Seeds.
         dense
-            float32 (m_i, G * C), one for each strip: a right-hand side at every node. Both may be
-            given, and are added.
-        n_classes, n_groups
-            C and G of the columns, without `sources`.
+            A right-hand side at every node. Both may be given, and are added.
         max_iter
             Most sweeps.
         tol
-            See `StopRule`; None: `max_iter` sweeps, nothing is counted.
+            Largest relative error, see `StopRule`; None: `max_iter` sweeps, nothing is counted.
         scale
             What sources are multiplied by, a power of two: headroom for float32.
         identity
             In JSON types, what must be equal for a checkpoint to fit.
-        on_round
-            Told what each counted sweep did; after a loss some are told again.
-        checkpoint
-            Called between two supersteps at most every `checkpoint_seconds`, and never after the
-            last. Workers that have joined are used from then on.
-        resume
-            (iteration, state_blocks, meta) as `checkpoint` was given; blocks may be cut anew.
+        control
+            Its `on_round` is called after each counted sweep; after a loss some are repeated. Its
+            `checkpoint` is called between two supersteps at most every `checkpoint_seconds`, and
+            never after the last; workers that have joined are used from then on. Where it runs,
+            and the losses, are the session's.
 
         Raises
         ------
@@ -219,68 +179,66 @@ class PropagationSession:
         ComputeError
             Workers were lost again and again, or lack memory.
         BlocksLostError
-            `dense` or `resume` was made of what an earlier solve found, and went with a worker:
-            make it again. The session can be used on.
+            `dense` or the checkpoint was made of what an earlier solve found, and went with a
+            worker: make it again. The session can be used on.
         """
+        control = control or RunControl(self.execution)
         if sources is not None:
-            n_groups, n_classes = sources.sources.n_groups, sources.sources.labels.n_classes
-        assert n_classes is not None
-        problem = Problem(
-            recurrence.dtype, n_groups, n_classes, recurrence.powers, recurrence.target
+            shape = sources.sources.n_groups, sources.sources.labels.n_classes
+        else:
+            assert dense is not None
+            shape = dense.n_groups, dense.n_classes
+        system = LinearSystem(
+            recurrence.dtype, *shape, recurrence.powers, recurrence.target, recurrence.clamp_seeds
         )
         identity = {**(identity or {}), "method": recurrence.name}
-        if resume is not None:
-            check_identity(resume[2], identity)
-        largest = self._until_placed(
-            lambda: self.parts.begin(
-                problem, sources, dense, value=scale, clamp=recurrence.clamp_seeds
-            )
-        )
+        if control.resume is not None:
+            check_identity(control.resume[2], identity)
+        blocks = None if dense is None else dense.blocks
+        largest = self._placed(lambda: self.parts.begin(system, sources, blocks, value=scale))
         rule = None
         if tol is not None:
             largest *= 1.0 if recurrence.clamp_seeds else recurrence.target[1]
-            dtype = np.dtype(recurrence.dtype)
-            rule = StopRule(self.graph.n_nodes, tol, largest, dtype)
-        solve = RunningSolve(recurrence, problem, rule, identity, on_round, saved=resume)
-        self._loop(solve, max_iter, checkpoint, checkpoint_seconds)
-        self._last = (solve, max_iter, checkpoint, checkpoint_seconds, scale)
-        return self._solved(solve, scale)
+            rule = StopRule(self.graph.n_nodes, tol, largest, np.dtype(recurrence.dtype))
+        solve = RunningSolve(recurrence, system, rule, identity, max_iter, scale, control)
+        self._last = solve
+        return self._found(solve)
 
-    def again(self) -> Solved:
-        """Return the scores of the last solve once more, after workers were lost with them.
+    def used(self, solved: Solved, use: Callable[[Solved], Made]) -> Made:
+        """Return `use(solved)`; where the scores are lost with workers, they are found again.
 
-        Goes on from its last checkpoint.
+        Parameters
+        ----------
+        solved
+            What the last `solve` returned: it goes on from its last checkpoint.
         """
-        solve, max_iter, checkpoint, seconds, scale = self._last
-        self._lost(solve)
-        self._loop(solve, max_iter, checkpoint, seconds)
-        return self._solved(solve, scale)
-
-    def _solved(self, solve: RunningSolve, scale: float) -> Solved:
-        reason = (solve.rule.reason if solve.rule is not None else None) or "max_iter"
         while True:
+            try:
+                return use(solved)
+            except WorkersChangedError as error:
+                self._lost(error)
+                solved = self._found(self._last)
+
+    def _found(self, solve: RunningSolve) -> Solved:
+        """Sweep to the end, and return the scores."""
+        while True:
+            self._loop(solve)
             try:
                 blocks = self.parts.vector(0)
                 break
-            except WorkersChangedError:
-                self._lost(solve)
-                self._loop(solve, *self._last[1:4])
+            except WorkersChangedError as error:
+                self._lost(error)
+        reason = (solve.rule.reason if solve.rule is not None else None) or "max_iter"
         return Solved(
             blocks=blocks,
-            scale=scale,
+            scale=solve.scale,
             records=solve.records,
             converged=reason == "converged",
             n_iter=solve.n_iter,
             reason=reason,
         )
 
-    def _loop(
-        self,
-        solve: RunningSolve,
-        max_iter: int,
-        checkpoint: Checkpoint | None,
-        checkpoint_seconds: float,
-    ) -> None:
+    def _loop(self, solve: RunningSolve) -> None:
         saved_at = time.monotonic()
         placed = False
         while True:
@@ -288,29 +246,22 @@ class PropagationSession:
                 if not placed:
                     self._set(solve)
                     placed = True
-                due = time.monotonic() - saved_at >= checkpoint_seconds
-                if solve.n_iter and due and self._going(solve, max_iter):
-                    self._keep(solve, checkpoint)
+                due = time.monotonic() - saved_at >= solve.control.checkpoint_seconds
+                if solve.n_iter and due and solve.going:
+                    self._keep(solve)
                     saved_at = time.monotonic()
-                if not self._going(solve, max_iter):
+                if not solve.going:
                     return
-                steps = solve.next_steps(max_iter)
+                steps = solve.next_steps()
                 began = time.monotonic()
                 done = self.parts.advance(steps)
             except BlocksLostError:
                 raise
-            except WorkersChangedError:
-                self._lost(solve)
+            except WorkersChangedError as error:
+                self._lost(error)
                 placed = False
                 continue
-            n_sweeps = (
-                steps.n_sweeps if isinstance(steps, ConjugateSteps) else len(steps.coefficients)
-            )
-            solve.take(done, n_sweeps, self.graph.n_nodes, time.monotonic() - began)
-
-    def _going(self, solve: RunningSolve, max_iter: int) -> bool:
-        stopped = solve.rule is not None and solve.rule.reason is not None
-        return not stopped and solve.n_iter < max_iter
+            solve.observe(done, steps.n_sweeps, self.graph.n_nodes, time.monotonic() - began)
 
     def _set(self, solve: RunningSolve) -> None:
         """Set the parts to the last checkpoint, or to the beginning."""
@@ -325,12 +276,12 @@ class PropagationSession:
             self.parts.restore(state)
             solve.restore(iteration, meta)
 
-    def _keep(self, solve: RunningSolve, checkpoint: Checkpoint | None) -> None:
-        """Keep the state by `checkpoint`, and let workers that have joined take part."""
-        if checkpoint is not None:
-            kept = checkpoint(solve.n_iter, self.parts.state(), solve.meta())
+    def _keep(self, solve: RunningSolve) -> None:
+        """Store a checkpoint, and let workers that have joined take part."""
+        if solve.control.checkpoint is not None:
+            kept = solve.control.checkpoint(solve.n_iter, self.parts.state(), solve.meta())
             solve.saved = kept if kept is not None else solve.saved
-        if isinstance(self.parts, WorkerParts) and self.parts.has_new_workers():
+        if self.parts.has_new_workers():
             state = self.parts.state()
             self.parts.place()
             try:
@@ -339,29 +290,20 @@ class PropagationSession:
                 # The state is in the last checkpoint, or is found again from the beginning.
                 raise WorkersChangedError(str(error)) from error
 
-    def _lost(self, solve: RunningSolve) -> None:
-        solve.losses += 1
-        if solve.losses > MAX_LOSSES:
-            raise ComputeError(
-                f"workers were lost {MAX_LOSSES} times during the propagation",
-                hint="see the workers' logs for why they ended; often memory: raise cluster.memory",
-            )
-        self._until_placed(self._place_again)
+    def _lost(self, error: WorkersChangedError) -> None:
+        self.losses.add(error)
+        self._placed(self.parts.place)
 
-    def _place_again(self) -> float:
-        assert isinstance(self.parts, WorkerParts)
-        self.parts.place()
-        return 0.0
-
-    def _until_placed(self, action: Callable[[], float]) -> float:
-        for _ in range(MAX_LOSSES):
+    def _placed(self, action: Callable[[], Made]) -> Made:
+        """Return `action()`; where workers are lost meanwhile, the graph is placed again."""
+        while True:
             try:
                 return action()
             except BlocksLostError:
                 raise
-            except WorkersChangedError:
-                self._place_again()
-        return action()
+            except WorkersChangedError as error:
+                self.losses.add(error)
+                self.parts.place()
 
 
 def check_identity(meta: Mapping[str, Any], identity: Mapping[str, Any]) -> None:

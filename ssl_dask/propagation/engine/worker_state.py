@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from distributed import Worker, WorkerPlugin, get_worker
 from distributed.protocol import to_serialize
 
+from ssl_dask.array_types import Int64
+from ssl_dask.errors import WorkersChangedError
 from ssl_dask.kernels.propagation.graph_parts import GraphPart, part_of_strips
 from ssl_dask.kernels.propagation.step import SparseSources
 from ssl_dask.kernels.propagation.sweep import Scores
-from ssl_dask.propagation.engine.links import Aborted, Key, Mailbox
-from ssl_dask.propagation.engine.partition_solver import PartRun
-from ssl_dask.propagation.engine.partitions import WorkersChangedError, rows_between
-from ssl_dask.propagation.engine.steps import Problem, Steps, StepsDone
+from ssl_dask.propagation.engine.partition_solver import Aborted, Key, PartRun
+from ssl_dask.propagation.engine.partitions import Mailbox, rows_between
+from ssl_dask.propagation.engine.recurrence import LinearSystem, Steps, StepsDone
 
 STOP_SECONDS = 10.0
 REACH_SECONDS = 3.0
@@ -123,7 +123,7 @@ def _held(session: str | None = None) -> HeldParts:
 
 def place_part(
     strips: list[Any], strip_starts: list[int], cuts: tuple[int, ...], number: int, session: str
-) -> dict[int, npt.NDArray[np.int64]]:
+) -> dict[int, Int64]:
     """Make a part; return the nodes that it needs of each other part."""
     held = _held()
     part = part_of_strips(strips, strip_starts, cuts, number)
@@ -132,7 +132,7 @@ def place_part(
     return {other: part.asked_of(other) for other in part.receive}
 
 
-def answer(asked: list[dict[int, npt.NDArray[np.int64]]], number: int, session: str) -> int:
+def answer(asked: list[dict[int, Int64]], number: int, session: str) -> int:
     """Note which rows the other parts need of this one."""
     part = _held(session).parts[session]
     part.send = {
@@ -144,7 +144,7 @@ def answer(asked: list[dict[int, npt.NDArray[np.int64]]], number: int, session: 
 def begin(
     session: str,
     n_parts: int,
-    problem: Problem,
+    system: LinearSystem,
     sparse: SparseSources,
     dense: list[Scores] | None,
     starts: list[int],
@@ -155,7 +155,7 @@ def begin(
     part = held.parts[session]
     rows = None if dense is None else rows_between(dense, starts, part.start, part.stop)
     n_threads = held.worker.state.nthreads
-    held.runs[session] = PartRun(part, n_parts, problem, sparse, rows, value, n_threads)
+    held.runs[session] = PartRun(part, n_parts, system, sparse, rows, value, n_threads)
     return held.runs[session].largest_source
 
 

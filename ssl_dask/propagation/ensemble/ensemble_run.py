@@ -12,7 +12,7 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 
-from ssl_dask.execution import Execution
+from ssl_dask.array_types import Bool, Float32, Float64
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.kernels.distributions import class_evidence as ce
 from ssl_dask.kernels.distributions.label_distributions import row_mass
@@ -20,13 +20,14 @@ from ssl_dask.kernels.propagation.sweep import Scores
 from ssl_dask.labels import Labels
 from ssl_dask.propagation.engine.node_vectors import NodeVectors
 from ssl_dask.propagation.engine.partitions import Vector
+from ssl_dask.propagation.engine.recurrence import unit_source_kernel
 from ssl_dask.propagation.engine.seed_sources import SeedSources
-from ssl_dask.propagation.engine.session import OnRound, PropagationSession, Solved
+from ssl_dask.propagation.engine.session import DenseSources, PropagationSession, Solved
 from ssl_dask.propagation.ensemble.ensemble_state import EnsembleState
 from ssl_dask.propagation.ensemble.mixing_weights import weights_by_group
 from ssl_dask.propagation.ensemble.pseudo_label_pass import SHARPNESS, Pass, SecondPass
-from ssl_dask.propagation.methods.balanced_spreading import unit_source_kernel
 from ssl_dask.round_record import RoundRecord
+from ssl_dask.run_control import RunControl
 
 FAR, NEAR = 0.99, 0.9
 MEMBER_TOL = 1e-2
@@ -45,7 +46,7 @@ Step = Callable[[EnsembleState], None]
 class SeedClassifier(Protocol):
     """A classifier of rows, trained on some of the seeds."""
 
-    def __call__(self, seen: npt.NDArray[np.bool_]) -> da.Array:
+    def __call__(self, seen: Bool) -> da.Array:
         """Return class probabilities float32 (N, C) of all rows by the seeds `seen`, bool (S,)."""
 
 
@@ -103,8 +104,8 @@ class EnsembleRun:
         None: no such members.
     sample_weight
         (S,) or None.
-    execution, on_round
-        As in `graph_ensemble`.
+    control
+        Where it runs, its listener and its losses.
 
     Attributes
     ----------
@@ -117,16 +118,16 @@ class EnsembleRun:
         graph: BlockGraph,
         steep: BlockGraph | None,
         labels: Labels,
-        folds: Sequence[npt.NDArray[np.bool_]],
+        folds: Sequence[Bool],
         *,
         fitted: bool,
         classifier: SeedClassifier | None,
         sample_weight: npt.ArrayLike | None,
-        execution: Execution,
-        on_round: OnRound | None,
+        control: RunControl,
     ) -> None:
         self.graph, self.steep, self.labels, self.folds = graph, steep, labels, list(folds)
-        self.fitted, self.classifier, self.execution = fitted, classifier, execution
+        self.fitted, self.classifier, self.control = fitted, classifier, control
+        execution = control.execution
         self.records: list[RoundRecord] = []
         self.members = [
             member
@@ -140,10 +141,9 @@ class EnsembleRun:
         self.at_nodes = self.sources.at_nodes(graph, execution)
         self.vectors = NodeVectors(graph, labels.n_classes, execution)
         self.seeds_a_class = labels.n_seeds / np.count_nonzero(labels.class_counts())
-        self._on_round = on_round
         self._session: tuple[bool, PropagationSession] | None = None
         push = max(1.0, PASS_WEIGHT / 2 / self.seeds_a_class)
-        self.second = SecondPass(self.vectors, self.at_nodes, push, self._placed, self._told)
+        self.second = SecondPass(self.vectors, self.at_nodes, push, self._placed, self._tell)
 
     def steps(self) -> list[Step]:
         """Return all steps in order."""
@@ -176,7 +176,7 @@ class EnsembleRun:
             self._session[1].parts.close()
             self._session = None
 
-    def answer(self, state: EnsembleState) -> tuple[Vector, npt.NDArray[np.float32]]:
+    def answer(self, state: EnsembleState) -> tuple[Vector, Float32]:
         """Return distributions (m_i, C) of the nodes, and of each seed while it was hidden."""
         weights = np.array(state.numbers["second_pass"])
         vectors = [state.vectors[name] for name in ("mixture", "second", "reached")]
@@ -207,13 +207,13 @@ class EnsembleRun:
         kernel = unit_source_kernel("graph_ensemble", member.alpha, MEMBER_TOL)
         n_sweeps = sweeps_for(member.alpha, MEMBER_TOL)
         if member.name == "far":
-            # The stop rule sees to it that all rows are reached that a path leads to.
+            # The stop rule goes on until all rows are reached that a path leads to.
             solved = session.solve(
                 kernel,
                 sources=self.at_nodes,
                 max_iter=MAX_SWEEPS,
                 tol=MEMBER_TOL,
-                on_round=self._told,
+                control=RunControl(self.control.execution, on_round=self._tell),
             )
             state.numbers["converged"] = solved.converged
         elif member.source == "seeds":
@@ -221,9 +221,9 @@ class EnsembleRun:
         else:
             solved = session.solve(
                 replace(kernel, powers=(0.0, 0.0)),
-                dense=state.vectors["probabilities"],
-                n_classes=self.labels.n_classes,
-                n_groups=self.sources.n_groups,
+                dense=DenseSources(
+                    state.vectors["probabilities"], self.labels.n_classes, self.sources.n_groups
+                ),
                 max_iter=n_sweeps,
                 tol=None,
             )
@@ -255,7 +255,7 @@ class EnsembleRun:
         state.put("mixture", mixed, self.sources.n_columns)
         state.drop(*names, "probabilities")
 
-    def _weighted(self, vectors: list[Vector], weights: npt.NDArray[np.float64]) -> Vector:
+    def _weighted(self, vectors: list[Vector], weights: Float64) -> Vector:
         return self.vectors.mapped(_weighted, vectors, weights, self.labels.n_classes)
 
     # The second pass
@@ -314,7 +314,7 @@ class EnsembleRun:
         both = [state.vectors["second"], self._mean_pass(ways, state)]
         state.put("second", self.vectors.side_by_side(both), self.sources.n_columns)
 
-    # Where it runs, and who is told
+    # Where it runs, and its listener
 
     def _placed(self, steep: bool) -> PropagationSession:
         steep = steep and self.steep is not None
@@ -322,17 +322,19 @@ class EnsembleRun:
             self.close()
             graph = self.steep if steep and self.steep is not None else self.graph
             n_columns = max(self.sources.n_columns, 2 * self.labels.n_classes)
-            session = PropagationSession(graph, self.execution, n_columns=n_columns)
+            session = PropagationSession(
+                graph, self.control.execution, n_columns=n_columns, losses=self.control.losses
+            )
             self._session = (steep, session)
         return self._session[1]
 
-    def _told(self, record: RoundRecord) -> None:
-        # Steps that are done again after a loss are told again.
+    def _tell(self, record: RoundRecord) -> None:
+        # Steps that are done again after a loss report again.
         while self.records and self.records[-1].iteration >= record.iteration:
             self.records.pop()
         self.records.append(record)
-        if self._on_round is not None:
-            self._on_round(record)
+        if self.control.on_round is not None:
+            self.control.on_round(record)
 
 
 def _always(chosen: Pass, _: EnsembleState) -> Pass:
@@ -345,12 +347,12 @@ def sweeps_for(alpha: float, tol: float) -> int:
     return math.ceil(math.log(tol / 2.0) / math.log((root - 1.0) / (root + 1.0)))
 
 
-def _reached(scores: Scores, n_classes: int) -> npt.NDArray[np.float32]:
+def _reached(scores: Scores, n_classes: int) -> Float32:
     groups = scores.reshape(len(scores), -1, n_classes)
     return np.asarray((groups > 0).any(axis=2), dtype=np.float32)
 
 
-def _first_mass(scores: Scores, n_classes: int, scale: float) -> npt.NDArray[np.float64]:
+def _first_mass(scores: Scores, n_classes: int, scale: float) -> Float64:
     return row_mass(scores[:, :n_classes]) / scale
 
 
@@ -370,11 +372,7 @@ def _labels(
 
 
 def _distributions(
-    mixture: ce.Evidence,
-    second: ce.Evidence,
-    reached: npt.NDArray[np.float32],
-    weights: npt.NDArray[np.float64],
-    n_classes: int,
+    mixture: ce.Evidence, second: ce.Evidence, reached: Float32, weights: Float64, n_classes: int
 ) -> ce.Evidence:
     evidence = ce.weighted_sum([mixture, second], weights, n_classes)
     shares = ce.class_probabilities(evidence, np.zeros(evidence.shape[1]), n_classes, 1.0)

@@ -11,10 +11,9 @@ from typing import Any
 import dask.array as da
 
 from ssl_dask.execution import Execution
-from ssl_dask.propagation.engine.partitions import Vector, WorkersChangedError
-from ssl_dask.propagation.engine.session import Checkpoint, Resume, check_identity
-
-MAX_ATTEMPTS = 20
+from ssl_dask.propagation.engine.partitions import Vector
+from ssl_dask.propagation.engine.session import check_identity
+from ssl_dask.run_control import LastKept, Resume, RunControl, retried
 
 
 @dataclass
@@ -101,17 +100,14 @@ class EnsembleState:
 
 def run_steps(
     steps: Sequence[Callable[[EnsembleState], None]],
-    *,
     identity: Mapping[str, Any],
     node_chunks: Sequence[int],
-    execution: Execution,
-    checkpoint: Checkpoint | None,
-    checkpoint_seconds: float,
-    resume: Resume | None,
+    control: RunControl,
 ) -> EnsembleState:
     """Do the steps one after the other, from a checkpoint if there is one.
 
-    When workers are lost with what they held, it goes on from the last checkpoint.
+    When workers are lost with what they held, it goes on from the last checkpoint. Checkpoints are
+    stored between two steps.
 
     Raises
     ------
@@ -120,31 +116,28 @@ def run_steps(
     ResumeMismatchError
         See `EnsembleState.from_resume`.
     """
-    saved = resume
-    for attempt in range(MAX_ATTEMPTS):
-        state = EnsembleState()
+    last, execution = LastKept(control), control.execution
+
+    def find() -> EnsembleState:
+        state, saved = EnsembleState(), last.control.resume
         if saved is not None:
             state = EnsembleState.from_resume(saved, identity, node_chunks)
         saved_at = time.monotonic()
-        try:
-            state.hold(state, execution)
-            for step in steps[state.step :]:
-                step(state)
-                state.step += 1
-                due = time.monotonic() - saved_at >= checkpoint_seconds
-                if checkpoint is not None and due and state.step < len(steps):
-                    meta = state.meta(identity, node_chunks)
-                    kept = checkpoint(state.n_iter, list(state.vectors.values()), meta)
-                    if kept is not None:
-                        saved = kept
-                        stored = EnsembleState.from_resume(kept, identity, node_chunks)
-                        state.hold(stored, execution)
-                    saved_at = time.monotonic()
-            return state
-        except WorkersChangedError:
-            if attempt + 1 == MAX_ATTEMPTS:
-                raise
-    raise AssertionError("the last attempt returns or raises")
+        state.hold(state, execution)
+        for step in steps[state.step :]:
+            step(state)
+            state.step += 1
+            checkpoint = last.control.checkpoint
+            due = time.monotonic() - saved_at >= control.checkpoint_seconds
+            if checkpoint is not None and due and state.step < len(steps):
+                meta = state.meta(identity, node_chunks)
+                kept = checkpoint(state.n_iter, list(state.vectors.values()), meta)
+                if kept is not None:
+                    state.hold(EnsembleState.from_resume(kept, identity, node_chunks), execution)
+                saved_at = time.monotonic()
+        return state
+
+    return retried(find, control.losses)
 
 
 def _cut(blocks: Vector, chunks: tuple[int, ...], wanted: tuple[int, ...], width: int) -> Vector:

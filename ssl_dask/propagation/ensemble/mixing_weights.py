@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Bool, Float64, Int32
 from ssl_dask.kernels.distributions.class_evidence import fitted_weights
 from ssl_dask.labels import Labels
 
@@ -15,10 +15,10 @@ FEWEST_SEEDS = 3.0
 random."""
 FOLDS = 4
 
-Folds = Sequence[npt.NDArray[np.bool_]]
+Folds = Sequence[Bool]
 
 
-def stacking_folds(labels: Labels) -> list[npt.NDArray[np.bool_]]:
+def stacking_folds(labels: Labels) -> list[Bool]:
     """Return for each fold a bool array (S,) of the seeds that it hides; none with too few seeds.
 
     The seeds of each class are dealt in turn, in an order that depends on their row numbers
@@ -40,12 +40,8 @@ def stacking_folds(labels: Labels) -> list[npt.NDArray[np.bool_]]:
 
 
 def weights_by_group(
-    evidence: npt.NDArray[np.float64],
-    codes: npt.NDArray[np.int32],
-    folds: Folds,
-    start: npt.NDArray[np.float64],
-    strength: float,
-) -> npt.NDArray[np.float64]:
+    evidence: Float64, codes: Int32, folds: Folds, start: Float64, strength: float
+) -> Float64:
     """Return the members' weights for all rows, and for each fold those without its seeds.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The second pass of the ensemble: rows become sources of what the mixture says of them."""
+"""The second pass of the ensemble: every row becomes a source of its class probabilities."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Bool, Float64, Int64
+from ssl_dask.execution import Execution
 from ssl_dask.kernels.distributions import class_evidence as ce
 from ssl_dask.propagation.engine.node_vectors import NodeVectors
 from ssl_dask.propagation.engine.partitions import Vector
+from ssl_dask.propagation.engine.recurrence import one_step_of_the_walk, unit_source_kernel
 from ssl_dask.propagation.engine.seed_sources import NodeSources
-from ssl_dask.propagation.engine.session import OnRound, PropagationSession, Recurrence
+from ssl_dask.propagation.engine.session import DenseSources, PropagationSession
 from ssl_dask.propagation.ensemble.ensemble_state import EnsembleState
-from ssl_dask.propagation.methods.balanced_spreading import unit_source_kernel
 from ssl_dask.round_record import RoundRecord
+from ssl_dask.run_control import OnRound, RunControl
 
 ALPHA = 0.99
 SHARPNESS = 1.8
@@ -27,14 +29,7 @@ PSEUDO_MASS = 16.0
 FIRST_SWEEPS, NEXT_SWEEPS = 30, 10
 """A round starts at the solution of the one before, which is near."""
 BIAS_UPDATES = 2
-CUT_STEP = Recurrence(
-    name="graph_ensemble",
-    target=(1.0, 0.0),
-    steps=lambda _: (1.0, 0.0, 0.0, 0.0),
-    settings={},
-    powers=(0.0, 0.0),
-    first=1.0,
-)
+CUT_STEP = one_step_of_the_walk("graph_ensemble")
 """Z = P B: of each node's edges, the share that ends in each class."""
 
 
@@ -76,7 +71,7 @@ class SecondPass:
     placed
         Returns the session over the graph's weights, or over the steeper ones.
     on_round
-        Told what each round did to the first group.
+        Called after each round with what it did to the first group.
     """
 
     def __init__(
@@ -103,10 +98,14 @@ class SecondPass:
         solved = self.placed(chosen.steep).solve(
             unit_source_kernel("graph_ensemble", ALPHA, 0.0),
             sources=sources,
-            dense=vectors.mapped(_scaled, [opinions], factor.ravel()),
+            dense=DenseSources(
+                vectors.mapped(_scaled, [opinions], factor.ravel()),
+                vectors.n_classes,
+                len(chosen.groups),
+            ),
             max_iter=NEXT_SWEEPS if number else FIRST_SWEEPS,
             tol=None,
-            resume=_starting_at(state.vectors["solution"]) if number else None,
+            control=_starting_at(state.vectors["solution"], vectors.execution) if number else None,
         )
         state.n_iter += solved.n_iter
         shares = vectors.mapped(ce.log_shares, [solved.blocks], vectors.n_classes)
@@ -125,13 +124,11 @@ class SecondPass:
             return mixture
         return self.vectors.mapped(_pushed, [mixture, state.vectors["round"]], push)
 
-    def cuts(self, labels: Vector, n_groups: int, seeded: npt.NDArray[np.bool_]) -> Any:
+    def cuts(self, labels: Vector, n_groups: int, seeded: Bool) -> Any:
         """Return how much of the graph labels cut, see `NodeVectors.mean_cuts`."""
         near = self.placed(False).solve(
             CUT_STEP,
-            dense=labels,
-            n_classes=self.vectors.n_classes,
-            n_groups=n_groups,
+            dense=DenseSources(labels, self.vectors.n_classes, n_groups),
             max_iter=1,
             tol=None,
             scale=1.0,
@@ -139,12 +136,8 @@ class SecondPass:
         return self.vectors.mean_cuts(labels, near.blocks, seeded)
 
     def _opinions(
-        self,
-        evidence: Vector,
-        bias: npt.NDArray[np.float64],
-        mass: npt.NDArray[np.float64],
-        balanced: tuple[bool, ...],
-    ) -> tuple[Vector, npt.NDArray[np.float64]]:
+        self, evidence: Vector, bias: Float64, mass: Float64, balanced: tuple[bool, ...]
+    ) -> tuple[Vector, Float64]:
         """Return each node's probabilities and their sums (G, C); brings `bias` up to date."""
         vectors = self.vectors
         wanted = mass / mass.sum(axis=1, keepdims=True) * vectors.graph.n_nodes
@@ -156,7 +149,7 @@ class SecondPass:
         opinions = self._probabilities(evidence, bias)
         return opinions, vectors.column_sums(opinions)
 
-    def _probabilities(self, evidence: Vector, bias: npt.NDArray[np.float64]) -> Vector:
+    def _probabilities(self, evidence: Vector, bias: Float64) -> Vector:
         C = self.vectors.n_classes
         return self.vectors.mapped(ce.class_probabilities, [evidence], bias.ravel(), C, SHARPNESS)
 
@@ -177,7 +170,7 @@ class SecondPass:
         self.on_round(RoundRecord(n_iter, changed, moving, shares, seconds))
 
 
-def _starting_at(solution: Vector) -> tuple[int, list[Vector], dict[str, Any]]:
+def _starting_at(solution: Vector, execution: Execution) -> RunControl:
     """Return a beginning at a solution: the first step of Chebyshev looks at no step before."""
     meta: dict[str, Any] = {
         "method": "graph_ensemble",
@@ -185,18 +178,18 @@ def _starting_at(solution: Vector) -> tuple[int, list[Vector], dict[str, Any]]:
         "records": [],
         "scalars": None,
     }
-    return 0, [solution, solution], meta
+    return RunControl(execution, resume=(0, [solution, solution], meta))
 
 
 def _pushed(mixture: ce.Evidence, second: ce.Evidence, push: float) -> ce.Evidence:
     return mixture + np.float32(push) * second
 
 
-def _scaled(block: ce.Evidence, factor: npt.NDArray[np.float64]) -> ce.Evidence:
+def _scaled(block: ce.Evidence, factor: Float64) -> ce.Evidence:
     return (block * factor).astype(np.float32)
 
 
-def _changes(before: ce.Evidence, after: ce.Evidence, n_classes: int) -> npt.NDArray[np.int64]:
+def _changes(before: ce.Evidence, after: ce.Evidence, n_classes: int) -> Int64:
     """Return (nodes whose best class differs, nodes of each best class) in the first group."""
     old, new = before[:, :n_classes], after[:, :n_classes]
     there = new.any(axis=1)

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any, Self
+from typing import Any, Self, cast
 
-import dask.array as da
-import numpy as np
-import numpy.typing as npt
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
 
-from ssl_dask.class_labels import decode_labels, encode_targets, weighted_labels
-from ssl_dask.dask_arrays import as_dask_array
-from ssl_dask.execution import AnyClient, Execution
-from ssl_dask.kernels.distributions.label_distributions import summarise_rows
-from ssl_dask.labels import UNLABELLED
-from ssl_dask.propagation.methods.anchor_graph import anchor_graph, score_rows
-
-Rows = npt.NDArray[np.float32]
+from ssl_dask.class_labels import encode_targets, weighted_labels
+from ssl_dask.execution import AnyClient
+from ssl_dask.propagation.engine.seed_sources import SeedSources
+from ssl_dask.propagation.methods.anchor_graph import AnchorGraphSpec, fit_anchors, score_rows
+from ssl_dask.sklearn_skin import ClassifierSkin
 
 
-class AnchorGraph(ClassifierMixin, BaseEstimator):
+class AnchorGraph(ClassifierSkin):
     """The anchor graph as a scikit-learn classifier; it labels new rows as it does its own.
 
     Parameters
@@ -47,10 +40,17 @@ class AnchorGraph(ClassifierMixin, BaseEstimator):
     label_distributions_
         float32 (N, C), a Dask array if X is one.
     transduction_
-        Array (N,): class label of each row; -1 or None where it abstained. Not if X is a Dask
-        array: `predict` it.
+        Array (N,): class label of each row; -1 or None where it abstained. A Dask array if X is
+        one.
     n_features_in_
         Number of features d.
+
+    Examples
+    --------
+    >>> X = [[0.0], [0.1], [0.2], [9.0], [9.1], [9.2]]
+    >>> model = AnchorGraph(2, n_nearest=1).fit(X, [0, -1, -1, 1, -1, -1])
+    >>> model.transduction_
+    array([0, 0, 0, 1, 1, 1])
     """
 
     def __init__(
@@ -62,11 +62,7 @@ class AnchorGraph(ClassifierMixin, BaseEstimator):
         random_state: int = 0,
         client: AnyClient = None,
     ) -> None:
-        self.n_anchors = n_anchors
-        self.n_nearest = n_nearest
-        self.gamma = gamma
-        self.random_state = random_state
-        self.client = client
+        self._store(locals())
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Learn from rows `X` (N, d) and the labels in `y`, -1 or None for unlabelled rows.
@@ -87,45 +83,26 @@ class AnchorGraph(ClassifierMixin, BaseEstimator):
         GraphError
             X is sparse.
         """
-        execution = Execution.of(self.client)
-        X = self._checked(X, reset=True)
-        labels = encode_targets(y, X.shape[0], execution)
-        weights = None
+        self._require_y(y)
+        execution = self._execution()
+        spec = cast(AnchorGraphSpec, self._checked_spec(AnchorGraphSpec))
+        X = self._checked_rows(X, reset=True)
+        labels, weights = encode_targets(y, X.shape[0], execution), None
         if sample_weight is not None:
             labels, weights = weighted_labels(labels, sample_weight)
-        run = partial(anchor_graph, sample_weight=weights, execution=execution)
-        self.model_, _ = run(
-            X,
-            labels,
-            n_anchors=self.n_anchors,
-            n_nearest=self.n_nearest,
-            gamma=self.gamma,
-            random_state=self.random_state,
-        )
-        self.classes_ = labels.classes
+        sources = SeedSources.from_folds(labels, (), weights)
+        self.model_, _ = fit_anchors(X, sources, spec, execution)
+        self._keep_classes(labels)
         self.label_distributions_ = score_rows(self.model_, X)
-        if not isinstance(X, da.Array):
-            self.transduction_ = self._decide(self.label_distributions_)
+        self.transduction_, _ = self._labels_of(self.label_distributions_)
         return self
 
     def predict_proba(self, X: Any) -> Any:
         """Return the class distribution of rows (m, d), float32 (m, C); 0 without evidence."""
         check_is_fitted(self)
-        return score_rows(self.model_, self._checked(X, reset=False))
+        return score_rows(self.model_, self._checked_rows(X, reset=False))
 
-    def predict(self, X: Any) -> Any:
-        """Return the most likely class of rows (m, d); -1 or None where there is none or a tie."""
-        F = self.predict_proba(X)
-        return self._decide(F.compute() if isinstance(F, da.Array) else F)
-
-    def _decide(self, F: Rows) -> Any:
-        codes, _, tied = summarise_rows(F)
-        return decode_labels(np.where(tied, UNLABELLED, codes), self.classes_)
-
-    def _checked(self, X: Any, *, reset: bool) -> Any:
-        X = as_dask_array(X)
-        if isinstance(X, da.Array):
-            if reset:
-                self.n_features_in_ = int(X.shape[1])
-            return X
-        return validate_data(self, X, reset=reset, dtype=[np.float64, np.float32])
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = False
+        return tags

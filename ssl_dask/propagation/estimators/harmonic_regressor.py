@@ -1,32 +1,33 @@
-"""Harmonic regression in scikit-learn's form; see `harmonic_regression`."""
+"""Harmonic regression as a scikit-learn regressor."""
 
 from __future__ import annotations
 
-import warnings
-from typing import Any, Self
+from typing import Any, Self, cast
 
-import dask.array as da
 import numpy as np
-import numpy.typing as npt
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import Tags, column_or_1d
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.base import RegressorMixin
+from sklearn.utils import column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
-from ssl_dask.dask_arrays import as_dask_array
-from ssl_dask.execution import AnyClient, Execution
+from ssl_dask.array_types import Float64
+from ssl_dask.execution import AnyClient
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.build.knn_search import knn_search
 from ssl_dask.graph.build.neighbour_graph import knn_graph
 from ssl_dask.kernels.graph.edge_weights import edge_weights
-from ssl_dask.propagation.engine.partitions import WHAT
-from ssl_dask.propagation.engine.propagate import until_found
-from ssl_dask.propagation.methods.harmonic_regression import HarmonicValues, harmonic_regression
+from ssl_dask.labels import NumberLabels
+from ssl_dask.method import MethodInputs
+from ssl_dask.propagation.engine.partitions import TASK_LABEL
+from ssl_dask.propagation.engine.propagate import Propagated
+from ssl_dask.propagation.methods.harmonic_regression import (
+    HarmonicRegressionSpec,
+    harmonic_regression,
+)
+from ssl_dask.run_control import RunControl, retried
+from ssl_dask.sklearn_skin import SklearnSkin
 
-Values = npt.NDArray[np.float64]
 
-
-class LabelPropagationRegressor(RegressorMixin, BaseEstimator):
+class HarmonicRegressor(RegressorMixin, SklearnSkin):
     """Label propagation of numbers (Zhu et al. 2003) as a scikit-learn regressor.
 
     Parameters
@@ -51,6 +52,12 @@ class LabelPropagationRegressor(RegressorMixin, BaseEstimator):
         The `BlockGraph`.
     n_features_in_, feature_names_in_
         As in scikit-learn; not when fitted on a graph.
+
+    Examples
+    --------
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0.0, np.nan, np.nan, 3.0]
+    >>> HarmonicRegressor(n_neighbors=2, weights="uniform").fit(X, y).transduction_.round(1)
+    array([0. , 1.3, 1.7, 3. ])
     """
 
     def __init__(
@@ -64,13 +71,7 @@ class LabelPropagationRegressor(RegressorMixin, BaseEstimator):
         tol: float = 1e-3,
         client: AnyClient = None,
     ) -> None:
-        self.n_neighbors = n_neighbors
-        self.metric = metric
-        self.weights = weights
-        self.symmetrize = symmetrize
-        self.max_iter = max_iter
-        self.tol = tol
-        self.client = client
+        self._store(locals())
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Give a value to all rows of `X` from those that have one in `y`.
@@ -100,23 +101,16 @@ class LabelPropagationRegressor(RegressorMixin, BaseEstimator):
         -----
         Brings 8 N bytes to this process.
         """
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y is"
-                " None."
-            )
-        execution = Execution.of(self.client)
-        self.__dict__.pop("X_", None)
-        X = as_dask_array(X)
+        self._require_y(y)
+        spec = cast(HarmonicRegressionSpec, self._checked_spec(HarmonicRegressionSpec))
+        control = RunControl(self._execution())
+        execution = control.execution
         if isinstance(X, BlockGraph):
-            graph = X
+            self._forget_features()
+            graph, n_rows = X, X.n_rows
         else:
-            if not isinstance(X, da.Array):
-                X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32])
-            else:
-                self.n_features_in_ = int(X.shape[1])
-            self.X_: Any = X
-        n_rows = graph.n_rows if isinstance(X, BlockGraph) else X.shape[0]
+            X = self._checked_rows(X, reset=True)
+            self.X_, n_rows = X, X.shape[0]
         targets, weights = _checked_targets(y, sample_weight, n_rows)
         if not isinstance(X, BlockGraph):
             graph = knn_graph(
@@ -128,32 +122,22 @@ class LabelPropagationRegressor(RegressorMixin, BaseEstimator):
                 execution=execution,
             )
         rows = np.flatnonzero(weights > 0.0)
+        labels = NumberLabels(n_rows, rows, targets[rows]).as_labels()
+        inputs = MethodInputs(labels, sample_weight=weights[rows], graph=graph)
 
-        def find() -> tuple[HarmonicValues, Values]:
-            found = harmonic_regression(
-                graph,
-                rows,
-                targets[rows],
-                max_iter=self.max_iter,
-                tol=self.tol,
-                sample_weight=weights[rows],
-                execution=execution,
-            )
-            blocks = list(found.values.to_delayed(optimize_graph=False).ravel())
-            return found, np.concatenate(execution.compute(blocks, WHAT))
+        def find() -> tuple[Propagated, Float64]:
+            found = harmonic_regression(inputs, spec, control)
+            blocks = list(found.F.to_delayed(optimize_graph=False).ravel())
+            return found, np.concatenate(execution.compute(blocks, TASK_LABEL))
 
-        found, self.transduction_ = until_found(find)
+        found, self.transduction_ = retried(find, control.losses)
         if not found.converged:
-            warnings.warn(
-                f"{type(self).__name__} did not converge: after {found.n_iter} iterations the error"
-                f" is {found.residual:.2g}, tol is {self.tol:g}; raise max_iter or tol",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+            error = found.records[-1].residual if found.records else 0.0
+            self._warn_not_converged(found.n_iter, error, self.tol, "raise max_iter or tol")
         self.graph_, self.n_iter_ = graph, found.n_iter
         return self
 
-    def predict(self, X: Any) -> Values:
+    def predict(self, X: Any) -> Float64:
         """Return the mean value of the nearest training rows, weighed as edges are, float64 (m,).
 
         Parameters
@@ -169,9 +153,9 @@ class LabelPropagationRegressor(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         if not hasattr(self, "X_"):
             raise ValueError("fitted on a graph, which says nothing about new rows")
-        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=[np.float64, np.float32])
+        X = self._checked_rows(X, reset=False)
         distances, indices = knn_search(
-            X, self.X_, self.n_neighbors, metric=self.metric, execution=Execution.of(self.client)
+            X, self.X_, self.n_neighbors, metric=self.metric, execution=self._execution()
         )
         squares = distances**2 if self.metric == "euclidean" else distances
         w = edge_weights(squares, indices, self.weights).astype(np.float64)
@@ -183,13 +167,8 @@ class LabelPropagationRegressor(RegressorMixin, BaseEstimator):
             mean += w[:, column] * np.where(w[:, column] > 0.0, values[:, column], 0.0)
         return np.divide(mean, total, where=total > 0.0, out=np.full(len(w), np.nan))
 
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
 
-
-def _checked_targets(y: Any, sample_weight: Any, n_rows: int) -> tuple[Values, Values]:
+def _checked_targets(y: Any, sample_weight: Any, n_rows: int) -> tuple[Float64, Float64]:
     """Return targets and weights, float64 (N,) each; weight 0 where there is no target."""
     targets = column_or_1d(np.asarray(y, dtype=np.float64), warn=True)
     weights = np.ones(len(targets))
@@ -209,3 +188,7 @@ def _checked_targets(y: Any, sample_weight: Any, n_rows: int) -> tuple[Values, V
     if not weights.any():
         raise ValueError("no row is labelled: y is NaN, or sample_weight zero, for all")
     return targets, weights
+
+
+LabelPropagationRegressor = HarmonicRegressor
+"""The name before version 0.2."""

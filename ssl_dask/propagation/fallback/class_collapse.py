@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from ssl_dask.array_types import Bool, Float32, Float64
 from ssl_dask.labels import Labels
 
 GONE = 0.1
@@ -54,12 +55,7 @@ class Collapse:
         """Whether most of their hidden seeds got their class: the classes are rare, not gone."""
         return self.kept > self.lost
 
-    def judged(
-        self,
-        labels: Labels,
-        hidden: Sequence[npt.NDArray[np.bool_]],
-        hidden_F: npt.NDArray[np.float32],
-    ) -> Collapse:
+    def judged(self, labels: Labels, hidden: Sequence[Bool], hidden_F: Float32) -> Collapse:
         """Return the same with the hidden seeds counted.
 
         Parameters
@@ -91,7 +87,7 @@ class Collapse:
         )
 
 
-def find_collapse(class_rows: npt.ArrayLike, expected: npt.NDArray[np.float64]) -> Collapse | None:
+def find_collapse(class_rows: npt.ArrayLike, expected: Float64) -> Collapse | None:
     """Return which classes are gone, if they are too many.
 
     Parameters

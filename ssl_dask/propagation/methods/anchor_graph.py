@@ -6,34 +6,38 @@ numbers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 from dask import delayed
 from pydantic import Field
 from scipy.linalg import lstsq
 from scipy.sparse.csgraph import connected_components
 
+from ssl_dask.array_types import Bool, Float32, Float64, Int32, Int64
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.kernels.distributions.label_distributions import normalise_rows
 from ssl_dask.kernels.knn.cells import ROWS_PER_CENTRE, k_means
 from ssl_dask.kernels.propagation.anchor_weights import UNITS, anchor_products, anchor_weights
 from ssl_dask.labels import Labels
+from ssl_dask.method import JobShape, Method, MethodCost, MethodInputs
 from ssl_dask.one_thread import one_thread
+from ssl_dask.propagation.engine.node_vectors import rows_of
+from ssl_dask.propagation.engine.propagate import STOP_WORDS, Propagated
 from ssl_dask.propagation.engine.seed_sources import SeedSources
+from ssl_dask.propagation.engine.solve_cost import FLOPS_PER_PRODUCT
+from ssl_dask.run_control import RunControl
 from ssl_dask.spec_model import SpecModel
 
-WHAT = "anchor graph"
+TASK_LABEL = "anchor graph"
 MAX_SAMPLE = 100_000
 MAX_ANCHORS = 10_000
-
-Rows = npt.NDArray[np.float32]
+KMEANS_PASSES = 10
+"""Over the sampled rows, about."""
 
 
 class AnchorGraphSpec(SpecModel):
@@ -64,11 +68,11 @@ class AnchorModel:
         Anchors of a row.
     """
 
-    anchors: Rows
-    scores: npt.NDArray[np.float64]
+    anchors: Float32
+    scores: Float64
     n_nearest: int
 
-    def distributions(self, X: Any, group: int = 0) -> Rows:
+    def distributions(self, X: Any, group: int = 0) -> Float32:
         """Return the distributions of a block of rows, float32 (n, C); 0 where no seed reaches."""
         near, units = anchor_weights(_dense(X), self.anchors, self.n_nearest)
         F = np.zeros((len(near), self.scores.shape[2]))
@@ -77,18 +81,22 @@ class AnchorModel:
         return normalise_rows(F)
 
 
-def anchor_graph(
-    X: Any,
-    labels: Labels,
-    *,
-    n_anchors: int = 1000,
-    n_nearest: int = 3,
-    gamma: float = 0.01,
-    random_state: int = 0,
-    sample_weight: npt.ArrayLike | None = None,
-    hidden: Sequence[npt.NDArray[np.bool_]] = (),
-    execution: Execution | None = None,
-) -> tuple[AnchorModel, list[Rows]]:
+def anchor_graph(inputs: MethodInputs, spec: AnchorGraphSpec, control: RunControl) -> Propagated:
+    """Fit an anchor graph to the rows; they are scored when they are used.
+
+    See `fit_anchors`. `details` has the `model`.
+    """
+    if inputs.X is None:
+        raise ValueError("this method needs features: X")
+    sources = SeedSources.from_folds(inputs.labels, inputs.hidden, inputs.sample_weight)
+    model, fold_F = fit_anchors(inputs.X, sources, spec, control.execution)
+    F = score_rows(model, inputs.X)
+    return Propagated(F=F, fold_F=fold_F, lasting=True, details={"model": model})
+
+
+def fit_anchors(
+    X: Any, sources: SeedSources, spec: AnchorGraphSpec, execution: Execution
+) -> tuple[AnchorModel, list[Float32]]:
     """Fit F = Z A with A = (Z_l' Z_l + gamma L)^-1 Z_l' Y, L = Z'Z - Z'Z D^-1 Z'Z, D = diag(Z'1).
 
     Z has each row's weights of its nearest anchors, which are centres of k-means. Rows are then
@@ -98,20 +106,12 @@ def anchor_graph(
     ----------
     X
         (N, d): NumPy array or Dask array chunked by rows, dense.
-    labels
-        The seeds.
-    n_anchors, n_nearest
-        m and s.
-    gamma
-        Above 0.
-    random_state
-        Of the sample of rows that anchors are made of.
-    sample_weight
-        (S,): weight > 0 of each seed, in row order; None: 1 each.
-    hidden
-        For each fold a bool array (S,): the seeds that it hides.
+    sources
+        The seeds and the folds.
+    spec
+        Anchors, neighbours, smoothness.
     execution
-        Where it runs; default: this process.
+        Where it runs.
 
     Returns
     -------
@@ -121,11 +121,9 @@ def anchor_graph(
     Raises
     ------
     ValueError
-        A parameter is not usable, or X has not N rows.
+        X has not N rows.
     GraphError
         X is sparse.
-    QualityError
-        There is no seed, or a fold hides them all.
 
     Notes
     -----
@@ -138,27 +136,25 @@ def anchor_graph(
     W. Liu, J. He, S.-F. Chang: Large Graph Construction for Scalable Semi-Supervised Learning, ICML
     2010, eq. 5 and 8.
     """
-    spec = AnchorGraphSpec(
-        n_anchors=n_anchors, n_nearest=n_nearest, gamma=gamma, random_state=random_state
-    )
-    execution = execution or Execution()
-    sources = SeedSources.from_folds(labels, hidden, sample_weight)
+    labels = sources.labels
     if X.shape[0] != labels.n_rows:
         raise ValueError(f"X has {X.shape[0]} rows, labels are of {labels.n_rows}")
-    blocks, starts = _blocks(X)
+    array = X if isinstance(X, da.Array) else da.from_array(X, chunks=-1)
     rng = np.random.default_rng([spec.random_state, labels.n_rows])
     wanted = min(labels.n_rows, spec.n_anchors * ROWS_PER_CENTRE, MAX_SAMPLE)
     sampled = np.sort(rng.choice(labels.n_rows, wanted, replace=False))
-    rows = _rows_at(blocks, starts, np.union1d(sampled, labels.rows), execution)
     both = np.union1d(sampled, labels.rows)
+    rows = _dense(rows_of(array, both, execution))
     with one_thread():
         anchors = k_means(rows[np.searchsorted(both, sampled)], spec.n_anchors, spec.random_state)
     s = min(spec.n_nearest, len(anchors))
     count = delayed(_products_of_block, pure=False)
     shared = delayed(anchors, pure=False, traverse=False)
-    parts = execution.compute([count(block, shared, s) for block in blocks], WHAT)
+    blocks = array.rechunk({1: -1}).to_delayed(optimize_graph=False).ravel()
+    parts = execution.compute([count(block, shared, s) for block in blocks], TASK_LABEL)
     products = np.sum(parts, axis=0)
-    at_seeds = anchor_weights(rows[np.searchsorted(both, labels.rows)], anchors, s)
+    seeds = rows[np.searchsorted(both, labels.rows)]
+    at_seeds = anchor_weights(seeds, anchors, s)
     scores = np.stack(
         [
             _anchor_scores(products, at_seeds, labels, ~mask, sources.weights, spec.gamma)
@@ -166,12 +162,11 @@ def anchor_graph(
         ]
     )
     model = AnchorModel(anchors, scores, s)
-    seeds = rows[np.searchsorted(both, labels.rows)]
     fold_F = [model.distributions(seeds[mask], g) for g, mask in enumerate(sources.hidden) if g]
     return model, fold_F
 
 
-def score_rows(model: AnchorModel, X: Any) -> Rows | da.Array:
+def score_rows(model: AnchorModel, X: Any) -> Float32 | da.Array:
     """Return the distributions of all rows; a lazy Dask array chunked as X if that is one."""
     if not isinstance(X, da.Array):
         return model.distributions(X)
@@ -184,7 +179,7 @@ def score_rows(model: AnchorModel, X: Any) -> Rows | da.Array:
     )
 
 
-def _dense(X: Any) -> Rows:
+def _dense(X: Any) -> Float32:
     if sp.issparse(X):
         raise GraphError(
             "the anchor graph takes dense features only; those of texts and of many categories are"
@@ -194,46 +189,18 @@ def _dense(X: Any) -> Rows:
     return np.ascontiguousarray(X, dtype=np.float32)
 
 
-def _blocks(X: Any) -> tuple[list[Any], npt.NDArray[np.int64]]:
-    if isinstance(X, da.Array):
-        starts = np.cumsum([0, *X.chunks[0]])
-        blocks = X.rechunk({1: -1}).to_delayed(optimize_graph=False).ravel()
-        return list(blocks), starts
-    return [delayed(X, pure=False, traverse=False)], np.array([0, X.shape[0]])
-
-
-def _rows_at(
-    blocks: Sequence[Any],
-    starts: npt.NDArray[np.int64],
-    rows: npt.NDArray[np.int64],
-    execution: Execution,
-) -> Rows:
-    cuts = np.searchsorted(rows, starts)
-    take = delayed(_take, pure=False)
-    tasks = [
-        take(block, rows[cuts[b] : cuts[b + 1]] - starts[b])
-        for b, block in enumerate(blocks)
-        if cuts[b] < cuts[b + 1]
-    ]
-    return np.concatenate(execution.compute(tasks, WHAT))
-
-
-def _take(block: Any, positions: npt.NDArray[np.int64]) -> Rows:
-    return _dense(block[positions])
-
-
-def _products_of_block(block: Any, anchors: Rows, n_nearest: int) -> npt.NDArray[np.int64]:
+def _products_of_block(block: Any, anchors: Float32, n_nearest: int) -> Int64:
     return anchor_products(*anchor_weights(_dense(block), anchors, n_nearest), len(anchors))
 
 
 def _anchor_scores(
-    products: npt.NDArray[np.int64],
-    at_seeds: tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]],
+    products: Int64,
+    at_seeds: tuple[Int32, Int64],
     labels: Labels,
-    seen: npt.NDArray[np.bool_],
-    weights: npt.NDArray[np.float64],
+    seen: Bool,
+    weights: Float64,
     gamma: float,
-) -> npt.NDArray[np.float64]:
+) -> Float64:
     """Return the scores of the anchors over the masses of the classes, float64 (m, C)."""
     m = len(products)
     _, part = connected_components(sp.csr_array(products), directed=False)
@@ -253,3 +220,19 @@ def _anchor_scores(
     scores = np.zeros((m, labels.n_classes))
     scores[linked] = np.divide(A, mass, where=mass > 0.0, out=np.zeros_like(A))
     return scores
+
+
+def _cost(spec: AnchorGraphSpec, shape: JobShape) -> MethodCost:
+    m, d, groups = spec.n_anchors, shape.n_features, 1 + shape.n_folds
+    sampled = min(1.0, MAX_SAMPLE / max(shape.n_rows, 1))
+    return MethodCost(
+        fixed_bytes=8 * m * (m + d + shape.n_classes * groups),
+        row_flops=FLOPS_PER_PRODUCT * float(m) * d
+        + 2 * spec.n_nearest**2 * groups
+        + KMEANS_PASSES * FLOPS_PER_PRODUCT * m * d * sampled,
+        time=f"one pass over the rows: N m d for m = {m:,} anchors, then m^3",
+        memory="a block of rows, and 8 m (m + d + C G) bytes, whatever N",
+    )
+
+
+METHOD = Method(AnchorGraphSpec, anchor_graph, "features", cost=_cost, stop_words=STOP_WORDS)

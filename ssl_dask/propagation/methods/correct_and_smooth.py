@@ -4,33 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
 from dask import delayed
 from dask.delayed import Delayed
 from pydantic import Field
 
+from ssl_dask.array_types import Bool, Float32, Float64, Floating
 from ssl_dask.execution import Execution
+from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.kernels.learners.supervised_model import SupervisedModel
 from ssl_dask.kernels.propagation.sweep import Scores, row_degrees
-from ssl_dask.labels import Labels
-from ssl_dask.propagation.engine.partitions import WHAT, WorkersChangedError
+from ssl_dask.method import JobShape, Method, MethodCost, MethodInputs
+from ssl_dask.propagation.engine.partitions import TASK_LABEL
 from ssl_dask.propagation.engine.propagate import (
-    MAX_ATTEMPTS,
-    OnRound,
+    STOP_WORDS,
     Propagated,
-    PropagationSession,
-    Recurrence,
     distributions,
+    seeds_and_graph,
 )
+from ssl_dask.propagation.engine.recurrence import Recurrence, chebyshev_steps
 from ssl_dask.propagation.engine.seed_sources import NodeSources, SeedSources
-from ssl_dask.propagation.methods.label_spreading import chebyshev_steps
+from ssl_dask.propagation.engine.session import DenseSources, PropagationSession
+from ssl_dask.propagation.engine.solve_cost import regression_flops, sweeps_cost, sweeps_for
+from ssl_dask.run_control import RunControl, retried
 from ssl_dask.spec_model import SpecModel
-
-Values = npt.NDArray[np.float32]
+from ssl_dask.supervised import SupervisedSpec, fit_supervised
 
 
 class CorrectAndSmoothSpec(SpecModel):
@@ -51,19 +54,47 @@ class CorrectAndSmoothSpec(SpecModel):
 
 
 def correct_and_smooth(
+    inputs: MethodInputs, spec: CorrectAndSmoothSpec, control: RunControl
+) -> Propagated:
+    """Fit logistic regression on the seeds, correct it where it errs on them, and smooth it.
+
+    Errors are those at seeds that the classifier had not seen: for each fold it is fitted anew
+    without the fold, and once more without each other one. See `correct_probabilities` for the
+    rest. Every row has evidence: the classifier's.
+    """
+    graph, sources = seeds_and_graph(inputs)
+    labels, X_seeds, classifier = inputs.labels, inputs.X_seeds, SupervisedSpec()
+    if inputs.X is None or X_seeds is None:
+        raise ValueError("this method needs features: X and X_seeds")
+
+    def fitted(seen: Bool) -> SupervisedModel:
+        weights = None if inputs.sample_weight is None else sources.weights[seen]
+        return fit_supervised(
+            X_seeds[seen], labels.codes[seen], labels.n_classes, classifier, weights
+        )
+
+    rows, at_seeds, not_converged = [], [], 0
+    for out in sources.hidden:
+        model = fitted(~out)
+        not_converged += not model.converged
+        rows.append(predict_proba_blocks(model, inputs.X))
+        unseen = np.zeros((labels.n_seeds, labels.n_classes), dtype=np.float32)
+        for other in sources.hidden[1:]:
+            seen = ~out & ~other
+            if not (out & other).any() and seen.any():
+                unseen[other] = fitted(seen).predict_proba(X_seeds[other])
+        at_seeds.append(unseen)
+    found = correct_probabilities(graph, sources, rows, np.stack(at_seeds), spec, control)
+    return replace(found, folds_not_converged=not_converged)
+
+
+def correct_probabilities(
     graph: BlockGraph,
-    labels: Labels,
-    probabilities: Sequence[da.Array | Values],
-    seed_probabilities: npt.NDArray[np.floating],
-    *,
-    correct_alpha: float = 0.9,
-    smooth_alpha: float = 0.9,
-    max_iter: int = 1000,
-    tol: float = 1e-4,
-    sample_weight: npt.ArrayLike | None = None,
-    hidden: Sequence[npt.NDArray[np.bool_]] = (),
-    execution: Execution | None = None,
-    on_round: OnRound | None = None,
+    sources: SeedSources,
+    probabilities: Sequence[da.Array | Float32],
+    seed_probabilities: Floating,
+    spec: CorrectAndSmoothSpec,
+    control: RunControl,
 ) -> Propagated:
     """Correct: E = (1 - a) (I - a S)^-1 (Y - Z at the seeds); smooth Z + s E, seeds put back.
 
@@ -75,43 +106,33 @@ def correct_and_smooth(
     ----------
     graph
         Graph of N rows.
-    labels
-        The seeds.
+    sources
+        The seeds and the folds; their weights are those of the errors in step 1.
     probabilities
         For all seeds, then for each fold: float32 (N, C) of all rows, by a classifier that was
         trained without the seeds that the fold hides.
     seed_probabilities
         (1 + folds, S, C): those of the seeds, each by a classifier that had not seen it, nor what
         the fold hides: a classifier has hardly an error at what it was trained on. Rows of zeros
-        where there is none: that seed has no say in step 1.
-    correct_alpha, smooth_alpha
-        In (0, 1).
-    sample_weight
-        (S,): weight > 0 of each seed's error in step 1, in row order; None: 1 each.
-    hidden
-        For each fold a bool array (S,): the seeds that it hides; see `Propagated.fold_F`.
-    execution
-        Where it runs; default: this process.
-    max_iter, tol, on_round
-        See `engine.propagate`, also for what it raises and costs, here twice.
-
-    Returns
-    -------
-    Propagated
-        Of step 2. Every row has evidence: the classifier's.
+        where there is none: step 1 then leaves that seed out.
+    spec
+        How far errors and probabilities are carried, and when both solves end.
+    control
+        Where it runs, its listener and its losses; it stores no checkpoints.
 
     Raises
     ------
     ValueError
         The probabilities are not of the graph's rows, the seeds and the folds.
+    ComputeError
+        Workers were lost again and again, or lack memory.
 
     References
     ----------
     Q. Huang, H. He, A. Singh, S.-N. Lim, A. Benson: Combining Label Propagation and Simple Models
     Out-performs Graph Neural Networks, ICLR 2021, eq. 2 to 4.
     """
-    execution = execution or Execution()
-    sources = SeedSources.from_folds(labels, hidden, sample_weight)
+    execution, labels = control.execution, sources.labels
     wanted = (sources.n_groups, labels.n_seeds, labels.n_classes)
     given = np.asarray(seed_probabilities, dtype=np.float64)
     of_rows = [tuple(Z.shape) for Z in probabilities]
@@ -124,45 +145,38 @@ def correct_and_smooth(
     at_nodes = sources.at_nodes(graph, execution)
     residuals, size = _residuals(at_nodes, given)
     Z = _at_nodes(graph, probabilities, execution)
-    with PropagationSession(graph, execution, n_columns=sources.n_columns) as session:
-        for attempt in range(MAX_ATTEMPTS + 1):
-            try:
-                correct = _spreading("correct", correct_alpha, tol)
-                limits: dict[str, Any] = {"max_iter": max_iter, "tol": tol, "on_round": on_round}
-                errors = session.solve(correct, sources=residuals, **limits)
-                G = execution.persist(
-                    [
-                        delayed(_corrected, pure=False)(
-                            block, strip, z, size, first, at_nodes, errors.scale
-                        )
-                        for block, strip, z, first in zip(
-                            errors.blocks, graph.strips, Z, graph.node_starts, strict=True
-                        )
-                    ],
-                    WHAT,
+    correct = _spreading("correct", spec.correct_alpha, spec.tol)
+    smooth = _spreading("smooth", spec.smooth_alpha, spec.tol)
+    listened = RunControl(execution, on_round=control.on_round)
+    task = delayed(_corrected, pure=False)
+
+    def find() -> Propagated:
+        solve = partial(session.solve, max_iter=spec.max_iter, tol=spec.tol, control=listened)
+        errors = solve(correct, sources=residuals)
+        G = execution.persist(
+            [
+                task(block, strip, z, size, first, at_nodes, errors.scale)
+                for block, strip, z, first in zip(
+                    errors.blocks, graph.strips, Z, graph.node_starts, strict=True
                 )
-                # Its sources are everywhere: no headroom is needed.
-                smooth = _spreading("smooth", smooth_alpha, tol)
-                solved = session.solve(
-                    smooth,
-                    dense=G,
-                    n_classes=labels.n_classes,
-                    n_groups=sources.n_groups,
-                    scale=1.0,
-                    **limits,
-                )
-                solved = replace(
-                    solved,
-                    n_iter=errors.n_iter + solved.n_iter,
-                    records=[*errors.records, *solved.records],
-                    converged=errors.converged and solved.converged,
-                    reason=solved.reason if errors.converged else errors.reason,
-                )
-                return distributions(graph, at_nodes, smooth, solved, execution)
-            except WorkersChangedError:
-                if attempt == MAX_ATTEMPTS:
-                    raise
-    raise AssertionError("unreachable")
+            ],
+            TASK_LABEL,
+        )
+        # Its sources are everywhere: no headroom is needed.
+        solved = solve(smooth, dense=DenseSources(G, wanted[2], wanted[0]), scale=1.0)
+        solved = replace(
+            solved,
+            n_iter=errors.n_iter + solved.n_iter,
+            records=[*errors.records, *solved.records],
+            converged=errors.converged and solved.converged,
+            reason=solved.reason if errors.converged else errors.reason,
+        )
+        return distributions(graph, at_nodes, smooth, solved, execution)
+
+    with PropagationSession(
+        graph, execution, n_columns=sources.n_columns, losses=control.losses
+    ) as session:
+        return retried(find, control.losses)
 
 
 def _spreading(name: str, alpha: float, tol: float) -> Recurrence:
@@ -174,9 +188,7 @@ def _spreading(name: str, alpha: float, tol: float) -> Recurrence:
     )
 
 
-def _residuals(
-    at_nodes: NodeSources, given: npt.NDArray[np.float64]
-) -> tuple[NodeSources, npt.NDArray[np.float64]]:
+def _residuals(at_nodes: NodeSources, given: Float64) -> tuple[NodeSources, Float64]:
     """Return y - z at the nodes with seeds, and the mean of its absolute sums, float64 (G,)."""
     sources = at_nodes.sources
     n_groups, n_seeds, n_classes = given.shape
@@ -201,7 +213,7 @@ def _residuals(
 
 
 def _at_nodes(
-    graph: BlockGraph, probabilities: Sequence[da.Array | Values], execution: Execution
+    graph: BlockGraph, probabilities: Sequence[da.Array | Float32], execution: Execution
 ) -> list[Delayed]:
     """Return the probabilities of all groups side by side, float32 (m_i, G * C), one a strip."""
     chunks = graph.node_chunks if graph.order is None else graph.order.row_chunks
@@ -212,23 +224,23 @@ def _at_nodes(
         groups.append(list(array.to_delayed(optimize_graph=False).ravel()))
     rows = [delayed(_joined, pure=False)(*blocks) for blocks in zip(*groups, strict=True)]
     if graph.order is None:
-        return execution.persist(rows, WHAT)
+        return execution.persist(rows, TASK_LABEL)
     return graph.order.first_rows_of_nodes(rows, graph.node_chunks, execution)
 
 
-def _joined(*blocks: Values) -> Values:
+def _joined(*blocks: Float32) -> Float32:
     return np.concatenate(blocks, axis=1).astype(np.float32, copy=False)
 
 
 def _corrected(
     block: Scores,
     strip: Any,
-    Z: Values,
-    size: npt.NDArray[np.float64],
+    Z: Float32,
+    size: Float64,
     first: int,
     at_nodes: NodeSources,
     scale: float,
-) -> Values:
+) -> Float32:
     """Return probabilities with their errors taken off, and seeds at their labels."""
     n_groups, n_classes = at_nodes.values.shape[1:]
     root = np.sqrt(row_degrees(strip.indptr, strip.data))
@@ -250,3 +262,19 @@ def _corrected(
         sums += column
     G[at_nodes.nodes[low + node] - first, group] = labels / sums[:, None]
     return G.reshape(len(block), -1).astype(np.float32)
+
+
+def _cost(spec: CorrectAndSmoothSpec, shape: JobShape) -> MethodCost:
+    sweeps = sweeps_for(spec.correct_alpha) + sweeps_for(spec.smooth_alpha)
+    columns = shape.n_classes * (1 + shape.n_folds)
+    return sweeps_cost(sweeps, columns, vectors=4, size=4, flops=regression_flops(shape))
+
+
+METHOD = Method(
+    CorrectAndSmoothSpec,
+    correct_and_smooth,
+    "graph and features",
+    cost=_cost,
+    runs_at_features=True,
+    stop_words=STOP_WORDS,
+)

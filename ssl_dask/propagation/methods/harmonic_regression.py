@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Literal
 
-import dask.array as da
 import numpy as np
-import numpy.typing as npt
 from dask import delayed
-from dask.delayed import Delayed
 from pydantic import Field
 
-from ssl_dask.execution import Execution
-from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.array_types import Bool, Float64, Int64
+from ssl_dask.block_exchange import fetch_rows, row_starts
 from ssl_dask.kernels.propagation.sweep import Scores
 from ssl_dask.labels import NumberLabels
-from ssl_dask.propagation.engine.partitions import WHAT, WorkersChangedError
+from ssl_dask.method import Method, MethodInputs
+from ssl_dask.propagation.engine.partitions import TASK_LABEL
 from ssl_dask.propagation.engine.propagate import (
-    CHECKPOINT_SECONDS,
-    MAX_ATTEMPTS,
-    Checkpoint,
-    OnRound,
-    PropagationSession,
-    Recurrence,
-    Resume,
+    STOP_WORDS,
+    Propagated,
+    graph_of,
     identity_of,
+    joined_rows,
 )
+from ssl_dask.propagation.engine.recurrence import Recurrence
 from ssl_dask.propagation.engine.seed_sources import NodeSources, SeedSources
-from ssl_dask.propagation.methods.seeded_components import SeededComponents
+from ssl_dask.propagation.engine.seeded_components import SeededComponents
+from ssl_dask.propagation.engine.session import PropagationSession, Solved
+from ssl_dask.propagation.engine.solve_cost import CONJUGATE_VECTORS, sweeps_cost, sweeps_for
 from ssl_dask.round_record import RoundRecord
+from ssl_dask.run_control import RunControl
 from ssl_dask.spec_model import SpecModel
-
-Values = npt.NDArray[np.float64]
 
 
 class HarmonicRegressionSpec(SpecModel):
@@ -47,102 +43,37 @@ class HarmonicRegressionSpec(SpecModel):
     """Largest error when it stops, relative to the largest distance of a target from the mean."""
 
 
-@dataclass(frozen=True)
-class HarmonicValues:
-    """What harmonic regression found.
-
-    Parameters
-    ----------
-    values
-        Dask array float64 (N,) in the order of the rows, chunked as `graph.order`, or as the
-        strips if that is None: NaN where no path leads to a labelled row.
-    fold_values
-        For each fold float64 (n_hidden,): those of the rows that it hides, in row order.
-    records
-        One for each sweep that was counted, without classes, which numbers do not have.
-    converged
-        Whether the stop rule was met; if not, `reason` says why it ended.
-    n_iter
-        Number of sweeps, over all resumed runs.
-    reason
-        "converged"; "max_iter"; "rounding": float64 allows no smaller error.
-    residual
-        The estimated error at the end, in the unit of `tol`.
-    """
-
-    values: da.Array
-    fold_values: list[Values]
-    records: list[RoundRecord]
-    converged: bool
-    n_iter: int
-    reason: Literal["converged", "max_iter", "rounding"]
-    residual: float
-
-
 def harmonic_regression(
-    graph: BlockGraph,
-    rows: npt.NDArray[np.int64],
-    targets: npt.ArrayLike,
-    *,
-    max_iter: int = 10_000,
-    tol: float = 1e-3,
-    sample_weight: npt.ArrayLike | None = None,
-    hidden: Sequence[npt.NDArray[np.bool_]] = (),
-    execution: Execution | None = None,
-    on_round: OnRound | None = None,
-    checkpoint: Checkpoint | None = None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    resume: Resume | None = None,
-) -> HarmonicValues:
+    inputs: MethodInputs, spec: HarmonicRegressionSpec, control: RunControl
+) -> Propagated:
     """Solve f = D^-1 W f with f held at the targets of the labelled rows.
 
     Block conjugate gradients with the diagonal preconditioner, in float64. No value is outside the
-    range of the targets.
+    range of the targets. As targets are held, weights matter only where labelled rows are copies
+    and share a node: that has their weighted mean.
 
-    Parameters
-    ----------
-    graph
-        Graph of N rows.
-    rows
-        int64 (S,), increasing: the labelled rows.
-    targets
-        (S,): finite numbers.
-    sample_weight
-        (S,): weight > 0 of each target; None: 1 each. As targets are held, it is of account only
-        where labelled rows are copies and share a node: that has their weighted mean.
-    hidden
-        For each fold a bool array (S,): the labelled rows that it hides.
-    execution
-        Where it runs; default: this process.
-    max_iter, tol
-        See `HarmonicRegressionSpec`.
-    on_round, checkpoint, checkpoint_seconds, resume
-        See `PropagationSession.solve`, also for what it costs, with K = 1 + number of folds
-        columns.
+    Returns
+    -------
+    Propagated
+        F float64 (N,), NaN where no path leads to a labelled row; records without classes.
 
     Raises
     ------
     ValueError
-        A parameter or a target is not usable.
-    QualityError
-        No row is labelled, or a fold hides all.
-    ResumeMismatchError
-        The checkpoint is of something else.
-    ComputeError
-        Workers were lost again and again, or lack memory.
+        A target is not a finite number. For others see `engine.propagate`, also for costs, with
+        K = 1 + number of folds columns.
 
     References
     ----------
     X. Zhu, Z. Ghahramani, J. Lafferty: Semi-Supervised Learning Using Gaussian Fields and Harmonic
     Functions, ICML 2003, section 2.
     """
-    HarmonicRegressionSpec(max_iter=max_iter, tol=tol)
-    y = np.asarray(targets, dtype=np.float64)
-    if y.shape != np.shape(rows) or not np.isfinite(y).all():
+    graph, execution = graph_of(inputs), control.execution
+    numbers = NumberLabels.of(inputs.labels)
+    y = numbers.values
+    if not np.isfinite(y).all():
         raise ValueError("targets must be one finite number for each labelled row")
-    execution = execution or Execution()
-    labels = NumberLabels(graph.n_rows, np.asarray(rows), y).as_one_class()
-    sources = SeedSources.from_folds(labels, hidden, sample_weight)
+    sources = SeedSources.from_folds(numbers.as_one_class(), inputs.hidden, inputs.sample_weight)
     middle = float(y.mean())
     scale = float(np.abs(y - middle).max()) or 1.0
     bounds = float(y.min()), float(y.max())
@@ -156,59 +87,49 @@ def harmonic_regression(
         powers=(0.0, 0.0),
         clamp_seeds=True,
         dtype="float64",
-        settings={"tol": tol},
+        settings={"tol": spec.tol},
     )
 
     def tell(record: RoundRecord) -> None:
-        if on_round is not None:
-            on_round(_without_classes(record))
+        if control.on_round is not None:
+            control.on_round(_without_classes(record))
 
-    targets_digest = hashlib.sha256(y.tobytes()).hexdigest()
-    chunks = graph.node_chunks if graph.order is None else graph.order.row_chunks
-    n_columns = sources.n_groups
-    with PropagationSession(graph, execution, n_columns=n_columns, conjugate=True) as session:
+    def use(solved: Solved) -> Propagated:
+        tasks = [
+            delayed(_in_unit, pure=False)(block, part, seeded, middle, scale, bounds)
+            for block, part in zip(solved.blocks, components.of_strips(graph), strict=True)
+        ]
+        blocks, chunks = execution.persist(tasks, TASK_LABEL), graph.node_chunks
+        if graph.order is not None:
+            chunks = graph.order.row_chunks
+            blocks = graph.order.rows_of_nodes(blocks, graph.node_chunks, execution)
+        at_rows = fetch_rows(blocks, row_starts(chunks), numbers.rows, execution, TASK_LABEL)
+        first_column = delayed(_first_column, pure=False)
+        return Propagated(
+            F=joined_rows([first_column(block) for block in blocks], chunks, (), np.float64),
+            fold_F=[at_rows[mask, g] for g, mask in enumerate(sources.hidden) if g],
+            records=[_without_classes(record) for record in solved.records],
+            converged=solved.converged,
+            n_iter=solved.n_iter,
+            reason=solved.reason,
+        )
+
+    with PropagationSession(
+        graph, execution, n_columns=sources.n_groups, conjugate=True, losses=control.losses
+    ) as session:
         solved = session.solve(
             recurrence,
             sources=held,
-            max_iter=max_iter,
-            tol=tol,
+            max_iter=spec.max_iter,
+            tol=spec.tol,
             scale=1.0,
-            identity={**identity_of(graph, sources, recurrence), "targets": targets_digest},
-            on_round=tell,
-            checkpoint=checkpoint,
-            checkpoint_seconds=checkpoint_seconds,
-            resume=resume,
+            identity={
+                **identity_of(graph, sources, recurrence),
+                "targets": hashlib.sha256(y.tobytes()).hexdigest(),
+            },
+            control=replace(control, on_round=tell),
         )
-        for attempt in range(MAX_ATTEMPTS + 1):
-            try:
-                tasks = [
-                    delayed(_in_unit, pure=False)(block, part, seeded, middle, scale, bounds)
-                    for block, part in zip(solved.blocks, components.of_strips(graph), strict=True)
-                ]
-                blocks = execution.persist(tasks, WHAT)
-                if graph.order is not None:
-                    blocks = graph.order.rows_of_nodes(blocks, graph.node_chunks, execution)
-                at_rows = _at(blocks, chunks, labels.rows, execution)
-                break
-            except WorkersChangedError:
-                if attempt == MAX_ATTEMPTS:
-                    raise
-                # The values were lost with a worker before they were used.
-                solved = session.again()
-    return HarmonicValues(
-        da.concatenate(
-            [
-                da.from_delayed(delayed(_first_column, pure=False)(block), (n,), dtype=np.float64)
-                for block, n in zip(blocks, chunks, strict=True)
-            ]
-        ),
-        [at_rows[mask, g] for g, mask in enumerate(sources.hidden) if g],
-        [_without_classes(record) for record in solved.records],
-        solved.converged,
-        solved.n_iter,
-        solved.reason,
-        solved.records[-1].residual if solved.records else 0.0,
-    )
+        return session.used(solved, use)
 
 
 def _without_classes(record: RoundRecord) -> RoundRecord:
@@ -216,7 +137,7 @@ def _without_classes(record: RoundRecord) -> RoundRecord:
     return replace(record, labels_changed=0, class_mass=())
 
 
-def _held_targets(at_nodes: NodeSources, targets: Values) -> NodeSources:
+def _held_targets(at_nodes: NodeSources, targets: Float64) -> NodeSources:
     """Return sources (U, G, 1) that hold at each node the weighted mean of its visible targets."""
     sources = at_nodes.sources
     place = np.searchsorted(at_nodes.nodes, at_nodes.seed_nodes)
@@ -230,35 +151,28 @@ def _held_targets(at_nodes: NodeSources, targets: Values) -> NodeSources:
 
 def _in_unit(
     block: Scores,
-    part: npt.NDArray[np.int64],
-    seeded: npt.NDArray[np.bool_],
+    part: Int64,
+    seeded: Bool,
     middle: float,
     scale: float,
     bounds: tuple[float, float],
-) -> Values:
-    values: Values = np.clip(block.astype(np.float64) * scale + middle, *bounds)
+) -> Float64:
+    values: Float64 = np.clip(block.astype(np.float64) * scale + middle, *bounds)
     values[~(seeded[part] & (part >= 0)[:, None])] = np.nan
     return values
 
 
-def _first_column(block: Values) -> Values:
+def _first_column(block: Float64) -> Float64:
     return np.ascontiguousarray(block[:, 0])
 
 
-def _take(block: Values, positions: npt.NDArray[np.int64]) -> Values:
-    return block[positions]
-
-
-def _at(
-    blocks: Sequence[Delayed],
-    chunks: Sequence[int],
-    rows: npt.NDArray[np.int64],
-    execution: Execution,
-) -> Values:
-    starts = np.concatenate([[0], np.cumsum(chunks)])
-    cuts = np.searchsorted(rows, starts)
-    tasks = [
-        delayed(_take, pure=False)(block, rows[cuts[b] : cuts[b + 1]] - starts[b])
-        for b, block in enumerate(blocks)
-    ]
-    return np.concatenate(execution.compute(tasks, WHAT))
+METHOD = Method(
+    HarmonicRegressionSpec,
+    harmonic_regression,
+    "graph",
+    cost=lambda spec, shape: sweeps_cost(
+        sweeps_for(1.0), 1 + shape.n_folds, vectors=CONJUGATE_VECTORS, size=8
+    ),
+    target="numbers",
+    stop_words=STOP_WORDS,
+)

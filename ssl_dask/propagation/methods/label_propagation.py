@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import numpy as np
-import numpy.typing as npt
 from dask.delayed import Delayed
 from pydantic import Field
 
-from ssl_dask.execution import Execution
-from ssl_dask.graph.block.block_graph import BlockGraph
-from ssl_dask.labels import Labels
-from ssl_dask.propagation.engine.propagate import (
-    CHECKPOINT_SECONDS,
-    Checkpoint,
-    OnRound,
-    Propagated,
-    Recurrence,
-    Resume,
-    propagate,
+from ssl_dask.method import Method, MethodInputs
+from ssl_dask.propagation.engine.class_shares import (
+    ClassShares,
+    expected_shares,
+    given_shares,
+    normalise_class_mass,
 )
-from ssl_dask.propagation.engine.seed_sources import NodeSources, SeedSources
+from ssl_dask.propagation.engine.propagate import STOP_WORDS, Propagated, propagate, seeds_and_graph
+from ssl_dask.propagation.engine.recurrence import Recurrence
+from ssl_dask.propagation.engine.seed_sources import NodeSources
 from ssl_dask.propagation.engine.session import SEED_VALUE
-from ssl_dask.propagation.methods.class_mass import normalise_class_mass
-from ssl_dask.propagation.methods.class_shares import ClassShares, expected_shares
+from ssl_dask.propagation.engine.solve_cost import conjugate_cost
+from ssl_dask.run_control import RunControl
 from ssl_dask.spec_model import SpecModel
 
 
@@ -43,19 +37,7 @@ class LabelPropagationSpec(SpecModel):
 
 
 def label_propagation(
-    graph: BlockGraph,
-    labels: Labels,
-    *,
-    class_mass: Any = "none",
-    max_iter: int = 10_000,
-    tol: float = 1e-3,
-    sample_weight: npt.ArrayLike | None = None,
-    hidden: Sequence[npt.NDArray[np.bool_]] = (),
-    execution: Execution | None = None,
-    on_round: OnRound | None = None,
-    checkpoint: Checkpoint | None = None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    resume: Resume | None = None,
+    inputs: MethodInputs, spec: LabelPropagationSpec, control: RunControl
 ) -> Propagated:
     """Solve F = D^-1 W F with the seeds held at their class: the harmonic function.
 
@@ -63,43 +45,26 @@ def label_propagation(
     by block conjugate gradients with the diagonal preconditioner. Where a component holds a seed,
     F is the chance that a random walk from the row meets a seed of the class first (Zhu,
     Ghahramani and Lafferty 2003). On large graphs with few seeds it is nearly constant; there
-    `class_mass`, or `poisson` or `label_spreading`, is the better choice.
-
-    Parameters
-    ----------
-    graph
-        Graph of N rows.
-    labels
-        The seeds.
-    class_mass
-        "none"; "seeds"; or {class: share}: see `class_mass.normalise_class_mass`.
-    sample_weight
-        (S,): weight > 0 of each seed, in row order; None: 1 each. A seed of weight 2 pulls twice
-        as much on the rows around it.
-    hidden
-        For each fold a bool array (S,): the seeds that it hides; see `Propagated.fold_F`.
-    execution
-        Where it runs; default: this process.
-    max_iter, tol, on_round, checkpoint, checkpoint_seconds, resume
-        See `engine.propagate`, also for what it raises and costs.
+    `class_mass`, or `poisson` or `label_spreading`, is the better choice. A seed of weight 2 pulls
+    twice as much on the rows around it.
 
     Raises
     ------
     ValueError
-        `class_mass` names other classes than the seeds have.
+        `class_mass` names other classes than the seeds have. For others see `engine.propagate`,
+        also for costs.
 
     References
     ----------
     X. Zhu, Z. Ghahramani: Learning from Labeled and Unlabeled Data with Label Propagation,
     CMU-CALD-02-107, 2002, section 2.2.
     """
-    execution = execution or Execution()
-    sources = SeedSources.from_folds(labels, hidden, sample_weight)
-    shares = expected_shares(class_mass, labels, sources.hidden)
+    graph, sources = seeds_and_graph(inputs)
+    shares = expected_shares(spec.class_mass, inputs.labels, sources.hidden)
 
-    def leave(at_nodes: NodeSources, blocks: list[Delayed]) -> list[Delayed]:
+    def finish(at_nodes: NodeSources, blocks: list[Delayed]) -> list[Delayed]:
         assert shares is not None
-        return normalise_class_mass(graph, at_nodes, blocks, shares, execution, SEED_VALUE)
+        return normalise_class_mass(graph, at_nodes, blocks, shares, control.execution, SEED_VALUE)
 
     recurrence = Recurrence(
         name="label_propagation",
@@ -109,18 +74,26 @@ def label_propagation(
         clamp_seeds=True,
         # The error may be the residual over a tiny eigenvalue, and so may rounding.
         dtype="float64",
-        settings={"tol": tol},
+        settings={"tol": spec.tol},
     )
     return propagate(
-        graph,
-        sources,
-        recurrence,
-        max_iter=max_iter,
-        tol=tol,
-        execution=execution,
-        on_round=on_round,
-        checkpoint=checkpoint,
-        checkpoint_seconds=checkpoint_seconds,
-        resume=resume,
-        leave=None if shares is None else leave,
+        graph, sources, recurrence, spec, control, finish=None if shares is None else finish
     )
+
+
+METHOD = Method(
+    LabelPropagationSpec,
+    label_propagation,
+    "graph",
+    cost=lambda spec, shape: conjugate_cost(shape),
+    fallbacks=lambda spec: (
+        *(
+            [("label_propagation", {**spec.model_dump(exclude={"name"}), "class_mass": "seeds"})]
+            if spec.class_mass == "none"
+            else []
+        ),
+        ("poisson", {}),
+    ),
+    class_shares=lambda spec: given_shares(spec.class_mass),
+    stop_words=STOP_WORDS,
+)

@@ -2,48 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 from dask import delayed
 from dask.delayed import Delayed
 from pydantic import Field
 
-from ssl_dask.execution import Execution
+from ssl_dask.array_types import Float32, Float64, Int64
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.kernels.distributions.label_distributions import normalise_rows, row_mass
 from ssl_dask.kernels.propagation.random_walk_choice import neighbour_entropy, walk_choice
 from ssl_dask.kernels.propagation.sweep import Scores
-from ssl_dask.labels import Labels
-from ssl_dask.propagation.engine.partitions import WHAT, WorkersChangedError
+from ssl_dask.method import JobShape, Method, MethodCost, MethodInputs
+from ssl_dask.propagation.engine.node_vectors import rows_at
+from ssl_dask.propagation.engine.partitions import TASK_LABEL
 from ssl_dask.propagation.engine.propagate import (
-    CHECKPOINT_SECONDS,
-    MAX_ATTEMPTS,
-    Checkpoint,
-    OnRound,
+    STOP_WORDS,
     Propagated,
-    PropagationSession,
-    Recurrence,
-    Resume,
-    Solved,
     identity_of,
     rows_of_blocks,
+    seeds_and_graph,
 )
-from ssl_dask.propagation.engine.seed_sources import NodeSources, SeedSources
-from ssl_dask.propagation.engine.session import LastKept
-from ssl_dask.propagation.methods.prior_projection import rows_at
+from ssl_dask.propagation.engine.recurrence import Recurrence
+from ssl_dask.propagation.engine.seed_sources import NodeSources
+from ssl_dask.propagation.engine.session import DenseSources, PropagationSession, Solved
+from ssl_dask.propagation.engine.solve_cost import CONJUGATE_VECTORS, sweeps_cost
 from ssl_dask.round_record import RoundRecord
+from ssl_dask.run_control import LastKept, OnRound, RunControl, retried
 from ssl_dask.spec_model import SpecModel
 
 DUMMY_SHARE = 0.05
 """On digits and one to twenty labels a class, 0 to 5 % of the rows are then refused, and those are
 wrong more often than others."""
+SWEEPS = 60
+"""About so many until labels rest."""
 
 
 class ModifiedAdsorptionSpec(SpecModel):
@@ -66,22 +64,7 @@ class ModifiedAdsorptionSpec(SpecModel):
 
 
 def modified_adsorption(
-    graph: BlockGraph,
-    labels: Labels,
-    *,
-    mu1: float = 1.0,
-    mu2: float = 1.0,
-    mu3: float | None = None,
-    beta: float = 2.0,
-    max_iter: int = 10_000,
-    tol: float = 1e-4,
-    sample_weight: npt.ArrayLike | None = None,
-    hidden: Sequence[npt.NDArray[np.bool_]] = (),
-    execution: Execution | None = None,
-    on_round: OnRound | None = None,
-    checkpoint: Checkpoint | None = None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    resume: Resume | None = None,
+    inputs: MethodInputs, spec: ModifiedAdsorptionSpec, control: RunControl
 ) -> Propagated:
     """Minimise sum_v mu1 i_v |Y_v - F_v|^2 + mu2 sum_vu c_v w_vu |F_v - F_u|^2 + mu3 |F_v - R_v|^2.
 
@@ -96,81 +79,69 @@ def modified_adsorption(
     is solved by conjugate gradients with the diagonal preconditioner, where the paper iterates. A
     row on which the dummy label outweighs every class has F = 0, and mass all the same.
 
-    Parameters
-    ----------
-    graph
-        Graph of N rows. Its weights are taken as they are: twice the weights are twice `mu2`.
-    labels
-        The seeds. As in the paper a seed with one neighbour injects nothing.
-    mu1, mu2, mu3, beta
-        See `ModifiedAdsorptionSpec`.
-    sample_weight
-        (S,): weight > 0 of each seed, in row order; None: 1 each. Y_v is multiplied by it.
-    hidden
-        For each fold a bool array (S,): the seeds that it hides; see `Propagated.fold_F`.
-    execution
-        Where it runs; default: this process.
-    max_iter, tol, on_round, checkpoint, checkpoint_seconds, resume
-        See `engine.propagate`, also for what it raises: of the solve with all seeds. Folds begin
-        anew when the run is resumed.
+    The graph's weights are taken as they are: twice the weights are twice `mu2`. As in the paper a
+    seed with one neighbour injects nothing. Y_v is multiplied by the seed's weight.
 
     Notes
     -----
     A label changes the weights around it, so each fold is a solve of its own, of C + 1 columns. A
-    worker holds 8 bytes a node.
+    worker holds 8 bytes a node. Checkpoints are those of the solve with all seeds: folds begin anew
+    when the run is resumed. For errors see `engine.propagate`.
 
     References
     ----------
     P. P. Talukdar, K. Crammer: New Regularized Algorithms for Transductive Learning, ECML PKDD
     2009, eq. 4 and algorithm 1.
     """
-    if labels.n_rows != graph.n_rows:
-        raise ValueError(f"labels of {labels.n_rows} rows, a graph of {graph.n_rows}")
-    execution = execution or Execution()
-    sources = SeedSources.from_folds(labels, hidden, sample_weight)
+    graph, sources = seeds_and_graph(inputs)
+    execution, n_classes = control.execution, inputs.labels.n_classes
     at_nodes = sources.at_nodes(graph, execution)
     # A weight that does not fall with N would in time outweigh any number of seeds.
     dummies = [
-        DUMMY_SHARE * mu1 * int(np.count_nonzero(~mask)) / graph.n_nodes if mu3 is None else mu3
+        DUMMY_SHARE * spec.mu1 * int(np.count_nonzero(~mask)) / graph.n_nodes
+        if spec.mu3 is None
+        else spec.mu3
         for mask in sources.hidden
     ]
-    settings = {"mu1": mu1, "mu2": mu2, "mu3": dummies[0], "beta": beta, "tol": tol}
+    weights = {"mu1": spec.mu1, "mu2": spec.mu2, "mu3": dummies[0], "beta": spec.beta}
     recurrence = Recurrence(
         name="modified_adsorption",
         target=(1.0, 1.0),
         steps=None,
-        settings=settings,
+        settings={**weights, "tol": spec.tol},
         powers=(1.0, 0.0),
         dtype="float64",
     )
     entropies = execution.persist(
-        [delayed(_entropy_of_strip, pure=False)(strip) for strip in graph.strips], WHAT
+        [delayed(_entropy_of_strip, pure=False)(strip) for strip in graph.strips], TASK_LABEL
     )
+    on_round = control.on_round
+    first = replace(control, on_round=None if on_round is None else partial(_tell, on_round))
+    of_folds = RunControl(execution, losses=control.losses)
+    identity = identity_of(graph, sources, recurrence)
     answers = []
     for group in range(sources.n_groups):
-        walked, dense = _walked(graph, at_nodes, group, entropies, (mu1, mu2, dummies[group], beta))
-        keep: dict[str, Any] = {}
-        if group == 0:
-            keep = {
-                "identity": identity_of(graph, sources, recurrence),
-                "on_round": None if on_round is None else partial(_told, on_round),
-                "checkpoint": checkpoint,
-                "checkpoint_seconds": checkpoint_seconds,
-                "resume": resume,
-            }
-        limits = {"max_iter": max_iter, "tol": tol, "n_classes": labels.n_classes + 1}
-        answers.append(_solve(walked, recurrence, execution, dense=dense, **limits, **keep))
+        walk_weights = (spec.mu1, spec.mu2, dummies[group], spec.beta)
+        walked, blocks = _walked(graph, at_nodes, group, entropies, walk_weights)
+        answers.append(
+            _solve(
+                walked,
+                recurrence,
+                DenseSources(execution.persist(blocks, TASK_LABEL), n_classes + 1),
+                spec,
+                first if group == 0 else of_folds,
+                identity if group == 0 else {},
+            )
+        )
     solved, finished = answers[0]
     hidden_nodes = [at_nodes.seed_nodes[mask] for mask in sources.hidden[1:]]
-    F, mass, class_rows, n_empty = rows_of_blocks(
-        graph, *_columns(finished), labels.n_classes, execution
-    )
+    F, mass, class_rows, n_empty = rows_of_blocks(graph, *_columns(finished), n_classes, execution)
     everywhere = all(one.converged for one, _ in answers)
     return Propagated(
         F=F,
         mass=mass,
         fold_F=[
-            _rows_at(graph, _columns(blocks)[0], nodes, execution)
+            rows_at(graph, _columns(blocks)[0], nodes, execution).astype(np.float32)
             for (_, blocks), nodes in zip(answers[1:], hidden_nodes, strict=True)
         ],
         records=[_without_dummy(record) for record in solved.records],
@@ -207,42 +178,36 @@ def _walked(
 
 
 def _solve(
-    walked: BlockGraph, recurrence: Recurrence, execution: Execution, **arguments: Any
+    walked: BlockGraph,
+    recurrence: Recurrence,
+    dense: DenseSources,
+    spec: ModifiedAdsorptionSpec,
+    control: RunControl,
+    identity: Mapping[str, Any],
 ) -> tuple[Solved, list[Delayed]]:
     """Solve the system of one group; blocks are (F, mass) of the strips."""
-    strips = tuple(execution.persist(walked.strips, WHAT))
-    dense = execution.persist(arguments.pop("dense"), WHAT)
-    last = LastKept(arguments.pop("checkpoint", None), arguments.pop("resume", None))
+    execution = control.execution
+    strips = tuple(execution.persist(walked.strips, TASK_LABEL))
     placed = replace(walked, strips=strips, alternatives={})
-    n_columns = arguments["n_classes"]
-    with PropagationSession(placed, execution, n_columns=n_columns, conjugate=True) as session:
-        for attempt in range(MAX_ATTEMPTS + 1):
-            try:
-                solved = session.solve(
-                    recurrence,
-                    dense=dense,
-                    scale=1.0,
-                    checkpoint=last.checkpoint,
-                    resume=last.resume,
-                    **arguments,
-                )
-                finish = delayed(_finished, pure=False)
-                return solved, execution.persist([finish(block) for block in solved.blocks], WHAT)
-            except WorkersChangedError:
-                if attempt == MAX_ATTEMPTS:
-                    raise
-    raise AssertionError("unreachable")
+    last = LastKept(control)
+    finish = delayed(_finished, pure=False)
 
+    def find() -> tuple[Solved, list[Delayed]]:
+        solved = session.solve(
+            recurrence,
+            dense=dense,
+            max_iter=spec.max_iter,
+            tol=spec.tol,
+            scale=1.0,
+            identity=identity,
+            control=last.control,
+        )
+        return solved, execution.persist([finish(block) for block in solved.blocks], TASK_LABEL)
 
-def _rows_at(
-    graph: BlockGraph,
-    blocks: Sequence[Delayed],
-    nodes: npt.NDArray[np.int64],
-    execution: Execution,
-) -> npt.NDArray[np.float32]:
-    """Return the rows of nodes, in their order; copies of a row share one."""
-    distinct, place = np.unique(nodes, return_inverse=True)
-    return rows_at(graph, blocks, distinct, execution)[place].astype(np.float32)
+    with PropagationSession(
+        placed, execution, n_columns=dense.n_classes, conjugate=True, losses=control.losses
+    ) as session:
+        return retried(find, control.losses)
 
 
 def _columns(blocks: Sequence[Delayed]) -> tuple[list[Delayed], list[Delayed]]:
@@ -250,7 +215,7 @@ def _columns(blocks: Sequence[Delayed]) -> tuple[list[Delayed], list[Delayed]]:
     return F, mass
 
 
-def _told(on_round: OnRound, record: RoundRecord) -> None:
+def _tell(on_round: OnRound, record: RoundRecord) -> None:
     on_round(_without_dummy(record))
 
 
@@ -258,19 +223,19 @@ def _without_dummy(record: RoundRecord) -> RoundRecord:
     return replace(record, class_mass=record.class_mass[:-1])
 
 
-def _entropy_of_strip(strip: sp.csr_array) -> npt.NDArray[np.float64]:
+def _entropy_of_strip(strip: sp.csr_array) -> Float64:
     return neighbour_entropy(strip.indptr, strip.data)
 
 
-def _joined(*blocks: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _joined(*blocks: Float64) -> Float64:
     return np.concatenate(blocks)
 
 
 def _walked_strip(
     strip: sp.csr_array,
     first: int,
-    entropy: npt.NDArray[np.float64],
-    seeds: npt.NDArray[np.int64],
+    entropy: Float64,
+    seeds: Int64,
     weights: tuple[float, float, float, float],
 ) -> sp.csr_array:
     """Return mu2 (c_v + c_u) w_vu, and in a last column the weight mu1 i_v + mu3 of the ground."""
@@ -290,11 +255,8 @@ def _walked_strip(
 
 
 def _sources_of_strip(
-    entropy: npt.NDArray[np.float64],
-    positions: npt.NDArray[np.int64],
-    values: npt.NDArray[np.float32],
-    weights: tuple[float, float, float, float],
-) -> npt.NDArray[np.float32]:
+    entropy: Float64, positions: Int64, values: Float32, weights: tuple[float, float, float, float]
+) -> Float32:
     """Return mu1 i_v Y_v + mu3 R_v, float32 (m, C + 1)."""
     mu1, _, mu3, beta = weights
     labelled = np.zeros(len(entropy), dtype=np.bool_)
@@ -306,11 +268,31 @@ def _sources_of_strip(
     return dense
 
 
-def _finished(
-    scores: Scores,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+def _finished(scores: Scores) -> tuple[Float32, Float64]:
     """Return F, 0 where the dummy label is not outweighed, and the mass of the classes."""
     classes = scores[:, :-1]
     F = normalise_rows(classes)
     F[classes.max(axis=1) <= scores[:, -1]] = 0.0
     return F, row_mass(classes)
+
+
+def _cost(spec: ModifiedAdsorptionSpec, shape: JobShape) -> MethodCost:
+    # Each fold is a solve of its own, one after the other.
+    return sweeps_cost(
+        SWEEPS * (1 + shape.n_folds),
+        shape.n_classes + 1,
+        vectors=CONJUGATE_VECTORS + 1,
+        size=8,
+        fixed=8 * shape.n_rows,
+    )
+
+
+METHOD = Method(
+    ModifiedAdsorptionSpec,
+    modified_adsorption,
+    "graph",
+    cost=_cost,
+    fallbacks=lambda spec: (("label_propagation", {"class_mass": "seeds"}), ("poisson", {})),
+    no_evidence="dummy_label",
+    stop_words=STOP_WORDS,
+)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
-import numpy.typing as npt
 from dask import delayed
 from dask.delayed import Delayed
 from pydantic import Field
 
+from ssl_dask.array_types import Bool, Float64, Int64
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.kernels.propagation.signed_scores import (
@@ -21,22 +21,21 @@ from ssl_dask.kernels.propagation.signed_scores import (
     signed_distributions,
 )
 from ssl_dask.kernels.propagation.sweep import Scores
-from ssl_dask.labels import Labels
-from ssl_dask.propagation.engine.partitions import WHAT
-from ssl_dask.propagation.engine.propagate import (
-    CHECKPOINT_SECONDS,
-    Checkpoint,
-    OnRound,
-    Propagated,
-    Recurrence,
-    Resume,
-    propagate,
+from ssl_dask.method import Method, MethodInputs
+from ssl_dask.propagation.engine.class_shares import (
+    ClassShares,
+    expected_shares,
+    given_shares,
+    project_blocks,
 )
-from ssl_dask.propagation.engine.seed_sources import NodeSources, SeedSources
+from ssl_dask.propagation.engine.partitions import TASK_LABEL
+from ssl_dask.propagation.engine.propagate import STOP_WORDS, Propagated, propagate, seeds_and_graph
+from ssl_dask.propagation.engine.recurrence import Recurrence
+from ssl_dask.propagation.engine.seed_sources import NodeSources
+from ssl_dask.propagation.engine.seeded_components import SeededComponents
 from ssl_dask.propagation.engine.session import SEED_VALUE
-from ssl_dask.propagation.methods.class_shares import ClassShares, expected_shares
-from ssl_dask.propagation.methods.prior_projection import project_blocks
-from ssl_dask.propagation.methods.seeded_components import SeededComponents
+from ssl_dask.propagation.engine.solve_cost import conjugate_cost
+from ssl_dask.run_control import RunControl
 from ssl_dask.spec_model import SpecModel
 
 
@@ -102,7 +101,7 @@ def signed_to_distributions(
             delayed(_count_block, pure=False)(block, place, present)
             for block, place in zip(blocks, places, strict=True)
         ],
-        WHAT,
+        TASK_LABEL,
     )
     units = [median_lead(part[g] for part in counts) for g in range(present.shape[1])]
     return [
@@ -111,21 +110,7 @@ def signed_to_distributions(
     ]
 
 
-def poisson(
-    graph: BlockGraph,
-    labels: Labels,
-    *,
-    class_shares: Any = "none",
-    max_iter: int = 10_000,
-    tol: float = 1e-3,
-    sample_weight: npt.ArrayLike | None = None,
-    hidden: Sequence[npt.NDArray[np.bool_]] = (),
-    execution: Execution | None = None,
-    on_round: OnRound | None = None,
-    checkpoint: Checkpoint | None = None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    resume: Resume | None = None,
-) -> Propagated:
+def poisson(inputs: MethodInputs, spec: PoissonSpec, control: RunControl) -> Propagated:
     """Solve L u = sum_j w_j delta_j (y_j - y mean), L = D - W, on every component for itself.
 
     Block conjugate gradients with the diagonal preconditioner, which keep sum_i d_i u_i at 0 in
@@ -133,80 +118,53 @@ def poisson(
     `signed_to_distributions`, and `mass` is 1 where a path leads to a seed (without
     `class_shares`). In a component whose seeds are all of one class, every row gets that class.
 
-    Parameters
-    ----------
-    graph
-        Graph of N rows.
-    labels
-        The seeds.
-    class_shares
-        "none"; "seeds"; or {class: share}: see `prior_projection`.
-    sample_weight
-        (S,): weight w > 0 of each seed, in row order; None: 1 each.
-    hidden
-        For each fold a bool array (S,): the seeds that it hides; see `Propagated.fold_F`.
-    execution
-        Where it runs; default: this process.
-    max_iter, tol, on_round, checkpoint, checkpoint_seconds, resume
-        See `engine.propagate`, also for what it raises and costs.
-
     Raises
     ------
     ValueError
-        `class_shares` names other classes than the seeds have.
+        `class_shares` names other classes than the seeds have. For others see `engine.propagate`,
+        also for costs.
 
     References
     ----------
     J. Calder, B. Cook, M. Thorpe, D. Slepcev: Poisson Learning: Graph Based Semi-Supervised
     Learning at Very Low Label Rates, ICML 2020, eq. 2.1; here the mean is taken within components.
     """
-    execution = execution or Execution()
-    sources = SeedSources.from_folds(labels, hidden, sample_weight)
-    shares = expected_shares(class_shares, labels, sources.hidden)
+    graph, sources = seeds_and_graph(inputs)
+    execution = control.execution
+    shares = expected_shares(spec.class_shares, inputs.labels, sources.hidden)
     found: list[SeededComponents] = []
 
-    def enter(at_nodes: NodeSources) -> NodeSources:
+    def right_hand_side(at_nodes: NodeSources) -> NodeSources:
         found.append(SeededComponents.find(graph, at_nodes, execution))
         return centred_sources(at_nodes, found[0])
 
-    def leave(at_nodes: NodeSources, blocks: list[Delayed]) -> list[Delayed]:
+    def finish(at_nodes: NodeSources, blocks: list[Delayed]) -> list[Delayed]:
         scores = signed_to_distributions(
             at_nodes, blocks, found[0], graph, execution, scale=SEED_VALUE
         )
-        if shares is None:
-            return scores
-        return project_blocks(graph, scores, shares, execution)
+        return scores if shares is None else project_blocks(graph, scores, shares, execution)
 
     return propagate(
         graph,
         sources,
-        poisson_recurrence("poisson", tol),
-        max_iter=max_iter,
-        tol=tol,
-        execution=execution,
-        on_round=on_round,
-        checkpoint=checkpoint,
-        checkpoint_seconds=checkpoint_seconds,
-        resume=resume,
-        enter=enter,
-        leave=leave,
+        poisson_recurrence("poisson", spec.tol),
+        spec,
+        control,
+        right_hand_side=right_hand_side,
+        finish=finish,
     )
 
 
-def _grouped(block: Scores, present: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+def _grouped(block: Scores, present: Bool) -> Float64:
     _, n_groups, n_classes = present.shape
     return np.asarray(block, dtype=np.float64).reshape(len(block), n_groups, n_classes)
 
 
-def _present_at(
-    place: npt.NDArray[np.int64], present: npt.NDArray[np.bool_], group: int
-) -> npt.NDArray[np.bool_]:
+def _present_at(place: Int64, present: Bool, group: int) -> Bool:
     return present[place, group] & (place >= 0)[:, None]
 
 
-def _count_block(
-    block: Scores, place: npt.NDArray[np.int64], present: npt.NDArray[np.bool_]
-) -> list[LeadCounts]:
+def _count_block(block: Scores, place: Int64, present: Bool) -> list[LeadCounts]:
     scores = _grouped(block, present)
     return [
         count_leads(scores[:, g], _present_at(place, present, g)) for g in range(present.shape[1])
@@ -214,15 +172,22 @@ def _count_block(
 
 
 def _distribute_block(
-    block: Scores,
-    place: npt.NDArray[np.int64],
-    present: npt.NDArray[np.bool_],
-    units: Sequence[float],
-    scale: float,
-) -> npt.NDArray[np.float64]:
+    block: Scores, place: Int64, present: Bool, units: Sequence[float], scale: float
+) -> Float64:
     scores = _grouped(block, present)
     F = [
         signed_distributions(scores[:, g], _present_at(place, present, g), unit)
         for g, unit in enumerate(units)
     ]
     return np.concatenate(F, axis=1) * scale
+
+
+METHOD = Method(
+    PoissonSpec,
+    poisson,
+    "graph",
+    cost=lambda spec, shape: conjugate_cost(shape),
+    fallbacks=lambda spec: (("label_propagation", {"class_mass": "seeds"}),),
+    class_shares=lambda spec: given_shares(spec.class_shares),
+    stop_words=STOP_WORDS,
+)

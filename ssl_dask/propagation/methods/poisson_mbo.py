@@ -2,44 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
-import numpy.typing as npt
 from dask import delayed
 from dask.delayed import Delayed
 from pydantic import Field
 
-from ssl_dask.execution import Execution
-from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.array_types import Bool, Float64, Int64
 from ssl_dask.kernels.propagation.class_multipliers import class_offsets
 from ssl_dask.kernels.propagation.sweep import Scores
-from ssl_dask.labels import Labels
-from ssl_dask.propagation.engine.partitions import WHAT, WorkersChangedError
+from ssl_dask.method import Method, MethodInputs
+from ssl_dask.propagation.engine.class_shares import (
+    ClassShares,
+    expected_shares,
+    given_shares,
+    project_blocks,
+    sampled_nodes,
+)
+from ssl_dask.propagation.engine.node_vectors import rows_at
+from ssl_dask.propagation.engine.partitions import TASK_LABEL
 from ssl_dask.propagation.engine.propagate import (
-    CHECKPOINT_SECONDS,
-    MAX_ATTEMPTS,
-    Checkpoint,
-    OnRound,
+    STOP_WORDS,
     Propagated,
-    PropagationSession,
-    Resume,
     distributions,
     identity_of,
+    seeds_and_graph,
 )
-from ssl_dask.propagation.engine.seed_sources import NodeSources, SeedSources
-from ssl_dask.propagation.engine.session import LastKept, Solved
-from ssl_dask.propagation.methods.class_shares import ClassShares, expected_shares
-from ssl_dask.propagation.methods.heat_flow import heat_flow
+from ssl_dask.propagation.engine.recurrence import heat_flow
+from ssl_dask.propagation.engine.seed_sources import NodeSources
+from ssl_dask.propagation.engine.seeded_components import SeededComponents
+from ssl_dask.propagation.engine.session import DenseSources, PropagationSession, Solved
+from ssl_dask.propagation.engine.solve_cost import conjugate_cost
 from ssl_dask.propagation.methods.poisson import (
     centred_sources,
     poisson_recurrence,
     signed_to_distributions,
 )
-from ssl_dask.propagation.methods.prior_projection import project_blocks, rows_at, sampled_nodes
-from ssl_dask.propagation.methods.seeded_components import SeededComponents
+from ssl_dask.run_control import LastKept, RunControl, retried
 from ssl_dask.spec_model import SpecModel
 
 FLOW_TIME = 10.0
@@ -72,22 +73,7 @@ class PoissonMBOSpec(SpecModel):
     """Largest error of a score there, relative to the largest source."""
 
 
-def poisson_mbo(
-    graph: BlockGraph,
-    labels: Labels,
-    *,
-    class_shares: Any = "none",
-    n_rounds: int = 20,
-    max_iter: int = 10_000,
-    tol: float = 1e-3,
-    sample_weight: npt.ArrayLike | None = None,
-    hidden: Sequence[npt.NDArray[np.bool_]] = (),
-    execution: Execution | None = None,
-    on_round: OnRound | None = None,
-    checkpoint: Checkpoint | None = None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    resume: Resume | None = None,
-) -> Propagated:
+def poisson_mbo(inputs: MethodInputs, spec: PoissonMBOSpec, control: RunControl) -> Propagated:
     """Decide by Poisson learning; then again and again: let the decision flow, decide anew.
 
     A round follows du/dt = -D^-1 (L u - b) for the time 10 from u = 1 at each row's class, b the
@@ -96,75 +82,53 @@ def poisson_mbo(
     Euler for du/dt = -(L u - b), 1 / max d long, which a single hub makes short; here each row
     flows at the pace of its own degree, which descends the same energy.
 
-    Parameters
-    ----------
-    graph
-        Graph of N rows.
-    labels
-        The seeds.
-    class_shares
-        "none"; "seeds"; or {class: share}: see `prior_projection`.
-    n_rounds
-        Rounds; 17 sweeps each.
-    sample_weight
-        (S,): weight > 0 of each seed, in row order; None: 1 each.
-    hidden
-        For each fold a bool array (S,): the seeds that it hides; see `Propagated.fold_F`.
-    execution
-        Where it runs; default: this process.
-    max_iter, tol, on_round, checkpoint, checkpoint_seconds, resume
-        Of the Poisson learning, see `engine.propagate`. Rounds are not checkpointed: when workers
-        are lost in them, or the run is killed, they begin anew.
-
     Raises
     ------
     ValueError
-        `class_shares` names other classes than the seeds have.
+        `class_shares` names other classes than the seeds have. For others see `engine.propagate`.
+
+    Notes
+    -----
+    17 sweeps a round. Checkpoints are those of the Poisson learning: when workers are lost in the
+    rounds, or the run is killed there, the rounds begin anew.
 
     References
     ----------
     J. Calder, B. Cook, M. Thorpe, D. Slepcev: Poisson Learning: Graph Based Semi-Supervised
     Learning at Very Low Label Rates, ICML 2020, algorithm 2.
     """
-    if labels.n_rows != graph.n_rows:
-        raise ValueError(f"labels of {labels.n_rows} rows, a graph of {graph.n_rows}")
-    execution = execution or Execution()
-    sources = SeedSources.from_folds(labels, hidden, sample_weight)
-    shares = expected_shares(class_shares, labels, sources.hidden)
+    graph, sources = seeds_and_graph(inputs)
+    execution = control.execution
+    shares = expected_shares(spec.class_shares, inputs.labels, sources.hidden)
     at_nodes = sources.at_nodes(graph, execution)
     components = SeededComponents.find(graph, at_nodes, execution)
     centred = centred_sources(at_nodes, components)
-    first = poisson_recurrence("poisson_mbo", tol)
-    n_columns = sources.n_columns
-    last = LastKept(checkpoint, resume)
-    with PropagationSession(graph, execution, n_columns=n_columns, conjugate=True) as session:
-        for attempt in range(MAX_ATTEMPTS + 1):
-            try:
-                solved = session.solve(
-                    first,
-                    sources=centred,
-                    max_iter=max_iter,
-                    tol=tol,
-                    identity=identity_of(graph, sources, first),
-                    on_round=on_round,
-                    checkpoint=last.checkpoint,
-                    checkpoint_seconds=checkpoint_seconds,
-                    resume=last.resume,
-                )
-                rounds = _Rounds(session, at_nodes, components, solved, shares)
-                scores = rounds.run(n_rounds)
-                F = signed_to_distributions(at_nodes, scores, components, graph, execution)
-                solved = replace(
-                    solved,
-                    blocks=F if shares is None else project_blocks(graph, F, shares, execution),
-                    scale=1.0,
-                    n_iter=solved.n_iter + n_rounds * SWEEPS_A_ROUND,
-                )
-                return distributions(graph, at_nodes, first, solved, execution)
-            except WorkersChangedError:
-                if attempt == MAX_ATTEMPTS:
-                    raise
-    raise AssertionError("unreachable")
+    first = poisson_recurrence("poisson_mbo", spec.tol)
+    last = LastKept(control)
+
+    def find() -> Propagated:
+        solved = session.solve(
+            first,
+            sources=centred,
+            max_iter=spec.max_iter,
+            tol=spec.tol,
+            identity=identity_of(graph, sources, first),
+            control=last.control,
+        )
+        scores = _Rounds(session, at_nodes, components, solved, shares).run(spec.n_rounds)
+        F = signed_to_distributions(at_nodes, scores, components, graph, execution)
+        solved = replace(
+            solved,
+            blocks=F if shares is None else project_blocks(graph, F, shares, execution),
+            scale=1.0,
+            n_iter=solved.n_iter + spec.n_rounds * SWEEPS_A_ROUND,
+        )
+        return distributions(graph, at_nodes, first, solved, execution)
+
+    with PropagationSession(
+        graph, execution, n_columns=sources.n_columns, conjugate=True, losses=control.losses
+    ) as session:
+        return retried(find, control.losses)
 
 
 class _Rounds:
@@ -176,17 +140,17 @@ class _Rounds:
         at_nodes: NodeSources,
         components: SeededComponents,
         solved: Solved,
-        shares: npt.NDArray[np.float64] | None,
+        shares: Float64 | None,
     ) -> None:
         self.session, self.shares = session, shares
         self.graph, self.execution = session.graph, session.execution
         self.present = components.sums(at_nodes.values) > 0.0
-        self.places = self.execution.persist(components.of_strips(self.graph), WHAT)
+        self.places = self.execution.persist(components.of_strips(self.graph), TASK_LABEL)
         self.resting, self.scale = solved.blocks, solved.scale
         self.recurrence, n_sweeps = heat_flow("poisson_mbo", FLOW_TIME)
         assert n_sweeps == SWEEPS_A_ROUND
         self.sample = None if shares is None else sampled_nodes(self.graph, self.execution)
-        self.offsets: list[npt.NDArray[np.float64] | None] = [None] * self.present.shape[1]
+        self.offsets: list[Float64 | None] = [None] * self.present.shape[1]
 
     def run(self, n_rounds: int) -> list[Delayed]:
         """Return the scores after some rounds, float64 (m_i, G * C)."""
@@ -204,9 +168,7 @@ class _Rounds:
             ]
             flowed = self.session.solve(
                 self.recurrence,
-                dense=starts,
-                n_classes=self.present.shape[2],
-                n_groups=self.present.shape[1],
+                dense=DenseSources(starts, self.present.shape[2], self.present.shape[1]),
                 max_iter=SWEEPS_A_ROUND,
                 tol=None,
                 scale=1.0,
@@ -218,11 +180,11 @@ class _Rounds:
                         flowed.blocks, self.resting, self.places, strict=True
                     )
                 ],
-                WHAT,
+                TASK_LABEL,
             )
         return scores
 
-    def _addends(self, scores: list[Delayed]) -> npt.NDArray[np.float64]:
+    def _addends(self, scores: list[Delayed]) -> Float64:
         """Return (G, C): what added to the scores gives the classes their shares."""
         _, n_groups, n_classes = self.present.shape
         addends = np.zeros((n_groups, n_classes))
@@ -240,9 +202,7 @@ class _Rounds:
         return addends
 
 
-def _begin_flow(
-    scores: Scores, resting: Scores, scale: float, addends: npt.NDArray[np.float64]
-) -> Scores:
+def _begin_flow(scores: Scores, resting: Scores, scale: float, addends: Float64) -> Scores:
     """Return 1 at the most likely class of each group, the first of equals, less u*, float32."""
     groups = scores.reshape(len(scores), *addends.shape)
     one_hot = np.eye(addends.shape[1])[(groups + addends).argmax(axis=2)]
@@ -251,13 +211,20 @@ def _begin_flow(
 
 
 def _end_flow(
-    flowed: Scores | None,
-    resting: Scores,
-    scale: float,
-    place: npt.NDArray[np.int64],
-    present: npt.NDArray[np.bool_],
+    flowed: Scores | None, resting: Scores, scale: float, place: Int64, present: Bool
 ) -> Scores:
     """Return u = u* + what has flown, in nats, `ABSENT` at classes without a seed, float64."""
     u = resting / scale if flowed is None else flowed + resting / scale
     there = present[place] & (place >= 0)[:, None, None]
     return np.where(there.reshape(u.shape), NATS * u, ABSENT)
+
+
+METHOD = Method(
+    PoissonMBOSpec,
+    poisson_mbo,
+    "graph",
+    cost=lambda spec, shape: conjugate_cost(shape, SWEEPS_A_ROUND * spec.n_rounds),
+    fallbacks=lambda spec: (("label_propagation", {"class_mass": "seeds"}), ("poisson", {})),
+    class_shares=lambda spec: given_shares(spec.class_shares),
+    stop_words=STOP_WORDS,
+)

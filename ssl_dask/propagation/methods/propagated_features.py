@@ -6,45 +6,46 @@ method.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 from dask import delayed
 from dask.delayed import Delayed
 from pydantic import Field
 
+from ssl_dask.array_types import Bool, Float32, Float64, Int32, Int64
 from ssl_dask.dask_arrays import as_dask_array
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
+from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.kernels.distributions.class_evidence import UNIT_BITS, unit_totals
+from ssl_dask.kernels.distributions.class_votes import paired_difference_interval
+from ssl_dask.kernels.distributions.label_distributions import predicted_codes
 from ssl_dask.kernels.propagation.sweep import row_degrees
-from ssl_dask.propagation.engine.node_vectors import largest_degree
-from ssl_dask.propagation.engine.partitions import WorkersChangedError
-from ssl_dask.propagation.engine.propagate import MAX_ATTEMPTS
-from ssl_dask.propagation.engine.session import PropagationSession, Recurrence
+from ssl_dask.method import JobShape, Method, MethodCost, MethodInputs
+from ssl_dask.propagation.engine.node_vectors import largest_degree, rows_of
+from ssl_dask.propagation.engine.propagate import STOP_WORDS, Propagated, graph_of
+from ssl_dask.propagation.engine.recurrence import one_step_of_the_walk
+from ssl_dask.propagation.engine.session import DenseSources, PropagationSession
+from ssl_dask.propagation.engine.solve_cost import regression_flops
+from ssl_dask.run_control import Losses, RunControl, retried
 from ssl_dask.spec_model import SpecModel
+from ssl_dask.supervised import SupervisedSpec, fit_converged, fit_folds
 
 COLUMNS_AT_ONCE = 64
 """Features are carried in groups of so many, the last one filled up with zeros: a sweep is compiled
 for a number of columns, and for one number only."""
 MAX_FEATURES = 20_000
 
-Rows = npt.NDArray[np.float32]
-
-
-WALK = Recurrence(
-    name="propagated_features",
-    target=(1.0, 0.0),
-    steps=lambda _: (1.0, 0.0, 0.0, 0.0),
-    settings={},
-    powers=(0.0, 0.0),
-    first=1.0,
-)
+WALK = one_step_of_the_walk("propagated_features")
 """Z = D^-1 W X."""
+PENALTIES = (1.0, 100.0)
+"""Inverse strengths that are tried where the spec leaves C open: for few and for many seeds."""
 
 
 class PropagatedFeaturesSpec(SpecModel):
@@ -75,7 +76,8 @@ def propagated_features(
     unit_rows: bool = False,
     client: AnyClient = None,
     execution: Execution | None = None,
-) -> Rows | da.Array:
+    losses: Losses | None = None,
+) -> Float32 | da.Array:
     """Return S^k X, or [X, S X, ..., S^k X] for `hops="all"`.
 
     S = (D + w I)^-1/2 (W + w I) (D + w I)^-1/2: each row has an edge to itself that weighs w, the
@@ -99,6 +101,8 @@ def propagated_features(
         Of the cluster that computes; "local": this process. Default: the open client, if any.
     execution
         Where to run instead of `client`.
+    losses
+        How often workers may be lost; default: a budget of its own.
 
     Returns
     -------
@@ -124,7 +128,8 @@ def propagated_features(
     Convolutional Networks, ICML 2019, eq. 8. F. Frasca, E. Rossi, D. Eynard, B. Chamberlain,
     M. Bronstein, F. Monti: SIGN: Scalable Inception Graph Neural Networks, 2020, eq. 5.
     """
-    execution, X = Execution.of(client, execution), as_dask_array(X)
+    execution, losses = Execution.of(client, execution), losses or Losses()
+    X = as_dask_array(X)
     if hops not in ("last", "all"):
         raise ValueError(f'hops must be "last" or "all"; got {hops!r}')
     PropagatedFeaturesSpec(n_hops=n_hops, hops=hops, unit_rows=unit_rows)
@@ -140,11 +145,12 @@ def propagated_features(
     width = min(d, COLUMNS_AT_ONCE)
     kept = range(1, n_hops + 1) if hops == "all" else (n_hops,)
     by_hop: dict[int, list[list[Delayed]]] = {hop: [] for hop in kept}
-    with PropagationSession(graph, execution, n_columns=width) as session:
+    with PropagationSession(graph, execution, n_columns=width, losses=losses) as session:
         own_weight = _mean_weight(graph, execution)
         for first in range(0, d, width):
             part = [delayed(_columns, pure=False)(b, first, width) for b in rows]
-            for hop, found in enumerate(_carried(session, part, width, n_hops, own_weight), 1):
+            carry = partial(_carried, session, part, width, n_hops, own_weight)
+            for hop, found in enumerate(retried(carry, losses), 1):
                 if hop in by_hop:
                     by_hop[hop].append(found)
     groups = [found for hop in kept for found in by_hop[hop]]
@@ -180,30 +186,20 @@ def _row_blocks(graph: BlockGraph, X: Any) -> tuple[list[Delayed], tuple[int, ..
 
 
 def _carried(
-    session: PropagationSession,
-    rows: list[Delayed],
-    width: int,
-    n_hops: int,
-    own_weight: float,
+    session: PropagationSession, rows: list[Delayed], width: int, n_hops: int, own_weight: float
 ) -> list[list[Delayed]]:
     """Return S X, ..., S^k X of some columns, in the blocks of rows."""
     graph, execution = session.graph, session.execution
-    for attempt in range(MAX_ATTEMPTS + 1):
-        try:
-            nodes, hops = rows, []
-            if graph.order is not None:
-                nodes = graph.order.first_rows_of_nodes(rows, graph.node_chunks, execution)
-            for _ in range(n_hops):
-                nodes = _one_hop(session, nodes, width, own_weight)
-                found = nodes
-                if graph.order is not None:
-                    found = graph.order.rows_of_nodes(nodes, graph.node_chunks, execution)
-                hops.append(found)
-            return hops
-        except WorkersChangedError:
-            if attempt == MAX_ATTEMPTS:
-                raise
-    raise AssertionError("unreachable")
+    nodes, hops = rows, []
+    if graph.order is not None:
+        nodes = graph.order.first_rows_of_nodes(rows, graph.node_chunks, execution)
+    for _ in range(n_hops):
+        nodes = _one_hop(session, nodes, width, own_weight)
+        found = nodes
+        if graph.order is not None:
+            found = graph.order.rows_of_nodes(nodes, graph.node_chunks, execution)
+        hops.append(found)
+    return hops
 
 
 def _one_hop(
@@ -216,7 +212,8 @@ def _one_hop(
         for strip, block in zip(strips, nodes, strict=True)
     ]
     entering = execution.persist(entering, "features")
-    solved = session.solve(WALK, dense=entering, n_classes=width, max_iter=1, tol=None, scale=1.0)
+    dense = DenseSources(entering, width)
+    solved = session.solve(WALK, dense=dense, max_iter=1, tol=None, scale=1.0)
     left = [
         delayed(_with_itself, pure=False)(strip, own, near, own_weight)
         for strip, own, near in zip(strips, entering, solved.blocks, strict=True)
@@ -233,37 +230,37 @@ def _mean_weight(graph: BlockGraph, execution: Execution) -> float:
     return float(degree / 2.0**UNIT_BITS * largest / n_edges) if n_edges else 1.0
 
 
-def _degrees(strip: Any) -> npt.NDArray[np.float64]:
+def _degrees(strip: Any) -> Float64:
     """Return the degrees (n, 1); those of nodes without edges are 0, not the engine's 1."""
     degree = np.where(np.diff(strip.indptr) > 0, row_degrees(strip.indptr, strip.data), 0.0)
     return np.asarray(degree[:, None])
 
 
-def _degree_and_edges(strip: Any, largest: float) -> npt.NDArray[np.int64]:
+def _degree_and_edges(strip: Any, largest: float) -> Int64:
     """Return (sum of the degrees, in steps of `largest` / 2**32, number of stored edges)."""
     shares = _degrees(strip) / largest
     return np.array([unit_totals(shares)[0], len(strip.data)])
 
 
-def _over_root(strip: Any, block: Rows, own_weight: float) -> Rows:
+def _over_root(strip: Any, block: Float32, own_weight: float) -> Float32:
     return (block / np.sqrt(_degrees(strip) + own_weight)).astype(np.float32)
 
 
-def _with_itself(strip: Any, own: Rows, near: Rows, own_weight: float) -> Rows:
+def _with_itself(strip: Any, own: Float32, near: Float32, own_weight: float) -> Float32:
     """Return (D near + w own) / (D + w)^1/2, where near = D^-1 W own."""
     degree = _degrees(strip)
     summed = degree * near.astype(np.float64) + own_weight * own.astype(np.float64)
     return (summed / np.sqrt(degree + own_weight)).astype(np.float32)
 
 
-def _columns(block: Any, first: int, width: int) -> Rows:
+def _columns(block: Any, first: int, width: int) -> Float32:
     part = block[:, first : first + width]
     dense = np.zeros((part.shape[0], width), dtype=np.float32)
     dense[:, : part.shape[1]] = part.toarray() if sp.issparse(part) else part
     return dense
 
 
-def _side_by_side(d: int, per_hop: int, with_own: bool, unit_rows: bool, *blocks: Any) -> Rows:
+def _side_by_side(d: int, per_hop: int, with_own: bool, unit_rows: bool, *blocks: Any) -> Float32:
     """Join groups of columns, `per_hop` a hop; the features themselves first if `with_own`."""
     own = [_columns(blocks[0], 0, d)] if with_own else []
     groups = blocks[1:] if with_own else blocks
@@ -274,9 +271,121 @@ def _side_by_side(d: int, per_hop: int, with_own: bool, unit_rows: bool, *blocks
     return np.concatenate([_of_unit_length(h) if unit_rows else h for h in [*own, *hops]], axis=1)
 
 
-def _of_unit_length(X: Rows) -> Rows:
+def _of_unit_length(X: Float32) -> Float32:
     squares = np.zeros(len(X))
     # Column by column: np.sum over an axis changes its order of addition with the shape.
     for column in X.T:
         squares += column.astype(np.float64) ** 2
     return (X / np.sqrt(np.where(squares > 0.0, squares, 1.0))[:, None]).astype(np.float32)
+
+
+def regression_on_propagated_features(
+    inputs: MethodInputs, spec: PropagatedFeaturesSpec, control: RunControl
+) -> Propagated:
+    """Carry the features along the edges and fit logistic regression on the seeds.
+
+    What the spec leaves open, the hidden seeds choose; for the seeds of a fold those of the others.
+    Settings are tried from the simplest on. One takes the place of those before it if it predicts
+    more hidden seeds right than chance explains.
+
+    Raises
+    ------
+    QualityError
+        The solver did not converge.
+    GraphError
+        There are too many features.
+    ComputeError
+        Workers were lost again and again, or ran out of memory.
+    """
+    graph, labels, hidden = graph_of(inputs), inputs.labels, inputs.hidden
+    if inputs.X is None:
+        raise ValueError("this method needs features: X")
+    carried = propagated_features(
+        graph,
+        inputs.X,
+        n_hops=spec.n_hops,
+        hops="all" if spec.hops == "auto" else spec.hops,
+        unit_rows=spec.unit_rows,
+        execution=control.execution,
+        losses=control.losses,
+    )
+    if control.keep is not None:
+        carried = control.keep(carried)
+    at_seeds = rows_of(carried, labels.rows, control.execution)
+    hops = ("last", "all") if spec.hops == "auto" else (spec.hops,)
+    penalties = PENALTIES if spec.C == "auto" else (spec.C,)
+    settings = [(name, C) for name in hops for C in penalties]
+    # The columns of the last hop stand at the end.
+    first = {"all": 0, "last": carried.shape[1] - inputs.X.shape[1]}
+    weights = inputs.sample_weight
+    tried, said = [], []
+    for name, C in settings:
+        columns = at_seeds[:, first[name] :]
+        regression = _regression(C, columns, spec.max_iter)
+        tried.append(
+            fit_folds(columns, labels.codes, hidden, labels.n_classes, regression, weights)
+        )
+        codes = np.full(labels.n_seeds, -1, dtype=np.int32)
+        for mask, F in zip(hidden, tried[-1][0], strict=True):
+            codes[mask] = predicted_codes(F)
+        said.append(codes)
+    judged = np.logical_or.reduce([np.zeros(labels.n_seeds, dtype=np.bool_), *hidden])
+    choice = _simplest_of_the_best(said, labels.codes, judged)
+    name, C = settings[choice]
+    columns = at_seeds[:, first[name] :]
+    regression = _regression(C, columns, spec.max_iter)
+    model = fit_converged(columns, labels.codes, labels.n_classes, regression, weights)
+    others = [_simplest_of_the_best(said, labels.codes, judged & ~mask) for mask in hidden]
+    return Propagated(
+        F=predict_proba_blocks(model, carried[:, first[name] :]),
+        fold_F=[tried[other][0][fold] for fold, other in enumerate(others)],
+        source="supervised",
+        lasting=control.keep is not None,
+        folds_not_converged=tried[choice][1],
+        notes=(f"features after {'each' if name == 'all' else 'the last'} hop, C = {C:g}",),
+    )
+
+
+def _regression(C: float, columns: Any, max_iter: int) -> SupervisedSpec:
+    """Return the regression whose C is that for features with variances that sum to 1.
+
+    `SupervisedModel` scales them to a mean variance of 1: with thousands of words and a few seeds,
+    the penalty would be none.
+    """
+    n_varying = np.count_nonzero(columns.max(axis=0) > columns.min(axis=0))
+    return SupervisedSpec(C=C / max(1, int(n_varying)), max_iter=max_iter)
+
+
+def _simplest_of_the_best(said: Sequence[Int32], truth: Int32, judged: Bool) -> int:
+    best, n = 0, int(np.count_nonzero(judged))
+    right = [(codes == truth)[judged] for codes in said]
+    for later in range(1, len(said) if n else 1):
+        only_later = int((right[later] & ~right[best]).sum())
+        only_best = int((~right[later] & right[best]).sum())
+        if paired_difference_interval(only_later, only_best, n)[0] > 0.0:
+            best = later
+    return best
+
+
+def _cost(spec: PropagatedFeaturesSpec, shape: JobShape) -> MethodCost:
+    # "auto" tries both and keeps what "all" keeps while it does.
+    kept = 1 if spec.hops == "last" else 1 + spec.n_hops
+    return MethodCost(
+        sweeps=spec.n_hops,
+        columns=shape.n_features,
+        bytes_per_node=4 * shape.n_features * (2 + kept),
+        bytes_a_sweep=4 * shape.n_features,
+        row_flops=regression_flops(shape) * kept,
+        time=f"{spec.n_hops} sweeps of d columns: E d, then N d C",
+        memory=f"{2 + kept} vectors of 4 N d bytes over all workers, and the graph's 16 E",
+    )
+
+
+METHOD = Method(
+    PropagatedFeaturesSpec,
+    regression_on_propagated_features,
+    "graph and features",
+    cost=_cost,
+    runs_at_features=True,
+    stop_words=STOP_WORDS,
+)

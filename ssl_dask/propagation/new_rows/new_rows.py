@@ -8,10 +8,10 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
 from dask import delayed
 from dask.delayed import Delayed
 
+from ssl_dask.array_types import Float32
 from ssl_dask.dask_arrays import as_dask_array
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
@@ -22,8 +22,6 @@ from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds
 from ssl_dask.kernels.propagation.neighbour_means import nearest_means
 
 WHAT = "new rows"
-
-Values = npt.NDArray[np.float32]
 
 
 def new_row_distributions(
@@ -119,13 +117,13 @@ def _nodes_of_rows(F: Any, graph: BlockGraph, execution: Execution) -> Sequence[
     return graph.order.first_rows_of_nodes(blocks, graph.node_chunks, execution)
 
 
-def _taken(block: Values, lists: tuple[Distances, RowIds], start: int, stop: int) -> Values:
+def _taken(block: Float32, lists: tuple[Distances, RowIds], start: int, stop: int) -> Float32:
     """Return the rows of the nodes from `start` to `stop` that are in the lists, by node."""
     wanted = np.unique(lists[1])
     return block[wanted[(wanted >= start) & (wanted < stop)] - start]
 
 
-def _means(lists: tuple[Distances, RowIds], weights: str, metric: str, *pieces: Values) -> Values:
+def _means(lists: tuple[Distances, RowIds], weights: str, metric: str, *pieces: Float32) -> Float32:
     squares, nodes = lists
     wanted = np.unique(nodes[nodes >= 0])
     local = np.where(nodes >= 0, np.searchsorted(wanted, nodes), -1)

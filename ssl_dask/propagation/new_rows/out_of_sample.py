@@ -10,29 +10,27 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 from dask import delayed
 from dask.delayed import Delayed
 
+from ssl_dask.array_types import Float32, Float64, Int64
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.build.knn_search import knn_search
 from ssl_dask.kernels.propagation.neighbour_means import nearest_means, radial_means
 
-Values = npt.NDArray[np.float32]
-
 
 def nearest_distributions(
     X_new: Any,
     X: Any,
-    F: Values | da.Array,
+    F: Float32 | da.Array,
     *,
     n_neighbors: int,
     metric: str,
     weights: str,
     execution: Execution,
-) -> Values | da.Array:
+) -> Float32 | da.Array:
     """Return the mean distribution of the nearest training rows of each new row.
 
     Parameters
@@ -72,8 +70,8 @@ def nearest_distributions(
 
 
 def radial_distributions(
-    X_new: Any, X: Any, F: Values | da.Array, *, gamma: float, execution: Execution
-) -> Values | da.Array:
+    X_new: Any, X: Any, F: Float32 | da.Array, *, gamma: float, execution: Execution
+) -> Float32 | da.Array:
     """Return the mean of F over all training rows, weighed by exp(-gamma d^2); else as above.
 
     Notes
@@ -93,7 +91,7 @@ def radial_distributions(
     return _joined(parts, X_new, F.shape[1], execution)
 
 
-def _whole(F: Values | da.Array, execution: Execution) -> Delayed:
+def _whole(F: Float32 | da.Array, execution: Execution) -> Delayed:
     """Return F as one value; the scheduler keeps one of this process, to send it again."""
     if isinstance(F, da.Array):
         return delayed(_stacked, pure=False)(*_blocks(F))
@@ -112,7 +110,7 @@ def _blocks(X: da.Array) -> list[Any]:
 
 def _joined(
     parts: list[Delayed], X_new: Any, n_classes: int, execution: Execution
-) -> Values | da.Array:
+) -> Float32 | da.Array:
     if not isinstance(X_new, da.Array):
         return np.concatenate(execution.compute(parts, "new rows"))
     blocks = [
@@ -139,7 +137,7 @@ def _as_float32(X: Any) -> Any:
     return dense
 
 
-def _refuse_not_finite(values: Values) -> None:
+def _refuse_not_finite(values: Float32) -> None:
     if not np.isfinite(values).all():
         raise GraphError(
             "rows hold NaN, infinite values or values too large for float32",
@@ -148,15 +146,11 @@ def _refuse_not_finite(values: Values) -> None:
 
 
 def _nearest_means(
-    distances: npt.NDArray[np.float64],
-    indices: npt.NDArray[np.int64],
-    F: Values,
-    weights: str,
-    metric: str,
-) -> Values:
+    distances: Float64, indices: Int64, F: Float32, weights: str, metric: str
+) -> Float32:
     squares = distances**2 if metric == "euclidean" else distances
     return nearest_means(squares, indices, F, weights)
 
 
-def _radial_means(X_new: Any, X: Any, F: Values, gamma: float) -> Values:
+def _radial_means(X_new: Any, X: Any, F: Float32, gamma: float) -> Float32:
     return radial_means(_as_float32(X_new), X, F, gamma)

@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
-from dask import delayed
 from pydantic import AfterValidator
 
+from ssl_dask.array_types import Bool
 from ssl_dask.execution import Execution
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
-from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.kernels.learners.supervised_model import SupervisedModel
-from ssl_dask.labels import Labels
-from ssl_dask.propagation.engine.propagate import (
-    CHECKPOINT_SECONDS,
-    Checkpoint,
-    OnRound,
-    Propagated,
-    Resume,
-    rows_of_blocks,
-)
+from ssl_dask.method import JobShape, Method, MethodCost, MethodInputs
+from ssl_dask.propagation.engine.propagate import STOP_WORDS, Propagated, graph_of, rows_of_blocks
+from ssl_dask.propagation.engine.solve_cost import regression_flops, sweeps_cost
 from ssl_dask.propagation.ensemble.ensemble_run import EnsembleRun, SeedClassifier
 from ssl_dask.propagation.ensemble.ensemble_state import run_steps
 from ssl_dask.propagation.ensemble.mixing_weights import FEWEST_SEEDS, stacking_folds
+from ssl_dask.run_control import RunControl
 from ssl_dask.spec_model import SpecModel
 
+SWEEPS, VECTORS = 150, 8
+"""About what it takes, see the notes of `graph_ensemble`."""
 STEEP_WEIGHTS = "steep_gaussian"
 ENSEMBLE_WEIGHTS = ("gaussian", STEEP_WEIGHTS)
 """The weights that the ensemble wants of one neighbour search."""
 
 
 def _resolved(name: str) -> str:
-    """Return what `auto` stands for: a job says what it does, not what it was once called."""
+    """Replace `auto` by the method that it selects, so that the stored job names that method."""
     return "graph_ensemble" if name == "auto" else name
 
 
@@ -48,17 +42,7 @@ class GraphEnsembleSpec(SpecModel):
 
 
 def graph_ensemble(
-    graph: BlockGraph,
-    labels: Labels,
-    *,
-    classifier: SeedClassifier | None = None,
-    sample_weight: npt.ArrayLike | None = None,
-    hidden: Sequence[npt.NDArray[np.bool_]] = (),
-    execution: Execution | None = None,
-    on_round: OnRound | None = None,
-    checkpoint: Checkpoint | None = None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    resume: Resume | None = None,
+    inputs: MethodInputs, spec: GraphEnsembleSpec, control: RunControl
 ) -> Propagated:
     """Label by a mixture of balanced spreading, near and far, and a classifier of the seeds.
 
@@ -74,24 +58,10 @@ def graph_ensemble(
        over both weights, and there are two candidates: classes as they come, and moved to equal
        numbers of rows. The one is taken whose labels cut less of the graph.
 
-    Parameters
-    ----------
-    graph
-        Graph of N rows.
-    labels
-        The seeds.
-    classifier
-        Trains on some of the seeds and scores all rows; None: no such members.
-    sample_weight
-        (S,): weight > 0 of each seed within its class, in row order; None: 1 each.
-    hidden
-        For each fold a bool array (S,): the seeds that it hides; see `Propagated.fold_F`. Weights
-        are fitted on the same folds, those of a fold's seeds without them. None given: folds of
-        its own, which are told of nowhere.
-    execution
-        Where it runs; default: this process.
-    on_round, checkpoint, checkpoint_seconds, resume
-        See `engine.propagate`; a checkpoint is written between two steps.
+    The classifier is logistic regression over the features, if there are any. A seed of weight w
+    counts w times within its class. Weights are fitted on the folds that hide seeds; those of a
+    fold's seeds are fitted without them. If there are none, the method makes its own folds; they
+    are not reported.
 
     Returns
     -------
@@ -103,7 +73,7 @@ def graph_ensemble(
     QualityError
         There is no seed, or a fold hides them all.
     ComputeError, ResumeMismatchError
-        See `engine.propagate`.
+        See `engine.propagate`. Checkpoints are stored between two steps.
 
     Notes
     -----
@@ -119,11 +89,19 @@ def graph_ensemble(
     Networks, ICLR 2021. J. Calder, B. Cook, M. Thorpe, D. Slepcev: Poisson Learning, ICML 2020
     (balanced sources, volume constraints).
     """
-    if labels.n_rows != graph.n_rows:
-        raise ValueError(f"labels of {labels.n_rows} rows, a graph of {graph.n_rows}")
-    execution = execution or Execution()
+    classifier = None
+    if spec.classifier != "none" and inputs.X is not None:
+        classifier = logistic_regression(inputs, control.execution)
+    return mix_on_graph(inputs, classifier, control)
+
+
+def mix_on_graph(
+    inputs: MethodInputs, classifier: SeedClassifier | None, control: RunControl
+) -> Propagated:
+    """Run `graph_ensemble` with a classifier of the seeds, or without one."""
+    graph, labels = graph_of(inputs), inputs.labels
     enough = labels.n_seeds >= FEWEST_SEEDS * np.count_nonzero(labels.class_counts())
-    folds = list(hidden)
+    folds = list(inputs.hidden)
     if enough and len(folds) < 2:
         folds = stacking_folds(labels)
     fitted = bool(enough and len(folds) >= 2)
@@ -135,9 +113,8 @@ def graph_ensemble(
         folds,
         fitted=fitted,
         classifier=classifier,
-        sample_weight=sample_weight,
-        execution=execution,
-        on_round=on_round,
+        sample_weight=inputs.sample_weight,
+        control=control,
     )
     identity = {
         "method": "graph_ensemble",
@@ -150,25 +127,17 @@ def graph_ensemble(
         "seeds": run.sources.digest(),
     }
     try:
-        state = run_steps(
-            run.steps(),
-            identity=identity,
-            node_chunks=graph.node_chunks,
-            execution=execution,
-            checkpoint=checkpoint,
-            checkpoint_seconds=checkpoint_seconds,
-            resume=resume,
-        )
+        state = run_steps(run.steps(), identity, graph.node_chunks, control)
         blocks, hidden_F = run.answer(state)
     finally:
         run.close()
     F, mass, class_rows, n_empty = rows_of_blocks(
-        graph, blocks, state.vectors["mass"], labels.n_classes, execution
+        graph, blocks, state.vectors["mass"], labels.n_classes, control.execution
     )
     return Propagated(
         F=F,
         mass=mass,
-        fold_F=[hidden_F[mask] for mask in hidden],
+        fold_F=[hidden_F[mask] for mask in inputs.hidden],
         records=run.records,
         converged=bool(state.numbers["converged"]),
         n_iter=state.n_iter,
@@ -189,38 +158,51 @@ def _details(numbers: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def logistic_regression(X: Any, X_seeds: Any, labels: Labels) -> SeedClassifier:
+def logistic_regression(inputs: MethodInputs, execution: Execution) -> SeedClassifier:
     """Return logistic regression over the features as the classifier of an ensemble.
 
     Parameters
     ----------
-    X
-        Features of all rows (N, d): dense, CSR, or a Dask array of such blocks.
-    X_seeds
-        Those of the seeds (S, d).
-    labels
-        The seeds.
+    inputs
+        Its labels, X and X_seeds.
+    execution
+        Where the answers are wanted; X may lie elsewhere.
     """
+    labels, X_seeds = inputs.labels, inputs.X_seeds
+    elsewhere = inputs.X_execution
+    assert inputs.X is not None
+    X: da.Array = inputs.X
 
-    def score(seen: npt.NDArray[np.bool_]) -> da.Array:
+    def score(seen: Bool) -> da.Array:
         codes = labels.codes[seen]
         # Classes keep the shares that they have among all seeds. A fold that hides one seed more of
         # a class would else speak against that class, when it is judged by those that it hides.
         left = np.bincount(codes, minlength=labels.n_classes)
         weights = labels.class_counts()[codes] / left[codes]
         model = SupervisedModel(labels.n_classes).fit(X_seeds[seen], codes, weights)
-        if isinstance(X, da.Array):
-            return predict_proba_blocks(model, X)
-        whole = delayed(model.predict_proba, pure=False)(X)
-        return da.from_delayed(whole, (labels.n_rows, labels.n_classes), dtype=np.float32)
+        rows = predict_proba_blocks(model, X)
+        if elsewhere is None or elsewhere is execution:
+            return rows
+        blocks = list(rows.to_delayed(optimize_graph=False).ravel())
+        return da.concatenate(
+            [da.from_array(values) for values in elsewhere.compute(blocks, "classifier")]
+        )
 
     return score
 
 
-__all__ = [
-    "ENSEMBLE_WEIGHTS",
-    "STEEP_WEIGHTS",
-    "GraphEnsembleSpec",
-    "graph_ensemble",
-    "logistic_regression",
-]
+def _cost(spec: GraphEnsembleSpec, shape: JobShape) -> MethodCost:
+    columns = shape.n_classes * (1 + shape.n_folds)
+    flops = regression_flops(shape) if spec.classifier != "none" else 0.0
+    return sweeps_cost(SWEEPS, columns, vectors=VECTORS, size=4, flops=flops)
+
+
+METHOD = Method(
+    GraphEnsembleSpec,
+    graph_ensemble,
+    "graph and features",
+    cost=_cost,
+    fallbacks=lambda spec: (("label_propagation", {"class_mass": "seeds"}), ("poisson", {})),
+    more_weights=(STEEP_WEIGHTS,),
+    stop_words=STOP_WORDS,
+)

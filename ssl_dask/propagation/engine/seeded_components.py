@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from dask import delayed
 from dask.delayed import Delayed
 
+from ssl_dask.array_types import Float64, Floating, Int64, Integer
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.propagation.engine.seed_sources import NodeSources
@@ -28,8 +28,8 @@ class SeededComponents:
         On a worker: the label of each node.
     """
 
-    of_seed_node: npt.NDArray[np.int64]
-    ids: npt.NDArray[np.integer]
+    of_seed_node: Int64
+    ids: Integer
     labels: Delayed
 
     @classmethod
@@ -39,12 +39,12 @@ class SeededComponents:
         """Find them; see `BlockGraph.components` for what it costs."""
         labels = graph.components(execution).labels
         (of_nodes,) = execution.compute(
-            [delayed(_take, pure=False)(labels, at_nodes.nodes)], "components"
+            [delayed(_labels_of_nodes, pure=False)(labels, at_nodes.nodes)], "components"
         )
         ids, position = np.unique(of_nodes, return_inverse=True)
         return cls(position.astype(np.int64), ids, labels)
 
-    def sums(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    def sums(self, values: Floating) -> Float64:
         """Return the sums of values (U, G, C) of nodes with seeds by component, (Q, G, C)."""
         total = np.zeros((len(self.ids), *values.shape[1:]))
         np.add.at(total, self.of_seed_node, values.astype(np.float64))
@@ -58,13 +58,11 @@ class SeededComponents:
         ]
 
 
-def _take(labels: npt.NDArray[np.integer], nodes: npt.NDArray[np.int64]) -> npt.NDArray[np.integer]:
+def _labels_of_nodes(labels: Integer, nodes: Int64) -> Integer:
     return labels[nodes]
 
 
-def _positions(
-    labels: npt.NDArray[np.integer], ids: npt.NDArray[np.integer], start: int, stop: int
-) -> npt.NDArray[np.int64]:
+def _positions(labels: Integer, ids: Integer, start: int, stop: int) -> Int64:
     own = labels[start:stop]
     place = np.minimum(np.searchsorted(ids, own), len(ids) - 1)
     return np.where(ids[place] == own, place, -1).astype(np.int64)

@@ -1,0 +1,230 @@
+"""The shares of the classes that a job expects, and two ways to move an answer to them.
+
+`normalise_class_mass` scales each class by its mass over the rows. `project_blocks` multiplies each
+class so that the labels themselves have the shares: label_i = argmax_c w_c F_ic (Calder et al.
+2020, section 4, "volume constrained" label decisions). With right shares both are worth points
+where labels are few; wrong ones do harm, so both are off unless a job asks for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from dask import delayed
+from dask.delayed import Delayed
+from pydantic import AfterValidator
+
+from ssl_dask.array_types import Bool, Float64, Int64
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.kernels.propagation.class_multipliers import class_multipliers
+from ssl_dask.kernels.propagation.sweep import Scores
+from ssl_dask.labels import Labels
+from ssl_dask.propagation.engine.node_vectors import rows_at
+from ssl_dask.propagation.engine.partitions import TASK_LABEL
+from ssl_dask.propagation.engine.seed_sources import NodeSources
+from ssl_dask.spec_model import checked_shares
+
+UNITS = 2.0**30
+"""Probabilities are added up as integers of this unit: exactly, in any order."""
+SAMPLE_ROWS = 200_000
+"""Rows that the multipliers are fitted on: a share is then off by 0.1 % at most."""
+SAMPLE_SEED = 20_110_607
+
+ClassShares = Annotated[
+    Literal["none", "seeds"] | dict[bool | int | str, float], AfterValidator(checked_shares)
+]
+"""none; seeds: as among the seeds; or {class: share} of all rows, which sum to 1."""
+
+
+def expected_shares(
+    shares: Literal["none", "seeds"] | dict[bool | int | str, float], labels: Labels, hidden: Bool
+) -> Float64 | None:
+    """Return the share of each class that each group expects, float64 (G, C); None for "none".
+
+    Parameters
+    ----------
+    hidden
+        bool (G, S): the seeds that each group does not see.
+
+    Raises
+    ------
+    ValueError
+        The classes that are named are not those of the seeds.
+    """
+    if shares == "none":
+        return None
+    if shares == "seeds":
+        counts = np.stack(
+            [np.bincount(labels.codes[~mask], minlength=labels.n_classes) for mask in hidden]
+        )
+        return counts / counts.sum(axis=1, keepdims=True)
+    classes = labels.classes.tolist()
+    # 1 and True are equal in Python, and different classes to a reader.
+    named = {(type(key), key): share for key, share in shares.items()}
+    wanted = [(type(value), value) for value in classes]
+    if set(named) != set(wanted):
+        unknown = [key for kind, key in named if (kind, key) not in wanted]
+        which = f" {', '.join(map(repr, unknown))} is none of them;" if unknown else ""
+        raise ValueError(
+            f"shares are given for {len(named)} classes;{which} they must be given for exactly the"
+            f" {len(classes)} classes of the seeds, in their type"
+        )
+    q = np.array([named[key] for key in wanted], dtype=np.float64)
+    return np.tile(q / q.sum(), (len(hidden), 1))
+
+
+def expected_rows(shares: Any, labels: Labels) -> Float64:
+    """Return the shares of the classes, float64 (C,), that a method's answer is compared with.
+
+    Parameters
+    ----------
+    shares
+        "seeds", or {class: share}: see `Method.class_shares`.
+    """
+    found = expected_shares(shares, labels, np.zeros((1, labels.n_seeds), dtype=np.bool_))
+    assert found is not None
+    return found[0]
+
+
+def spec_shares(spec: Any) -> Any:
+    """Return the shares that a spec gives class by class; "seeds" where it gives none."""
+    return given_shares(getattr(spec, "class_mass", getattr(spec, "class_shares", "seeds")))
+
+
+def given_shares(shares: Any) -> Any:
+    """Return shares that the job gives class by class; "seeds" where it gives none."""
+    return shares if isinstance(shares, dict) else "seeds"
+
+
+def normalise_class_mass(
+    graph: BlockGraph,
+    at_nodes: NodeSources,
+    blocks: Sequence[Delayed],
+    shares: Float64,
+    execution: Execution,
+    scale: float,
+) -> list[Delayed]:
+    """Return F_ic q_c / sum_u F_uc, u the rows that are no seeds, as distributions times `scale`.
+
+    Parameters
+    ----------
+    graph
+        The graph.
+    at_nodes
+        The seeds at nodes.
+    blocks
+        Scores >= 0, (m_i, G * C), one a strip.
+    shares
+        float64 (G, C): q of each group.
+    execution
+        Where it runs.
+    scale
+        A power of two.
+
+    Notes
+    -----
+    One more pass over the scores; C numbers a strip come to this process. A node counts as often
+    as rows share it, not at all where it has a seed.
+
+    References
+    ----------
+    X. Zhu, Z. Ghahramani, J. Lafferty: Semi-Supervised Learning Using Gaussian Fields and Harmonic
+    Functions, ICML 2003, eq. 9.
+    """
+    rows = [None] * len(blocks)
+    if graph.order is not None:
+        rows = graph.order.rows_a_node(graph.node_chunks)
+    sums = execution.compute(
+        [
+            delayed(_mass_of_block, pure=False)(
+                block, n, *_seeds_between(at_nodes, first, first + m), shares.shape
+            )
+            for block, n, first, m in zip(
+                blocks, rows, graph.node_starts, graph.node_chunks, strict=True
+            )
+        ],
+        TASK_LABEL,
+    )
+    # Python's integers: no sum is too large.
+    mass = np.sum([part.astype(object) for part in sums], axis=0).astype(np.float64)
+    w = np.divide(shares, mass, where=mass > 0.0, out=np.zeros_like(shares))
+    # A class that only seeds have is left to them.
+    w /= np.maximum(w.max(axis=1, keepdims=True), np.finfo(float).tiny)
+    w[(mass == 0.0) & (shares > 0.0)] = 1.0
+    return [delayed(_weighted, pure=False)(block, w, scale) for block in blocks]
+
+
+def _seeds_between(at_nodes: NodeSources, start: int, stop: int) -> tuple[Int64, Bool]:
+    first, last = np.searchsorted(at_nodes.nodes, [start, stop])
+    return at_nodes.nodes[first:last] - start, at_nodes.seen[first:last]
+
+
+def _distributions(block: Scores, shape: tuple[int, ...]) -> Float64:
+    """Return the scores as distributions, float64 (m, G, C), added in the order of classes."""
+    F = np.maximum(np.asarray(block, dtype=np.float64), 0.0).reshape(len(block), *shape)
+    total = np.zeros(F.shape[:2])
+    for c in range(F.shape[2]):
+        total += F[:, :, c]
+    return F / np.where(total > 0.0, total, 1.0)[:, :, None]
+
+
+def _mass_of_block(
+    block: Scores, n_rows: Int64 | None, seeds: Int64, seen: Bool, shape: tuple[int, int]
+) -> Int64:
+    parts = np.rint(_distributions(block, shape) * UNITS).astype(np.int64)
+    seed, group = np.nonzero(seen)
+    parts[seeds[seed], group] = 0
+    if n_rows is not None:
+        parts *= n_rows[:, None, None]
+    return parts.sum(axis=0)
+
+
+def _weighted(block: Scores, w: Float64, scale: float) -> Scores:
+    F = _distributions(block, w.shape) * w
+    return _distributions(F.reshape(len(block), -1), w.shape).reshape(len(block), -1) * scale
+
+
+def sampled_nodes(graph: BlockGraph, execution: Execution) -> Int64:
+    """Return the nodes, int64, increasing, of a uniform sample of rows; all rows if they are few.
+
+    A node that several sampled rows share is there as often. The sample depends on N alone.
+    """
+    n = graph.n_rows
+    if n <= SAMPLE_ROWS:
+        rows = np.arange(n)
+    else:
+        rng = np.random.default_rng(SAMPLE_SEED)
+        rows = np.unique(rng.integers(0, n, SAMPLE_ROWS))
+    return np.sort(rows if graph.order is None else graph.order.nodes_of(rows, execution))
+
+
+def project_blocks(
+    graph: BlockGraph, blocks: Sequence[Delayed], shares: Float64, execution: Execution
+) -> list[Delayed]:
+    """Return the blocks with each class of each group multiplied so that labels have the shares.
+
+    The same for any strips: what is fitted depends on a sample of rows, in their order, alone.
+
+    Parameters
+    ----------
+    blocks
+        Scores >= 0, (m_i, G * C), one a strip.
+    shares
+        float64 (G, C).
+
+    Notes
+    -----
+    Brings 8 G C bytes for each of at most 200,000 rows to this process.
+    """
+    n_groups, n_classes = shares.shape
+    sample = rows_at(graph, blocks, sampled_nodes(graph, execution), execution)
+    grouped = sample.reshape(len(sample), n_groups, n_classes)
+    w = np.concatenate([class_multipliers(grouped[:, g], shares[g]) for g in range(n_groups)])
+    return [delayed(_multiplied, pure=False)(block, w) for block in blocks]
+
+
+def _multiplied(block: Scores, w: Float64) -> Scores:
+    return block * w
