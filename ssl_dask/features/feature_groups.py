@@ -101,14 +101,14 @@ class NumericGroup(_Group):
     as they are; columns of large numbers then outweigh the others."""
     missing: Literal["error", "mean", "zero", "indicator"] = "error"
     """What a null or NaN becomes. `error`: the job is refused. `mean`: the mean of the column's
-    other values. `zero`: the number 0, before scaling. `indicator`: the mean, and a further feature
-    of 0 or 1 that says where it was missing, for each column with missing values."""
+    other values. `zero`: the number 0, before scaling. `indicator`: the mean, and for each column
+    with missing values a further feature, 1 in rows where it is missing."""
     n_components: Annotated[int, Field(ge=1)] | None = None
-    """Keep only so many principal components of the scaled columns."""
+    """Number of principal components of the scaled columns to keep; null: no projection."""
 
 
 class CategoricalGroup(_Group):
-    """Columns of categories: text, numbers or booleans that name a kind of thing."""
+    """Columns of categories: text, numbers or booleans."""
 
     kind: ClassVar[str] = "categorical"
     read_as: ClassVar[str] = "string"
@@ -140,34 +140,30 @@ class CategoricalGroup(_Group):
 
 
 class TextGroup(_Group):
-    """Columns of text, as hashed words and runs of characters.
-
-    Each row has length 1, so that long and short texts compare.
-    """
+    """Columns of text, as hashed word and character n-grams; each row has length 1."""
 
     kind: ClassVar[str] = "text"
     read_as: ClassVar[str] = "string"
 
     text: ColumnNames
-    """Column, or list of columns, of text; each column's words stay apart from the others'."""
+    """Column, or list of columns, of text. The same word in two columns is two features."""
     analyzer: Literal["word", "char", "char_wb", "word_char"] = "word_char"
-    """`word`: words. `char`: runs of characters. `char_wb`: runs of characters inside words.
-    `word_char`: words and runs of characters, half of the features and half of the weight each:
-    words carry meaning in prose, characters the signs of payloads, log lines and misspellings."""
+    """`word`: runs of words. `char`: runs of characters. `char_wb`: the same inside words.
+    `word_char`: words and characters, with half of the features and half of the weight each: words
+    suit prose, characters suit payloads, log lines and misspellings."""
     word_ngrams: NgramRange = (1, 2)
-    """Shortest and longest run of words. A word is a run of letters, digits and underscores, of one
-    character or more: in short texts a lone digit counts."""
+    """Shortest and longest run of words. A word is one or more letters, digits and underscores."""
     char_ngrams: NgramRange = (1, 3)
-    """Shortest and longest run of characters. Short runs suit short texts: on web requests and text
-    messages one to three characters gave better neighbours than three to five."""
+    """Shortest and longest run of characters. On short texts, such as web requests and messages,
+    one to three characters give better neighbours than three to five."""
     n_features: Annotated[int, Field(ge=2, le=2**22)] = 2**18
-    """Features that words and runs are hashed to."""
+    """Number of features that runs are hashed to."""
     tfidf: bool = True
-    """Weight counts by ln((1 + rows) / (1 + rows having it)) + 1: what is common tells little."""
+    """Weight counts by the inverse document frequency ln((1 + rows) / (1 + rows with it)) + 1."""
     sublinear_tf: bool = True
     """Replace a count by 1 + ln(count)."""
     lowercase: bool = True
-    """Turn letters to lower case first."""
+    """Lower-case texts first."""
     missing: Literal["error", "empty"] = "error"
     """What a null is. `error`: the job is refused. `empty`: a text without words."""
 
@@ -205,7 +201,7 @@ class VectorGroup(_Group):
     """`none`: as they are. `standard`: each position has mean 0 and standard deviation 1. `l2`:
     each vector has length 1."""
     n_components: Annotated[int, Field(ge=1)] | None = None
-    """Keep only so many principal components."""
+    """Number of principal components to keep; null: no projection."""
 
 
 def _kind(value: Any) -> str | None:

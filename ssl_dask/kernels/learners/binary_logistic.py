@@ -35,7 +35,7 @@ class BinaryFit:
     Parameters
     ----------
     coef, intercept
-        float64 (d,) and a number, for features as they come.
+        float64 (d,) and a number, for features before centring and scaling.
     converged
         Whether the solver stopped before `max_iter`.
     """

@@ -40,7 +40,7 @@ class RidgeModel(RegressorMixin, BaseEstimator):
     features_
         int64 (m,), ascending: the features with coefficients.
     coef_, intercept_
-        float64 (m, 1) and (1,), for features as they come.
+        float64 (m, 1) and (1,), for features before centring and scaling.
     penalty_
         The chosen penalty; infinity if the prediction is the mean.
     """

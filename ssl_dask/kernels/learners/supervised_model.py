@@ -60,7 +60,7 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
     seen_
         int64 (K,): codes of the classes with seeds.
     coef_, intercept_
-        float64 (m, K) and (K,), for features as they come.
+        float64 (m, K) and (K,), for features before centring and scaling.
     converged_
         Whether the solver stopped before `max_iter`.
 
