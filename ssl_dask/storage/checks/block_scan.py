@@ -129,7 +129,7 @@ class _Scanner:
 
     def _numeric(self, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> None:
         values = decoded(values)
-        null = _mask(values.is_null())
+        null = _mask_of(values.is_null())
         numbers = numeric_values(values)
         self._count(column, "null", null)
         self._count(column, "nan", np.isnan(numbers) & ~null)
@@ -140,20 +140,23 @@ class _Scanner:
 
     def _string(self, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> None:
         values = decoded(values)
-        self._count(column, "null", _mask(values.is_null()))
+        self._count(column, "null", _mask_of(values.is_null()))
         self._check_text(column, values)
         if not is_text(values.type):
             values = text_column(values, kind)
         ends = pc.min_max(values.cast(pa.large_binary()))
         if ends["min"].is_valid:
-            self._scan.ranges[column] = _digest(ends["min"].as_py()), _digest(ends["max"].as_py())
+            self._scan.ranges[column] = (
+                _digest_of_text(ends["min"].as_py()),
+                _digest_of_text(ends["max"].as_py()),
+            )
 
     def _check_text(self, column: str, values: pa.ChunkedArray) -> None:
         """Count cells that are too long or no text."""
         if not is_text(values.type):
             return
         too_long = pc.greater(pc.binary_length(values), MAX_CELL_BYTES)
-        self._count(column, "long", _mask(pc.fill_null(too_long, False)))
+        self._count(column, "long", _mask_of(pc.fill_null(too_long, False)))
         try:
             text_column(values, values.type)
         except ColumnValueError:
@@ -184,7 +187,7 @@ class _Scanner:
 
     def _ids(self, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> None:
         values = decoded(values)
-        self._count(column, "null_id", _mask(values.is_null()))
+        self._count(column, "null_id", _mask_of(values.is_null()))
         self._check_text(column, values)
         self._scan.ids = summarise_ids(id_array(values, kind))
 
@@ -208,12 +211,12 @@ class _Scanner:
         self._scan.labels = matches_of_block(ids, seeds)
 
 
-def _mask(values: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+def _mask_of(values: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     mask: npt.NDArray[np.bool_] = values.to_numpy()
     return mask
 
 
-def _digest(value: bytes) -> bytes:
+def _digest_of_text(value: bytes) -> bytes:
     return hashlib.blake2b(value, digest_size=16).digest()
 
 

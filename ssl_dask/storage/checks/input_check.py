@@ -116,27 +116,25 @@ def scan_input(
     problems = list(dict.fromkeys(unreadable)) + found + empty
     if constant:
         notes.append(f"the same value in all rows: {', '.join(constant)}")
-    ids = seeds = None
-    if not unreadable:
-        if needs.id is not None:
-            summaries = [scan.ids for scan in scans if scan.ids is not None]
-            ids = find_duplicate_ids(reader, needs.id, summaries, execution)
-            problems += ids.problems
-        seeds = _seeds(reader, needs, scans, seed_file)
-    if seeds is not None:
-        problems += seeds.problems
-        notes += seeds.notes
+    ids = None if unreadable else _ids(reader, needs, scans, execution)
+    seeds = None if unreadable else _seeds(reader, needs, scans, seed_file)
+    for more in (ids, seeds):
+        problems += more.problems if more is not None else ()
+    notes += seeds.notes if seeds is not None else ()
     n_truth = _truth(needs, scans, seeds, notes)
+    shown = tuple(problems[:MAX_PROBLEMS_SHOWN])
     return InputScan(
-        tuple(problems[:MAX_PROBLEMS_SHOWN]),
-        len(problems),
-        tuple(notes),
-        tuple(constant),
-        lengths,
-        ids,
-        seeds,
-        n_truth,
+        shown, len(problems), tuple(notes), tuple(constant), lengths, ids, seeds, n_truth
     )
+
+
+def _ids(
+    reader: ColumnReader, needs: ColumnNeeds, scans: Sequence[BlockScan], execution: Execution
+) -> IdCheck | None:
+    if needs.id is None:
+        return None
+    summaries = [scan.ids for scan in scans if scan.ids is not None]
+    return find_duplicate_ids(reader, needs.id, summaries, execution)
 
 
 def _seeds(

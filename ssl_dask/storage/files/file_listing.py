@@ -218,7 +218,7 @@ def _list_local(text: str, full: str) -> Listing:
             else:
                 found.update(_walk(match, root))
         else:
-            found[os.path.relpath(match, root)] = _size(match)
+            found[os.path.relpath(match, root)] = _bytes_of_path(match)
     source = FileSource(_folder_above_glob(text), root)
     return _sorted_listing(source, found.items(), tuple(Path(match) for match in matches))
 
@@ -237,7 +237,7 @@ def _walk(folder: str, root: str) -> Iterator[tuple[str, int | None]]:
                 folders.remove(name)
                 yield f"{here}{name}/", None
         for name in names:
-            yield here + name, _size(os.path.join(parent, name))
+            yield here + name, _bytes_of_path(os.path.join(parent, name))
 
 
 def _is_loop(parent: str, name: str) -> bool:
@@ -249,7 +249,7 @@ def _is_loop(parent: str, name: str) -> bool:
     return os.path.commonpath([target, here]) == target
 
 
-def _size(path: str) -> int:
+def _bytes_of_path(path: str) -> int:
     # A dangling link is listed with no bytes: reading its footer then names it.
     return os.path.getsize(path) if os.path.exists(path) else 0
 

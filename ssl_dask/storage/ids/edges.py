@@ -194,7 +194,7 @@ def edges_between_rows(
             delayed(_rows_in_range, pure=False)(block, table, number, n_ranges)
             for number, table in enumerate(tables)
         ]
-        joined.append(delayed(_joined, pure=False)(block, found))
+        joined.append(delayed(_rows_of_ends, pure=False)(block, found))
     return execution.persist(joined, "edges")
 
 
@@ -246,14 +246,15 @@ def _numbered_edges(
 
 def _hashed_edges(reader: ColumnReader, file: EdgeFile, block: int, unsigned: bool) -> HashedEdges:
     ends = [
-        _hashed(reader.id_array(block, column), unsigned) for column in (file.source, file.target)
+        _hashed_ends(reader.id_array(block, column), unsigned)
+        for column in (file.source, file.target)
     ]
     hashes = np.stack([hashes for hashes, _ in ends], axis=1)
     valid = np.stack([valid for _, valid in ends], axis=1)
     return HashedEdges(hashes, valid, _weights(reader, file, block))
 
 
-def _hashed(ids: pa.Array, unsigned: bool) -> tuple[Hashes, npt.NDArray[np.bool_]]:
+def _hashed_ends(ids: pa.Array, unsigned: bool) -> tuple[Hashes, npt.NDArray[np.bool_]]:
     """Return the hash of each id, and whether there is one that the data could hold."""
     valid = ids.is_valid().to_numpy(zero_copy_only=False)
     hashes = np.zeros(len(ids), dtype=np.uint64)
@@ -289,7 +290,7 @@ def _rows_in_range(edges: HashedEdges, table: IdTable, number: int, n_ranges: in
     return np.where(table.hashes[place] == wanted, table.rows[place], UNKNOWN)
 
 
-def _joined(edges: HashedEdges, found: list[Rows]) -> tuple[Rows, Rows, Floats]:
+def _rows_of_ends(edges: HashedEdges, found: list[Rows]) -> tuple[Rows, Rows, Floats]:
     rows = np.full(edges.hashes.shape, UNKNOWN, dtype=np.int64)
     number = range_of(edges.hashes, len(found))
     for i, part in enumerate(found):

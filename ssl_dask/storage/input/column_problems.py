@@ -84,7 +84,11 @@ def type_problems(
             everywhere = len(kinds) == 1
             files = kinds[kind]
             shown = dataset.path if everywhere else dataset.shown_path(files[0])
-            more = "" if everywhere else f"{_others(files, 'so')}; elsewhere {_rest(kinds, kind)}"
+            more = (
+                ""
+                if everywhere
+                else f"{_others(files, 'so')}; elsewhere {_other_types(kinds, kind)}"
+            )
             problems.append(Problem(f"{text}{more}", shown, column=column, hint=hint))
         return problems
     if exact and common_type(kinds) is None:
@@ -109,7 +113,7 @@ def _others(files: Sequence[int], what: str = "") -> str:
     return f" (and {many}{' ' + what if what else ''})"
 
 
-def _rest(kinds: Mapping[pa.DataType, list[int]], kind: pa.DataType) -> str:
+def _other_types(kinds: Mapping[pa.DataType, list[int]], kind: pa.DataType) -> str:
     return " or ".join(str(other) for other in kinds if other is not kind)
 
 

@@ -109,7 +109,7 @@ def columns_that_tell(
     InputDataError
         A file is damaged.
     """
-    places = [place for place in _spread(dataset, rows) if _has(dataset, place, target)]
+    places = [place for place in _spread(dataset, rows) if _holds_column(dataset, place, target)]
     telling = set()
     for name in names:
         pairs = pa.concat_tables(
@@ -118,7 +118,7 @@ def columns_that_tell(
                     {"value": decoded(table.column(name)), "target": decoded(table.column(target))}
                 )
                 for place in places
-                if _has(dataset, place, name)
+                if _holds_column(dataset, place, name)
                 for table in [read_rows(dataset, place, [name, target])]
             ]
             or [pa.table({"value": pa.nulls(0), "target": pa.nulls(0)})],
@@ -164,7 +164,7 @@ def _profile(dataset: Dataset, places: list[Block], name: str) -> ColumnProfile:
     n_sampled = n_missing = 0
     for place in places:
         n_sampled += place.n_rows
-        if _has(dataset, place, name):
+        if _holds_column(dataset, place, name):
             values = decoded(read_rows(dataset, place, [name]).column(name))
             n_missing += pc.sum(values.is_null(nan_is_null=_is_float(values.type))).as_py()
             pieces.append(values)
@@ -184,7 +184,7 @@ def _profile(dataset: Dataset, places: list[Block], name: str) -> ColumnProfile:
     return ColumnProfile(
         name,
         str(kind),
-        _kind(kind, pieces),
+        _kind_in_sample(kind, pieces),
         n_sampled,
         n_missing / n_sampled,
         n_distinct,
@@ -193,7 +193,7 @@ def _profile(dataset: Dataset, places: list[Block], name: str) -> ColumnProfile:
     )
 
 
-def _kind(kind: pa.DataType, pieces: list[pa.ChunkedArray]) -> ProfileKind:
+def _kind_in_sample(kind: pa.DataType, pieces: list[pa.ChunkedArray]) -> ProfileKind:
     plain = plain_type(kind)
     if pt.is_boolean(plain):
         return "bool"
@@ -211,7 +211,7 @@ def _kind(kind: pa.DataType, pieces: list[pa.ChunkedArray]) -> ProfileKind:
     return "other"
 
 
-def _has(dataset: Dataset, place: Block, name: str) -> bool:
+def _holds_column(dataset: Dataset, place: Block, name: str) -> bool:
     return (
         name in dataset.partition_columns
         or name in dataset.file_schemas[dataset.files[place.file].schema].names

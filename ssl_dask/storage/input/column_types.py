@@ -154,24 +154,24 @@ def common_type(kinds: Iterable[pa.DataType]) -> pa.DataType | None:
     distinct = list(dict.fromkeys(kinds))
     common = distinct[0]
     for kind in distinct[1:]:
-        joined = _join(common, kind)
+        joined = _type_of_two(common, kind)
         if joined is None:
             return None
         common = joined
     return common
 
 
-def _join(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
+def _type_of_two(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
     if a.equals(b) or pt.is_null(b):
         return a
     if pt.is_null(a):
         return b
     if pt.is_dictionary(a) or pt.is_dictionary(b):
-        return _join(plain_type(a), plain_type(b))
+        return _type_of_two(plain_type(a), plain_type(b))
     if is_text(a) and is_text(b):
         return pa.large_string()
     if pt.is_integer(a) and pt.is_integer(b):
-        return _join_integers(a, b)
+        return _type_of_two_integers(a, b)
     if _is_float_or_integer(a) and _is_float_or_integer(b):
         small = all(kind.bit_width <= (32 if pt.is_floating(kind) else 16) for kind in (a, b))
         return pa.float32() if small else pa.float64()
@@ -181,11 +181,11 @@ def _join(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
         units = ["s", "ms", "us", "ns"]
         return a if units.index(a.unit) >= units.index(b.unit) else b
     if is_list(a) and is_list(b):
-        return _join_lists(a, b)
+        return _type_of_two_lists(a, b)
     return None
 
 
-def _join_integers(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
+def _type_of_two_integers(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
     if pt.is_signed_integer(a) == pt.is_signed_integer(b):
         return a if a.bit_width >= b.bit_width else b
     signed, unsigned = (a, b) if pt.is_signed_integer(a) else (b, a)
@@ -194,8 +194,8 @@ def _join_integers(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
     return {8: pa.int16(), 16: pa.int32(), 32: pa.int64()}.get(unsigned.bit_width)
 
 
-def _join_lists(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
-    value = _join(a.value_type, b.value_type)
+def _type_of_two_lists(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
+    value = _type_of_two(a.value_type, b.value_type)
     if value is None:
         return None
     if pt.is_fixed_size_list(a) and pt.is_fixed_size_list(b):

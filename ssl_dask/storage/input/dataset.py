@@ -131,14 +131,14 @@ class Dataset:
         full = [file for file in files if file.n_rows]
         if not full:
             raise InputDataError(
-                f"no rows: {_count(len(files), 'file')} found, all without rows",
+                f"no rows: {_counted(len(files), 'file')} found, all without rows",
                 file=listing.source.shown,
                 hint="give files that have rows",
             )
         partitions = _partition_fields(full, listing.source)
         schema, notes = _merge(full, distinct, partitions)
         if len(full) < len(files):
-            notes.append(f"{_count(len(files) - len(full), 'file')} without rows")
+            notes.append(f"{_counted(len(files) - len(full), 'file')} without rows")
         return cls(
             listing.source,
             tuple(files),
@@ -210,8 +210,8 @@ class Dataset:
 
     def __repr__(self) -> str:
         return (
-            f"Dataset({self.path!r}, {_count(len(self.files), 'file')}, {self.n_rows:,} rows,"
-            f" {_count(len(self.schema), 'column')})"
+            f"Dataset({self.path!r}, {_counted(len(self.files), 'file')}, {self.n_rows:,} rows,"
+            f" {_counted(len(self.schema), 'column')})"
         )
 
 
@@ -306,5 +306,5 @@ def _merge(
     return pa.schema([*fields, *partitions]), notes
 
 
-def _count(n: int, what: str) -> str:
+def _counted(n: int, what: str) -> str:
     return f"{n:,} {what}" + ("" if n == 1 else "s")

@@ -156,7 +156,7 @@ def plan_layout(
             limit = max(1, int(block_bytes // _row_bytes(dataset, file, columns)))
         else:
             limit = block_rows
-        for groups, offset, n_rows in _cut([rows for rows, _ in file.row_groups], limit):
+        for groups, offset, n_rows in _cut_file([rows for rows, _ in file.row_groups], limit):
             group_rows = tuple(file.row_groups[group][0] for group in groups)
             blocks.append(Block(len(blocks), number, groups, group_rows, offset, n_rows, start))
             start += n_rows
@@ -177,7 +177,7 @@ def _row_bytes(dataset: Dataset, file: DataFile, columns: Sequence[str]) -> floa
     return max(total, 1.0)
 
 
-def _cut(group_rows: Sequence[int], limit: int) -> list[tuple[tuple[int, ...], int, int]]:
+def _cut_file(group_rows: Sequence[int], limit: int) -> list[tuple[tuple[int, ...], int, int]]:
     """Return (row groups, offset, rows) of the blocks of one file, none above `limit` rows."""
     blocks: list[tuple[tuple[int, ...], int, int]] = []
     pending: list[int] = []

@@ -147,6 +147,14 @@ def read_label_file(
         read = _read_csv(path, wanted, base, id_type, rule, storage_options)
     else:
         read = _read_parquet(path, wanted, base, id_type, rule, storage_options)
+    return _judged(read, wanted, rule, allow_unmatched)
+
+
+def _judged(
+    read: _Columns, wanted: tuple[str, str], rule: LabelRule, allow_unmatched: bool
+) -> SeedFile:
+    """Return the labels, each id once, and what is wrong with them."""
+    id_column, label_column = wanted
     problems = list(read.problems)
     trouble = rule.job_problems(read.kind, label_column)
     labelled = read.labels.is_valid()
@@ -216,14 +224,14 @@ def _once_each(
     problems, notes = [], []
     if len(differing):
         hint = "keep one label for each id"
-        message = f"{_ids(len(differing))} with different labels"
+        message = f"{_ids_come(len(differing))} with different labels"
         problems.append(Problem(message, shown, None, column, len(differing), hint))
     if same := int((counts > 1).sum()) - len(differing):
-        notes.append(f"{shown}: {_ids(same)} more than once with the same label")
+        notes.append(f"{shown}: {_ids_come(same)} more than once with the same label")
     return ids.take(pa.array(first)), codes[first], problems, notes
 
 
-def _ids(n: int) -> str:
+def _ids_come(n: int) -> str:
     return "1 id comes" if n == 1 else f"{n:,} ids come"
 
 

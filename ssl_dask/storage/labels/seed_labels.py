@@ -314,7 +314,7 @@ def seeds_from_column(
         )
         for (file, group, why), n in sorted(refused.items())
     )
-    return SeedTable(labels, 0, problems, tuple(_notes(labels)))
+    return SeedTable(labels, 0, problems, tuple(_notes_on(labels)))
 
 
 def seeds_from_file(
@@ -355,7 +355,7 @@ def seeds_from_file(
         else:
             hint = "correct the ids, or set allow_unmatched: true"
             problems.append(Problem(text, seeds.shown, rows=n_unmatched, hint=hint))
-    notes += _notes(labels)
+    notes += _notes_on(labels)
     return SeedTable(labels, n_unmatched, tuple(problems), tuple(notes))
 
 
@@ -389,7 +389,7 @@ def _no_labels(reader: ColumnReader, kind: LabelKind, rule: LabelRule) -> Labels
     return Labels(reader.layout.n_rows, rows, codes, rule.values([], kind))
 
 
-def _notes(labels: Labels) -> list[str]:
+def _notes_on(labels: Labels) -> list[str]:
     notes = []
     names = [str(value) for value in labels.classes.tolist()]
     counts = labels.class_counts()

@@ -248,8 +248,7 @@ class OutputFolder:
         Parameters
         ----------
         parts
-            What the tasks returned: blocks 0, 1, ... of `labels`, and of `review` and `models` if
-            there are any.
+            Records of the tasks: blocks 0, 1, ... of each folder.
         report_files
             Name -> content of further files of the run, such as report.html.
         expected_rows
