@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from ssl_dask.kernels.arithmetic.radix_selection import (
-    Boundary,
     Cut,
-    digit_histograms,
-    first_boundary,
+    KeyRange,
+    all_keys,
     is_below,
     narrowed,
+    range_histograms,
 )
 
 
@@ -19,13 +19,13 @@ def select(
     keys: np.ndarray, channels: np.ndarray, most: float, channel: int = 0, n_blocks: int = 1
 ) -> tuple[Cut, int]:
     """Return the cut, and how many passes it took, of rows in `n_blocks` blocks."""
-    at: Boundary | Cut = first_boundary(channels.shape[1])
+    at: KeyRange | Cut = all_keys(channels.shape[1])
     for passes in range(1, 8):
-        assert isinstance(at, Boundary)
+        assert isinstance(at, KeyRange)
         parts = np.array_split(np.arange(len(keys)), n_blocks)
         group = np.zeros(len(keys), dtype=np.int32)
         histogram = sum(
-            digit_histograms(keys[rows], group[rows], channels[rows], [at])[0] for rows in parts
+            range_histograms(keys[rows], group[rows], channels[rows], [at])[0] for rows in parts
         )
         at = narrowed(at, histogram, most=most, channel=channel)
         if isinstance(at, Cut):
@@ -70,12 +70,12 @@ def test_groups_are_searched_side_by_side() -> None:
     keys = rng.integers(0, 2**64, 500, dtype=np.uint64)
     group = rng.integers(-1, 3, 500).astype(np.int32)
     ones = np.ones((500, 1), dtype=np.int64)
-    at: list[Boundary | Cut] = [first_boundary(), Cut(0, (0,)), first_boundary()]
-    while any(isinstance(one, Boundary) for one in at):
-        histograms = digit_histograms(keys, group, ones, at)
+    at: list[KeyRange | Cut] = [all_keys(), Cut(0, (0,)), all_keys()]
+    while any(isinstance(one, KeyRange) for one in at):
+        histograms = range_histograms(keys, group, ones, at)
         assert histograms[1].sum() == 0
         at = [
-            narrowed(one, histogram, most=20) if isinstance(one, Boundary) else one
+            narrowed(one, histogram, most=20) if isinstance(one, KeyRange) else one
             for one, histogram in zip(at, histograms, strict=True)
         ]
     for number in (0, 2):

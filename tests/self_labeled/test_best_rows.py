@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssl_dask.kernels.arithmetic.confidence_histogram import BINS, confidence_counts
+from ssl_dask.kernels.arithmetic.radix_selection import BINS, confidence_counts
 from ssl_dask.self_labeled.selection.best_rows import BestRows, taken
 
 

@@ -22,10 +22,10 @@ from ssl_dask.method import MethodInputs
 from ssl_dask.self_labeled.learners.learners import Learner, LearnerSpec, learner_of
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.loop.round_spec import check_learners
-from ssl_dask.self_labeled.loop.tracks import make_tracks
+from ssl_dask.self_labeled.loop.track import make_tracks
 from ssl_dask.self_labeled.methods.co_training import CoTrainingSpec
+from ssl_dask.self_labeled.methods.self_training import SelfTraining
 from ssl_dask.self_labeled.methods.tri_training import TriTrainingSpec
-from ssl_dask.self_labeled.selection.self_training_rounds import SelfTraining
 from tests.rounds_by_keywords import co_training, self_training, tri_training
 
 MOST = 90

@@ -26,8 +26,7 @@ from ssl_dask.self_labeled.loop.hidden_loss import TEMPERATURE_SPREAD, HiddenLos
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.loop.round_fits import default_fit_rows
 from ssl_dask.self_labeled.loop.rounds import RoundLimits, run_rounds
-from ssl_dask.self_labeled.methods.self_training import SelfTrainingSpec
-from ssl_dask.self_labeled.selection.self_training_rounds import SelfTraining
+from ssl_dask.self_labeled.methods.self_training import SelfTraining, SelfTrainingSpec
 from tests.oracles.self_training_rounds import rounds_of_sklearn
 from tests.rounds_by_keywords import self_training
 

@@ -1,9 +1,9 @@
 """Radix select over blocks: the rows with the smallest 64-bit keys, up to a bound on a total.
 
-A pass counts, for each value of the next 12 bits, the rows whose earlier bits equal the prefix of
-the boundary. Histograms of blocks are added. The digit in which the bound is reached extends the
-prefix, until it holds a single row: about log2(n) / 12 + 1 passes for n rows, exact for any blocks.
-Several groups of rows, such as classes, are searched in the same passes.
+A pass counts the keys of a range in 4,096 bins of equal width. Histograms of blocks are added. The
+bin in which the bound is reached is the next range, until the rows are exact: about log2(n) / 12 +
+1 passes for n rows, for any blocks. Several groups of rows, such as classes, are searched in the
+same passes. Confidences have keys that sort them from high to low.
 """
 
 from __future__ import annotations
@@ -14,27 +14,33 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from ssl_dask.array_types import Bool, Int32, Int64, UInt64
+from ssl_dask.array_types import Bool, Float64, Int32, Int64, UInt64
 
-DIGIT_BITS = 12
-N_DIGITS = 2**DIGIT_BITS
+BIN_BITS = 12
+BINS = 2**BIN_BITS
+"""Bins of a histogram: a power of two, so that their edges are exact."""
 KEY_BITS = 64
 
 
-class Boundary(NamedTuple):
+class KeyRange(NamedTuple):
     """State of the selection of a group between two passes.
 
     Parameters
     ----------
-    level, prefix
-        The boundary is a key whose first `level` digits are `prefix`.
+    low, high
+        The selection ends between these keys, both included.
     below
-        Totals of the channels over all smaller keys.
+        Totals of the channels over all keys smaller than `low`.
     """
 
-    level: int
-    prefix: int
+    low: int
+    high: int
     below: tuple[int, ...]
+
+    @property
+    def shift(self) -> int:
+        """A bin holds 2**shift keys."""
+        return max((self.high - self.low).bit_length() - BIN_BITS, 0)
 
 
 class Cut(NamedTuple):
@@ -52,78 +58,123 @@ class Cut(NamedTuple):
     totals: tuple[int, ...]
 
 
-def first_boundary(n_channels: int = 1) -> Boundary:
+def all_keys(n_channels: int = 1) -> KeyRange:
     """Return the state before the first pass."""
-    return Boundary(0, 0, (0,) * n_channels)
+    return KeyRange(0, 2**KEY_BITS - 1, (0,) * n_channels)
 
 
-def digit_histograms(
-    keys: UInt64, groups: Int32, channels: Int64, boundaries: Sequence[Boundary | Cut]
+def range_histograms(
+    keys: UInt64, groups: Int32, channels: Int64, ranges: Sequence[KeyRange | Cut]
 ) -> Int64:
-    """Return the channel totals of each group by the next digit of the key, int64 (G, 4096, K).
+    """Return the channel totals of each group by bin of its range, int64 (G, 4096, K).
 
     Parameters
     ----------
     keys
         uint64 (n,).
     groups
-        int32 (n,): group of each row; rows with -1 are skipped.
+        int32 (n,): group of each row, -1 for none.
     channels
-        int64 (n, K), K >= 1, values >= 0; the first channel is 1 and counts rows.
-    boundaries
-        One a group. Rows with another prefix are skipped; a finished group is all 0.
+        int64 (n, K), K >= 1, values >= 0; the first channel counts rows: all ones.
+    ranges
+        One per group; keys below a range are skipped, and the histogram of a group that is cut is
+        0. The last bins may count keys beyond the range.
     """
-    levels = np.array([b.level if isinstance(b, Boundary) else -1 for b in boundaries])
-    prefixes = [b.prefix if isinstance(b, Boundary) else 0 for b in boundaries]
-    histograms = np.zeros((len(boundaries), N_DIGITS, channels.shape[1]), dtype=np.int64)
-    _add_digits(keys, groups, channels, levels, np.array(prefixes, np.uint64), histograms)
+    open_ranges = [one if isinstance(one, KeyRange) else None for one in ranges]
+    low = np.array([one.low if one else 0 for one in open_ranges], dtype=np.uint64)
+    shift = np.array([one.shift if one else -1 for one in open_ranges], dtype=np.int64)
+    histograms = np.zeros((len(ranges), BINS, channels.shape[1]), dtype=np.int64)
+    _add_bins(keys, groups, channels, low, shift, histograms)
     return histograms
 
 
 def narrowed(
-    boundary: Boundary, histogram: Int64, *, most: float, channel: int = 0
-) -> Boundary | Cut:
-    """Return the next boundary, or the cut: as many smallest keys as `most` allows.
+    before: KeyRange, histogram: Int64, *, most: float, channel: int = 0
+) -> KeyRange | Cut:
+    """Return the next range, or the cut: the longest run of keys that does not exceed `most`.
+
+    A cut whose total is below `most` may end before several rows of one key, its `limit`.
 
     Parameters
     ----------
-    boundary
-        Of the pass.
+    before
+        Range of the pass.
     histogram
-        int64 (4096, K): of the group, summed over all blocks.
+        int64 (4096, K) of the group, summed over all blocks.
     most
-        Bound of the total of `channel` over the chosen rows.
+        Largest total of `channel` over the chosen rows.
     channel
         The channel that is bounded.
-
-    Examples
-    --------
-    >>> keys = np.array([5, 1, 9, 3], dtype=np.uint64) << np.uint64(52)
-    >>> start, ones = first_boundary(), np.ones((4, 1), dtype=np.int64)
-    >>> histogram = digit_histograms(keys, np.zeros(4, dtype=np.int32), ones, [start])[0]
-    >>> cut = narrowed(start, histogram, most=2)
-    >>> is_below(keys, cut.limit).tolist()
-    [False, True, False, True]
     """
-    totals = np.cumsum(histogram, axis=0)
-    over = boundary.below[channel] + totals[:, channel] > most
-    width = min(DIGIT_BITS, KEY_BITS - DIGIT_BITS * boundary.level)
-    shift = KEY_BITS - DIGIT_BITS * boundary.level - width
+    totals, shift = np.cumsum(histogram, axis=0), before.shift
+    over = before.below[channel] + totals[:, channel] > most
     if not over.any():
-        return Cut((boundary.prefix + 1) << (shift + width), _added(boundary.below, totals[-1]))
-    digit = int(over.argmax())
-    below = _added(boundary.below, totals[digit] - histogram[digit])
-    prefix = (boundary.prefix << width) + digit
-    if histogram[digit, 0] == 1 or below[channel] == most or shift == 0:
-        return Cut(prefix << shift, below)
-    return Boundary(boundary.level + 1, prefix, below)
+        return Cut(before.high + 1, _added(before.below, totals[-1]))
+    at = int(over.argmax())
+    below = _added(before.below, totals[at] - histogram[at])
+    if below[channel] == most:
+        # After the last bin with a row: what is chosen, and no key beyond it.
+        filled = np.flatnonzero(histogram[:at, 0])
+        end = before.low + (int(filled[-1]) + 1 << shift) if len(filled) else before.low
+        return Cut(min(end, before.high + 1), below)
+    low = before.low + (at << shift)
+    high = min(low + (1 << shift) - 1, before.high)
+    if histogram[at, 0] == 1 or low == high:
+        return Cut(low, below)
+    return KeyRange(low, high, below)
 
 
 def is_below(keys: UInt64, limit: int) -> Bool:
-    """Return bool (n,): the keys below `limit`, which may be 2**64."""
+    """Return bool (n,): whether each key is smaller than `limit`, which may be 2**64."""
     if limit >= 2**KEY_BITS:
         return np.ones(len(keys), dtype=np.bool_)
     return keys < np.uint64(limit)
+
+
+@numba.njit(nogil=True, cache=True)
+def confidence_counts(confidence: Float64, group: Int32, n_groups: int) -> Int64:
+    """Count the rows of each group in each bin, int64 (n_groups, BINS).
+
+    Parameters
+    ----------
+    confidence
+        float64 (n,), 0 to 1; bin b holds [b, b + 1) / BINS, and the last bin also 1.
+    group
+        int32 (n,); rows with a negative group are skipped.
+
+    Examples
+    --------
+    >>> counts = confidence_counts(np.array([0.5, 0.5, 1.0]), np.zeros(3, dtype=np.int32), 1)
+    >>> counts[0, [2048, 4095]].tolist()
+    [2, 1]
+    """
+    counts = np.zeros((n_groups, BINS), dtype=np.int64)
+    for i in range(len(confidence)):
+        if group[i] >= 0:
+            at = np.int64(confidence[i] * BINS)
+            counts[group[i], at if at < BINS else BINS - 1] += 1
+    return counts
+
+
+def confidence_keys(confidence: Float64) -> UInt64:
+    """Return keys uint64 (n,) that sort confidences >= 0, float64 (n,), from high to low."""
+    return ~np.abs(confidence).view(np.uint64)
+
+
+def confidence_of_key(key: np.uint64) -> float:
+    """Return the confidence of a key of `confidence_keys`.
+
+    >>> confidence_of_key(confidence_keys(np.array([0.75]))[0])
+    0.75
+    """
+    return float(np.array([~np.uint64(key)]).view(np.float64)[0])
+
+
+def bin_keys(at: int) -> tuple[int, int]:
+    """Return the first and the last key of bin `at` of `confidence_counts`."""
+    top = np.nextafter((at + 1) / BINS, 0.0) if at + 1 < BINS else np.inf
+    first, last = confidence_keys(np.array([top, at / BINS]))
+    return int(first), int(last)
 
 
 def _added(below: tuple[int, ...], more: Int64) -> tuple[int, ...]:
@@ -131,20 +182,12 @@ def _added(below: tuple[int, ...], more: Int64) -> tuple[int, ...]:
 
 
 @numba.njit(nogil=True, cache=True)
-def _add_digits(
-    keys: Any, groups: Any, channels: Any, levels: Any, prefixes: Any, histograms: Any
-) -> None:
+def _add_bins(keys: Any, groups: Any, channels: Any, low: Any, shift: Any, histograms: Any) -> None:
     for i in range(len(keys)):
         g = groups[i]
-        if g < 0 or levels[g] < 0:
+        if g < 0 or shift[g] < 0 or keys[i] < low[g]:
             continue
-        level = levels[g]
-        left = KEY_BITS - DIGIT_BITS * level
-        key = keys[i]
-        # A shift by all 64 bits is undefined, so the first digit is not compared.
-        if level > 0 and (key >> np.uint64(left)) != prefixes[g]:
-            continue
-        width = min(DIGIT_BITS, left)
-        digit = (key >> np.uint64(left - width)) & np.uint64((1 << width) - 1)
-        for k in range(channels.shape[1]):
-            histograms[g, np.int64(digit), k] += channels[i, k]
+        at = (keys[i] - low[g]) >> np.uint64(shift[g])
+        if at < np.uint64(BINS):
+            for k in range(channels.shape[1]):
+                histograms[g, np.int64(at), k] += channels[i, k]

@@ -40,9 +40,9 @@ from ssl_dask.self_labeled.methods.co_forest import CoForest, Tree
 from ssl_dask.self_labeled.methods.co_training import CoTraining
 from ssl_dask.self_labeled.methods.democratic_co_learning import DemocraticCoLearning, Voter
 from ssl_dask.self_labeled.methods.multi_view import MultiView, ViewModel
+from ssl_dask.self_labeled.methods.self_training import SelfTraining
 from ssl_dask.self_labeled.methods.semi_supervised_nb import NaiveBayesRounds
 from ssl_dask.self_labeled.methods.tri_training import TriTraining
-from ssl_dask.self_labeled.selection.self_training_rounds import SelfTraining
 from ssl_dask.spec_model import SpecModel
 from ssl_dask.storage.input.table_reader import TableReader, types_from_text
 from ssl_dask.storage.labels.label_rules import ClassRule, kind_of_value

@@ -1,4 +1,4 @@
-"""The tasks that fit one model of a track: on all labelled rows, on some of them, or in pieces.
+"""The tasks that fit the models of a track: on all labelled rows, on some of them, or in pieces.
 
 dask-ml's `Incremental` also takes a model from block to block by `partial_fit`. It is not used: it
 passes no weights of rows, and its pieces are the blocks of the input, so that the model would be
@@ -7,7 +7,8 @@ another one for other blocks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,137 +24,119 @@ from ssl_dask.self_labeled.rows.block_rows import Assignment, FitRows, Piece, Ro
 from ssl_dask.self_labeled.rows.row_blocks import Assigned, Layout, RowBlock
 
 
-def fitted(
-    blocks: Sequence[RowBlock],
-    method: Delayed,
-    learner: int,
-    assigned: Sequence[Delayed],
-    limit: FitLimit,
-    key: tuple[int, ...],
-) -> Delayed:
-    """Return the task of a model of the labelled rows, or of about so many of them.
+@dataclass(frozen=True)
+class LabelledBlocks:
+    """The rows of a track and their labels, and the tasks that fit models on them.
+
+    Keys of fits are (random_state, track, round, learner).
 
     Parameters
     ----------
-    limit
-        How many labelled rows there are, and how many the fit may take.
-    key
-        (random_state, track, round, learner).
+    method
+        Task of the `RoundMethod`.
+    blocks
+        In row order.
+    assigned
+        Task of the labels of each block.
     """
-    piece, fit = delayed(_chosen, pure=False), delayed(_fit, pure=False)
-    pieces = [
-        piece(method, learner, one, limit, key, block.layout, *block.parts)
-        for block, one in zip(blocks, assigned, strict=True)
-    ]
-    return fit(method, learner, key, *pieces)
 
+    method: Delayed
+    blocks: Sequence[RowBlock]
+    assigned: Sequence[Delayed]
 
-def fitted_together(
-    blocks: Sequence[RowBlock],
-    method: Delayed,
-    n_learners: int,
-    assigned: Sequence[Delayed],
-    counts: RoundCounts,
-    key: tuple[int, ...],
-    max_fit_rows: int,
-) -> list[Delayed]:
-    """Return the tasks of the models of learners of the same features: rows are taken once.
-
-    A task a block gives the rows of as many learners as a worker can hold the rows of.
-
-    Parameters
-    ----------
-    counts
-        Of all blocks.
-    key
-        (random_state, track, round).
-    """
-    take, fit = delayed(_taken_together, pure=False), delayed(_fit_shared, pure=False)
-    models = []
-    for learners in learners_together(counts, n_learners, max_fit_rows):
-        limits = tuple(FitLimit(counts.of_learner(one), max_fit_rows) for one in learners)
-        shared = [
-            take(method, learners, one, limits, key, block.layout, *block.parts)
-            for block, one in zip(blocks, assigned, strict=True)
+    def _tasks(self, function: Callable[..., Any], learner: Any, *more: Any) -> list[Delayed]:
+        """Return the task of `function` for each block."""
+        task = delayed(function, pure=False)
+        return [
+            task(self.method, learner, one, *more, block.layout, *block.parts)
+            for block, one in zip(self.blocks, self.assigned, strict=True)
         ]
-        models += [
-            fit(method, learner, place, (*key, learner), *shared)
-            for place, learner in enumerate(learners)
-        ]
-    return models
 
+    def fitted(self, learner: int, limit: FitLimit, key: tuple[int, ...]) -> Delayed:
+        """Return the task of a model of the labelled rows, or of about so many of them."""
+        pieces = self._tasks(_chosen, learner, limit, key)
+        return delayed(_fit, pure=False)(self.method, learner, key, *pieces)
 
-def fitted_on_sums(
-    blocks: Sequence[RowBlock],
-    method: Delayed,
-    learner: int,
-    assigned: Sequence[Delayed],
-    key: tuple[int, ...],
-) -> Delayed:
-    """Return the task of a model of what the blocks add up to; no limit of rows applies."""
-    sums, fit = delayed(_labelled, pure=False), delayed(_fit, pure=False)
-    parts = [
-        sums(method, learner, one, block.layout, *block.parts)
-        for block, one in zip(blocks, assigned, strict=True)
-    ]
-    return fit(method, learner, key, merge_on_workers(parts, add_all))
+    def fitted_on_sums(self, learner: int, key: tuple[int, ...]) -> Delayed:
+        """Return the task of a model of what the blocks add up to; no limit of rows applies."""
+        total = merge_on_workers(self._tasks(_labelled, learner), add_all)
+        return delayed(_fit, pure=False)(self.method, learner, key, total)
 
+    def fitted_together(
+        self, n_learners: int, counts: RoundCounts, most: int, key: tuple[int, ...]
+    ) -> list[Delayed]:
+        """Return the tasks of the models of learners of the same features: rows are taken once.
 
-def fit_rows(
-    blocks: Sequence[RowBlock], method: Delayed, learner: int, assigned: Sequence[Delayed]
-) -> list[Delayed]:
-    """Return the task of the `FitRows` of each block."""
-    task = delayed(_fit_rows, pure=False)
-    return [
-        task(method, learner, one, block.layout, *block.parts)
-        for block, one in zip(blocks, assigned, strict=True)
-    ]
+        A task a block gives the rows of as many learners as a worker can hold the rows of.
 
+        Parameters
+        ----------
+        counts
+            Of the labels of all blocks.
+        most
+            Rows that one fit may take.
+        key
+            (random_state, track, round).
+        """
+        fit, models = delayed(_fit_shared, pure=False), []
+        for learners in learners_together(counts, n_learners, most):
+            limits = tuple(FitLimit(counts.of_learner(one), most) for one in learners)
+            shared = self._tasks(_taken_together, learners, limits, key)
+            models += [
+                fit(self.method, learner, place, (*key, learner), *shared)
+                for place, learner in enumerate(learners)
+            ]
+        return models
 
-def fitted_in_pieces(
-    blocks: Sequence[RowBlock],
-    method: Delayed,
-    learner: int,
-    assigned: Sequence[Delayed],
-    rows: Sequence[FitRows],
-    key: tuple[int, ...],
-    max_fit_rows: int,
-    n_passes: int,
-) -> Delayed:
-    """Return the task of a model of all labelled rows, which learns from them piece by piece.
+    def fit_rows(self, learner: int) -> list[Delayed]:
+        """Return the task of the `FitRows` of each block."""
+        return self._tasks(_fit_rows, learner)
 
-    A piece is cut out when the model of the piece before is there: workers hold the rows of one
-    piece together, and the one that fits holds them twice. `row_samples.piece_numbers`
-    chooses the rows of a piece; blocks without any are not read.
+    def fitted_in_pieces(
+        self, learner: int, rows: Sequence[FitRows], most: int, n_passes: int, key: tuple[int, ...]
+    ) -> Delayed:
+        """Return the task of a model of all labelled rows, which learns from them piece by piece.
 
-    Parameters
-    ----------
-    rows
-        What `fit_rows` says of each block.
-    key
-        (random_state, track, round, learner).
-    n_passes
-        How often each piece is learned from, one after the other.
-    """
-    cut, more = delayed(_cut, pure=False), delayed(_fit_more, pure=False)
-    done = delayed(_done, pure=False)
-    total = add_all(rows)
-    whole = delayed(total, pure=False, traverse=False)
-    starts = np.concatenate([[0], np.cumsum([one.n_rows for one in rows])]).tolist()
-    model: Delayed | None = None
-    gate: Delayed | None = None
-    for number in [*range(piece_count(total.n_rows, max_fit_rows))] * n_passes:
-        low, high = mixed_ranks(number, total.n_rows, max_fit_rows)
-        where = (total.n_rows, max_fit_rows, number, key[0])
-        parts = [
-            cut(method, learner, assigned[b], starts[b], where, gate, block.layout, *block.parts)
-            for b, block in enumerate(blocks)
-            if max(low, starts[b]) < min(high, starts[b + 1])
-        ]
-        model = more(method, learner, whole, key, model, *parts)
-        gate = done(model)
-    assert model is not None
-    return model
+        A piece is cut out when the model of the piece before is there: workers hold the rows of one
+        piece together, and the one that fits holds them twice. Rows are mixed, see
+        `kernels/learners/row_samples`; blocks without rows of a piece are not read.
+
+        Parameters
+        ----------
+        rows
+            Those of `fit_rows`.
+        most
+            Rows of a piece.
+        n_passes
+            How often each piece is learned from, one after the other.
+        """
+        cut, more = delayed(_cut, pure=False), delayed(_fit_more, pure=False)
+        done, total = delayed(_done, pure=False), add_all(rows)
+        whole = delayed(total, pure=False, traverse=False)
+        starts = np.concatenate([[0], np.cumsum([one.n_rows for one in rows])]).tolist()
+        model: Delayed | None = None
+        gate: Delayed | None = None
+        for number in [*range(piece_count(total.n_rows, most))] * n_passes:
+            low, high = mixed_ranks(number, total.n_rows, most)
+            where = (total.n_rows, most, number, key[0])
+            parts = [
+                cut(
+                    self.method,
+                    learner,
+                    self.assigned[b],
+                    starts[b],
+                    where,
+                    gate,
+                    block.layout,
+                    *block.parts,
+                )
+                for b, block in enumerate(self.blocks)
+                if max(low, starts[b]) < min(high, starts[b + 1])
+            ]
+            model = more(self.method, learner, whole, key, model, *parts)
+            gate = done(model)
+        assert model is not None
+        return model
 
 
 # Tasks.

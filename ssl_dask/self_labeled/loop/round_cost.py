@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Literal
 
 from ssl_dask.features.block_reader import MERGE_WIDTH
-from ssl_dask.kernels.arithmetic.confidence_histogram import BINS
+from ssl_dask.kernels.arithmetic.radix_selection import BINS
 from ssl_dask.kernels.learners.row_samples import piece_count
 from ssl_dask.method import JobShape, Method, MethodCost
 from ssl_dask.self_labeled.loop.fit_limits import FITS_TOGETHER

@@ -12,13 +12,7 @@ from dask.delayed import Delayed
 from ssl_dask.execution import Execution
 from ssl_dask.kernels.learners.row_samples import piece_count
 from ssl_dask.self_labeled.loop.fit_limits import FitLimit
-from ssl_dask.self_labeled.loop.fit_tasks import (
-    fit_rows,
-    fitted,
-    fitted_in_pieces,
-    fitted_on_sums,
-    fitted_together,
-)
+from ssl_dask.self_labeled.loop.fit_tasks import LabelledBlocks
 from ssl_dask.self_labeled.loop.round_method import RoundMethod
 from ssl_dask.self_labeled.loop.track import Track
 from ssl_dask.self_labeled.rows.block_rows import FitRows, RoundCounts
@@ -70,38 +64,29 @@ class RoundFits:
     ) -> list[list[Delayed]]:
         """Return tasks of the models of some tracks on the labels there are."""
         method = self.method
+        blocks = [
+            LabelledBlocks(self._sent, track.blocks, own)
+            for track, own in zip(tracks, assigned, strict=True)
+        ]
         wanted = [
             (place, learner)
             for place, total in enumerate(counts)
             for learner in range(method.n_learners)
             if total is not None and self._in_pieces(learner, total)
         ]
-        tasks = [
-            fit_rows(tracks[place].blocks, self._sent, learner, assigned[place])
-            for place, learner in wanted
-        ]
+        tasks = [blocks[place].fit_rows(learner) for place, learner in wanted]
         found = iter(self.execution.compute([one for group in tasks for one in group], FIT))
         rows = {at: [next(found) for _ in group] for at, group in zip(wanted, tasks, strict=True)}
         models = []
-        for place, (track, own, total) in enumerate(zip(tracks, assigned, counts, strict=True)):
+        for place, (track, own, total) in enumerate(zip(tracks, blocks, counts, strict=True)):
             assert total is not None
             key = (self.random_state, track.state.track, round_number)
             if method.shares_rows and not any(at == place for at, _ in wanted):
-                models.append(
-                    fitted_together(
-                        track.blocks,
-                        self._sent,
-                        method.n_learners,
-                        own,
-                        total,
-                        key,
-                        self.max_fit_rows,
-                    )
-                )
+                models.append(own.fitted_together(method.n_learners, total, self.max_fit_rows, key))
                 continue
             models.append(
                 [
-                    self._model(track, learner, own, total, rows.get((place, learner)), key)
+                    self._model(own, learner, total, rows.get((place, learner)), (*key, learner))
                     for learner in range(method.n_learners)
                 ]
             )
@@ -109,22 +94,20 @@ class RoundFits:
 
     def _model(
         self,
-        track: Track,
+        blocks: LabelledBlocks,
         learner: int,
-        assigned: Sequence[Delayed],
         total: RoundCounts,
         rows: Sequence[FitRows] | None,
         key: tuple[int, ...],
     ) -> Delayed:
-        common = (track.blocks, self._sent, learner, assigned)
-        own = (*key, learner)
         if self.method.sums:
-            return fitted_on_sums(*common, own)
+            return blocks.fitted_on_sums(learner, key)
         made = self.method.made_by(learner)
         if rows is not None and made is not None:
             n_passes = made.passes_over(sum(one.n_rows for one in rows))
-            return fitted_in_pieces(*common, rows, own, self.max_fit_rows, n_passes)
-        return fitted(*common, FitLimit(total.of_learner(learner), self.max_fit_rows), own)
+            return blocks.fitted_in_pieces(learner, rows, self.max_fit_rows, n_passes, key)
+        limit = FitLimit(total.of_learner(learner), self.max_fit_rows)
+        return blocks.fitted(learner, limit, key)
 
     def _in_pieces(self, learner: int, counts: RoundCounts) -> bool:
         """Return whether a learner has more rows than a fit takes, and can learn piece by piece."""

@@ -193,16 +193,23 @@ class RoundMethod(ABC):
         """Return what `fit` gets as the features of the rows at these positions of a block."""
         return block.only[at]
 
-    @abstractmethod
-    def fit(self, learner: int, pieces: Sequence[Piece], key: tuple[int, ...]) -> Any:
+    def made_by(self, learner: int) -> Learner | None:
+        """Return what makes the models of a learner; None: not one of `learners`."""
+        return None
+
+    def fit_key(self, learner: int, key: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the key of a learner's randomness; without the round the same rows give the same
+        model in every round."""
+        return (*key[:2], learner)
+
+    def fit(self, learner: int, pieces: Sequence[Any], key: tuple[int, ...]) -> Any:
         """Return a model fitted on the pieces of all blocks, in row order; one BLAS thread.
 
         `key` is (random_state, track, round, learner): all randomness comes from it.
         """
-
-    def made_by(self, learner: int) -> Learner | None:
-        """Return what makes the models of a learner; None: not one of `learners`."""
-        return None
+        made = self.made_by(learner)
+        assert made is not None
+        return made.fit(pieces, self.n_classes, self.fit_key(learner, key))
 
     def fit_more(
         self,
@@ -216,7 +223,9 @@ class RoundMethod(ABC):
 
         Asked only where `made_by` learns by partial_fit; the key is that of `fit`.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not fit in pieces")
+        made = self.made_by(learner)
+        assert made is not None
+        return made.fit_more(before, pieces, whole, self.fit_key(learner, key))
 
     @abstractmethod
     def score(self, models: Sequence[Any], block: BlockRows, assignment: Assignment) -> Any:

@@ -29,8 +29,7 @@ from ssl_dask.self_labeled.loop.round_answer import SelfLabeled, verdict
 from ssl_dask.self_labeled.loop.round_checkpoint import Run, restored_labels, run_of, state_of
 from ssl_dask.self_labeled.loop.round_fits import FIT, RoundFits, default_fit_rows
 from ssl_dask.self_labeled.loop.round_method import Query, RoundMethod, Selection
-from ssl_dask.self_labeled.loop.track import Track, counted
-from ssl_dask.self_labeled.loop.tracks import make_tracks
+from ssl_dask.self_labeled.loop.track import Track, counted, make_tracks
 from ssl_dask.self_labeled.rows.block_rows import RoundCounts
 
 POOL_ROWS = 50_000

@@ -8,20 +8,12 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
-from ssl_dask.kernels.arithmetic.radix_selection import (
-    Boundary,
-    Cut,
-    digit_histograms,
-    first_boundary,
-    is_below,
-)
-from ssl_dask.kernels.arithmetic.row_keys import row_keys
+from ssl_dask.array_types import Bool, Float32, Int32, Int64
+from ssl_dask.kernels.arithmetic.radix_selection import Cut, all_keys
 from ssl_dask.kernels.distributions.class_votes import others_plurality
 from ssl_dask.kernels.learners.row_samples import stratified_bootstrap
-from ssl_dask.labels import UNLABELLED
 from ssl_dask.method import MethodInputs
 from ssl_dask.run_control import RunControl
 from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
@@ -37,7 +29,6 @@ from ssl_dask.self_labeled.loop.round_cost import RoundsMethod
 from ssl_dask.self_labeled.loop.round_method import (
     Distributions,
     Query,
-    RoundMethod,
     Selection,
     TrackState,
 )
@@ -46,12 +37,11 @@ from ssl_dask.self_labeled.loop.rounds import RoundLimits, run_rounds
 from ssl_dask.self_labeled.rows.block_rows import (
     Assignment,
     BlockRows,
-    Ints,
     Piece,
-    RoundCounts,
     joined_pieces,
 )
-from ssl_dask.self_labeled.selection.sample_search import (
+from ssl_dask.self_labeled.selection.sampled_committee import (
+    SampledCommittee,
     SampleHistograms,
     SampleQuery,
     SampleSelection,
@@ -92,7 +82,7 @@ class Tree:
     """
 
     model: FittedLearner
-    bag: Ints
+    bag: Int64
 
 
 @dataclass(frozen=True)
@@ -106,8 +96,8 @@ class OutOfBagErrors:
         that most of these trees name wrongly.
     """
 
-    judged: Ints
-    wrong: Ints
+    judged: Int64
+    wrong: Int64
 
     def __add__(self, other: OutOfBagErrors) -> OutOfBagErrors:
         return OutOfBagErrors(self.judged + other.judged, self.wrong + other.wrong)
@@ -132,14 +122,14 @@ class ForestScores:
         Of the seeds in the block.
     """
 
-    rows: Ints
-    codes: npt.NDArray[np.int32]
-    votes: npt.NDArray[np.int32]
+    rows: Int64
+    codes: Int32
+    votes: Int32
     errors: OutOfBagErrors
 
 
 @dataclass(frozen=True)
-class CoForest(RoundMethod):
+class CoForest(SampledCommittee):
     """The rounds of co-forest.
 
     Parameters
@@ -160,9 +150,7 @@ class CoForest(RoundMethod):
     threshold: float
     random_state: int
 
-    # The rows of a tree are chosen anew whenever it is fitted anew.
-    rescores = True
-    shares_rows = True
+    purpose = SUBSAMPLE
 
     @property
     def n_learners(self) -> int:  # type: ignore[override]
@@ -205,22 +193,21 @@ class CoForest(RoundMethod):
         )
         return ForestScores(block.rows, codes, counts, errors)
 
-    def survey(
-        self, scores: ForestScores, assignment: Assignment, query: Query | None
-    ) -> OutOfBagErrors | SampleHistograms:
-        """Return the errors on the seeds, or search for the sample of each tree."""
-        if not isinstance(query, SampleQuery):
-            return scores.errors
-        group = np.where(assignment.is_seed, -1, 0).astype(np.int32)
-        histograms = []
-        for tree, cut in enumerate(query.cuts):
-            votes = scores.votes[:, tree].astype(np.int64)
-            channels = np.stack(
-                [np.ones_like(votes), votes, np.where(self._sure(scores, tree), votes, 0)], axis=1
-            )
-            keys = self._keys(scores.rows, query.track, query.round, tree)
-            histograms.append(digit_histograms(keys, group, channels, [cut]))
-        return SampleHistograms(query, np.concatenate(histograms))
+    def errors(self, scores: ForestScores, assignment: Assignment) -> OutOfBagErrors:
+        """Return the errors on the seeds, which `score` has counted."""
+        return scores.errors
+
+    def counted(self, scores: ForestScores, tree: int) -> tuple[Bool, Int64]:
+        """Return all rows, and for each 1, its votes, and its votes if the others are sure."""
+        votes = scores.votes[:, tree].astype(np.int64)
+        sure = np.where(self._sure(scores, tree), votes, 0)
+        counts = np.stack([np.ones_like(votes), votes, sure], axis=1)
+        return np.ones(len(votes), dtype=np.bool_), counts
+
+    def taught(self, scores: ForestScores, tree: int) -> tuple[Bool, Int32, Float32]:
+        """Return the rows that the others are sure of, their class, and the share of votes."""
+        weights = scores.votes[:, tree] / (self.n_learners - 1)
+        return self._sure(scores, tree), scores.codes[:, tree], weights.astype(np.float32)
 
     def select(
         self, survey: OutOfBagErrors | SampleHistograms, state: TrackState
@@ -234,11 +221,11 @@ class CoForest(RoundMethod):
             query = self._first_query(survey, state)
         else:
             query = survey.query.narrowed(survey.histograms)
-        if any(isinstance(cut, Boundary) for cut in query.cuts):
+        cuts = query.found
+        if cuts is None:
             return query
         limits: list[int | None] = []
-        for tree, cut in enumerate(query.cuts):
-            assert isinstance(cut, Cut)
+        for tree, cut in enumerate(cuts):
             weight = cut.totals[2] / (n_trees - 1)
             error, last = query.errors[tree], memory["errors"][tree] * memory["weights"][tree]
             limits.append(None)
@@ -251,30 +238,12 @@ class CoForest(RoundMethod):
         }
         return SampleSelection(state.round, notes=notes, track=state.track, limits=tuple(limits))
 
-    def assign(
-        self, scores: ForestScores, assignment: Assignment, selection: Selection
-    ) -> tuple[Assignment, RoundCounts]:
-        """Give each tree that is fitted anew the rows of its sample that the others are sure of."""
-        assert isinstance(selection, SampleSelection)
-        codes, weights = assignment.codes.copy(), assignment.weights.copy()
-        for tree, limit in enumerate(selection.limits):
-            if limit is None:
-                continue
-            keys = self._keys(scores.rows, selection.track, selection.round, tree)
-            taken = self._sure(scores, tree) & is_below(keys, limit)
-            codes[:, tree] = np.where(taken, scores.codes[:, tree], UNLABELLED)
-            weights[:, tree] = scores.votes[:, tree] / (self.n_learners - 1)
-        return assignment.relabelled(codes, weights, selection.round, self.n_classes)
-
     def distributions(self, models: Sequence[Tree], block: BlockRows) -> Distributions:
         """Return the mean of what the leaves of the trees say, as random forests do."""
         return joint_distributions([tree.model for tree in models], block, "soft")
 
-    def _sure(self, scores: ForestScores, tree: int) -> npt.NDArray[np.bool_]:
+    def _sure(self, scores: ForestScores, tree: int) -> Bool:
         return scores.votes[:, tree] > self.threshold * (self.n_learners - 1)
-
-    def _keys(self, rows: Ints, track: int, round_number: int, tree: int) -> npt.NDArray[np.uint64]:
-        return row_keys(rows, self.random_state, track, SUBSAMPLE, round_number, tree)
 
     def _first_query(self, found: OutOfBagErrors, state: TrackState) -> SampleQuery:
         errors = tuple(found.error(tree) for tree in range(self.n_learners))
@@ -284,7 +253,7 @@ class CoForest(RoundMethod):
             learns = error < last_error
             weight = last_error * last_weight / error if error > 0.0 else math.inf
             most.append(weight * (self.n_learners - 1) if learns else 0.0)
-            cuts.append(first_boundary(3) if learns else Cut(0, (0, 0, 0)))
+            cuts.append(all_keys(3) if learns else Cut(0, (0, 0, 0)))
         return SampleQuery(state.track, state.round, errors, tuple(most), tuple(cuts), channel=1)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from ssl_dask.kernels.arithmetic.confidence_histogram import confidence_counts
 from ssl_dask.kernels.arithmetic.row_keys import row_keys
 from ssl_dask.kernels.learners.co_training import error_dependence, joined_views, split_columns
 from ssl_dask.labels import UNLABELLED
@@ -38,13 +37,16 @@ from ssl_dask.self_labeled.loop.rounds import RoundLimits, run_rounds
 from ssl_dask.self_labeled.rows.block_rows import (
     Assignment,
     BlockRows,
-    FitRows,
     Ints,
-    Piece,
     RoundCounts,
 )
 from ssl_dask.self_labeled.rows.view_pair import N_VIEWS, check_views_vary, chosen_views
-from ssl_dask.self_labeled.selection.best_rows import BestRows, Cut, taken
+from ssl_dask.self_labeled.selection.best_rows import (
+    BestQuery,
+    BestSelection,
+    BestSurvey,
+    taken,
+)
 
 ORDER = 302
 """Purpose of randomness: which of equally sure rows come first."""
@@ -106,50 +108,6 @@ class CoScores:
 
 
 @dataclass(frozen=True)
-class CoQuery(Query):
-    """Asks where exactly the best rows of each learner and class end."""
-
-    best: BestRows
-    agreed: int
-    rows: int
-
-
-@dataclass(frozen=True)
-class CoSurvey:
-    """Counts of rows by confidence; those of blocks add up.
-
-    Parameters
-    ----------
-    counts
-        int64 (2 C, 4096): of the first learner by class, then of the second.
-    agreed, rows
-        Rows without a seed that both learners name alike, and such rows in all.
-    query
-        What asked for them; None in the first survey of a round.
-    """
-
-    counts: Ints
-    agreed: int
-    rows: int
-    query: CoQuery | None
-
-    def __add__(self, other: CoSurvey) -> CoSurvey:
-        return CoSurvey(
-            self.counts + other.counts,
-            self.agreed + other.agreed,
-            self.rows + other.rows,
-            self.query,
-        )
-
-
-@dataclass(frozen=True)
-class CoSelection(Selection):
-    """Rows before the `cuts`, one for each learner and class."""
-
-    cuts: tuple[Cut, ...] = ()
-
-
-@dataclass(frozen=True)
 class CoTraining(RoundMethod):
     """The rounds of co-training.
 
@@ -191,24 +149,6 @@ class CoTraining(RoundMethod):
         """Return what makes the models."""
         return self.learners[learner]
 
-    def fit(self, learner: int, pieces: Sequence[Piece], key: tuple[int, ...]) -> FittedLearner:
-        """Fit the learner of a view on the seeds and on what the other has labelled."""
-        random_state, track = key[:2]
-        return self.learners[learner].fit(pieces, self.n_classes, (random_state, track, learner))
-
-    def fit_more(
-        self,
-        learner: int,
-        before: FittedLearner | None,
-        pieces: Sequence[Piece],
-        whole: FitRows,
-        key: tuple[int, ...],
-    ) -> FittedLearner:
-        """Let the learner of a view learn from one more piece."""
-        random_state, track = key[:2]
-        made = self.learners[learner]
-        return made.fit_more(before, pieces, whole, (random_state, track, learner))
-
     def score(
         self, models: Sequence[FittedLearner], block: BlockRows, assignment: Assignment
     ) -> CoScores:
@@ -224,33 +164,29 @@ class CoTraining(RoundMethod):
         order = row_keys(block.rows, self.random_state, ORDER) >> np.uint64(64 - ORDER_BITS)
         return CoScores(order.astype(np.int64), codes, confidence)
 
-    def survey(self, scores: CoScores, assignment: Assignment, query: Query | None) -> CoSurvey:
-        """Return histograms of the confidences of rows that a learner may label for the other."""
+    def survey(self, scores: CoScores, assignment: Assignment, query: Query | None) -> BestSurvey:
+        """Return histograms of the confidences of rows that a learner may label for the other.
+
+        Groups are the classes of the first learner, then those of the second. Totals: rows without
+        a seed that both learners name alike, and such rows in all.
+        """
         groups = self._groups(scores, assignment)
         free = ~assignment.is_seed
-        confidence, group = scores.confidence.T.ravel(), groups.T.ravel()
-        if isinstance(query, CoQuery):
-            counts = query.best.survey(confidence, np.tile(scores.order, N_VIEWS), group)
-            return CoSurvey(counts, 0, 0, query)
-        agreed = int((free & (scores.codes[:, 0] == scores.codes[:, 1])).sum())
-        counts = confidence_counts(confidence, group, N_VIEWS * self.n_classes)
-        return CoSurvey(counts, agreed, int(free.sum()), None)
+        totals = np.array([(free & (scores.codes[:, 0] == scores.codes[:, 1])).sum(), free.sum()])
+        rows = (scores.confidence.T.ravel(), np.tile(scores.order, N_VIEWS), groups.T.ravel())
+        return BestSurvey.of_block(query, rows, N_VIEWS * self.n_classes, totals)
 
-    def select(self, survey: CoSurvey, state: TrackState) -> Query | Selection:
+    def select(self, survey: BestSurvey, state: TrackState) -> Query | Selection:
         """Take the best rows of each learner and class, as many as the class has a share in."""
-        if survey.query is None:
-            best = BestRows.begin(survey.counts, self._wanted(state) * N_VIEWS)
-            agreed, rows = survey.agreed, survey.rows
-        else:
-            best = survey.query.best.refined(survey.counts, 2**ORDER_BITS)
-            agreed, rows = survey.query.agreed, survey.query.rows
+        best = survey.best(self._wanted(state) * N_VIEWS, 2**ORDER_BITS)
         if not best.found:
-            return CoQuery(best, agreed, rows)
+            return BestQuery(best)
+        agreed, rows = survey.totals.tolist()
         share = agreed / max(rows, 1)
         notes = {"agreement": share, "disagreement": 1.0 - share}
         by_class = zip(best.cuts[: self.n_classes], best.cuts[self.n_classes :], strict=True)
         thresholds = tuple(self._least(a.confidence, b.confidence) for a, b in by_class)
-        return CoSelection(state.round, thresholds, notes, best.cuts)
+        return BestSelection(state.round, thresholds, notes, best.cuts)
 
     def _least(self, *taken: float | None) -> float | None:
         """Return the least confidence with which one of the learners labels; None if none does."""
@@ -261,7 +197,7 @@ class CoTraining(RoundMethod):
         self, scores: CoScores, assignment: Assignment, selection: Selection
     ) -> tuple[Assignment, RoundCounts]:
         """Give the rows that each learner has chosen to the other one."""
-        assert isinstance(selection, CoSelection)
+        assert isinstance(selection, BestSelection)
         groups = self._groups(scores, assignment)
         chosen = np.stack(
             [

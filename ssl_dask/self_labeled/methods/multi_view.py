@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from ssl_dask.kernels.arithmetic.confidence_histogram import confidence_counts
 from ssl_dask.kernels.distributions.class_evidence import (
     class_probabilities,
     log_shares,
@@ -43,7 +42,12 @@ from ssl_dask.self_labeled.rows.block_rows import (
     Ints,
     RoundCounts,
 )
-from ssl_dask.self_labeled.selection.best_rows import BestRows, Cut, taken
+from ssl_dask.self_labeled.selection.best_rows import (
+    BestQuery,
+    BestSelection,
+    BestSurvey,
+    taken,
+)
 
 
 class MultiViewSpec(RoundSpec):
@@ -103,48 +107,6 @@ class ViewScores:
     confidence: npt.NDArray[np.float64]
     agree: npt.NDArray[np.bool_]
     weights: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class ViewSurvey:
-    """Counts of the rows that may be labelled, summed over blocks.
-
-    Parameters
-    ----------
-    counts
-        int64 (C, 4096): by class and confidence.
-    agreeing
-        Rows on which all their views agree.
-    weights
-        Of the views.
-    best
-        The search that asked for the counts; None in the first survey of a round.
-    """
-
-    counts: npt.NDArray[np.int64]
-    agreeing: int
-    weights: tuple[float, ...]
-    best: BestRows | None
-
-    def __add__(self, other: ViewSurvey) -> ViewSurvey:
-        return ViewSurvey(
-            self.counts + other.counts, self.agreeing + other.agreeing, self.weights, self.best
-        )
-
-
-@dataclass(frozen=True)
-class ViewQuery(Query):
-    """Asks where exactly the best rows of each class end."""
-
-    best: BestRows
-    notes: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class ViewSelection(Selection):
-    """The rows of each class before its cut."""
-
-    cuts: tuple[Cut, ...] = ()
 
 
 class MultiView(RoundMethod):
@@ -211,44 +173,37 @@ class MultiView(RoundMethod):
         codes[~self._known(models, block)] = UNLABELLED
         return ViewScores(block.rows, codes, confidence, agree, tuple(weights.tolist()))
 
-    def survey(self, scores: ViewScores, assignment: Assignment, query: Query | None) -> ViewSurvey:
+    def survey(self, scores: ViewScores, assignment: Assignment, query: Query | None) -> BestSurvey:
         """Return the histograms of confidences of the rows that are no seeds, by class."""
         group = _groups(scores, assignment)
-        free = group >= 0
-        agreeing = int((scores.agree & free).sum())
-        if isinstance(query, ViewQuery):
-            counts = query.best.survey(scores.confidence, scores.rows, group)
-            return ViewSurvey(counts, agreeing, scores.weights, query.best)
-        counts = confidence_counts(scores.confidence, group, self.n_classes)
-        return ViewSurvey(counts, agreeing, scores.weights, None)
+        agreeing = np.array([(scores.agree & (group >= 0)).sum()])
+        rows = (scores.confidence, scores.rows, group)
+        return BestSurvey.of_block(query, rows, self.n_classes, agreeing, scores.weights)
 
-    def select(self, survey: ViewSurvey, state: TrackState) -> Query | Selection:
+    def select(self, survey: BestSurvey, state: TrackState) -> Query | Selection:
         """Return the cuts after the best rows of each class; every round takes more."""
-        if survey.best is None:
+        wanted: list[int] = []
+        if survey.query is None:
             part = self.share * min(state.round / self.n_rounds, 1.0)
             found = survey.counts.sum(axis=1)
             most = np.ceil(part * self.shares * state.n_unlabelled).astype(np.int64)
             wanted = np.minimum(found, most).tolist()
             n_free = int(found.sum())
-            notes = {
-                "agreement": survey.agreeing / n_free if n_free else 1.0,
-                "view_weights": dict(zip(self.names, survey.weights, strict=True)),
+            state.memory["notes"] = {
+                "agreement": int(survey.totals[0]) / n_free if n_free else 1.0,
+                "view_weights": dict(zip(self.names, survey.alike, strict=True)),
             }
-            best = BestRows.begin(survey.counts, wanted)
-            state.memory["notes"] = notes
-        else:
-            best = survey.best.refined(survey.counts, state.n_total)
-            notes = state.memory["notes"]
+        best = survey.best(wanted, state.n_total)
         if not best.found:
-            return ViewQuery(best, notes)
+            return BestQuery(best)
         thresholds = tuple(cut.confidence for cut in best.cuts)
-        return ViewSelection(state.round, thresholds, notes, best.cuts)
+        return BestSelection(state.round, thresholds, state.memory["notes"], best.cuts)
 
     def assign(
         self, scores: ViewScores, assignment: Assignment, selection: Selection
     ) -> tuple[Assignment, RoundCounts]:
         """Return the labels after the round: all are given anew."""
-        assert isinstance(selection, ViewSelection)
+        assert isinstance(selection, BestSelection)
         group = _groups(scores, assignment)
         chosen = taken(selection.cuts, scores.confidence, scores.rows, group)
         codes = np.where(chosen, scores.codes, UNLABELLED)[:, None]

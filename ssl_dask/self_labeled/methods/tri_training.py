@@ -8,19 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from ssl_dask.kernels.arithmetic.radix_selection import (
-    KEY_BITS,
-    Boundary,
-    Cut,
-    digit_histograms,
-    first_boundary,
-    is_below,
-)
-from ssl_dask.kernels.arithmetic.row_keys import row_keys
+from ssl_dask.array_types import Bool, Float32, Int32, Int64
+from ssl_dask.kernels.arithmetic.radix_selection import KEY_BITS, Cut, all_keys
 from ssl_dask.kernels.learners.row_samples import stratified_bootstrap
-from ssl_dask.labels import UNLABELLED
 from ssl_dask.method import MethodInputs
 from ssl_dask.run_control import RunControl
 from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
@@ -36,7 +27,6 @@ from ssl_dask.self_labeled.loop.round_cost import RoundsMethod
 from ssl_dask.self_labeled.loop.round_method import (
     Distributions,
     Query,
-    RoundMethod,
     Selection,
     TrackState,
 )
@@ -45,12 +35,11 @@ from ssl_dask.self_labeled.loop.rounds import RoundLimits, run_rounds
 from ssl_dask.self_labeled.rows.block_rows import (
     Assignment,
     BlockRows,
-    Ints,
     Piece,
-    RoundCounts,
     joined_pieces,
 )
-from ssl_dask.self_labeled.selection.sample_search import (
+from ssl_dask.self_labeled.selection.sampled_committee import (
+    SampledCommittee,
     SampleHistograms,
     SampleQuery,
     SampleSelection,
@@ -87,9 +76,9 @@ class PairErrors:
         int64 (3,): other rows on which the pair agrees.
     """
 
-    seeds_agreed: Ints
-    seeds_wrong: Ints
-    rows_agreed: Ints
+    seeds_agreed: Int64
+    seeds_wrong: Int64
+    rows_agreed: Int64
 
     def __add__(self, other: PairErrors) -> PairErrors:
         return PairErrors(
@@ -142,17 +131,17 @@ def first_size(error: float, last_error: float) -> int:
 class TriScores:
     """What the three say of a block: row numbers int64 (n,) and votes int32 (n, 3)."""
 
-    rows: Ints
-    votes: npt.NDArray[np.int32]
+    rows: Int64
+    votes: Int32
 
-    def agreed(self, learner: int) -> npt.NDArray[np.bool_]:
+    def agreed(self, learner: int) -> Bool:
         """Return where the two others agree, bool (n,)."""
         j, k = OTHERS[learner]
         return self.votes[:, j] == self.votes[:, k]
 
 
 @dataclass(frozen=True)
-class TriTraining(RoundMethod):
+class TriTraining(SampledCommittee):
     """The rounds of tri-training.
 
     Parameters
@@ -174,9 +163,7 @@ class TriTraining(RoundMethod):
 
     n_learners = N_LEARNERS
     n_columns = N_LEARNERS
-    # The rows of a learner are chosen anew whenever it is fitted anew.
-    rescores = True
-    shares_rows = True
+    purpose = SUBSAMPLE
 
     def made_by(self, learner: int) -> Learner:
         """Return what makes the models."""
@@ -200,22 +187,26 @@ class TriTraining(RoundMethod):
         """Return the votes."""
         return TriScores(block.rows, votes_of(models, block))
 
-    def survey(
-        self, scores: TriScores, assignment: Assignment, query: Query | None
-    ) -> PairErrors | SampleHistograms:
-        """Count where pairs agree and err, or search for the rows of a sample."""
-        if not isinstance(query, SampleQuery):
-            return _pair_errors(scores, assignment)
-        histograms = [
-            digit_histograms(
-                self._keys(scores.rows, query.track, query.round, learner),
-                np.where(scores.agreed(learner) & ~assignment.is_seed, 0, -1).astype(np.int32),
-                np.ones((len(scores.rows), 1), dtype=np.int64),
-                [cut],
-            )
-            for learner, cut in enumerate(query.cuts)
-        ]
-        return SampleHistograms(query, np.concatenate(histograms))
+    def errors(self, scores: TriScores, assignment: Assignment) -> PairErrors:
+        """Count where pairs agree and err."""
+        seeds = assignment.is_seed
+        counts = np.zeros((3, N_LEARNERS), dtype=np.int64)
+        for learner in range(N_LEARNERS):
+            agreed = scores.agreed(learner)
+            wrong = scores.votes[:, OTHERS[learner][0]] != assignment.codes[:, learner]
+            counts[0, learner] = (agreed & seeds).sum()
+            counts[1, learner] = (agreed & seeds & wrong).sum()
+            counts[2, learner] = (agreed & ~seeds).sum()
+        return PairErrors(*counts)
+
+    def counted(self, scores: TriScores, learner: int) -> tuple[Bool, Int64]:
+        """Return the rows on which the two others agree, each counted once."""
+        return scores.agreed(learner), np.ones((len(scores.rows), 1), dtype=np.int64)
+
+    def taught(self, scores: TriScores, learner: int) -> tuple[Bool, Int32, Float32]:
+        """Return the rows on which the two others agree, and the class that they name."""
+        named = scores.votes[:, OTHERS[learner][0]]
+        return scores.agreed(learner), named, np.ones(len(named), dtype=np.float32)
 
     def select(self, survey: PairErrors | SampleHistograms, state: TrackState) -> Query | Selection:
         """Decide which learners are fitted anew; the rows of a sample may need more surveys."""
@@ -226,54 +217,22 @@ class TriTraining(RoundMethod):
             query = _first_query(survey, state)
         else:
             query = survey.query.narrowed(survey.histograms)
-        if any(isinstance(cut, Boundary) for cut in query.cuts):
+        cuts = query.found
+        if cuts is None:
             return query
         for learner, size in enumerate(query.most):
             if size > 0:
                 memory["errors"][learner] = query.errors[learner]
                 memory["sizes"][learner] = size
         limits = tuple(
-            cut.limit if size > 0 and isinstance(cut, Cut) else None
-            for cut, size in zip(query.cuts, query.most, strict=True)
+            cut.limit if size > 0 else None for cut, size in zip(cuts, query.most, strict=True)
         )
         notes = {"pair_errors": list(query.errors), "rows_learned": list(query.most)}
         return SampleSelection(state.round, notes=notes, track=state.track, limits=limits)
 
-    def assign(
-        self, scores: TriScores, assignment: Assignment, selection: Selection
-    ) -> tuple[Assignment, RoundCounts]:
-        """Give each learner that is fitted anew the rows on which the two others agree."""
-        assert isinstance(selection, SampleSelection)
-        codes, weights = assignment.codes.copy(), assignment.weights.copy()
-        for learner, limit in enumerate(selection.limits):
-            if limit is None:
-                continue
-            keys = self._keys(scores.rows, selection.track, selection.round, learner)
-            taken = scores.agreed(learner) & is_below(keys, limit)
-            codes[:, learner] = np.where(taken, scores.votes[:, OTHERS[learner][0]], UNLABELLED)
-            weights[:, learner] = 1.0
-        return assignment.relabelled(codes, weights, selection.round, self.n_classes)
-
     def distributions(self, models: Sequence[FittedLearner], block: BlockRows) -> Distributions:
         """Return what the three say together."""
         return joint_distributions(models, block, self.voting)
-
-    def _keys(
-        self, rows: Ints, track: int, round_number: int, learner: int
-    ) -> npt.NDArray[np.uint64]:
-        return row_keys(rows, self.random_state, track, SUBSAMPLE, round_number, learner)
-
-
-def _pair_errors(scores: TriScores, assignment: Assignment) -> PairErrors:
-    seeds = assignment.is_seed
-    counts = np.zeros((3, N_LEARNERS), dtype=np.int64)
-    for learner in range(N_LEARNERS):
-        agreed = scores.agreed(learner)
-        wrong = scores.votes[:, OTHERS[learner][0]] != assignment.codes[:, learner]
-        counts[0, learner] = (agreed & seeds).sum()
-        counts[1, learner] = (agreed & seeds & wrong).sum()
-        counts[2, learner] = (agreed & ~seeds).sum()
-    return PairErrors(*counts)
 
 
 def _first_query(found: PairErrors, state: TrackState) -> SampleQuery:
@@ -287,7 +246,7 @@ def _first_query(found: PairErrors, state: TrackState) -> SampleQuery:
         size = rows_to_learn(error, agreed, last_errors[learner], last_sizes[learner])
         sizes.append(size)
         whole = size in (0, agreed)
-        cuts.append(Cut(2**KEY_BITS if size else 0, (size,)) if whole else first_boundary())
+        cuts.append(Cut(2**KEY_BITS if size else 0, (size,)) if whole else all_keys())
     return SampleQuery(state.track, state.round, errors, tuple(sizes), tuple(cuts))
 
 

@@ -1,4 +1,4 @@
-"""Exactly the k most confident rows of all blocks, from histograms alone.
+"""Exactly the k most confident rows of each group of all blocks, from histograms alone.
 
 The bin in which the k-th row lies is refined until the cut is one confidence; rows that share it
 are taken by their number, the smallest first. Each step is one survey of the blocks, and none
@@ -9,113 +9,116 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from ssl_dask.kernels.arithmetic.confidence_histogram import (
-    BIN_BITS,
+from ssl_dask.array_types import Bool, Float64, Int32, Int64
+from ssl_dask.kernels.arithmetic.radix_selection import (
     BINS,
+    KEY_BITS,
+    Cut,
+    KeyRange,
     bin_keys,
+    confidence_counts,
     confidence_keys,
     confidence_of_key,
-    counts_of_keys,
+    is_below,
+    narrowed,
+    range_histograms,
 )
+from ssl_dask.self_labeled.loop.round_method import Query, Selection
 
-Counts = npt.NDArray[np.int64]
-
-ALL_KEYS = 2**64 - 1
+NONE, ALL = Cut(0, (0,)), Cut(2**KEY_BITS, (0,))
 
 
-@dataclass(frozen=True)
-class Cut:
+class BestCut(NamedTuple):
     """Where the best rows of a group end.
 
     Parameters
     ----------
-    key
-        Rows whose confidence has a smaller key, see `confidence_keys`, are taken; -1: none is.
-    last_row
-        Rows with this key are taken up to this number; -1: none of them.
+    limit
+        Rows whose confidence has a smaller key, see `confidence_keys`, are taken.
+    ties
+        Rows whose key is `limit` are taken if their number is smaller than this.
     """
 
-    key: int
-    last_row: int
+    limit: int
+    ties: int = 0
 
     @property
     def confidence(self) -> float | None:
         """The least confidence that is taken; None if no row is."""
-        if self.key < 0:
+        if self.limit == 0 == self.ties:
             return None
-        return confidence_of_key(np.uint64(self.key)) if self.key < ALL_KEYS else 0.0
+        key = self.limit if self.ties else self.limit - 1
+        return confidence_of_key(np.uint64(key)) if key < ALL.limit - 1 else 0.0
 
 
 @dataclass(frozen=True)
 class _Search:
-    """The search for the cut of one group: keys low to high hold it, `wanted` rows of them."""
+    """The search for the cut of one group: its confidences, then the rows of the last of them."""
 
-    low: int
-    high: int
     wanted: int
-    at_key: int | None = None
-    """The confidence is found, and what is searched for is the row."""
-    done: Cut | None = None
+    keys: KeyRange | Cut
+    rows: KeyRange | Cut = NONE
 
     @property
-    def shift(self) -> int:
-        span = self.high - self.low
-        return max(span.bit_length() - BIN_BITS, 0)
+    def found(self) -> bool:
+        return isinstance(self.keys, Cut) and isinstance(self.rows, Cut)
+
+    @property
+    def cut(self) -> BestCut:
+        assert isinstance(self.keys, Cut)
+        assert isinstance(self.rows, Cut)
+        return BestCut(self.keys.limit, self.rows.limit)
+
+    def refined(self, counts: Int64, n_rows: int) -> _Search:
+        if self.found:
+            return self
+        if isinstance(self.rows, KeyRange):
+            return replace(self, rows=narrowed(self.rows, counts, most=self.wanted))
+        assert isinstance(self.keys, KeyRange)
+        keys = narrowed(self.keys, counts, most=self.wanted)
+        if isinstance(keys, Cut) and keys.totals[0] < self.wanted:
+            return replace(self, keys=keys, rows=KeyRange(0, max(n_rows - 1, 0), keys.totals))
+        return replace(self, keys=keys)
 
 
 @dataclass(frozen=True)
 class BestRows:
-    """The cuts of all groups, as far as they are found.
-
-    Parameters
-    ----------
-    searches
-        One a group.
-    """
+    """The cuts of all groups, as far as they are found: one search a group."""
 
     searches: tuple[_Search, ...]
 
     @classmethod
-    def begin(cls, histogram: Counts, wanted: Sequence[int]) -> BestRows:
+    def begin(cls, histogram: Int64, wanted: Sequence[int]) -> BestRows:
         """Begin with int64 (G, BINS) of `confidence_counts` over all blocks, and k of each group.
 
         Groups with no more rows than wanted are taken as a whole.
         """
         searches = []
         for counts, k in zip(histogram, wanted, strict=True):
-            total = int(counts.sum())
-            if k <= 0:
-                searches.append(_Search(0, 0, 0, done=Cut(-1, -1)))
-            elif k >= total:
-                searches.append(_Search(0, 0, 0, done=Cut(ALL_KEYS, -1)))
-            else:
-                from_best = np.cumsum(counts[::-1])
-                place = int(np.searchsorted(from_best, k))
-                above = int(from_best[place - 1]) if place else 0
-                low, high = bin_keys(BINS - 1 - place)
-                searches.append(_Search(low, high, k - above))
+            if k <= 0 or k >= int(counts.sum()):
+                searches.append(_Search(k, NONE if k <= 0 else ALL))
+                continue
+            from_best = np.cumsum(counts[::-1])
+            place = int(np.searchsorted(from_best, k))
+            above = int(from_best[place - 1]) if place else 0
+            searches.append(_Search(k, KeyRange(*bin_keys(BINS - 1 - place), (above,))))
         return cls(tuple(searches))
 
     @property
     def found(self) -> bool:
         """Whether all cuts are exact."""
-        return all(one.done is not None for one in self.searches)
+        return all(one.found for one in self.searches)
 
     @property
-    def cuts(self) -> tuple[Cut, ...]:
-        """Cut of each group."""
-        return tuple(one.done for one in self.searches if one.done is not None)
+    def cuts(self) -> tuple[BestCut, ...]:
+        """Cut of each group; only if all are found."""
+        return tuple(one.cut for one in self.searches)
 
-    def survey(
-        self,
-        confidence: npt.NDArray[np.float64],
-        rows: npt.NDArray[np.int64],
-        group: npt.NDArray[np.int32],
-    ) -> Counts:
+    def survey(self, confidence: Float64, rows: Int64, group: Int32) -> Int64:
         """Return the counts of a block that the next step needs, int64 (G, BINS).
 
         Parameters
@@ -123,73 +126,92 @@ class BestRows:
         confidence, rows, group
             (n,): of the rows that may be taken, with their numbers; a group below 0 is left out.
         """
-        keys = confidence_keys(confidence)
-        counts = np.zeros((len(self.searches), BINS), dtype=np.int64)
-        for by_row in (False, True):
-            mine = [
-                one.done is None and (one.at_key is not None) == by_row for one in self.searches
-            ]
-            if not any(mine):
-                continue
-            low = np.array([one.low for one in self.searches], dtype=np.uint64)
-            shift = np.array(
-                [one.shift if on else -1 for one, on in zip(self.searches, mine, strict=True)],
-                dtype=np.int64,
-            )
-            if by_row:
-                ties = np.array([one.at_key or 0 for one in self.searches], dtype=np.uint64)
-                alike = (group >= 0) & (keys == ties[np.maximum(group, 0)])
-                tied = np.where(alike, group, np.int32(-1)).astype(np.int32)
-                counts += counts_of_keys(rows.astype(np.uint64), tied, low, shift)
-            else:
-                counts += counts_of_keys(keys, group, low, shift)
-        return counts
+        keys, ones = confidence_keys(confidence), np.ones((len(rows), 1), dtype=np.int64)
+        counts = range_histograms(keys, group, ones, [one.keys for one in self.searches])
+        by_row = [isinstance(one.rows, KeyRange) for one in self.searches]
+        if any(by_row):
+            tied = [one.keys.limit if isinstance(one.keys, Cut) else 0 for one in self.searches]
+            at = np.array([min(limit, 2**KEY_BITS - 1) for limit in tied], dtype=np.uint64)
+            place = np.maximum(group, 0)
+            alike = (group >= 0) & np.array(by_row)[place] & (keys == at[place])
+            mine = np.where(alike, group, np.int32(-1)).astype(np.int32)
+            ranges = [one.rows for one in self.searches]
+            counts += range_histograms(rows.astype(np.uint64), mine, ones, ranges)
+        return counts[:, :, 0]
 
-    def refined(self, counts: Counts, n_rows: int) -> BestRows:
+    def refined(self, counts: Int64, n_rows: int) -> BestRows:
         """Go on with the summed counts of `survey`; `n_rows` is the number of all rows."""
-        return BestRows(
-            tuple(
-                one if one.done is not None else _next(one, of_group, n_rows)
-                for one, of_group in zip(self.searches, counts, strict=True)
-            )
-        )
+        pairs = zip(self.searches, counts, strict=True)
+        return BestRows(tuple(one.refined(of_group[:, None], n_rows) for one, of_group in pairs))
 
 
-def taken(
-    cuts: Sequence[Cut],
-    confidence: npt.NDArray[np.float64],
-    rows: npt.NDArray[np.int64],
-    group: npt.NDArray[np.int32],
-) -> npt.NDArray[np.bool_]:
+def taken(cuts: Sequence[BestCut], confidence: Float64, rows: Int64, group: Int32) -> Bool:
     """Return which rows of a block lie before the cut of their group, bool (n,)."""
     keys = confidence_keys(confidence)
     chosen = np.zeros(len(keys), dtype=np.bool_)
     for number, cut in enumerate(cuts):
-        if cut.key < 0:
-            continue
-        mine = group == number
-        if cut.key == ALL_KEYS and cut.last_row < 0:
-            chosen |= mine
-            continue
-        key = np.uint64(cut.key)
-        chosen |= mine & ((keys < key) | ((keys == key) & (rows <= cut.last_row)))
+        before = is_below(keys, cut.limit)
+        if cut.ties:
+            before |= (keys == np.uint64(cut.limit)) & (rows < cut.ties)
+        chosen |= (group == number) & before
     return chosen
 
 
-def _next(search: _Search, counts: Counts, n_rows: int) -> _Search:
-    running = np.cumsum(counts)
-    place = int(np.searchsorted(running, search.wanted))
-    before = int(running[place - 1]) if place else 0
-    inside, wanted = int(counts[place]), search.wanted - before
-    low = search.low + (place << search.shift)
-    high = min(low + (1 << search.shift) - 1, search.high)
-    if search.at_key is not None:
-        if inside == wanted:
-            return replace(search, done=Cut(search.at_key, high))
-        return replace(search, low=low, high=high, wanted=wanted)
-    if inside == wanted:
-        # All keys of the bin are taken: the cut lies after the last of them.
-        return replace(search, done=Cut(high, n_rows))
-    if low == high:
-        return _Search(0, max(n_rows - 1, 0), wanted, at_key=low)
-    return replace(search, low=low, high=high, wanted=wanted)
+@dataclass(frozen=True)
+class BestQuery(Query):
+    """Asks where exactly the best rows of each group end."""
+
+    best: BestRows
+
+
+@dataclass(frozen=True)
+class BestSurvey:
+    """Counts of rows by group and confidence; those of blocks add up.
+
+    Parameters
+    ----------
+    counts
+        int64 (G, 4096), as `confidence_counts` or `BestRows.survey` make them.
+    totals
+        int64: what else a method sums over blocks.
+    query
+        What asked for them; None in the first survey of a round.
+    alike
+        What is the same in all blocks.
+    """
+
+    counts: Int64
+    totals: Int64
+    query: BestQuery | None
+    alike: Any = None
+
+    @classmethod
+    def of_block(
+        cls,
+        query: Query | None,
+        rows: tuple[Float64, Int64, Int32],
+        n_groups: int,
+        totals: Int64,
+        alike: Any = None,
+    ) -> BestSurvey:
+        """Count a block's rows: their confidences, what breaks ties among them, and groups."""
+        if isinstance(query, BestQuery):
+            return cls(query.best.survey(*rows), totals, query, alike)
+        confidence, _, group = rows
+        return cls(confidence_counts(confidence, group, n_groups), totals, None, alike)
+
+    def __add__(self, other: BestSurvey) -> BestSurvey:
+        return replace(self, counts=self.counts + other.counts, totals=self.totals + other.totals)
+
+    def best(self, wanted: Sequence[int], n_rows: int) -> BestRows:
+        """Return the search after this survey; `wanted` rows of each group, see `BestRows`."""
+        if self.query is None:
+            return BestRows.begin(self.counts, wanted)
+        return self.query.best.refined(self.counts, n_rows)
+
+
+@dataclass(frozen=True)
+class BestSelection(Selection):
+    """The rows of each group before its cut."""
+
+    cuts: tuple[BestCut, ...] = ()
