@@ -9,7 +9,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from ssl_dask.estimators import CoForestClassifier
 from ssl_dask.execution import Execution
-from ssl_dask.self_labeled.methods.co_forest import BAG, SUBSAMPLE
+from ssl_dask.kernels.arithmetic.row_keys import Purpose
 from tests.committee_case import N_CLASSES, codes_of, labels_of, made_rows, seeded_fit, views_of
 from tests.oracles import committees
 from tests.rounds_by_keywords import co_forest
@@ -22,10 +22,10 @@ def by_the_paper(X: np.ndarray, seeds: np.ndarray) -> committees.Rounds:
     rows = np.arange(len(X))
 
     def keys(_: str, t: int, i: int) -> list[int]:
-        return [committees.row_key(row, 0, 0, SUBSAMPLE, t, i) for row in rows]
+        return [committees.row_key(row, 0, 0, Purpose.FOREST_SAMPLE, t, i) for row in rows]
 
     def bag(i: int, given: np.ndarray, codes: np.ndarray) -> np.ndarray:
-        return committees.bootstrap(given, codes, 0, 0, BAG, i)
+        return committees.bootstrap(given, codes, 0, 0, Purpose.FOREST_BAG, i)
 
     fit = seeded_fit([DecisionTreeClassifier(max_features="sqrt", max_depth=4)])
     return committees.co_forest(X, seeds, fit, bag, keys, N_TREES, N_CLASSES)

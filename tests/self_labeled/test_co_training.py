@@ -14,8 +14,8 @@ from sklearn.tree import DecisionTreeClassifier
 from ssl_dask.errors import ConstantViewError
 from ssl_dask.estimators import CoTrainingClassifier
 from ssl_dask.execution import Execution
+from ssl_dask.kernels.arithmetic.row_keys import Purpose
 from ssl_dask.kernels.learners.co_training import joined_views, split_columns
-from ssl_dask.self_labeled.methods.co_training import ORDER
 from tests.committee_case import N_CLASSES, codes_of, labels_of, made_rows, seeded_fit, views_of
 from tests.oracles import committees
 from tests.rounds_by_keywords import co_training
@@ -50,7 +50,7 @@ def test_labels_of_every_round_are_the_papers(settings: dict[str, Any], n_blocks
             seeded_fit([estimator]),
             N_CLASSES,
             max_iter=end,
-            order=[committees.row_key(row, 0, ORDER) for row in range(len(X))],
+            order=[committees.row_key(row, 0, Purpose.TIES) for row in range(len(X))],
             **settings,
         )
         found = co_training(views, labels_of(seeds), learner=learner, max_iter=end, **settings)

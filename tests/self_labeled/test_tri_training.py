@@ -9,9 +9,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 from ssl_dask.estimators import TriTrainingClassifier
 from ssl_dask.execution import Execution
+from ssl_dask.kernels.arithmetic.row_keys import Purpose
 from ssl_dask.self_labeled.methods.tri_training import (
-    BOOTSTRAP,
-    SUBSAMPLE,
     first_size,
     rows_to_learn,
 )
@@ -26,10 +25,10 @@ def by_the_paper(X: np.ndarray, seeds: np.ndarray) -> committees.Rounds:
     rows = np.arange(len(X))
 
     def keys(_: str, t: int, i: int) -> list[int]:
-        return [committees.row_key(row, 0, 0, SUBSAMPLE, t, i) for row in rows]
+        return [committees.row_key(row, 0, 0, Purpose.TRI_SAMPLE, t, i) for row in rows]
 
     def bag(i: int, given: np.ndarray, codes: np.ndarray) -> np.ndarray:
-        return committees.bootstrap(given, codes, 0, 0, BOOTSTRAP, i)
+        return committees.bootstrap(given, codes, 0, 0, Purpose.TRI_BOOTSTRAP, i)
 
     fit = seeded_fit([DecisionTreeClassifier(max_depth=2)])
     return committees.tri_training(X, seeds, fit, bag, keys)

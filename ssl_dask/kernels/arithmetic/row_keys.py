@@ -2,9 +2,42 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 import numpy as np
 
 from ssl_dask.array_types import Int64, UInt64
+
+
+class Purpose(IntEnum):
+    """What pseudo-random numbers are drawn for, a part of their key."""
+
+    FIT_ROWS = 1
+    """Rows that a fit takes of too many."""
+    FOLD_POOL = 2
+    """Rows that the tracks of folds see."""
+    PIECES = 4
+    """Mixes rows among the pieces of a fit."""
+    COPIES = 5
+    """Copies of a row by its weight."""
+    VIEW_FOLDS = 31
+    """Deals seeds to the inner folds of a view."""
+    PAIR_CHOICE = 41
+    """Seeds whose pairs weigh parts of a graph."""
+    PAIR_CHANCE = 42
+    """Permutations of their classes."""
+    TRI_BOOTSTRAP = 101
+    """Seeds of a learner of tri-training."""
+    TRI_SAMPLE = 102
+    """Rows of a learner of tri-training."""
+    FOREST_BAG = 201
+    """Seeds of a tree of co-forest."""
+    FOREST_SAMPLE = 202
+    """Rows of a tree of co-forest."""
+    SPLIT_COLUMNS = 301
+    """Splits the columns of a single view in two."""
+    TIES = 302
+    """Order of rows of which co-training is equally sure."""
 
 
 def row_keys(rows: Int64, *key: int) -> UInt64:

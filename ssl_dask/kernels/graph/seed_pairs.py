@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ssl_dask.array_types import Bool, Float64, Int32, Int64
-from ssl_dask.kernels.arithmetic.row_keys import row_keys
+from ssl_dask.kernels.arithmetic.row_keys import Purpose, row_keys
 from ssl_dask.one_thread import one_thread
 
 MAX_SEEDS = 2000
@@ -20,7 +20,6 @@ STRENGTH = 1.0
 LEAST_WEIGHT = 0.01
 """Least weight relative to the largest: such edges count only in rows without others."""
 DECIMALS = 4
-CHOICE_KEY, CHANCE_KEY = 41, 42
 N_PERMUTATIONS, MAX_TESTED = 199, 500
 """Permutations of the test against chance, and most seeds in it."""
 
@@ -91,7 +90,7 @@ def learned_weights(parts: Sequence[SeedRows], codes: Int32, *, key: int = 0) ->
 
 def _chosen(n_seeds: int, key: int) -> Int64:
     """Return the positions of the seeds that are compared, ascending."""
-    keys = row_keys(np.arange(n_seeds), CHOICE_KEY, key)
+    keys = row_keys(np.arange(n_seeds), Purpose.PAIR_CHOICE, key)
     return np.sort(np.argsort(keys, kind="stable")[:MAX_SEEDS])
 
 
@@ -139,7 +138,9 @@ def permutation_p_value(Z: Float64, codes: Int32, has: Bool, key: int) -> float:
     """
     at = np.flatnonzero(has)
     if len(at) > MAX_TESTED:
-        at = np.sort(at[np.argsort(row_keys(at, CHANCE_KEY, key), kind="stable")[:MAX_TESTED]])
+        at = np.sort(
+            at[np.argsort(row_keys(at, Purpose.PAIR_CHANCE, key), kind="stable")[:MAX_TESTED]]
+        )
     energy = -Z[np.ix_(at, at)]
     np.fill_diagonal(energy, -np.inf)
     p = np.exp(energy - energy.max(axis=1, keepdims=True))
@@ -151,7 +152,7 @@ def permutation_p_value(Z: Float64, codes: Int32, has: Bool, key: int) -> float:
     own, places = nearness(codes[at]), np.arange(len(at))
     found = 0
     for number in range(N_PERMUTATIONS):
-        order = np.argsort(row_keys(places, CHANCE_KEY, key, number), kind="stable")
+        order = np.argsort(row_keys(places, Purpose.PAIR_CHANCE, key, number), kind="stable")
         # Permutations within classes must count as equal in spite of rounding.
         found += nearness(codes[at[order]]) >= own * (1.0 - 1e-9)
     return (1 + found) / (1 + N_PERMUTATIONS)

@@ -11,10 +11,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from ssl_dask.array_types import Bool, Float32, Floating, Int32, Int64
-from ssl_dask.kernels.arithmetic.row_keys import row_keys
+from ssl_dask.kernels.arithmetic.row_keys import Purpose, row_keys
 
-SPLIT = 301
-"""Purpose of randomness: part of the key that splits the features of a single view."""
 LEAST_PROBABILITY = 1e-6
 """Lower bound of a view's probability, so that no view alone excludes a class."""
 STRIDE = 4096
@@ -36,7 +34,9 @@ def split_columns(n_columns: int, random_state: int) -> tuple[Int64, Int64]:
     """
     if n_columns < 2:
         raise ValueError(f"n_columns: {n_columns} feature cannot be split into two views")
-    order = np.argsort(row_keys(np.arange(n_columns), random_state, SPLIT), kind="stable")
+    order = np.argsort(
+        row_keys(np.arange(n_columns), random_state, Purpose.SPLIT_COLUMNS), kind="stable"
+    )
     half = (n_columns + 1) // 2
     return np.sort(order[:half]), np.sort(order[half:])
 

@@ -8,17 +8,13 @@ from __future__ import annotations
 import numpy as np
 
 from ssl_dask.array_types import Bool, Float32, Int32, Int64
-from ssl_dask.kernels.arithmetic.row_keys import row_keys
+from ssl_dask.kernels.arithmetic.row_keys import Purpose, row_keys
 
-COPIES_KEY = 5
-"""Purpose of the pseudo-random numbers that choose copies."""
 MOST_COPIES = 10
 """Copies of the heaviest row, so that one light seed does not multiply all other rows."""
 PIECES_MIXED = 32
 """Pieces whose rows are mixed with each other: files are often sorted by class, and a model that
 saw one class after the other would forget the first. Each block is read once for each of them."""
-PIECE_KEY = 4
-"""Purpose of the pseudo-random numbers that mix rows."""
 
 
 def stratified_bootstrap(rows: Int64, codes: Int32, *key: int) -> Int64:
@@ -85,7 +81,7 @@ def copies_by_weight(rows: Int64, weights: Float32, given: Bool, unit: float, *k
     """
     share = weights.astype(np.float64) / unit
     whole = np.floor(share)
-    chance = (row_keys(rows, COPIES_KEY, *key) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    chance = (row_keys(rows, Purpose.COPIES, *key) >> np.uint64(11)).astype(np.float64) * 2.0**-53
     copies = whole.astype(np.int64) + (chance < share - whole)
     return np.where(given, np.maximum(copies, 1), copies)
 
@@ -131,5 +127,5 @@ def piece_numbers(ranks: Int64, n_rows: int, most: int, random_state: int) -> In
     size = np.minimum(n_rows - first, PIECES_MIXED * most)
     pieces = -(-size // most)
     place = rank % pieces
-    turn = row_keys(ranks - place, PIECE_KEY, random_state) % pieces.astype(np.uint64)
+    turn = row_keys(ranks - place, Purpose.PIECES, random_state) % pieces.astype(np.uint64)
     return run * PIECES_MIXED + (place + turn.astype(np.int64)) % pieces

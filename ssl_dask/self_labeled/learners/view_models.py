@@ -9,15 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ssl_dask.errors import QualityError
-from ssl_dask.kernels.arithmetic.row_keys import row_keys
+from ssl_dask.kernels.arithmetic.row_keys import Purpose, row_keys
 from ssl_dask.kernels.distributions.class_evidence import fitted_weights, log_shares
 from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
 from ssl_dask.self_labeled.learners.learners import Learner
 from ssl_dask.self_labeled.rows.block_rows import Ints, Piece, joined_pieces
 
 INNER_FOLDS = 5
-FOLD_KEY = 31
-"""Purpose of the pseudo-random numbers that deal seeds to inner folds."""
 START, STRENGTH = 1.0, 0.3
 """Weight of a view without any hidden seed, and how many seeds it takes to leave it."""
 
@@ -142,7 +140,7 @@ def inner_folds(seeds: Piece, random_state: int) -> npt.NDArray[np.int64]:
 
     By pseudo-random numbers of their rows: a seed's place depends on the seeds of its class alone.
     """
-    keys = row_keys(seeds.rows, FOLD_KEY, random_state)
+    keys = row_keys(seeds.rows, Purpose.VIEW_FOLDS, random_state)
     fold = np.full(len(seeds.rows), -1, dtype=np.int64)
     for code in np.unique(seeds.codes):
         mine = np.flatnonzero(seeds.codes == code)

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ssl_dask.kernels.arithmetic.row_keys import keys_below, row_keys
+from ssl_dask.kernels.arithmetic.row_keys import Purpose, keys_below, row_keys
 from ssl_dask.labels import UNLABELLED
 from ssl_dask.self_labeled.loop.round_method import RoundMethod
 from ssl_dask.self_labeled.rows.block_rows import Assignment, BlockRows, Ints, Piece, RoundCounts
 
-FIT_KEY = 1
-"""Purpose of the pseudo-random numbers of rows that choose among too many."""
 FITS_TOGETHER = 2
 """Rows that a worker holds for learners that take them together, in multiples of a fit's most."""
 
@@ -44,7 +42,7 @@ class FitLimit:
         random_state, track, _, learner = key
         # Not by the round: with other rows the models would change in every round, and labels with
         # them, for good.
-        keys = row_keys(rows, FIT_KEY, random_state, track, learner)
+        keys = row_keys(rows, Purpose.FIT_ROWS, random_state, track, learner)
         return given | (keys <= keys_below(self.most / self.labelled))
 
 

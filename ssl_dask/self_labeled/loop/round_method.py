@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ssl_dask.labels import UNLABELLED
+from ssl_dask.self_labeled.learners.learners import Learner
 from ssl_dask.self_labeled.rows.block_rows import (
     Assignment,
     BlockRows,
@@ -19,9 +20,6 @@ from ssl_dask.self_labeled.rows.block_rows import (
     Piece,
     RoundCounts,
 )
-
-if TYPE_CHECKING:
-    from ssl_dask.self_labeled.learners.learners import Learner
 
 Distributions = npt.NDArray[np.float32]
 

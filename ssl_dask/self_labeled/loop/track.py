@@ -19,6 +19,7 @@ from dask.delayed import Delayed
 from ssl_dask.errors import QualityError
 from ssl_dask.execution import Execution
 from ssl_dask.features.block_reader import add_all, merge_on_workers
+from ssl_dask.kernels.arithmetic.row_keys import Purpose
 from ssl_dask.labels import Labels
 from ssl_dask.method import MethodInputs
 from ssl_dask.one_thread import one_thread
@@ -40,8 +41,6 @@ from ssl_dask.self_labeled.rows.row_blocks import (
 )
 
 TASK_LABEL = "tracks"
-POOL_KEY = 2
-"""Purpose of the pseudo-random numbers of rows that the tracks of folds see."""
 
 Weights = npt.NDArray[np.float32]
 
@@ -183,7 +182,9 @@ def make_tracks(
     if many and labels.n_seeds <= max_fit_rows:
         # One block for all folds: they cost a task each in every step, not one for each block.
         share = min(pool_rows / n_others, 1.0) if n_others else 1.0
-        task = gathered(blocks, starts, labels.rows, share=share, key=POOL_KEY + random_state)
+        task = gathered(
+            blocks, starts, labels.rows, share=share, key=Purpose.FOLD_POOL + random_state
+        )
         (kept,) = execution.persist([task], TASK_LABEL)
         block = held_block(kept, list(views), list(present))
         (pool,) = execution.compute([block.rows], TASK_LABEL)
@@ -192,7 +193,7 @@ def make_tracks(
         seen = labels.subset(~mask)
         if seen.n_seeds == 0:
             raise QualityError(f"fold {fold} hides all seeds", hint="take more folds, or none")
-        task = gathered(blocks, starts, labels.rows[mask], share=None, key=POOL_KEY)
+        task = gathered(blocks, starts, labels.rows[mask], share=None, key=Purpose.FOLD_POOL)
         (kept,) = execution.persist([task], TASK_LABEL)
         judged = held_block(kept, list(views), list(present))
         chunks = row_chunks if pool is None else (len(pool),)

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from ssl_dask.array_types import Bool, Float32, Int32, Int64
 from ssl_dask.kernels.arithmetic.radix_selection import Cut, all_keys
+from ssl_dask.kernels.arithmetic.row_keys import Purpose
 from ssl_dask.kernels.distributions.class_votes import others_plurality
 from ssl_dask.kernels.learners.row_samples import stratified_bootstrap
 from ssl_dask.method import MethodInputs
@@ -50,8 +51,6 @@ from ssl_dask.self_labeled.selection.sampled_committee import (
 FIRST_ERROR = 0.5
 FIRST_SHARE, FIRST_MOST = 10, 100
 """Weight of the labels before the first round: a tenth of the rows without one, 100 at most."""
-BAG, SUBSAMPLE = 201, 202
-"""Purposes of randomness, parts of its key."""
 
 RANDOM_TREE = LearnerSpec(name="decision_tree", parameters={"max_features": "sqrt"})
 
@@ -150,7 +149,7 @@ class CoForest(SampledCommittee):
     threshold: float
     random_state: int
 
-    purpose = SUBSAMPLE
+    purpose = Purpose.FOREST_SAMPLE
 
     @property
     def n_learners(self) -> int:  # type: ignore[override]
@@ -171,7 +170,9 @@ class CoForest(SampledCommittee):
         random_state, track = key[:2]
         piece = joined_pieces(pieces)
         given = piece.take(piece.given)
-        sample = stratified_bootstrap(given.rows, given.codes, random_state, track, BAG, learner)
+        sample = stratified_bootstrap(
+            given.rows, given.codes, random_state, track, Purpose.FOREST_BAG, learner
+        )
         if piece.given.all():
             piece = sampled(given, sample)
         model = self.tree.fit([piece], self.n_classes, (random_state, track, learner))

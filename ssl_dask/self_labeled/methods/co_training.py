@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from ssl_dask.kernels.arithmetic.row_keys import row_keys
+from ssl_dask.kernels.arithmetic.row_keys import Purpose, row_keys
 from ssl_dask.kernels.learners.co_training import error_dependence, joined_views, split_columns
 from ssl_dask.labels import UNLABELLED
 from ssl_dask.method import MethodInputs
@@ -48,8 +48,6 @@ from ssl_dask.self_labeled.selection.best_rows import (
     taken,
 )
 
-ORDER = 302
-"""Purpose of randomness: which of equally sure rows come first."""
 ORDER_BITS = 62
 STRONG_DEPENDENCE, CHANCE = 0.3, 0.01
 """Correlation of the views' errors within classes that is told, and how sure it must be."""
@@ -161,7 +159,7 @@ class CoTraining(RoundMethod):
             confidence[:, view] = p[np.arange(len(p)), codes[:, view]]
         # Trees and neighbours are equally sure of many rows, and files are often sorted: the first
         # rows of a file would stand for all.
-        order = row_keys(block.rows, self.random_state, ORDER) >> np.uint64(64 - ORDER_BITS)
+        order = row_keys(block.rows, self.random_state, Purpose.TIES) >> np.uint64(64 - ORDER_BITS)
         return CoScores(order.astype(np.int64), codes, confidence)
 
     def survey(self, scores: CoScores, assignment: Assignment, query: Query | None) -> BestSurvey:

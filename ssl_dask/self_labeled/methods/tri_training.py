@@ -11,6 +11,7 @@ import numpy as np
 
 from ssl_dask.array_types import Bool, Float32, Int32, Int64
 from ssl_dask.kernels.arithmetic.radix_selection import KEY_BITS, Cut, all_keys
+from ssl_dask.kernels.arithmetic.row_keys import Purpose
 from ssl_dask.kernels.learners.row_samples import stratified_bootstrap
 from ssl_dask.method import MethodInputs
 from ssl_dask.run_control import RunControl
@@ -50,8 +51,6 @@ OTHERS = ((1, 2), (0, 2), (0, 1))
 """The two learners that label for each of the three."""
 FIRST_ERROR = 0.5
 """Error before the first round: that of a learner that guesses one of two classes."""
-BOOTSTRAP, SUBSAMPLE = 101, 102
-"""Purposes of randomness, parts of its key."""
 
 
 class TriTrainingSpec(CommitteeSpec):
@@ -163,7 +162,7 @@ class TriTraining(SampledCommittee):
 
     n_learners = N_LEARNERS
     n_columns = N_LEARNERS
-    purpose = SUBSAMPLE
+    purpose = Purpose.TRI_SAMPLE
 
     def made_by(self, learner: int) -> Learner:
         """Return what makes the models."""
@@ -176,7 +175,7 @@ class TriTraining(SampledCommittee):
         if piece.given.all():
             # Not fitted anew yet: the same sample, and the same model, in every round.
             sample = stratified_bootstrap(
-                piece.rows, piece.codes, random_state, track, BOOTSTRAP, learner
+                piece.rows, piece.codes, random_state, track, Purpose.TRI_BOOTSTRAP, learner
             )
             piece = sampled(piece, sample)
         return self.learner.fit([piece], self.n_classes, (random_state, track, learner))

@@ -16,7 +16,7 @@ from ssl_dask.kernels.arithmetic.radix_selection import (
     narrowed,
     range_histograms,
 )
-from ssl_dask.kernels.arithmetic.row_keys import row_keys
+from ssl_dask.kernels.arithmetic.row_keys import Purpose, row_keys
 from ssl_dask.labels import UNLABELLED
 from ssl_dask.self_labeled.loop.round_method import Query, RoundMethod, Selection
 from ssl_dask.self_labeled.rows.block_rows import Assignment, RoundCounts
@@ -102,7 +102,7 @@ class SampledCommittee(RoundMethod):
 
     rescores = True
     shares_rows = True
-    purpose: ClassVar[int]
+    purpose: ClassVar[Purpose]
     """Of the random keys by which samples are drawn."""
 
     random_state: int
