@@ -8,10 +8,10 @@ from typing import Any
 import dask.array as da
 import numpy as np
 
+from ssl_dask.array_types import Int64
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.self_labeled.estimators.round_classifier import RoundClassifier, learner_for
 from ssl_dask.self_labeled.methods.co_training import METHOD
-from ssl_dask.self_labeled.rows.block_rows import Ints
 from ssl_dask.self_labeled.rows.view_pair import N_VIEWS
 
 
@@ -108,5 +108,5 @@ class CoTrainingClassifier(RoundClassifier):
         return cut, present
 
 
-def _columns_of(block: Any, columns: Ints) -> Any:
+def _columns_of(block: Any, columns: Int64) -> Any:
     return block[:, columns]

@@ -7,12 +7,12 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 from dask import delayed
 from sklearn.utils import Tags
 from sklearn.utils.validation import validate_data
 
+from ssl_dask.array_types import Bool, Int64
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.labels import Labels
 from ssl_dask.self_labeled.estimators.round_classifier import (
@@ -22,7 +22,6 @@ from ssl_dask.self_labeled.estimators.round_classifier import (
 )
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.methods.multi_view import METHOD, MultiView
-from ssl_dask.self_labeled.rows.block_rows import Ints
 
 WHOLE = "X"
 """Name of the view of all columns."""
@@ -57,7 +56,7 @@ class MultiViewClassifier(RoundClassifier):
         By name: weight of each view in the models that answer.
     classes_, label_distributions_, transduction_, labeled_iter_, termination_condition_, n_iter_,
     rounds_, kept_round_, models_, n_features_in_
-        As of `SelfTrainingClassifier`. Distributions of a row that lacks all views are 0.
+        As of `SelfTrainingClassifier`. Float32 of a row that lacks all views are 0.
     """
 
     method = METHOD
@@ -154,7 +153,7 @@ class MultiViewClassifier(RoundClassifier):
         return tags
 
 
-def _columns_of(name: str, columns: Any, n_features: int) -> Ints:
+def _columns_of(name: str, columns: Any, n_features: int) -> Int64:
     """Return the numbers of the columns of a view, int64 (d_v,)."""
     if isinstance(columns, slice):
         columns = np.arange(n_features)[columns]
@@ -168,7 +167,7 @@ def _columns_of(name: str, columns: Any, n_features: int) -> Ints:
     return found.astype(np.int64)
 
 
-def _has_view(block: Any, columns: Ints) -> npt.NDArray[np.bool_]:
+def _has_view(block: Any, columns: Int64) -> Bool:
     if sp.issparse(block):
         absent = block[:, columns].copy()
         absent.data = np.isnan(absent.data).astype(np.float64)
@@ -176,7 +175,7 @@ def _has_view(block: Any, columns: Ints) -> npt.NDArray[np.bool_]:
     return ~np.isnan(block[:, columns]).all(axis=1)
 
 
-def _view_of(block: Any, name: str, columns: Ints) -> Any:
+def _view_of(block: Any, name: str, columns: Int64) -> Any:
     """Return the columns of a view, zeros where a row lacks it."""
     part = block[:, columns]
     values = part.data if sp.issparse(part) else part

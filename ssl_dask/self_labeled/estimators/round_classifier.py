@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 from dask import delayed
 from pydantic import ValidationError
@@ -16,6 +15,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ssl_dask.array_types import Float32, Int32
 from ssl_dask.class_labels import decode_labels, decoded_dtype, encode_targets, weighted_labels
 from ssl_dask.dask_arrays import as_dask_array
 from ssl_dask.execution import AnyClient, Execution
@@ -276,7 +276,7 @@ def held_rows(X: Any, execution: Execution) -> da.Array:
     )
 
 
-def _likeliest(F: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
+def _likeliest(F: Float32) -> Int32:
     """Return the code of the most likely class of each row, -1 for rows of zeros."""
     return summarise_rows(F).codes
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -14,6 +13,7 @@ from sklearn.naive_bayes import GaussianNB, MultinomialNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.tree import DecisionTreeClassifier
 
+from ssl_dask.array_types import Floating, Int64
 from ssl_dask.errors import QualityError
 from ssl_dask.kernels.arithmetic.linear_scores import (
     dense_scores,
@@ -26,7 +26,6 @@ from ssl_dask.kernels.learners.quiet_fits import one_at_a_time
 from ssl_dask.kernels.learners.supervised_model import SupervisedModel
 from ssl_dask.one_thread import one_thread
 
-Floats = npt.NDArray[np.floating]
 Scoring = Literal["rows", "linear", "batches"]
 
 WITHOUT_JOBS = (
@@ -59,12 +58,12 @@ class FittedLearner:
     """
 
     model: Any
-    seen: npt.NDArray[np.int64]
+    seen: Int64
     n_classes: int
     scoring: Scoring
     name: str
 
-    def probabilities(self, X: Any, place: int = 0) -> Floats:
+    def probabilities(self, X: Any, place: int = 0) -> Floating:
         """Return class probabilities (n, C) in the precision of the model; 0 for classes not seen.
 
         Parameters
@@ -112,7 +111,7 @@ class FittedLearner:
         found[:, self.seen] = some
         return found
 
-    def _linear(self, X: Any) -> Floats:
+    def _linear(self, X: Any) -> Floating:
         coef, intercept = self.model.coef_, self.model.intercept_
         if len(self.seen) == 2:
             # scikit-learn keeps one row for two classes: the second against the first.
@@ -135,7 +134,7 @@ def runs_jobs(model: Any) -> bool:
     return not isinstance(model, WITHOUT_JOBS)
 
 
-def _probabilities(model: Any, rows: Any) -> Floats:
+def _probabilities(model: Any, rows: Any) -> Floating:
     """Return what a model says of rows, whose bits depend on each row alone.
 
     Trees of a forest are added as scikit-learn adds them, but not in jobs.

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field, model_validator
 from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import get_tags
 
+from ssl_dask.array_types import Int64
 from ssl_dask.errors import JobSpecError, QualityError
 from ssl_dask.kernels.arithmetic.row_keys import mixed_seed
 from ssl_dask.kernels.learners.quiet_fits import one_at_a_time, quiet_fits
@@ -373,7 +373,7 @@ class Learner:
             return SupervisedModel(n_classes, **self.parameters)
         return kind(**self.parameters)
 
-    def _keyed(self, model: Any, key: tuple[int, ...], counts: npt.NDArray[np.int64]) -> Any:
+    def _keyed(self, model: Any, key: tuple[int, ...], counts: Int64) -> Any:
         """Return a blank model whose randomness comes from `key`; `counts` are of its classes."""
         if self.name == "svm":
             return _calibrated(model, counts)
@@ -401,7 +401,7 @@ def _copied(piece: Piece, whole: FitRows, key: tuple[int, ...]) -> Piece:
     return replace(taken, weights=np.ones(len(taken.rows), dtype=np.float32))
 
 
-def _calibrated(machine: Any, counts: npt.NDArray[np.int64]) -> CalibratedClassifierCV:
+def _calibrated(machine: Any, counts: Int64) -> CalibratedClassifierCV:
     """Return a machine whose margins become probabilities on rows that it was not fitted on.
 
     Its folds are cut in the order of the rows, and hold each class.

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Float32, Float64, Int32, Int64
 from ssl_dask.errors import QualityError
 from ssl_dask.kernels.arithmetic.row_keys import Purpose, row_keys
 from ssl_dask.kernels.distributions.class_evidence import fitted_weights, log_shares
 from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
 from ssl_dask.self_labeled.learners.learners import Learner
-from ssl_dask.self_labeled.rows.block_rows import Ints, Piece, joined_pieces
+from ssl_dask.self_labeled.rows.block_rows import Piece, joined_pieces
 
 INNER_FOLDS = 5
 START, STRENGTH = 1.0, 0.3
@@ -37,9 +37,9 @@ class ViewModel:
     """
 
     fitted: FittedLearner | None
-    seeds: Ints
-    codes: npt.NDArray[np.int32]
-    evidence: npt.NDArray[np.float32]
+    seeds: Int64
+    codes: Int32
+    evidence: Float32
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class ViewFit:
 
     name: str
     learner: Learner
-    shares: npt.NDArray[np.float64]
+    shares: Float64
     mass: float
 
     def model(self, pieces: Sequence[Piece], key: tuple[int, ...]) -> ViewModel:
@@ -116,10 +116,10 @@ class ViewFit:
         return self.learner.fit([even], len(self.shares), key)
 
 
-def weights_by_seeds(models: Sequence[ViewModel], n_classes: int) -> npt.NDArray[np.float64]:
+def weights_by_seeds(models: Sequence[ViewModel], n_classes: int) -> Float64:
     """Return the weight of each view, float64 (V,), by what it says of hidden seeds.
 
-    Weights w >= 0 minimise the loss of softmax(sum_v w_v e_v) over the seeds, e_v being 0 where
+    Float32 w >= 0 minimise the loss of softmax(sum_v w_v e_v) over the seeds, e_v being 0 where
     a seed lacks view v or was never hidden from it; they are 1 without such seeds.
     """
     start = np.full(len(models), START)
@@ -135,7 +135,7 @@ def weights_by_seeds(models: Sequence[ViewModel], n_classes: int) -> npt.NDArray
     return fitted_weights(evidence, codes, start, STRENGTH)
 
 
-def inner_folds(seeds: Piece, random_state: int) -> npt.NDArray[np.int64]:
+def inner_folds(seeds: Piece, random_state: int) -> Int64:
     """Deal the seeds of each class to folds, int64 (s,); -1 for the only seed of a class.
 
     By pseudo-random numbers of their rows: a seed's place depends on the seeds of its class alone.

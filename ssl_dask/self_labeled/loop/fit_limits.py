@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Bool, Float32, Int32, Int64
 from ssl_dask.kernels.arithmetic.row_keys import Purpose, keys_below, row_keys
 from ssl_dask.labels import UNLABELLED
 from ssl_dask.self_labeled.loop.round_method import RoundMethod
-from ssl_dask.self_labeled.rows.block_rows import Assignment, BlockRows, Ints, Piece, RoundCounts
+from ssl_dask.self_labeled.rows.block_rows import Assignment, BlockRows, Piece, RoundCounts
 
 FITS_TOGETHER = 2
 """Rows that a worker holds for learners that take them together, in multiples of a fit's most."""
@@ -25,9 +25,7 @@ class FitLimit:
     labelled: int
     most: int
 
-    def chosen(
-        self, rows: Ints, given: npt.NDArray[np.bool_], key: tuple[int, ...]
-    ) -> npt.NDArray[np.bool_]:
+    def chosen(self, rows: Int64, given: Bool, key: tuple[int, ...]) -> Bool:
         """Return which rows a fit takes, bool (m,): the seeds, and of the others so many.
 
         Parameters
@@ -62,11 +60,11 @@ class SharedRows:
         bool (m,): the seeds among them.
     """
 
-    rows: Ints
+    rows: Int64
     X: Any
-    codes: npt.NDArray[np.int32]
-    weights: npt.NDArray[np.float32]
-    given: npt.NDArray[np.bool_]
+    codes: Int32
+    weights: Float32
+    given: Bool
 
     @classmethod
     def of_block(

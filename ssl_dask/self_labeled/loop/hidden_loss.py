@@ -13,10 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Bool, Float32, Float64, Int32
 from ssl_dask.kernels.distributions.label_distributions import fit_temperature, tempered_losses
-from ssl_dask.self_labeled.loop.round_method import Distributions
 
 TEMPERATURE_SPREAD = 0.7
 """How far a temperature that scores are changed by may lie from 1 with few seeds, see
@@ -38,20 +37,20 @@ class HiddenLoss:
 
     def __init__(
         self,
-        codes: npt.NDArray[np.int32],
-        hidden: Sequence[npt.NDArray[np.bool_]],
+        codes: Int32,
+        hidden: Sequence[Bool],
         leeway: float = 0.0,
     ) -> None:
         self.codes, self.hidden, self.leeway = codes, hidden, leeway
         self.kept_round = 0
         self._best = 0
         """The round of least loss: the kept one, or one before it."""
-        self._fold_F: dict[int, list[Distributions]] = {}
+        self._fold_F: dict[int, list[Float32]] = {}
         """Of the rounds that may be asked for: the baseline, the best, the kept and the last."""
         self._n_rounds = 0
         self._means: list[float] = []
 
-    def add(self, fold_F: list[Distributions]) -> None:
+    def add(self, fold_F: list[Float32]) -> None:
         """Take what the models of the next round say of the hidden seeds of each fold (n, C)."""
         self._take(fold_F)
         if not self.hidden:
@@ -63,7 +62,7 @@ class HiddenLoss:
         elif self.leeway and self._means[-1] < self._means[0] and self._as_good(losses):
             self.kept_round = self._last
 
-    def _as_good(self, losses: npt.NDArray[np.float64]) -> bool:
+    def _as_good(self, losses: Float64) -> bool:
         """Return whether the last round is worse than the best by no more than chance."""
         if len(losses) < 2 or self._right(self._last) < self._right(self._best):
             return False
@@ -75,7 +74,7 @@ class HiddenLoss:
         self._take(self._fold_F[self._last])
         self._means += self._means[-1:]
 
-    def _take(self, fold_F: list[Distributions]) -> None:
+    def _take(self, fold_F: list[Float32]) -> None:
         # Seeds may be many: a checkpoint must not hold what they were called in every round.
         wanted = (0, self._best, self.kept_round)
         self._fold_F = {at: self._fold_F[at] for at in wanted if at in self._fold_F}
@@ -86,7 +85,7 @@ class HiddenLoss:
     def _last(self) -> int:
         return self._n_rounds - 1
 
-    def fold_F(self, round_number: int) -> list[Distributions]:
+    def fold_F(self, round_number: int) -> list[Float32]:
         """Return what models say of the hidden seeds of each fold: those of round 0, the kept one,
         or the last."""
         return self._fold_F[round_number]
@@ -148,15 +147,13 @@ class HiddenLoss:
         F, codes = self._hidden(self._last, without)
         return fit_temperature(F, codes, TEMPERATURE_SPREAD)
 
-    def _hidden(
-        self, number: int, without: int | None = None
-    ) -> tuple[Distributions, npt.NDArray[np.int32]]:
+    def _hidden(self, number: int, without: int | None = None) -> tuple[Float32, Int32]:
         """Return what a round's models say of the hidden seeds, and their classes."""
         folds = [fold for fold in range(len(self.hidden)) if fold != without]
         F = [self._fold_F[number][fold] for fold in folds]
         return np.concatenate(F), np.concatenate([self.codes[self.hidden[fold]] for fold in folds])
 
-    def _tempered(self, number: int) -> npt.NDArray[np.float64]:
+    def _tempered(self, number: int) -> Float64:
         """Return the loss of each hidden seed in a round, at the temperature that suits it best."""
         F, codes = self._hidden(number)
         return tempered_losses(F, codes, fit_temperature(F, codes))

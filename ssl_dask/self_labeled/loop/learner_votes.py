@@ -1,4 +1,4 @@
-"""What members of a committee are fitted on, and what they say, one by one and together."""
+"""What members of a committee say, one by one and together."""
 
 from __future__ import annotations
 
@@ -6,26 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Float32, Int32
 from ssl_dask.kernels.distributions.class_votes import vote_shares
 from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
-from ssl_dask.self_labeled.loop.round_method import Distributions
-from ssl_dask.self_labeled.rows.block_rows import BlockRows, Ints, Piece
+from ssl_dask.self_labeled.rows.block_rows import BlockRows
 
 
-def sampled(piece: Piece, positions: Ints) -> Piece:
-    """Return the rows of a piece at these positions, which may be there more than once."""
-    return Piece(
-        piece.rows[positions],
-        piece.X[positions],
-        piece.codes[positions],
-        piece.weights[positions],
-        piece.given[positions],
-    )
-
-
-def votes_of(models: Sequence[FittedLearner], block: BlockRows) -> npt.NDArray[np.int32]:
+def votes_of(models: Sequence[FittedLearner], block: BlockRows) -> Int32:
     """Return the class that each model names, int32 (n, L): of equals the smaller code."""
     votes = np.empty((block.n_rows, len(models)), dtype=np.int32)
     for place, model in enumerate(models):
@@ -38,7 +26,7 @@ def joint_distributions(
     block: BlockRows,
     voting: str,
     weights: Sequence[float] | None = None,
-) -> Distributions:
+) -> Float32:
     """Return class distributions float32 (n, C) of a block by several models.
 
     Parameters

@@ -9,8 +9,9 @@ import numpy as np
 from dask import delayed
 from dask.delayed import Delayed
 
+from ssl_dask.array_types import Float32
 from ssl_dask.method import MethodResult
-from ssl_dask.self_labeled.loop.round_method import Distributions, RoundMethod
+from ssl_dask.self_labeled.loop.round_method import RoundMethod
 from ssl_dask.self_labeled.loop.track import label_columns
 
 
@@ -40,7 +41,7 @@ class SelfLabeled(MethodResult):
         Those of `warnings` that are about the learners, not about the kept round.
     """
 
-    baseline_fold_F: list[Distributions]
+    baseline_fold_F: list[Float32]
     baseline_accuracy: float | None
     baseline_loss: float | None
     assignment: list[Delayed]

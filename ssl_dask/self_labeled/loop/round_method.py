@@ -8,20 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Float32, Int32, Int64
 from ssl_dask.labels import UNLABELLED
 from ssl_dask.self_labeled.learners.learners import Learner
-from ssl_dask.self_labeled.rows.block_rows import (
-    Assignment,
-    BlockRows,
-    FitRows,
-    Ints,
-    Piece,
-    RoundCounts,
-)
-
-Distributions = npt.NDArray[np.float32]
+from ssl_dask.self_labeled.rows.block_rows import Assignment, BlockRows, FitRows, Piece, RoundCounts
 
 
 @dataclass
@@ -50,7 +41,7 @@ class TrackState:
     track: int
     n_rows: int
     n_total: int
-    class_seeds: Ints
+    class_seeds: Int64
     round: int = 0
     counts: RoundCounts | None = None
     temperature: float = 1.0
@@ -159,9 +150,9 @@ class RoundMethod(ABC):
     def begin(
         self,
         block: BlockRows,
-        positions: Ints,
-        codes: npt.NDArray[np.int32],
-        weights: npt.NDArray[np.float32],
+        positions: Int64,
+        codes: Int32,
+        weights: Float32,
     ) -> Assignment:
         """Return the assignment of a block before the first round: its seeds alone."""
         return Assignment.of_seeds(block.n_rows, positions, codes, weights, self.n_columns)
@@ -170,13 +161,13 @@ class RoundMethod(ABC):
         """Return the rows of a block that a learner is fitted on; a method of `sums`, its sums."""
         return self.piece(learner, block, assignment, self.labelled_at(learner, block, assignment))
 
-    def labelled_at(self, learner: int, block: BlockRows, assignment: Assignment) -> Ints:
+    def labelled_at(self, learner: int, block: BlockRows, assignment: Assignment) -> Int64:
         """Return where the rows stand that a learner is fitted on: those with label and weight."""
         column = learner if self.n_columns > 1 else 0
         codes, weights = assignment.codes[:, column], assignment.weights[:, column]
         return np.flatnonzero((codes != UNLABELLED) & (weights > 0.0))
 
-    def piece(self, learner: int, block: BlockRows, assignment: Assignment, at: Ints) -> Piece:
+    def piece(self, learner: int, block: BlockRows, assignment: Assignment, at: Int64) -> Piece:
         """Return labelled rows of a block, those at these positions."""
         column = learner if self.n_columns > 1 else 0
         return Piece(
@@ -187,7 +178,7 @@ class RoundMethod(ABC):
             assignment.is_seed[at],
         )
 
-    def features(self, learner: int, block: BlockRows, at: Ints) -> Any:
+    def features(self, learner: int, block: BlockRows, at: Int64) -> Any:
         """Return what `fit` gets as the features of the rows at these positions of a block."""
         return block.only[at]
 
@@ -247,20 +238,18 @@ class RoundMethod(ABC):
         """Return the labels of a block after the round, see `Assignment.relabelled`."""
 
     @abstractmethod
-    def distributions(self, models: Sequence[Any], block: BlockRows) -> Distributions:
+    def distributions(self, models: Sequence[Any], block: BlockRows) -> Float32:
         """Return class distributions float32 (n, C) of a block by the models of a round."""
 
     def prepared(self, state: TrackState) -> RoundMethod:
         """Return what scores the rows of a track in this round; on the client."""
         return self
 
-    def opinions(self, models: Sequence[Any], block: BlockRows) -> npt.NDArray[np.int32]:
+    def opinions(self, models: Sequence[Any], block: BlockRows) -> Int32:
         """Return the class that each learner names, int32 (n, L); where `compares_learners`."""
         raise NotImplementedError(f"{type(self).__name__} does not compare its learners")
 
-    def findings(
-        self, opinions: npt.NDArray[np.int32], truth: npt.NDArray[np.int32]
-    ) -> tuple[str, ...]:
+    def findings(self, opinions: Int32, truth: Int32) -> tuple[str, ...]:
         """Return what a person should know of the learners, a sentence each.
 
         `opinions` (S, L) are those of models that have not seen the seeds, `truth` (S,) the codes.

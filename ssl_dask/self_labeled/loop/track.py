@@ -16,6 +16,7 @@ import numpy.typing as npt
 from dask import delayed
 from dask.delayed import Delayed
 
+from ssl_dask.array_types import Float32, Float64, Int32, Int64
 from ssl_dask.errors import QualityError
 from ssl_dask.execution import Execution
 from ssl_dask.features.block_reader import add_all, merge_on_workers
@@ -23,14 +24,8 @@ from ssl_dask.kernels.arithmetic.row_keys import Purpose
 from ssl_dask.labels import Labels
 from ssl_dask.method import MethodInputs
 from ssl_dask.one_thread import one_thread
-from ssl_dask.self_labeled.loop.round_method import (
-    Distributions,
-    Query,
-    RoundMethod,
-    Selection,
-    TrackState,
-)
-from ssl_dask.self_labeled.rows.block_rows import Assignment, Ints, RoundCounts
+from ssl_dask.self_labeled.loop.round_method import Query, RoundMethod, Selection, TrackState
+from ssl_dask.self_labeled.rows.block_rows import Assignment, RoundCounts
 from ssl_dask.self_labeled.rows.row_blocks import (
     Assigned,
     Layout,
@@ -41,8 +36,6 @@ from ssl_dask.self_labeled.rows.row_blocks import (
 )
 
 TASK_LABEL = "tracks"
-
-Weights = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -69,7 +62,7 @@ class Track:
     blocks: tuple[RowBlock, ...]
     row_chunks: tuple[int, ...]
     labels: Labels
-    seed_rows: tuple[tuple[Ints, npt.NDArray[np.int32], Weights], ...]
+    seed_rows: tuple[tuple[Int64, Int32, Float32], ...]
     hidden: RowBlock | None
 
     def begin(self, method: Delayed) -> list[Delayed]:
@@ -177,7 +170,7 @@ def make_tracks(
     if not inputs.hidden:
         return tracks
     n_others = labels.n_rows - labels.n_seeds
-    pool: npt.NDArray[np.int64] | None = None
+    pool: Int64 | None = None
     many = len(blocks) > 1 or n_others > pool_rows
     if many and labels.n_seeds <= max_fit_rows:
         # One block for all folds: they cost a task each in every step, not one for each block.
@@ -205,11 +198,11 @@ def _track(
     number: int,
     blocks: tuple[RowBlock, ...],
     row_chunks: tuple[int, ...],
-    starts: npt.NDArray[np.int64],
+    starts: Int64,
     labels: Labels,
-    weights: npt.NDArray[np.float64],
+    weights: Float64,
     hidden: RowBlock | None,
-    pool: npt.NDArray[np.int64] | None,
+    pool: Int64 | None,
 ) -> Track:
     if pool is not None:
         cuts = np.array([0, labels.n_seeds])
@@ -278,7 +271,7 @@ def counted(assigned: Sequence[Delayed]) -> Delayed:
     return merge_on_workers([task(one) for one in assigned], add_all)
 
 
-def label_columns(assigned: Assigned, column: int) -> npt.NDArray[np.int32]:
+def label_columns(assigned: Assigned, column: int) -> Int32:
     """Return (label, round of it) of each row by one learner, int32 (n, 2); runs as a task."""
     found = assigned.assignment
     return np.column_stack([found.codes[:, column], found.since[:, column]])
@@ -307,9 +300,9 @@ def _by_models(
 
 def _begin(
     method: RoundMethod,
-    positions: Ints,
-    codes: npt.NDArray[np.int32],
-    weights: Weights,
+    positions: Int64,
+    codes: Int32,
+    weights: Float32,
     n_classes: int,
     layout: Layout,
     *parts: Any,
@@ -339,24 +332,18 @@ def _assign(method: RoundMethod, scores: Any, assigned: Assigned, selection: Sel
     return Assigned(*method.assign(scores, assigned.assignment, selection))
 
 
-def _distributions(
-    method: RoundMethod, n_models: int, layout: Layout, *parts: Any
-) -> Distributions:
+def _distributions(method: RoundMethod, n_models: int, layout: Layout, *parts: Any) -> Float32:
     with one_thread():
         return method.distributions(parts[:n_models], layout.block(parts[n_models:]))
 
 
-def _answers(
-    answering: tuple[RoundMethod, Sequence[Any]], layout: Layout, *parts: Any
-) -> Distributions:
+def _answers(answering: tuple[RoundMethod, Sequence[Any]], layout: Layout, *parts: Any) -> Float32:
     method, models = answering
     with one_thread():
         return method.distributions(models, layout.block(parts))
 
 
-def _opinions(
-    method: RoundMethod, n_models: int, layout: Layout, *parts: Any
-) -> npt.NDArray[np.int32]:
+def _opinions(method: RoundMethod, n_models: int, layout: Layout, *parts: Any) -> Int32:
     with one_thread():
         return method.opinions(parts[:n_models], layout.block(parts[n_models:]))
 

@@ -18,29 +18,14 @@ from ssl_dask.kernels.learners.row_samples import stratified_bootstrap
 from ssl_dask.method import MethodInputs
 from ssl_dask.run_control import RunControl
 from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
-from ssl_dask.self_labeled.learners.learners import (
-    LEARNER_TYPES,
-    Learner,
-    LearnerSpec,
-    learner_of,
-)
-from ssl_dask.self_labeled.loop.learner_votes import joint_distributions, sampled, votes_of
+from ssl_dask.self_labeled.learners.learners import LEARNER_TYPES, Learner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.loop.learner_votes import joint_distributions, votes_of
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.loop.round_cost import RoundsMethod
-from ssl_dask.self_labeled.loop.round_method import (
-    Distributions,
-    Query,
-    Selection,
-    TrackState,
-)
+from ssl_dask.self_labeled.loop.round_method import Query, Selection, TrackState
 from ssl_dask.self_labeled.loop.round_spec import CommitteeSpec
 from ssl_dask.self_labeled.loop.rounds import RoundLimits, run_rounds
-from ssl_dask.self_labeled.rows.block_rows import (
-    Assignment,
-    BlockRows,
-    Piece,
-    joined_pieces,
-)
+from ssl_dask.self_labeled.rows.block_rows import Assignment, BlockRows, Piece, joined_pieces
 from ssl_dask.self_labeled.selection.sampled_committee import (
     SampledCommittee,
     SampleHistograms,
@@ -174,7 +159,7 @@ class CoForest(SampledCommittee):
             given.rows, given.codes, random_state, track, Purpose.FOREST_BAG, learner
         )
         if piece.given.all():
-            piece = sampled(given, sample)
+            piece = given.at(sample)
         model = self.tree.fit([piece], self.n_classes, (random_state, track, learner))
         return Tree(model, np.unique(given.rows[sample]))
 
@@ -239,7 +224,7 @@ class CoForest(SampledCommittee):
         }
         return SampleSelection(state.round, notes=notes, track=state.track, limits=tuple(limits))
 
-    def distributions(self, models: Sequence[Tree], block: BlockRows) -> Distributions:
+    def distributions(self, models: Sequence[Tree], block: BlockRows) -> Float32:
         """Return the mean of what the leaves of the trees say, as random forests do."""
         return joint_distributions([tree.model for tree in models], block, "soft")
 

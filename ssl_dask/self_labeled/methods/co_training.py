@@ -8,45 +8,24 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
+from ssl_dask.array_types import Float32, Float64, Int32, Int64
 from ssl_dask.kernels.arithmetic.row_keys import Purpose, row_keys
 from ssl_dask.kernels.learners.co_training import error_dependence, joined_views, split_columns
 from ssl_dask.labels import UNLABELLED
 from ssl_dask.method import MethodInputs
 from ssl_dask.run_control import RunControl
 from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
-from ssl_dask.self_labeled.learners.learners import (
-    LEARNER_TYPES,
-    Learner,
-    LearnerSpec,
-    learner_of,
-)
+from ssl_dask.self_labeled.learners.learners import LEARNER_TYPES, Learner, LearnerSpec, learner_of
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.loop.round_cost import RoundsMethod
-from ssl_dask.self_labeled.loop.round_method import (
-    Distributions,
-    Query,
-    RoundMethod,
-    Selection,
-    TrackState,
-)
+from ssl_dask.self_labeled.loop.round_method import Query, RoundMethod, Selection, TrackState
 from ssl_dask.self_labeled.loop.round_spec import CommitteeSpec
 from ssl_dask.self_labeled.loop.rounds import RoundLimits, run_rounds
-from ssl_dask.self_labeled.rows.block_rows import (
-    Assignment,
-    BlockRows,
-    Ints,
-    RoundCounts,
-)
+from ssl_dask.self_labeled.rows.block_rows import Assignment, BlockRows, RoundCounts
 from ssl_dask.self_labeled.rows.view_pair import N_VIEWS, check_views_vary, chosen_views
-from ssl_dask.self_labeled.selection.best_rows import (
-    BestQuery,
-    BestSelection,
-    BestSurvey,
-    taken,
-)
+from ssl_dask.self_labeled.selection.best_rows import BestQuery, BestSelection, BestSurvey, taken
 
 ORDER_BITS = 62
 STRONG_DEPENDENCE, CHANCE = 0.3, 0.01
@@ -100,9 +79,9 @@ class CoScores:
         float64 (n, 2): its probability.
     """
 
-    order: Ints
-    codes: npt.NDArray[np.int32]
-    confidence: npt.NDArray[np.float64]
+    order: Int64
+    codes: Int32
+    confidence: Float64
 
 
 @dataclass(frozen=True)
@@ -134,7 +113,7 @@ class CoTraining(RoundMethod):
     n_columns = N_VIEWS
     compares_learners = True
 
-    def features(self, learner: int, block: BlockRows, at: Ints | None = None) -> Any:
+    def features(self, learner: int, block: BlockRows, at: Int64 | None = None) -> Any:
         """Return a learner's features of the rows at these positions; None: of all."""
         if len(self.views) == N_VIEWS:
             X = block.views[self.views[learner]]
@@ -211,7 +190,7 @@ class CoTraining(RoundMethod):
         weights = np.ones_like(assignment.weights)
         return assignment.relabelled(new, weights, selection.round, self.n_classes)
 
-    def distributions(self, models: Sequence[FittedLearner], block: BlockRows) -> Distributions:
+    def distributions(self, models: Sequence[FittedLearner], block: BlockRows) -> Float32:
         """Return the geometric mean of the views' probabilities, scaled to sum to 1."""
         return joined_views(
             [
@@ -220,7 +199,7 @@ class CoTraining(RoundMethod):
             ]
         )
 
-    def opinions(self, models: Sequence[FittedLearner], block: BlockRows) -> npt.NDArray[np.int32]:
+    def opinions(self, models: Sequence[FittedLearner], block: BlockRows) -> Int32:
         """Return the class that each view's learner names, int32 (n, 2)."""
         said = [
             model.probabilities(self.features(view, block), block.place).argmax(axis=1)
@@ -228,9 +207,7 @@ class CoTraining(RoundMethod):
         ]
         return np.stack(said, axis=1).astype(np.int32)
 
-    def findings(
-        self, opinions: npt.NDArray[np.int32], truth: npt.NDArray[np.int32]
-    ) -> tuple[str, ...]:
+    def findings(self, opinions: Int32, truth: Int32) -> tuple[str, ...]:
         """Return a warning if the views err together more often than chance explains."""
         found = error_dependence(opinions != truth[:, None], truth)
         if found.correlation < STRONG_DEPENDENCE or found.p_value > CHANCE:
@@ -242,7 +219,7 @@ class CoTraining(RoundMethod):
             " other columns, or self-training on all of them.",
         )
 
-    def _groups(self, scores: CoScores, assignment: Assignment) -> npt.NDArray[np.int32]:
+    def _groups(self, scores: CoScores, assignment: Assignment) -> Int32:
         """Return int32 (n, 2): learner and class of rows that a learner may label, else -1.
 
         Where the two name different classes, the surer one labels, and none if both are as sure.

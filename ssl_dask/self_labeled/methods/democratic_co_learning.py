@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
+from ssl_dask.array_types import Bool, Float32, Int32, Int64
 from ssl_dask.kernels.distributions.class_votes import (
     group_confidences,
     weighted_majority,
@@ -19,28 +19,16 @@ from ssl_dask.labels import UNLABELLED
 from ssl_dask.method import MethodInputs
 from ssl_dask.run_control import RunControl
 from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
-from ssl_dask.self_labeled.learners.learners import (
-    LEARNER_TYPES,
-    Learner,
-    LearnerSpec,
-    learner_of,
-)
+from ssl_dask.self_labeled.learners.learners import LEARNER_TYPES, Learner, LearnerSpec, learner_of
 from ssl_dask.self_labeled.loop.learner_votes import joint_distributions, votes_of
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.loop.round_cost import RoundsMethod
-from ssl_dask.self_labeled.loop.round_method import (
-    Distributions,
-    Query,
-    RoundMethod,
-    Selection,
-    TrackState,
-)
+from ssl_dask.self_labeled.loop.round_method import Query, RoundMethod, Selection, TrackState
 from ssl_dask.self_labeled.loop.round_spec import CommitteeSpec
 from ssl_dask.self_labeled.loop.rounds import RoundLimits, run_rounds
 from ssl_dask.self_labeled.rows.block_rows import (
     Assignment,
     BlockRows,
-    Ints,
     Piece,
     RoundCounts,
     joined_pieces,
@@ -105,8 +93,8 @@ class Proposals:
         Of the voters, see `Voter`.
     """
 
-    sizes: Ints
-    proposed: Ints
+    sizes: Int64
+    proposed: Int64
     lows: tuple[float, ...]
 
     def __add__(self, other: Proposals) -> Proposals:
@@ -146,8 +134,8 @@ class DemocraticScores:
         Of the voters.
     """
 
-    majority: npt.NDArray[np.int32]
-    proposed: npt.NDArray[np.bool_]
+    majority: Int32
+    proposed: Bool
     lows: tuple[float, ...]
 
 
@@ -250,7 +238,7 @@ class DemocraticCoLearning(RoundMethod):
         weights = np.where(taught, np.float32(1.0), assignment.weights)
         return assignment.relabelled(codes, weights, selection.round, self.n_classes)
 
-    def distributions(self, models: Sequence[Voter], block: BlockRows) -> Distributions:
+    def distributions(self, models: Sequence[Voter], block: BlockRows) -> Float32:
         """Return what the learners say together, those that are surely better than 0.5."""
         weights = [voter.weight if voter.weight > LEAST_WEIGHT else 0.0 for voter in models]
         if not any(weights):

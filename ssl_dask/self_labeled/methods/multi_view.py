@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
+from ssl_dask.array_types import Bool, Float32, Float64, Int32, Int64
 from ssl_dask.kernels.distributions.class_evidence import (
     class_probabilities,
     log_shares,
@@ -18,36 +18,15 @@ from ssl_dask.kernels.distributions.class_evidence import (
 from ssl_dask.labels import UNLABELLED
 from ssl_dask.method import MethodInputs
 from ssl_dask.run_control import RunControl
-from ssl_dask.self_labeled.learners.learners import (
-    LEARNER_TYPES,
-    Learner,
-    LearnerSpec,
-    learner_of,
-)
+from ssl_dask.self_labeled.learners.learners import LEARNER_TYPES, Learner, LearnerSpec, learner_of
 from ssl_dask.self_labeled.learners.view_models import START, ViewFit, ViewModel, weights_by_seeds
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.loop.round_cost import RoundsMethod
-from ssl_dask.self_labeled.loop.round_method import (
-    Distributions,
-    Query,
-    RoundMethod,
-    Selection,
-    TrackState,
-)
+from ssl_dask.self_labeled.loop.round_method import Query, RoundMethod, Selection, TrackState
 from ssl_dask.self_labeled.loop.round_spec import RoundSpec
 from ssl_dask.self_labeled.loop.rounds import RoundLimits, run_rounds
-from ssl_dask.self_labeled.rows.block_rows import (
-    Assignment,
-    BlockRows,
-    Ints,
-    RoundCounts,
-)
-from ssl_dask.self_labeled.selection.best_rows import (
-    BestQuery,
-    BestSelection,
-    BestSurvey,
-    taken,
-)
+from ssl_dask.self_labeled.rows.block_rows import Assignment, BlockRows, RoundCounts
+from ssl_dask.self_labeled.selection.best_rows import BestQuery, BestSelection, BestSurvey, taken
 
 
 class MultiViewSpec(RoundSpec):
@@ -102,10 +81,10 @@ class ViewScores:
         float64 (V,): of the views.
     """
 
-    rows: Ints
-    codes: npt.NDArray[np.int32]
-    confidence: npt.NDArray[np.float64]
-    agree: npt.NDArray[np.bool_]
+    rows: Int64
+    codes: Int32
+    confidence: Float64
+    agree: Bool
     weights: tuple[float, ...]
 
 
@@ -120,7 +99,7 @@ class MultiView(RoundMethod):
         learners: Mapping[str, Learner],
         n_classes: int,
         *,
-        shares: npt.NDArray[np.float64],
+        shares: Float64,
         learned_fusion: bool = True,
         share: float = 0.9,
         mass: float = 4.0,
@@ -134,12 +113,12 @@ class MultiView(RoundMethod):
         self.shares = shares
         self.share, self.mass, self.n_rounds = share, mass, n_rounds
 
-    def labelled_at(self, learner: int, block: BlockRows, assignment: Assignment) -> Ints:
+    def labelled_at(self, learner: int, block: BlockRows, assignment: Assignment) -> Int64:
         """Return where the labelled rows of a block stand that have the view."""
         at = super().labelled_at(learner, block, assignment)
         return at[self._has(learner, block)[at]]
 
-    def features(self, learner: int, block: BlockRows, at: Ints) -> Any:
+    def features(self, learner: int, block: BlockRows, at: Int64) -> Any:
         """Return the features of the view."""
         return block.views[self.names[learner]][at]
 
@@ -152,7 +131,7 @@ class MultiView(RoundMethod):
         by_shares = ViewFit(self.names[learner], self.learners[learner], self.shares, self.mass)
         return by_shares.model(pieces, key)
 
-    def view_weights(self, models: Sequence[ViewModel]) -> npt.NDArray[np.float64]:
+    def view_weights(self, models: Sequence[ViewModel]) -> Float64:
         """Return the weight of each view, float64 (V,); see `weights_by_seeds`."""
         if not self.learned_fusion:
             return np.full(len(models), START)
@@ -210,14 +189,14 @@ class MultiView(RoundMethod):
         weights = np.ones(codes.shape, dtype=np.float32)
         return assignment.relabelled(codes, weights, selection.round, self.n_classes)
 
-    def distributions(self, models: Sequence[ViewModel], block: BlockRows) -> Distributions:
+    def distributions(self, models: Sequence[ViewModel], block: BlockRows) -> Float32:
         """Return what all views of a row say together, float32 (n, C); zeros where it has none."""
         members = self._evidence(models, block)
         p = self._fused(members, self.view_weights(models))
         p[~self._known(models, block)] = 0.0
         return p
 
-    def _known(self, models: Sequence[ViewModel], block: BlockRows) -> npt.NDArray[np.bool_]:
+    def _known(self, models: Sequence[ViewModel], block: BlockRows) -> Bool:
         """Return which rows have a view that some labelled row has, bool (n,)."""
         known = np.zeros(block.n_rows, dtype=np.bool_)
         for number, model in enumerate(models):
@@ -225,13 +204,11 @@ class MultiView(RoundMethod):
                 known |= self._has(number, block)
         return known
 
-    def _has(self, learner: int, block: BlockRows) -> npt.NDArray[np.bool_]:
+    def _has(self, learner: int, block: BlockRows) -> Bool:
         everywhere = np.ones(block.n_rows, dtype=np.bool_)
         return block.present.get(self.names[learner], everywhere)
 
-    def _evidence(
-        self, models: Sequence[ViewModel], block: BlockRows
-    ) -> list[npt.NDArray[np.float32]]:
+    def _evidence(self, models: Sequence[ViewModel], block: BlockRows) -> list[Float32]:
         """Return what each view says of each row, float32 (n, C): 0 where a row lacks it."""
         found = []
         for number, model in enumerate(models):
@@ -244,14 +221,12 @@ class MultiView(RoundMethod):
             found.append(evidence)
         return found
 
-    def _fused(
-        self, members: list[npt.NDArray[np.float32]], weights: npt.NDArray[np.float64]
-    ) -> Distributions:
+    def _fused(self, members: list[Float32], weights: Float64) -> Float32:
         mixed = weighted_sum(members, weights[None], self.n_classes)
         return class_probabilities(mixed, np.zeros(self.n_classes), self.n_classes, 1.0)
 
 
-def _groups(scores: ViewScores, assignment: Assignment) -> npt.NDArray[np.int32]:
+def _groups(scores: ViewScores, assignment: Assignment) -> Int32:
     """Return the class of each row that may be labelled, else -1."""
     return np.where(assignment.is_seed, np.int32(UNLABELLED), scores.codes).astype(np.int32)
 
@@ -261,7 +236,7 @@ def multi_view(inputs: MethodInputs, spec: MultiViewSpec, control: RunControl) -
 
     1. Each view's classifier is fitted on the labelled rows that have it.
     2. P(c | row) is proportional to prod_v p_v(c | row)^w_v over the views that the row has: a
-       logarithmic opinion pool. Weights w_v are fitted on seeds that the classifiers have not seen.
+       logarithmic opinion pool. Float32 w_v are fitted on seeds that the classifiers have not seen.
     3. The most certain rows of each class get pseudo-labels, in every round anew and more of them,
        in the classes' shares of the seeds.
 

@@ -9,34 +9,19 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
-from ssl_dask.array_types import Bool, Float64, Int32, Int64
+from ssl_dask.array_types import Bool, Float32, Float64, Int32, Int64
 from ssl_dask.kernels.arithmetic.radix_selection import BINS
 from ssl_dask.kernels.distributions.label_distributions import tempered
 from ssl_dask.labels import UNLABELLED, Labels
 from ssl_dask.method import MethodInputs
 from ssl_dask.run_control import RunControl
-from ssl_dask.self_labeled.learners.learners import (
-    LEARNER_TYPES,
-    Learner,
-    LearnerSpec,
-    learner_of,
-)
+from ssl_dask.self_labeled.learners.learners import LEARNER_TYPES, Learner, LearnerSpec, learner_of
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.loop.round_cost import RoundsMethod
-from ssl_dask.self_labeled.loop.round_method import (
-    Distributions,
-    Query,
-    RoundMethod,
-    Selection,
-    TrackState,
-)
+from ssl_dask.self_labeled.loop.round_method import Query, RoundMethod, Selection, TrackState
 from ssl_dask.self_labeled.loop.round_spec import RoundSpec
 from ssl_dask.self_labeled.loop.rounds import RoundLimits, run_rounds
-from ssl_dask.self_labeled.rows.block_rows import (
-    Assignment,
-    BlockRows,
-    RoundCounts,
-)
+from ssl_dask.self_labeled.rows.block_rows import Assignment, BlockRows, RoundCounts
 from ssl_dask.self_labeled.selection.best_rows import (
     BestQuery,
     BestRows,
@@ -337,7 +322,7 @@ class SelfTraining(RoundMethod):
             codes[:, None], weights[:, None], selection.round, self.n_classes
         )
 
-    def distributions(self, models: Sequence[Any], block: BlockRows) -> Distributions:
+    def distributions(self, models: Sequence[Any], block: BlockRows) -> Float32:
         """Return the classifier's probabilities, float32 (n, C)."""
         return models[0].probabilities(block.only, block.place).astype(np.float32)
 

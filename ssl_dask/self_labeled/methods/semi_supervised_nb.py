@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
+from ssl_dask.array_types import Float32, Int32, Int64
 from ssl_dask.kernels.learners.multinomial_nb import (
     LIKELIHOOD_BITS,
     ClassFeatureCounts,
@@ -23,15 +23,9 @@ from ssl_dask.method import MethodInputs
 from ssl_dask.run_control import RunControl
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.loop.round_cost import STOP_WORDS, RoundsMethod
-from ssl_dask.self_labeled.loop.round_method import (
-    Distributions,
-    Query,
-    RoundMethod,
-    Selection,
-    TrackState,
-)
+from ssl_dask.self_labeled.loop.round_method import Query, RoundMethod, Selection, TrackState
 from ssl_dask.self_labeled.loop.rounds import RoundLimits, run_rounds
-from ssl_dask.self_labeled.rows.block_rows import Assignment, BlockRows, Ints, RoundCounts
+from ssl_dask.self_labeled.rows.block_rows import Assignment, BlockRows, RoundCounts
 from ssl_dask.spec_model import SpecModel
 
 
@@ -82,7 +76,7 @@ class BlockLikelihood:
 
 @dataclass(frozen=True)
 class _Scores:
-    shares: Distributions
+    shares: Float32
     likelihood: BlockLikelihood
 
 
@@ -113,9 +107,9 @@ class NaiveBayesRounds(RoundMethod):
     def begin(
         self,
         block: BlockRows,
-        positions: Ints,
-        codes: npt.NDArray[np.int32],
-        weights: npt.NDArray[np.float32],
+        positions: Int64,
+        codes: Int32,
+        weights: Float32,
     ) -> Assignment:
         """Return the seeds of a block as shares of 1.
 
@@ -176,7 +170,7 @@ class NaiveBayesRounds(RoundMethod):
         weights = np.full(codes.shape, self.unlabelled_weight, dtype=np.float32)
         return assignment.relabelled(codes, weights, selection.round, self.n_classes, shares)
 
-    def distributions(self, models: Sequence[MultinomialModel], block: BlockRows) -> Distributions:
+    def distributions(self, models: Sequence[MultinomialModel], block: BlockRows) -> Float32:
         """Return the shares of the classes in each row."""
         (model,) = models
         # Rows that came later may lie below all that a scale was fitted on.

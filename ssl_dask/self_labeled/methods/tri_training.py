@@ -16,29 +16,14 @@ from ssl_dask.kernels.learners.row_samples import stratified_bootstrap
 from ssl_dask.method import MethodInputs
 from ssl_dask.run_control import RunControl
 from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
-from ssl_dask.self_labeled.learners.learners import (
-    LEARNER_TYPES,
-    Learner,
-    LearnerSpec,
-    learner_of,
-)
-from ssl_dask.self_labeled.loop.learner_votes import joint_distributions, sampled, votes_of
+from ssl_dask.self_labeled.learners.learners import LEARNER_TYPES, Learner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.loop.learner_votes import joint_distributions, votes_of
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.loop.round_cost import RoundsMethod
-from ssl_dask.self_labeled.loop.round_method import (
-    Distributions,
-    Query,
-    Selection,
-    TrackState,
-)
+from ssl_dask.self_labeled.loop.round_method import Query, Selection, TrackState
 from ssl_dask.self_labeled.loop.round_spec import CommitteeSpec
 from ssl_dask.self_labeled.loop.rounds import RoundLimits, run_rounds
-from ssl_dask.self_labeled.rows.block_rows import (
-    Assignment,
-    BlockRows,
-    Piece,
-    joined_pieces,
-)
+from ssl_dask.self_labeled.rows.block_rows import Assignment, BlockRows, Piece, joined_pieces
 from ssl_dask.self_labeled.selection.sampled_committee import (
     SampledCommittee,
     SampleHistograms,
@@ -177,7 +162,7 @@ class TriTraining(SampledCommittee):
             sample = stratified_bootstrap(
                 piece.rows, piece.codes, random_state, track, Purpose.TRI_BOOTSTRAP, learner
             )
-            piece = sampled(piece, sample)
+            piece = piece.at(sample)
         return self.learner.fit([piece], self.n_classes, (random_state, track, learner))
 
     def score(
@@ -229,7 +214,7 @@ class TriTraining(SampledCommittee):
         notes = {"pair_errors": list(query.errors), "rows_learned": list(query.most)}
         return SampleSelection(state.round, notes=notes, track=state.track, limits=limits)
 
-    def distributions(self, models: Sequence[FittedLearner], block: BlockRows) -> Distributions:
+    def distributions(self, models: Sequence[FittedLearner], block: BlockRows) -> Float32:
         """Return what the three say together."""
         return joint_distributions(models, block, self.voting)
 

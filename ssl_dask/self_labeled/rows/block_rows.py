@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from ssl_dask.array_types import Bool, Float32, Int32, Int64
 from ssl_dask.errors import QualityError
 from ssl_dask.kernels.learners.row_samples import weight_unit
 from ssl_dask.labels import UNLABELLED
-
-Ints = npt.NDArray[np.int64]
 
 GIVEN, NEVER = 0, -1
 """Values of `Assignment.since` for seeds and for rows without a label."""
@@ -36,9 +35,9 @@ class BlockRows:
         Place of the first row in the fixed batches of `kernels/arithmetic/linear_scores.py`.
     """
 
-    rows: Ints
+    rows: Int64
     views: Mapping[str, Any]
-    present: Mapping[str, npt.NDArray[np.bool_]]
+    present: Mapping[str, Bool]
     place: int
 
     @property
@@ -52,7 +51,7 @@ class BlockRows:
         (view,) = self.views.values()
         return view
 
-    def take(self, positions: Ints) -> BlockRows:
+    def take(self, positions: Int64) -> BlockRows:
         """Return some of the rows, in the order of their positions."""
         return BlockRows(
             self.rows[positions],
@@ -79,18 +78,18 @@ class Assignment:
         float32 (n, K): what a method keeps beside; K = 0 for most.
     """
 
-    codes: npt.NDArray[np.int32]
-    weights: npt.NDArray[np.float32]
-    since: npt.NDArray[np.int32]
-    extra: npt.NDArray[np.float32]
+    codes: Int32
+    weights: Float32
+    since: Int32
+    extra: Float32
 
     @classmethod
     def of_seeds(
         cls,
         n_rows: int,
-        positions: Ints,
-        codes: npt.NDArray[np.int32],
-        weights: npt.NDArray[np.float32],
+        positions: Int64,
+        codes: Int32,
+        weights: Float32,
         n_columns: int = 1,
     ) -> Assignment:
         """Return a block in which only seeds have a label.
@@ -130,17 +129,17 @@ class Assignment:
         return found
 
     @property
-    def is_seed(self) -> npt.NDArray[np.bool_]:
+    def is_seed(self) -> Bool:
         """Which rows were labelled from the start, bool (n,)."""
         return self.since[:, 0] == GIVEN
 
     def relabelled(
         self,
-        codes: npt.NDArray[np.int32],
-        weights: npt.NDArray[np.float32],
+        codes: Int32,
+        weights: Float32,
         round_number: int,
         n_classes: int,
-        extra: npt.NDArray[np.float32] | None = None,
+        extra: Float32 | None = None,
     ) -> tuple[Assignment, RoundCounts]:
         """Return the block with new pseudo-labels, and what has changed; seeds keep theirs.
 
@@ -192,10 +191,10 @@ class RoundCounts:
         Rows in all.
     """
 
-    labelled: Ints
-    taken_back: Ints
+    labelled: Int64
+    taken_back: Int64
     changed: int
-    total: Ints
+    total: Int64
     unlabelled: int
     uneven: int
     rows: int
@@ -258,17 +257,17 @@ class Piece:
         bool (m,): the seeds among them.
     """
 
-    rows: Ints
+    rows: Int64
     X: Any
-    codes: npt.NDArray[np.int32]
-    weights: npt.NDArray[np.float32]
-    given: npt.NDArray[np.bool_]
+    codes: Int32
+    weights: Float32
+    given: Bool
 
-    def take(self, keep: npt.NDArray[np.bool_]) -> Piece:
+    def take(self, keep: Bool) -> Piece:
         """Return the rows of which `keep`, bool (m,), is true."""
         return self if keep.all() else self.at(np.flatnonzero(keep))
 
-    def at(self, positions: Ints) -> Piece:
+    def at(self, positions: Int64) -> Piece:
         """Return the rows at these positions, some perhaps more than once."""
         X = (
             {name: view[positions] for name, view in self.X.items()}
@@ -298,7 +297,7 @@ class FitRows:
         Smallest and largest weight; infinite and 0 without rows.
     """
 
-    class_counts: Ints
+    class_counts: Int64
     least_given: float
     lightest: float
     heaviest: float
@@ -306,9 +305,9 @@ class FitRows:
     @classmethod
     def of(
         cls,
-        codes: npt.NDArray[np.int32],
-        weights: npt.NDArray[np.float32],
-        given: npt.NDArray[np.bool_],
+        codes: Int32,
+        weights: Float32,
+        given: Bool,
         n_classes: int,
     ) -> FitRows:
         """Count rows, each array (m,)."""
@@ -325,7 +324,7 @@ class FitRows:
         return int(self.class_counts.sum())
 
     @property
-    def seen(self) -> Ints:
+    def seen(self) -> Int64:
         """Codes of the classes that there are, int64 (K,), ascending."""
         return np.flatnonzero(self.class_counts).astype(np.int64)
 

@@ -13,8 +13,9 @@ from dask import delayed
 from dask.delayed import Delayed
 from distributed import Future
 
+from ssl_dask.array_types import Int64
 from ssl_dask.kernels.arithmetic.row_keys import keys_below, row_keys
-from ssl_dask.self_labeled.rows.block_rows import Assignment, BlockRows, Ints, RoundCounts
+from ssl_dask.self_labeled.rows.block_rows import Assignment, BlockRows, RoundCounts
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _held(chunk: Delayed) -> Delayed:
 
 
 def gathered(
-    blocks: Sequence[RowBlock], starts: Ints, wanted: Ints, *, share: float | None, key: int
+    blocks: Sequence[RowBlock], starts: Int64, wanted: Int64, *, share: float | None, key: int
 ) -> Delayed:
     """Return the task of one `BlockRows` of some rows of all blocks, in row order.
 
@@ -159,7 +160,7 @@ def _part(block: BlockRows, kind: str, name: str | None) -> Any:
     return found if name is None else found[name]
 
 
-def _take(wanted: Ints, share: float | None, key: int, layout: Layout, *parts: Any) -> BlockRows:
+def _take(wanted: Int64, share: float | None, key: int, layout: Layout, *parts: Any) -> BlockRows:
     rows = layout.block(parts)
     chosen = np.isin(rows.rows, wanted)
     if share is not None:

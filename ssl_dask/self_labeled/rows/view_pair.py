@@ -9,11 +9,11 @@ from typing import Any
 import dask.array as da
 from dask import delayed
 
+from ssl_dask.array_types import Int64
 from ssl_dask.errors import ConstantViewError, JobSpecError, Problem
 from ssl_dask.execution import Execution
 from ssl_dask.features.block_reader import add_all, merge_on_workers
 from ssl_dask.kernels.learners.co_training import RowsAlike, split_columns
-from ssl_dask.self_labeled.rows.block_rows import Ints
 from ssl_dask.self_labeled.rows.row_blocks import held_chunks
 
 N_VIEWS = 2
@@ -95,7 +95,7 @@ def check_views_vary(
 
 def _sights(
     views: Mapping[str, da.Array], random_state: int
-) -> dict[str, tuple[da.Array, Ints | None]]:
+) -> dict[str, tuple[da.Array, Int64 | None]]:
     """Return the two views by what a person calls them, with their columns; None: all."""
     if len(views) == N_VIEWS:
         return {f"view {name!r}": (X, None) for name, X in views.items()}
@@ -111,5 +111,5 @@ def _sights(
     return {f"the {half} half of the columns of {name!r}": (X, at) for half, at in halves}
 
 
-def _look(block: Any, columns: Ints | None) -> RowsAlike:
+def _look(block: Any, columns: Int64 | None) -> RowsAlike:
     return RowsAlike.of_rows(block if columns is None else block[:, columns])
