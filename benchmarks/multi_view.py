@@ -37,7 +37,7 @@ from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.labels import Labels
 from ssl_dask.method import MethodInputs
 from ssl_dask.run_control import RunControl
-from ssl_dask.self_labeled.learners.learners import LearnerSpec, learner_of
+from ssl_dask.self_labeled.learners.learner_spec import LearnerSpec, learner_of
 from ssl_dask.self_labeled.methods.multi_view import MultiViewSpec, multi_view
 from ssl_dask.self_labeled.methods.semi_supervised_nb import (
     SemiSupervisedNBSpec,

@@ -29,7 +29,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
 from ssl_dask.method import MethodInputs
 from ssl_dask.run_control import RunControl
-from ssl_dask.self_labeled.learners.learners import LearnerSpec, learner_of
+from ssl_dask.self_labeled.learners.learner_spec import LearnerSpec, learner_of
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.methods.self_training import SelfTrainingSpec, self_training
 from ssl_dask.self_labeled.rows.block_rows import Piece

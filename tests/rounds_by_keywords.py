@@ -12,7 +12,7 @@ from ssl_dask.labels import Labels
 from ssl_dask.method import MethodInputs
 from ssl_dask.methods import METHODS
 from ssl_dask.run_control import RunControl
-from ssl_dask.self_labeled.learners.learners import Learner
+from ssl_dask.self_labeled.learners.learner import Learner
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 
 CONTROL = ("execution", "on_round", "checkpoint", "resume")

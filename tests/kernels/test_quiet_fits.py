@@ -12,7 +12,7 @@ import pytest
 
 from ssl_dask.kernels.learners.quiet_fits import quiet_fits
 from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
-from ssl_dask.self_labeled.learners.learners import LearnerSpec, learner_of
+from ssl_dask.self_labeled.learners.learner_spec import LearnerSpec, learner_of
 from ssl_dask.self_labeled.rows.block_rows import Piece
 
 RNG = np.random.default_rng(0)

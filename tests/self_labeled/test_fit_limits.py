@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from ssl_dask.self_labeled.learners.learners import LearnerSpec, learner_of
+from ssl_dask.self_labeled.learners.learner_spec import LearnerSpec, learner_of
 from ssl_dask.self_labeled.loop.fit_limits import FitLimit, SharedRows, learners_together
 from ssl_dask.self_labeled.methods.co_forest import CoForest
 from ssl_dask.self_labeled.rows.block_rows import Assignment, BlockRows, RoundCounts

@@ -17,7 +17,8 @@ from ssl_dask.errors import JobSpecError, QualityError
 from ssl_dask.kernels.arithmetic.linear_scores import BATCH_ROWS, score_batches
 from ssl_dask.kernels.learners.row_samples import copies_by_weight, weight_unit
 from ssl_dask.self_labeled.learners.known_learners import LEARNERS
-from ssl_dask.self_labeled.learners.learners import Learner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.learners.learner import Learner
+from ssl_dask.self_labeled.learners.learner_spec import LearnerSpec, learner_of
 from ssl_dask.self_labeled.rows.block_rows import Piece
 
 QUICK: dict[str, dict[str, Any]] = {

@@ -15,7 +15,8 @@ from sklearn.naive_bayes import GaussianNB
 from ssl_dask.estimators import MultiViewClassifier
 from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
-from ssl_dask.self_labeled.learners.learners import Learner, LearnerSpec
+from ssl_dask.self_labeled.learners.learner import Learner
+from ssl_dask.self_labeled.learners.learner_spec import LearnerSpec
 from ssl_dask.self_labeled.learners.view_models import INNER_FOLDS, inner_folds
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.methods.multi_view import MultiView

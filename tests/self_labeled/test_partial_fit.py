@@ -19,7 +19,8 @@ from ssl_dask.execution import Execution
 from ssl_dask.kernels.learners.row_samples import PIECES_MIXED, piece_count, piece_numbers
 from ssl_dask.labels import Labels
 from ssl_dask.method import MethodInputs
-from ssl_dask.self_labeled.learners.learners import Learner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.learners.learner import Learner
+from ssl_dask.self_labeled.learners.learner_spec import LearnerSpec, learner_of
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.loop.round_spec import check_learners
 from ssl_dask.self_labeled.loop.track import make_tracks

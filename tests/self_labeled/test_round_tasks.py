@@ -20,7 +20,7 @@ from ssl_dask.method import MethodCost
 from ssl_dask.methods import METHODS
 from ssl_dask.pipeline.commands.method_estimate import estimate_method
 from ssl_dask.pipeline.commands.plan import plan_job
-from ssl_dask.self_labeled.learners.learners import LearnerSpec
+from ssl_dask.self_labeled.learners.learner_spec import LearnerSpec
 from ssl_dask.self_labeled.loop.round_tasks import RoundTasks, merges
 from tests.committee_case import labels_of, made_rows, views_of
 from tests.made_job import made_job, write_rows

@@ -21,7 +21,7 @@ from ssl_dask.kernels.distributions.label_distributions import fit_temperature
 from ssl_dask.labels import Labels
 from ssl_dask.method import MethodInputs
 from ssl_dask.run_control import RunControl
-from ssl_dask.self_labeled.learners.learners import Learner
+from ssl_dask.self_labeled.learners.learner import Learner
 from ssl_dask.self_labeled.loop.hidden_loss import TEMPERATURE_SPREAD, HiddenLoss
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.loop.round_fits import default_fit_rows

@@ -27,7 +27,9 @@ from sklearn.linear_model import LogisticRegression
 
 from ssl_dask.errors import InputDataError, JobSpecError, StorageError
 from ssl_dask.pipeline.models.stored_models import OWN_TYPES
-from ssl_dask.self_labeled.learners.learners import LEARNERS, FittedLearner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
+from ssl_dask.self_labeled.learners.known_learners import LEARNERS
+from ssl_dask.self_labeled.learners.learner_spec import LearnerSpec, learner_of
 from ssl_dask.self_labeled.loop.round_method import Piece
 from ssl_dask.storage.runs.manifest import MODELS_FOLDER, CommittedRun, Manifest, fingerprint
 from ssl_dask.storage.runs.model_files import (

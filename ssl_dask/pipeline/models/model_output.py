@@ -14,7 +14,9 @@ from ssl_dask.job_spec import JobSpec
 from ssl_dask.pipeline.infer.inference import KeptModels
 from ssl_dask.pipeline.inputs.run_context import RunContext
 from ssl_dask.pipeline.models.stored_models import OWN_TYPES, ModelsDescription, description_name
-from ssl_dask.self_labeled.learners.learners import LEARNERS, Learner, learners_of
+from ssl_dask.self_labeled.learners.known_learners import LEARNERS
+from ssl_dask.self_labeled.learners.learner import Learner
+from ssl_dask.self_labeled.learners.learner_spec import learners_of
 from ssl_dask.self_labeled.loop.round_method import Piece
 from ssl_dask.storage.input.table_reader import types_to_text
 from ssl_dask.storage.runs.manifest import PartRecord

@@ -33,7 +33,8 @@ from ssl_dask.kernels.features.hashed_ngrams import HashedNgrams
 from ssl_dask.kernels.learners.multinomial_nb import MultinomialModel
 from ssl_dask.kernels.learners.supervised_model import SupervisedModel
 from ssl_dask.pipeline.infer.self_labeled_run import given_views
-from ssl_dask.self_labeled.learners.learners import FittedLearner, Learner
+from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
+from ssl_dask.self_labeled.learners.learner import Learner
 from ssl_dask.self_labeled.loop.round_method import RoundMethod
 from ssl_dask.self_labeled.loop.track import score_rows
 from ssl_dask.self_labeled.methods.co_forest import CoForest, Tree

@@ -24,7 +24,8 @@ from ssl_dask.kernels.distributions.label_distributions import summarise_rows
 from ssl_dask.labels import Labels
 from ssl_dask.method import Method, MethodInputs
 from ssl_dask.run_control import RunControl
-from ssl_dask.self_labeled.learners.learners import Learner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.learners.learner import Learner
+from ssl_dask.self_labeled.learners.learner_spec import LearnerSpec, learner_of
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.loop.track import score_rows
 from ssl_dask.spec_model import SpecModel

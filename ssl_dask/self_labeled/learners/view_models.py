@@ -12,7 +12,7 @@ from ssl_dask.errors import QualityError
 from ssl_dask.kernels.arithmetic.row_keys import Purpose, row_keys
 from ssl_dask.kernels.distributions.class_evidence import fitted_weights, log_shares
 from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
-from ssl_dask.self_labeled.learners.learners import Learner
+from ssl_dask.self_labeled.learners.learner import Learner
 from ssl_dask.self_labeled.rows.block_rows import Piece, joined_pieces
 
 INNER_FOLDS = 5

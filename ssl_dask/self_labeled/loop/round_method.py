@@ -11,7 +11,7 @@ import numpy as np
 
 from ssl_dask.array_types import Float32, Int32, Int64
 from ssl_dask.labels import UNLABELLED
-from ssl_dask.self_labeled.learners.learners import Learner
+from ssl_dask.self_labeled.learners.learner import Learner
 from ssl_dask.self_labeled.rows.block_rows import Assignment, BlockRows, FitRows, Piece, RoundCounts
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ssl_dask.errors import JobSpecError
 from ssl_dask.features.feature_groups import FeatureGroup
-from ssl_dask.self_labeled.learners.learners import (
+from ssl_dask.self_labeled.learners.learner_spec import (
     LearnerSpec,
     learner_of,
     learner_specs,

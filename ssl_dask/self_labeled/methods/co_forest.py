@@ -18,7 +18,8 @@ from ssl_dask.kernels.learners.row_samples import stratified_bootstrap
 from ssl_dask.method import MethodInputs
 from ssl_dask.run_control import RunControl
 from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
-from ssl_dask.self_labeled.learners.learners import LEARNER_TYPES, Learner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.learners.learner import LEARNER_TYPES, Learner
+from ssl_dask.self_labeled.learners.learner_spec import LearnerSpec, learner_of
 from ssl_dask.self_labeled.loop.learner_votes import joint_distributions, votes_of
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.loop.round_cost import RoundsMethod

@@ -18,7 +18,8 @@ from ssl_dask.kernels.distributions.class_evidence import (
 from ssl_dask.labels import UNLABELLED
 from ssl_dask.method import MethodInputs
 from ssl_dask.run_control import RunControl
-from ssl_dask.self_labeled.learners.learners import LEARNER_TYPES, Learner, LearnerSpec, learner_of
+from ssl_dask.self_labeled.learners.learner import LEARNER_TYPES, Learner
+from ssl_dask.self_labeled.learners.learner_spec import LearnerSpec, learner_of
 from ssl_dask.self_labeled.learners.view_models import START, ViewFit, ViewModel, weights_by_seeds
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.loop.round_cost import RoundsMethod
