@@ -28,6 +28,7 @@ from ssl_dask.estimators import (
 from ssl_dask.execution import Execution
 from ssl_dask.graph import BlockGraph, knn_graph
 from ssl_dask.propagation.engine.session import PropagationSession
+from ssl_dask.sklearn_skin import decided_codes
 from tests.made_graphs import delay, few_labels
 
 BOTH = pytest.mark.parametrize("Classifier", [LabelSpreading, LabelPropagation])
@@ -261,6 +262,23 @@ def test_new_rows_beside_refused_rows_are_refused() -> None:
     new = np.array([[0.2], [2.9], [1001.5]])
     np.testing.assert_array_equal(model.predict(new), [5, 6, -1])
     np.testing.assert_array_equal(model.predict_proba(new)[2], 0.0)
+
+
+def test_without_abstaining_every_row_gets_a_class() -> None:
+    X = np.concatenate([np.arange(6.0), np.arange(1000.0, 1004.0)])[:, None]
+    names = np.array(["b", "b", None, None, None, "a", None, None, None, None], dtype=object)
+    model = LabelSpreading(n_neighbors=2).fit(X, names)
+    new = np.array([[0.0], [5.0], [1001.5]])
+    assert model.predict(new).tolist() == ["b", "a", None]
+    # The class of most seeds where there is no evidence.
+    decided = model.predict(new, abstain=False)
+    assert decided.tolist() == ["b", "a", "b"]
+    lazily = model.predict(da.from_array(new, chunks=(2, 1)), abstain=False)
+    assert lazily.compute().tolist() == decided.tolist()
+    F = np.array([[0.5, 0.5], [0.0, 0.0], [0.2, 0.8]])
+    assert decided_codes(F, True, -1).tolist() == [-1, -1, 1]
+    # A tie goes to its first class.
+    assert decided_codes(F, False, 1).tolist() == [0, 1, 1]
 
 
 def test_predicted_distributions_are_the_weighted_mean() -> None:
