@@ -30,9 +30,18 @@ class CoForestClassifier(RoundClassifier):
     -----
     Attributes are those of `SelfTrainingClassifier`; `transduction_` and `labeled_iter_` are the
     labels of the first learner.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.array([[0.0, 1.0], [0.2, 0.9], [0.1, 0.7], [1.0, 0.0], [0.9, 0.2], [0.7, 0.1]])
+    >>> y = np.array([0, 0, -1, 1, 1, -1])
+    >>> CoForestClassifier(n_estimators=5, n_folds=0).fit(X, y).predict(X).tolist()
+    [0, 0, 0, 1, 1, 1]
     """
 
     method = METHOD
+    estimator: Any
 
     def __init__(
         self,
@@ -47,18 +56,10 @@ class CoForestClassifier(RoundClassifier):
         random_state: int = 0,
         client: AnyClient = None,
     ) -> None:
-        self.estimator = estimator
-        self.n_estimators = n_estimators
-        self.threshold = threshold
-        self.max_iter = max_iter
-        self.patience = patience
-        self.max_fit_rows = max_fit_rows
-        self.n_folds = n_folds
-        self.random_state = random_state
-        self.client = client
+        self._store(locals())
 
-    def _checked_spec(self) -> Any:
-        spec = super()._checked_spec()
+    def _spec(self) -> Any:
+        spec = super()._spec()
         if self.estimator is None:
             return spec
         return spec.with_learners(tree=learner_for(self.estimator))

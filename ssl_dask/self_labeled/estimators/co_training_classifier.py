@@ -40,9 +40,20 @@ class CoTrainingClassifier(RoundClassifier):
     -----
     Attributes are those of `SelfTrainingClassifier`; `transduction_` and `labeled_iter_` are the
     labels of the first learner.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.array([[0.0, 1.0], [0.2, 0.9], [0.1, 0.7], [1.0, 0.0], [0.9, 0.2], [0.7, 0.1]])
+    >>> y = np.array([0, 0, -1, 1, 1, -1])
+    >>> CoTrainingClassifier(view_columns=[[0], [1]], n_folds=0).fit(X, y).predict(X).tolist()
+    [0, 0, 0, 1, 1, 1]
     """
 
     method = METHOD
+    estimator: Any
+    second_estimator: Any
+    view_columns: Sequence[Sequence[int]] | None
 
     def __init__(
         self,
@@ -60,26 +71,15 @@ class CoTrainingClassifier(RoundClassifier):
         random_state: int = 0,
         client: AnyClient = None,
     ) -> None:
-        self.estimator = estimator
-        self.second_estimator = second_estimator
-        self.view_columns = view_columns
-        self.k_best = k_best
-        self.threshold = threshold
-        self.rescore = rescore
-        self.max_iter = max_iter
-        self.patience = patience
-        self.max_fit_rows = max_fit_rows
-        self.n_folds = n_folds
-        self.random_state = random_state
-        self.client = client
+        self._store(locals())
 
-    def _checked_spec(self) -> Any:
+    def _spec(self) -> Any:
         learner = learner_for(self.estimator, in_pieces=True)
         second = self.second_estimator
         if self.view_columns is not None and len(self.view_columns) != N_VIEWS:
             raise ValueError(f"view_columns has {len(self.view_columns)} views: it must have two")
         other = learner if second is None else learner_for(second, in_pieces=True)
-        return super()._checked_spec().with_learners(learner=learner, second_learner=other)
+        return super()._spec().with_learners(learner=learner, second_learner=other)
 
     def _views(self, rows: Any, execution: Execution) -> tuple[dict[str, da.Array], dict]:
         views, present = super()._views(rows, execution)

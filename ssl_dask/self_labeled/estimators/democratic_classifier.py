@@ -31,9 +31,19 @@ class DemocraticCoLearningClassifier(RoundClassifier):
     -----
     Attributes are those of `SelfTrainingClassifier`; `transduction_` and `labeled_iter_` are the
     labels of the first learner.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.array([[0.0, 1.0], [0.2, 0.9], [0.1, 0.7], [1.0, 0.0], [0.9, 0.2], [0.7, 0.1]])
+    >>> y = np.array([0, 0, -1, 1, 1, -1])
+    >>> three = ["gaussian_nb", "decision_tree", "logistic_regression"]
+    >>> DemocraticCoLearningClassifier(three, n_folds=0).fit(X, y).predict(X).tolist()
+    [0, 0, 0, 1, 1, 1]
     """
 
     method = METHOD
+    estimators: Sequence[Any] | None
 
     def __init__(
         self,
@@ -48,18 +58,10 @@ class DemocraticCoLearningClassifier(RoundClassifier):
         random_state: int = 0,
         client: AnyClient = None,
     ) -> None:
-        self.estimators = estimators
-        self.confidence = confidence
-        self.voting = voting
-        self.max_iter = max_iter
-        self.patience = patience
-        self.max_fit_rows = max_fit_rows
-        self.n_folds = n_folds
-        self.random_state = random_state
-        self.client = client
+        self._store(locals())
 
-    def _checked_spec(self) -> Any:
-        spec = super()._checked_spec()
+    def _spec(self) -> Any:
+        spec = super()._spec()
         if self.estimators is None:
             return spec
         if len(self.estimators) < FEWEST_LEARNERS:

@@ -57,9 +57,20 @@ class MultiViewClassifier(RoundClassifier):
     classes_, label_distributions_, transduction_, labeled_iter_, termination_condition_, n_iter_,
     rounds_, kept_round_, models_, n_features_in_
         As of `SelfTrainingClassifier`. Float32 of a row that lacks all views are 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.array([[0.0, 1.0], [0.2, 0.9], [0.1, 0.7], [1.0, 0.0], [0.9, 0.2], [0.7, 0.1]])
+    >>> y = np.array([0, 0, -1, 1, 1, -1])
+    >>> MultiViewClassifier({"height": [0], "width": [1]}, n_folds=0).fit(X, y).predict(X).tolist()
+    [0, 0, 0, 1, 1, 1]
     """
 
     method = METHOD
+    views: Mapping[str, Any] | None
+    estimator: Any
+    estimators: Mapping[str, Any] | None
 
     def __init__(
         self,
@@ -77,20 +88,9 @@ class MultiViewClassifier(RoundClassifier):
         random_state: int = 0,
         client: AnyClient = None,
     ) -> None:
-        self.views = views
-        self.estimator = estimator
-        self.estimators = estimators
-        self.fusion = fusion
-        self.share = share
-        self.mass = mass
-        self.max_iter = max_iter
-        self.patience = patience
-        self.max_fit_rows = max_fit_rows
-        self.n_folds = n_folds
-        self.random_state = random_state
-        self.client = client
+        self._store(locals())
 
-    def _checked_spec(self) -> Any:
+    def _spec(self) -> Any:
         if self.views is not None and not self.views:
             raise ValueError("views is empty: name the columns of one view at least")
         own = {name: learner_for(one) for name, one in (self.estimators or {}).items()}
@@ -98,7 +98,7 @@ class MultiViewClassifier(RoundClassifier):
         if unknown:
             raise ValueError(f"estimators names {unknown}, which are none of the views")
         usual = learner_for(self.estimator)
-        return super()._checked_spec().with_learners(learner=usual, learners=own)
+        return super()._spec().with_learners(learner=usual, learners=own)
 
     def _checked_rows(self, X: Any, *, reset: bool) -> Any:
         if isinstance(X, da.Array) or self.views is None:

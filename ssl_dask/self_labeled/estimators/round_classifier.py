@@ -11,16 +11,12 @@ import numpy as np
 import scipy.sparse as sp
 from dask import delayed
 from pydantic import ValidationError
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from ssl_dask.array_types import Float32, Int32
 from ssl_dask.class_labels import decode_labels, decoded_dtype, encode_targets, weighted_labels
 from ssl_dask.dask_arrays import as_dask_array
-from ssl_dask.execution import AnyClient, Execution
+from ssl_dask.execution import Execution
 from ssl_dask.hidden_seeds import hide_seeds
-from ssl_dask.kernels.distributions.label_distributions import summarise_rows
 from ssl_dask.labels import Labels
 from ssl_dask.method import Method, MethodInputs
 from ssl_dask.run_control import RunControl
@@ -28,13 +24,13 @@ from ssl_dask.self_labeled.learners.learner import Learner
 from ssl_dask.self_labeled.learners.learner_spec import LearnerSpec, learner_of
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.loop.track import score_rows
-from ssl_dask.spec_model import SpecModel
+from ssl_dask.sklearn_skin import ClassifierSkin, plain
 
 BLOCK_ROWS = 65_536
 """Rows of the blocks that an array of this process is cut into."""
 
 
-class RoundClassifier(ClassifierMixin, BaseEstimator):
+class RoundClassifier(ClassifierSkin):
     """Labels rows in rounds, by classifiers that learn from their own answers.
 
     A subclass names its parameters in `__init__`; those that its method has as well are the
@@ -42,8 +38,8 @@ class RoundClassifier(ClassifierMixin, BaseEstimator):
     """
 
     method: ClassVar[Method]
+    ties_abstain = False
 
-    client: AnyClient
     n_folds: int
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -73,15 +69,11 @@ class RoundClassifier(ClassifierMixin, BaseEstimator):
         UserWarning
             What a person should know of the rounds, such as views that err together.
         """
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y is"
-                " None."
-            )
+        self._require_y(y)
         X = as_dask_array(X)
-        spec = self._checked_spec()
+        spec = self._spec()
         rows = self._checked_rows(X, reset=True)
-        execution = Execution.of(self.client)
+        execution = self._execution()
         labels = encode_targets(y, rows.shape[0], execution)
         weights = None
         if sample_weight is not None:
@@ -116,7 +108,7 @@ class RoundClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         X = as_dask_array(X)
         rows = self._checked_rows(X, reset=False)
-        execution = Execution.of(self.client)
+        execution = self._execution()
         views, present = self._views(rows, execution)
         answering = delayed((self.method_, list(self.models_)), pure=False, traverse=False)
         F = score_rows(answering, views, present, len(self.classes_))
@@ -126,28 +118,14 @@ class RoundClassifier(ClassifierMixin, BaseEstimator):
             execution.compute(list(F.to_delayed(optimize_graph=False).ravel()), "scores")
         )
 
-    def predict(self, X: Any) -> Any:
-        """Return the most likely class of rows (m, d), the first of equals.
-
-        A Dask array (m,) if `X` is one. -1 or None where nothing is known of a row.
-        """
-        F = self.predict_proba(X)
-        if not isinstance(F, da.Array):
-            return decode_labels(_likeliest(F), self.classes_)
-        dtype = decoded_dtype(self.classes_, abstained=False)
-        codes = F.map_blocks(_likeliest, drop_axis=1, dtype=np.int32)
-        return codes.map_blocks(decode_labels, self.classes_, dtype, dtype=dtype)
-
-    def _checked_spec(self) -> Any:
+    def _spec(self) -> Any:
         """Return the method's parameters; a subclass adds learners that are no plain values."""
-        folds = _plain(self.n_folds)
+        folds = plain(self.n_folds)
         if not isinstance(folds, int) or folds < 0 or folds == 1:
             raise ValueError(
                 f"n_folds={self.n_folds!r}: 0 hides no seeds, else at least 2 folds are needed"
             )
-        names = set(self.method.spec.model_fields).intersection(self._get_param_names())
-        values = {name: _plain(getattr(self, name)) for name in sorted(names)}
-        return _checked(self.method.spec, values)
+        return self._checked_spec(self.method.spec)
 
     def _views(self, rows: Any, execution: Execution) -> tuple[dict[str, da.Array], dict]:
         """Return the views by name, in blocks that are held where tasks run; and what is lacking.
@@ -157,7 +135,7 @@ class RoundClassifier(ClassifierMixin, BaseEstimator):
         return {"X": held_rows(rows, execution)}, {}
 
     def _keep(self, found: SelfLabeled, labels: Labels, X: Any, execution: Execution) -> None:
-        self.classes_ = labels.classes
+        self._keep_classes(labels)
         self.method_ = found.method
         self.models_ = execution.compute(found.models, "models")
         self.n_iter_ = found.n_iter
@@ -182,42 +160,6 @@ class RoundClassifier(ClassifierMixin, BaseEstimator):
         self.transduction_, self.labeled_iter_, self.label_distributions_ = (
             np.concatenate(flat[i * n : (i + 1) * n]) for i in range(3)
         )
-
-    def _checked_rows(self, X: Any, *, reset: bool) -> Any:
-        if not isinstance(X, da.Array):
-            sparse = "csr" if self.__sklearn_tags__().input_tags.sparse else False
-            return validate_data(
-                self, X, reset=reset, accept_sparse=sparse, dtype=[np.float64, np.float32]
-            )
-        if X.ndim != 2:
-            raise ValueError(f"Expected 2D array, got an array of shape {X.shape} instead")
-        if any(n != n for n in X.chunks[0]):
-            raise ValueError(
-                "the lengths of X's chunks are not known: call X.compute_chunk_sizes()"
-            )
-        if reset:
-            for name in ("n_features_in_", "feature_names_in_"):
-                if hasattr(self, name):
-                    delattr(self, name)
-            self.n_features_in_ = int(X.shape[1])
-        elif X.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting"
-                f" {self.n_features_in_} features as input"
-            )
-        return X
-
-    def __sklearn_clone__(self) -> Self:
-        # A client is a connection: copies share it.
-        params = self.get_params(deep=False)
-        client = params.pop("client")
-        copies = {name: clone(value, safe=False) for name, value in params.items()}
-        return type(self)(**copies, client=client)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
 
 
 def learner_for(estimator: Any, *, in_pieces: bool = False) -> Learner:
@@ -275,25 +217,3 @@ def held_rows(X: Any, execution: Execution) -> da.Array:
             for block, n in zip(blocks, chunks, strict=True)
         ]
     )
-
-
-def _likeliest(F: Float32) -> Int32:
-    """Return the code of the most likely class of each row, -1 for rows of zeros."""
-    return summarise_rows(F).codes
-
-
-def _plain(value: Any) -> Any:
-    """Return NumPy's numbers as Python's."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _checked(model: type[SpecModel], values: dict[str, Any]) -> SpecModel:
-    """Return the parameters as a spec; a ValueError names each that is wrong."""
-    try:
-        return model.model_validate(values, strict=True)
-    except ValidationError as error:
-        wrong = [
-            f"{'.'.join(map(str, item['loc']))}={item['input']!r}: {item['msg']}"
-            for item in error.errors()
-        ]
-        raise ValueError("; ".join(wrong)) from None

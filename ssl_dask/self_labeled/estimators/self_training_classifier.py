@@ -55,9 +55,18 @@ class SelfTrainingClassifier(RoundClassifier):
         These models.
     n_features_in_
         Number of features d.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.array([[0.0, 1.0], [0.2, 0.9], [0.1, 0.7], [1.0, 0.0], [0.9, 0.2], [0.7, 0.1]])
+    >>> y = np.array([0, 0, -1, 1, 1, -1])
+    >>> SelfTrainingClassifier(n_folds=0).fit(X, y).predict(X).tolist()
+    [0, 0, 0, 1, 1, 1]
     """
 
     method = METHOD
+    estimator: Any
 
     def __init__(
         self,
@@ -78,25 +87,11 @@ class SelfTrainingClassifier(RoundClassifier):
         random_state: int = 0,
         client: AnyClient = None,
     ) -> None:
-        self.estimator = estimator
-        self.criterion = criterion
-        self.threshold = threshold
-        self.k_best = k_best
-        self.rescore = rescore
-        self.weight = weight
-        self.mass = mass
-        self.class_shares = class_shares
-        self.calibrate = calibrate
-        self.max_iter = max_iter
-        self.patience = patience
-        self.max_fit_rows = max_fit_rows
-        self.n_folds = n_folds
-        self.random_state = random_state
-        self.client = client
+        self._store(locals())
 
-    def _checked_spec(self) -> Any:
+    def _spec(self) -> Any:
         learner = learner_for(self.estimator, in_pieces=True)
-        return super()._checked_spec().with_learners(learner=learner)
+        return super()._spec().with_learners(learner=learner)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -35,6 +35,14 @@ class SemiSupervisedNB(RoundClassifier):
     classes_, label_distributions_, transduction_, labeled_iter_, termination_condition_, n_iter_,
     rounds_, kept_round_, models_, n_features_in_
         As of `SelfTrainingClassifier`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.array([[0.0, 1.0], [0.2, 0.9], [0.1, 0.7], [1.0, 0.0], [0.9, 0.2], [0.7, 0.1]])
+    >>> y = np.array([0, 0, -1, 1, 1, -1])
+    >>> SemiSupervisedNB(n_folds=0).fit(X, y).predict(X).tolist()
+    [0, 0, 0, 1, 1, 1]
     """
 
     method = METHOD
@@ -51,14 +59,7 @@ class SemiSupervisedNB(RoundClassifier):
         n_folds: int = 5,
         client: AnyClient = None,
     ) -> None:
-        self.alpha = alpha
-        self.unlabelled_weight = unlabelled_weight
-        self.learn_prior = learn_prior
-        self.max_iter = max_iter
-        self.tol = tol
-        self.patience = patience
-        self.n_folds = n_folds
-        self.client = client
+        self._store(locals())
 
     def _checked_rows(self, X: Any, *, reset: bool) -> Any:
         rows = super()._checked_rows(X, reset=reset)

@@ -30,9 +30,18 @@ class TriTrainingClassifier(RoundClassifier):
     -----
     Attributes are those of `SelfTrainingClassifier`; `transduction_` and `labeled_iter_` are the
     labels of the first learner.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.array([[0.0, 1.0], [0.2, 0.9], [0.1, 0.7], [1.0, 0.0], [0.9, 0.2], [0.7, 0.1]])
+    >>> y = np.array([0, 0, -1, 1, 1, -1])
+    >>> TriTrainingClassifier("gaussian_nb", n_folds=0).fit(X, y).predict(X).tolist()
+    [0, 0, 0, 1, 1, 1]
     """
 
     method = METHOD
+    estimator: Any
 
     def __init__(
         self,
@@ -46,14 +55,7 @@ class TriTrainingClassifier(RoundClassifier):
         random_state: int = 0,
         client: AnyClient = None,
     ) -> None:
-        self.estimator = estimator
-        self.voting = voting
-        self.max_iter = max_iter
-        self.patience = patience
-        self.max_fit_rows = max_fit_rows
-        self.n_folds = n_folds
-        self.random_state = random_state
-        self.client = client
+        self._store(locals())
 
-    def _checked_spec(self) -> Any:
-        return super()._checked_spec().with_learners(learner=learner_for(self.estimator))
+    def _spec(self) -> Any:
+        return super()._spec().with_learners(learner=learner_for(self.estimator))
