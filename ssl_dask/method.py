@@ -21,6 +21,7 @@ from ssl_dask.run_control import RunControl
 from ssl_dask.spec_model import SpecModel
 
 HELD_BYTES_PER_NODE = 40
+FLOPS_PER_PRODUCT = 2
 
 Fallbacks = Sequence[tuple[str, Mapping[str, Any]]]
 """(name, parameters) of methods; names are those of `methods.METHODS`."""
@@ -137,6 +138,11 @@ class JobShape:
     sparse: bool = False
     n_blocks: int = 1
     n_workers: int = 1
+
+    @property
+    def regression_flops(self) -> float:
+        """Operations a row of logistic regression, for all folds."""
+        return float(FLOPS_PER_PRODUCT * self.n_features * self.n_classes * (1 + self.n_folds))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ from ssl_dask.job_spec import JobSpec
 from ssl_dask.method import JobShape, MethodCost
 from ssl_dask.methods import METHODS
 from ssl_dask.propagation.engine.distributed_partitions import HALO_SHARE
-from ssl_dask.propagation.engine.solve_cost import regression_flops
 
 
 def estimate_method(
@@ -43,12 +42,6 @@ def estimate_method(
         n_blocks=n_blocks,
         n_workers=n_workers,
     )
-    if spec.method.name == "supervised":
-        return MethodCost(
-            row_flops=regression_flops(shape),
-            time="one pass over the rows: N d C",
-            memory="a block of rows",
-        )
     return METHODS[spec.method.name].cost(spec.method, shape)
 
 

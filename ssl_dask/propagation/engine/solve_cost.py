@@ -9,17 +9,11 @@ SWEEPS_UNTIL_REST = {0.9: 30, 0.99: 60, 1.0: 100}
 """Sweeps of Chebyshev iteration until labels rest, by the alpha up to which they are enough; as
 many are usual for conjugate gradients with few seeds."""
 CONJUGATE_VECTORS = CONJUGATE_BYTES // 8
-FLOPS_PER_PRODUCT = 2
 
 
 def sweeps_for(alpha: float) -> int:
     """Return about how many sweeps a solve with this alpha takes; 1 for label propagation."""
     return next(count for limit, count in sorted(SWEEPS_UNTIL_REST.items()) if alpha <= limit)
-
-
-def regression_flops(shape: JobShape) -> float:
-    """Return the operations a row of logistic regression, for all folds."""
-    return float(FLOPS_PER_PRODUCT * shape.n_features * shape.n_classes * (1 + shape.n_folds))
 
 
 def spreading_cost(alpha: float, shape: JobShape) -> MethodCost:

@@ -30,7 +30,7 @@ from ssl_dask.propagation.engine.propagate import (
 from ssl_dask.propagation.engine.recurrence import Recurrence, chebyshev_steps
 from ssl_dask.propagation.engine.seed_sources import NodeSources, SeedSources
 from ssl_dask.propagation.engine.session import DenseSources, PropagationSession
-from ssl_dask.propagation.engine.solve_cost import regression_flops, sweeps_cost, sweeps_for
+from ssl_dask.propagation.engine.solve_cost import sweeps_cost, sweeps_for
 from ssl_dask.run_control import RunControl, retried
 from ssl_dask.spec_model import SpecModel
 from ssl_dask.supervised import SupervisedSpec, fit_supervised
@@ -267,7 +267,7 @@ def _corrected(
 def _cost(spec: CorrectAndSmoothSpec, shape: JobShape) -> MethodCost:
     sweeps = sweeps_for(spec.correct_alpha) + sweeps_for(spec.smooth_alpha)
     columns = shape.n_classes * (1 + shape.n_folds)
-    return sweeps_cost(sweeps, columns, vectors=4, size=4, flops=regression_flops(shape))
+    return sweeps_cost(sweeps, columns, vectors=4, size=4, flops=shape.regression_flops)
 
 
 METHOD = Method(

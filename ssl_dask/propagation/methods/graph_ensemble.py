@@ -14,7 +14,7 @@ from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.kernels.learners.supervised_model import SupervisedModel
 from ssl_dask.method import JobShape, Method, MethodCost, MethodInputs
 from ssl_dask.propagation.engine.propagate import STOP_WORDS, Propagated, graph_of, rows_of_blocks
-from ssl_dask.propagation.engine.solve_cost import regression_flops, sweeps_cost
+from ssl_dask.propagation.engine.solve_cost import sweeps_cost
 from ssl_dask.propagation.ensemble.ensemble_run import EnsembleRun, SeedClassifier
 from ssl_dask.propagation.ensemble.ensemble_state import run_steps
 from ssl_dask.propagation.ensemble.mixing_weights import FEWEST_SEEDS, stacking_folds
@@ -193,7 +193,7 @@ def logistic_regression(inputs: MethodInputs, execution: Execution) -> SeedClass
 
 def _cost(spec: GraphEnsembleSpec, shape: JobShape) -> MethodCost:
     columns = shape.n_classes * (1 + shape.n_folds)
-    flops = regression_flops(shape) if spec.classifier != "none" else 0.0
+    flops = shape.regression_flops if spec.classifier != "none" else 0.0
     return sweeps_cost(SWEEPS, columns, vectors=VECTORS, size=4, flops=flops)
 
 

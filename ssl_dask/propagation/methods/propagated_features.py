@@ -32,7 +32,6 @@ from ssl_dask.propagation.engine.node_vectors import largest_degree, rows_of
 from ssl_dask.propagation.engine.propagate import STOP_WORDS, Propagated, graph_of
 from ssl_dask.propagation.engine.recurrence import one_step_of_the_walk
 from ssl_dask.propagation.engine.session import DenseSources, PropagationSession
-from ssl_dask.propagation.engine.solve_cost import regression_flops
 from ssl_dask.run_control import Losses, RunControl, retried
 from ssl_dask.spec_model import SpecModel
 from ssl_dask.supervised import SupervisedSpec, fit_converged, fit_folds
@@ -375,7 +374,7 @@ def _cost(spec: PropagatedFeaturesSpec, shape: JobShape) -> MethodCost:
         columns=shape.n_features,
         bytes_per_node=4 * shape.n_features * (2 + kept),
         bytes_a_sweep=4 * shape.n_features,
-        row_flops=regression_flops(shape) * kept,
+        row_flops=shape.regression_flops * kept,
         time=f"{spec.n_hops} sweeps of d columns: E d, then N d C",
         memory=f"{2 + kept} vectors of 4 N d bytes over all workers, and the graph's 16 E",
     )

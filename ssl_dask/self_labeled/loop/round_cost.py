@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ssl_dask.features.block_reader import MERGE_WIDTH
 from ssl_dask.kernels.arithmetic.radix_selection import BINS
 from ssl_dask.kernels.learners.row_samples import piece_count
-from ssl_dask.method import JobShape, Method, MethodCost
+from ssl_dask.method import FLOPS_PER_PRODUCT, JobShape, Method, MethodCost
 from ssl_dask.self_labeled.loop.fit_limits import FITS_TOGETHER
 from ssl_dask.self_labeled.loop.round_fits import FEWEST_FIT_ROWS, FIT_BYTES, SPARSE_ENTRIES
 from ssl_dask.self_labeled.loop.round_method import RoundMethod
@@ -23,7 +23,6 @@ LABEL_BYTES = 12
 MODEL_VALUE_BYTES = 8
 FIT_PASSES = 30
 """Passes of a solver over the rows that a model is fitted on."""
-FLOPS_PER_PRODUCT = 2
 
 STOP_WORDS: Mapping[str, str] = {
     "max_iter": "the limit of iterations was reached",
