@@ -41,7 +41,7 @@ WITHOUT_JOBS = (
 
 @dataclass(frozen=True)
 class FittedLearner:
-    """A fitted model, which says the same of a row in any block.
+    """A fitted model, whose prediction for a row is the same in any block.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class FittedLearner:
         Raises
         ------
         QualityError
-            The model says of a row what is no number.
+            A probability is no finite number.
         """
         n = X.shape[0]
         if self.model is None:
@@ -135,7 +135,7 @@ def runs_jobs(model: Any) -> bool:
 
 
 def _probabilities(model: Any, rows: Any) -> Floating:
-    """Return what a model says of rows, whose bits depend on each row alone.
+    """Return probabilities whose bits depend on each row alone.
 
     Trees of a forest are added as scikit-learn adds them, but not in jobs.
     """

@@ -89,7 +89,7 @@ class Learner:
 
     @property
     def takes_sparse(self) -> bool:
-        """Whether it can be fitted on CSR rows, as far as it says."""
+        """Whether it can be fitted on CSR rows, as far as its tags tell."""
         if self.estimator is not None:
             return bool(get_tags(self.estimator).input_tags.sparse)
         return LEARNERS[self.name].sparse if self.name in LEARNERS else True
@@ -109,7 +109,7 @@ class Learner:
     def fit(self, pieces: Sequence[Piece], n_classes: int, key: tuple[int, ...]) -> FittedLearner:
         """Return a model fitted on pieces in row order, in one BLAS thread.
 
-        A learner that takes no weights is fitted on each row as often as its weight says, see
+        A learner that takes no weights is fitted on copies of each row by its weight, see
         `kernels/learners/row_samples`: seeds once at least.
 
         Parameters

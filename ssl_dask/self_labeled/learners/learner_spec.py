@@ -190,7 +190,7 @@ def _check_parameters(
 
 
 def _check_values(kind: Any, parameters: Mapping[str, Any]) -> None:
-    """Raise ValueError for values that the class would refuse when it is fitted, if it says so."""
+    """Raise ValueError for values that the class refuses in `fit`, if it declares them."""
     model = _made(kind, parameters)
     # scikit-learn calls this first in every fit; classes of others may not have it.
     if hasattr(model, "_parameter_constraints"):

@@ -1,4 +1,4 @@
-"""The classifier of one view, what it says of seeds it has not seen, and its weight by that."""
+"""The classifier of one view, its predictions for held-out seeds, and its weight by them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ START, STRENGTH = 1.0, 0.3
 
 @dataclass(frozen=True)
 class ViewModel:
-    """The classifier of one view, and what it says of seeds that it has not seen.
+    """The classifier of one view, and its predictions for held-out seeds.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class ViewModel:
     codes
         int32 (s,): their classes.
     evidence
-        float32 (s, C) of `log_shares`: what a classifier of the other seeds says of each.
+        float32 (s, C) of `log_shares`: the prediction for each by a classifier of other seeds.
     """
 
     fitted: FittedLearner | None
@@ -46,8 +46,8 @@ class ViewModel:
 class ViewFit:
     """Fits the classifier of a view.
 
-    Classes weigh what they weigh among all seeds, whatever part of them has the view: a classifier
-    would else be told by it which class is frequent.
+    Classes weigh what they weigh among all seeds, whatever part of them has the view. Otherwise
+    which rows have a view would change the frequency of the classes.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class ViewFit:
     mass: float
 
     def model(self, pieces: Sequence[Piece], key: tuple[int, ...]) -> ViewModel:
-        """Return the classifier, and what it says of hidden seeds: five more fits on seeds alone.
+        """Return the classifier and its predictions for hidden seeds: five fits more on seeds.
 
         Raises
         ------
@@ -117,7 +117,7 @@ class ViewFit:
 
 
 def weights_by_seeds(models: Sequence[ViewModel], n_classes: int) -> Float64:
-    """Return the weight of each view, float64 (V,), by what it says of hidden seeds.
+    """Return the weight of each view, float64 (V,), by its predictions for hidden seeds.
 
     Float32 w >= 0 minimise the loss of softmax(sum_v w_v e_v) over the seeds, e_v being 0 where
     a seed lacks view v or was never hidden from it; they are 1 without such seeds.

@@ -197,7 +197,7 @@ def _cut(
     layout: Layout,
     *parts: Any,
 ) -> Piece:
-    """Return the rows of a block that are in a piece; `gate` says that the one before is done."""
+    """Return the rows of a block that are in a piece; `gate` waits for the piece before."""
     n_rows, most, number, random_state = where
     block, assignment = layout.block(parts), assigned.assignment
     at = method.labelled_at(learner, block, assignment)

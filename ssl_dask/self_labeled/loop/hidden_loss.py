@@ -1,4 +1,4 @@
-"""What hidden seeds say of the models of each round, and which round is the best.
+"""The loss of hidden seeds by the models of each round, and which round is the best.
 
 Models that learn from their own labels grow ever surer, also where they name more seeds right.
 Rounds are therefore compared by the loss at the temperature that suits each best: it falls where
@@ -51,7 +51,7 @@ class HiddenLoss:
         self._means: list[float] = []
 
     def add(self, fold_F: list[Float32]) -> None:
-        """Take what the models of the next round say of the hidden seeds of each fold (n, C)."""
+        """Take the predictions (n, C) of the next round's models for each fold's hidden seeds."""
         self._take(fold_F)
         if not self.hidden:
             return

@@ -1,4 +1,4 @@
-"""What members of a committee say, one by one and together."""
+"""Votes of the members of a committee, one by one and together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a method of self-labelling tells the loop of rounds, and what both pass to each other."""
+"""The interface between a method of self-labelling and the loop of rounds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ssl_dask.self_labeled.rows.block_rows import Assignment, BlockRows, FitRows
 
 @dataclass
 class TrackState:
-    """What the client knows of one track: all seeds, or those that one fold leaves.
+    """State of one track on the client: of all seeds, or of those that one fold leaves.
 
     Parameters
     ----------

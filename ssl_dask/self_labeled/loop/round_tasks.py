@@ -65,7 +65,7 @@ class RoundTasks:
     def of_checkpoint(self, *, kept: bool) -> int:
         """Return the tasks that store the labels of a round, and read them again.
 
-        `kept` says whether those of an earlier round, whose models answer, are stored as well.
+        `kept`: whether labels of an earlier round, whose models answer, are stored as well.
         """
         stored = self.n_blocks * (2 if kept else 1) + self.n_folds
         return stored * PER_STORED_BLOCK

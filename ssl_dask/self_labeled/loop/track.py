@@ -125,7 +125,7 @@ class Track:
         return _by_models(_distributions, method, models, self.hidden)
 
     def opinions(self, method: Delayed, models: Sequence[Delayed]) -> Delayed:
-        """Return the task of what each learner says of the hidden seeds, int32 (n, L)."""
+        """Return the task of the class of each hidden seed by each learner, int32 (n, L)."""
         assert self.hidden is not None
         return _by_models(_opinions, method, models, self.hidden)
 
@@ -243,7 +243,7 @@ def score_rows(
     present: Mapping[str, da.Array],
     n_classes: int,
 ) -> da.Array:
-    """Return what fitted models say of rows, a lazy Dask array float32 (N, C) chunked as the views.
+    """Return predictions of fitted models, a lazy Dask array float32 (N, C) chunked as the views.
 
     Parameters
     ----------

@@ -95,7 +95,7 @@ class OutOfBagErrors:
 
 @dataclass(frozen=True)
 class ForestScores:
-    """What the other trees of each tree say of a block.
+    """Votes of the other trees of each tree for a block.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ from ssl_dask.self_labeled.selection.best_rows import BestQuery, BestSelection, 
 
 ORDER_BITS = 62
 STRONG_DEPENDENCE, CHANCE = 0.3, 0.01
-"""Correlation of the views' errors within classes that is told, and how sure it must be."""
+"""Least correlation of the views' errors within classes that is reported, and largest p-value."""
 
 
 class CoTrainingSpec(CommitteeSpec):
@@ -68,7 +68,7 @@ class CoTrainingSpec(CommitteeSpec):
 
 @dataclass(frozen=True)
 class CoScores:
-    """What the learner of each view says of a block.
+    """Predictions of the learner of each view for a block.
 
     Parameters
     ----------

@@ -123,7 +123,7 @@ class DemocraticSelection(Selection):
 
 @dataclass(frozen=True)
 class DemocraticScores:
-    """What the learners say of a block.
+    """Votes of the learners for a block.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ class DemocraticCoLearning(RoundMethod):
     def assign(
         self, scores: DemocraticScores, assignment: Assignment, selection: Selection
     ) -> tuple[Assignment, RoundCounts]:
-        """Add what the majority says to the rows of the learners that are taught."""
+        """Add the rows that the majority labels to those of the learners that are taught."""
         assert isinstance(selection, DemocraticSelection)
         taught = scores.proposed & np.array(selection.accepted)
         codes = np.where(taught, scores.majority[:, None], assignment.codes)

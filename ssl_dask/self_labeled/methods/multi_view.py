@@ -66,14 +66,14 @@ class MultiViewSpec(RoundSpec):
 
 @dataclass(frozen=True)
 class ViewScores:
-    """What the views together say of a block.
+    """Predictions of all views together for a block.
 
     Parameters
     ----------
     rows
         int64 (n,): their numbers.
     codes
-        int32 (n,): the most likely class, -1 where no view says anything.
+        int32 (n,): the most likely class, -1 for rows without a view that was fitted.
     confidence
         float64 (n,): its probability.
     agree
@@ -128,7 +128,7 @@ class MultiView(RoundMethod):
         return self.learners[learner]
 
     def fit(self, learner: int, pieces: Sequence[Any], key: tuple[int, ...]) -> ViewModel:
-        """Return the classifier of a view, and what it says of hidden seeds; see `ViewFit`."""
+        """Return the classifier of a view and its predictions for hidden seeds; see `ViewFit`."""
         by_shares = ViewFit(self.names[learner], self.learners[learner], self.shares, self.mass)
         return by_shares.model(pieces, key)
 
@@ -210,7 +210,7 @@ class MultiView(RoundMethod):
         return block.present.get(self.names[learner], everywhere)
 
     def _evidence(self, models: Sequence[ViewModel], block: BlockRows) -> list[Float32]:
-        """Return what each view says of each row, float32 (n, C): 0 where a row lacks it."""
+        """Return the evidence of each view for each row, float32 (n, C): 0 where a row lacks it."""
         found = []
         for number, model in enumerate(models):
             evidence = np.zeros((block.n_rows, self.n_classes), dtype=np.float32)

@@ -103,7 +103,7 @@ class SelfTrainingSpec(RoundSpec):
 
 @dataclass(frozen=True)
 class SelfScores:
-    """What the model says of a block.
+    """Predictions of the model for a block.
 
     Parameters
     ----------
@@ -276,7 +276,7 @@ class SelfTraining(RoundMethod):
             means = MOMENTUM * np.array(before) + (1.0 - MOMENTUM) * means
         state.memory["means"] = means.tolist()
         p, confidence = means[:-1], means[-1]
-        # Down to the edge of a bin, so that the histogram says exactly how many rows lie above.
+        # Down to the edge of a bin, so that the histogram gives the exact number of rows above.
         bins = np.minimum((confidence * p / p.max() * BINS).astype(np.int64), BINS - 1)
         over = [row[first:].sum() for row, first in zip(survey.counts, bins, strict=True)]
         return np.nextafter(bins / BINS, -1.0), np.array(over)
@@ -365,8 +365,8 @@ def self_training(inputs: MethodInputs, spec: SelfTrainingSpec, control: RunCont
     found = run_rounds(method, inputs, RoundLimits.of(spec), control)
     if not spec.calibrate or len(inputs.hidden):
         return found
-    told = (NOT_CALIBRATED,)
-    return replace(found, findings=told, warnings=(*told, *found.warnings))
+    warning = (NOT_CALIBRATED,)
+    return replace(found, findings=warning, warnings=(*warning, *found.warnings))
 
 
 def _given_shares(

@@ -114,7 +114,7 @@ def first_size(error: float, last_error: float) -> int:
 
 @dataclass(frozen=True)
 class TriScores:
-    """What the three say of a block: row numbers int64 (n,) and votes int32 (n, 3)."""
+    """Votes of the three for a block: row numbers int64 (n,) and votes int32 (n, 3)."""
 
     rows: Int64
     votes: Int32

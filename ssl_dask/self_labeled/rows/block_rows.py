@@ -146,8 +146,7 @@ class Assignment:
         Parameters
         ----------
         codes, weights
-            (n, L): labels of all rows from now on, -1 for none. What stands at seeds is of no
-            account.
+            (n, L): labels of all rows from now on, -1 for none; ignored at seeds.
         round_number
             Rows whose label is new get it as their `since`.
         n_classes
@@ -171,7 +170,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class RoundCounts:
-    """What a round did to the labels of the rows; those of blocks are added up.
+    """Changes of the labels of the rows in a round; counts of blocks are added up.
 
     Parameters
     ----------

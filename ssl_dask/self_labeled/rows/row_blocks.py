@@ -57,7 +57,7 @@ class RowBlock:
     layout
         Says what the parts are.
     parts
-        Row numbers, features and what rows have, as `layout` says.
+        Row numbers, features and masks of optional views, in the order of `layout`.
     """
 
     layout: Layout
