@@ -19,8 +19,8 @@ from ssl_dask.self_labeled.rows.block_rows import FitRows, RoundCounts
 
 FIT = "fit"
 FIT_BYTES = 256 * 2**20
-"""Features of the rows that one fit takes by default, in bytes; the same on any cluster, because the
-answer depends on it."""
+"""Features of the rows that one fit takes by default, in bytes: the same on any cluster, because
+the answer depends on it."""
 FEWEST_FIT_ROWS = 20_000
 SPARSE_ENTRIES = 128
 
