@@ -81,13 +81,13 @@ class RunControl:
     execution
         Where tasks run; default: threads of this process.
     on_round
-        Called after each round or counted sweep; None: nobody.
+        Called after each round or counted sweep; None: no listener.
     checkpoint
         Stores the state of a run; None: no checkpoints.
     checkpoint_seconds
         Least time between two checkpoints of a solver, in seconds; rounds are stored each.
     resume
-        The checkpoint that the run goes on from; None: it begins anew.
+        The checkpoint that the run restarts from; None: it begins anew.
     keep
         Writes an array (N, ...) of rows that lie on workers to files, and returns it as read from
         there; None: rows stay where they are.
@@ -105,7 +105,7 @@ class RunControl:
 
 
 class LastKept:
-    """A control that goes on from the newest checkpoint each time it is used.
+    """A control that restarts from the newest checkpoint each time it is used.
 
     Older checkpoints may be gone from disk by then.
 

@@ -23,7 +23,7 @@ from ssl_dask.spec_model import SpecModel
 
 
 class SklearnSkin(BaseEstimator):
-    """An estimator over rows that may be a Dask array, with a `client` that says where it runs."""
+    """An estimator over rows that may be a Dask array, with a `client` to run on."""
 
     client: AnyClient
 

@@ -1,9 +1,9 @@
 """Parts of a graph on the workers of a cluster, one each, which send each other their halos.
 
 This process starts a superstep of several sweeps on each worker and gets numbers back. Rows of
-scores go straight from worker to worker over Dask's own connections. What a worker holds is gone
-with it: a watch sees that within seconds, tells the others to stop, and the caller places the parts
-anew and goes on from its last checkpoint.
+scores go straight from worker to worker over Dask's own connections. A lost worker takes its part
+with it: a watch sees that within seconds and stops the others, and the caller places the parts anew
+and restarts from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class WorkerParts(Parts):
     Raises
     ------
     ComputeError
-        The workers have not enough memory for the parts; the message says how much is needed.
+        The workers have not enough memory for the parts; the message has the bytes needed.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class WorkerParts(Parts):
         try:
             self.client.register_plugin(worker_state.PartsPlugin())
         except (CommClosedError, OSError):
-            # A worker died while it was told. Those that come after get the plugin as they start.
+            # A worker died meanwhile. Workers that join later get the plugin as they start.
             time.sleep(RETURN_SECONDS / 4)
             self.client.register_plugin(worker_state.PartsPlugin())
         self.place()
@@ -254,7 +254,7 @@ class WorkerParts(Parts):
     ) -> list[str]:
         """Run something short on workers, in their event loop; return those that do not answer.
 
-        Each is told by itself: a message to all waits for the slowest.
+        Sends one message per worker, because a broadcast waits for the slowest one.
         """
         silent = []
         for address in addresses:
@@ -274,8 +274,8 @@ class WorkerParts(Parts):
     def _stop(self, superstep: str, addresses: Sequence[str]) -> None:
         """Wake the threads that wait for messages of a superstep.
 
-        A worker too busy to answer is told again while its part is waited for: its thread would
-        else wait for minutes, and no task of a new part would run there.
+        A worker too busy to answer gets the message again later: else its thread would wait for
+        minutes, and no task of a new part would run there.
         """
         silent = self._tell(worker_state.stop, superstep, addresses)
         self._untold += [(superstep, address) for address in silent]

@@ -1,4 +1,4 @@
-"""Vectors over the nodes of a graph, in blocks, and what is asked of them block by block.
+"""Vectors over the nodes of a graph, in blocks, and functions of them block by block.
 
 Groups of C columns stand side by side in every vector, as in the sources of a propagation.
 """

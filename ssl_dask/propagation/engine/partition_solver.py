@@ -1,6 +1,6 @@
 """One solve on one part of the graph: its vectors, and what a superstep does to them.
 
-A part runs several sweeps on end. Before each it gets the rows of its halo from the parts that
+A part runs several sweeps in a row. Before each it gets the rows of its halo from the parts that
 hold them, through `Links`; how these get there is no concern of this module.
 """
 
@@ -47,7 +47,7 @@ Key = tuple[Any, ...]
 
 
 class Aborted(Exception):
-    """The superstep was told to stop: another worker is gone."""
+    """The superstep was stopped: another worker is lost."""
 
 
 class Links(Protocol):
@@ -179,7 +179,7 @@ class PartRun:
         Raises
         ------
         Aborted
-            It was told to stop; the vectors are not to be used any more.
+            It was stopped; the vectors must not be used any more.
         """
         self.version += 1
         with _Threads(self._n_threads) as threads:

@@ -230,7 +230,7 @@ class LocalParts(Parts):
     Parameters
     ----------
     n_parts
-        More than one is of use to tests alone: each has a thread.
+        More than one is for tests: each has a thread.
     """
 
     def __init__(self, graph: BlockGraph, execution: Execution, *, n_parts: int = 1) -> None:

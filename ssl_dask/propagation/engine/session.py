@@ -93,7 +93,7 @@ class PropagationSession:
     losses
         How often workers may be lost in all solves together; default: a budget of its own.
     n_parts
-        Parts in this process; more than one is of use to tests alone.
+        Parts in this process; more than one is for tests.
 
     Raises
     ------
@@ -179,8 +179,8 @@ class PropagationSession:
         ComputeError
             Workers were lost again and again, or lack memory.
         BlocksLostError
-            `dense` or the checkpoint was made of what an earlier solve found, and went with a
-            worker: make it again. The session can be used on.
+            `dense` or the checkpoint was made of scores of an earlier solve, and was lost with a
+            worker: make it again. The session stays usable.
         """
         control = control or RunControl(self.execution)
         if sources is not None:
@@ -210,7 +210,7 @@ class PropagationSession:
         Parameters
         ----------
         solved
-            What the last `solve` returned: it goes on from its last checkpoint.
+            What the last `solve` returned; it restarts from its last checkpoint.
         """
         while True:
             try:
@@ -307,7 +307,7 @@ class PropagationSession:
 
 
 def check_identity(meta: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint whose `meta` says that it is of something else.
+    """Refuse a checkpoint whose `meta` differs from `identity`.
 
     Raises
     ------

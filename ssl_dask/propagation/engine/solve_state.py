@@ -35,8 +35,8 @@ MAX_COLUMNS = 8
 class StopRule:
     """Stops when labels have settled and the solution is near; it does not tighten with N.
 
-    It looks at one sweep in a few. Both must hold: in `QUIET_CHECKS` of these in a row, in every
-    group of columns, fewer than `CHANGED_SHARE` of the rows changed their most likely class and no
+    It sees the counted sweeps. Both must hold: in `QUIET_CHECKS` of these in a row, in every group
+    of columns, fewer than `CHANGED_SHARE` of the rows changed their most likely class and no
     row was reached for the first time; and the error is at most `tol`. All norms are maxima, so
     the answer does not depend on how rows are spread over blocks.
 

@@ -242,9 +242,11 @@ class EnsembleRun:
         start = np.array([member.start for member in self.members])
         weights = np.tile(start, (self.sources.n_groups, 1))
         if self.fitted:
-            said = [self.vectors.hidden_rows(vector, self.at_nodes) for vector in members]
-            said = np.stack(said) / spreads[:, None, None]
-            weights = weights_by_group(said, self.labels.codes, self.folds, start, MEMBER_STRENGTH)
+            hidden = [self.vectors.hidden_rows(vector, self.at_nodes) for vector in members]
+            evidence = np.stack(hidden) / spreads[:, None, None]
+            weights = weights_by_group(
+                evidence, self.labels.codes, self.folds, start, MEMBER_STRENGTH
+            )
         found = dict(zip(names, weights[0].tolist(), strict=True))
         state.numbers["weights"] = found
         # The second pass goes over the weights that the hidden seeds prefer.
@@ -270,9 +272,9 @@ class EnsembleRun:
     def _weigh_pass(self, state: EnsembleState) -> None:
         """Weigh mixture and second pass by the hidden seeds."""
         pair = [state.vectors["mixture"], state.vectors["round"]]
-        said = np.stack([self.vectors.hidden_rows(vector, self.at_nodes) for vector in pair])
+        evidence = np.stack([self.vectors.hidden_rows(vector, self.at_nodes) for vector in pair])
         start = SHARPNESS * np.array([1.0, PASS_WEIGHT / self.seeds_a_class])
-        weights = weights_by_group(said, self.labels.codes, self.folds, start, PASS_STRENGTH)
+        weights = weights_by_group(evidence, self.labels.codes, self.folds, start, PASS_STRENGTH)
         state.numbers["second_pass"] = weights.tolist()
         state.put("second", state.vectors["round"], self.sources.n_columns)
         state.drop("round", "solution")

@@ -106,7 +106,7 @@ def run_steps(
 ) -> EnsembleState:
     """Do the steps one after the other, from a checkpoint if there is one.
 
-    When workers are lost with what they held, it goes on from the last checkpoint. Checkpoints are
+    When workers are lost, it restarts from the last checkpoint. Checkpoints are
     stored between two steps.
 
     Raises

@@ -1,4 +1,4 @@
-"""How much each member of an ensemble counts, by what it said of seeds that it had not seen."""
+"""The weights of the members of an ensemble, fitted on seeds that were hidden from them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ssl_dask.kernels.distributions.class_evidence import fitted_weights
 from ssl_dask.labels import Labels
 
 FEWEST_SEEDS = 3.0
-"""With fewer seeds a class, weights are not fitted: one or two tell classifier from graph at
-random."""
+"""With fewer seeds a class, weights are not fitted: one or two choose between classifier and
+graph at random."""
 FOLDS = 4
 
 Folds = Sequence[Bool]
@@ -47,7 +47,7 @@ def weights_by_group(
     Parameters
     ----------
     evidence
-        float64 (M, S, C): what each member said of each seed while it was hidden.
+        float64 (M, S, C): each member's evidence at each seed while it was hidden.
     codes
         int32 (S,).
     folds

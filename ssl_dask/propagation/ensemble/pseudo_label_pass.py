@@ -171,7 +171,7 @@ class SecondPass:
 
 
 def _starting_at(solution: Vector, execution: Execution) -> RunControl:
-    """Return a beginning at a solution: the first step of Chebyshev looks at no step before."""
+    """Return a control that starts at a solution; Chebyshev's first step uses no earlier step."""
     meta: dict[str, Any] = {
         "method": "graph_ensemble",
         "stop_rule": None,

@@ -66,7 +66,7 @@ class GraphClassifier(ClassifierSkin):
             objects (strings).
         sample_weight
             (N,): weight >= 0 of each row as a seed; None: 1 each. A row of weight 0 is no seed,
-            but still part of the graph; weights of unlabelled rows are of no account.
+            but still part of the graph; weights of unlabelled rows are ignored.
 
         Raises
         ------
@@ -74,7 +74,7 @@ class GraphClassifier(ClassifierSkin):
             A parameter, `X`, `y` or `sample_weight` is not usable; no row is labelled. With a
             single class all connected rows get it, as in scikit-learn.
         QualityError
-            Classes collapsed, and `on_collapse` says "error", or "switch" and no method avoids it.
+            Classes collapsed, and `on_collapse` is "error", or "switch" and no method avoids it.
         GraphError
             The graph does not fit into memory.
 

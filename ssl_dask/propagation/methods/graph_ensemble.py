@@ -48,7 +48,7 @@ def graph_ensemble(
 
     1. Members: balanced spreading with alpha 0.99 and 0.9 over the graph's weights, with 0.99 over
        its `alternatives["steep_gaussian"]` if it has them, the classifier, and its probabilities
-       smoothed over the graph (Huang et al. 2020, the second half). What they say is brought to
+       smoothed over the graph (Huang et al. 2020, the second half). Their answers are brought to
        one scale: log shares of the classes, less their mean, divided by their standard deviation.
     2. Mixture: one weight a member, fitted on seeds that were hidden from it (Wolpert 1992). Below
        3 seeds a class: the two far ones, and classes have mass by the root of their seeds.
@@ -66,7 +66,7 @@ def graph_ensemble(
     Returns
     -------
     Propagated
-        Rows without a path to a seed have F = 0, whatever the classifier says of them.
+        Rows without a path to a seed have F = 0, whatever the classifier predicts.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def mix_on_graph(
 
 
 def _details(numbers: dict[str, Any]) -> dict[str, Any]:
-    """Return what a report says of the mixture, in JSON types."""
+    """Return what a report has about the mixture, in JSON types."""
     return {
         "weights": numbers["weights"],
         "second_pass": numbers["second_pass"][0],

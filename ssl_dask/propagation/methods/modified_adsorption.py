@@ -30,7 +30,7 @@ from ssl_dask.propagation.engine.propagate import (
     seeds_and_graph,
 )
 from ssl_dask.propagation.engine.recurrence import Recurrence
-from ssl_dask.propagation.engine.seed_sources import NodeSources
+from ssl_dask.propagation.engine.seed_sources import NodeSources, SeedSources
 from ssl_dask.propagation.engine.session import DenseSources, PropagationSession, Solved
 from ssl_dask.propagation.engine.solve_cost import CONJUGATE_VECTORS, sweeps_cost
 from ssl_dask.round_record import RoundRecord
@@ -96,13 +96,7 @@ def modified_adsorption(
     graph, sources = seeds_and_graph(inputs)
     execution, n_classes = control.execution, inputs.labels.n_classes
     at_nodes = sources.at_nodes(graph, execution)
-    # A weight that does not fall with N would in time outweigh any number of seeds.
-    dummies = [
-        DUMMY_SHARE * spec.mu1 * int(np.count_nonzero(~mask)) / graph.n_nodes
-        if spec.mu3 is None
-        else spec.mu3
-        for mask in sources.hidden
-    ]
+    dummies = _dummy_weights(spec, sources, graph.n_nodes)
     weights = {"mu1": spec.mu1, "mu2": spec.mu2, "mu3": dummies[0], "beta": spec.beta}
     recurrence = Recurrence(
         name="modified_adsorption",
@@ -151,6 +145,17 @@ def modified_adsorption(
         class_rows=class_rows,
         n_without_evidence=n_empty,
     )
+
+
+def _dummy_weights(spec: ModifiedAdsorptionSpec, sources: SeedSources, n_nodes: int) -> list[float]:
+    """Return the weight of the dummy label in each group.
+
+    A weight that does not fall with N would in time outweigh any number of seeds.
+    """
+    if spec.mu3 is not None:
+        return [spec.mu3] * sources.n_groups
+    seen = [int(np.count_nonzero(~mask)) for mask in sources.hidden]
+    return [DUMMY_SHARE * spec.mu1 * n / n_nodes for n in seen]
 
 
 def _walked(

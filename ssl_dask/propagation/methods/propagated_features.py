@@ -317,7 +317,7 @@ def regression_on_propagated_features(
     # The columns of the last hop stand at the end.
     first = {"all": 0, "last": carried.shape[1] - inputs.X.shape[1]}
     weights = inputs.sample_weight
-    tried, said = [], []
+    tried, predicted = [], []
     for name, C in settings:
         columns = at_seeds[:, first[name] :]
         regression = _regression(C, columns, spec.max_iter)
@@ -327,14 +327,14 @@ def regression_on_propagated_features(
         codes = np.full(labels.n_seeds, -1, dtype=np.int32)
         for mask, F in zip(hidden, tried[-1][0], strict=True):
             codes[mask] = predicted_codes(F)
-        said.append(codes)
+        predicted.append(codes)
     judged = np.logical_or.reduce([np.zeros(labels.n_seeds, dtype=np.bool_), *hidden])
-    choice = _simplest_of_the_best(said, labels.codes, judged)
+    choice = _simplest_of_the_best(predicted, labels.codes, judged)
     name, C = settings[choice]
     columns = at_seeds[:, first[name] :]
     regression = _regression(C, columns, spec.max_iter)
     model = fit_converged(columns, labels.codes, labels.n_classes, regression, weights)
-    others = [_simplest_of_the_best(said, labels.codes, judged & ~mask) for mask in hidden]
+    others = [_simplest_of_the_best(predicted, labels.codes, judged & ~mask) for mask in hidden]
     return Propagated(
         F=predict_proba_blocks(model, carried[:, first[name] :]),
         fold_F=[tried[other][0][fold] for fold, other in enumerate(others)],
@@ -355,10 +355,10 @@ def _regression(C: float, columns: Any, max_iter: int) -> SupervisedSpec:
     return SupervisedSpec(C=C / max(1, int(n_varying)), max_iter=max_iter)
 
 
-def _simplest_of_the_best(said: Sequence[Int32], truth: Int32, judged: Bool) -> int:
+def _simplest_of_the_best(predicted: Sequence[Int32], truth: Int32, judged: Bool) -> int:
     best, n = 0, int(np.count_nonzero(judged))
-    right = [(codes == truth)[judged] for codes in said]
-    for later in range(1, len(said) if n else 1):
+    right = [(codes == truth)[judged] for codes in predicted]
+    for later in range(1, len(predicted) if n else 1):
         only_later = int((right[later] & ~right[best]).sum())
         only_best = int((~right[later] & right[best]).sum())
         if paired_difference_interval(only_later, only_best, n)[0] > 0.0:
