@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
-from ssl_dask.graph import BlockGraph, GraphSpec
+from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.graph.graph_spec import GraphSpec
 
 
 def symmetric(n=40, density=0.1, seed=0):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
 from ssl_dask.execution import Execution
-from ssl_dask.graph import BlockGraph
+from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.graph_summary import graph_summary
 from ssl_dask.kernels.graph.components import joined_forest, strip_forest
 

@@ -10,7 +10,7 @@ import pytest
 
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
-from ssl_dask.graph import BlockGraph
+from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.build.edge_graph import edge_graph
 from ssl_dask.kernels.graph.coo_strips import both_ways, entries_by_strip, summed_strip
 from tests.oracles.joined_graphs import edge_matrix

@@ -7,7 +7,8 @@ import pytest
 
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
-from ssl_dask.graph import entity_graph, sum_graphs
+from ssl_dask.graph.build.entity_graph import entity_graph
+from ssl_dask.graph.build.graph_sum import sum_graphs
 from tests.oracles.joined_graphs import entity_rows, two_hop
 
 CARDS = ["a", "b", "a", None, "c", "b", "a", "d", None, "e"]

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
-from ssl_dask.graph import GraphSpec, knn_graph, knn_search
 from ssl_dask.graph.build.graph_estimate import estimate_graph
+from ssl_dask.graph.build.knn_search import knn_search
+from ssl_dask.graph.build.neighbour_graph import knn_graph
+from ssl_dask.graph.graph_spec import GraphSpec
 from ssl_dask.graph.knn.knn_plan import MAX_STRIPS, RowCost, strip_count, strips_per_link
 from tests.made_points import assert_same
 from tests.oracles.brute_force_graph import (

@@ -9,8 +9,11 @@ import scipy.sparse as sp
 
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
-from ssl_dask.graph import BlockGraph, entity_graph, knn_graph, sum_graphs
+from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.node_order import NodeOrder
+from ssl_dask.graph.build.entity_graph import entity_graph
+from ssl_dask.graph.build.graph_sum import sum_graphs
+from ssl_dask.graph.build.neighbour_graph import knn_graph
 
 
 def some_matrix(n, seed):

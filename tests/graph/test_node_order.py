@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
-from ssl_dask.graph import BlockGraph
+from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.node_order import NodeOrder
 from tests.made_graphs import cut
 

@@ -10,8 +10,9 @@ from distributed import Client
 
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
-from ssl_dask.graph import knn_graph, sum_graphs
 from ssl_dask.graph.block.partial_rows import over_all_rows, rows_present
+from ssl_dask.graph.build.graph_sum import sum_graphs
+from ssl_dask.graph.build.neighbour_graph import knn_graph
 
 N = 90
 RNG = np.random.default_rng(4)

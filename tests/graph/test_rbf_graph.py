@@ -14,7 +14,7 @@ from sklearn.semi_supervised import LabelPropagation, LabelSpreading
 
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
-from ssl_dask.graph import rbf_graph
+from ssl_dask.graph.build.rbf_graph import rbf_graph
 from tests.oracles.brute_force_graph import squared_distances
 
 

@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 
 from ssl_dask.errors import GraphError, QualityError
 from ssl_dask.execution import Execution
-from ssl_dask.graph import RoutedIndex, knn_graph
+from ssl_dask.graph.build.neighbour_graph import knn_graph
 from ssl_dask.graph.knn.row_strips import checked_rows
 from ssl_dask.graph.routed import routed_knn
 from ssl_dask.graph.routed.distinct_rows import DistinctRows, distinct_positions, distinct_rows
+from ssl_dask.graph.routed.routed_index import RoutedIndex
 from ssl_dask.graph.routed.routed_plan import Attempt, aligned_chunks, attempts, plan_routed
 from ssl_dask.graph.routed.row_exchange import FileExchange, FilePiece, open_piece
 from ssl_dask.kernels.knn.routing import CENTRE_SAMPLE, train_routing
@@ -310,7 +311,7 @@ def test_wide_rows_are_searched_in_a_sketch_and_measured_as_they_are():
 
 def test_a_worker_without_room_for_a_shard_is_refused_with_the_room_needed():
     small = Execution(threads=1, memory_per_task=2**25)
-    with pytest.raises(GraphError, match=r"needs \d+ MiB .*or lower graph\.shard_memory"):
+    with pytest.raises(GraphError, match=r"needs \d+ MiB .*or lower shard_memory"):
         knn_graph(np.zeros((60_000, 64), np.float32), search="routed", execution=small)
 
 

@@ -11,8 +11,9 @@ import scipy.sparse as sp
 
 from ssl_dask.errors import GraphError, QualityError
 from ssl_dask.execution import Execution
-from ssl_dask.graph import RoutedIndex, knn_graph
+from ssl_dask.graph.build.neighbour_graph import knn_graph
 from ssl_dask.graph.routed import routed_knn
+from ssl_dask.graph.routed.routed_index import RoutedIndex
 from ssl_dask.graph.routed.routed_plan import Attempt, bytes_per_owned_row, sparse_attempts
 from ssl_dask.kernels.knn.routing import HASHED_COLUMNS, column_sketch
 from ssl_dask.kernels.knn.shard_cells import Shard

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
-from ssl_dask.graph import BlockGraph
 from ssl_dask.graph.block import symmetric_graph as module
+from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.symmetric_graph import strip_runs, symmetric_graph
 from ssl_dask.kernels.graph.edge_weights import WEIGHTS
 from ssl_dask.kernels.graph.symmetric_strip import SYMMETRIZE, edges_by_run, owned_edges

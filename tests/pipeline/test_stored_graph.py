@@ -15,8 +15,10 @@ from typer.testing import CliRunner
 from ssl_dask.cli import app
 from ssl_dask.errors import GraphError, JobSpecError, StorageError
 from ssl_dask.execution import Execution
-from ssl_dask.graph import BlockGraph, RoutedIndex, knn_graph
+from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.graph_summary import graph_summary
+from ssl_dask.graph.build.neighbour_graph import knn_graph
+from ssl_dask.graph.routed.routed_index import RoutedIndex
 from ssl_dask.job_spec import resolve_job
 from ssl_dask.pipeline.commands import store_graph as graph_job
 from ssl_dask.pipeline.commands.run import run_job

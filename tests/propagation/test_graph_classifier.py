@@ -26,7 +26,8 @@ from ssl_dask.estimators import (
     LabelSpreading,
 )
 from ssl_dask.execution import Execution
-from ssl_dask.graph import BlockGraph, knn_graph
+from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.graph.build.neighbour_graph import knn_graph
 from ssl_dask.propagation.engine.session import PropagationSession
 from ssl_dask.sklearn_skin import decided_codes
 from tests.made_graphs import delay, few_labels

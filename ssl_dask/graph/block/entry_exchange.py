@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import Any
+from functools import partial
 
-import dask
 import numpy as np
 import scipy.sparse as sp
 from dask.delayed import Delayed
 
-from ssl_dask.block_exchange import row_starts
+from ssl_dask.array_types import Int64
+from ssl_dask.block_exchange import exchange, row_starts
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.kernels.graph.coo_strips import (
@@ -37,7 +36,7 @@ def exchanged_strips(
     Parameters
     ----------
     blocks
-        `kernels.entry_sums.Entries` each: for each entry (i, j) also (j, i), in the same order.
+        `coo_strips.Entries` each: for each entry (i, j) also (j, i), in the same order.
     node_chunks
         Nodes of each strip.
     combine
@@ -53,38 +52,54 @@ def exchanged_strips(
     24 bytes move an entry, in 1,024 pieces or one a strip; a task holds the entries of its strip
     some four times over.
     """
-    node_chunks = tuple(node_chunks)
-    n_nodes = sum(node_chunks)
-    n_strips, starts = len(node_chunks), row_starts(node_chunks)
-    bounds = np.array([*starts, n_nodes])
-    n_groups = min(len(blocks), max(MAX_PIECES // n_strips, 1))
-    cuts = [len(blocks) * i // n_groups for i in range(n_groups + 1)]
-    pieces = [
-        dask.delayed(_dealt, nout=n_strips)(list(blocks[a:b]), bounds) for a, b in pairwise(cuts)
-    ]
-    strips = execution.persist(
-        [
-            dask.delayed(_strip)([piece[p] for piece in pieces], start, n, n_nodes, combine)
-            for p, (start, n) in enumerate(zip(starts, node_chunks, strict=True))
-        ],
-        "edges",
+    starts, n_nodes = row_starts(node_chunks), sum(node_chunks)
+    tasks = exchange(
+        blocks,
+        partial(_by_strip, np.array([*starts, n_nodes])),
+        len(node_chunks),
+        partial(_strip, starts, tuple(node_chunks), combine),
+        max_pieces=MAX_PIECES,
     )
-    n_entries = sum(execution.compute([dask.delayed(_n_entries)(strip) for strip in strips]))
-    return tuple(strips), n_entries
+    strips = execution.persist(tasks, "edges")
+    return tuple(strips), sum(execution.compute([strip.nnz for strip in strips]))
 
 
-def _dealt(blocks: list[Entries], bounds: Any) -> tuple[Entries, ...]:
+def strip_entries(
+    strip: sp.csr_array, first_row: int, factor: float = 1.0, nodes: Int64 | None = None
+) -> Entries:
+    """Return the entries of a strip of a graph, for `exchanged_strips`.
+
+    Parameters
+    ----------
+    strip
+        csr_array (m_i, M).
+    first_row
+        Number of its first row.
+    factor
+        What the weights are multiplied by.
+    nodes
+        int64 (M,): the new number of each node; None: they stay.
+    """
+    rows = np.repeat(np.arange(strip.shape[0], dtype=np.int64) + first_row, np.diff(strip.indptr))
+    columns = strip.indices.astype(np.int64)
+    if nodes is not None:
+        rows, columns = nodes[rows], nodes[columns]
+    return Entries(rows, columns, strip.data * np.float64(factor))
+
+
+def _by_strip(bounds: Int64, blocks: list[Entries]) -> tuple[Entries, ...]:
     return entries_by_strip(joined_entries(blocks), bounds)
 
 
 def _strip(
-    pieces: list[Entries], first_row: int, n_rows: int, n_nodes: int, combine: str
+    starts: Sequence[int],
+    node_chunks: Sequence[int],
+    combine: str,
+    number: int,
+    pieces: list[Entries],
 ) -> sp.csr_array:
+    part = (starts[number], node_chunks[number], sum(node_chunks))
     try:
-        return summed_strip(joined_entries(pieces), first_row, n_rows, n_nodes, combine)
+        return summed_strip(joined_entries(pieces), *part, combine)
     except OverflowError as error:
         raise GraphError(str(error), hint="scale the weights down, or combine by max") from error
-
-
-def _n_entries(strip: sp.csr_array) -> int:
-    return int(strip.nnz)

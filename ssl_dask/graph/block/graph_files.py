@@ -13,10 +13,11 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from dask.delayed import Delayed
 
+from ssl_dask.durable_files import whole_file
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.node_order import NodeOrder
-from ssl_dask.graph.block.row_files import readable, whole_file, write_array
+from ssl_dask.graph.block.row_files import readable, write_array
 from ssl_dask.kernels.arithmetic.sparse_rows import with_index_dtype
 
 FORMAT_VERSION = 3

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from operator import getitem
 from typing import Any
 
 import dask
@@ -11,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from dask.delayed import Delayed
 
+from ssl_dask.array_types import Int64
+from ssl_dask.block_exchange import exchange, fetch_rows, row_starts
 from ssl_dask.execution import Execution
-
-RowIds = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -41,19 +44,12 @@ class NodeOrder:
         """Number of rows N."""
         return sum(self.row_chunks)
 
-    def nodes_of(self, rows: npt.ArrayLike, execution: Execution) -> RowIds:
+    def nodes_of(self, rows: npt.ArrayLike, execution: Execution) -> Int64:
         """Return the nodes of a few rows, int64 (S,): one task for each block that holds some."""
         wanted = np.asarray(rows, dtype=np.int64)
-        stops = np.cumsum(self.row_chunks)
-        block = np.searchsorted(stops, wanted, side="right")
-        held = np.unique(block)
-        tasks = [
-            dask.delayed(_at)(self.blocks[b], wanted[block == b] - (stops[b] - self.row_chunks[b]))
-            for b in held.tolist()
-        ]
-        nodes = np.empty(len(wanted), dtype=np.int64)
-        for b, found in zip(held.tolist(), execution.compute(tasks, "seeds"), strict=True):
-            nodes[block == b] = found
+        nodes: Int64 = fetch_rows(
+            self.blocks, row_starts(self.row_chunks), wanted, execution, "seeds"
+        )
         return nodes
 
     def rows_of_nodes(
@@ -74,12 +70,11 @@ class NodeOrder:
         -----
         A task for each pair of a strip and a block, and one more a block; each value moves once.
         """
-        starts = np.concatenate([[0], np.cumsum(node_chunks)])
-        n_strips = len(values)
+        starts, n_strips = strip_bounds(node_chunks), len(values)
         tasks = []
         for block in self.blocks:
             wanted = dask.delayed(_by_strip, nout=n_strips, pure=False)(block, starts)
-            pieces = [dask.delayed(_at)(part, wanted[p]) for p, part in enumerate(values)]
+            pieces = [dask.delayed(getitem)(part, wanted[p]) for p, part in enumerate(values)]
             tasks.append(dask.delayed(_scattered)(block, starts, *pieces))
         return execution.persist(tasks, "rows")
 
@@ -98,16 +93,12 @@ class NodeOrder:
         Arrays with m_i rows, one for each of `node_chunks`: what the first row of each node has;
         zeros at a node without rows.
         """
-        starts = np.concatenate([[0], np.cumsum(node_chunks)])
-        n_strips = len(node_chunks)
-        pieces = [
-            dask.delayed(_cut_by_strip, nout=n_strips, pure=False)(nodes, starts, block)
-            for nodes, block in zip(self.blocks, values, strict=True)
-        ]
-        tasks = [
-            dask.delayed(_first_of_each, pure=False)(n, *[of_strip[strip] for of_strip in pieces])
-            for strip, n in enumerate(node_chunks)
-        ]
+        tasks = exchange(
+            list(zip(self.blocks, values, strict=True)),
+            partial(_values_by_strip, strip_bounds(node_chunks)),
+            len(node_chunks),
+            partial(_first_of_each, tuple(node_chunks)),
+        )
         return execution.persist(tasks, "nodes")
 
     def rows_a_node(self, node_chunks: Sequence[int]) -> list[Delayed]:
@@ -115,23 +106,19 @@ class NodeOrder:
 
         A task for each block and each strip; each row's node moves once.
         """
-        starts = np.concatenate([[0], np.cumsum(node_chunks)])
-        n_strips = len(node_chunks)
-        places = [
-            dask.delayed(_by_strip, nout=n_strips, pure=False)(block, starts)
-            for block in self.blocks
-        ]
-        return [
-            dask.delayed(_counts, pure=False)(n, *[of_strip[strip] for of_strip in places])
-            for strip, n in enumerate(node_chunks)
-        ]
+        return exchange(
+            self.blocks,
+            partial(_places_by_strip, strip_bounds(node_chunks)),
+            len(node_chunks),
+            partial(_counts, tuple(node_chunks)),
+        )
 
-    def to_array(self, execution: Execution) -> RowIds:
+    def to_array(self, execution: Execution) -> Int64:
         """Return the node of every row, int64 (N,), in this process."""
         return np.concatenate(execution.compute(self.blocks, "rows"))
 
 
-def first_row_numbering(node_of_row: RowIds, n_nodes: int) -> RowIds:
+def first_row_numbering(node_of_row: Int64, n_nodes: int) -> Int64:
     """Return for each node its rank, int64 (M,), among the nodes ordered by their first row.
 
     Nodes without rows come last, by number.
@@ -144,51 +131,70 @@ def first_row_numbering(node_of_row: RowIds, n_nodes: int) -> RowIds:
     return rank
 
 
-def _at(values: Any, positions: RowIds) -> Any:
-    return values[positions]
+def strip_bounds(node_chunks: Sequence[int]) -> Int64:
+    """Return the first node of each strip, and the number of nodes, int64 (strips + 1,)."""
+    return np.array([*row_starts(node_chunks), sum(node_chunks)], dtype=np.int64)
 
 
-def _cut_by_strip(nodes: RowIds, starts: RowIds, values: Any) -> tuple[tuple[RowIds, Any], ...]:
-    """Return for each strip (places within it, values) of the rows that lie in it."""
-    strip, order, bounds = _sorted_by_strip(nodes, starts)
-    local, sorted_values = nodes[order] - starts[strip[order]], values[order]
-    return tuple(
-        (local[bounds[p] : bounds[p + 1]], sorted_values[bounds[p] : bounds[p + 1]])
-        for p in range(len(starts) - 1)
-    )
+def row_blocks(whole: Delayed, row_chunks: Sequence[int]) -> list[Delayed]:
+    """Return tasks that cut an array (N,) into blocks of `row_chunks` rows."""
+    cut = dask.delayed(_rows_between, pure=False)
+    return [
+        cut(whole, start, start + n)
+        for start, n in zip(row_starts(row_chunks), row_chunks, strict=True)
+    ]
 
 
-def _first_of_each(n_nodes: int, *pieces: tuple[RowIds, Any]) -> Any:
-    values = np.concatenate([piece[1] for piece in pieces])
-    places = np.concatenate([piece[0] for piece in pieces])
-    out = np.zeros((n_nodes, *values.shape[1:]), dtype=values.dtype)
+def _rows_between(values: Int64, start: int, stop: int) -> Int64:
+    # A view would keep the whole array.
+    return values[start:stop].copy()
+
+
+def _sorted_by_strip(nodes: Int64, starts: Int64) -> tuple[Int64, list[slice]]:
+    """Return the order of the nodes by strip, stable, and which of it lie in each strip."""
+    strip = np.searchsorted(starts, nodes, side="right") - 1
+    order = np.argsort(strip, kind="stable")
+    bounds = np.searchsorted(strip[order], np.arange(len(starts)))
+    return order, [slice(a, b) for a, b in pairwise(bounds.tolist())]
+
+
+def _by_strip(nodes: Int64, starts: Int64) -> tuple[Int64, ...]:
+    """Return for each strip the places within it that `nodes` names, in the order of the rows."""
+    order, parts = _sorted_by_strip(nodes, starts)
+    return tuple(nodes[order[part]] - first for part, first in zip(parts, starts[:-1], strict=True))
+
+
+def _places_by_strip(starts: Int64, blocks: list[Int64]) -> tuple[Int64, ...]:
+    return _by_strip(np.concatenate(blocks), starts)
+
+
+def _values_by_strip(starts: Int64, blocks: list[tuple[Int64, Any]]) -> tuple[Any, ...]:
+    """Return for each strip (places within it, values) of the rows of blocks (nodes, values)."""
+    nodes, values = (np.concatenate(column) for column in zip(*blocks, strict=True))
+    order, parts = _sorted_by_strip(nodes, starts)
+    places = _by_strip(nodes, starts)
+    return tuple((at, values[order[part]]) for at, part in zip(places, parts, strict=True))
+
+
+def _first_of_each(
+    node_chunks: tuple[int, ...], number: int, pieces: list[tuple[Int64, Any]]
+) -> Any:
+    places, values = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    out = np.zeros((node_chunks[number], *values.shape[1:]), dtype=values.dtype)
     # The first of several is written last.
     out[places[::-1]] = values[::-1]
     return out
 
 
-def _counts(n_nodes: int, *places: RowIds) -> RowIds:
-    return np.bincount(np.concatenate(places), minlength=n_nodes).astype(np.int64)
+def _counts(node_chunks: tuple[int, ...], number: int, places: list[Int64]) -> Int64:
+    counts = np.bincount(np.concatenate(places), minlength=node_chunks[number])
+    return counts.astype(np.int64)
 
 
-def _by_strip(nodes: RowIds, starts: RowIds) -> tuple[RowIds, ...]:
-    """Return for each strip the places within it that `nodes` names, in the order of the rows."""
-    strip, order, bounds = _sorted_by_strip(nodes, starts)
-    local = nodes[order] - starts[strip[order]]
-    return tuple(local[bounds[p] : bounds[p + 1]] for p in range(len(starts) - 1))
-
-
-def _scattered(nodes: RowIds, starts: RowIds, *pieces: Any) -> Any:
+def _scattered(nodes: Int64, starts: Int64, *pieces: Any) -> Any:
     """Return the rows of `pieces`, which `_by_strip` asked for, in the order of the rows."""
-    _, order, _ = _sorted_by_strip(nodes, starts)
+    order, _ = _sorted_by_strip(nodes, starts)
     joined = np.concatenate(pieces)
     rows = np.empty_like(joined)
     rows[order] = joined
     return rows
-
-
-def _sorted_by_strip(nodes: RowIds, starts: RowIds) -> tuple[RowIds, RowIds, RowIds]:
-    strip = np.searchsorted(starts, nodes, side="right") - 1
-    order = np.argsort(strip, kind="stable")
-    bounds = np.searchsorted(strip[order], np.arange(len(starts)))
-    return strip, order, bounds

@@ -17,7 +17,7 @@ from ssl_dask.block_exchange import row_starts
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph, even_chunks
-from ssl_dask.graph.block.node_order import NodeOrder
+from ssl_dask.graph.block.node_order import NodeOrder, row_blocks, strip_bounds
 from ssl_dask.kernels.arithmetic.sparse_rows import with_index_dtype
 
 
@@ -46,7 +46,7 @@ class PartialRows:
 
         `rows` ascends. One task a block.
         """
-        starts = np.concatenate([[0], np.cumsum(self.row_chunks)])
+        starts = strip_bounds(self.row_chunks)
         cuts = np.searchsorted(rows, starts)
         look = dask.delayed(_among_present, pure=False)
         tasks = [
@@ -54,9 +54,9 @@ class PartialRows:
             for b, part in enumerate(self.present)
         ]
         found = execution.compute(tasks, "rows")
-        before = np.concatenate([[0], np.cumsum([n for n, _, _ in found])])
+        before = row_starts([n for n, _, _ in found])
         has = np.concatenate([there for _, there, _ in found])
-        places = [at + first for (_, _, at), first in zip(found, before, strict=False)]
+        places = [at + first for (_, _, at), first in zip(found, before, strict=True)]
         return has, np.concatenate(places)
 
 
@@ -96,11 +96,7 @@ def over_all_rows(graph: BlockGraph, rows: PartialRows, execution: Execution) ->
     n_nodes = graph.n_nodes
     own = None if graph.order is None else list(graph.order.blocks)
     whole = dask.delayed(_spread, pure=False)(own, list(rows.present), n_nodes)
-    starts = row_starts(rows.row_chunks)
-    parts = [
-        dask.delayed(_slice, pure=False)(whole, start, start + n)
-        for start, n in zip(starts, rows.row_chunks, strict=True)
-    ]
+    parts = row_blocks(whole, rows.row_chunks)
     n_alone = sum(rows.row_chunks) - graph.n_rows
     total = n_nodes + n_alone
     order = NodeOrder(tuple(execution.persist(parts, "edges")), rows.row_chunks, total)
@@ -141,10 +137,6 @@ def _spread(
     out[there] = np.arange(there.sum()) if nodes is None else np.concatenate(nodes)
     out[~there] = n_nodes + np.arange((~there).sum())
     return out
-
-
-def _slice(values: npt.NDArray[np.int64], start: int, stop: int) -> npt.NDArray[np.int64]:
-    return values[start:stop].copy()
 
 
 def _widened(strip: sp.csr_array, n_columns: int) -> sp.csr_array:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from ssl_dask.durable_files import whole_file
 from ssl_dask.errors import GraphError
 
 _CSR_PARTS = ("data", "indices", "indptr")
@@ -40,29 +39,6 @@ def readable(what: str, path: str | Path) -> Iterator[None]:
         raise GraphError(
             f"{what} cannot be read", file=str(path), hint="build the graph again"
         ) from error
-
-
-@contextmanager
-def whole_file(path: str) -> Iterator[BinaryIO]:
-    """Open a file that takes the name `path` once all of it is written.
-
-    Raises
-    ------
-    OSError
-        The folder cannot be written to, or is full. It names `path`, as NumPy's own does not.
-    """
-    # Workers in containers may have the same process id.
-    staged = f"{path}.{secrets.token_hex(8)}.tmp"
-    try:
-        with open(staged, "wb") as file:
-            yield file
-        os.replace(staged, path)
-    except BaseException as error:
-        if isinstance(error, OSError):
-            error.filename = path
-        with suppress(OSError):
-            os.remove(staged)
-        raise
 
 
 def write_rows(stem: str, X: Any) -> None:

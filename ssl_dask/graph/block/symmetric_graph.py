@@ -9,7 +9,6 @@ from typing import Any
 import dask
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 from dask.delayed import Delayed
 
 from ssl_dask.block_exchange import row_starts
@@ -122,7 +121,7 @@ def symmetric_graph(
         name: tuple(rest[i * len(strips) : (i + 1) * len(strips)])
         for i, name in enumerate(names[1:])
     }
-    n_edges = sum(execution.compute([dask.delayed(_n_entries)(strip) for strip in strips]))
+    n_edges = sum(execution.compute([strip.nnz for strip in strips]))
     return BlockGraph(tuple(strips), node_chunks, n_edges, dict(settings), order, alternatives)
 
 
@@ -177,7 +176,7 @@ def _scales(
         floors[name] = medians[place]
         if name in BY_BOTH_ENDS:
             parts = [dask.delayed(_node_scales)(part, name, floors[name]) for part in lists]
-            scales[name] = dask.delayed(_concatenated)(parts)
+            scales[name] = dask.delayed(np.concatenate)(parts)
     return floors, scales
 
 
@@ -187,10 +186,6 @@ def _sampled(lists: Lists, place: int | None, first_row: int, every: int) -> Dis
 
 def _node_scales(lists: Lists, weights: str, floor: float) -> Scales:
     return node_scales(*lists, weights, floor)
-
-
-def _concatenated(parts: list[Scales]) -> Scales:
-    return np.concatenate(parts)
 
 
 def _turned(
@@ -220,7 +215,3 @@ def _strips(owned: list[Owned], incoming: list[Edges], n_nodes: int, symmetrize:
     strips = symmetric_strips(owned, incoming, n_nodes, symmetrize)
     parts = [part for strip in strips for part in strip]
     return parts[0] if len(parts) == 1 else tuple(parts)
-
-
-def _n_entries(strip: sp.csr_array) -> int:
-    return int(strip.nnz)

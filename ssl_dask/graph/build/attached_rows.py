@@ -7,15 +7,13 @@ from typing import Any
 
 import dask
 import numpy as np
-import numpy.typing as npt
-import scipy.sparse as sp
 from dask.delayed import Delayed
 
 from ssl_dask.block_exchange import row_starts
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
-from ssl_dask.graph.block.entry_exchange import exchanged_strips
+from ssl_dask.graph.block.entry_exchange import exchanged_strips, strip_entries
 from ssl_dask.graph.block.node_order import NodeOrder
 from ssl_dask.graph.block.symmetric_graph import check_weights
 from ssl_dask.graph.knn.exact_knn import (
@@ -96,7 +94,7 @@ def attach_rows(
 
     def joined(strips: Sequence[Delayed], name: str) -> tuple[tuple[Delayed, ...], int]:
         entries = [
-            dask.delayed(_entries_of_strip, pure=False)(strip, start)
+            dask.delayed(strip_entries, pure=False)(strip, start)
             for strip, start in zip(strips, graph.node_starts, strict=True)
         ]
         entries += [
@@ -109,7 +107,7 @@ def attach_rows(
     alternatives = {}
     for name in graph.alternatives:
         more, _ = joined(graph.weighted(name).strips, name)
-        data = [dask.delayed(_data, pure=False)(strip) for strip in more]
+        data = [strip.data for strip in more]
         alternatives[name] = tuple(execution.persist(data, "edges"))
     settings = {**graph.settings, "n_attached": rows.n_rows + graph.settings.get("n_attached", 0)}
     return BlockGraph(
@@ -148,12 +146,3 @@ def _entries_of_lists(lists: Lists, first: int, weights: str) -> Entries:
     w = edge_weights(distances, indices, weights).astype(np.float64)
     place = np.nonzero(indices >= 0)
     return both_ways(first + place[0], indices[place], 0.5 * w[place], directed=False)
-
-
-def _entries_of_strip(strip: sp.csr_array, start: int) -> Entries:
-    rows = np.repeat(np.arange(strip.shape[0], dtype=np.int64) + start, np.diff(strip.indptr))
-    return Entries(rows, strip.indices.astype(np.int64), strip.data.astype(np.float64), None)
-
-
-def _data(strip: sp.csr_array) -> npt.NDArray[np.float32]:
-    return strip.data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
 from typing import Any
 
 import dask
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from dask.delayed import Delayed
 
-from ssl_dask.block_exchange import row_starts
+from ssl_dask.block_exchange import exchange, row_starts
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph, even_chunks
@@ -159,7 +159,7 @@ def shared_key_graph(
     _check(columns, max_entity_rows, scale)
     n_rows = sum(row_chunks)
     found = [
-        _groups(column, row_starts(tuple(row_chunks)), n_rows, max_entity_rows, execution)
+        _groups(column, row_starts(row_chunks), n_rows, max_entity_rows, execution)
         for column in columns
     ]
     n_nodes, blocks = n_rows, []
@@ -190,7 +190,7 @@ def shared_key_graph(
 def row_numbers(row_chunks: tuple[int, ...], n_nodes: int) -> NodeOrder:
     """Return the order in which row i is node i; nodes from N on have no row."""
     blocks = tuple(
-        dask.delayed(_arange)(start, start + n)
+        dask.delayed(np.arange)(start, start + n)
         for start, n in zip(row_starts(row_chunks), row_chunks, strict=True)
     )
     return NodeOrder(blocks, row_chunks, n_nodes)
@@ -242,19 +242,14 @@ def _groups(
     room = max(execution.memory_per_task // 4, 1)
     by_memory = -(-n_rows * KEY_BYTES // room)
     n_ranges = min(max(by_memory, min(execution.n_slots, n_rows // 100_000), 1), MAX_PIECES)
-    n_readers = min(len(column.blocks), max(MAX_PIECES // n_ranges, 1))
-    cuts = [len(column.blocks) * i // n_readers for i in range(n_readers + 1)]
-    pieces = [
-        dask.delayed(_dealt, nout=n_ranges)(list(column.blocks[a:b]), starts[a:b], n_ranges)
-        for a, b in pairwise(cuts)
-    ]
-    parts = execution.persist(
-        [
-            dask.delayed(group_rows)([piece[r] for piece in pieces], max_entity_rows)
-            for r in range(n_ranges)
-        ],
-        "entities",
+    tasks = exchange(
+        list(zip(column.blocks, starts, strict=True)),
+        partial(_by_range, n_ranges),
+        n_ranges,
+        partial(_grouped, max_entity_rows),
+        max_pieces=MAX_PIECES,
     )
+    parts = execution.persist(tasks, "entities")
     counted = np.array(execution.compute([dask.delayed(_counted)(part) for part in parts]))
     kept, alone, large, large_rows, edges = counted[:, :5].sum(axis=0).tolist()
     about = {
@@ -269,17 +264,17 @@ def _groups(
     return _Found(parts, counted[:, 0].tolist(), about)
 
 
-def _dealt(
-    blocks: list[tuple[Any, Any]], starts: Sequence[int], n_ranges: int
-) -> tuple[KeyedRows, ...]:
-    dealt = [
-        keyed_rows_by_range(keys, valid, start, n_ranges)
-        for (keys, valid), start in zip(blocks, starts, strict=True)
-    ]
+def _by_range(n_ranges: int, blocks: list[tuple[Any, int]]) -> tuple[KeyedRows, ...]:
+    """Return for each range of keys the keys and rows of blocks ((keys, valid), first row)."""
+    dealt = [keyed_rows_by_range(keys, valid, start, n_ranges) for (keys, valid), start in blocks]
     return tuple(
         KeyedRows(*(np.concatenate([one[r][i] for one in dealt]) for i in (0, 1)))
         for r in range(n_ranges)
     )
+
+
+def _grouped(max_entity_rows: int, number: int, pieces: list[KeyedRows]) -> Groups:
+    return group_rows(pieces, max_entity_rows)
 
 
 def _counted(groups: Groups) -> tuple[int, ...]:
@@ -291,7 +286,3 @@ def _counted(groups: Groups) -> tuple[int, ...]:
 def _entries(groups: Groups, first_node: int, scale: str, weight: float) -> Entries:
     rows, nodes, weights = group_edges(groups, first_node, scale, weight)
     return both_ways(rows, nodes, weights, directed=False)
-
-
-def _arange(start: int, stop: int) -> npt.NDArray[np.int64]:
-    return np.arange(start, stop, dtype=np.int64)

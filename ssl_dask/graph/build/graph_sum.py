@@ -8,15 +8,13 @@ from typing import Any
 import dask
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 from dask.delayed import Delayed
 
-from ssl_dask.block_exchange import row_starts
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph, even_chunks
-from ssl_dask.graph.block.entry_exchange import exchanged_strips
-from ssl_dask.graph.block.node_order import NodeOrder
+from ssl_dask.graph.block.entry_exchange import exchanged_strips, strip_entries
+from ssl_dask.graph.block.node_order import NodeOrder, row_blocks
 from ssl_dask.kernels.graph.coo_strips import Entries, both_ways
 
 COPY_WEIGHT = 1.0
@@ -71,7 +69,9 @@ def sum_graphs(
         if joint is None:
             maps.append(None)
             continue
-        nodes = None if graph.order is None else dask.delayed(_whole)(list(graph.order.blocks))
+        nodes = (
+            None if graph.order is None else dask.delayed(np.concatenate)(list(graph.order.blocks))
+        )
         (n_more,) = execution.compute([dask.delayed(_n_without_own_row)(nodes, graph.n_nodes)])
         maps.append(dask.delayed(_map)(nodes, joint, graph.n_nodes, n_nodes))
         if n_more and graph.order is not None:
@@ -82,7 +82,7 @@ def sum_graphs(
 
     def added(name: str | None) -> tuple[tuple[Delayed, ...], int]:
         blocks = [
-            dask.delayed(_entries)(strip, start, mapping, float(factor))
+            dask.delayed(strip_entries)(strip, start, float(factor), mapping)
             for (graph, factor), mapping in zip(parts, maps, strict=True)
             for strip, start in zip(_strips(graph, name), graph.node_starts, strict=True)
         ]
@@ -92,7 +92,7 @@ def sum_graphs(
     names = list(dict.fromkeys(name for graph, _ in parts for name in graph.alternatives))
     alternatives = {}
     for name in names:
-        data = [dask.delayed(_data)(strip) for strip in added(name)[0]]
+        data = [strip.data for strip in added(name)[0]]
         alternatives[name] = tuple(execution.persist(data, "edges"))
     order = None
     if joint is not None:
@@ -125,11 +125,8 @@ def _order(
     joint: Delayed, graphs: Sequence[BlockGraph], n_nodes: int, execution: Execution
 ) -> NodeOrder:
     chunks = next(graph.order.row_chunks for graph in graphs if graph.order is not None)
-    blocks = [
-        dask.delayed(_slice)(joint, start, start + n)
-        for start, n in zip(row_starts(chunks), chunks, strict=True)
-    ]
-    return NodeOrder(tuple(execution.persist(blocks, "edges")), chunks, n_nodes)
+    blocks = execution.persist(row_blocks(joint, chunks), "edges")
+    return NodeOrder(tuple(blocks), chunks, n_nodes)
 
 
 def _settings(parts: Sequence[tuple[BlockGraph, float]]) -> dict[str, Any]:
@@ -143,10 +140,6 @@ def _strips(graph: BlockGraph, name: str | None) -> tuple[Delayed, ...]:
     """Return the strips with the weights `name`, or with the graph's own if it has no others."""
     known = name is not None and name in graph.alternatives
     return graph.weighted(str(name)).strips if known else graph.strips
-
-
-def _whole(blocks: list[Nodes]) -> Nodes:
-    return np.concatenate(blocks)
 
 
 def _ranked(blocks: list[Nodes]) -> Nodes:
@@ -184,19 +177,3 @@ def _copies(nodes: Nodes, joint: Nodes, mapping: Nodes, factor: float) -> Entrie
     shared = np.bincount(nodes)[nodes] > 1
     u, v = joint[shared], mapping[nodes[shared]]
     return both_ways(u, v, np.full(len(u), COPY_WEIGHT * factor), directed=False)
-
-
-def _entries(strip: sp.csr_array, start: int, mapping: Nodes | None, factor: float) -> Entries:
-    rows = np.repeat(np.arange(strip.shape[0], dtype=np.int64) + start, np.diff(strip.indptr))
-    columns = strip.indices.astype(np.int64)
-    if mapping is not None:
-        rows, columns = mapping[rows], mapping[columns]
-    return Entries(rows, columns, strip.data * np.float64(factor))
-
-
-def _slice(values: Nodes, start: int, stop: int) -> Nodes:
-    return values[start:stop].copy()
-
-
-def _data(strip: sp.csr_array) -> npt.NDArray[np.float32]:
-    return strip.data

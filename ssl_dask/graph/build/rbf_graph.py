@@ -127,7 +127,7 @@ def rbf_strips(n_rows: int, cost: RowCost, n_slots: int, memory_per_task: int) -
         raise GraphError(
             f"an rbf graph of {n_rows} rows needs {needed / 2**20:.0f} MiB a task; there are"
             f" {memory_per_task / 2**20:.0f} MiB",
-            hint="raise cluster.memory, or use kind knn",
+            hint="give workers more memory (cluster.memory of a job), or use kind knn",
         )
     return min(max(usual_strips(n_rows, n_slots), ceil(16 * n_rows * n_rows / room)), n_rows)
 

@@ -93,7 +93,8 @@ def strip_count(n_rows: int, cost: RowCost, n_slots: int, memory_per_task: int) 
         raise GraphError(
             f"the exact neighbour graph of {n_rows} rows needs {needed / 2**20:.0f} MiB a task;"
             f" there are {memory_per_task / 2**20:.0f} MiB",
-            hint="raise cluster.memory, use fewer threads a worker, or fewer feature columns",
+            hint="give workers more memory (cluster.memory of a job) or fewer threads, or the rows"
+            " fewer columns",
         )
     return max(usual_strips(n_rows, n_slots), by_memory)
 

@@ -12,9 +12,9 @@ import numpy as np
 import scipy.sparse as sp
 from dask.delayed import Delayed
 
+from ssl_dask.block_exchange import gathered_rows, row_starts
 from ssl_dask.execution import Execution
 from ssl_dask.graph.knn.row_strips import RowStrips
-from ssl_dask.kernels.arithmetic.sparse_rows import stacked_rows
 from ssl_dask.kernels.knn.missed_neighbours import missed_neighbours, missed_sparse_neighbours
 from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds
 from ssl_dask.kernels.knn.routing import Routing
@@ -83,7 +83,8 @@ def measured_recall(
     """
     distances, nodes = lists
     known = np.concatenate([nodes, own_nodes[:, None]], axis=1)
-    queries = _gathered(rows, sampled, execution)
+    chosen = gathered_rows(rows.strips, row_starts(rows.row_chunks), sampled)
+    (queries,) = execution.persist([chosen], "recall")
     task = dask.delayed(_missed, pure=False)
     parts = execution.compute(
         [
@@ -120,23 +121,6 @@ def recall_of_lists(found: Distances, query: RowIds, missed: Distances) -> Recal
     mean = float(np.mean(shares))
     error = 1.96 * float(np.std(shares)) / sqrt(len(shares))
     return Recall(mean, max(mean - error, 0.0), min(mean + error, 1.0), len(shares))
-
-
-def _gathered(rows: RowStrips, sampled: Any, execution: Execution) -> Delayed:
-    """Return a handle to the sampled rows, on one worker."""
-    stops = np.cumsum(rows.row_chunks)
-    strip_of = np.searchsorted(stops, sampled, side="right")
-    parts = [
-        dask.delayed(_rows_at)(
-            rows.strips[s], sampled[strip_of == s] - (stops[s] - rows.row_chunks[s])
-        )
-        for s in np.unique(strip_of).tolist()
-    ]
-    return execution.persist([dask.delayed(stacked_rows)(parts)], "recall")[0]
-
-
-def _rows_at(strip: Any, positions: Any) -> Any:
-    return strip[positions]
 
 
 def _missed(

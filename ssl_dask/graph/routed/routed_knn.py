@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 from dask.delayed import Delayed
 
-from ssl_dask.block_exchange import row_starts
+from ssl_dask.block_exchange import fetch_rows, row_starts
 from ssl_dask.errors import QualityError
 from ssl_dask.execution import Execution
-from ssl_dask.graph.block.node_order import NodeOrder
+from ssl_dask.graph.block.node_order import NodeOrder, strip_bounds
 from ssl_dask.graph.knn.recall import SAMPLED_ROWS, Recall, measured_recall
 from ssl_dask.graph.knn.row_strips import RowStrips, regrouped
 from ssl_dask.graph.routed.distinct_rows import (
@@ -48,7 +48,7 @@ from ssl_dask.graph.routed.shard_tasks import (
     shard_facts,
 )
 from ssl_dask.kernels.arithmetic.sparse_rows import stacked_rows
-from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds, empty_lists
+from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds
 from ssl_dask.kernels.knn.routing import Routing, RowPlaces, route_rows, train_routing
 from ssl_dask.kernels.knn.shard_dense import SearchEffort
 from ssl_dask.kernels.knn.shard_sparse import SparseEffort
@@ -144,8 +144,8 @@ def routed_lists(
     else:
         raise QualityError(
             f"the hardest search found {recall.estimate:.4f} of the true neighbours of"
-            f" {recall.n_sampled} sampled rows; graph.target_recall is {target_recall:g}",
-            hint="lower graph.target_recall, or use graph.search: exact",
+            f" {recall.n_sampled} sampled rows; target_recall is {target_recall:g}",
+            hint="lower target_recall, or let search be exact",
         )
     if index_folder is not None:
         search.keep_index(index_folder)
@@ -227,7 +227,7 @@ class _RoutedSearch:
         self._handles, self._places = kept[0::2], kept[1::2]
         counts = self.execution.compute([dask.delayed(_cell_counts)(p) for p in self._places])
         total = np.sum(counts, axis=0)
-        offsets = np.concatenate([[0], np.cumsum(total)])
+        offsets = strip_bounds(total)
         # bases[b][c]: number of the first node of cell c that lies in strip b.
         self._bases = offsets[:-1] + np.cumsum([np.zeros_like(total), *counts[:-1]], axis=0)
         self.node_starts = offsets[np.searchsorted(self.shard_of_cell, range(self.n_shards + 1))]
@@ -283,19 +283,19 @@ class _RoutedSearch:
         """Return the share of the true neighbours found of sampled rows, none of them a copy."""
         order = NodeOrder(tuple(self._nodes), self.rows.row_chunks, int(self.node_starts[-1]))
         nodes = order.nodes_of(sampled, self.execution)
-        distances, indices = empty_lists(len(nodes), self.n_neighbors)
-        shard = np.searchsorted(self.node_starts, nodes, side="right") - 1
-        shards = np.unique(shard).tolist()
-        tasks = [
-            dask.delayed(_lists_at)(self.lists[s], nodes[shard == s] - self.node_starts[s])
-            for s in shards
-        ]
-        for s, found in zip(shards, self.execution.compute(tasks, "recall"), strict=True):
-            distances[shard == s], indices[shard == s] = found
+        lists = fetch_rows(
+            self.lists,
+            self.node_starts,
+            nodes,
+            self.execution,
+            "recall",
+            take=_lists_at,
+            stack=_stacked_lists,
+        )
         return measured_recall(
             self.rows,
             sampled,
-            (distances, indices),
+            lists,
             nodes,
             self._nodes,
             self.routing,
@@ -437,3 +437,8 @@ def _numbered(places: RowPlaces, bases: RowIds) -> RowIds:
 
 def _lists_at(lists: tuple[Distances, RowIds], positions: RowIds) -> tuple[Distances, RowIds]:
     return lists[0][positions], lists[1][positions]
+
+
+def _stacked_lists(parts: list[tuple[Distances, RowIds]]) -> tuple[Distances, RowIds]:
+    distances, indices = zip(*parts, strict=True)
+    return np.concatenate(distances), np.concatenate(indices)

@@ -188,8 +188,8 @@ def plan_routed(
         raise GraphError(
             f"a shard of {ceil(n_rows / n_shards):,} rows needs {task_bytes / 2**20:.0f} MiB of a"
             f" task's {memory_per_task / 2**20:.0f} MiB, of which half may be used",
-            hint=f"raise cluster.memory to {2 * task_bytes / 2**20:.0f} MiB a thread, or lower"
-            " graph.shard_memory, which makes more and smaller shards",
+            hint=f"give a thread {2 * task_bytes / 2**20:.0f} MiB (cluster.memory of a job), or lower"
+            " shard_memory, which makes more and smaller shards",
         )
     row_bytes = 4 * n_columns if nonzeros_per_row is None else int(8 * nonzeros_per_row) + 512
     n_sample = min(n_rows, 48 * n_cells, max(LARGEST_SAMPLE // row_bytes, 4096))

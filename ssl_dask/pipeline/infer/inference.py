@@ -18,11 +18,11 @@ from ssl_dask.console import RunListener
 from ssl_dask.durable_files import storage_errors
 from ssl_dask.execution import Execution
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
-from ssl_dask.graph import GraphSpec
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.components import Components
 from ssl_dask.graph.block.graph_summary import graph_summary, seed_agreement
 from ssl_dask.graph.block.node_order import NodeOrder
+from ssl_dask.graph.graph_spec import GraphSpec
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels

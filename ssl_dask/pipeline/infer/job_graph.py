@@ -12,12 +12,14 @@ from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
 from ssl_dask.features.feature_groups import FeatureGroup
 from ssl_dask.features.views import FeatureView, join
-from ssl_dask.graph import GraphSpec, knn_graph, rbf_graph, sum_graphs
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.partial_rows import PartialRows, over_all_rows, rows_present
 from ssl_dask.graph.build.edge_graph import edge_graph
 from ssl_dask.graph.build.entity_graph import KeyColumn, shared_key_graph
-from ssl_dask.graph.graph_spec import GraphPartSpec, OneGraphSpec
+from ssl_dask.graph.build.graph_sum import sum_graphs
+from ssl_dask.graph.build.neighbour_graph import knn_graph
+from ssl_dask.graph.build.rbf_graph import rbf_graph
+from ssl_dask.graph.graph_spec import GraphPartSpec, GraphSpec, OneGraphSpec
 from ssl_dask.kernels.graph.seed_pairs import SeedRows, learned_weights
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.infer.row_sample import fetch_rows
