@@ -87,6 +87,12 @@ def entity_graph(
     ------
     GraphError
         The arrays do not fit together, or a parameter is not usable.
+
+    Examples
+    --------
+    >>> graph = entity_graph({"card": ["a", "b", "a", "b", "c"]}, scale="none")
+    >>> graph.n_rows, graph.n_nodes, graph.n_edges // 2
+    (5, 7, 4)
     """
     execution = Execution.of(client, execution)
     given = dict(weights or {})

@@ -10,6 +10,7 @@ from ssl_dask.graph.build.neighbour_graph import chosen_search
 from ssl_dask.graph.build.rbf_graph import MEMORY_LIMIT, rbf_bytes, rbf_strips
 from ssl_dask.graph.graph_spec import GraphSpec, OneGraphSpec
 from ssl_dask.graph.knn.knn_plan import RowCost, strip_count, strips_per_link, usual_strips
+from ssl_dask.graph.knn.row_kind import DENSE, SPARSE
 from ssl_dask.graph.routed.routed_plan import SHOWN, plan_routed
 
 NONZEROS_PER_ROW = 150.0
@@ -191,7 +192,8 @@ def _estimate_search(
     k = max(min(spec.n_neighbors, n_rows - 1), 1)
     cost = RowCost(n_columns, nonzeros_per_row, k)
     graph_bytes = int(8 * EDGES_PER_NEIGHBOUR * n_rows * k)
-    if chosen_search(spec.search, n_rows, sparse=nonzeros_per_row is not None) == "routed":
+    kind = DENSE if nonzeros_per_row is None else SPARSE
+    if chosen_search(spec.search, n_rows, kind) == "routed":
         plan = plan_routed(
             n_rows,
             n_columns,

@@ -57,6 +57,12 @@ def sum_graphs(
     -----
     Every entry moves once, 24 bytes. Where a part has an order, each worker holds 8 bytes a node,
     and one worker some 40 bytes a row for a moment.
+
+    Examples
+    --------
+    >>> graph = BlockGraph.from_edges([0], [1], n_rows=2)
+    >>> sum_graphs([(graph, 1.0), (graph, 0.5)]).to_scipy().toarray().tolist()
+    [[0.0, 1.5], [1.5, 0.0]]
     """
     execution = Execution.of(client, execution)
     _check(parts)

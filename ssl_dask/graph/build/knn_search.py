@@ -63,6 +63,12 @@ def knn_search(
     ------
     GraphError
         The rows do not fit together, or a parameter is not usable.
+
+    Examples
+    --------
+    >>> distances, indices = knn_search([[1.0]], [[0.0], [3.0], [1.5]], 2)
+    >>> distances.tolist(), indices.tolist()
+    ([[0.5, 1.0]], [[2, 0]])
     """
     execution = Execution.of(client, execution)
     check_choice("metric", metric, METRICS)
@@ -73,7 +79,7 @@ def knn_search(
         raise GraphError(
             f"the new rows have {queries.n_columns} columns, the training rows {points.n_columns}"
         )
-    if (queries.nonzeros_per_row is None) != (points.nonzeros_per_row is None):
+    if queries.kind is not points.kind:
         raise GraphError("the new rows and the training rows must both be dense or both sparse")
     queries = search_strips(queries, k, execution)
     points = search_strips(points, k, execution)

@@ -14,7 +14,6 @@ import numpy as np
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
-from ssl_dask.graph.block.node_order import NodeOrder
 from ssl_dask.graph.block.symmetric_graph import (
     check_choice,
     check_weights,
@@ -27,10 +26,11 @@ from ssl_dask.graph.knn.exact_knn import (
     nearest_lists,
     search_strips,
 )
+from ssl_dask.graph.knn.row_kind import RowKind
 from ssl_dask.graph.knn.row_strips import RowStrips, checked_rows
-from ssl_dask.graph.routed.routed_knn import routed_lists
-from ssl_dask.graph.routed.routed_plan import EXACT_ROWS, SHARD_MEMORY, SPARSE_EXACT_ROWS
-from ssl_dask.graph.routed.row_exchange import FileExchange, RowExchange, TaskExchange
+from ssl_dask.graph.routed.routed_knn import RoutedLists, routed_lists
+from ssl_dask.graph.routed.routed_plan import SHARD_MEMORY
+from ssl_dask.graph.routed.row_exchange import FileExchange, RowExchange
 from ssl_dask.kernels.graph.symmetric_strip import SYMMETRIZE
 from ssl_dask.kernels.knn.exact_sparse import row_squares
 from ssl_dask.kernels.knn.neighbour_lists import METRICS
@@ -115,6 +115,12 @@ def knn_graph(
     column they share for sparse ones. Routed: 15 to 25 microseconds a row on one core at d = 64;
     for sparse rows about 40 and 2 for each entry. Moves about 2.3 times the rows once.
     `graph_estimate.estimate_graph` gives tasks, bytes moved and memory.
+
+    Examples
+    --------
+    >>> X = np.array([[0.0], [1.0], [3.0], [7.0]])
+    >>> knn_graph(X, 1, weights="uniform", symmetrize="union").to_scipy().toarray().tolist()
+    [[0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 1.0], [0.0, 0.0, 1.0, 0.0]]
     """
     execution = Execution.of(client, execution)
     check_choice("metric", metric, METRICS)
@@ -127,55 +133,51 @@ def knn_graph(
     _check_bytes("shard_memory", shard_memory)
     rows = checked_rows(X, execution)
     places = max(min(int(n_neighbors), rows.n_rows - 1), 1)
-    settings: dict[str, Any] = {
-        "kind": "knn",
-        "n_neighbors": int(n_neighbors),
-        "metric": metric,
-        "weights": names[0],
-        "symmetrize": symmetrize,
-        "notes": [],
-    }
-    kept: NodeOrder | None = None
-    if chosen_search(search, rows.n_rows, sparse=rows.nonzeros_per_row is not None) == "exact":
+    if chosen_search(search, rows.n_rows, rows.kind) == "exact":
         rows = search_strips(rows, places, execution)
         lists = nearest_lists(rows, rows, places, metric, execution, same_rows=True)
-        chunks = rows.row_chunks
-        settings |= {"search": "exact"}
+        found = RoutedLists(lists, rows.row_chunks, None, {"search": "exact"})
     else:
-        exchange: RowExchange = TaskExchange() if scratch is None else FileExchange(scratch)
         found = routed_lists(
             rows,
             places,
             metric,
             target_recall=target_recall,
             shard_memory=shard_memory,
-            exchange=exchange,
+            exchange=RowExchange() if scratch is None else FileExchange(scratch),
             index_folder=None if index_folder is None else str(Path(index_folder).absolute()),
             execution=execution,
         )
-        lists, chunks, kept = found.lists, found.node_chunks, found.order
-        settings |= found.facts
-    _note_odd_rows(settings, lists, rows, execution)
+    settings = {
+        "kind": "knn",
+        "n_neighbors": int(n_neighbors),
+        "metric": metric,
+        "weights": names[0],
+        "symmetrize": symmetrize,
+        "notes": [],
+        **found.facts,
+    }
+    _note_odd_rows(settings, found.lists, rows, execution)
     began = time.perf_counter()
     del rows
     graph = symmetric_graph(
-        lists,
-        chunks,
+        found.lists,
+        found.node_chunks,
         weights=names,
         symmetrize=symmetrize,
         settings=settings,
         execution=execution,
-        order=kept,
+        order=found.order,
     )
     if "seconds" in settings:
         graph.settings["seconds"]["edges"] = round(time.perf_counter() - began, 4)
     return graph
 
 
-def chosen_search(search: str, n_rows: int, *, sparse: bool) -> str:
+def chosen_search(search: str, n_rows: int, kind: RowKind) -> str:
     """Return "exact" or "routed" for what was asked for."""
     if search == "auto":
-        return "exact" if n_rows < (SPARSE_EXACT_ROWS if sparse else EXACT_ROWS) else "routed"
+        return "exact" if n_rows < kind.exact_rows else "routed"
     return search
 
 

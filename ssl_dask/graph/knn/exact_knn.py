@@ -6,16 +6,14 @@ from typing import Any
 
 import dask
 import numpy as np
-import scipy.sparse as sp
 from dask.delayed import Delayed
 
 from ssl_dask.block_exchange import row_starts
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.knn.knn_plan import strip_count, strips_per_link
+from ssl_dask.graph.knn.row_kind import kind_of
 from ssl_dask.graph.knn.row_strips import RowStrips, cut_rows
-from ssl_dask.kernels.knn.exact_dense import update_nearest
-from ssl_dask.kernels.knn.exact_sparse import update_nearest_sparse
 from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds, empty_lists
 
 Lists = tuple[Distances, RowIds]
@@ -108,7 +106,7 @@ def _link(
         distances, indices = empty_lists(n, n_neighbors)
     else:
         distances, indices = lists[0].copy(), lists[1].copy()
-    update = update_nearest_sparse if sp.issparse(queries) else update_nearest
+    update = kind_of(queries).update
     for start, points in zip(starts, panel, strict=True):
         p_ids = np.arange(start, start + points.shape[0])
         update(queries, q_ids, points, p_ids, distances, indices, metric)

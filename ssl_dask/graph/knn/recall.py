@@ -9,13 +9,12 @@ from typing import Any
 
 import dask
 import numpy as np
-import scipy.sparse as sp
 from dask.delayed import Delayed
 
 from ssl_dask.block_exchange import gathered_rows, row_starts
 from ssl_dask.execution import Execution
+from ssl_dask.graph.knn.row_kind import kind_of
 from ssl_dask.graph.knn.row_strips import RowStrips
-from ssl_dask.kernels.knn.missed_neighbours import missed_neighbours, missed_sparse_neighbours
 from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds
 from ssl_dask.kernels.knn.routing import Routing
 
@@ -132,16 +131,4 @@ def _missed(
     routing: Routing,
     metric: str,
 ) -> tuple[RowIds, Distances]:
-    if sp.issparse(strip):
-        return missed_sparse_neighbours(queries, known, kth, strip, nodes, metric)
-    return missed_neighbours(
-        queries,
-        routing.searchable(queries),
-        known,
-        kth,
-        strip,
-        routing.searchable(strip),
-        nodes,
-        metric,
-        routing.scale,
-    )
+    return kind_of(strip).missed(queries, known, kth, strip, nodes, routing, metric)

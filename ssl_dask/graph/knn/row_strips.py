@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dask
@@ -17,6 +17,7 @@ from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import even_chunks
 from ssl_dask.graph.knn.knn_plan import MAX_STRIPS, RowCost, usual_strips
+from ssl_dask.graph.knn.row_kind import DENSE, SPARSE, RowKind
 from ssl_dask.kernels.arithmetic.sparse_rows import stacked_rows
 from ssl_dask.kernels.knn.exact_dense import MAX_COLUMNS
 
@@ -46,6 +47,11 @@ class RowStrips:
     def n_rows(self) -> int:
         """Number of rows N."""
         return sum(self.row_chunks)
+
+    @property
+    def kind(self) -> RowKind:
+        """Whether rows are dense or sparse, and the kernels that search them."""
+        return DENSE if self.nonzeros_per_row is None else SPARSE
 
     def cost(self, n_neighbors: int) -> RowCost:
         """Return bytes and work of a row in a search for `n_neighbors` neighbours."""
@@ -102,8 +108,15 @@ def cut_rows(rows: RowStrips, n_strips: int, execution: Execution) -> RowStrips:
     enough = len(even) <= len(rows.row_chunks) <= min(2 * len(even), MAX_STRIPS)
     if enough and max(rows.row_chunks) <= max(even):
         return rows
-    strips = execution.persist(regrouped(rows.strips, rows.row_chunks, even), "features")
-    return RowStrips(tuple(strips), even, rows.n_columns, rows.nonzeros_per_row)
+    return in_chunks(rows, even, execution)
+
+
+def in_chunks(rows: RowStrips, row_chunks: tuple[int, ...], execution: Execution) -> RowStrips:
+    """Return `rows` in strips of `row_chunks` rows."""
+    if rows.row_chunks == row_chunks:
+        return rows
+    strips = execution.persist(_regrouped(rows.strips, rows.row_chunks, row_chunks), "features")
+    return replace(rows, strips=tuple(strips), row_chunks=row_chunks)
 
 
 def checked_shape(X: Any) -> tuple[int, int]:
@@ -215,7 +228,7 @@ def _refuse_bad(facts: list[ChunkFacts], starts: tuple[int, ...], n_columns: int
         )
 
 
-def regrouped(
+def _regrouped(
     chunks: tuple[Delayed, ...], row_chunks: tuple[int, ...], wanted: tuple[int, ...]
 ) -> list[Delayed]:
     """Return the rows of `chunks` in runs of `wanted` rows."""

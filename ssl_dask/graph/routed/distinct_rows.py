@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from dask.delayed import Delayed
 
+from ssl_dask.array_types import Int64
 from ssl_dask.block_exchange import row_starts
 from ssl_dask.execution import Execution
 from ssl_dask.graph.knn.row_strips import RowStrips
@@ -19,8 +20,7 @@ from ssl_dask.kernels.arithmetic.row_hash import RowHashes, copies_among, row_ha
 
 BUCKET_ROWS = 2**22
 """Rows whose hashes are compared in one task: 100 MiB."""
-RowIds = npt.NDArray[np.int64]
-Copies = tuple[RowIds, RowIds]
+Copies = tuple[Int64, Int64]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class DistinctRows:
         """Return `copies`, or None for each strip."""
         return self.copies or (None,) * len(self.per_strip)
 
-    def drawn(self, row_chunks: tuple[int, ...], n_drawn: int, seed: int) -> list[RowIds]:
+    def drawn(self, row_chunks: tuple[int, ...], n_drawn: int, seed: int) -> list[Int64]:
         """Return which of the rows that are no copies are drawn, the same rows for any strips.
 
         Parameters
@@ -119,15 +119,13 @@ def distinct_rows(rows: RowStrips, execution: Execution) -> DistinctRows:
     ]
     kept = execution.persist([*buckets, *(part[n_buckets] for part in hashed)], "copies")
     found, inside = kept[:n_buckets], kept[n_buckets:]
-    within = execution.compute([dask.delayed(_n_copies)(part) for part in inside])
+    counted = execution.compute([dask.delayed(_counts)([part]) for part in inside])
     across = execution.compute([dask.delayed(_counts)(part) for part in found])
-    counts = np.array(within) + np.sum(across, axis=0)
+    counts = np.concatenate(counted) + np.sum(across, axis=0)
     if not counts.any():
         return DistinctRows(None, (0,) * n_strips)
     copies = [
-        dask.delayed(_joined)(
-            [dask.delayed(_of_strip)(part, number) for part in found], inside[number], start
-        )
+        dask.delayed(_joined)([part[number] for part in found], inside[number], start)
         for number, start in enumerate(starts)
     ]
     return DistinctRows(tuple(execution.persist(copies, "copies")), tuple(counts.tolist()))
@@ -142,7 +140,7 @@ def copy_mask(copies: Copies | None, n_rows: int) -> npt.NDArray[np.bool_] | Non
     return mask
 
 
-def distinct_positions(drawn: RowIds, copies: Copies | None, n_rows: int) -> RowIds:
+def distinct_positions(drawn: Int64, copies: Copies | None, n_rows: int) -> Int64:
     """Return the positions in a strip of `n_rows` rows of what `DistinctRows.drawn` has drawn."""
     mask = copy_mask(copies, n_rows)
     return drawn if mask is None else np.flatnonzero(~mask)[drawn]
@@ -163,7 +161,7 @@ def _hashed(strip: Any, first_row: int, n_buckets: int) -> tuple[Any, ...]:
 
 
 def _bucket_copies(
-    parts: Sequence[tuple[RowHashes, RowIds]], bounds: tuple[int, ...]
+    parts: Sequence[tuple[RowHashes, Int64]], bounds: tuple[int, ...]
 ) -> list[Copies]:
     """Return for each strip (positions, numbers of the first rows) of the copies of a bucket."""
     numbers = np.concatenate([part[1] for part in parts])
@@ -177,16 +175,8 @@ def _bucket_copies(
     ]
 
 
-def _n_copies(copies: Copies) -> int:
-    return len(copies[0])
-
-
 def _counts(parts: Sequence[Copies]) -> list[int]:
-    return [_n_copies(part) for part in parts]
-
-
-def _of_strip(parts: Sequence[Copies], number: int) -> Copies:
-    return parts[number]
+    return [len(positions) for positions, _ in parts]
 
 
 def _joined(parts: Sequence[Copies], inside: Copies, first_row: int) -> Copies:
@@ -206,17 +196,17 @@ def _joined(parts: Sequence[Copies], inside: Copies, first_row: int) -> Copies:
     return positions[order], first[order]
 
 
-def _strips_asked(copies: Copies, starts: RowIds) -> list[int]:
+def _strips_asked(copies: Copies, starts: Int64) -> list[int]:
     return np.unique(np.searchsorted(starts, copies[1], side="right") - 1).tolist()
 
 
-def _first_values(values: RowIds, copies: Copies, starts: RowIds, strip: int) -> RowIds:
+def _first_values(values: Int64, copies: Copies, starts: Int64, strip: int) -> Int64:
     first = copies[1]
     wanted = first[np.searchsorted(starts, first, side="right") - 1 == strip]
     return values[wanted - starts[strip]]
 
 
-def _filled(values: RowIds, copies: Copies, starts: RowIds, answers: dict[int, RowIds]) -> RowIds:
+def _filled(values: Int64, copies: Copies, starts: Int64, answers: dict[int, Int64]) -> Int64:
     positions, first = copies
     strip = np.searchsorted(starts, first, side="right") - 1
     found = values.copy()

@@ -10,26 +10,21 @@ from typing import Any
 
 import dask
 import numpy as np
-import scipy.sparse as sp
 from dask.delayed import Delayed
 
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.row_files import open_rows, readable, write_array, write_rows
 from ssl_dask.graph.knn.exact_knn import check_n_neighbors
+from ssl_dask.graph.knn.row_kind import DENSE, SPARSE, kind_of
 from ssl_dask.graph.knn.row_strips import RowStrips, checked_rows
 from ssl_dask.kernels.arithmetic.sparse_rows import stacked_rows
 from ssl_dask.kernels.knn.exact_sparse import row_squares
 from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds, empty_lists
 from ssl_dask.kernels.knn.routing import Routing, home_shards
 from ssl_dask.kernels.knn.shard_cells import Shard
-from ssl_dask.kernels.knn.shard_dense import SearchEffort, search_shard
-from ssl_dask.kernels.knn.shard_sparse import SparseEffort, search_sparse_shard
 
 FORMAT_VERSION = 3
-EFFORT = SearchEffort(n_probes=16, n_joined=0, reach=np.inf)
-SPARSE_EFFORT = SparseEffort(n_probes=32, n_joined=0, n_candidates=4, column_share=0.05)
-"""New rows meet no neighbours of neighbours, since the shard's own rows are not searched again."""
 SEED = 30_000
 INDEX = "the index for new rows"
 
@@ -50,6 +45,20 @@ class RoutedIndex:
         Nodes M of the graph.
     n_columns, sparse
         Columns d of its rows, and whether they are sparse.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ssl_dask.graphs import attach_rows, knn_graph
+    >>> X = np.random.default_rng(0).normal(size=(200, 3))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     graph = knn_graph(X, 3, search="routed", index_folder=folder)
+    ...     index = RoutedIndex.load(folder)
+    ...     distances, nodes = index.search(X[:2], 1)
+    ...     attach_rows(graph, index, X[:2] + 0.01, n_neighbors=3).n_rows
+    202
+    >>> distances.tolist()
+    [[0.0], [0.0]]
     """
 
     folder: str
@@ -163,9 +172,11 @@ class RoutedIndex:
         -----
         Each row is searched in one shard. A task a strip and shard reads the shard's file.
         """
-        if (rows.nonzeros_per_row is not None) != self.sparse:
-            new, old = ("dense", "sparse") if self.sparse else ("sparse", "dense")
-            raise GraphError(f"the new rows are {new}; those of the graph are {old}")
+        kind = SPARSE if self.sparse else DENSE
+        if rows.kind is not kind:
+            raise GraphError(
+                f"the new rows are {rows.kind.name}; those of the graph are {kind.name}"
+            )
         if rows.n_columns != self.n_columns:
             raise GraphError(
                 f"the new rows have {rows.n_columns} columns, those of the graph {self.n_columns}"
@@ -236,14 +247,13 @@ def _search_one(
     folder: str, routing: Routing, shard: int, rows: Any, n_neighbors: int, metric: str
 ) -> tuple[Distances, RowIds]:
     stem = _shard_stem(folder, shard, "X")
-    sparse = sp.issparse(rows)
     with readable("a shard of the index", stem):
-        stored = open_rows(stem, rows.shape[1] if sparse else None)
+        stored = open_rows(stem, rows.shape[1] if kind_of(rows) is SPARSE else None)
         nodes = np.load(_shard_stem(folder, shard, "nodes") + ".npy")
     X = stacked_rows([rows, stored])
     is_new = np.zeros(X.shape[0], dtype=bool)
     is_new[: rows.shape[0]] = True
     numbers = np.concatenate([np.full(rows.shape[0], -1, dtype=np.int64), nodes])
-    search: Any = search_sparse_shard if sparse else search_shard
+    kind = kind_of(rows)
     known = Shard(X, routing.searchable(X), is_new, numbers, metric, findable=~is_new)
-    return search(known, n_neighbors, SPARSE_EFFORT if sparse else EFFORT, SEED)
+    return kind.search(known, n_neighbors, kind.new_row_effort, SEED)

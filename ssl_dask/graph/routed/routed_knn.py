@@ -22,7 +22,8 @@ from ssl_dask.errors import QualityError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.node_order import NodeOrder, strip_bounds
 from ssl_dask.graph.knn.recall import SAMPLED_ROWS, Recall, measured_recall
-from ssl_dask.graph.knn.row_strips import RowStrips, regrouped
+from ssl_dask.graph.knn.row_kind import SPARSE
+from ssl_dask.graph.knn.row_strips import RowStrips, in_chunks
 from ssl_dask.graph.routed.distinct_rows import (
     Copies,
     DistinctRows,
@@ -39,13 +40,12 @@ from ssl_dask.graph.routed.routed_plan import (
     plan_routed,
     sparse_attempts,
 )
-from ssl_dask.graph.routed.row_exchange import RowExchange, TaskExchange
+from ssl_dask.graph.routed.row_exchange import RowExchange
 from ssl_dask.graph.routed.shard_tasks import (
+    FoundLists,
     completed_lists,
     kept_shard,
-    returned_edges,
     searched_shard,
-    shard_facts,
 )
 from ssl_dask.kernels.arithmetic.sparse_rows import stacked_rows
 from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds
@@ -58,23 +58,23 @@ SEED = 20_000
 
 @dataclass(frozen=True)
 class RoutedLists:
-    """Neighbour lists in cell order.
+    """Neighbour lists in the order of nodes.
 
     Parameters
     ----------
     lists
-        For each shard a handle to (distances, indices) of the nodes it owns.
+        For each strip or shard a handle to (distances, indices) of its nodes.
     node_chunks
-        Nodes of each shard.
+        Nodes of each.
     order
-        The node of each row.
+        The node of each row; None: node i is row i.
     facts
         What a report says of the search, in JSON types.
     """
 
     lists: list[Delayed]
     node_chunks: tuple[int, ...]
-    order: NodeOrder
+    order: NodeOrder | None
     facts: dict[str, Any]
 
 
@@ -119,9 +119,9 @@ def routed_lists(
         The hardest search finds less than `target_recall`.
     """
     stages = _Stages()
-    exchange = exchange or TaskExchange()
+    exchange = exchange or RowExchange()
     plan = _planned(rows.n_rows, rows, n_neighbors, shard_memory, execution)
-    rows = _aligned(rows, plan, execution)
+    rows = in_chunks(rows, aligned_chunks(rows.n_rows, plan.n_strips), execution)
     copies = distinct_rows(rows, execution)
     if copies.n_copies:
         n_distinct = rows.n_rows - copies.n_copies
@@ -186,7 +186,6 @@ class _RoutedSearch:
         self.rows, self.copies = rows, copies
         self.routing, self.exchange, self.execution = routing, exchange, execution
         self.n_neighbors, self.metric = n_neighbors, metric
-        self.sparse = rows.nonzeros_per_row is not None
         ((shard_of_cell, self._sketched),) = execution.compute(
             [dask.delayed(_shards_of)(routing)], "route"
         )
@@ -225,7 +224,7 @@ class _RoutedSearch:
         ]
         kept = self.execution.persist([part for pair in pairs for part in pair], "route")
         self._handles, self._places = kept[0::2], kept[1::2]
-        counts = self.execution.compute([dask.delayed(_cell_counts)(p) for p in self._places])
+        counts = self.execution.compute([places.counts for places in self._places])
         total = np.sum(counts, axis=0)
         offsets = strip_bounds(total)
         # bases[b][c]: number of the first node of cell c that lies in strip b.
@@ -262,12 +261,12 @@ class _RoutedSearch:
             ],
             "neighbours",
         )
-        facts = self.execution.compute([dask.delayed(shard_facts)(part) for part in found])
+        facts = self.execution.compute([dask.delayed(_shown_and_reached)(part) for part in found])
         self._n_shown = [n_shown for n_shown, _ in facts]
         returned: list[list[Delayed]] = [[] for _ in range(self.n_shards)]
         for part, (_, reached) in zip(found, facts, strict=True):
             for shard in reached.tolist():
-                returned[shard].append(dask.delayed(returned_edges)(part, shard))
+                returned[shard].append(dask.delayed(FoundLists.edges_to)(part, shard))
         lists = [
             dask.delayed(completed_lists)(part, int(first), given)
             for part, first, given in zip(found, self.node_starts[:-1], returned, strict=True)
@@ -315,7 +314,12 @@ class _RoutedSearch:
         self.execution.compute(kept, "index")
         n_nodes = int(self.node_starts[-1])
         about = dask.delayed(write_about, pure=False)(
-            folder, self.routing, self.metric, n_nodes, self.rows.n_columns, self.sparse
+            folder,
+            self.routing,
+            self.metric,
+            n_nodes,
+            self.rows.n_columns,
+            self.rows.kind is SPARSE,
         )
         self.execution.compute([about], "index")
 
@@ -338,7 +342,7 @@ class _RoutedSearch:
             "n_probes": effort.n_probes,
             "n_joined": effort.n_joined,
             "n_rounds": effort.n_rounds,
-            "sketch": self._sketched or self.sparse,
+            "sketch": self._sketched or self.rows.kind is SPARSE,
             "n_copies": self.copies.n_copies,
             "seconds": seconds,
         }
@@ -363,14 +367,6 @@ def _planned(
         memory_per_task=execution.memory_per_task,
         n_slots=execution.n_slots,
     )
-
-
-def _aligned(rows: RowStrips, plan: RoutedPlan, execution: Execution) -> RowStrips:
-    chunks = aligned_chunks(rows.n_rows, plan.n_strips)
-    if rows.row_chunks == chunks:
-        return rows
-    strips = execution.persist(regrouped(rows.strips, rows.row_chunks, chunks), "features")
-    return RowStrips(tuple(strips), chunks, rows.n_columns, rows.nonzeros_per_row)
 
 
 def _trained(
@@ -427,12 +423,12 @@ def _routed(
     return exchange.keep(number, n_routes, routed), places
 
 
-def _cell_counts(places: RowPlaces) -> npt.NDArray[np.int64]:
-    return places.counts
-
-
 def _numbered(places: RowPlaces, bases: RowIds) -> RowIds:
     return np.where(places.cell >= 0, bases[places.cell] + places.place, -1)
+
+
+def _shown_and_reached(found: FoundLists) -> tuple[int, RowIds]:
+    return found.n_shown, found.shards_reached()
 
 
 def _lists_at(lists: tuple[Distances, RowIds], positions: RowIds) -> tuple[Distances, RowIds]:

@@ -42,11 +42,6 @@ SHORT_ROW_ENTRIES = 40
 LARGEST_SAMPLE = 64 * 2**20
 SPARSE_COLUMN_BYTES = 20
 """Bytes of a column in the index of a shard of sparse rows."""
-EXACT_ROWS = 30_000
-"""Below, all pairs are compared: that takes no longer than routing."""
-SPARSE_EXACT_ROWS = 60_000
-"""The same of sparse rows. Templates of logs would gain from routing at half of it, long texts
-lose: a pair of texts shares few columns, so that all pairs cost little."""
 
 
 @dataclass(frozen=True)
@@ -188,8 +183,8 @@ def plan_routed(
         raise GraphError(
             f"a shard of {ceil(n_rows / n_shards):,} rows needs {task_bytes / 2**20:.0f} MiB of a"
             f" task's {memory_per_task / 2**20:.0f} MiB, of which half may be used",
-            hint=f"give a thread {2 * task_bytes / 2**20:.0f} MiB (cluster.memory of a job), or lower"
-            " shard_memory, which makes more and smaller shards",
+            hint=f"give a thread {2 * task_bytes / 2**20:.0f} MiB (cluster.memory in a job), or"
+            " lower shard_memory, which makes more and smaller shards",
         )
     row_bytes = 4 * n_columns if nonzeros_per_row is None else int(8 * nonzeros_per_row) + 512
     n_sample = min(n_rows, 48 * n_cells, max(LARGEST_SAMPLE // row_bytes, 4096))

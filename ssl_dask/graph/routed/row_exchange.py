@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import dask
 import numpy as np
@@ -19,32 +19,22 @@ from ssl_dask.kernels.knn.routing import RoutedRows
 Piece = tuple[Any, npt.NDArray[np.int32], npt.NDArray[np.int32]]
 
 
-class RowExchange(Protocol):
-    """Keeps the rows that each strip sends, and hands every shard its pieces."""
+class RowExchange:
+    """Keeps the rows that each strip sends and hands every shard its pieces: by Dask's own moves.
+
+    Rows stay in the memory of the worker that routed them.
+    """
 
     def keep(self, strip: int, n_routes: int, rows: RoutedRows) -> Any:
-        """Keep the rows of a strip, within the task that routed them; return a handle."""
-
-    def pieces(self, handles: Sequence[Delayed], shard: int) -> list[Any]:
-        """Return what `open_piece` turns into the piece of each strip, in the shard's task."""
-
-    def close(self) -> None:
-        """Give back the room that the rows took, once no task has a handle any more."""
-
-
-class TaskExchange:
-    """Rows stay in the memory of the worker that routed them; Dask moves the pieces."""
-
-    def keep(self, strip: int, n_routes: int, rows: RoutedRows) -> RoutedRows:
-        """Return the rows themselves."""
+        """Keep the rows of a strip, within the task that routed them; return what is kept."""
         return rows
 
     def pieces(self, handles: Sequence[Delayed], shard: int) -> list[Any]:
-        """Return a task a strip that cuts out the piece."""
+        """Return a task a strip for what `open_piece` turns into its piece, in the shard's task."""
         return [dask.delayed(RoutedRows.piece)(handle, shard) for handle in handles]
 
     def close(self) -> None:
-        """Do nothing: memory is given back with the handles."""
+        """Give back the room of the rows that no handle gives back, once no task has one."""
 
 
 class RoutedFile(NamedTuple):
@@ -62,7 +52,7 @@ class FilePiece(NamedTuple):
     shard: int
 
 
-class FileExchange:
+class FileExchange(RowExchange):
     """Rows go through files in a folder that all workers see: they need no memory on the way.
 
     Parameters

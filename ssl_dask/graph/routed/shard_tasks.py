@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
+from ssl_dask.graph.knn.row_kind import kind_of
 from ssl_dask.graph.routed.routed_index import write_shard
 from ssl_dask.graph.routed.row_exchange import open_piece
 from ssl_dask.kernels.arithmetic.sparse_rows import stacked_rows
@@ -16,8 +16,8 @@ from ssl_dask.kernels.knn.exact_sparse import row_squares
 from ssl_dask.kernels.knn.neighbour_lists import Distances, RowIds, add_edges, empty_lists
 from ssl_dask.kernels.knn.routing import Routing
 from ssl_dask.kernels.knn.shard_cells import Shard
-from ssl_dask.kernels.knn.shard_dense import SearchEffort, search_shard
-from ssl_dask.kernels.knn.shard_sparse import SparseEffort, search_sparse_shard
+from ssl_dask.kernels.knn.shard_dense import SearchEffort
+from ssl_dask.kernels.knn.shard_sparse import SparseEffort
 
 SEED = 20_002
 """Of the first shard's cells; each shard has its own."""
@@ -45,6 +45,15 @@ class FoundLists(NamedTuple):
     values: Distances
     bounds: npt.NDArray[np.int64]
     n_shown: int
+
+    def shards_reached(self) -> RowIds:
+        """Return the shards that edges lead to."""
+        return np.flatnonzero(np.diff(self.bounds))
+
+    def edges_to(self, shard: int) -> tuple[RowIds, RowIds, Distances]:
+        """Return the edges (points, rows, values) that lead to the nodes of another shard."""
+        part = slice(self.bounds[shard], self.bounds[shard + 1])
+        return self.points[part], self.rows[part], self.values[part]
 
 
 def searched_shard(
@@ -80,9 +89,8 @@ def searched_shard(
     distances, indices = empty_lists(int(stop - first), n_neighbors)
     owned = (numbers >= first) & (numbers < stop)
     if owned.any():
-        search: Any = search_sparse_shard if sp.issparse(X) else search_shard
         rows = Shard(X, routing.searchable(X), owned, numbers, metric)
-        found = search(rows, n_neighbors, effort, SEED + shard)
+        found = kind_of(X).search(rows, n_neighbors, effort, SEED + shard)
         place = numbers[owned] - first
         distances[place], indices[place] = found
     return _with_edges_out(distances, indices, int(first), node_starts, n_shown)
@@ -122,17 +130,6 @@ def _with_edges_out(
     points, values, rows = points[order], values[order], rows[order] + first
     bounds = np.searchsorted(points, node_starts)
     return FoundLists(distances, indices, points, rows, values, bounds, n_shown)
-
-
-def shard_facts(found: FoundLists) -> tuple[int, RowIds]:
-    """Return the rows shown and the shards that edges lead to."""
-    return found.n_shown, np.flatnonzero(np.diff(found.bounds))
-
-
-def returned_edges(found: FoundLists, shard: int) -> tuple[RowIds, RowIds, Distances]:
-    """Return the edges (points, rows, values) that lead to the nodes of another shard."""
-    part = slice(found.bounds[shard], found.bounds[shard + 1])
-    return found.points[part], found.rows[part], found.values[part]
 
 
 def completed_lists(
