@@ -7,6 +7,7 @@ owner. Near-linear in the number of rows, and bounded in memory: a task holds a 
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -153,6 +154,8 @@ def routed_lists(
     # A list that is lost later is searched again. With the handles gone, that routes the rows again
     # first; a handle that is still there would name files that are removed.
     del search
+    # A wait that timed out meanwhile leaves its error, and the handles with it, in a cycle.
+    gc.collect()
     exchange.close()
     return found
 
