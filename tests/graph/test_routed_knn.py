@@ -109,6 +109,7 @@ def test_rows_that_are_routed_again_do_not_overwrite_those_of_another_attempt(tm
 
 def test_routed_rows_are_removed_after_their_handles(tmp_path, cluster_client, monkeypatch):
     """A handle that outlives its files would keep Dask from writing them again."""
+    here = routed(sheets(900), target_recall=0.97).to_scipy()
     alive, closed = weakref.WeakSet(), []
     kept, spread, close = FileExchange.pieces, DistinctRows.spread, FileExchange.close
 
@@ -133,7 +134,6 @@ def test_routed_rows_are_removed_after_their_handles(tmp_path, cluster_client, m
     assert graph.settings["n_routes"] > 1, "there was no second attempt"
     assert closed == [0, 0, 0]
     assert list(tmp_path.iterdir()) == []
-    here = routed(sheets(900), target_recall=0.97).to_scipy()
     assert (graph.to_scipy(Execution(cluster_client)) != here).nnz == 0
 
 
