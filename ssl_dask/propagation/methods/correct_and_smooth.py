@@ -132,16 +132,8 @@ def correct_probabilities(
     Q. Huang, H. He, A. Singh, S.-N. Lim, A. Benson: Combining Label Propagation and Simple Models
     Out-performs Graph Neural Networks, ICLR 2021, eq. 2 to 4.
     """
-    execution, labels = control.execution, sources.labels
-    wanted = (sources.n_groups, labels.n_seeds, labels.n_classes)
-    given = np.asarray(seed_probabilities, dtype=np.float64)
-    of_rows = [tuple(Z.shape) for Z in probabilities]
-    if given.shape != wanted or of_rows != [(graph.n_rows, labels.n_classes)] * wanted[0]:
-        raise ValueError(
-            f"probabilities must be {wanted[0]} arrays of shape"
-            f" {(graph.n_rows, labels.n_classes)} and seed_probabilities of shape {wanted}; got"
-            f" {of_rows} and {given.shape}"
-        )
+    execution = control.execution
+    given = _checked_probabilities(graph, sources, probabilities, seed_probabilities)
     at_nodes = sources.at_nodes(graph, execution)
     residuals, size = _residuals(at_nodes, given)
     Z = _at_nodes(graph, probabilities, execution)
@@ -163,7 +155,9 @@ def correct_probabilities(
             TASK_LABEL,
         )
         # Its sources are everywhere: no headroom is needed.
-        solved = solve(smooth, dense=DenseSources(G, wanted[2], wanted[0]), scale=1.0)
+        solved = solve(
+            smooth, dense=DenseSources(G, sources.labels.n_classes, sources.n_groups), scale=1.0
+        )
         solved = replace(
             solved,
             n_iter=errors.n_iter + solved.n_iter,
@@ -177,6 +171,26 @@ def correct_probabilities(
         graph, execution, n_columns=sources.n_columns, losses=control.losses
     ) as session:
         return retried(find, control.losses)
+
+
+def _checked_probabilities(
+    graph: BlockGraph,
+    sources: SeedSources,
+    probabilities: Sequence[da.Array | Float32],
+    seed_probabilities: Floating,
+) -> Float64:
+    """Return the probabilities at the seeds, float64, if all are of the right shape."""
+    labels = sources.labels
+    wanted = (sources.n_groups, labels.n_seeds, labels.n_classes)
+    given = np.asarray(seed_probabilities, dtype=np.float64)
+    of_rows = [tuple(Z.shape) for Z in probabilities]
+    if given.shape != wanted or of_rows != [(graph.n_rows, labels.n_classes)] * wanted[0]:
+        raise ValueError(
+            f"probabilities must be {wanted[0]} arrays of shape"
+            f" {(graph.n_rows, labels.n_classes)} and seed_probabilities of shape {wanted}; got"
+            f" {of_rows} and {given.shape}"
+        )
+    return given
 
 
 def _spreading(name: str, alpha: float, tol: float) -> Recurrence:
