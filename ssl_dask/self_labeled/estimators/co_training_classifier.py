@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import dask.array as da
-import numpy as np
 
 from ssl_dask.array_types import Int64
 from ssl_dask.execution import AnyClient, Execution
-from ssl_dask.self_labeled.estimators.round_classifier import RoundClassifier, learner_for
+from ssl_dask.self_labeled.estimators.round_classifier import (
+    RoundClassifier,
+    column_numbers,
+    learner_for,
+)
 from ssl_dask.self_labeled.methods.co_training import METHOD
 from ssl_dask.self_labeled.rows.view_pair import N_VIEWS
 
@@ -90,20 +93,12 @@ class CoTrainingClassifier(RoundClassifier):
                 )
             return views, present
         (X,) = views.values()
-        for columns in self.view_columns:
-            numbers = np.asarray(columns)
-            if numbers.ndim != 1 or len(numbers) == 0 or numbers.dtype.kind not in "iu":
-                raise ValueError("view_columns: each view must be a list of column numbers")
-            if numbers.min() < 0 or numbers.max() >= X.shape[1]:
-                raise ValueError(
-                    f"view_columns: column numbers must be 0 to {X.shape[1] - 1}, got"
-                    f" {numbers.min()} to {numbers.max()}"
-                )
+        chosen = [column_numbers("view_columns", one, X.shape[1]) for one in self.view_columns]
         cut = {
             name: X.map_blocks(
-                _columns_of, np.asarray(columns), dtype=X.dtype, chunks=(X.chunks[0], len(columns))
+                _columns_of, columns, dtype=X.dtype, chunks=(X.chunks[0], len(columns))
             )
-            for name, columns in zip(("first", "second"), self.view_columns, strict=True)
+            for name, columns in zip(("first", "second"), chosen, strict=True)
         }
         return cut, present
 

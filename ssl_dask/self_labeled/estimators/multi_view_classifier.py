@@ -17,6 +17,7 @@ from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.labels import Labels
 from ssl_dask.self_labeled.estimators.round_classifier import (
     RoundClassifier,
+    column_numbers,
     held_rows,
     learner_for,
 )
@@ -122,7 +123,9 @@ class MultiViewClassifier(RoundClassifier):
         blocks = list(held.to_delayed(False).ravel())
         views, present = {}, {}
         for name, columns in self.views.items():
-            at = _columns_of(name, columns, held.shape[1])
+            at = column_numbers(f"views[{name!r}]", columns, held.shape[1])
+            if len(np.unique(at)) < len(at):
+                raise ValueError(f"views[{name!r}] names a column twice")
             parts = execution.persist([cut(block, name, at) for block in blocks], "features")
             has = execution.persist([look(block, at) for block in blocks], "features")
             sizes = held.chunks[0]
@@ -151,20 +154,6 @@ class MultiViewClassifier(RoundClassifier):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = self.views is not None
         return tags
-
-
-def _columns_of(name: str, columns: Any, n_features: int) -> Int64:
-    """Return the numbers of the columns of a view, int64 (d_v,)."""
-    if isinstance(columns, slice):
-        columns = np.arange(n_features)[columns]
-    found = np.asarray(columns)
-    if found.ndim != 1 or len(found) == 0 or found.dtype.kind not in "iu":
-        raise ValueError(f"views[{name!r}] must be a slice or a list of numbers of columns")
-    if len(np.unique(found)) < len(found):
-        raise ValueError(f"views[{name!r}] names a column twice")
-    if found.min() < 0 or found.max() >= n_features:
-        raise ValueError(f"views[{name!r}] names columns beyond the {n_features} of X")
-    return found.astype(np.int64)
 
 
 def _has_view(block: Any, columns: Int64) -> Bool:

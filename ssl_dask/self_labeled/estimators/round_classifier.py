@@ -13,6 +13,7 @@ from dask import delayed
 from pydantic import ValidationError
 from sklearn.utils.validation import check_is_fitted
 
+from ssl_dask.array_types import Int64
 from ssl_dask.class_labels import decode_labels, decoded_dtype, encode_targets, weighted_labels
 from ssl_dask.dask_arrays import as_dask_array
 from ssl_dask.execution import Execution
@@ -190,6 +191,27 @@ def learner_for(estimator: Any, *, in_pieces: bool = False) -> Learner:
     learner = Learner.of_estimator(estimator)
     learner.check()
     return learner
+
+
+def column_numbers(what: str, columns: Any, n_features: int) -> Int64:
+    """Return the numbers of the columns of a view, int64 (d_v,).
+
+    Raises
+    ------
+    ValueError
+        `what` is no slice or list of column numbers of X.
+    """
+    if isinstance(columns, slice):
+        columns = np.arange(n_features)[columns]
+    found = np.asarray(columns)
+    if found.ndim != 1 or len(found) == 0 or found.dtype.kind not in "iu":
+        raise ValueError(f"{what} must be a slice or a list of column numbers")
+    if found.min() < 0 or found.max() >= n_features:
+        raise ValueError(
+            f"{what}: column numbers must be 0 to {n_features - 1}, got {found.min()} to"
+            f" {found.max()}, beyond the {n_features} of X"
+        )
+    return found.astype(np.int64)
 
 
 def held_rows(X: Any, execution: Execution) -> da.Array:

@@ -116,21 +116,7 @@ def learner_of(
             partial_fit=spec.partial_fit,
             passes=spec.passes,
         )
-    if not any(spec.name.startswith(f"{module}.") for module in trusted):
-        module = spec.name.partition(".")[0]
-        raise JobSpecError(
-            f"method.learner.name: the module of {spec.name!r} is not trusted",
-            hint=f"--trust-module {module}, if you know what importing it runs",
-        )
-    try:
-        found = class_at(spec.name)
-    except (ImportError, AttributeError) as error:
-        raise JobSpecError(
-            f"method.learner.name: {spec.name!r} cannot be imported ({type(error).__name__})",
-            hint="give the path of a class that is installed here and on the workers",
-        ) from None
-    if not (inspect.isclass(found) and issubclass(found, ClassifierMixin)):
-        raise JobSpecError(f"method.learner.name: {spec.name!r} is no scikit-learn classifier")
+    found = _trusted_class(spec.name, trusted)
     try:
         _check_parameters(spec.name, found, spec.parameters, ())
         _check_values(found, spec.parameters)
@@ -152,6 +138,26 @@ def learner_of(
         partial_fit=spec.partial_fit,
         passes=spec.passes,
     )
+
+
+def _trusted_class(name: str, trusted: Collection[str]) -> Any:
+    """Return the classifier at a dotted path whose module is trusted."""
+    if not any(name.startswith(f"{module}.") for module in trusted):
+        module = name.partition(".")[0]
+        raise JobSpecError(
+            f"method.learner.name: the module of {name!r} is not trusted",
+            hint=f"--trust-module {module}, if you know what importing it runs",
+        )
+    try:
+        found = class_at(name)
+    except (ImportError, AttributeError) as error:
+        raise JobSpecError(
+            f"method.learner.name: {name!r} cannot be imported ({type(error).__name__})",
+            hint="give the path of a class that is installed here and on the workers",
+        ) from None
+    if not (inspect.isclass(found) and issubclass(found, ClassifierMixin)):
+        raise JobSpecError(f"method.learner.name: {name!r} is no scikit-learn classifier")
+    return found
 
 
 def learner_specs(method: SpecModel) -> list[LearnerSpec]:

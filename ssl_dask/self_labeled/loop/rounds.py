@@ -29,7 +29,7 @@ from ssl_dask.self_labeled.loop.round_answer import SelfLabeled, verdict
 from ssl_dask.self_labeled.loop.round_checkpoint import Run, restored_labels, run_of, state_of
 from ssl_dask.self_labeled.loop.round_fits import FIT, RoundFits, default_fit_rows
 from ssl_dask.self_labeled.loop.round_method import Query, RoundMethod, Selection
-from ssl_dask.self_labeled.loop.track import Track, counted, make_tracks
+from ssl_dask.self_labeled.loop.track import counted, make_tracks
 from ssl_dask.self_labeled.rows.block_rows import RoundCounts
 
 POOL_ROWS = 50_000
@@ -124,25 +124,7 @@ def run_rounds(
     in P pieces costs at most 2 P + 33 B tasks more for each pass over them, and reads a block at
     most 33 times in it.
     """
-    most = limits.max_fit_rows or default_fit_rows(inputs.views)
-    rounds = _Rounds(
-        method,
-        make_tracks(
-            method,
-            inputs,
-            pool_rows=limits.pool_rows,
-            max_fit_rows=most,
-            random_state=limits.random_state,
-            execution=control.execution,
-        ),
-        HiddenLoss(
-            inputs.labels.codes, [np.asarray(mask) for mask in inputs.hidden], method.leeway
-        ),
-        control.execution,
-        random_state=limits.random_state,
-        max_fit_rows=most,
-        patience=limits.patience if len(inputs.hidden) else None,
-    )
+    rounds = _Rounds(method, inputs, limits, control.execution)
     run = rounds.begin() if control.resume is None else rounds.resumed(control.resume)
     reason = rounds.loop(run, limits.max_iter, control)
     return rounds.answer(run, reason, inputs.labels)
@@ -152,22 +134,25 @@ class _Rounds:
     """Runs the rounds of all tracks side by side."""
 
     def __init__(
-        self,
-        method: RoundMethod,
-        tracks: Sequence[Track],
-        loss: HiddenLoss,
-        execution: Execution,
-        *,
-        random_state: int,
-        max_fit_rows: int,
-        patience: int | None,
+        self, method: RoundMethod, inputs: MethodInputs, limits: RoundLimits, execution: Execution
     ) -> None:
-        self.method, self.tracks, self.loss = method, tracks, loss
-        self.execution = execution
-        self.patience = patience
+        most = limits.max_fit_rows or default_fit_rows(inputs.views)
+        random_state = limits.random_state
+        self.method, self.execution = method, execution
+        self.tracks = make_tracks(
+            method,
+            inputs,
+            pool_rows=limits.pool_rows,
+            max_fit_rows=most,
+            random_state=random_state,
+            execution=execution,
+        )
+        hidden = [np.asarray(mask) for mask in inputs.hidden]
+        self.loss = HiddenLoss(inputs.labels.codes, hidden, method.leeway)
+        self.patience = limits.patience if hidden else None
         self._sent = delayed(method, pure=False, traverse=False)
         self._fits = RoundFits(
-            method, self._sent, execution, random_state=random_state, max_fit_rows=max_fit_rows
+            method, self._sent, execution, random_state=random_state, max_fit_rows=most
         )
 
     def begin(self) -> Run:
