@@ -82,3 +82,16 @@ def test_a_survey_is_small_however_many_rows() -> None:
     counts = best.survey(p, np.arange(len(p)), np.zeros(len(p), np.int32))
     assert counts.shape == (1, BINS)
     assert counts.sum() < 100
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_the_threshold_is_near_the_last_row_that_is_taken(k: int) -> None:
+    # Two rows lie in one bin: the cut is between them, or after both.
+    p = np.array([0.9, 0.5001, 0.50005, 0.1])
+    group = np.zeros(4, dtype=np.int32)
+    best = BestRows.begin(confidence_counts(p, group, 1), [k])
+    while not best.found:
+        best = best.refined(best.survey(p, np.arange(4), group), 4)
+    (cut,) = best.cuts
+    assert cut.confidence is not None
+    assert 0 <= p[k - 1] - cut.confidence < 1e-7

@@ -106,17 +106,17 @@ def narrowed(
     channel
         The channel that is bounded.
     """
-    totals, shift = np.cumsum(histogram, axis=0), before.shift
-    over = before.below[channel] + totals[:, channel] > most
-    if not over.any():
-        return Cut(before.high + 1, _added(before.below, totals[-1]))
-    at = int(over.argmax())
-    below = _added(before.below, totals[at] - histogram[at])
+    shift = before.shift
+    over = before.below[channel] + np.cumsum(histogram[:, channel]) > most
+    at = int(over.argmax()) if over.any() else BINS
+    below = _added(before.below, histogram[:at].sum(axis=0))
     if below[channel] == most:
         # After the last bin with a row: what is chosen, and no key beyond it.
         filled = np.flatnonzero(histogram[:at, 0])
-        end = before.low + (int(filled[-1]) + 1 << shift) if len(filled) else before.low
+        end = before.low + ((int(filled[-1]) + 1) << shift) if len(filled) else before.low
         return Cut(min(end, before.high + 1), below)
+    if at == BINS:
+        return Cut(before.high + 1, below)
     low = before.low + (at << shift)
     high = min(low + (1 << shift) - 1, before.high)
     if histogram[at, 0] == 1 or low == high:
