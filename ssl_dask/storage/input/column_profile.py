@@ -97,8 +97,10 @@ def columns_that_tell(
 
     Parameters
     ----------
-    dataset, rows
-        As for `profile_columns`; rows without a value of `target` do not count.
+    dataset
+        From `Dataset.open`.
+    rows
+        Rows to look at; those without a value of `target` do not count.
     names
         Columns to look at.
     target

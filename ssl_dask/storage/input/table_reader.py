@@ -61,7 +61,7 @@ class TableReader:
         names
             The columns that are needed.
         types
-            See `TableReader`.
+            Types that columns had in the data set where features were fitted.
 
         Raises
         ------

@@ -180,7 +180,7 @@ def label_schema(
     Raises
     ------
     JobSpecError
-        Names clash; see `refuse_names`.
+        A name of the input is also one of the result, or comes twice.
     ValueError
         The classes do not fit `label_type` exactly.
     """
@@ -216,13 +216,19 @@ def number_schema(
 
     Parameters
     ----------
-    fields, id_column, kept, texts
-        As `label_schema`.
+    fields
+        Schema of the input; metadata of its fields are dropped, except for extension types.
+    id_column
+        The id; None: the row number.
+    kept
+        Columns to carry over.
+    texts
+        What the codes of "source" and "reason" stand for; `NO_NAME` stands for null.
 
     Raises
     ------
     JobSpecError
-        Names clash; see `refuse_names`.
+        A name of the input is also one of the result, or comes twice.
     """
     refuse_names(id_column, kept, NUMBERS)
     return ResultSchema(

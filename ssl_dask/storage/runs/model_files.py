@@ -118,14 +118,20 @@ def write_model(
 
     Parameters
     ----------
-    stage, run_id
-        As for `write_part`.
+    stage
+        The run's staging folder, reachable from this machine.
+    run_id
+        The run.
     number
         Of the file among those of the folder of models.
     name
         Of the file, without run and ending.
-    value, own_types, modules
-        See `model_bytes`.
+    value
+        The model.
+    own_types
+        Types of this package that may be part of it.
+    modules
+        Modules whose types may be part of it.
 
     Returns
     -------
@@ -149,7 +155,7 @@ def write_file(stage: Path, run_id: str, number: int, name: str, content: bytes)
     Raises
     ------
     StorageError
-        See `write_model`.
+        Disk full, no permission, or the staging folder is not there.
     """
     path = attempt_path(stage, MODELS_FOLDER, name)
     with storage_errors("write a model", path.parent, needed=len(content)):
