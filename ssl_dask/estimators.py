@@ -23,13 +23,15 @@ from ssl_dask.propagation.estimators.harmonic_regressor import (
     HarmonicRegressor,
     LabelPropagationRegressor,
 )
-from ssl_dask.self_labeled.estimators.co_forest_classifier import CoForestClassifier
 from ssl_dask.self_labeled.estimators.co_training_classifier import CoTrainingClassifier
-from ssl_dask.self_labeled.estimators.democratic_classifier import DemocraticCoLearningClassifier
+from ssl_dask.self_labeled.estimators.committee_classifiers import (
+    CoForestClassifier,
+    DemocraticCoLearningClassifier,
+    TriTrainingClassifier,
+)
 from ssl_dask.self_labeled.estimators.multi_view_classifier import MultiViewClassifier
 from ssl_dask.self_labeled.estimators.self_training_classifier import SelfTrainingClassifier
 from ssl_dask.self_labeled.estimators.semi_supervised_nb import SemiSupervisedNB
-from ssl_dask.self_labeled.estimators.tri_training_classifier import TriTrainingClassifier
 
 __all__ = [
     "AnchorGraph",
