@@ -308,8 +308,7 @@ def _run(
     trust_modules: Sequence[str] = (),
 ) -> None:
     from ssl_dask.console import make_listener
-    from ssl_dask.pipeline.commands.run import run_job
-    from ssl_dask.pipeline.targets.class_report import summary_rows
+    from ssl_dask.pipeline.commands.run import run_job, summary_rows
 
     with make_listener(json_logs=json_logs) as listener:
         result = run_job(

@@ -69,8 +69,6 @@ class JobKeys:
         parts = [str(part) for part in loc if not str(part).startswith("function-")]
         if parts[:1] == ["features"] and len(parts) > 2:
             del parts[2]
-        if parts[:1] == ["method"] and len(parts) > 1 and parts[1] in self.method_names:
-            del parts[1]
         return parts
 
     def _schema_keys(self, loc: Iterable[Any], data: Mapping[str, Any]) -> list[str]:

@@ -7,12 +7,28 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar, Union
+from typing import Annotated, Any, Literal, TypeVar, Union
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import (
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import (
+    InitErrorDetails,
+    PydanticCustomError,
+    PydanticKnownError,
+    core_schema,
+)
 
 from ssl_dask.cluster_spec import ClusterSpec
 from ssl_dask.decision.decision_spec import DecisionSpec
@@ -21,40 +37,52 @@ from ssl_dask.evaluation.evaluation_spec import EvaluationSpec
 from ssl_dask.features.feature_groups import FeatureGroup
 from ssl_dask.graph.graph_spec import GraphSpec, OneGraphSpec
 from ssl_dask.job_mistakes import JobKeys, follows
+from ssl_dask.methods import ALIASES, METHODS
 from ssl_dask.plain_yaml import MAX_FILE_BYTES, parse_yaml
-from ssl_dask.propagation import METHODS, VALUE_METHODS
-from ssl_dask.propagation.methods.anchor_graph import AnchorGraphSpec
-from ssl_dask.propagation.methods.correct_and_smooth import CorrectAndSmoothSpec
-from ssl_dask.propagation.methods.propagated_features import PropagatedFeaturesSpec
-from ssl_dask.self_labeled import METHODS as SELF_LABELED
 from ssl_dask.spec_model import SpecModel
-from ssl_dask.supervised import SupervisedSpec
 
 Graph = TypeVar("Graph", bound=OneGraphSpec)
 MAX_REPAIRS = 5
-WITH_FEATURES = ("anchor_graph", "correct_and_smooth", "propagated_features", "supervised")
-"""Methods that look at features themselves, not at a graph made of them alone."""
-WITHOUT_GRAPH = ("anchor_graph", "supervised", *SELF_LABELED)
-METHOD_NAMES = ("auto", *METHODS, *VALUE_METHODS, *SELF_LABELED, *WITH_FEATURES)
 
-if TYPE_CHECKING:
-    MethodSpec: TypeAlias = Any
-else:
-    # A new method is a line in METHODS, and nothing here.
-    MethodSpec = Annotated[
-        Union[
-            (
-                *(method.spec for method in METHODS.values()),
-                *(method.spec for method in VALUE_METHODS.values()),
-                *(method.spec for method in SELF_LABELED.values()),
-                AnchorGraphSpec,
-                CorrectAndSmoothSpec,
-                PropagatedFeaturesSpec,
-                SupervisedSpec,
-            )
-        ],
-        Field(discriminator="name"),
-    ]
+
+class MethodField:
+    """Type of the key `method`: the parameters of the method that `name` names.
+
+    Reading a job imports the file of its method and no other; the JSON schema imports all.
+    """
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(_read_method)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        specs = tuple(METHODS[name].spec for name in METHODS)
+        kinds = Annotated[Union[specs], Field(discriminator="name")]  # type: ignore[valid-type]  # noqa: UP007
+        return handler(TypeAdapter(kinds).core_schema)
+
+
+def _read_method(given: Any) -> SpecModel:
+    """Return the parameters of a method; errors name their keys below `method`."""
+    if isinstance(given, SpecModel):
+        return given
+    if not isinstance(given, dict):
+        raise PydanticKnownError("model_attributes_type")
+    if "name" not in given:
+        raise PydanticCustomError("union_tag_not_found", "name is missing")
+    name = given["name"]
+    if not isinstance(name, str) or name not in method_names():
+        raise PydanticCustomError("union_tag_invalid", "no such method", {"tag": str(name)})
+    return METHODS[name].spec.model_validate(given)
+
+
+def method_names() -> tuple[str, ...]:
+    """Return what may stand as `method.name`."""
+    return (*ALIASES, *METHODS)
 
 
 class LabelsFileSpec(SpecModel):
@@ -126,7 +154,7 @@ class JobSpec(SpecModel):
     input: InputSpec
     features: Annotated[dict[str, FeatureGroup], Field(min_length=1)]
     """Groups of columns by name; the groups are the views of co- and multi-view training."""
-    method: MethodSpec
+    method: Annotated[Any, MethodField]
     """The method that labels, with its parameters."""
     graph: GraphSpec | None = None
     """The neighbour graph; left out: its defaults, for a method that needs one."""
@@ -135,65 +163,26 @@ class JobSpec(SpecModel):
     output: OutputSpec
     cluster: ClusterSpec = ClusterSpec()
 
-    @model_validator(mode="after")
-    def _whole_job(self) -> JobSpec:
-        if self.method.name in WITHOUT_GRAPH:
-            if self.graph is not None:
-                raise ValueError(f"method {self.method.name} uses no graph: leave graph out")
-        elif self.graph is None:
-            # The resolved job says which graph was used.
-            object.__setattr__(self, "graph", GraphSpec())
-        if self.output.models and self.method.name not in SELF_LABELED:
-            raise ValueError(
-                f"output.models: method {self.method.name} leaves no models that could label other"
-                f" rows: leave it out, or take one of {', '.join(SELF_LABELED)}; rows that came"
-                " later are labelled over a stored graph by new_row_distributions"
-            )
-        if self.method.name in SELF_LABELED:
-            try:
-                SELF_LABELED[self.method.name].check_groups(self.method, tuple(self.features))
-            except ValueError as error:
-                raise ValueError(f"method.{error}") from None
-        secret = {name for name in (self.input.label, self.input.truth) if name is not None}
-        for name, group in self.features.items():
-            used = secret.intersection(group.columns())
-            if used:
-                raise ValueError(
-                    f"features.{name} uses {sorted(used)}, which holds the labels or the truth"
-                )
-        for part in () if self.graph is None else self.graph.parts or ():
-            if unknown := sorted(set(part.features or ()) - set(self.features)):
-                raise ValueError(
-                    f"graph.parts names {unknown}, which are none of the groups under features:"
-                    f" {', '.join(self.features)}"
-                )
-        entities = set(() if self.graph is None else self.graph.entity_columns())
-        if shown := sorted(secret & entities):
-            raise ValueError(f"graph.entities names {shown}, which holds the labels or the truth")
-        if self.input.id in entities:
-            raise ValueError("graph.entities names the id, which no two rows share")
-        return self
+    @field_validator("graph")
+    @classmethod
+    def _graph_of_the_method(cls, graph: GraphSpec | None, info: ValidationInfo) -> Any:
+        """Fill in the defaults, so that the resolved job says which graph is used."""
+        if graph is None and "method" in info.data and needs_graph(info.data["method"].name):
+            return GraphSpec()
+        return graph
 
     @model_validator(mode="after")
-    def _keys_fit_the_labels(self) -> JobSpec:
-        """Refuse keys that say nothing about the method's kind of labels: nothing is ignored."""
-        if self.target == "classes":
-            if self.decision.coverage is not None:
-                raise ValueError(
-                    f"decision.coverage is for labels that are numbers, and {self.method.name}"
-                    " gives classes: take min_probability, or method harmonic_regression"
-                )
-            return self
-        found = self.decision.keys_of_classes()
-        if self.input.classes is not None:
-            found["input.classes"] = "leave it out"
-        if self.output.probabilities:
-            found["output.probabilities"] = "value_low and value_high are always written"
-        if found:
-            keys = "; ".join(f"{key} ({cure})" for key, cure in found.items())
-            raise ValueError(
-                f"the labels of method {self.method.name} are numbers; what is said of classes does"
-                f" not fit them: {keys}"
+    def _keys_fit_together(self) -> JobSpec:
+        wrong = [sentence for check in CHECKS for sentence in check(self)]
+        if wrong:
+            raise ValidationError.from_exception_data(
+                type(self).__name__,
+                [
+                    InitErrorDetails(
+                        type=PydanticCustomError("job", "{words}", {"words": words}), input=None
+                    )
+                    for words in wrong
+                ],
             )
         return self
 
@@ -204,8 +193,8 @@ class JobSpec(SpecModel):
 
     @property
     def target(self) -> Literal["classes", "numbers"]:
-        """What the labels are: that is the method's to say."""
-        return "numbers" if self.method.name in VALUE_METHODS else "classes"
+        """What the job's method predicts."""
+        return METHODS[self.method.name].target
 
     def fingerprint_fields(self) -> dict[str, Any]:
         """Return what makes two jobs the same: all but the cluster and the output's place."""
@@ -226,6 +215,95 @@ class JobSpec(SpecModel):
         """Return the SHA-256 of `fingerprint_fields` as hexadecimal text."""
         text = json.dumps(self.fingerprint_fields(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def needs_graph(name: str) -> bool:
+    """Return whether a method needs a graph."""
+    return METHODS[name].needs in ("graph", "graph and features")
+
+
+def wrong_graph(job: JobSpec) -> Iterator[str]:
+    """Yield what is wrong with `graph` beside the other keys."""
+    if job.graph is None:
+        return
+    if not needs_graph(job.method.name):
+        yield f"method {job.method.name} uses no graph: leave graph out"
+    for part in job.graph.parts or ():
+        if unknown := sorted(set(part.features or ()) - set(job.features)):
+            yield (
+                f"graph.parts names {unknown}, which are none of the groups under features:"
+                f" {', '.join(job.features)}"
+            )
+    entities = set(job.graph.entity_columns())
+    if shown := sorted(_secret_columns(job) & entities):
+        yield f"graph.entities names {shown}, which holds the labels or the truth"
+    if job.input.id in entities:
+        yield "graph.entities names the id, which no two rows share"
+    if job.graph.part_weights == "learned" and job.target == "numbers":
+        yield (
+            "graph.part_weights: learned goes by which seeds are of one class, and the labels are"
+            " numbers; give each part a weight"
+        )
+
+
+def wrong_models(job: JobSpec) -> Iterator[str]:
+    """Yield what is wrong with `output.models`."""
+    if job.output.models and not METHODS[job.method.name].model_types:
+        with_models = [name for name in METHODS if METHODS[name].model_types]
+        yield (
+            f"output.models: method {job.method.name} leaves no models that could label other"
+            f" rows: leave it out, or take one of {', '.join(with_models)}; rows that came"
+            " later are labelled over a stored graph by new_row_distributions"
+        )
+
+
+def wrong_features(job: JobSpec) -> Iterator[str]:
+    """Yield what is wrong with `features` for the method, and where they hold the labels."""
+    try:
+        METHODS[job.method.name].check_groups(job.method, tuple(job.features))
+    except ValueError as error:
+        yield f"method.{error}"
+    secret = _secret_columns(job)
+    for name, group in job.features.items():
+        if used := sorted(secret.intersection(group.columns())):
+            yield f"features.{name} uses {used}, which holds the labels or the truth"
+
+
+def _secret_columns(job: JobSpec) -> set[str]:
+    """Return the columns that hold the labels and the truth."""
+    return {name for name in (job.input.label, job.input.truth) if name is not None}
+
+
+def wrong_keys_of_classes(job: JobSpec) -> Iterator[str]:
+    """Yield the keys that say nothing about the method's kind of labels: nothing is ignored."""
+    name = job.method.name
+    if job.target == "classes":
+        if job.decision.coverage is not None:
+            yield (
+                f"decision.coverage is for labels that are numbers, and {name} gives classes:"
+                " take min_probability, or method harmonic_regression"
+            )
+        return
+    found = job.decision.keys_of_classes()
+    if job.input.classes is not None:
+        found["input.classes"] = "leave it out"
+    if job.output.probabilities:
+        found["output.probabilities"] = "value_low and value_high are always written"
+    if found:
+        keys = "; ".join(f"{key} ({cure})" for key, cure in found.items())
+        yield (
+            f"the labels of method {name} are numbers; what is said of classes does not fit them:"
+            f" {keys}"
+        )
+
+
+CHECKS: tuple[Callable[[JobSpec], Iterator[str]], ...] = (
+    wrong_graph,
+    wrong_models,
+    wrong_features,
+    wrong_keys_of_classes,
+)
+"""What is checked of keys beside each other; each yields a sentence for each mistake."""
 
 
 def load_job(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
@@ -408,7 +486,7 @@ def job_schema() -> dict[str, Any]:
 
 @cache
 def _job_keys() -> JobKeys:
-    return JobKeys(JobSpec.model_json_schema(), METHOD_NAMES)
+    return JobKeys(JobSpec.model_json_schema(), method_names())
 
 
 def _apply_override(data: dict[str, Any], override: str) -> None:

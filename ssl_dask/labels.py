@@ -54,6 +54,11 @@ class Labels:
         """Number of labelled rows S."""
         return len(self.rows)
 
+    @property
+    def class_names(self) -> list[str]:
+        """The classes as text, in the order of their codes."""
+        return [str(value) for value in self.classes.tolist()]
+
     @classmethod
     def from_codes(cls, codes: npt.ArrayLike, classes: npt.ArrayLike) -> Labels:
         """Build from a dense array (N,) of codes, -1 for unlabelled rows."""

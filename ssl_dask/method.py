@@ -6,7 +6,7 @@ the run, the report and stored models read the record and never ask for a method
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -213,8 +213,14 @@ class Method:
         Called as `cost(spec, shape)`.
     target
         What it predicts.
+    stage
+        Name of the stage of a run in which it works.
+    keeps_X
+        X is kept on the workers; else each pass over X reads and describes the rows again.
     runs_at_features
         It runs where X lies; else a small graph is brought to this process.
+    is_baseline
+        It is the supervised baseline itself, which is then not fitted beside it.
     fallbacks
         Of a spec: name and parameters of the methods to try, in this order, where its classes
         collapse; empty: none.
@@ -231,6 +237,13 @@ class Method:
     check_groups
         Called as `check_groups(spec, groups)` with the names of the job's groups of features;
         raises ValueError, whose text begins with a key of the method, if they do not suit it.
+    check_learners
+        Called as `check_learners(spec, features, trusted)` before the work, with the groups of
+        features by name and the modules that are trusted; raises JobSpecError where the method's
+        learners cannot be used.
+    trial_models
+        Called as `trial_models(spec, trusted)`: yields name and a fitted model of each learner of
+        which it is not known that its models can be stored.
     model_types
         Types of its models, which are stored with a run; empty: it leaves no models.
     stop_words
@@ -242,7 +255,10 @@ class Method:
     needs: Literal["graph", "graph and features", "features", "rounds"]
     cost: Callable[[Any, JobShape], MethodCost]
     target: Literal["classes", "numbers"] = "classes"
+    stage: str = "propagation"
+    keeps_X: bool = True
     runs_at_features: bool = False
+    is_baseline: bool = False
     fallbacks: Callable[[Any], Fallbacks] = lambda spec: ()
     class_shares: Callable[[Any], Any] = lambda spec: "seeds"
     no_evidence: str = "low_mass"
@@ -250,6 +266,12 @@ class Method:
     named_views: bool = False
     knows_present: bool = False
     check_groups: Callable[[Any, Sequence[str]], object] = lambda spec, groups: None
+    check_learners: Callable[[Any, Mapping[str, Any], Collection[str]], None] = (
+        lambda spec, features, trusted: None
+    )
+    trial_models: Callable[[Any, Collection[str]], Iterable[tuple[str, Any]]] = (
+        lambda spec, trusted: ()
+    )
     model_types: tuple[type, ...] = ()
     stop_words: Mapping[str, str] = field(default_factory=dict)
 

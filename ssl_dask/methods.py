@@ -1,7 +1,17 @@
 """The table of all methods: name -> record, each loaded when it is first asked for.
 
 A module of one of `HOMES` whose name is a method's name ends with `METHOD`, the method's record:
-adding the file adds the method. `register` adds one from elsewhere.
+adding the file adds the method. A method of another package is added by `METHODS.register`, before
+a job names it, and again in each process that reads the job:
+
+1. Its parameters: a `SpecModel` whose field `name` has the method's name as type and default.
+2. A function `run(inputs, spec, control) -> MethodResult`: `MethodInputs` holds what the record's
+   `needs` names, `fold_F` has an entry for each mask of `inputs.hidden`. Functions of blocks stand
+   in a module that workers can import.
+3. A function `cost(spec, shape) -> MethodCost`, for the plan.
+4. The record `Method(spec, run, needs, cost=..., stop_words=...)`, given to `METHODS.register`.
+
+`tests/pipeline/test_own_method.py` is a whole example.
 """
 
 from __future__ import annotations
@@ -15,6 +25,8 @@ if TYPE_CHECKING:
     from ssl_dask.method import Method
 
 HOMES = ("ssl_dask.propagation.methods", "ssl_dask.self_labeled.methods")
+ALIASES = {"auto": "graph_ensemble"}
+"""What a job file may say instead of a method's name."""
 
 
 class MethodTable(Mapping[str, "Method"]):
@@ -28,6 +40,7 @@ class MethodTable(Mapping[str, "Method"]):
                 self._modules[module.name] = f"{home}.{module.name}"
 
     def __getitem__(self, name: str) -> Method:
+        name = ALIASES.get(name, name)
         if name not in self._records:
             self._records[name] = importlib.import_module(self._modules[name]).METHOD
         return self._records[name]
@@ -49,6 +62,10 @@ class MethodTable(Mapping[str, "Method"]):
         if method.name in self:
             raise ValueError(f"there is a method {method.name} already")
         self._records[method.name] = method
+
+    def forget(self, name: str) -> None:
+        """Take a registered method out again."""
+        del self._records[name]
 
 
 METHODS = MethodTable()

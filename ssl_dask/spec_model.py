@@ -97,3 +97,8 @@ def checked_shares(shares: Shares) -> Shares:
         if abs(total - 1.0) > 1e-3:
             raise ValueError(f"shares of classes must sum to 1; these sum to {total:.6g}")
     return shares
+
+
+def given_shares(shares: Any) -> Any:
+    """Return shares of classes that are given one by one; "seeds" for a word instead."""
+    return shares if isinstance(shares, dict) else "seeds"

@@ -16,7 +16,7 @@ import pytest
 from distributed import Client
 
 from ssl_dask.pipeline.commands.run import run_job
-from ssl_dask.pipeline.infer import propagation_run
+from ssl_dask.pipeline.infer import saved_state
 from tests.made_job import Heard, answer, assert_useful, made_job, made_rows, write_job, write_rows
 from tests.made_numbers import made_numbers, number_job
 from tests.processes import end_group, environment, ssl_dask
@@ -156,7 +156,7 @@ def test_a_killed_worker_changes_nothing(
     undisturbed = run_job(made_job(rows, tmp_path / "whole"), client=cluster_client)
     assert_useful(undisturbed.path)
     if step == "propagation":
-        monkeypatch.setattr(propagation_run, "IN_PROCESS_BYTES", 0)
+        monkeypatch.setattr(saved_state, "IN_PROCESS_BYTES", 0)
     heard = KillsAWorker(losing_client, step)
     job = made_job(rows, tmp_path / "out")
     job["input"]["block_rows"] = 40
@@ -198,7 +198,7 @@ def test_a_killed_worker_changes_no_number(
 ) -> None:
     rows = write_rows(tmp_path / "rows", made_numbers())
     undisturbed = run_job(number_job(rows, tmp_path / "whole"), client=cluster_client)
-    monkeypatch.setattr(propagation_run, "IN_PROCESS_BYTES", 0)
+    monkeypatch.setattr(saved_state, "IN_PROCESS_BYTES", 0)
     heard = KillsAWorker(losing_client, step)
     job = number_job(rows, tmp_path / "out")
     job["input"]["block_rows"] = 40

@@ -22,8 +22,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.labels import Labels
 from ssl_dask.method import MethodInputs
-from ssl_dask.pipeline.infer.propagation_run import kept_rows, run_until_kept
-from ssl_dask.propagation import METHODS
+from ssl_dask.pipeline.infer.saved_state import solve_and_store, stored_rows
 from ssl_dask.propagation.engine import worker_state
 from ssl_dask.propagation.engine.distributed_partitions import WorkerParts
 from ssl_dask.propagation.engine.partition_solver import Aborted
@@ -35,6 +34,7 @@ from ssl_dask.run_control import Losses, RunControl, retried
 from ssl_dask.storage.runs.checkpoint import Checkpoints
 from ssl_dask.storage.runs.manifest import fingerprint
 from tests.by_keywords import by_keywords
+from tests.known_methods import GRAPH_CLASSIFIERS
 
 pytestmark = pytest.mark.slow
 
@@ -106,7 +106,7 @@ def test_each_worker_is_killed_once(
     labels: Labels,
     tmp_path: Path,
 ) -> None:
-    run: Callable[..., Propagated] = by_keywords(METHODS[method])
+    run: Callable[..., Propagated] = by_keywords(GRAPH_CLASSIFIERS[method])
     folds = [np.arange(200) % 2 == 0]
     here = run(graph, labels, hidden=folds, max_iter=20, tol=0.0, **parameters)
     with cluster(tmp_path, 3) as workers, Client(workers, set_as_default=False) as client:
@@ -164,7 +164,7 @@ def test_a_worker_is_killed_that_holds_what_a_solve_begins_with(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run: Callable[..., Propagated] = by_keywords(METHODS[method])
+    run: Callable[..., Propagated] = by_keywords(GRAPH_CLASSIFIERS[method])
     here = run(graph, labels, **parameters).F.compute()
     assert len(np.unique(here.argmax(axis=1))) == N_CLASSES
     with cluster(tmp_path, 2) as workers, Client(workers, set_as_default=False) as client:
@@ -198,7 +198,7 @@ def test_what_earlier_solves_found_is_lost_in_a_later_one(
 
     def find(control: RunControl) -> Any:
         inputs = MethodInputs(labels, folds, graph=graph)
-        return METHODS[method].run(inputs, METHODS[method].spec(), control)
+        return GRAPH_CLASSIFIERS[method].run(inputs, GRAPH_CLASSIFIERS[method].spec(), control)
 
     here = carried(Execution()) if method == "features" else find(RunControl())
     with cluster(tmp_path, 2) as workers, Client(workers, set_as_default=False) as client:
@@ -208,10 +208,10 @@ def test_what_earlier_solves_found_is_lost_in_a_later_one(
         stored = Checkpoints(tmp_path / "stored", fingerprint({"test": "lost"}), report=print)
         told = stored, Silent()
         if method == "features":
-            there = retried(lambda: kept_rows(carried(execution), execution, *told), Losses())
+            there = retried(lambda: stored_rows(carried(execution), execution, *told), Losses())
             found, expected = there.compute(), here.compute()
         else:
-            there = run_until_kept(find, RunControl(execution), "state", *told)
+            there = solve_and_store(find, RunControl(execution), "state", *told)
             found, expected = there.F.compute(), here.F.compute()
             assert there.fold_F[0].tobytes() == here.fold_F[0].tobytes()
     # All was done once more.
@@ -222,7 +222,7 @@ def test_what_earlier_solves_found_is_lost_in_a_later_one(
 def test_it_goes_on_from_the_last_checkpoint(
     graph: BlockGraph, labels: Labels, tmp_path: Path
 ) -> None:
-    run = by_keywords(METHODS["label_spreading"])
+    run = by_keywords(GRAPH_CLASSIFIERS["label_spreading"])
     here = run(graph, labels, alpha=0.99, max_iter=40, tol=0.0)
     with cluster(tmp_path, 2) as workers, Client(workers, set_as_default=False) as client:
         kill, execution, kept = KillAt(client, 0, 20), Execution(client), []
@@ -256,7 +256,7 @@ def test_it_goes_on_from_the_last_checkpoint(
 
 
 def test_workers_that_join_are_used(graph: BlockGraph, labels: Labels, tmp_path: Path) -> None:
-    run = by_keywords(METHODS["label_spreading"])
+    run = by_keywords(GRAPH_CLASSIFIERS["label_spreading"])
     here = run(graph, labels, alpha=0.99, max_iter=40, tol=0.0)
     with cluster(tmp_path, 1) as workers, Client(workers, set_as_default=False) as client:
         execution = Execution(client)

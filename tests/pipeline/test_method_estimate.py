@@ -6,18 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from ssl_dask.job_spec import WITH_FEATURES, resolve_job
-from ssl_dask.pipeline.commands.method_estimate import estimate_method, halo_share
+from ssl_dask.job_spec import needs_graph, resolve_job
+from ssl_dask.methods import METHODS
 from ssl_dask.pipeline.commands.plan import plan_job
-from ssl_dask.propagation import METHODS
+from ssl_dask.pipeline.commands.plan_costs import halo_share
 from ssl_dask.propagation.engine.solve_cost import sweeps_for
+from tests.known_methods import cost_of
 from tests.made_job import made_job, made_rows, write_rows
 
-NAMES = sorted({*METHODS, *WITH_FEATURES})
+NAMES = sorted(
+    name
+    for name in METHODS
+    if METHODS[name].needs != "rounds" and METHODS[name].target == "classes"
+)
 
 
 def job_of(rows: Path, name: str, **more: object) -> dict:
-    graph = None if name in ("supervised", "anchor_graph") else {"n_neighbors": 8}
+    graph = {"n_neighbors": 8} if needs_graph(name) else None
     method = {"name": name, **more}
     return made_job(rows, rows.parent / "out", method=method, graph=graph)
 
@@ -29,17 +34,15 @@ def test_every_method_is_planned(name: str, tmp_path: Path) -> None:
     assert shown["method"].startswith(f"{name}: ")
     assert "a worker: " in shown["memory of the method"]
     spec = resolve_job(job_of(rows, name))
-    small, large = (
-        estimate_method(spec, n_rows=n, n_features=50, n_classes=10) for n in (10**5, 10**7)
-    )
-    on_graph = name not in ("supervised", "anchor_graph")
+    small, large = (cost_of(spec, n_rows=n, n_features=50, n_classes=10) for n in (10**5, 10**7))
+    on_graph = needs_graph(name)
     assert bool(small.sweeps) == on_graph
     less, more = (
         one.bytes_of_worker(n, 20.0 * n, 2) for one, n in ((small, 10**5), (large, 10**7))
     )
     # Nothing without a graph grows with the rows; what has one grows with them, and no faster.
     assert more == less if not on_graph else 90 * less < more < 110 * less
-    assert estimate_method(spec, n_rows=10**5, n_features=50, n_classes=20).columns >= small.columns
+    assert cost_of(spec, n_rows=10**5, n_features=50, n_classes=20).columns >= small.columns
 
 
 def test_the_halo_goes_by_the_kind_of_graph() -> None:
@@ -58,7 +61,7 @@ def test_the_halo_goes_by_the_kind_of_graph() -> None:
 def test_what_is_sent_and_held_grows_with_the_halo(tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "rows", made_rows())
     spec = resolve_job(job_of(rows, "label_propagation"))
-    found = estimate_method(spec, n_rows=1_000, n_features=5, n_classes=3)
+    found = cost_of(spec, n_rows=1_000, n_features=5, n_classes=3)
     # Float64 scores of three classes, in six columns: the folds and all seeds.
     columns = 3 * (1 + spec.evaluation.folds)
     assert found.halo_bytes(1_000, 0.6) == pytest.approx(600 * 8 * columns * found.sweeps)
@@ -71,7 +74,7 @@ def test_sweeps_follow_the_parameters(tmp_path: Path) -> None:
 
     def sweeps(name: str, **more: object) -> int:
         spec = resolve_job(job_of(rows, name, **more))
-        return estimate_method(spec, n_rows=1000, n_features=5, n_classes=3).sweeps
+        return cost_of(spec, n_rows=1000, n_features=5, n_classes=3).sweeps
 
     assert sweeps("label_spreading", alpha=0.8) < sweeps("label_spreading", alpha=0.99)
     assert sweeps("poisson_mbo") == sweeps("poisson") + 20 * 17

@@ -26,7 +26,7 @@ from ssl_dask.job_spec import load_job
 from ssl_dask.method import MethodResult
 from ssl_dask.pipeline.commands.run import RunResult, run_job
 from ssl_dask.pipeline.commands.saved_runs import rebuild_report
-from ssl_dask.pipeline.infer import propagation_run
+from ssl_dask.pipeline.infer import inference, saved_state
 from ssl_dask.report.run_report import RunReport
 from ssl_dask.run_control import Losses, RunControl
 from ssl_dask.storage.runs.checkpoint import Checkpoints
@@ -277,8 +277,8 @@ def test_same_answer_on_the_workers_and_in_this_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     answers, places = [], []
-    for size in (propagation_run.IN_PROCESS_BYTES, 0):
-        monkeypatch.setattr(propagation_run, "IN_PROCESS_BYTES", size)
+    for size in (saved_state.IN_PROCESS_BYTES, 0):
+        monkeypatch.setattr(saved_state, "IN_PROCESS_BYTES", size)
         job = made_job(rows, tmp_path / f"out-{size}", **JOBS[name])
         job["input"]["block_rows"] = 50
         heard = Heard()
@@ -440,7 +440,7 @@ def test_a_run_goes_on_from_its_checkpoints(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if where == "the workers":
-        monkeypatch.setattr(propagation_run, "IN_PROCESS_BYTES", 0)
+        monkeypatch.setattr(saved_state, "IN_PROCESS_BYTES", 0)
     options = {"method": {"name": method}}
     whole = Heard()
     undisturbed = run_job(
@@ -449,7 +449,7 @@ def test_a_run_goes_on_from_its_checkpoints(
     job = made_job(rows, tmp_path / "out", **options)
     stopped = StopsAfter("propagation", 0)
     with monkeypatch.context() as often:
-        often.setattr(propagation_run, "RunControl", partial(RunControl, checkpoint_seconds=0.0))
+        often.setattr(inference, "RunControl", partial(RunControl, checkpoint_seconds=0.0))
         with pytest.raises(Stopped) as error:
             run_job(job, client=cluster_client, listener=stopped)
     assert error.value.run_place == (stopped.run_id, "propagation")  # type: ignore[attr-defined]
@@ -484,7 +484,7 @@ def test_a_propagation_that_loses_workers_is_done_again(tmp_path: Path) -> None:
 
     def until_kept(losses: Losses) -> object:
         control = RunControl(losses=losses)
-        return propagation_run.run_until_kept(find, control, "state", stored, Silent())
+        return saved_state.solve_and_store(find, control, "state", stored, Silent())
 
     with pytest.raises(ComputeError, match="lost 5 times"):
         until_kept(Losses(4))

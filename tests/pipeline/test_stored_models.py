@@ -29,17 +29,17 @@ from ssl_dask.features import (
     vector_columns,
 )
 from ssl_dask.job_spec import resolve_job
-from ssl_dask.methods import METHODS
 from ssl_dask.pipeline.commands.predict import predict_rows
 from ssl_dask.pipeline.commands.run import RunResult, run_job
 from ssl_dask.pipeline.commands.validate import validate_job
 from ssl_dask.pipeline.models import stored_models
-from ssl_dask.pipeline.models.stored_models import OWN_TYPES, description_name, read_models
+from ssl_dask.pipeline.models.model_types import own_types
+from ssl_dask.pipeline.models.stored_models import description_name, read_models
 from ssl_dask.process_end import exit_code
-from ssl_dask.self_labeled.loop.round_method import RoundMethod
 from ssl_dask.storage.runs.manifest import fingerprint
 from ssl_dask.storage.runs.model_files import write_file
 from ssl_dask.storage.runs.run_folder import OutputFolder
+from tests.known_methods import ROUND_METHODS
 from tests.made_job import NAMES, made_job, made_rows, read_parts, write_rows
 
 VIEWS = {
@@ -261,12 +261,10 @@ def test_all_that_runs_store_is_on_the_list() -> None:
         and is_dataclass(one)
         and one.__name__.endswith("Transform")
     }
-    methods = {
-        one for one in RoundMethod.__subclasses__() if one.__module__.startswith("ssl_dask.")
-    }
+    methods = {method.rounds for method in ROUND_METHODS.values()}
     assert len(fitted) == 7
-    assert len(methods) == len(METHODS)
-    assert {f"{one.__module__}.{one.__name__}" for one in fitted | methods} <= OWN_TYPES
+    assert len(methods) == 7
+    assert {f"{one.__module__}.{one.__name__}" for one in fitted | methods} <= own_types()
 
 
 NUMBERS = {

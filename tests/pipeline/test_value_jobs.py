@@ -17,11 +17,10 @@ from ssl_dask.cli import app
 from ssl_dask.errors import InputDataError, JobSpecError, QualityError, ResumeMismatchError
 from ssl_dask.job_spec import resolve_job
 from ssl_dask.pipeline.commands.plan import plan_job
-from ssl_dask.pipeline.commands.run import RunResult, run_job
+from ssl_dask.pipeline.commands.run import RunResult, run_job, summary_rows
 from ssl_dask.pipeline.commands.saved_runs import rebuild_report
 from ssl_dask.pipeline.commands.validate import validate_job
-from ssl_dask.pipeline.infer import propagation_run, value_inference
-from ssl_dask.pipeline.targets.class_report import summary_rows
+from ssl_dask.pipeline.infer import inference, saved_state
 from ssl_dask.process_end import exit_code
 from ssl_dask.report.value_report import ValueReport
 from ssl_dask.run_control import RunControl
@@ -114,7 +113,7 @@ def test_the_report_says_what_can_be_counted_again(full_run: RunResult) -> None:
     assert report.warnings == ()
     assert ValueReport.from_json((full_run.path / "report.json").read_text()) == report
     lines = dict(summary_rows(full_run))
-    assert lines["refused"] == f"{N_ISLAND} (no_path_to_seed {N_ISLAND})"
+    assert lines["abstained"] == f"{N_ISLAND} (no_path_to_seed {N_ISLAND})"
     assert lines["hidden seeds"].startswith("R2 0.")
 
 
@@ -182,7 +181,7 @@ def test_same_answer_for_any_blocks_files_and_workers(
     blocks["input"]["block_rows"] = N_ROWS // 8
     second = run_job(blocks, client=one_worker)
     assert len(list((second.path / "labels").iterdir())) == 8
-    monkeypatch.setattr(propagation_run, "IN_PROCESS_BYTES", 0)
+    monkeypatch.setattr(saved_state, "IN_PROCESS_BYTES", 0)
     heard = Heard()
     again = number_job(rows, tmp_path / "workers")
     third = run_job(again, client=cluster_client, listener=heard)
@@ -217,7 +216,7 @@ def test_a_run_goes_on_from_its_checkpoints(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if where == "the workers":
-        monkeypatch.setattr(propagation_run, "IN_PROCESS_BYTES", 0)
+        monkeypatch.setattr(saved_state, "IN_PROCESS_BYTES", 0)
     method = {"method": {"name": "harmonic_regression", "tol": 1e-6}}
     whole = Heard()
     undisturbed = run_job(
@@ -226,7 +225,7 @@ def test_a_run_goes_on_from_its_checkpoints(
     job = number_job(rows, tmp_path / "out", **method)
     stopped = StopsAfter("propagation", 0)
     with monkeypatch.context() as often:
-        often.setattr(value_inference, "RunControl", partial(RunControl, checkpoint_seconds=0.0))
+        often.setattr(inference, "RunControl", partial(RunControl, checkpoint_seconds=0.0))
         with pytest.raises(Stopped):
             run_job(job, client=cluster_client, listener=stopped)
     assert not (tmp_path / "out" / "latest").exists()

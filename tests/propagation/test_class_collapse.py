@@ -17,10 +17,10 @@ from ssl_dask.estimators import LabelPropagation, LabelSpreading, PoissonLearnin
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.commands.run import run_job
-from ssl_dask.propagation import METHODS
 from ssl_dask.propagation.engine.class_shares import expected_rows
 from ssl_dask.propagation.fallback.class_collapse import CollapseWarning, find_collapse
 from tests.by_keywords import by_keywords, label_propagation
+from tests.known_methods import GRAPH_CLASSIFIERS
 from tests.made_job import Heard, made_job, made_rows, read_parts, write_rows
 
 SIDE = 220
@@ -85,23 +85,23 @@ def test_expected_shares_are_those_given_with_the_method() -> None:
     labels = Labels(100, np.arange(4), np.array([0, 0, 0, 1], np.int32), np.array([0, 1]))
 
     def expected(name: str, **parameters: object) -> list[float]:
-        spec = METHODS[name].spec(**parameters)
-        return expected_rows(METHODS[name].class_shares(spec), labels).tolist()
+        spec = GRAPH_CLASSIFIERS[name].spec(**parameters)
+        return expected_rows(GRAPH_CLASSIFIERS[name].class_shares(spec), labels).tolist()
 
     assert expected("label_propagation") == [0.75, 0.25]
     assert expected("label_propagation", class_mass={0: 0.99, 1: 0.01}) == [0.99, 0.01]
     assert expected("poisson", class_shares={0: 0.9, 1: 0.1}) == [0.9, 0.1]
-    for method in METHODS.values():
-        answers = [METHODS[n].spec(**more) for n, more in method.fallbacks(method.spec())]
+    for method in GRAPH_CLASSIFIERS.values():
+        answers = [GRAPH_CLASSIFIERS[n].spec(**more) for n, more in method.fallbacks(method.spec())]
         assert answers
         assert method.spec() not in answers
-    fallbacks = METHODS["label_propagation"].fallbacks
-    asked = METHODS["label_propagation"].spec(tol=0.5)
+    fallbacks = GRAPH_CLASSIFIERS["label_propagation"].fallbacks
+    asked = GRAPH_CLASSIFIERS["label_propagation"].spec(tol=0.5)
     assert [(n, more.get("class_mass"), more.get("tol")) for n, more in fallbacks(asked)] == [
         ("label_propagation", "seeds", 0.5),
         ("poisson", None, None),
     ]
-    asked = METHODS["label_propagation"].spec(class_mass="seeds")
+    asked = GRAPH_CLASSIFIERS["label_propagation"].spec(class_mass="seeds")
     assert [name for name, _ in fallbacks(asked)] == ["poisson"]
 
 
@@ -252,7 +252,7 @@ def test_a_classifier_that_names_one_class(
         assert "1 of 2 classes" in run_job(job, client=cluster_client).report.warnings[0]
 
 
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", sorted(GRAPH_CLASSIFIERS))
 def test_no_method_leans_on_its_cap_or_swings_between_two_sides(name: str) -> None:
     # Every edge joins the two sides: a plain walk would swing between them for ever.
     rng = np.random.default_rng(3)
@@ -264,8 +264,8 @@ def test_no_method_leans_on_its_cap_or_swings_between_two_sides(name: str) -> No
     codes = np.where(np.arange(2 * half) % half < n_classes, kind, -1)
     labels = Labels.from_codes(codes, np.arange(n_classes))
     graph = BlockGraph.from_scipy(sp.csr_array(W))
-    run = by_keywords(METHODS[name])
-    parameters = METHODS[name].spec().model_dump(exclude={"name"})
+    run = by_keywords(GRAPH_CLASSIFIERS[name])
+    parameters = GRAPH_CLASSIFIERS[name].spec().model_dump(exclude={"name"})
     found = run(graph, labels, **parameters)
     assert found.converged
     answer = found.F.compute()

@@ -11,9 +11,9 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.node_order import NodeOrder
 from ssl_dask.labels import Labels
-from ssl_dask.pipeline.infer.inference import _seed_components
-from ssl_dask.propagation import METHODS
+from ssl_dask.pipeline.infer.seed_reach import seed_reach
 from tests.by_keywords import by_keywords
+from tests.known_methods import GRAPH_CLASSIFIERS
 from tests.made_graphs import N_CLASSES, cut, fetch, random_weights
 from tests.oracles import propagation_closed_forms as closed_forms
 
@@ -56,7 +56,7 @@ def test_scores_come_back_by_row(
 ) -> None:
     W = random_weights(N_NODES, 1)
     execution = Execution(cluster_client if on_cluster else None)
-    found = by_keywords(METHODS[method])(
+    found = by_keywords(GRAPH_CLASSIFIERS[method])(
         graph_of(W, node_of_row, (60, 30, 40), 3), labels, tol=1e-5, execution=execution
     )
     # What the nodes hold: copies with different labels count half each.
@@ -81,7 +81,7 @@ def test_folds_of_copies_are_those_of_fewer_seeds(node_of_row: np.ndarray, label
     graph = graph_of(random_weights(N_NODES, 1), node_of_row, (N_ROWS,), 4)
     # Hides row 3, whose copy 93 stays; both of the copies 5 and 95; and row 89.
     fold = np.isin(labels.rows, [3, 5, 89, 95])
-    run = by_keywords(METHODS["label_spreading"])
+    run = by_keywords(GRAPH_CLASSIFIERS["label_spreading"])
     together = run(graph, labels, hidden=[fold], max_iter=12, tol=0)
     separate = run(graph, labels.subset(~fold), max_iter=12, tol=0)
     at_hidden = separate.F.compute()[labels.rows[fold]]
@@ -98,15 +98,14 @@ def test_components_are_told_by_row() -> None:
     plain = BlockGraph.from_scipy(W)
     order = NodeOrder(cut(node_of_row, (5, 3)), (5, 3), 6)
     execution = Execution()
-    codes = np.where(np.arange(8) == 6, 0, -1)
-    reached, n_without, islands = _seed_components(
+    reached, n_without, unseeded = seed_reach(
         plain.components(execution),
         order,
-        Labels.from_codes(codes, np.array([0])),
+        node_of_row[[6]],
         (2, 4, 2),
         execution,
     )
     whole = np.concatenate(execution.compute(reached))
     np.testing.assert_array_equal(whole, np.isin(node_of_row, [0, 1, 2]))
     assert n_without == 5
-    assert islands == {1: 4, 0: 1}
+    assert unseeded == {1: 4, 0: 1}

@@ -18,10 +18,10 @@ from sklearn.neighbors import kneighbors_graph
 from ssl_dask.errors import QualityError, ResumeMismatchError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
-from ssl_dask.propagation import METHODS
 from ssl_dask.propagation.engine.propagate import Propagated
 from ssl_dask.round_record import RoundRecord
 from tests.by_keywords import by_keywords, label_propagation, label_spreading
+from tests.known_methods import GRAPH_CLASSIFIERS
 from tests.made_graphs import (
     N_CLASSES,
     delay,
@@ -51,7 +51,7 @@ def digits() -> tuple[sp.csr_array, np.ndarray, np.ndarray]:
 
 
 def run(method: str, graph: BlockGraph, codes: np.ndarray, **parameters: Any) -> Propagated:
-    return by_keywords(METHODS[method])(graph, labels_of(codes), **parameters)
+    return by_keywords(GRAPH_CLASSIFIERS[method])(graph, labels_of(codes), **parameters)
 
 
 def expected(method: str, W: sp.csr_array, codes: np.ndarray, alpha: float) -> np.ndarray:
@@ -62,7 +62,7 @@ def expected(method: str, W: sp.csr_array, codes: np.ndarray, alpha: float) -> n
 
 
 # The ensemble is many solves, with tests of its own.
-SOLVERS = [name for name in METHODS if name != "graph_ensemble"]
+SOLVERS = [name for name in GRAPH_CLASSIFIERS if name != "graph_ensemble"]
 CASES = [
     ("label_spreading", {"alpha": 0.5, "tol": 1e-6}),
     ("label_spreading", {"alpha": 0.9, "tol": 1e-6}),
@@ -174,13 +174,17 @@ def test_folds_equal_runs_without_the_hidden_seeds(method: str) -> None:
     folds = [np.isin(np.arange(12), chosen) for chosen in ([0, 5], [1, 6, 11])]
     graph = BlockGraph.from_scipy(W, n_strips=4)
     # tol 0: the same number of sweeps with and without further groups.
-    together = by_keywords(METHODS[method])(graph, labels, hidden=folds, max_iter=15, tol=0)
-    plain = by_keywords(METHODS[method])(graph, labels, max_iter=15, tol=0)
+    together = by_keywords(GRAPH_CLASSIFIERS[method])(
+        graph, labels, hidden=folds, max_iter=15, tol=0
+    )
+    plain = run(graph, labels, max_iter=15, tol=0)
     rounds = 20 * 17 if method == "poisson_mbo" else 0
     assert together.n_iter == plain.n_iter == 15 + rounds
     assert together.F.compute().tobytes() == plain.F.compute().tobytes()
     for fold, rows_of_F in zip(folds, together.fold_F, strict=True):
-        separate = by_keywords(METHODS[method])(graph, labels.subset(~fold), max_iter=15, tol=0)
+        separate = by_keywords(GRAPH_CLASSIFIERS[method])(
+            graph, labels.subset(~fold), max_iter=15, tol=0
+        )
         at_hidden = separate.F.compute()[labels.rows[fold]]
         assert rows_of_F.shape == (fold.sum(), N_CLASSES)
         assert rows_of_F.tobytes() == at_hidden.tobytes()
@@ -421,7 +425,7 @@ def test_impossible_sources_are_refused() -> None:
 
 
 def test_specs_refuse_unknown_keys() -> None:
-    for name, method in METHODS.items():
+    for name, method in GRAPH_CLASSIFIERS.items():
         assert method.name == name
         with pytest.raises(ValueError, match="extra"):
             method.spec(name=name, no_such_key=1)

@@ -17,8 +17,8 @@ import pytest
 from ssl_dask.decision.calibration import not_calibrated
 from ssl_dask.errors import StorageError
 from ssl_dask.evaluation.metrics import compare_paired
+from ssl_dask.pipeline.commands.run import summary_rows
 from ssl_dask.pipeline.commands.saved_runs import rebuild_report
-from ssl_dask.pipeline.targets.class_report import summary_rows
 from ssl_dask.report.html_page import (
     byte_size,
     duration,

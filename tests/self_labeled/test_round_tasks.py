@@ -18,11 +18,11 @@ from ssl_dask.job_spec import resolve_job
 from ssl_dask.labels import Labels
 from ssl_dask.method import MethodCost
 from ssl_dask.methods import METHODS
-from ssl_dask.pipeline.commands.method_estimate import estimate_method
 from ssl_dask.pipeline.commands.plan import plan_job
 from ssl_dask.self_labeled.learners.learner_spec import LearnerSpec
 from ssl_dask.self_labeled.loop.round_tasks import RoundTasks, merges
 from tests.committee_case import labels_of, made_rows, views_of
+from tests.known_methods import cost_of
 from tests.made_job import made_job, write_rows
 from tests.made_job import made_rows as job_rows
 from tests.rounds_by_keywords import label_in_rounds, self_training
@@ -189,7 +189,7 @@ def test_tasks_of_fits_in_pieces_are_those_of_a_real_run(tmp_path: Path) -> None
     rows = write_rows(tmp_path / "rows", job_rows())
     method = {"learner": learner, "max_fit_rows": 500}
     shown = [
-        estimate_method(
+        cost_of(
             resolve_job(planned(rows, "self_training", **more)),
             n_rows=4000,
             n_features=50,
@@ -255,7 +255,7 @@ def test_costs_grow_as_they_should(tmp_path: Path) -> None:
     def estimate(name: str, n: int = 10**6, d: int = 50, **more: Any) -> Any:
         spec = resolve_job(planned(rows, name, **more.pop("method", {})))
         given = {"n_classes": 4, "n_blocks": 20, "n_workers": 4, **more}
-        return estimate_method(spec, n_rows=n, n_features=d, **given)
+        return cost_of(spec, n_rows=n, n_features=d, **given)
 
     bayes, forest = estimate("semi_supervised_nb"), estimate("co_forest")
     # Sums do not grow with the rows; what fits hold does not from the limit on.
@@ -269,8 +269,6 @@ def test_costs_grow_as_they_should(tmp_path: Path) -> None:
     alone = estimate("self_training", n_workers=1)
     assert alone.bytes_moved == 0 < estimate("self_training").bytes_moved
     spec = resolve_job(planned(rows, "semi_supervised_nb"))
-    small, large = (
-        estimate_method(spec, n_rows=n, n_features=50, n_classes=4) for n in (10**5, 10**7)
-    )
+    small, large = (cost_of(spec, n_rows=n, n_features=50, n_classes=4) for n in (10**5, 10**7))
     assert large.row_flops < small.row_flops
     assert small.bytes_of_worker(0, 0.0, 1) == bayes.fixed_bytes

@@ -26,7 +26,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from ssl_dask.errors import InputDataError, JobSpecError, StorageError
-from ssl_dask.pipeline.models.stored_models import OWN_TYPES
+from ssl_dask.pipeline.models.model_types import own_types
 from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
 from ssl_dask.self_labeled.learners.known_learners import LEARNERS
 from ssl_dask.self_labeled.learners.learner_spec import LearnerSpec, learner_of
@@ -83,7 +83,7 @@ def run_of(stage: Path, *contents: bytes) -> CommittedRun:
     return CommittedRun.load(stage)
 
 
-def read(run: CommittedRun, types: frozenset[str] = OWN_TYPES) -> Any:
+def read(run: CommittedRun, types: frozenset[str] = own_types()) -> Any:
     (record,) = model_records(run).values()
     return read_model(run, record, types)
 
@@ -94,7 +94,7 @@ def read(run: CommittedRun, types: frozenset[str] = OWN_TYPES) -> Any:
 )
 def test_models_of_every_learner_say_the_same_again(name: str, sparse: bool, stage: Path) -> None:
     model, rows = fitted(name, sparse=sparse, parameters=QUICK.get(name, {}))
-    content, types = model_bytes(model, OWN_TYPES, ())
+    content, types = model_bytes(model, own_types(), ())
     assert types == ()
     again = read(run_of(stage, content))
     said = model.probabilities(rows)
@@ -115,7 +115,7 @@ def test_parameters_that_change_what_a_model_is_made_of(
     name: str, parameters: dict[str, Any], stage: Path
 ) -> None:
     model, rows = fitted(name, sparse=False, parameters=parameters)
-    content, _ = model_bytes(model, OWN_TYPES, ())
+    content, _ = model_bytes(model, own_types(), ())
     said = read(run_of(stage, content)).probabilities(rows)
     np.testing.assert_array_equal(said, model.probabilities(rows))
 
@@ -124,28 +124,28 @@ def test_types_of_other_modules_are_named_and_wanted() -> None:
     rows, codes = np.eye(4), np.array([0, 0, 1, 1])
     model = FittedLearner(NearestMean().fit(rows, codes), np.arange(2), 2, "rows", "near")
     name = "tests.made_learners.NearestMean"
-    _, types = model_bytes(model, OWN_TYPES, ["tests"])
+    _, types = model_bytes(model, own_types(), ["tests"])
     assert types == (name,)
     # A name that only begins alike is another module.
     for modules in ((), ("test",), ("tests.made",)):
         with pytest.raises(NotStorableError, match=name):
-            model_bytes(model, OWN_TYPES, modules)
+            model_bytes(model, own_types(), modules)
     with pytest.raises(NotStorableError, match=r"it holds _thread\.lock"):
-        model_bytes(Locked().fit(rows, codes), OWN_TYPES, ["tests"])
+        model_bytes(Locked().fit(rows, codes), own_types(), ["tests"])
     with pytest.raises(NotStorableError, match="skops cannot store it"):
-        model_bytes(Birch(), OWN_TYPES, ())
+        model_bytes(Birch(), own_types(), ())
 
 
 def test_what_cannot_be_stored_leaves_no_file(stage: Path) -> None:
     rows, codes = np.eye(4), np.array([0, 0, 1, 1])
-    found = write_model(stage, RUN, 0, "learner", Locked().fit(rows, codes), OWN_TYPES, ["tests"])
+    found = write_model(stage, RUN, 0, "learner", Locked().fit(rows, codes), own_types(), ["tests"])
     assert isinstance(found, str)
     assert not list((stage / MODELS_FOLDER).iterdir())
-    good = write_model(stage, RUN, 0, "learner", LogisticRegression(), OWN_TYPES, ())
+    good = write_model(stage, RUN, 0, "learner", LogisticRegression(), own_types(), ())
     assert isinstance(good, ModelFile)
     shutil.rmtree(stage / MODELS_FOLDER)
     with pytest.raises(StorageError, match="staging folder"):
-        write_model(stage, RUN, 0, "learner", LogisticRegression(), OWN_TYPES, ())
+        write_model(stage, RUN, 0, "learner", LogisticRegression(), own_types(), ())
 
 
 # What somebody may put in the place of a model.
@@ -260,4 +260,4 @@ def test_a_file_cut_short_is_no_model(stage: Path) -> None:
     run = CommittedRun.load(stage)
     (record,) = model_records(run).values()
     with pytest.raises(InputDataError, match="outside the run"):
-        read_model(run, replace(record, name="../manifest.json"), OWN_TYPES)
+        read_model(run, replace(record, name="../manifest.json"), own_types())

@@ -28,7 +28,8 @@ from ssl_dask.pipeline.commands.lifecycle import (
 from ssl_dask.pipeline.commands.saved_runs import PREDICTION
 from ssl_dask.pipeline.inputs.job_inputs import feature_needs, scan_dataset
 from ssl_dask.pipeline.models.stored_models import StoredModels, read_models
-from ssl_dask.pipeline.targets.class_blocks import BlockOutput, BlockResult, write_blocks
+from ssl_dask.pipeline.targets.block_task import write_blocks
+from ssl_dask.pipeline.targets.class_blocks import ClassBlocks, ClassResult
 from ssl_dask.report.run_report import DecisionSummary
 from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns
 from ssl_dask.storage.input.column_reader import ColumnReader
@@ -119,12 +120,12 @@ def prediction_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what the command prints: (name, value) pairs."""
     decision, rows = summary["decision"], summary["rows"]
     counts = zip(summary["classes"], decision["labels"], strict=True)
-    refused = ", ".join(f"{name}: {n:,}" for name, n in decision["reasons"].items())
+    reasons = ", ".join(f"{name}: {n:,}" for name, n in decision["reasons"].items())
     return [
         ("rows", f"{rows:,}"),
         ("labelled", f"{rows - decision['n_abstained']:,}"),
         ("of each class", ", ".join(f"{name}: {n:,}" for name, n in counts)),
-        *([("refused", refused)] if decision["n_abstained"] else []),
+        *([("abstained", reasons)] if decision["n_abstained"] else []),
         ("models", summary["models"]),
     ]
 
@@ -197,9 +198,7 @@ def _label(
     clock.stage("decision")
     typed = ColumnReader(read_in_types(dataset, models.column_types), reader.layout)
     F = models.distributions(typed, execution)
-    results = write_blocks(
-        _block_output(models, reader, folder), F, reader.layout.starts, execution
-    )
+    results = write_blocks(_block_task(models, reader, folder), F, execution, None, None)
     clock.stage("commit")
     summary = _summary(models, dataset, results)
     run = folder.commit(
@@ -214,7 +213,7 @@ def _label(
     return PredictResult(run.path, run.run_id, summary, already_done=False)
 
 
-def _block_output(models: StoredModels, reader: ColumnReader, folder: OutputFolder) -> BlockOutput:
+def _block_task(models: StoredModels, reader: ColumnReader, folder: OutputFolder) -> ClassBlocks:
     job = models.job
     nowhere = np.zeros(0, dtype=np.int64)
     labels = Labels(reader.layout.n_rows, nowhere, np.zeros(0, dtype=np.int32), models.classes_)
@@ -227,7 +226,7 @@ def _block_output(models: StoredModels, reader: ColumnReader, folder: OutputFold
         {"source": SOURCES, "reason": REASONS},
         probabilities=job.output.probabilities,
     )
-    return BlockOutput(
+    return ClassBlocks(
         reader=reader,
         columns=(*((job.input.id,) if job.input.id else ()), *job.output.columns),
         row_numbers=ROW_COLUMN if job.input.id is None else None,
@@ -239,14 +238,14 @@ def _block_output(models: StoredModels, reader: ColumnReader, folder: OutputFold
         decision=job.decision.model_copy(update={"review_budget": None}),
         source="model",
         no_evidence="low_mass",
-        islands={},
+        unseeded={},
         truth=None,
         sampled=nowhere,
     )
 
 
 def _summary(
-    models: StoredModels, dataset: Dataset, results: Sequence[BlockResult]
+    models: StoredModels, dataset: Dataset, results: Sequence[ClassResult]
 ) -> dict[str, Any]:
     decision = DecisionSummary.from_score(
         merge_scores(result.score for result in results),

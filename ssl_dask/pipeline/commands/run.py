@@ -15,6 +15,7 @@ from ssl_dask.console import RunClock, RunListener, Silent
 from ssl_dask.execution import Execution
 from ssl_dask.features.describe import describe
 from ssl_dask.job_spec import JobSpec, load_job, resolve_job
+from ssl_dask.methods import METHODS
 from ssl_dask.pipeline.commands.lifecycle import (
     errors_with_place,
     job_execution,
@@ -22,14 +23,20 @@ from ssl_dask.pipeline.commands.lifecycle import (
 )
 from ssl_dask.pipeline.commands.saved_runs import REPORT_HTML, REPORT_JSON
 from ssl_dask.pipeline.inputs.job_inputs import Inputs, read_inputs
-from ssl_dask.pipeline.inputs.label_kind import target_of
 from ssl_dask.pipeline.inputs.run_context import RunContext
-from ssl_dask.pipeline.models.model_output import check_models
+from ssl_dask.pipeline.models.model_types import check_models
+from ssl_dask.pipeline.targets.class_report import class_rows
+from ssl_dask.pipeline.targets.classes import ClassTarget
+from ssl_dask.pipeline.targets.number_report import number_rows
+from ssl_dask.pipeline.targets.numbers import NumberTarget
+from ssl_dask.pipeline.targets.steps import Target, label_rows
 from ssl_dask.report.pages import AnyReport, read_report, render_report
-from ssl_dask.self_labeled.loop.round_spec import check_learners
+from ssl_dask.report.run_report import RunReport
 from ssl_dask.storage.runs.checkpoint import Checkpoints
 from ssl_dask.storage.runs.manifest import Fingerprint, fingerprint
 from ssl_dask.storage.runs.run_folder import OutputFolder
+
+TARGETS: dict[str, Target[Any, Any]] = {"classes": ClassTarget(), "numbers": NumberTarget()}
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ def run_job(
     clock = RunClock(listener or Silent())
     with errors_with_place(clock):
         spec = _as_spec(job, overrides)
-        check_learners(spec.method, spec.features, trust_modules)
+        METHODS[spec.method.name].check_learners(spec.method, spec.features, trust_modules)
         check_models(spec, trust_modules)
         inputs = Inputs.open(spec)
         with OutputFolder.open(
@@ -183,14 +190,14 @@ def _read(
     views = describe(data.reader, spec.features, execution)
     checkpoints = Checkpoints(output.checkpoints, wanted, report=clock.warn, execution=execution)
     return RunContext(
-        spec, inputs, data, views, output, execution, checkpoints, clock, tuple(trust_modules)
+        spec, inputs, data, views, execution, output, checkpoints, clock, tuple(trust_modules)
     )
 
 
 def _label(run: RunContext, wanted: Fingerprint) -> RunResult:
     """Infer, judge, decide, write the parts and the report, and commit the run."""
     clock, output = run.clock, run.output
-    finished = target_of(run.spec).answer(run)
+    finished = label_rows(run, TARGETS[run.spec.target])
     report = finished.report
     for warning in report.warnings:
         clock.event("quality_warning", level="warning", message=warning)
@@ -228,3 +235,17 @@ def _tell_end(result: RunResult, clock: RunClock) -> None:
         asked_for=report.method.asked_for,
         warnings=list(report.warnings),
     )
+
+
+def summary_rows(result: RunResult) -> list[tuple[str, str]]:
+    """Return what the command prints about a finished run: (name, value) pairs."""
+    report = result.report
+    rows = class_rows(report) if isinstance(report, RunReport) else number_rows(report)
+    return [
+        ("rows", f"{report.output.rows:,}"),
+        *rows,
+        *(("warning", text) for text in report.warnings),
+        ("time", f"{report.seconds:.1f} s"),
+        ("labels", str(result.path / "labels")),
+        ("report", str(result.path / REPORT_HTML)),
+    ]

@@ -16,12 +16,13 @@ from ssl_dask.console import RunListener, Silent
 from ssl_dask.errors import GraphError, JobSpecError, StorageError
 from ssl_dask.execution import Execution
 from ssl_dask.features.describe import describe
-from ssl_dask.features.views import join
 from ssl_dask.graph.block.graph_summary import graph_summary
 from ssl_dask.job_spec import JobSpec, load_job
+from ssl_dask.methods import METHODS
 from ssl_dask.pipeline.commands.lifecycle import job_execution
-from ssl_dask.pipeline.infer.job_graph import joined_rows, rows_of_groups
+from ssl_dask.pipeline.infer.job_graph import GraphFolders, build_job_graph
 from ssl_dask.pipeline.inputs.job_inputs import Inputs, read_inputs
+from ssl_dask.pipeline.inputs.run_context import DescribedJob
 from ssl_dask.pipeline.inputs.stored_graph import (
     ABOUT,
     GRAPH,
@@ -30,7 +31,6 @@ from ssl_dask.pipeline.inputs.stored_graph import (
     edges_fingerprint,
     graph_fingerprint,
 )
-from ssl_dask.propagation import METHODS
 from ssl_dask.storage.runs.manifest import Fingerprint
 from ssl_dask.storage.runs.stored_folder import StoredFolder
 from ssl_dask.version import __version__
@@ -172,25 +172,20 @@ def _build(
     data = read_inputs(spec, inputs, execution)
     listener.stage("features")
     views = describe(data.reader, spec.features, execution)
-    X = join(views, spec.group_weights).persist(execution, "describe").X
+    job = DescribedJob(spec, inputs, data, views, execution)
+    X = job.view.persist(execution, "describe").X
     listener.stage("graph")
     index = stored.new(INDEX)
     exchange = stored.new("exchange")
     searches = itertools.count()
-    graph = joined_rows(
-        spec.graph,
-        X,
-        data.reader,
-        spec.input.id,
-        inputs.edge_files,
-        execution,
+    folders = GraphFolders(
         # Each part that searches has a folder of its own.
         scratch=lambda: str(stored.new(f"{exchange.name}/{next(searches)}")),
-        index_folder=str(index),
-        # Any method may use it.
-        more_weights=sorted({name for method in METHODS.values() for name in method.more_weights}),
-        rows_of=rows_of_groups(views, spec.features, execution),
+        index=str(index),
     )
+    # Any method may use it.
+    more_weights = sorted({weight for name in METHODS for weight in METHODS[name].more_weights})
+    graph = build_job_graph(job, X, folders, more_weights)
     graph.save(stored.new(GRAPH), execution)
     summary = graph_summary(graph, execution)
     # Only now: what is lost with a worker is made again from rows that are routed there again.

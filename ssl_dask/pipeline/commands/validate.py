@@ -15,10 +15,10 @@ from ssl_dask.errors import (
 from ssl_dask.execution import Execution
 from ssl_dask.features.describe import describe
 from ssl_dask.job_spec import JobSpec
+from ssl_dask.methods import METHODS
 from ssl_dask.pipeline.inputs.job_inputs import Inputs, read_inputs, scan_rows
-from ssl_dask.pipeline.inputs.label_kind import target_of
-from ssl_dask.pipeline.models.model_output import check_models
-from ssl_dask.self_labeled.loop.round_spec import check_learners
+from ssl_dask.pipeline.inputs.label_kind import label_kind
+from ssl_dask.pipeline.models.model_types import check_models
 from ssl_dask.storage.runs.output_path import check_output_path
 
 Rows = list[tuple[str, str]]
@@ -43,7 +43,7 @@ def validate_job(
     schema_only
         Look at the files' footers only.
     trust_modules
-        See `run_job`.
+        Modules whose classes the job may name as learners: importing them runs their code.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def validate_job(
     summary: Rows = []
     if spec is not None:
         with collect_errors(errors):
-            check_learners(spec.method, spec.features, trust_modules)
+            METHODS[spec.method.name].check_learners(spec.method, spec.features, trust_modules)
             check_models(spec, trust_modules)
         sound = len(errors)
         inputs = Inputs.inspect(spec, errors)
@@ -92,7 +92,7 @@ def _check_rows(spec: JobSpec, inputs: Inputs, *, footers_only: bool, whole: boo
         scan_rows(spec, inputs, Execution())
     else:
         data = read_inputs(spec, inputs, Execution())
-        summary.append(("seeds", target_of(spec).seed_words(data.labels)))
+        summary.append(("seeds", label_kind(spec).seed_words(data.labels)))
         # What only the values show: too many categories, more components than columns.
         describe(data.reader, spec.features, Execution())
         notes = [*data.notes, *data.seed_notes]

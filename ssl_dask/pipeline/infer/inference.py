@@ -1,61 +1,44 @@
-"""Steps 3 and 4: features -> graph -> class distributions, with checkpoints on the way."""
+"""Steps 3 and 4: features -> graph -> what the job's method finds for each row.
+
+One way for all methods: `Method.needs` names what a method is given.
+"""
 
 from __future__ import annotations
 
-import itertools
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
-from dask import delayed
 from dask.delayed import Delayed
 
-from ssl_dask.console import RunListener
-from ssl_dask.durable_files import storage_errors
 from ssl_dask.execution import Execution
-from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
+from ssl_dask.features.views import FeatureView, join, present_arrays
 from ssl_dask.graph.block.block_graph import BlockGraph
-from ssl_dask.graph.block.components import Components
 from ssl_dask.graph.block.graph_summary import graph_summary, seed_agreement
-from ssl_dask.graph.block.node_order import NodeOrder
-from ssl_dask.graph.graph_spec import GraphSpec
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
-from ssl_dask.pipeline.infer.job_graph import RowsOf, joined_rows
-from ssl_dask.pipeline.infer.propagation_run import PropagationRun
-from ssl_dask.pipeline.inputs.stored_graph import StoredGraph
-from ssl_dask.report.run_report import SelfLabeledSummary
-from ssl_dask.round_record import RoundRecord
-from ssl_dask.self_labeled.loop.round_method import RoundMethod
+from ssl_dask.method import Method, MethodInputs, MethodResult
+from ssl_dask.methods import METHODS
+from ssl_dask.pipeline.infer.job_graph import job_graph
+from ssl_dask.pipeline.infer.row_sample import RowSample, fetch_seeds_and_sample
+from ssl_dask.pipeline.infer.saved_state import choose_executor, solve_and_store
+from ssl_dask.pipeline.infer.seed_reach import seed_reach
+from ssl_dask.pipeline.inputs.run_context import RunContext
+from ssl_dask.propagation.fallback.class_collapse import Collapse
+from ssl_dask.propagation.fallback.run_with_fallback import (
+    did_not_label,
+    method_words,
+    run_with_fallback,
+)
+from ssl_dask.run_control import RunControl
 from ssl_dask.spec_model import SpecModel
-from ssl_dask.storage.ids.edges import EdgeFile
-from ssl_dask.storage.input.column_reader import ColumnReader
-from ssl_dask.storage.runs.checkpoint import Checkpoints
-from ssl_dask.supervised import SupervisedSpec, fit_converged, fit_folds
 
-GRAPH_CHECKPOINT = "graph"
-ISLANDS_TOLD = 100
-
-
-@dataclass(frozen=True)
-class KeptModels:
-    """The models of the round that answers.
-
-    Parameters
-    ----------
-    method
-        Joins what they say.
-    models
-        Tasks of the fitted models, one a learner, on the workers.
-    """
-
-    method: RoundMethod
-    models: tuple[Delayed, ...]
+ONE_VIEW = "X"
 
 
 @dataclass(frozen=True)
@@ -64,266 +47,260 @@ class Inferred:
 
     Parameters
     ----------
+    found
+        What the method found.
+    spec
+        The method that labelled, with its parameters: the job's, or another where its classes had
+        collapsed.
     F
-        Dask array float32 (N, C), chunked as the row layout: rows sum to 1, or to 0.
-    has_seed
-        Per block of the layout, bool (n_i,): whether a path leads to a seed; None without a graph.
+        `found.F`, chunked as the row layout.
     hidden_F
-        float32 (S, C): each seed's row of F while it was hidden; zeros for seeds never hidden.
-    records
-        One for each iteration.
-    converged, stop_reason
-        Whether the method's stop rule was met, and in words why it ended.
+        Each seed's row of F while it was hidden: float32 (S, C), zeros for seeds never hidden; or
+        float64 (S,), NaN for them.
+    rows
+        The features, and the rows of them on the client.
+    has_seed
+        Per block of the layout, bool (n_i,): whether a path leads to a seed; None where the method
+        labels rows without one.
     graph
         What the report says of the graph; empty without one.
-    islands
+    unseeded
         First row of a component without seeds -> its number of rows, the largest ones.
-    seconds
-        Wall time of building the graph and of propagating.
-    folds_not_converged
-        In how many folds a solver of its own did not settle on the seeds that were left.
     warnings
-        What a person should know of the propagation, a sentence each.
-    answered_by
-        The method that labelled in the place of the job's, whose classes had collapsed; else None.
-    source
-        What labels are written down as, one of `decision.labelling.SOURCES`.
-    self_labeled
-        What the report says of rounds of self-labelling; None without any.
-    kept_models
-        What can label other rows; None where the method has no such thing.
+        What a person should know, a sentence each.
     """
 
+    found: MethodResult
+    spec: SpecModel
     F: da.Array
-    has_seed: list[Delayed] | None
-    hidden_F: npt.NDArray[np.float32]
-    records: list[RoundRecord]
-    converged: bool
-    stop_reason: str
-    graph: Mapping[str, Any]
-    islands: Mapping[int, int]
-    seconds: Mapping[str, float]
-    folds_not_converged: int = 0
+    hidden_F: npt.NDArray[Any]
+    rows: RowSample
+    has_seed: list[Delayed] | None = None
+    graph: Mapping[str, Any] = field(default_factory=dict)
+    unseeded: Mapping[int, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    answered_by: SpecModel | None = None
-    source: str = "propagated"
-    self_labeled: SelfLabeledSummary | None = None
-    kept_models: KeptModels | None = None
+
+    @property
+    def method(self) -> Method:
+        """The record of the method that labelled."""
+        return METHODS[_name(self.spec)]
 
 
-def build_graph(
-    spec: GraphSpec,
-    X: da.Array,
-    reader: ColumnReader,
-    id_column: str | None,
-    edge_files: Sequence[EdgeFile],
-    stored: StoredGraph | None,
-    execution: Execution,
-    checkpoints: Checkpoints,
-    listener: RunListener,
-    *,
-    more_weights: Sequence[str] = (),
-    rows_of: RowsOf | None = None,
-    labels: Labels | None = None,
-) -> BlockGraph:
-    """Return the job's graph: stored, or a killed run's checkpoint, or built and checkpointed.
+def infer(
+    run: RunContext, labels: Labels, folds: HiddenSeeds, sampled: npt.NDArray[np.int64]
+) -> Inferred:
+    """Run the job's method, with each fold's seeds hidden.
 
-    `reader`, `id_column` and `edge_files` are for edges and entities, see `joined_rows`, also for
-    `more_weights`, `rows_of` and `labels`.
+    Parameters
+    ----------
+    run
+        The run.
+    labels
+        The seeds; of numbers the classes are the distinct ones.
+    folds
+        Which seeds are hidden together.
+    sampled
+        int64, sorted: rows whose features the report's picture wants.
+
+    Raises
+    ------
+    QualityError
+        Classes have collapsed, and the job does not take that; or a learner cannot be fitted.
+    ComputeError
+        Workers were lost or ran out of memory.
     """
-    if stored is not None:
-        listener.event("stored_graph_used", path=str(stored.path))
-        return execution.persist([stored.load()], "load graph")[0]
-    found = checkpoints.find(GRAPH_CHECKPOINT)
-    if found is not None:
-        listener.event("checkpoint_used", name=GRAPH_CHECKPOINT)
-        return execution.persist([BlockGraph.load(found.folder)], "load graph")[0]
-    graph = joined_rows(
-        spec,
-        X,
-        reader,
-        id_column,
-        edge_files,
-        execution,
-        # The folder of checkpoints is one that all workers see.
-        scratch=None if execution.client is None else lambda: str(checkpoints.new("exchange")),
-        more_weights=more_weights,
-        rows_of=rows_of,
-        labels=labels,
+    method, execution = run.method, run.execution
+    X, views, present = _method_features(run)
+    rows = fetch_seeds_and_sample(X, labels.rows, sampled, execution)
+    inputs = MethodInputs(
+        labels,
+        hidden=folds.masks,
+        X=X if "features" in method.needs else None,
+        X_seeds=rows.seeds,
+        X_execution=execution,
+        views=views,
+        present=present,
+        trusted=run.trust_modules,
     )
-    folder = checkpoints.new(GRAPH_CHECKPOINT)
-    with storage_errors("write the graph's checkpoint", folder):
-        graph.save(folder, execution)
-    checkpoints.commit(GRAPH_CHECKPOINT, folder, {})
-    listener.event("checkpoint_written", name=GRAPH_CHECKPOINT)
-    return graph
+    if method.needs in ("graph", "graph and features"):
+        return _infer_on_graph(run, inputs, folds, rows)
+    run.clock.stage(method.stage)
+    found = _solve(run, method, run.spec.method, inputs, execution)
+    return _inferred(run, found, run.spec.method, folds, inputs, rows)
 
 
-def reported_graph(
-    graph: BlockGraph, execution: Execution, components: Components | None = None
-) -> dict[str, Any]:
-    """Return what the report says of the graph: its settings beside its counts."""
+def method_views(
+    spec: JobSpec, views: Mapping[str, FeatureView], joined: FeatureView
+) -> tuple[dict[str, da.Array], dict[str, da.Array]]:
+    """Return what a method of rounds is given of the features, and which rows have which of it.
+
+    Parameters
+    ----------
+    spec
+        The job.
+    views, joined
+        The groups of features, and all of them side by side.
+    """
+    method = METHODS[spec.method.name]
+    if not method.named_views:
+        return {ONE_VIEW: joined.X}, {}
+    present = present_arrays(views) if method.knows_present else {}
+    return {name: view.X for name, view in views.items()}, present
+
+
+def _method_features(
+    run: RunContext,
+) -> tuple[da.Array, dict[str, da.Array], dict[str, da.Array]]:
+    """Return X, and the views of rounds, as far as the method wants it kept on the workers."""
+    method, execution = run.method, run.execution
+    if method.needs != "rounds":
+        return (run.view.persist(execution, "describe") if method.keeps_X else run.view).X, {}, {}
+    held = {name: view.persist(execution, "describe") for name, view in run.views.items()}
+    joined = join(held, run.spec.group_weights)
+    if len(held) > 1 and not method.named_views:
+        joined = joined.persist(execution, "describe")
+    return joined.X, *method_views(run.spec, held, joined)
+
+
+def _infer_on_graph(
+    run: RunContext, inputs: MethodInputs, folds: HiddenSeeds, rows: RowSample
+) -> Inferred:
+    method, execution, labels = run.method, run.execution, inputs.labels
+    run.clock.stage("graph")
+    graph = job_graph(run, rows.X)
+    components = graph.components(execution)
     summary = {**graph.settings, **graph_summary(graph, execution, components)}
     # They stand beside the counts already.
     del summary["settings"]
     if not summary.get("notes"):
         summary.pop("notes", None)
-    return summary
-
-
-def infer_on_graph(
-    spec: JobSpec,
-    graph: BlockGraph,
-    X: da.Array,
-    X_seeds: Any,
-    labels: Labels,
-    folds: HiddenSeeds,
-    row_chunks: Sequence[int],
-    execution: Execution,
-    checkpoints: Checkpoints,
-    listener: RunListener,
-) -> Inferred:
-    """Propagate the seeds over the graph, with each fold's seeds hidden in columns of its own.
-
-    The features `X` (N, d), and `X_seeds` (S, d) of the seeds, are for a method that wants a
-    classifier.
-
-    Raises
-    ------
-    ComputeError
-        Workers were lost or ran out of memory.
-    QualityError
-        Classes have collapsed, and the job does not take that, see `decision.on_collapse`.
-    """
-    began = time.perf_counter()
-    components = graph.components(execution)
-    summary = reported_graph(graph, execution, components)
-    diagnosed = time.perf_counter()
-    listener.stage("propagation")
-    run = PropagationRun(graph, X, X_seeds, labels, folds, execution, checkpoints, listener)
-    answer = run.uncollapsed(spec.method, spec.decision.on_collapse)
-    found = answer.found
-    reached, n_without, islands = _seed_components(
-        components, graph.order, labels, row_chunks, execution
+    run.clock.stage(method.stage)
+    found, spec, warnings = _run_or_switch(run, inputs, graph, folds)
+    inferred = _inferred(run, found, spec, folds, inputs, rows)
+    if found.notes:
+        summary["notes"] = [*summary.get("notes", []), *found.notes]
+    inferred = replace(inferred, graph=summary, warnings=(*warnings, *inferred.warnings))
+    if method.runs_at_features or method.target == "numbers":
+        return inferred
+    order = graph.order
+    nodes = labels.rows if order is None else order.nodes_of(labels.rows, execution)
+    reached, n_without, unseeded = seed_reach(
+        components, order, nodes, run.data.layout.row_chunks, execution
     )
-    summary["rows_without_path_to_seed"] = n_without
-    seed_nodes = labels.rows
-    if graph.order is not None:
-        seed_nodes = graph.order.nodes_of(labels.rows, execution)
-    pairs, alike = seed_agreement(graph, seed_nodes, labels.codes, execution)
-    summary |= {"edges_between_seeds": pairs, "edges_between_seeds_of_one_class": alike}
+    pairs, alike = seed_agreement(graph, nodes, labels.codes, execution)
+    summary |= {
+        "rows_without_path_to_seed": n_without,
+        "edges_between_seeds": pairs,
+        "edges_between_seeds_of_one_class": alike,
+    }
+    return replace(inferred, has_seed=reached, graph=summary, unseeded=unseeded)
+
+
+def _run_or_switch(
+    run: RunContext, inputs: MethodInputs, graph: BlockGraph, folds: HiddenSeeds
+) -> tuple[MethodResult, SpecModel, tuple[str, ...]]:
+    """Run the method on its graph, and others in its place where its classes collapse.
+
+    A collapse that most hidden seeds of the classes contradict is none: they are rare.
+    """
+    method, spec, labels = run.method, run.spec.method, inputs.labels
+    if method.runs_at_features:
+        here = replace(inputs, graph=graph)
+        return _solve(run, method, spec, here, run.execution), spec, ()
+    groups = 1 + folds.n_folds
+    n_columns = groups if method.target == "numbers" else labels.n_classes * groups
+    near, where = choose_executor(graph, n_columns, run.execution, run.clock)
+    on_graph = replace(inputs, graph=near)
+    if method.target == "numbers":
+        return _solve(run, method, spec, on_graph, where), spec, ()
+
+    def solve(method: Method, spec: SpecModel, number: int) -> Any:
+        given = on_graph if "features" in method.needs else replace(on_graph, X=None)
+        return _solve(run, method, spec, given, where, number)
+
+    def judge(collapse: Collapse, found: MethodResult) -> Collapse:
+        return collapse.judged(labels, inputs.hidden, _hidden_F(found, folds, labels, run.method))
+
+    def tell(spec: SpecModel, collapse: Collapse) -> None:
+        name = method_words(spec)
+        run.clock.event(
+            "classes_collapsed",
+            level="warning",
+            method=name,
+            message=f"{name}: {collapse.sentence()}: they have collapsed into the others",
+        )
+
+    policy = run.spec.decision.on_collapse
+    cure = "switch" if policy == "error" else "warn writes the labels as they are"
+    answer = run_with_fallback(
+        spec,
+        labels,
+        solve,
+        policy=policy,
+        judge=judge,
+        on_collapse=tell,
+        hint="label more rows of the classes that are gone, or take other features; or"
+        f" decision.on_collapse: {cure}",
+    )
+    warnings = [did_not_label(one, collapse) for one, collapse in answer.collapsed]
+    if answer.collapse is not None:
+        sentence = answer.collapse.sentence()
+        warnings.append(
+            f"{sentence}: they are taken as rare."
+            if answer.collapse.contradicted
+            else f"{method_words(answer.spec)}: {sentence}: they have collapsed into the others;"
+            " decision.on_collapse: switch lets another method label them."
+        )
+    if answer.switched:
+        warnings.append(f"The labels are those of: {method_words(answer.spec)}.")
+    return answer.found, answer.spec, tuple(warnings)
+
+
+def _solve(
+    run: RunContext,
+    method: Method,
+    spec: SpecModel,
+    inputs: MethodInputs,
+    where: Execution,
+    number: int = 0,
+) -> MethodResult:
+    """Run one method; `number` 0 is the job's: each that is tried has checkpoints of its own."""
+    state = "rounds" if method.needs == "rounds" else "propagation"
+    return solve_and_store(
+        partial(method.run, inputs, spec),
+        RunControl(where, on_round=run.clock.round),
+        f"{state}_{method.name}" if number else state,
+        run.checkpoints,
+        run.clock,
+    )
+
+
+def _inferred(
+    run: RunContext,
+    found: MethodResult,
+    spec: SpecModel,
+    folds: HiddenSeeds,
+    inputs: MethodInputs,
+    rows: RowSample,
+) -> Inferred:
     return Inferred(
-        F=found.F.rechunk((tuple(row_chunks), -1)),
-        has_seed=reached,
-        hidden_F=answer.hidden_F,
-        records=found.records,
-        converged=found.converged,
-        stop_reason=found.reason,
-        graph=summary,
-        islands=islands,
-        seconds={"diagnose": diagnosed - began, "propagate": time.perf_counter() - diagnosed},
-        warnings=answer.warnings,
-        answered_by=answer.answered_by,
+        found,
+        spec,
+        F=found.F.rechunk({0: tuple(run.data.layout.row_chunks)}),
+        hidden_F=_hidden_F(found, folds, inputs.labels, run.method),
+        rows=rows,
+        warnings=found.warnings,
     )
 
 
-def infer_supervised(
-    spec: SupervisedSpec,
-    X: da.Array,
-    X_seeds: Any,
-    labels: Labels,
-    folds: HiddenSeeds,
-) -> Inferred:
-    """Fit logistic regression on the seeds; the rows are scored when they are written.
-
-    Raises
-    ------
-    QualityError
-        The solver did not converge.
-    """
-    fold_F, not_converged = fit_folds(X_seeds, labels.codes, folds.masks, labels.n_classes, spec)
-    model = fit_converged(X_seeds, labels.codes, labels.n_classes, spec)
+def _hidden_F(
+    found: MethodResult, folds: HiddenSeeds, labels: Labels, method: Method
+) -> npt.NDArray[Any]:
+    if method.target == "numbers":
+        return folds.gathered(found.fold_F, np.full(labels.n_seeds, np.nan))
     empty = np.zeros((labels.n_seeds, labels.n_classes), dtype=np.float32)
-    return Inferred(
-        F=predict_proba_blocks(model, X),
-        has_seed=None,
-        hidden_F=folds.gathered(fold_F, empty),
-        records=[],
-        converged=True,
-        stop_reason="converged",
-        graph={},
-        islands={},
-        seconds={},
-        folds_not_converged=not_converged,
-        source="supervised",
-    )
+    return folds.gathered(found.fold_F, empty)
 
 
-def _seed_components(
-    components: Components,
-    order: NodeOrder | None,
-    labels: Labels,
-    row_chunks: Sequence[int],
-    execution: Execution,
-) -> tuple[list[Delayed], int, dict[int, int]]:
-    """Return per block whether a path leads to a seed; how many rows none does; large islands.
-
-    A worker holds the node of each row, 8 N bytes, for the islands.
-    """
-    nodes = _nodes_of_blocks(order, row_chunks)
-    seed_nodes = labels.rows if order is None else order.nodes_of(labels.rows, execution)
-    with_seed = delayed(_components_of, pure=False)(components.labels, seed_nodes)
-    per_block = [
-        delayed(_in_components, pure=False)(components.labels, with_seed, block) for block in nodes
-    ]
-    reached = execution.persist(per_block, "reach")
-    ((n_without, islands),) = execution.compute(
-        [delayed(_islands, pure=False)(components.labels, with_seed, *nodes)], "islands"
-    )
-    return reached, n_without, islands
-
-
-def _nodes_of_blocks(order: NodeOrder | None, row_chunks: Sequence[int]) -> list[Delayed]:
-    """Return the node of each row in blocks of `row_chunks` rows."""
-    if order is None:
-        starts = np.concatenate([[0], np.cumsum(row_chunks)]).tolist()
-        return [
-            delayed(np.arange, pure=False)(start, stop)
-            for start, stop in itertools.pairwise(starts)
-        ]
-    blocks = [
-        da.from_delayed(block, (n,), dtype=np.int64)
-        for block, n in zip(order.blocks, order.row_chunks, strict=True)
-    ]
-    nodes = da.concatenate(blocks).rechunk((tuple(row_chunks),))
-    return list(nodes.to_delayed(optimize_graph=False))
-
-
-def _components_of(
-    component: npt.NDArray[np.integer], nodes: npt.NDArray[np.int64]
-) -> npt.NDArray[np.integer]:
-    return np.unique(component[nodes])
-
-
-def _in_components(
-    component: npt.NDArray[np.integer],
-    wanted: npt.NDArray[np.integer],
-    nodes: npt.NDArray[np.int64],
-) -> npt.NDArray[np.bool_]:
-    return np.isin(component[nodes], wanted)
-
-
-def _islands(
-    component: npt.NDArray[np.integer],
-    with_seed: npt.NDArray[np.integer],
-    *nodes: npt.NDArray[np.int64],
-) -> tuple[int, dict[int, int]]:
-    """Return the rows of components without a seed, and first row -> size of the largest."""
-    of_row = component[np.concatenate(nodes)]
-    rows = np.flatnonzero(~np.isin(of_row, with_seed))
-    _, place, sizes = np.unique(of_row[rows], return_index=True, return_counts=True)
-    first = rows[place]
-    largest = np.lexsort((first, -sizes))[:ISLANDS_TOLD]
-    return int(sizes.sum()), dict(
-        zip(first[largest].tolist(), sizes[largest].tolist(), strict=True)
-    )
+def _name(spec: SpecModel) -> str:
+    return str(spec.model_dump()["name"])

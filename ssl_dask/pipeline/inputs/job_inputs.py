@@ -21,9 +21,10 @@ from ssl_dask.features.feature_groups import FeatureGroup
 from ssl_dask.graph.graph_spec import EdgesSpec
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
-from ssl_dask.pipeline.inputs.label_kind import target_of
+from ssl_dask.methods import METHODS
+from ssl_dask.pipeline.inputs.label_kind import label_kind
 from ssl_dask.pipeline.inputs.stored_graph import StoredGraph, graph_fingerprint
-from ssl_dask.propagation.engine.class_shares import expected_rows, spec_shares
+from ssl_dask.propagation.engine.class_shares import expected_rows
 from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns, without_columns
 from ssl_dask.storage.checks.input_check import InputScan, scan_input
 from ssl_dask.storage.ids.edges import EdgeFile, open_edge_file
@@ -100,7 +101,7 @@ class Inputs:
                 errors.append(InputDataError(problems))
             needs = without_columns(needs, {one.column for one in problems if one.column})
             with collect_errors(errors):
-                target_of(spec).check_names(spec)
+                label_kind(spec).check_names(spec)
             seed_file = None
             edge_files: list[EdgeFile] = []
             # Without usable ids those of labels and edges have nothing to be compared with.
@@ -174,7 +175,7 @@ def column_needs(spec: JobSpec) -> ColumnNeeds:
         id=spec.input.id,
         label=spec.input.label,
         truth=spec.input.truth,
-        rule=target_of(spec).rule(spec),
+        rule=label_kind(spec).rule(spec),
         **feature_needs(spec.features),
         keep=spec.output.columns,
         entities=() if spec.graph is None else spec.graph.entity_columns(),
@@ -235,7 +236,7 @@ def read_inputs(spec: JobSpec, inputs: Inputs, execution: Execution) -> ReadData
     reader, scan = scan_rows(spec, inputs, execution)
     _refuse_constant_features(inputs, scan)
     assert scan.seeds is not None
-    target_of(spec).require(scan.seeds)
+    label_kind(spec).require(scan.seeds)
     if spec.target == "classes":
         _refuse_shares_of_other_classes(spec, scan.seeds.labels)
     notes = [*inputs.dataset.notes, *scan.notes]
@@ -252,10 +253,11 @@ def read_inputs(spec: JobSpec, inputs: Inputs, execution: Execution) -> ReadData
 
 
 def _refuse_shares_of_other_classes(spec: JobSpec, labels: Labels) -> None:
+    shares = METHODS[spec.method.name].class_shares(spec.method)
     try:
-        expected_rows(spec_shares(spec.method), labels)
+        expected_rows(shares, labels)
     except ValueError as error:
-        key = "class_mass" if hasattr(spec.method, "class_mass") else "class_shares"
+        key = next(key for key, value in spec.method if value is shares)
         raise JobSpecError(
             f"method.{key}: {error}", hint="validate with the key left out lists the classes"
         ) from None
@@ -326,7 +328,7 @@ def _read_labels_file(spec: JobSpec, dataset: Dataset) -> SeedFile | None:
         label_column=labels.label,
         base=Path.cwd(),
         id_type=dataset.id_type(spec.input.id),
-        rule=target_of(spec).rule(spec),
+        rule=label_kind(spec).rule(spec),
         allow_unmatched=labels.allow_unmatched,
     )
 

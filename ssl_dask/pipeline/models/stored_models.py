@@ -21,67 +21,23 @@ from ssl_dask.durable_files import unseal
 from ssl_dask.errors import InputDataError, JobSpecError
 from ssl_dask.execution import Execution
 from ssl_dask.features.block_reader import BlockReader
-from ssl_dask.features.categorical_columns import HashedCategoriesTransform, OneHotTransform
-from ssl_dask.features.numeric_columns import NumericTransform, Scaling
-from ssl_dask.features.optional_groups import OptionalTransform
-from ssl_dask.features.text_columns import TextTransform
 from ssl_dask.features.transform import Transform
-from ssl_dask.features.vector_columns import ComponentsTransform, VectorTransform
 from ssl_dask.features.views import join, views_of
 from ssl_dask.job_spec import JobSpec
-from ssl_dask.kernels.features.hashed_ngrams import HashedNgrams
-from ssl_dask.kernels.learners.multinomial_nb import MultinomialModel
-from ssl_dask.kernels.learners.supervised_model import SupervisedModel
-from ssl_dask.pipeline.infer.self_labeled_run import given_views
-from ssl_dask.self_labeled.learners.fitted_learner import FittedLearner
-from ssl_dask.self_labeled.learners.learner import Learner
+from ssl_dask.pipeline.infer.inference import method_views
+from ssl_dask.pipeline.models.model_types import own_types
 from ssl_dask.self_labeled.loop.round_method import RoundMethod
 from ssl_dask.self_labeled.loop.track import score_rows
-from ssl_dask.self_labeled.methods.co_forest import CoForest, Tree
-from ssl_dask.self_labeled.methods.co_training import CoTraining
-from ssl_dask.self_labeled.methods.democratic_co_learning import DemocraticCoLearning, Voter
-from ssl_dask.self_labeled.methods.multi_view import MultiView, ViewModel
-from ssl_dask.self_labeled.methods.self_training import SelfTraining
-from ssl_dask.self_labeled.methods.semi_supervised_nb import NaiveBayesRounds
-from ssl_dask.self_labeled.methods.tri_training import TriTraining
 from ssl_dask.spec_model import SpecModel
 from ssl_dask.storage.input.table_reader import TableReader, types_from_text
 from ssl_dask.storage.labels.label_rules import ClassRule, kind_of_value
 from ssl_dask.storage.runs.manifest import CommittedRun
-from ssl_dask.storage.runs.model_files import is_within, model_records, read_file, read_model
-
-OWN_TYPES = frozenset(
-    f"{kind.__module__}.{kind.__qualname__}"
-    for kind in (
-        # Fitted features.
-        ComponentsTransform,
-        HashedCategoriesTransform,
-        HashedNgrams,
-        NumericTransform,
-        OneHotTransform,
-        OptionalTransform,
-        Scaling,
-        TextTransform,
-        VectorTransform,
-        # Fitted learners.
-        FittedLearner,
-        MultinomialModel,
-        SupervisedModel,
-        Tree,
-        ViewModel,
-        Voter,
-        # Methods, which join what learners say.
-        CoForest,
-        CoTraining,
-        DemocraticCoLearning,
-        Learner,
-        MultiView,
-        NaiveBayesRounds,
-        SelfTraining,
-        TriTraining,
-    )
+from ssl_dask.storage.runs.model_files import (
+    is_within,
+    model_records,
+    read_file,
+    read_model,
 )
-"""The types of this package that stored models are made of."""
 
 
 class ModelsDescription(SpecModel):
@@ -178,7 +134,7 @@ class StoredModels:
         """
         views = views_of(reader, self.job.features, self.transforms)
         joined = join(views, self.job.group_weights)
-        given, present = given_views(self.job, views, joined)
+        given, present = method_views(self.job, views, joined)
         (answering,) = execution.place([(self.method, list(self.models))], lasting=True)
         return score_rows(answering, given, present, len(self.classes_))
 
@@ -296,7 +252,7 @@ def read_models(run: CommittedRun, trusted: Collection[str]) -> StoredModels:
     missing = [one for one in (about.answers, *about.learners) if one not in records]
     if missing:
         raise InputDataError(f"the manifest has no file {missing[0]}", file=str(run.path))
-    types = OWN_TYPES.union(about.types)
+    types = own_types().union(about.types)
     answers = read_model(run, records[about.answers], types)
     models = [read_model(run, records[one], types) for one in about.learners]
     return StoredModels(

@@ -10,20 +10,23 @@ from ssl_dask.decision.value_decision import VALUE_REASONS, VALUE_SOURCES
 from ssl_dask.evaluation.value_scores import Estimate, ValueScores, score_values
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.labels import NumberLabels
-from ssl_dask.pipeline.infer.row_sample import RowPicks
-from ssl_dask.pipeline.infer.value_inference import InferredValues
+from ssl_dask.pipeline.infer.inference import Inferred
 from ssl_dask.pipeline.inputs.run_context import RunContext
-from ssl_dask.pipeline.targets.class_report import (
-    STOP_WORDS,
+from ssl_dask.pipeline.targets.number_blocks import (
+    NumberCounts,
+    NumberResult,
+    merge_counts,
+)
+from ssl_dask.pipeline.targets.number_judging import NumbersJudged
+from ssl_dask.pipeline.targets.report_frame import (
+    abstained_words,
     common_fields,
+    counts_by_name,
     graph_warnings,
-    refused_words,
+    method_summary,
+    picture_fields,
     share_words,
 )
-from ssl_dask.pipeline.targets.number_blocks import ValueCounts, ValueResult, merge_counts
-from ssl_dask.pipeline.targets.numbers import JudgedValues
-from ssl_dask.report.picture import project_2d
-from ssl_dask.report.run_report import MethodSummary
 from ssl_dask.report.value_report import (
     ValueDecision,
     ValueEvaluation,
@@ -36,27 +39,17 @@ from ssl_dask.report.value_report import (
 MOST_PAIRS = 2_000
 
 
-def build_value_report(
-    context: RunContext,
-    *,
-    labels: NumberLabels,
-    inferred: InferredValues,
+def build_number_report(
+    run: RunContext,
     folds: HiddenSeeds,
-    judged: JudgedValues,
-    results: Sequence[ValueResult],
-    picks: RowPicks,
+    inferred: Inferred,
+    judged: NumbersJudged,
+    results: Sequence[NumberResult],
 ) -> ValueReport:
     """Return the report of a run whose parts are written and not yet committed."""
-    spec, data = context.spec, context.data
+    data, labels = run.data, NumberLabels.of(run.data.labels)
     counts = merge_counts(result.counts for result in results)
-    parameters = spec.method.model_dump()
-    method = MethodSummary(
-        name=parameters.pop("name"),
-        parameters=parameters,
-        converged=inferred.converged,
-        stopped=STOP_WORDS[inferred.stop_reason],
-        rounds=tuple(inferred.records),
-    )
+    method = method_summary(run, inferred)
     seeds = ValueSeeds(
         n=labels.n_seeds,
         mean=float(labels.values.mean()),
@@ -66,17 +59,20 @@ def build_value_report(
         notes=data.seed_notes,
     )
     decision = _decision(labels, counts)
-    evaluation = _evaluation(context, labels, folds, judged, counts)
+    evaluation = _evaluation(run, folds, judged, counts)
     graph = {**inferred.graph, "rows_without_path_to_seed": decision.n_without}
+    picture = picture_fields(inferred.rows, labels.rows)
+    values = np.concatenate([result.sampled for result in results]).tolist()
+    drawn = tuple(None if np.isnan(value) else value for value in values)
     return ValueReport(
-        **common_fields(context, graph, len(results)),
+        **common_fields(run, graph, len(results)),
         seeds=seeds,
         method=method,
         interval=judged.interval,
         decision=decision,
         evaluation=evaluation,
         hidden_pairs=_hidden_pairs(labels, inferred),
-        picture=_picture(picks, labels, results),
+        picture=None if picture is None else ValuePicture(**picture, values=drawn),
         warnings=(
             *value_warnings(method, seeds, judged.interval, decision, evaluation),
             *graph_warnings(graph, data.layout.n_rows),
@@ -84,13 +80,13 @@ def build_value_report(
     )
 
 
-def _decision(labels: NumberLabels, counts: ValueCounts) -> ValueDecision:
+def _decision(labels: NumberLabels, counts: NumberCounts) -> ValueDecision:
     n_bins = len(counts.bins)
     ends = (labels.values.min(), labels.values.max())
     (deviation,) = counts.spread.std()
     return ValueDecision(
-        sources=_named(VALUE_SOURCES, counts.sources),
-        reasons=_named(VALUE_REASONS, counts.reasons),
+        sources=counts_by_name(VALUE_SOURCES, counts.sources),
+        reasons=counts_by_name(VALUE_REASONS, counts.reasons),
         n_without=int(counts.sources[VALUE_SOURCES.index("none")]),
         bins=tuple(counts.bins.tolist()),
         seed_bins=tuple(np.histogram(labels.values, n_bins, ends)[0].tolist()),
@@ -99,14 +95,13 @@ def _decision(labels: NumberLabels, counts: ValueCounts) -> ValueDecision:
 
 
 def _evaluation(
-    context: RunContext,
-    labels: NumberLabels,
-    folds: HiddenSeeds,
-    judged: JudgedValues,
-    counts: ValueCounts,
+    run: RunContext, folds: HiddenSeeds, judged: NumbersJudged, counts: NumberCounts
 ) -> ValueEvaluation:
-    unit, confidence = judged.unit, context.spec.evaluation.confidence
-    errors, baseline_errors = counts.errors, counts.baseline_errors
+    unit, confidence = judged.unit, run.spec.evaluation.confidence
+    truth, baseline_truth = (
+        None if errors is None else score_values(errors, unit, confidence)
+        for errors in (counts.errors, counts.baseline_errors)
+    )
     return ValueEvaluation(
         n_folds=folds.n_folds,
         hidden=judged.hidden,
@@ -115,38 +110,20 @@ def _evaluation(
         baseline_penalty=None if judged.baseline is None else judged.baseline.model.penalty_,
         comparison=judged.comparison,
         inside=judged.inside,
-        truth=None if errors is None else score_values(errors, unit, confidence),
-        baseline_truth=None
-        if baseline_errors is None
-        else score_values(baseline_errors, unit, confidence),
+        truth=truth,
+        baseline_truth=baseline_truth,
     )
 
 
-def _hidden_pairs(
-    labels: NumberLabels, inferred: InferredValues
-) -> tuple[tuple[float, float], ...]:
+def _hidden_pairs(labels: NumberLabels, inferred: Inferred) -> tuple[tuple[float, float], ...]:
     """Return (true, found) of hidden seeds, every k-th where they are many."""
-    rows = np.flatnonzero(~np.isnan(inferred.hidden_values))
+    rows = np.flatnonzero(~np.isnan(inferred.hidden_F))
     rows = rows[:: max(1, -(-len(rows) // MOST_PAIRS))]
-    pairs = zip(labels.values[rows].tolist(), inferred.hidden_values[rows].tolist(), strict=True)
+    pairs = zip(labels.values[rows].tolist(), inferred.hidden_F[rows].tolist(), strict=True)
     return tuple(pairs)
 
 
-def _picture(
-    picks: RowPicks, labels: NumberLabels, results: Sequence[ValueResult]
-) -> ValuePicture | None:
-    if len(picks.sampled) < 3:
-        return None
-    points = project_2d(picks.sample)
-    values = np.concatenate([result.sampled_values for result in results]).tolist()
-    return ValuePicture(
-        points=tuple((float(x), float(y)) for x, y in points),
-        values=tuple(None if np.isnan(value) else value for value in values),
-        seeds=tuple(np.isin(picks.sampled, labels.rows).tolist()),
-    )
-
-
-def value_rows(report: ValueReport) -> list[tuple[str, str]]:
+def number_rows(report: ValueReport) -> list[tuple[str, str]]:
     """Return what the command prints about labels that are numbers: (name, value) pairs."""
     evaluation, total = report.evaluation, report.output.rows
     labelled = total - report.n_without_label
@@ -154,7 +131,7 @@ def value_rows(report: ValueReport) -> list[tuple[str, str]]:
     rows = [
         ("seeds", f"{report.seeds.n:,}, mean {report.seeds.mean:.6g}"),
         ("given a number", f"{labelled:,} ({labelled / total:.1%})"),
-        ("refused", refused_words(report.n_without_label, report.decision.reasons)),
+        ("abstained", abstained_words(report.n_without_label, report.decision.reasons)),
     ]
     judged = [
         ("hidden seeds", evaluation.hidden),
@@ -186,7 +163,3 @@ def _estimate_words(figure: Estimate) -> str:
     if figure.low is None or figure.high is None:
         return f"{figure.value:.4g}"
     return f"{figure.value:.4g} [{figure.low:.3g}, {figure.high:.3g}]"
-
-
-def _named(names: Sequence[str], counts: np.ndarray) -> dict[str, int]:
-    return {name: int(n) for name, n in zip(names, counts, strict=True) if n and name != "none"}

@@ -89,16 +89,6 @@ def expected_rows(shares: Any, labels: Labels) -> Float64:
     return found[0]
 
 
-def spec_shares(spec: Any) -> Any:
-    """Return the shares that a spec gives class by class; "seeds" where it gives none."""
-    return given_shares(getattr(spec, "class_mass", getattr(spec, "class_shares", "seeds")))
-
-
-def given_shares(shares: Any) -> Any:
-    """Return shares that the job gives class by class; "seeds" where it gives none."""
-    return shares if isinstance(shares, dict) else "seeds"
-
-
 def normalise_class_mass(
     graph: BlockGraph,
     at_nodes: NodeSources,

@@ -11,7 +11,6 @@ from ssl_dask.method import Method, MethodInputs
 from ssl_dask.propagation.engine.class_shares import (
     ClassShares,
     expected_shares,
-    given_shares,
     normalise_class_mass,
 )
 from ssl_dask.propagation.engine.propagate import STOP_WORDS, Propagated, propagate, seeds_and_graph
@@ -20,7 +19,7 @@ from ssl_dask.propagation.engine.seed_sources import NodeSources
 from ssl_dask.propagation.engine.session import SEED_VALUE
 from ssl_dask.propagation.engine.solve_cost import conjugate_cost
 from ssl_dask.run_control import RunControl
-from ssl_dask.spec_model import SpecModel
+from ssl_dask.spec_model import SpecModel, given_shares
 
 
 class LabelPropagationSpec(SpecModel):

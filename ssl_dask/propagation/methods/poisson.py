@@ -22,12 +22,7 @@ from ssl_dask.kernels.propagation.signed_scores import (
 )
 from ssl_dask.kernels.propagation.sweep import Scores
 from ssl_dask.method import Method, MethodInputs
-from ssl_dask.propagation.engine.class_shares import (
-    ClassShares,
-    expected_shares,
-    given_shares,
-    project_blocks,
-)
+from ssl_dask.propagation.engine.class_shares import ClassShares, expected_shares, project_blocks
 from ssl_dask.propagation.engine.partitions import TASK_LABEL
 from ssl_dask.propagation.engine.propagate import STOP_WORDS, Propagated, propagate, seeds_and_graph
 from ssl_dask.propagation.engine.recurrence import Recurrence
@@ -36,7 +31,7 @@ from ssl_dask.propagation.engine.seeded_components import SeededComponents
 from ssl_dask.propagation.engine.session import SEED_VALUE
 from ssl_dask.propagation.engine.solve_cost import conjugate_cost
 from ssl_dask.run_control import RunControl
-from ssl_dask.spec_model import SpecModel
+from ssl_dask.spec_model import SpecModel, given_shares
 
 
 class PoissonSpec(SpecModel):

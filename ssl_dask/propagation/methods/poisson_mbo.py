@@ -17,7 +17,6 @@ from ssl_dask.method import Method, MethodInputs
 from ssl_dask.propagation.engine.class_shares import (
     ClassShares,
     expected_shares,
-    given_shares,
     project_blocks,
     sampled_nodes,
 )
@@ -41,7 +40,7 @@ from ssl_dask.propagation.methods.poisson import (
     signed_to_distributions,
 )
 from ssl_dask.run_control import LastKept, RunControl, retried
-from ssl_dask.spec_model import SpecModel
+from ssl_dask.spec_model import SpecModel, given_shares
 
 FLOW_TIME = 10.0
 """How long labels flow in a round. The paper's 40 steps of 1 / max d make 40 d / max d for a row of

@@ -48,6 +48,7 @@ class SelfLabeled(MethodResult):
     models: list[Delayed]
     method: RoundMethod
     kept_round: int
+    lasting: bool = True
     findings: tuple[str, ...] = ()
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from ssl_dask.method import FLOPS_PER_PRODUCT, JobShape, Method, MethodCost
 from ssl_dask.self_labeled.loop.fit_limits import FITS_TOGETHER
 from ssl_dask.self_labeled.loop.round_fits import FEWEST_FIT_ROWS, FIT_BYTES, SPARSE_ENTRIES
 from ssl_dask.self_labeled.loop.round_method import RoundMethod
+from ssl_dask.self_labeled.loop.round_spec import check_learners, trial_models
 from ssl_dask.self_labeled.loop.round_tasks import RoundTasks
 from ssl_dask.self_labeled.loop.rounds import POOL_ROWS
 
@@ -52,6 +53,9 @@ class RoundsMethod(Method):
 
     needs: Literal["graph", "graph and features", "features", "rounds"] = "rounds"
     cost: Callable[[Any, JobShape], MethodCost] = field(init=False)
+    stage: str = "self_labeled"
+    check_learners: Callable[[Any, Mapping[str, Any], Collection[str]], None] = check_learners
+    trial_models: Callable[[Any, Collection[str]], Iterable[tuple[str, Any]]] = trial_models
     stop_words: Mapping[str, str] = field(default_factory=lambda: STOP_WORDS)
     rounds: type[RoundMethod]
     n_learners: Callable[[Any, int], int] = lambda spec, n_groups: 1

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any, ClassVar, Self
 
+import numpy as np
 from pydantic import Field
 
-from ssl_dask.errors import JobSpecError
+from ssl_dask.errors import JobSpecError, QualityError
 from ssl_dask.features.feature_groups import FeatureGroup
+from ssl_dask.self_labeled.learners.known_learners import LEARNERS
 from ssl_dask.self_labeled.learners.learner_spec import (
     LearnerSpec,
     learner_of,
     learner_specs,
     learners_of,
 )
+from ssl_dask.self_labeled.loop.round_method import Piece
 from ssl_dask.spec_model import SpecModel
+
+TRIAL_ROWS = 24
 
 
 class RoundSpec(SpecModel):
@@ -80,3 +86,22 @@ def check_learners(
                     " sparse",
                     hint="take another learner, such as logistic_regression or multinomial_nb",
                 )
+
+
+def trial_models(method: SpecModel, trusted: Collection[str]) -> Iterator[tuple[str, Any]]:
+    """Yield name and a fitted model of each learner that may not be storable.
+
+    Those of the registry are, as they come. A learner with parameters, or of another package, is
+    fitted on a few made rows; one that cannot be fitted on these is left out.
+    """
+    for learner in learners_of(method, trusted):
+        known = LEARNERS.get(learner.name)
+        if known is not None and learner.parameters == known.defaults:
+            continue
+        rng = np.random.default_rng(0)
+        codes = (np.arange(TRIAL_ROWS) % 2).astype(np.int32)
+        X = (rng.random((TRIAL_ROWS, 3)) + codes[:, None]).astype(np.float32)
+        ones, seeds = np.ones(TRIAL_ROWS, dtype=np.float32), np.ones(TRIAL_ROWS, dtype=np.bool_)
+        piece = Piece(np.arange(TRIAL_ROWS), X, codes, ones, seeds)
+        with suppress(QualityError):
+            yield learner.name, learner.fit([piece], 2, (0, 0, 0, 0))

@@ -30,7 +30,7 @@ from ssl_dask.self_labeled.selection.best_rows import (
     BestSurvey,
     taken,
 )
-from ssl_dask.spec_model import checked_shares
+from ssl_dask.spec_model import checked_shares, given_shares
 
 UNITS = 2**30
 """Probabilities are summed as integers of this unit, whose sum has no order."""
@@ -392,6 +392,7 @@ METHOD = RoundsMethod(
     spec=SelfTrainingSpec,
     run=self_training,
     rounds=SelfTraining,
+    class_shares=lambda spec: given_shares(spec.class_shares),
     n_histograms=lambda spec, n_classes: n_classes,
     n_surveys=4,
     model_types=(SelfTraining, *LEARNER_TYPES),

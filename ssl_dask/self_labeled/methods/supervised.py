@@ -26,6 +26,7 @@ def supervised(inputs: MethodInputs, spec: SupervisedSpec, control: RunControl) 
         F=predict_proba_blocks(model, inputs.X),
         fold_F=fold_F,
         source="supervised",
+        lasting=True,
         folds_not_converged=not_converged,
     )
 
@@ -43,5 +44,8 @@ METHOD = Method(
     supervised,
     "features",
     cost=_cost,
+    stage="supervised",
+    keeps_X=False,
+    is_baseline=True,
     stop_words={"converged": "the stop rule was met"},
 )

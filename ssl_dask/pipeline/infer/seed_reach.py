@@ -1,0 +1,104 @@
+"""Which rows a path of the graph joins with a seed, and the largest components without one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+from dask import delayed
+from dask.delayed import Delayed
+
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block.components import Components
+from ssl_dask.graph.block.node_order import NodeOrder
+
+COMPONENTS_TOLD = 100
+
+
+def seed_reach(
+    components: Components,
+    order: NodeOrder | None,
+    seed_nodes: npt.NDArray[np.int64],
+    row_chunks: Sequence[int],
+    execution: Execution,
+) -> tuple[list[Delayed], int, dict[int, int]]:
+    """Find the rows that a path joins with a seed.
+
+    Parameters
+    ----------
+    components
+        Of the graph.
+    order
+        Which node a row is; None: row i is node i.
+    seed_nodes
+        int64 (S,): nodes of the seeds.
+    row_chunks
+        Rows of each block of the result.
+    execution
+        Where it runs. A worker holds the node of each row, 8 N bytes.
+
+    Returns
+    -------
+    (reached, n_without, unseeded)
+        Per block bool (n_i,): whether a path leads to a seed; the rows that no path joins with one;
+        first row -> rows of the largest components without a seed.
+    """
+    nodes = _nodes_of_blocks(order, row_chunks)
+    with_seed = delayed(_components_of, pure=False)(components.labels, seed_nodes)
+    per_block = [
+        delayed(_in_components, pure=False)(components.labels, with_seed, block) for block in nodes
+    ]
+    reached = execution.persist(per_block, "reach")
+    ((n_without, unseeded),) = execution.compute(
+        [delayed(_unseeded_components, pure=False)(components.labels, with_seed, *nodes)],
+        "components",
+    )
+    return reached, n_without, unseeded
+
+
+def _nodes_of_blocks(order: NodeOrder | None, row_chunks: Sequence[int]) -> list[Delayed]:
+    """Return the node of each row in blocks of `row_chunks` rows."""
+    if order is None:
+        starts = np.cumsum([0, *row_chunks]).tolist()
+        return [
+            delayed(np.arange, pure=False)(start, stop)
+            for start, stop in itertools.pairwise(starts)
+        ]
+    blocks = [
+        da.from_delayed(block, (n,), dtype=np.int64)
+        for block, n in zip(order.blocks, order.row_chunks, strict=True)
+    ]
+    nodes = da.concatenate(blocks).rechunk((tuple(row_chunks),))
+    return list(nodes.to_delayed(optimize_graph=False))
+
+
+def _components_of(
+    component: npt.NDArray[np.integer], nodes: npt.NDArray[np.int64]
+) -> npt.NDArray[np.integer]:
+    return np.unique(component[nodes])
+
+
+def _in_components(
+    component: npt.NDArray[np.integer],
+    wanted: npt.NDArray[np.integer],
+    nodes: npt.NDArray[np.int64],
+) -> npt.NDArray[np.bool_]:
+    return np.isin(component[nodes], wanted)
+
+
+def _unseeded_components(
+    component: npt.NDArray[np.integer],
+    with_seed: npt.NDArray[np.integer],
+    *nodes: npt.NDArray[np.int64],
+) -> tuple[int, dict[int, int]]:
+    of_row = component[np.concatenate(nodes)]
+    rows = np.flatnonzero(~np.isin(of_row, with_seed))
+    _, place, sizes = np.unique(of_row[rows], return_index=True, return_counts=True)
+    first = rows[place]
+    largest = np.lexsort((first, -sizes))[:COMPONENTS_TOLD]
+    return int(sizes.sum()), dict(
+        zip(first[largest].tolist(), sizes[largest].tolist(), strict=True)
+    )

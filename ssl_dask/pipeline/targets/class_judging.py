@@ -1,0 +1,111 @@
+"""Step 5 of classes: how good the labels are, on hidden seeds, beside a supervised baseline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ssl_dask.decision.calibration import Calibration, fit_calibration
+from ssl_dask.errors import QualityError
+from ssl_dask.evaluation.baselines import SupervisedBaseline
+from ssl_dask.evaluation.metrics import (
+    PairedComparison,
+    Scores,
+    compare_paired,
+    score_predictions,
+)
+from ssl_dask.hidden_seeds import HiddenSeeds
+from ssl_dask.kernels.distributions.label_distributions import predicted_codes
+from ssl_dask.pipeline.infer.inference import Inferred
+from ssl_dask.pipeline.inputs.run_context import RunContext
+from ssl_dask.propagation.engine.class_shares import expected_rows
+from ssl_dask.propagation.fallback.class_collapse import find_collapse
+
+
+@dataclass(frozen=True)
+class ClassesJudged:
+    """How the method, and the baseline, did on the hidden seeds.
+
+    Parameters
+    ----------
+    calibration
+        Makes chances of being right from class distributions.
+    hidden
+        Scores of the method; None if no seed could be hidden.
+    baseline
+        Logistic regression on the same seeds and folds; None if the job does not want it or it is
+        the method itself.
+    baseline_hidden
+        Scores of the baseline on the same hidden seeds.
+    comparison
+        Method against baseline, seed by seed.
+    """
+
+    calibration: Calibration
+    hidden: Scores | None
+    baseline: SupervisedBaseline | None = None
+    baseline_hidden: Scores | None = None
+    comparison: PairedComparison | None = None
+
+
+def judge_classes(run: RunContext, folds: HiddenSeeds, inferred: Inferred) -> ClassesJudged:
+    """Score the method, and the baseline, on the seeds that were hidden from them."""
+    labels, evaluation = run.data.labels, run.spec.evaluation
+    names, confidence = labels.class_names, evaluation.confidence
+    was_hidden = folds.fold >= 0
+    truth, F = labels.codes[was_hidden], inferred.hidden_F[was_hidden]
+    given = predicted_codes(F)
+    calibration = fit_calibration(F, truth, folds.fold[was_hidden])
+    hidden = score_predictions(truth, given, names, confidence) if len(truth) else None
+    if not evaluation.baseline or run.method.is_baseline:
+        return ClassesJudged(calibration, hidden)
+    X_seeds = inferred.rows.seeds
+    baseline = SupervisedBaseline.fit(X_seeds, labels.codes, folds, labels.n_classes)
+    if hidden is None:
+        return ClassesJudged(calibration, None, baseline)
+    theirs = baseline.hidden_codes[was_hidden]
+    return ClassesJudged(
+        calibration,
+        hidden,
+        baseline,
+        score_predictions(truth, theirs, names, confidence),
+        compare_paired(truth, given, theirs, confidence),
+    )
+
+
+def warn_of_classes_gone(
+    run: RunContext, folds: HiddenSeeds, inferred: Inferred, class_rows: npt.NDArray[np.int64]
+) -> tuple[str, ...]:
+    """Return a warning where classes have got next to no row, and hidden seeds do not contradict.
+
+    Methods with fallbacks were judged, and switched, before.
+
+    Parameters
+    ----------
+    class_rows
+        int64 (C,): rows that were decided, by class, seeds included.
+
+    Raises
+    ------
+    QualityError
+        The job says `on_collapse: error`.
+    """
+    method, labels = run.method, run.data.labels
+    if method.fallbacks(run.spec.method):
+        return ()
+    shares = expected_rows(method.class_shares(run.spec.method), labels)
+    collapse = find_collapse(class_rows - labels.class_counts(), shares)
+    if collapse is None:
+        return ()
+    collapse = collapse.judged(labels, folds.masks, inferred.hidden_F)
+    if collapse.contradicted:
+        return ()
+    if run.spec.decision.on_collapse == "error":
+        raise QualityError(
+            f"the classes have collapsed into few: {collapse.sentence()}",
+            hint="label more rows of the classes that are gone, or take other features or another"
+            " method; decision.on_collapse: warn writes the labels as they are",
+        )
+    return (f"{collapse.sentence()}.",)

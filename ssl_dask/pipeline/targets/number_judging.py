@@ -1,0 +1,96 @@
+"""Step 5 of numbers: how good they are, on hidden seeds, beside simple models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ssl_dask.decision.value_decision import (
+    DEFAULT_COVERAGE,
+    ValueInterval,
+    fit_interval,
+)
+from ssl_dask.evaluation.metrics import Interval, clopper_pearson
+from ssl_dask.evaluation.value_baselines import RidgeBaseline, mean_of_others
+from ssl_dask.evaluation.value_scores import (
+    PairedErrors,
+    Unit,
+    ValueScores,
+    compare_errors,
+    score_values,
+    sum_errors,
+)
+from ssl_dask.hidden_seeds import HiddenSeeds
+from ssl_dask.labels import NumberLabels
+from ssl_dask.pipeline.infer.inference import Inferred
+from ssl_dask.pipeline.inputs.run_context import RunContext
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class NumbersJudged:
+    """How the method, and the baselines, did on the hidden seeds.
+
+    Parameters
+    ----------
+    unit
+        What errors are summed in.
+    hidden, baseline_hidden, mean_hidden
+        Scores of the method, of ridge regression and of the mean of the other seeds on the hidden
+        seeds that the method gave a number; None if none could be hidden, or the job wants no
+        baseline.
+    baseline
+        Ridge regression on the same seeds and folds; None if the job does not want it.
+    comparison
+        Method against ridge regression, seed by seed.
+    interval
+        How wide the interval of a number is.
+    inside
+        Share of the hidden seeds inside intervals that were made without their fold.
+    """
+
+    unit: Unit
+    hidden: ValueScores | None
+    baseline_hidden: ValueScores | None
+    mean_hidden: ValueScores | None
+    baseline: RidgeBaseline | None
+    comparison: PairedErrors | None
+    interval: ValueInterval
+    inside: Interval
+
+
+def judge_numbers(run: RunContext, folds: HiddenSeeds, inferred: Inferred) -> NumbersJudged:
+    """Score the method, and the baselines, on the seeds that were hidden from them."""
+    spec, hidden_values = run.spec, inferred.hidden_F
+    labels = NumberLabels.of(run.data.labels)
+    unit, confidence = Unit.of(labels.values), spec.evaluation.confidence
+    was_hidden = folds.fold >= 0
+    reached = ~np.isnan(hidden_values)
+
+    def scores(found: Values, of: npt.NDArray[np.bool_] = was_hidden) -> ValueScores | None:
+        if not was_hidden.any():
+            return None
+        sums = sum_errors(labels.values[of], found[of], unit)
+        return score_values(sums, unit, confidence)
+
+    errors = np.abs(labels.values - hidden_values)[reached]
+    coverage = spec.decision.coverage or DEFAULT_COVERAGE
+    interval = fit_interval(errors, folds.fold[reached], coverage)
+    baseline = comparison = None
+    if spec.evaluation.baseline:
+        baseline = RidgeBaseline.fit(inferred.rows.seeds, labels.values, folds)
+        theirs = baseline.hidden_values
+        comparison = compare_errors(labels.values, hidden_values, theirs, confidence)
+    return NumbersJudged(
+        unit=unit,
+        hidden=scores(hidden_values),
+        baseline_hidden=None if baseline is None else scores(baseline.hidden_values, reached),
+        mean_hidden=scores(mean_of_others(labels.values, folds), reached),
+        baseline=baseline,
+        comparison=comparison,
+        interval=interval,
+        inside=clopper_pearson(interval.n_inside, interval.n_checked, confidence),
+    )

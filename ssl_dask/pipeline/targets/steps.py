@@ -1,0 +1,112 @@
+"""Steps 3 to 6 of a run, whatever its labels are: infer, judge, decide and write, report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ssl_dask.hidden_seeds import HiddenSeeds, hide_seeds
+from ssl_dask.labels import Labels
+from ssl_dask.pipeline.infer.inference import Inferred, infer
+from ssl_dask.pipeline.inputs.run_context import RunContext
+from ssl_dask.report.pages import AnyReport
+from ssl_dask.report.picture import picture_rows
+from ssl_dask.storage.runs.manifest import PartRecord
+
+Judged = TypeVar("Judged")
+Results = TypeVar("Results")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What the steps after the features have made.
+
+    Parameters
+    ----------
+    parts
+        What was written.
+    report
+        Everything that is said of it.
+    """
+
+    parts: list[PartRecord]
+    report: AnyReport
+
+
+class Target(Protocol[Judged, Results]):
+    """What the steps do differently for classes and for numbers."""
+
+    def strata(self, labels: Labels) -> Labels:
+        """Return the seeds with the classes that each fold hides in equal shares."""
+
+    def seeds(self, labels: Labels) -> Labels:
+        """Return the seeds as a method takes them."""
+
+    def judge(self, run: RunContext, folds: HiddenSeeds, inferred: Inferred) -> Judged:
+        """Score the method, and the baselines, on the seeds that were hidden from them."""
+
+    def write(
+        self, run: RunContext, folds: HiddenSeeds, inferred: Inferred, judged: Judged
+    ) -> Results:
+        """Decide the rows and write the parts of the result."""
+
+    def parts(self, results: Results) -> Sequence[PartRecord]:
+        """Return what was written."""
+
+    def report(
+        self,
+        run: RunContext,
+        folds: HiddenSeeds,
+        inferred: Inferred,
+        judged: Judged,
+        results: Results,
+    ) -> AnyReport:
+        """Return the report of a run whose parts are written and not yet committed."""
+
+
+def label_rows(run: RunContext, target: Target[Any, Any]) -> Finished:
+    """Give each row a label or abstain, and judge how good the labels are.
+
+    Parameters
+    ----------
+    run
+        The run, whose rows are described.
+    target
+        Classes or numbers.
+
+    Raises
+    ------
+    QualityError
+        Classes have collapsed, and the job does not take that.
+    ComputeError
+        Workers were lost or ran out of memory.
+    """
+    evaluation, given, clock = run.spec.evaluation, run.data.labels, run.clock
+    labels = target.seeds(given)
+    folds = hide_seeds(target.strata(given), evaluation.folds, evaluation.random_state)
+    sampled = picture_rows(labels.n_rows, labels.rows, random_state=evaluation.random_state)
+    inferred = infer(run, labels, folds, sampled)
+    clock.stage("evaluation")
+    judged = target.judge(run, folds, inferred)
+    clock.stage("decision")
+    results = target.write(run, folds, inferred, judged)
+    clock.stage("report")
+    report = target.report(run, folds, inferred, judged, results)
+    return Finished(list(target.parts(results)), report)
+
+
+def task_fields(run: RunContext, sampled: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """Return the fields of a `BlockTask` that are the same for all labels, but for the schema."""
+    return {
+        "reader": run.data.reader,
+        "columns": run.data.carried,
+        "row_numbers": run.data.row_numbers,
+        "stage": run.output.stage,
+        "run_id": run.output.run_id,
+        "truth": run.spec.input.truth,
+        "sampled": sampled,
+    }
