@@ -23,7 +23,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ssl_dask.job_spec import load_job, resolve_job
+from ssl_dask.job_file import load_job, resolve_job
 from ssl_dask.pipeline.commands.run import run_job
 from ssl_dask.pipeline.commands.saved_runs import shipped_job
 from ssl_dask.round_record import RoundRecord

@@ -41,7 +41,7 @@ def draw_seeds(ids: np.ndarray, digit: np.ndarray, draw: int) -> tuple[np.ndarra
 
 def run_ours(job: dict[str, Any], watch: Stopwatch) -> None:
     """Run the job on a cluster of two workers."""
-    from ssl_dask.job_spec import load_job
+    from ssl_dask.job_file import load_job
     from ssl_dask.pipeline.commands.run import run_job
 
     keys = [

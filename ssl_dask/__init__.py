@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ssl_dask.version import __version__
 
 if TYPE_CHECKING:
-    from ssl_dask.job_spec import load_job as load_job
+    from ssl_dask.job_file import load_job as load_job
     from ssl_dask.pipeline.commands.run import RunResult as RunResult
     from ssl_dask.pipeline.commands.run import run_job as run_job
     from ssl_dask.pipeline.models.stored_models import StoredModels as StoredModels
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _JOBS = {
     "RunResult": "ssl_dask.pipeline.commands.run",
     "StoredModels": "ssl_dask.pipeline.models.stored_models",
-    "load_job": "ssl_dask.job_spec",
+    "load_job": "ssl_dask.job_file",
     "load_models": "ssl_dask.pipeline.models.stored_models",
     "run_job": "ssl_dask.pipeline.commands.run",
 }

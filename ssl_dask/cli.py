@@ -121,7 +121,7 @@ def validate(
     trust_modules: TrustModules = None,
 ) -> None:
     """List every mistake in the job and its input; compute nothing, write nothing."""
-    from ssl_dask.job_spec import read_job
+    from ssl_dask.job_file import read_job
     from ssl_dask.pipeline.commands.validate import validate_job
 
     spec, mistakes = read_job(job, overrides or ())
@@ -134,7 +134,7 @@ def validate(
 @app.command()
 def plan(job: JobFile, overrides: Overrides = None, trust_modules: TrustModules = None) -> None:
     """Print rows, blocks, tasks, bytes moved, memory and expected time; compute nothing."""
-    from ssl_dask.job_spec import load_job
+    from ssl_dask.job_file import load_job
     from ssl_dask.pipeline.commands.plan import plan_job
 
     spec = load_job(job, overrides or ())
@@ -162,7 +162,7 @@ def run(
     json_logs: JsonLogs = False,
 ) -> None:
     """Label the rows, and write Parquet and a report."""
-    from ssl_dask.job_spec import load_job
+    from ssl_dask.job_file import load_job
 
     with _last_words_as_json(json_logs):
         place = _cluster_keys(cluster) if cluster is not None else {}
@@ -206,7 +206,7 @@ def predict(
 ) -> None:
     """Label new rows with the models that a run has kept (output.models: true)."""
     from ssl_dask.console import make_listener
-    from ssl_dask.job_spec import cluster_of
+    from ssl_dask.job_file import cluster_of
     from ssl_dask.pipeline.commands.predict import predict_rows, prediction_rows
 
     with _last_words_as_json(json_logs):
@@ -240,7 +240,7 @@ def graph(
 ) -> None:
     """Build the job's graph once and keep it, for jobs that say `graph: {path: FOLDER}`."""
     from ssl_dask.console import make_listener
-    from ssl_dask.job_spec import load_job
+    from ssl_dask.job_file import load_job
     from ssl_dask.pipeline.commands.store_graph import graph_rows, store_graph
 
     with _last_words_as_json(json_logs):
@@ -273,7 +273,7 @@ def report(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of the job file, for editors."""
-    from ssl_dask.job_spec import job_schema
+    from ssl_dask.job_file import job_schema
 
     typer.echo(json.dumps(job_schema(), indent=2))
 
@@ -289,7 +289,7 @@ def demo(
     json_logs: JsonLogs = False,
 ) -> None:
     """Label 70,000 handwritten digits from 50 labels: real data that ships with the package."""
-    from ssl_dask.job_spec import load_job
+    from ssl_dask.job_file import load_job
     from ssl_dask.pipeline.commands.saved_runs import shipped_job
 
     with _last_words_as_json(json_logs):

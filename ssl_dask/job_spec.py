@@ -1,16 +1,11 @@
-"""The job file: YAML in, a frozen, resolved `JobSpec` out, every mistake in one message."""
+"""A labelling job: its parts, and what is checked of them beside each other."""
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
-import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Literal, Union
 
 from pydantic import (
     Field,
@@ -32,17 +27,11 @@ from pydantic_core import (
 
 from ssl_dask.cluster_spec import ClusterSpec
 from ssl_dask.decision.decision_spec import DecisionSpec
-from ssl_dask.errors import JobSpecError, Problem
 from ssl_dask.evaluation.evaluation_spec import EvaluationSpec
 from ssl_dask.features.feature_groups import FeatureGroup
-from ssl_dask.graph.graph_spec import GraphSpec, OneGraphSpec
-from ssl_dask.job_mistakes import JobKeys, follows
+from ssl_dask.graph.graph_spec import GraphSpec
 from ssl_dask.methods import ALIASES, METHODS
-from ssl_dask.plain_yaml import MAX_FILE_BYTES, parse_yaml
 from ssl_dask.spec_model import SpecModel
-
-Graph = TypeVar("Graph", bound=OneGraphSpec)
-MAX_REPAIRS = 5
 
 
 class MethodField:
@@ -304,204 +293,3 @@ CHECKS: tuple[Callable[[JobSpec], Iterator[str]], ...] = (
     wrong_keys_of_classes,
 )
 """What is checked of keys beside each other; each yields a sentence for each mistake."""
-
-
-def load_job(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
-    """Read a job file, apply `key.path=value` overrides, check everything.
-
-    Parameters
-    ----------
-    path
-        The YAML file.
-    overrides
-        As given to `--set`; values are parsed as YAML.
-
-    Raises
-    ------
-    JobSpecError
-        With every mistake found, each with its key and the nearest valid key.
-    """
-    return _sound(*read_job(path, overrides))
-
-
-def read_job(
-    path: str | Path, overrides: Sequence[str] = ()
-) -> tuple[JobSpec | None, list[Problem]]:
-    """Read a job file as far as it is sound, so that its input can be checked along with it.
-
-    Parameters
-    ----------
-    path, overrides
-        As for `load_job`.
-
-    Returns
-    -------
-    (job, mistakes)
-        The job without the keys that are wrong, None if the rest is no job; and every mistake.
-
-    Raises
-    ------
-    JobSpecError
-        The file cannot be read, is no YAML, or an override is none.
-    """
-    path = Path(path)
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise JobSpecError(f"larger than {MAX_FILE_BYTES} bytes", file=str(path))
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise JobSpecError(f"cannot be read: {error.strerror}", file=str(path)) from None
-    except UnicodeDecodeError:
-        raise JobSpecError("is not UTF-8 text", file=str(path)) from None
-    data = parse_yaml(text, str(path))
-    if not isinstance(data, dict):
-        raise JobSpecError(
-            "is not a job: expected keys such as name, input, features, method, output",
-            file=str(path),
-        )
-    for override in overrides:
-        _apply_override(data, override)
-    return _examine(data, base=path.resolve().parent, source=str(path))
-
-
-def resolve_job(
-    data: Mapping[str, Any], *, base: Path | None = None, source: str = "job"
-) -> JobSpec:
-    """Check a job given as plain data, and return it resolved: defaults filled in, paths absolute.
-
-    Parameters
-    ----------
-    data
-        What a job file holds.
-    base
-        Folder that relative paths start from; default: the working folder.
-    source
-        What messages call the job.
-
-    Raises
-    ------
-    JobSpecError
-        With every mistake found.
-    """
-    return _sound(*_examine(data, base=base or Path.cwd(), source=source))
-
-
-def _sound(spec: JobSpec | None, mistakes: list[Problem]) -> JobSpec:
-    if spec is None or mistakes:
-        raise JobSpecError(mistakes)
-    return spec
-
-
-def _examine(
-    data: Mapping[str, Any], *, base: Path, source: str
-) -> tuple[JobSpec | None, list[Problem]]:
-    try:
-        return _with_absolute_paths(JobSpec.model_validate(data), base), []
-    except ValidationError as error:
-        items = error.errors()
-        keys = _job_keys()
-        mistakes = [keys.problem(item, data, source) for item in items if not follows(item, items)]
-        rest = _without_mistakes(data, error)
-        return None if rest is None else _with_absolute_paths(rest, base), mistakes
-
-
-def _without_mistakes(data: Mapping[str, Any], error: ValidationError) -> JobSpec | None:
-    """Return the job without the keys that `error` names; None if what is left is no job."""
-    rest = copy.deepcopy(dict(data))
-    for _ in range(MAX_REPAIRS):
-        if not all(_take_out(rest, item) for item in error.errors()):
-            return None
-        try:
-            return JobSpec.model_validate(rest)
-        except ValidationError as more:
-            error = more
-    return None
-
-
-def _take_out(data: dict[str, Any], item: Any) -> bool:
-    """Remove the key that is wrong, or the group that lacks one; False at the top."""
-    path = _job_keys().user_path(item["loc"])
-    if item["type"] == "missing":
-        path = path[:-1]
-    place: Any = data
-    for depth, part in enumerate(path, 1):
-        inner = place.get(part)
-        # A list is removed as a whole; what is not there went before, with its group.
-        if depth == len(path) or not isinstance(inner, dict):
-            place.pop(part, None)
-            break
-        place = inner
-    return bool(path)
-
-
-def _with_absolute_paths(spec: JobSpec, base: Path) -> JobSpec:
-    def absolute(path: str) -> str:
-        # URLs stay; "~" is a shell's business, not ours. Not resolve(): links are followed later.
-        return path if re.match(r"^[a-z][a-z0-9+.-]+://", path) else os.path.normpath(base / path)
-
-    labels = spec.input.labels
-    if labels is not None:
-        labels = labels.model_copy(update={"path": absolute(labels.path)})
-    source = spec.input.model_copy(update={"path": absolute(spec.input.path), "labels": labels})
-    output = spec.output.model_copy(update={"path": absolute(spec.output.path)})
-    graph = spec.graph
-    if graph is not None and graph.path is not None:
-        graph = graph.model_copy(update={"path": absolute(graph.path)})
-    if graph is not None and any(graph.edge_lists()):
-        graph = _with_edge_paths(graph, absolute)
-        if graph.parts is not None:
-            parts = tuple(_with_edge_paths(part, absolute) for part in graph.parts)
-            graph = graph.model_copy(update={"parts": parts})
-    return spec.model_copy(update={"input": source, "output": output, "graph": graph})
-
-
-def _with_edge_paths(graph: Graph, absolute: Callable[[str], str]) -> Graph:
-    if graph.edges is None:
-        return graph
-    edges = graph.edges.model_copy(update={"path": absolute(graph.edges.path)})
-    return graph.model_copy(update={"edges": edges})
-
-
-def cluster_of(data: Mapping[str, Any]) -> ClusterSpec:
-    """Check the cluster part of a job that stands alone.
-
-    Raises
-    ------
-    JobSpecError
-        With every mistake found.
-    """
-    try:
-        return ClusterSpec.model_validate(data)
-    except ValidationError as error:
-        keys = JobKeys(ClusterSpec.model_json_schema(), ())
-        found = [keys.problem(item, {}, "--cluster") for item in error.errors()]
-        raise JobSpecError(found) from None
-
-
-def job_schema() -> dict[str, Any]:
-    """Return the JSON Schema of the job file, for editors."""
-    schema = JobSpec.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-@cache
-def _job_keys() -> JobKeys:
-    return JobKeys(JobSpec.model_json_schema(), method_names())
-
-
-def _apply_override(data: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
-        raise JobSpecError(
-            f"--set {override!r}: expected key.path=value", hint="such as --set method.alpha=0.99"
-        )
-    place = data
-    for part in parts[:-1]:
-        inner = place.setdefault(part, {})
-        if inner is None:
-            inner = place[part] = {}
-        if not isinstance(inner, dict):
-            raise JobSpecError(f"--set {override!r}: {part!r} is a value, not a group of keys")
-        place = inner
-    place[parts[-1]] = parse_yaml(value, f"--set {override}")

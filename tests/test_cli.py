@@ -23,7 +23,7 @@ import pytest
 from ssl_dask import cluster
 from ssl_dask.cli import app
 from ssl_dask.execution import Execution
-from ssl_dask.job_spec import load_job
+from ssl_dask.job_file import load_job
 from ssl_dask.pipeline.commands.draft import draft_job
 from ssl_dask.process_end import SignalReceived, exit_code, signals_as_exceptions
 from tests.faults.run_server import RunServer

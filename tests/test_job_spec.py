@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ssl_dask.errors import JobSpecError
-from ssl_dask.job_spec import job_schema, load_job, read_job, resolve_job
+from ssl_dask.job_file import job_schema, load_job, read_job, resolve_job
 from ssl_dask.plain_yaml import parse_yaml
 
 MINIMAL = """

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from ssl_dask.errors import JobSpecError
 from ssl_dask.graph.graph_spec import GraphSpec
-from ssl_dask.job_spec import JobSpec, job_schema, resolve_job
+from ssl_dask.job_file import job_schema, resolve_job
+from ssl_dask.job_spec import JobSpec
 from ssl_dask.kernels.graph.coo_strips import COMBINE
 from ssl_dask.kernels.graph.edge_weights import WEIGHTS
 from ssl_dask.kernels.graph.shared_keys import ENTITY_SCALES

@@ -15,7 +15,7 @@ from distributed import Client
 from ssl_dask.errors import GraphError, InputDataError, JobSpecError
 from ssl_dask.estimators import LabelSpreading
 from ssl_dask.graphs import BlockGraph, entity_graph, knn_graph, sum_graphs
-from ssl_dask.job_spec import resolve_job
+from ssl_dask.job_file import resolve_job
 from ssl_dask.pipeline.commands.plan import plan_job
 from ssl_dask.pipeline.commands.run import RunResult, run_job
 from ssl_dask.pipeline.commands.store_graph import GraphResult, store_graph

@@ -31,14 +31,14 @@ def modules_after(code: str) -> set[str]:
 
 
 def test_the_types_of_a_job_need_no_heavy_library() -> None:
-    loaded = modules_after("import ssl_dask.job_spec")
+    loaded = modules_after("import ssl_dask.job_file")
     assert loaded & set(HEAVY) == set()
     assert not [name for name in loaded if name.startswith("ssl_dask.propagation.methods.")]
 
 
 @pytest.mark.parametrize("job", ["iris", "spambase"])
 def test_one_method_is_imported_for_a_job(job: str) -> None:
-    loaded = modules_after(f"import ssl_dask.job_spec as j; j.load_job('jobs/{job}.yaml')")
+    loaded = modules_after(f"import ssl_dask.job_file as j; j.load_job('jobs/{job}.yaml')")
     found = [name.rpartition(".")[2] for name in loaded if ".methods." in name]
     assert len([name for name in found if name in ("label_propagation", "self_training")]) == 1
     assert "graph_ensemble" not in found

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ssl_dask.job_spec import needs_graph, resolve_job
+from ssl_dask.job_file import resolve_job
+from ssl_dask.job_spec import needs_graph
 from ssl_dask.methods import METHODS
 from ssl_dask.pipeline.commands.plan import plan_job
 from ssl_dask.pipeline.commands.plan_costs import halo_share

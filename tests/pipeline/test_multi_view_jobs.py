@@ -11,7 +11,7 @@ import pytest
 from distributed import Client
 
 from ssl_dask.errors import InputDataError, JobSpecError
-from ssl_dask.job_spec import resolve_job
+from ssl_dask.job_file import resolve_job
 from ssl_dask.pipeline.commands.run import RunResult, run_job
 from tests.made_job import N_ROWS, answer, made_job, made_rows, read_parts, write_rows
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 
-from ssl_dask.job_spec import job_schema, resolve_job
+from ssl_dask.job_file import job_schema, resolve_job
 from ssl_dask.method import JobShape, Method, MethodCost, MethodInputs, MethodResult
 from ssl_dask.methods import METHODS
 from ssl_dask.pipeline.commands.plan import plan_job

@@ -22,7 +22,7 @@ from ssl_dask.errors import (
     ResumeMismatchError,
     WorkersChangedError,
 )
-from ssl_dask.job_spec import load_job
+from ssl_dask.job_file import load_job
 from ssl_dask.method import MethodResult
 from ssl_dask.pipeline.commands.run import RunResult, run_job
 from ssl_dask.pipeline.commands.saved_runs import rebuild_report

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ssl_dask.errors import ComputeError
-from ssl_dask.job_spec import resolve_job
+from ssl_dask.job_file import resolve_job
 from ssl_dask.pipeline.commands.plan import plan_job
 
 N_ROWS = 4_000_000

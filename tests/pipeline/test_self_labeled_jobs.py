@@ -10,7 +10,7 @@ from distributed import Client
 
 from ssl_dask import load_models
 from ssl_dask.errors import InputDataError, JobSpecError
-from ssl_dask.job_spec import resolve_job
+from ssl_dask.job_file import resolve_job
 from ssl_dask.pipeline.commands.plan import plan_job
 from ssl_dask.pipeline.commands.run import run_job
 from ssl_dask.pipeline.commands.validate import validate_job

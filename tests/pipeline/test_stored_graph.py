@@ -19,7 +19,7 @@ from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.graph_summary import graph_summary
 from ssl_dask.graph.build.neighbour_graph import knn_graph
 from ssl_dask.graph.routed.routed_index import RoutedIndex
-from ssl_dask.job_spec import resolve_job
+from ssl_dask.job_file import resolve_job
 from ssl_dask.pipeline.commands import store_graph as graph_job
 from ssl_dask.pipeline.commands.run import run_job
 from ssl_dask.pipeline.commands.store_graph import store_graph

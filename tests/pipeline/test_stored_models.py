@@ -28,7 +28,7 @@ from ssl_dask.features import (
     text_columns,
     vector_columns,
 )
-from ssl_dask.job_spec import resolve_job
+from ssl_dask.job_file import resolve_job
 from ssl_dask.pipeline.commands.predict import predict_rows
 from ssl_dask.pipeline.commands.run import RunResult, run_job
 from ssl_dask.pipeline.commands.validate import validate_job

@@ -15,7 +15,7 @@ from sklearn.metrics import mean_absolute_error, r2_score
 
 from ssl_dask.cli import app
 from ssl_dask.errors import InputDataError, JobSpecError, QualityError, ResumeMismatchError
-from ssl_dask.job_spec import resolve_job
+from ssl_dask.job_file import resolve_job
 from ssl_dask.pipeline.commands.plan import plan_job
 from ssl_dask.pipeline.commands.run import RunResult, run_job, summary_rows
 from ssl_dask.pipeline.commands.saved_runs import rebuild_report

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from ssl_dask.errors import GraphError, JobSpecError
 from ssl_dask.estimators import AnchorGraph
 from ssl_dask.execution import Execution
-from ssl_dask.job_spec import resolve_job
+from ssl_dask.job_file import resolve_job
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.commands.run import run_job
 from ssl_dask.propagation.methods.anchor_graph import score_rows

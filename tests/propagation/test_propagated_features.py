@@ -14,7 +14,7 @@ from ssl_dask.errors import GraphError
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.node_order import NodeOrder
 from ssl_dask.hidden_seeds import hide_seeds
-from ssl_dask.job_spec import resolve_job
+from ssl_dask.job_file import resolve_job
 from ssl_dask.labels import Labels
 from ssl_dask.method import MethodInputs
 from ssl_dask.methods import METHODS

@@ -14,7 +14,7 @@ from dask.callbacks import Callback
 
 from ssl_dask.execution import Execution
 from ssl_dask.features.block_reader import merge_on_workers
-from ssl_dask.job_spec import resolve_job
+from ssl_dask.job_file import resolve_job
 from ssl_dask.labels import Labels
 from ssl_dask.method import MethodCost
 from ssl_dask.methods import METHODS

@@ -14,7 +14,8 @@ from ssl_dask.cluster import versions
 from ssl_dask.console import RunClock, RunListener, Silent
 from ssl_dask.execution import Execution
 from ssl_dask.features.describe import describe
-from ssl_dask.job_spec import JobSpec, load_job, resolve_job
+from ssl_dask.job_file import load_job, resolve_job
+from ssl_dask.job_spec import JobSpec
 from ssl_dask.methods import METHODS
 from ssl_dask.pipeline.commands.lifecycle import (
     errors_with_place,

@@ -17,7 +17,8 @@ from ssl_dask.errors import GraphError, JobSpecError, StorageError
 from ssl_dask.execution import Execution
 from ssl_dask.features.describe import describe
 from ssl_dask.graph.block.graph_summary import graph_summary
-from ssl_dask.job_spec import JobSpec, load_job
+from ssl_dask.job_file import load_job
+from ssl_dask.job_spec import JobSpec
 from ssl_dask.methods import METHODS
 from ssl_dask.pipeline.commands.lifecycle import job_execution
 from ssl_dask.pipeline.infer.job_graph import GraphFolders, build_job_graph
