@@ -35,7 +35,7 @@ _UNIT = 1074
 
 
 @njit(nogil=True, cache=True)
-def _add_columns(  # pragma: no cover - compiled
+def _add_columns(
     values: Float64,
     bits: UInt64,
     sums: Int64,

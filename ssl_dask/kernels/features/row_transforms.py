@@ -32,7 +32,7 @@ def scale_rows(X: Floating, shift: Float64, factor: Float64) -> Float32:
 
 
 @njit(nogil=True, cache=True)
-def _unit_rows(X: Floating, unit: Float32) -> int:  # pragma: no cover - compiled
+def _unit_rows(X: Floating, unit: Float32) -> int:
     n, d = X.shape
     n_zero = 0
     for i in range(n):
@@ -62,9 +62,7 @@ def unit_rows(X: Floating) -> tuple[Float32, int]:
 
 
 @njit(nogil=True, cache=True)
-def _unit_sparse_rows(  # pragma: no cover - compiled
-    indptr: Int32, values: Float64, unit: Float32
-) -> None:
+def _unit_sparse_rows(indptr: Int32, values: Float64, unit: Float32) -> None:
     for i in range(len(indptr) - 1):
         total = 0.0
         for at in range(indptr[i], indptr[i + 1]):
@@ -83,9 +81,7 @@ def unit_sparse_rows(X: sp.csr_array) -> sp.csr_array:
 
 
 @njit(nogil=True, cache=True)
-def _project_rows(  # pragma: no cover - compiled
-    Z: Floating, centre: Float64, components: Float64, projected: Float32
-) -> None:
+def _project_rows(Z: Floating, centre: Float64, components: Float64, projected: Float32) -> None:
     n, d = Z.shape
     m = components.shape[1]
     totals = np.empty((4, m))

@@ -70,7 +70,7 @@ class ClassFeatureCounts:
 @numba.njit(nogil=True, cache=True)
 def _add_sparse(
     data: Any, indices: Any, indptr: Any, shares: Any, weights: Any, features: Any, rows: Any
-) -> None:  # pragma: no cover - compiled
+) -> None:
     n, n_classes = shares.shape
     step = np.float64(2**30)
     for i in range(n):
@@ -85,7 +85,6 @@ def _add_sparse(
 
 @numba.njit(nogil=True, cache=True)
 def _add_dense(X: Any, shares: Any, weights: Any, features: Any, rows: Any) -> None:
-    # pragma: no cover - compiled
     n, n_classes = shares.shape
     step = np.float64(2**30)
     for i in range(n):

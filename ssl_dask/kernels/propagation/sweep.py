@@ -141,10 +141,8 @@ def sweep(
     """
     n_columns, dtype = Z.shape[1], Z.dtype
     work = (int(rows.indptr[-1]) if n_entries is None else n_entries) * n_columns
-    if work >= MIN_COMPILED_WORK and n_columns <= MAX_CONSTANT_COLUMNS:
-        kernel = compiled_sweep(n_columns)
-    else:
-        kernel = _any_columns
+    compiled = work >= MIN_COMPILED_WORK and n_columns <= MAX_CONSTANT_COLUMNS
+    kernel = compiled_sweep(n_columns) if compiled else _any_columns
     number = dtype.type
     a, b, c, d, least = (number(x) for x in (*coefficients, smallest))
     if source is None:
