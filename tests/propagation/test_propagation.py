@@ -177,7 +177,7 @@ def test_folds_equal_runs_without_the_hidden_seeds(method: str) -> None:
     together = by_keywords(GRAPH_CLASSIFIERS[method])(
         graph, labels, hidden=folds, max_iter=15, tol=0
     )
-    plain = run(graph, labels, max_iter=15, tol=0)
+    plain = by_keywords(GRAPH_CLASSIFIERS[method])(graph, labels, max_iter=15, tol=0)
     rounds = 20 * 17 if method == "poisson_mbo" else 0
     assert together.n_iter == plain.n_iter == 15 + rounds
     assert together.F.compute().tobytes() == plain.F.compute().tobytes()

@@ -63,7 +63,7 @@ def rbf_graph(
     --------
     >>> W = rbf_graph(np.array([[0.0], [1.0], [9.0]]), gamma=0.5).to_scipy()
     >>> W.nnz, f"{W[0, 1]:.3f}"
-    (2, '0.607')
+    (6, '0.607')
     """
     execution = Execution.of(client, execution)
     if not (isinstance(gamma, (int, float, np.number)) and 0 < gamma < np.inf):
