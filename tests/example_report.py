@@ -13,7 +13,7 @@ from sklearn.semi_supervised import LabelSpreading
 
 from ssl_dask.decision.calibration import fit_calibration
 from ssl_dask.decision.decision_spec import DecisionSpec
-from ssl_dask.decision.labelling import REASONS, SOURCES, decide_block
+from ssl_dask.decision.labelling import REASONS, SOURCES, DecisionRule, decide_block
 from ssl_dask.evaluation.baselines import SupervisedBaseline
 from ssl_dask.evaluation.block_scores import score_block, truth_scores
 from ssl_dask.evaluation.metrics import compare_paired, score_predictions
@@ -71,15 +71,14 @@ def digits_report(*, with_truth: bool = True) -> RunReport:
     reached = np.ones(len(y), dtype=bool)
     reached[400] = False
     spec = DecisionSpec(min_probability=0.5, review_budget=20)
-    decided = decide_block(F, seeds, labels.codes, reached, calibration, spec)
+    decided = decide_block(F, seeds, labels.codes, reached, DecisionRule(calibration, spec))
     score = score_block(
         decided, seeds, n_classes=10, n_sources=len(SOURCES), n_reasons=len(REASONS), truth=y
     )
     baseline = SupervisedBaseline.fit(X[seeds], labels.codes, folds, 10)
     hidden_codes = predicted_codes(hidden_F)
-    by_lr = decide_block(
-        baseline.model.predict_proba(X), seeds, labels.codes, None, calibration, DecisionSpec()
-    )
+    rule = DecisionRule(calibration, DecisionSpec())
+    by_lr = decide_block(baseline.model.predict_proba(X), seeds, labels.codes, None, rule)
     lr_score = score_block(
         by_lr, seeds, n_classes=10, n_sources=len(SOURCES), n_reasons=len(REASONS), truth=y
     )

@@ -78,16 +78,35 @@ class Decided:
         return len(self.label)
 
 
+@dataclass(frozen=True)
+class DecisionRule:
+    """How rows become labels, the same for all blocks of a run.
+
+    Parameters
+    ----------
+    calibration
+        Turns rows of F into probabilities.
+    spec
+        Threshold and abstention.
+    source
+        Source of labels that are not the seeds', one of `SOURCES`.
+    no_evidence
+        Reason of rows of zeros that a path joins with a seed, one of `REASONS`.
+    """
+
+    calibration: Calibration
+    spec: DecisionSpec
+    source: str = "propagated"
+    no_evidence: str = "low_mass"
+
+
 def decide_block(
     F: npt.NDArray[np.float32],
     seed_positions: npt.NDArray[np.int64],
     seed_codes: npt.NDArray[np.int32],
     component_has_seed: npt.NDArray[np.bool_] | None,
-    calibration: Calibration,
-    spec: DecisionSpec,
+    rule: DecisionRule,
     *,
-    source: str = "propagated",
-    no_evidence: str = "low_mass",
     keep_probabilities: bool = False,
 ) -> Decided:
     """Decide the rows of one block; a row's answer depends on that row alone.
@@ -101,36 +120,30 @@ def decide_block(
     component_has_seed
         bool (n,): whether a path leads from the row to a seed. None where there is no graph; rows
         of zeros are then `low_mass`.
-    calibration
-        Turns rows of F into probabilities.
-    spec
-        Threshold and abstention.
-    source
-        What labels other than the seeds' are written down as, one of `SOURCES`.
-    no_evidence
-        Why rows of zeros abstain that a path joins with a seed, one of `REASONS`.
+    rule
+        Calibration, threshold and abstention.
     keep_probabilities
         Whether to return the probabilities of all classes, 4 n C bytes more.
     """
     best, _, tie = summarise_rows(F)
     evidence = best != UNLABELLED
-    probabilities = calibration.apply(F)
+    probabilities = rule.calibration.apply(F)
     probability, margin = _probability_and_margin(probabilities, best)
 
     reason = np.zeros(len(F), dtype=np.uint8)
-    if spec.min_probability is not None:
+    if rule.spec.min_probability is not None:
         # Compared in float32, the precision that is written: a reader who filters by the same
         # number finds the same rows.
-        reason[probability < np.float32(spec.min_probability)] = _REASON["below_threshold"]
+        reason[probability < np.float32(rule.spec.min_probability)] = _REASON["below_threshold"]
     reason[tie] = _REASON["tie"]
-    reason[~evidence] = _REASON[no_evidence]
+    reason[~evidence] = _REASON[rule.no_evidence]
     if component_has_seed is not None:
         reason[~component_has_seed] = _REASON["no_path_to_seed"]
         evidence = evidence & component_has_seed
 
-    labelled = evidence if spec.abstain == "never" else reason == _REASON["none"]
+    labelled = evidence if rule.spec.abstain == "never" else reason == _REASON["none"]
     label = np.where(labelled, best, UNLABELLED).astype(np.int32)
-    sources = np.where(labelled, _SOURCE[source], _SOURCE["none"]).astype(np.uint8)
+    sources = np.where(labelled, _SOURCE[rule.source], _SOURCE["none"]).astype(np.uint8)
     probability[~evidence] = 0.0
     margin[~evidence] = 0.0
     probabilities[~evidence] = 0.0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ssl_dask.decision.calibration import Calibration, not_calibrated
 from ssl_dask.decision.decision_spec import DecisionSpec
-from ssl_dask.decision.labelling import REASONS, SOURCES, Decided, decide_block
+from ssl_dask.decision.labelling import REASONS, SOURCES, Decided, DecisionRule, decide_block
 
 RAW = not_calibrated("a test")
 F = np.array(
@@ -32,8 +32,9 @@ SEEDS = np.array([1, 6], dtype=np.int64)
 CODES = np.array([0, 2], dtype=np.int32)
 
 
-def decide(spec: DecisionSpec, **options: object) -> Decided:
-    return decide_block(F, SEEDS, CODES, REACHED, RAW, spec, **options)  # type: ignore[arg-type]
+def decide(spec: DecisionSpec, *, keep_probabilities: bool = False) -> Decided:
+    rule = DecisionRule(RAW, spec)
+    return decide_block(F, SEEDS, CODES, REACHED, rule, keep_probabilities=keep_probabilities)
 
 
 def names(decided: Decided) -> tuple[list[str], list[str]]:
@@ -70,13 +71,15 @@ def test_never_contradicts_a_threshold() -> None:
 
 
 def test_no_path_outranks_what_the_row_says() -> None:
-    decided = decide_block(F, SEEDS, CODES, np.zeros(7, bool), RAW, DecisionSpec(abstain="never"))
+    rule = DecisionRule(RAW, DecisionSpec(abstain="never"))
+    decided = decide_block(F, SEEDS, CODES, np.zeros(7, bool), rule)
     assert decided.label.tolist() == [-1, 0, -1, -1, -1, -1, 2]
     assert {REASONS[r] for r in decided.reason[decided.label < 0]} == {"no_path_to_seed"}
 
 
 def test_without_a_graph_zero_rows_have_low_mass() -> None:
-    decided = decide_block(F, SEEDS, CODES, None, RAW, DecisionSpec(), source="supervised")
+    rule = DecisionRule(RAW, DecisionSpec(), source="supervised")
+    decided = decide_block(F, SEEDS, CODES, None, rule)
     assert [REASONS[decided.reason[i]] for i in (2, 3)] == ["low_mass", "low_mass"]
     assert SOURCES[decided.source[0]] == "supervised"
 
@@ -85,7 +88,7 @@ def test_threshold_is_on_the_calibrated_probability() -> None:
     sharp = Calibration(temperature=8.0, floor=0.0, calibrated=True)
     spec = DecisionSpec(min_probability=0.8)
     assert decide(spec).label[0] == -1
-    decided = decide_block(F, SEEDS, CODES, REACHED, sharp, spec)
+    decided = decide_block(F, SEEDS, CODES, REACHED, DecisionRule(sharp, spec))
     assert decided.label[0] == 0
     assert decided.probability[0] > 0.99
     exact = DecisionSpec(min_probability=float(np.float32(0.7)))
@@ -101,11 +104,11 @@ def test_arguments_stay_and_the_answer_travels() -> None:
 
 
 def test_one_class_and_no_rows() -> None:
-    one = decide_block(
-        np.array([[1.0], [0.0]], np.float32), SEEDS[:0], CODES[:0], None, RAW, DecisionSpec()
-    )
+    rule = DecisionRule(RAW, DecisionSpec())
+    sure = np.array([[1.0], [0.0]], np.float32)
+    one = decide_block(sure, SEEDS[:0], CODES[:0], None, rule)
     assert one.label.tolist() == [0, -1]
-    none = decide_block(F[:0], SEEDS[:0], CODES[:0], None, RAW, DecisionSpec())
+    none = decide_block(F[:0], SEEDS[:0], CODES[:0], None, rule)
     assert none.n_rows == 0
 
 
@@ -124,16 +127,15 @@ def test_blocks_do_not_matter(cuts: list[int], threshold: float | None, seed: in
     seeds = np.flatnonzero(random.random(120) < 0.1)
     codes = random.integers(0, 3, len(seeds)).astype(np.int32)
     calibration = Calibration(temperature=1.3, floor=0.02, calibrated=True)
-    spec = DecisionSpec(min_probability=threshold)
-    whole = decide_block(rows, seeds, codes, reached, calibration, spec, keep_probabilities=True)
+    rule = DecisionRule(calibration, DecisionSpec(min_probability=threshold))
+    whole = decide_block(rows, seeds, codes, reached, rule, keep_probabilities=True)
     edges = [0, *sorted(cuts), 120]
     parts = []
     for a, b in itertools.pairwise(edges):
         mine = (seeds >= a) & (seeds < b)
         parts.append(
             decide_block(
-                rows[a:b], seeds[mine] - a, codes[mine], reached[a:b], calibration, spec,
-                keep_probabilities=True,
+                rows[a:b], seeds[mine] - a, codes[mine], reached[a:b], rule, keep_probabilities=True
             )
         )  # fmt: skip
     for field in Decided.__dataclass_fields__:
@@ -145,5 +147,6 @@ def test_blocks_do_not_matter(cuts: list[int], threshold: float | None, seed: in
 
 
 def test_a_method_names_why_rows_have_no_evidence() -> None:
-    _, reasons = names(decide(DecisionSpec(), no_evidence="dummy_label"))
+    rule = DecisionRule(RAW, DecisionSpec(), no_evidence="dummy_label")
+    _, reasons = names(decide_block(F, SEEDS, CODES, REACHED, rule))
     assert reasons[2:5] == ["dummy_label", "no_path_to_seed", "tie"]

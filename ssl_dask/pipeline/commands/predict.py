@@ -14,7 +14,7 @@ from distributed import Client
 from ssl_dask.cluster import versions
 from ssl_dask.cluster_spec import ClusterSpec
 from ssl_dask.console import RunClock, RunListener, Silent
-from ssl_dask.decision.labelling import REASONS, SOURCES
+from ssl_dask.decision.labelling import REASONS, SOURCES, DecisionRule
 from ssl_dask.durable_files import to_json
 from ssl_dask.errors import InputDataError, JobSpecError
 from ssl_dask.evaluation.block_scores import merge_scores
@@ -234,10 +234,11 @@ def _block_task(models: StoredModels, reader: ColumnReader, folder: OutputFolder
         run_id=folder.run_id,
         schema=schema,
         labels=labels,
-        calibration=models.calibration,
-        decision=job.decision.model_copy(update={"review_budget": None}),
-        source="model",
-        no_evidence="low_mass",
+        rule=DecisionRule(
+            models.calibration,
+            job.decision.model_copy(update={"review_budget": None}),
+            source="model",
+        ),
         unseeded={},
         truth=None,
         sampled=nowhere,

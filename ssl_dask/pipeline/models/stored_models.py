@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from ssl_dask.class_labels import decode_labels
 from ssl_dask.cluster import versions
 from ssl_dask.decision.calibration import Calibration
-from ssl_dask.decision.labelling import Decided, decide_block
+from ssl_dask.decision.labelling import Decided, DecisionRule, decide_block
 from ssl_dask.durable_files import unseal
 from ssl_dask.errors import InputDataError, JobSpecError
 from ssl_dask.execution import Execution
@@ -184,9 +184,8 @@ class StoredModels:
 
     def _decided(self, F: npt.NDArray[np.float32]) -> Decided:
         nowhere, none = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32)
-        return decide_block(
-            F, nowhere, none, None, self.calibration, self.job.decision, source="model"
-        )
+        rule = DecisionRule(self.calibration, self.job.decision, source="model")
+        return decide_block(F, nowhere, none, None, rule)
 
 
 def load_models(run_folder: str | Path, trusted: Collection[str] = ()) -> StoredModels:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ssl_dask.decision.calibration import Calibration, not_calibrated
+from ssl_dask.decision.calibration import not_calibrated
 from ssl_dask.decision.decision_spec import DecisionSpec
-from ssl_dask.decision.labelling import REASONS, SOURCES, Decided, decide_block
+from ssl_dask.decision.labelling import REASONS, SOURCES, Decided, DecisionRule, decide_block
 from ssl_dask.decision.review_queue import ReviewQueue, review_block
 from ssl_dask.evaluation.block_scores import BlockScore, score_block
 from ssl_dask.labels import Labels
@@ -53,17 +53,14 @@ class ClassBlocks(BlockTask[ClassResult]):
     ----------
     labels
         The seeds.
-    calibration, decision, source, no_evidence
-        See `decide_block`.
+    rule
+        How rows become labels.
     unseeded
         See `review_block`.
     """
 
     labels: Labels
-    calibration: Calibration
-    decision: DecisionSpec
-    source: str
-    no_evidence: str
+    rule: DecisionRule
     unseeded: Mapping[int, int]
 
     def write(self, block: int, start: int, F: Any, *beside: Any) -> ClassResult:
@@ -87,22 +84,18 @@ class ClassBlocks(BlockTask[ClassResult]):
             positions,
             codes,
             has_seed,
-            self.calibration,
-            self.decision,
-            source=self.source,
-            no_evidence=self.no_evidence,
+            self.rule,
             keep_probabilities=bool(names),
         )
         truth = baseline = review = None
         if self.truth is not None:
             truth = truth_codes(self.reader, block, self.truth, self.labels.classes)
         if baseline_F is not None:
-            plain = decide_block(
-                baseline_F, positions, codes, None, not_calibrated("baseline"), DecisionSpec()
-            )
-            baseline = self._score(plain, positions, truth)
-        if self.decision.review_budget is not None:
-            review = review_block(decided, start, self.decision.review_budget, self.unseeded)
+            plain = DecisionRule(not_calibrated("baseline"), DecisionSpec())
+            most_likely = decide_block(baseline_F, positions, codes, None, plain)
+            baseline = self._score(most_likely, positions, truth)
+        if self.rule.spec.review_budget is not None:
+            review = review_block(decided, start, self.rule.spec.review_budget, self.unseeded)
         p = () if decided.probabilities is None else decided.probabilities.T
         part = self.write_part(
             block,

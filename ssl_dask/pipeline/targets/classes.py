@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ssl_dask.decision.labelling import REASONS, SOURCES
+from ssl_dask.decision.labelling import REASONS, SOURCES, DecisionRule
 from ssl_dask.decision.review_queue import ReviewQueue, merge_review
 from ssl_dask.evaluation.block_scores import merge_scores
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
@@ -90,10 +90,12 @@ class ClassTarget:
             **task_fields(run, inferred.rows.sampled),
             schema=_schema(run),
             labels=labels,
-            calibration=judged.calibration,
-            decision=spec.decision,
-            source=inferred.found.source,
-            no_evidence=inferred.method.no_evidence,
+            rule=DecisionRule(
+                judged.calibration,
+                spec.decision,
+                inferred.found.source,
+                inferred.method.no_evidence,
+            ),
             unseeded=inferred.unseeded,
         )
         baseline_F = None

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 
 from ssl_dask.errors import JobSpecError
 from ssl_dask.kernels.learners.supervised_model import SupervisedModel
-from ssl_dask.self_labeled.learners.known_learners import LEARNERS, class_at
+from ssl_dask.self_labeled.learners.known_learners import LEARNERS, KnownLearner, class_at
 from ssl_dask.self_labeled.learners.learner import Learner, passes_over
 from ssl_dask.spec_model import SpecModel
 
@@ -106,16 +106,23 @@ def learner_of(
             hint="self_training and co_training fit in pieces; else leave partial_fit out, and"
             " max_fit_rows of the rows are learned from",
         )
-    if "." not in spec.name:
+    if "." in spec.name:
+        _check_trusted_learner(spec, trusted)
+        known = KnownLearner(spec.name)
+    else:
         known = LEARNERS[spec.name]
-        return Learner(
-            known.path,
-            {**known.defaults, **spec.parameters},
-            known.scoring,
-            spec.name,
-            partial_fit=spec.partial_fit,
-            passes=spec.passes,
-        )
+    return Learner(
+        known.path,
+        {**known.defaults, **spec.parameters},
+        known.scoring,
+        spec.name,
+        partial_fit=spec.partial_fit,
+        passes=spec.passes,
+    )
+
+
+def _check_trusted_learner(spec: LearnerSpec, trusted: Collection[str]) -> None:
+    """Raise JobSpecError unless the class at a dotted path can be used as the spec asks."""
     found = _trusted_class(spec.name, trusted)
     try:
         _check_parameters(spec.name, found, spec.parameters, ())
@@ -130,14 +137,6 @@ def learner_of(
             _check_pieces(spec.name, model)
         except ValueError as error:
             raise JobSpecError(f"method.learner.partial_fit: {error}") from None
-    return Learner(
-        spec.name,
-        dict(spec.parameters),
-        "batches",
-        spec.name,
-        partial_fit=spec.partial_fit,
-        passes=spec.passes,
-    )
 
 
 def _trusted_class(name: str, trusted: Collection[str]) -> Any:

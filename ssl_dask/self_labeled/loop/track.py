@@ -144,11 +144,11 @@ def make_tracks(
     Parameters
     ----------
     pool_rows
-        The tracks of folds run over the seeds and at most about so many of the other rows, the same
-        for all, gathered on one worker.
+        The tracks of folds run over the seeds and about so many of the other rows, at most. These
+        rows are the same for all folds, and one worker holds them.
     max_fit_rows
-        With more seeds than a worker is asked to hold nothing is gathered: tracks of folds run over
-        all rows where they lie.
+        With more seeds than this, nothing is gathered: the tracks of folds run over all rows where
+        they lie.
 
     Raises
     ------
@@ -178,8 +178,7 @@ def make_tracks(
         task = gathered(
             blocks, starts, labels.rows, share=share, key=Purpose.FOLD_POOL + random_state
         )
-        (kept,) = execution.persist([task], TASK_LABEL)
-        block = held_block(kept, list(views), list(present))
+        block = _held(task, inputs, execution)
         (pool,) = execution.compute([block.rows], TASK_LABEL)
         whole = (block,)
     for fold, mask in enumerate(inputs.hidden):
@@ -187,11 +186,16 @@ def make_tracks(
         if seen.n_seeds == 0:
             raise QualityError(f"fold {fold} hides all seeds", hint="take more folds, or none")
         task = gathered(blocks, starts, labels.rows[mask], share=None, key=Purpose.FOLD_POOL)
-        (kept,) = execution.persist([task], TASK_LABEL)
-        judged = held_block(kept, list(views), list(present))
+        judged = _held(task, inputs, execution)
         chunks = row_chunks if pool is None else (len(pool),)
         tracks.append(_track(fold + 1, whole, chunks, starts, seen, weights[~mask], judged, pool))
     return tracks
+
+
+def _held(task: Delayed, inputs: MethodInputs, execution: Execution) -> RowBlock:
+    """Gather rows on a worker, and return them as a block."""
+    (kept,) = execution.persist([task], TASK_LABEL)
+    return held_block(kept, list(inputs.views), list(inputs.present))
 
 
 def _track(
