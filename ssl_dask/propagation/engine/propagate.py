@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -28,6 +27,7 @@ from ssl_dask.propagation.engine.partitions import TASK_LABEL
 from ssl_dask.propagation.engine.recurrence import Recurrence
 from ssl_dask.propagation.engine.seed_sources import NodeSources, SeedSources
 from ssl_dask.propagation.engine.session import PropagationSession, Solved
+from ssl_dask.round_record import RoundRecord
 from ssl_dask.run_control import RunControl
 
 STOP_WORDS = {
@@ -80,23 +80,19 @@ def propagate(
 
     Parameters
     ----------
-    graph
-        Graph of N rows.
-    sources
-        The seeds, and folds in which some are hidden.
-    recurrence
-        The method.
-    spec
-        Its `max_iter` is the most sweeps, its `tol` the largest error, see `StopRule`.
+    graph, sources
+        Graph of N rows; the seeds, and folds in which some are hidden.
+    recurrence, spec
+        The method; most sweeps (`max_iter`) and the largest error of `StopRule` (`tol`).
     control
         Where it runs, its listener, its checkpoints and its losses.
     session
-        The graph, placed already; None: it is placed for this call.
+        Where the graph lies already; None: it is placed for this call.
     right_hand_side
-        Makes the right-hand side of the method from the seeds at nodes.
+        Makes the method's right-hand side from the seeds at nodes.
     finish
-        Makes scores >= 0 of the scores that were found, blocks (m_i, G * C) of the strips in
-        `scale` times the scores, in new tasks.
+        Makes tasks of scores >= 0 from the blocks that were found, (m_i, G * C), one a strip; both
+        are `scale` times the scores.
 
     Raises
     ------
@@ -111,15 +107,7 @@ def propagate(
     """
     check_rows(graph, sources.labels.n_rows)
     execution = control.execution
-    place = partial(
-        PropagationSession,
-        graph,
-        execution,
-        n_columns=sources.n_columns,
-        conjugate=recurrence.conjugate,
-        losses=control.losses,
-    )
-    with place() if session is None else nullcontext(session) as placed:
+    with _placed(graph, sources, recurrence, control, session) as placed:
         seeds_at_nodes = sources.at_nodes(graph, execution)
         at_nodes = seeds_at_nodes if right_hand_side is None else right_hand_side(seeds_at_nodes)
         solved = placed.solve(
@@ -137,6 +125,33 @@ def propagate(
             return distributions(graph, at_nodes, recurrence, solved, execution)
 
         return placed.used(solved, use)
+
+
+def _placed(
+    graph: BlockGraph,
+    sources: SeedSources,
+    recurrence: Recurrence,
+    control: RunControl,
+    session: PropagationSession | None,
+) -> AbstractContextManager[PropagationSession]:
+    """Return the session as it is, or a new one that is closed at the end."""
+    if session is not None:
+        return nullcontext(session)
+    return PropagationSession(
+        graph,
+        control.execution,
+        n_columns=sources.n_columns,
+        conjugate=recurrence.conjugate,
+        losses=control.losses,
+    )
+
+
+def told_records(control: RunControl, change: Callable[[RoundRecord], RoundRecord]) -> RunControl:
+    """Return the control with a listener that gets each record after `change`."""
+    on_round = control.on_round
+    if on_round is None:
+        return control
+    return replace(control, on_round=lambda record: on_round(change(record)))
 
 
 def seeds_and_graph(inputs: MethodInputs) -> tuple[BlockGraph, SeedSources]:

@@ -147,30 +147,27 @@ class PropagationSession:
     ) -> Solved:
         """Sweep until the stop rule is met or `max_iter` sweeps are done.
 
-        The answer has the same bits for any number of strips, parts, workers and threads, when
-        resumed, and when workers are lost on the way.
+        A resumed solve, and one that loses workers, has the same bits.
 
         Parameters
         ----------
         recurrence
             The method.
-        sources
-            Seeds.
-        dense
-            A right-hand side at every node. Both may be given, and are added.
+        sources, dense
+            Seeds, or a right-hand side at every node; where both are given, they are added.
         max_iter
             Most sweeps.
         tol
-            Largest relative error, see `StopRule`; None: `max_iter` sweeps, nothing is counted.
+            Largest relative error of `StopRule`; None: `max_iter` sweeps, nothing is counted.
         scale
             What sources are multiplied by, a power of two: headroom for float32.
         identity
             In JSON types, what must be equal for a checkpoint to fit.
         control
-            Its `on_round` is called after each counted sweep; after a loss some are repeated. Its
-            `checkpoint` is called between two supersteps at most every `checkpoint_seconds`, and
-            never after the last; workers that have joined are used from then on. Where it runs,
-            and the losses, are the session's.
+            `on_round` is called after each counted sweep; after a loss some are repeated.
+            `checkpoint` is called between two supersteps, at most every `checkpoint_seconds`, not
+            after the last; workers that have joined are used from then on. `execution` and
+            `losses` are not used: those of the session are.
 
         Raises
         ------
@@ -183,14 +180,7 @@ class PropagationSession:
             worker: make it again. The session stays usable.
         """
         control = control or RunControl(self.execution)
-        if sources is not None:
-            shape = sources.sources.n_groups, sources.sources.labels.n_classes
-        else:
-            assert dense is not None
-            shape = dense.n_groups, dense.n_classes
-        system = LinearSystem(
-            recurrence.dtype, *shape, recurrence.powers, recurrence.target, recurrence.clamp_seeds
-        )
+        system = _linear_system(recurrence, sources, dense)
         identity = {**(identity or {}), "method": recurrence.name}
         if control.resume is not None:
             check_identity(control.resume[2], identity)
@@ -304,6 +294,20 @@ class PropagationSession:
             except WorkersChangedError as error:
                 self.losses.add(error)
                 self.parts.place()
+
+
+def _linear_system(
+    recurrence: Recurrence, sources: NodeSources | None, dense: DenseSources | None
+) -> LinearSystem:
+    """Return the system that the recurrence solves, with the columns of the right-hand side."""
+    if sources is not None:
+        shape = sources.sources.n_groups, sources.sources.labels.n_classes
+    else:
+        assert dense is not None
+        shape = dense.n_groups, dense.n_classes
+    return LinearSystem(
+        recurrence.dtype, *shape, recurrence.powers, recurrence.target, recurrence.clamp_seeds
+    )
 
 
 def check_identity(meta: Mapping[str, Any], identity: Mapping[str, Any]) -> None:

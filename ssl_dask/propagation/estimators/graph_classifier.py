@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar, Self, cast
 
 import dask.array as da
@@ -65,8 +66,8 @@ class GraphClassifier(ClassifierSkin):
             (N,), array or Dask array: class labels; -1 for unlabelled rows, or None in an array of
             objects (strings).
         sample_weight
-            (N,): weight >= 0 of each row as a seed; None: 1 each. A row of weight 0 is no seed,
-            but still part of the graph; weights of unlabelled rows are ignored.
+            (N,): weight >= 0 of each row as a seed; None: 1 each. A row of weight 0 is no seed;
+            weights of unlabelled rows are ignored.
 
         Raises
         ------
@@ -87,36 +88,19 @@ class GraphClassifier(ClassifierSkin):
         """
         self._require_y(y)
         spec, X = self._checked_method(), as_dask_array(X)
-        if isinstance(X, BlockGraph):
-            self._refuse_unused(tuple(p for names in self.graph_parameters.values() for p in names))
-            self._forget_features()
-            graph, n_rows, rows = X, X.n_rows, None
-        else:
-            self._checked_graph()
-            rows = self._checked_rows(X, reset=True)
-            n_rows = rows.shape[0]
+        given, rows = self._graph_or_rows(X)
+        n_rows = rows.shape[0] if given is None else given.n_rows
         control = RunControl(self._execution())
-        execution = control.execution
-        labels, weights = encode_targets(y, n_rows, execution), None
+        labels, weights = encode_targets(y, n_rows, control.execution), None
         if sample_weight is not None:
             labels, weights = weighted_labels(labels, sample_weight)
-        if rows is not None:
-            graph = self._build_graph(rows, execution)
+        graph = self._build_graph(rows, control.execution) if given is None else given
+        if given is None:
             self.X_ = rows
         self._keep_classes(labels)
 
-        def find() -> Answer:
-            inputs = self._inputs(graph, rows, labels, weights, execution)
-            answer = run_with_fallback(
-                spec,
-                labels,
-                lambda method, one, number: cast(Propagated, method.run(inputs, one, control)),
-                policy=cast(OnCollapse, self.on_collapse),
-            )
-            self._keep_answers(answer.found, X, execution)
-            return answer
-
-        answer = retried(find, control.losses)
+        inputs = partial(self._inputs, graph, rows, labels, weights, control.execution)
+        answer = retried(partial(self._propagate, spec, inputs, X, control), control.losses)
         found = answer.found
         self.method_ = answer.spec.model_dump()
         self._warn_of_collapse(answer)
@@ -128,6 +112,29 @@ class GraphClassifier(ClassifierSkin):
         self.graph_ = graph
         self.n_iter_ = found.n_iter
         return self
+
+    def _graph_or_rows(self, X: Any) -> tuple[BlockGraph | None, Any]:
+        """Return (the graph, None) if X is one, else (None, the checked rows)."""
+        if isinstance(X, BlockGraph):
+            self._refuse_unused(tuple(p for names in self.graph_parameters.values() for p in names))
+            self._forget_features()
+            return X, None
+        self._checked_graph()
+        return None, self._checked_rows(X, reset=True)
+
+    def _propagate(
+        self, spec: SpecModel, make_inputs: Callable[[], MethodInputs], X: Any, control: RunControl
+    ) -> Answer:
+        """Run the method, or one that keeps the classes apart, and keep the labels."""
+        inputs = make_inputs()
+        answer = run_with_fallback(
+            spec,
+            inputs.labels,
+            lambda method, one, number: cast(Propagated, method.run(inputs, one, control)),
+            policy=cast(OnCollapse, self.on_collapse),
+        )
+        self._keep_answers(answer.found, X, control.execution)
+        return answer
 
     def _inputs(
         self,

@@ -10,7 +10,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
 from ssl_dask.array_types import Float64
-from ssl_dask.execution import AnyClient
+from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.build.knn_search import knn_search
 from ssl_dask.graph.build.neighbour_graph import knn_graph
@@ -107,20 +107,12 @@ class HarmonicRegressor(RegressorMixin, SklearnSkin):
         execution = control.execution
         if isinstance(X, BlockGraph):
             self._forget_features()
-            graph, n_rows = X, X.n_rows
+            n_rows = X.n_rows
         else:
-            X = self._checked_rows(X, reset=True)
-            self.X_, n_rows = X, X.shape[0]
+            self.X_ = X = self._checked_rows(X, reset=True)
+            n_rows = X.shape[0]
         targets, weights = _checked_targets(y, sample_weight, n_rows)
-        if not isinstance(X, BlockGraph):
-            graph = knn_graph(
-                X,
-                self.n_neighbors,
-                metric=self.metric,
-                weights=self.weights,
-                symmetrize=self.symmetrize,
-                execution=execution,
-            )
+        graph = X if isinstance(X, BlockGraph) else self._build_graph(X, execution)
         rows = np.flatnonzero(weights > 0.0)
         labels = NumberLabels(n_rows, rows, targets[rows]).as_labels()
         inputs = MethodInputs(labels, sample_weight=weights[rows], graph=graph)
@@ -136,6 +128,16 @@ class HarmonicRegressor(RegressorMixin, SklearnSkin):
             self._warn_not_converged(found.n_iter, error, self.tol, "raise max_iter or tol")
         self.graph_, self.n_iter_ = graph, found.n_iter
         return self
+
+    def _build_graph(self, X: Any, execution: Execution) -> BlockGraph:
+        return knn_graph(
+            X,
+            self.n_neighbors,
+            metric=self.metric,
+            weights=self.weights,
+            symmetrize=self.symmetrize,
+            execution=execution,
+        )
 
     def predict(self, X: Any) -> Float64:
         """Return the mean value of the nearest training rows, weighed as edges are, float64 (m,).

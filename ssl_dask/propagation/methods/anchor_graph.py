@@ -98,24 +98,22 @@ def fit_anchors(
 ) -> tuple[AnchorModel, list[Float32]]:
     """Fit F = Z A with A = (Z_l' Z_l + gamma L)^-1 Z_l' Y, L = Z'Z - Z'Z D^-1 Z'Z, D = diag(Z'1).
 
-    Z has each row's weights of its nearest anchors, which are centres of k-means. Rows are then
-    decided by F_ic over the mass of the class, as in the paper (section 3.3).
+    Z holds the weights of each row's nearest anchors, which are centres of k-means. A row's class
+    is the largest F_ic over the mass of the class, as in the paper (section 3.3).
 
     Parameters
     ----------
     X
         (N, d): NumPy array or Dask array chunked by rows, dense.
-    sources
-        The seeds and the folds.
-    spec
-        Anchors, neighbours, smoothness.
+    sources, spec
+        The seeds and the folds; anchors, neighbours and smoothness.
     execution
         Where it runs.
 
     Returns
     -------
     (model, fold_F)
-        And for each fold float32 (n_hidden, C): the rows of the seeds that it hides.
+        `fold_F` has float32 (n_hidden, C) of each fold: the rows of the seeds that it hides.
 
     Raises
     ------
@@ -126,9 +124,8 @@ def fit_anchors(
 
     Notes
     -----
-    2 N m d flops, one pass; m^2 integers a block and the features of 48 m rows (100,000 at most)
-    come to this process, where a system of m equations is solved for each fold. The sums are exact,
-    hence the same bits for any blocks and workers.
+    2 N m d flops, one pass. m^2 integers a block and the features of 48 m rows (100,000 at most)
+    come to this process, which solves a system of m equations for each fold. The sums are exact.
 
     References
     ----------
@@ -139,20 +136,13 @@ def fit_anchors(
     if X.shape[0] != labels.n_rows:
         raise ValueError(f"X has {X.shape[0]} rows, labels are of {labels.n_rows}")
     array = X if isinstance(X, da.Array) else da.from_array(X, chunks=-1)
-    rng = np.random.default_rng([spec.random_state, labels.n_rows])
-    wanted = min(labels.n_rows, spec.n_anchors * ROWS_PER_CENTRE, MAX_SAMPLE)
-    sampled = np.sort(rng.choice(labels.n_rows, wanted, replace=False))
-    both = np.union1d(sampled, labels.rows)
-    rows = _dense(rows_of(array, both, execution))
-    with one_thread():
-        anchors = k_means(rows[np.searchsorted(both, sampled)], spec.n_anchors, spec.random_state)
+    anchors, seeds = _anchors_and_seeds(array, labels, spec, execution)
     s = min(spec.n_nearest, len(anchors))
     count = delayed(_products_of_block, pure=False)
     shared = delayed(anchors, pure=False, traverse=False)
     blocks = array.rechunk({1: -1}).to_delayed(optimize_graph=False).ravel()
     parts = execution.compute([count(block, shared, s) for block in blocks], TASK_LABEL)
     products = np.sum(parts, axis=0)
-    seeds = rows[np.searchsorted(both, labels.rows)]
     at_seeds = anchor_weights(seeds, anchors, s)
     scores = np.stack(
         [
@@ -163,6 +153,20 @@ def fit_anchors(
     model = AnchorModel(anchors, scores, s)
     fold_F = [model.distributions(seeds[mask], g) for g, mask in enumerate(sources.hidden) if g]
     return model, fold_F
+
+
+def _anchors_and_seeds(
+    X: da.Array, labels: Labels, spec: AnchorGraphSpec, execution: Execution
+) -> tuple[Float32, Float32]:
+    """Return the anchors, float32 (m, d), and the features of the seeds, float32 (S, d)."""
+    rng = np.random.default_rng([spec.random_state, labels.n_rows])
+    wanted = min(labels.n_rows, spec.n_anchors * ROWS_PER_CENTRE, MAX_SAMPLE)
+    sampled = np.sort(rng.choice(labels.n_rows, wanted, replace=False))
+    both = np.union1d(sampled, labels.rows)
+    rows = _dense(rows_of(X, both, execution))
+    with one_thread():
+        anchors = k_means(rows[np.searchsorted(both, sampled)], spec.n_anchors, spec.random_state)
+    return anchors, rows[np.searchsorted(both, labels.rows)]
 
 
 def score_rows(model: AnchorModel, X: Any) -> Float32 | da.Array:

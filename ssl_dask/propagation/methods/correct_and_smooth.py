@@ -29,7 +29,7 @@ from ssl_dask.propagation.engine.propagate import (
 )
 from ssl_dask.propagation.engine.recurrence import Recurrence, chebyshev_steps
 from ssl_dask.propagation.engine.seed_sources import NodeSources, SeedSources
-from ssl_dask.propagation.engine.session import DenseSources, PropagationSession
+from ssl_dask.propagation.engine.session import DenseSources, PropagationSession, Solved
 from ssl_dask.propagation.engine.solve_cost import sweeps_cost, sweeps_for
 from ssl_dask.run_control import RunControl, retried
 from ssl_dask.spec_model import SpecModel
@@ -58,9 +58,9 @@ def correct_and_smooth(
 ) -> Propagated:
     """Fit logistic regression on the seeds, correct it where it errs on them, and smooth it.
 
-    Errors are those at seeds that the classifier had not seen: for each fold it is fitted anew
-    without the fold, and once more without each other one. See `correct_probabilities` for the
-    rest. Every row has evidence: the classifier's.
+    The errors are those at seeds that the classifier had not seen: for each fold it is fitted anew
+    without the fold, and once more without each other fold. For the rest see
+    `correct_probabilities`. Every row has evidence: the classifier's.
     """
     graph, sources = seeds_and_graph(inputs)
     labels, X_seeds, classifier = inputs.labels, inputs.X_seeds, SupervisedSpec()
@@ -98,27 +98,21 @@ def correct_probabilities(
 ) -> Propagated:
     """Correct: E = (1 - a) (I - a S)^-1 (Y - Z at the seeds); smooth Z + s E, seeds put back.
 
-    1. The errors of the classifier at the seeds are spread, S = D^-1/2 W D^-1/2. Each row's error
-       is scaled to the mean size of an error at a seed ("autoscale"), and added.
+    1. Errors at the seeds are spread by S = D^-1/2 W D^-1/2, scaled at each row to the mean size of
+       an error at a seed ("autoscale"), and added.
     2. F = (1 - a) (I - a S)^-1 G, G the corrected probabilities, at the seeds their labels.
 
     Parameters
     ----------
-    graph
-        Graph of N rows.
-    sources
-        The seeds and the folds; their weights are those of the errors in step 1.
+    graph, sources
+        Graph of N rows; the seeds and the folds, with the weights of the errors in step 1.
     probabilities
-        For all seeds, then for each fold: float32 (N, C) of all rows, by a classifier that was
-        trained without the seeds that the fold hides.
+        float32 (N, C) of all rows for all seeds, then for each fold without the seeds it hides.
     seed_probabilities
-        (1 + folds, S, C): those of the seeds, each by a classifier that had not seen it, nor what
-        the fold hides: a classifier has hardly an error at what it was trained on. Rows of zeros
-        where there is none: step 1 then leaves that seed out.
-    spec
-        How far errors and probabilities are carried, and when both solves end.
-    control
-        Where it runs, its listener and its losses; it stores no checkpoints.
+        (1 + folds, S, C): those of the seeds, each by a classifier that had seen neither the seed
+        nor what the fold hides. Step 1 leaves out a seed whose row is zero.
+    spec, control
+        How far both are carried and when the solves end; where they run. No checkpoints.
 
     Raises
     ------
@@ -129,8 +123,8 @@ def correct_probabilities(
 
     References
     ----------
-    Q. Huang, H. He, A. Singh, S.-N. Lim, A. Benson: Combining Label Propagation and Simple Models
-    Out-performs Graph Neural Networks, ICLR 2021, eq. 2 to 4.
+    Q. Huang et al.: Combining Label Propagation and Simple Models Out-performs Graph Neural
+    Networks, ICLR 2021, eq. 2 to 4.
     """
     execution = control.execution
     given = _checked_probabilities(graph, sources, probabilities, seed_probabilities)
@@ -140,37 +134,49 @@ def correct_probabilities(
     correct = _spreading("correct", spec.correct_alpha, spec.tol)
     smooth = _spreading("smooth", spec.smooth_alpha, spec.tol)
     listened = RunControl(execution, on_round=control.on_round)
-    task = delayed(_corrected, pure=False)
 
     def find() -> Propagated:
         solve = partial(session.solve, max_iter=spec.max_iter, tol=spec.tol, control=listened)
         errors = solve(correct, sources=residuals)
-        G = execution.persist(
-            [
-                task(block, strip, z, size, first, at_nodes, errors.scale)
-                for block, strip, z, first in zip(
-                    errors.blocks, graph.strips, Z, graph.node_starts, strict=True
-                )
-            ],
-            TASK_LABEL,
-        )
+        G = _corrected_blocks(graph, Z, errors, size, at_nodes, execution)
+        dense = DenseSources(G, sources.labels.n_classes, sources.n_groups)
         # Its sources are everywhere: no headroom is needed.
-        solved = solve(
-            smooth, dense=DenseSources(G, sources.labels.n_classes, sources.n_groups), scale=1.0
-        )
-        solved = replace(
-            solved,
-            n_iter=errors.n_iter + solved.n_iter,
-            records=[*errors.records, *solved.records],
-            converged=errors.converged and solved.converged,
-            reason=solved.reason if errors.converged else errors.reason,
-        )
+        solved = _both(errors, solve(smooth, dense=dense, scale=1.0))
         return distributions(graph, at_nodes, smooth, solved, execution)
 
     with PropagationSession(
         graph, execution, n_columns=sources.n_columns, losses=control.losses
     ) as session:
         return retried(find, control.losses)
+
+
+def _corrected_blocks(
+    graph: BlockGraph,
+    Z: Sequence[Delayed],
+    errors: Solved,
+    size: Float64,
+    at_nodes: NodeSources,
+    execution: Execution,
+) -> list[Delayed]:
+    """Return the corrected probabilities, float32 (m_i, G * C), one a strip."""
+    task = delayed(_corrected, pure=False)
+    blocks = zip(errors.blocks, graph.strips, Z, graph.node_starts, strict=True)
+    tasks = [
+        task(block, strip, z, size, first, at_nodes, errors.scale)
+        for block, strip, z, first in blocks
+    ]
+    return execution.persist(tasks, TASK_LABEL)
+
+
+def _both(errors: Solved, smoothed: Solved) -> Solved:
+    """Return the smoothed scores with the sweeps of both solves."""
+    return replace(
+        smoothed,
+        n_iter=errors.n_iter + smoothed.n_iter,
+        records=[*errors.records, *smoothed.records],
+        converged=errors.converged and smoothed.converged,
+        reason=smoothed.reason if errors.converged else errors.reason,
+    )
 
 
 def _checked_probabilities(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
 from dask import delayed
+from dask.delayed import Delayed
 from pydantic import Field
 
 from ssl_dask.array_types import Bool, Float64, Int64
 from ssl_dask.block_exchange import fetch_rows, row_starts
+from ssl_dask.execution import Execution
+from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.kernels.propagation.sweep import Scores
 from ssl_dask.labels import NumberLabels
 from ssl_dask.method import Method, MethodInputs
@@ -22,6 +25,7 @@ from ssl_dask.propagation.engine.propagate import (
     graph_of,
     identity_of,
     joined_rows,
+    told_records,
 )
 from ssl_dask.propagation.engine.recurrence import Recurrence
 from ssl_dask.propagation.engine.seed_sources import NodeSources, SeedSources
@@ -49,8 +53,8 @@ def harmonic_regression(
     """Solve f = D^-1 W f with f held at the targets of the labelled rows.
 
     Block conjugate gradients with the diagonal preconditioner, in float64. No value is outside the
-    range of the targets. As targets are held, weights matter only where labelled rows are copies
-    and share a node: that has their weighted mean.
+    range of the targets. Targets are held, so weights matter only where labelled rows are copies
+    that share a node: it is held at their weighted mean.
 
     Returns
     -------
@@ -74,45 +78,18 @@ def harmonic_regression(
     if not np.isfinite(y).all():
         raise ValueError("targets must be one finite number for each labelled row")
     sources = SeedSources.from_folds(numbers.as_one_class(), inputs.hidden, inputs.sample_weight)
-    middle = float(y.mean())
-    scale = float(np.abs(y - middle).max()) or 1.0
-    bounds = float(y.min()), float(y.max())
-    held = _held_targets(sources.at_nodes(graph, execution), (y - middle) / scale)
+    unit = _Unit.of(y)
+    held = _held_targets(sources.at_nodes(graph, execution), (y - unit.middle) / unit.scale)
     components = SeededComponents.find(graph, held, execution)
     seeded = components.sums(held.seen.astype(np.float64)) > 0.0
-    recurrence = Recurrence(
-        name="harmonic_regression",
-        target=(1.0, 0.0),
-        steps=None,
-        powers=(0.0, 0.0),
-        clamp_seeds=True,
-        dtype="float64",
-        settings={"tol": spec.tol},
-    )
-
-    def tell(record: RoundRecord) -> None:
-        if control.on_round is not None:
-            control.on_round(_without_classes(record))
+    recurrence = _recurrence(spec.tol)
 
     def use(solved: Solved) -> Propagated:
         tasks = [
-            delayed(_in_unit, pure=False)(block, part, seeded, middle, scale, bounds)
+            delayed(_in_unit, pure=False)(block, part, seeded, unit)
             for block, part in zip(solved.blocks, components.of_strips(graph), strict=True)
         ]
-        blocks, chunks = execution.persist(tasks, TASK_LABEL), graph.node_chunks
-        if graph.order is not None:
-            chunks = graph.order.row_chunks
-            blocks = graph.order.rows_of_nodes(blocks, graph.node_chunks, execution)
-        at_rows = fetch_rows(blocks, row_starts(chunks), numbers.rows, execution, TASK_LABEL)
-        first_column = delayed(_first_column, pure=False)
-        return Propagated(
-            F=joined_rows([first_column(block) for block in blocks], chunks, (), np.float64),
-            fold_F=[at_rows[mask, g] for g, mask in enumerate(sources.hidden) if g],
-            records=[_without_classes(record) for record in solved.records],
-            converged=solved.converged,
-            n_iter=solved.n_iter,
-            reason=solved.reason,
-        )
+        return _numbers_of_rows(graph, sources, tasks, solved, execution)
 
     with PropagationSession(
         graph, execution, n_columns=sources.n_groups, conjugate=True, losses=control.losses
@@ -127,9 +104,61 @@ def harmonic_regression(
                 **identity_of(graph, sources, recurrence),
                 "targets": hashlib.sha256(y.tobytes()).hexdigest(),
             },
-            control=replace(control, on_round=tell),
+            control=told_records(control, _without_classes),
         )
         return session.used(solved, use)
+
+
+def _recurrence(tol: float) -> Recurrence:
+    return Recurrence(
+        name="harmonic_regression",
+        target=(1.0, 0.0),
+        steps=None,
+        powers=(0.0, 0.0),
+        clamp_seeds=True,
+        dtype="float64",
+        settings={"tol": tol},
+    )
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """The solve runs on (y - middle) / scale; numbers are between the bounds."""
+
+    middle: float
+    scale: float
+    bounds: tuple[float, float]
+
+    @classmethod
+    def of(cls, y: Float64) -> _Unit:
+        """Return the unit in which the targets have the mean 0 and lie within -1 and 1."""
+        middle = float(y.mean())
+        scale = float(np.abs(y - middle).max()) or 1.0
+        return cls(middle, scale, (float(y.min()), float(y.max())))
+
+
+def _numbers_of_rows(
+    graph: BlockGraph,
+    sources: SeedSources,
+    at_nodes: list[Delayed],
+    solved: Solved,
+    execution: Execution,
+) -> Propagated:
+    """Return the answer; `at_nodes` are tasks of numbers float64 (m_i, G), one a strip."""
+    blocks, chunks = execution.persist(at_nodes, TASK_LABEL), graph.node_chunks
+    if graph.order is not None:
+        chunks = graph.order.row_chunks
+        blocks = graph.order.rows_of_nodes(blocks, graph.node_chunks, execution)
+    seeds = fetch_rows(blocks, row_starts(chunks), sources.labels.rows, execution, TASK_LABEL)
+    first_column = delayed(_first_column, pure=False)
+    return Propagated(
+        F=joined_rows([first_column(block) for block in blocks], chunks, (), np.float64),
+        fold_F=[seeds[mask, g] for g, mask in enumerate(sources.hidden) if g],
+        records=[_without_classes(record) for record in solved.records],
+        converged=solved.converged,
+        n_iter=solved.n_iter,
+        reason=solved.reason,
+    )
 
 
 def _without_classes(record: RoundRecord) -> RoundRecord:
@@ -149,15 +178,9 @@ def _held_targets(at_nodes: NodeSources, targets: Float64) -> NodeSources:
     return replace(at_nodes, values=means[:, :, None])
 
 
-def _in_unit(
-    block: Scores,
-    part: Int64,
-    seeded: Bool,
-    middle: float,
-    scale: float,
-    bounds: tuple[float, float],
-) -> Float64:
-    values: Float64 = np.clip(block.astype(np.float64) * scale + middle, *bounds)
+def _in_unit(block: Scores, part: Int64, seeded: Bool, unit: _Unit) -> Float64:
+    """Return numbers in the unit of the targets, NaN where no path leads to a labelled row."""
+    values: Float64 = np.clip(block.astype(np.float64) * unit.scale + unit.middle, *unit.bounds)
     values[~(seeded[part] & (part >= 0)[:, None])] = np.nan
     return values
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from operator import itemgetter
 from typing import Annotated, Any, Literal
 
@@ -15,6 +14,7 @@ from dask.delayed import Delayed
 from pydantic import Field
 
 from ssl_dask.array_types import Float32, Float64, Int64
+from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.kernels.distributions.label_distributions import normalise_rows, row_mass
 from ssl_dask.kernels.propagation.random_walk_choice import neighbour_entropy, walk_choice
@@ -28,13 +28,14 @@ from ssl_dask.propagation.engine.propagate import (
     identity_of,
     rows_of_blocks,
     seeds_and_graph,
+    told_records,
 )
 from ssl_dask.propagation.engine.recurrence import Recurrence
 from ssl_dask.propagation.engine.seed_sources import NodeSources, SeedSources
 from ssl_dask.propagation.engine.session import DenseSources, PropagationSession, Solved
 from ssl_dask.propagation.engine.solve_cost import CONJUGATE_VECTORS, sweeps_cost
 from ssl_dask.round_record import RoundRecord
-from ssl_dask.run_control import LastKept, OnRound, RunControl, retried
+from ssl_dask.run_control import LastKept, RunControl, retried
 from ssl_dask.spec_model import SpecModel
 
 DUMMY_SHARE = 0.05
@@ -68,24 +69,24 @@ def modified_adsorption(
 ) -> Propagated:
     """Minimise sum_v mu1 i_v |Y_v - F_v|^2 + mu2 sum_vu c_v w_vu |F_v - F_u|^2 + mu3 |F_v - R_v|^2.
 
-    F has a column more than there are classes: the dummy label. At each node a walk injects the
-    node's own label (i_v, at seeds), goes on (c_v) or is abandoned (a_v), see
-    `kernels.random_walk_choice`; R_v is a_v in the column of the dummy. Nodes with many neighbours
-    abandon more, so that hubs spread little. The system
+    F has one column more than there are classes, that of the dummy label. At each node a walk
+    injects the node's own label (i_v, at seeds), goes on (c_v) or is abandoned (a_v), see
+    `kernels.propagation.random_walk_choice`; R_v is a_v in the column of the dummy label. Nodes
+    with many neighbours abandon more walks, so that hubs spread little. The system
 
         (mu1 i_v + mu3 + mu2 sum_u w'_vu) F_v = mu2 sum_u w'_vu F_u + mu1 i_v Y_v + mu3 R_v,
         w'_vu = (c_v + c_u) w_vu,
 
     is solved by conjugate gradients with the diagonal preconditioner, where the paper iterates. A
-    row on which the dummy label outweighs every class has F = 0, and mass all the same.
+    row on which the dummy label outweighs every class has F = 0, but its mass is kept.
 
-    The graph's weights are taken as they are: twice the weights are twice `mu2`. As in the paper a
-    seed with one neighbour injects nothing. Y_v is multiplied by the seed's weight.
+    The graph's weights are not scaled: twice the weights are twice `mu2`. As in the paper, a seed
+    with one neighbour injects nothing. Y_v is multiplied by the seed's weight.
 
     Notes
     -----
     A label changes the weights around it, so each fold is a solve of its own, of C + 1 columns. A
-    worker holds 8 bytes a node. Checkpoints are those of the solve with all seeds: folds begin anew
+    worker holds 8 bytes a node. Only the solve with all seeds has checkpoints: folds begin anew
     when the run is resumed. For errors see `engine.propagate`.
 
     References
@@ -94,7 +95,7 @@ def modified_adsorption(
     2009, eq. 4 and algorithm 1.
     """
     graph, sources = seeds_and_graph(inputs)
-    execution, n_classes = control.execution, inputs.labels.n_classes
+    execution = control.execution
     at_nodes = sources.at_nodes(graph, execution)
     dummies = _dummy_weights(spec, sources, graph.n_nodes)
     weights = {"mu1": spec.mu1, "mu2": spec.mu2, "mu3": dummies[0], "beta": spec.beta}
@@ -109,27 +110,32 @@ def modified_adsorption(
     entropies = execution.persist(
         [delayed(_entropy_of_strip, pure=False)(strip) for strip in graph.strips], TASK_LABEL
     )
-    on_round = control.on_round
-    first = replace(control, on_round=None if on_round is None else partial(_tell, on_round))
+    first = told_records(control, _without_dummy)
     of_folds = RunControl(execution, losses=control.losses)
     identity = identity_of(graph, sources, recurrence)
     answers = []
-    for group in range(sources.n_groups):
-        walk_weights = (spec.mu1, spec.mu2, dummies[group], spec.beta)
+    for group, mu3 in enumerate(dummies):
+        walk_weights = (spec.mu1, spec.mu2, mu3, spec.beta)
         walked, blocks = _walked(graph, at_nodes, group, entropies, walk_weights)
-        answers.append(
-            _solve(
-                walked,
-                recurrence,
-                DenseSources(execution.persist(blocks, TASK_LABEL), n_classes + 1),
-                spec,
-                first if group == 0 else of_folds,
-                identity if group == 0 else {},
-            )
-        )
+        dense = DenseSources(execution.persist(blocks, TASK_LABEL), inputs.labels.n_classes + 1)
+        of_group = (of_folds, {}) if group else (first, identity)
+        answers.append(_solve(walked, recurrence, dense, spec, *of_group))
+    return _joined_answers(graph, at_nodes, answers, execution)
+
+
+def _joined_answers(
+    graph: BlockGraph,
+    at_nodes: NodeSources,
+    answers: Sequence[tuple[Solved, list[Delayed]]],
+    execution: Execution,
+) -> Propagated:
+    """Return the answer of all seeds, and the rows of the hidden seeds from those of the folds."""
+    sources = at_nodes.sources
     solved, finished = answers[0]
     hidden_nodes = [at_nodes.seed_nodes[mask] for mask in sources.hidden[1:]]
-    F, mass, class_rows, n_empty = rows_of_blocks(graph, *_columns(finished), n_classes, execution)
+    F, mass, class_rows, n_empty = rows_of_blocks(
+        graph, *_columns(finished), sources.labels.n_classes, execution
+    )
     everywhere = all(one.converged for one, _ in answers)
     return Propagated(
         F=F,
@@ -218,10 +224,6 @@ def _solve(
 def _columns(blocks: Sequence[Delayed]) -> tuple[list[Delayed], list[Delayed]]:
     F, mass = ([delayed(itemgetter(k), pure=False)(block) for block in blocks] for k in (0, 1))
     return F, mass
-
-
-def _tell(on_round: OnRound, record: RoundRecord) -> None:
-    on_round(_without_dummy(record))
 
 
 def _without_dummy(record: RoundRecord) -> RoundRecord:

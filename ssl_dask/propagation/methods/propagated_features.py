@@ -29,7 +29,7 @@ from ssl_dask.kernels.distributions.label_distributions import predicted_codes
 from ssl_dask.kernels.propagation.sweep import row_degrees
 from ssl_dask.method import JobShape, Method, MethodCost, MethodInputs
 from ssl_dask.propagation.engine.node_vectors import largest_degree, rows_of
-from ssl_dask.propagation.engine.propagate import STOP_WORDS, Propagated, graph_of
+from ssl_dask.propagation.engine.propagate import STOP_WORDS, Propagated, graph_of, joined_rows
 from ssl_dask.propagation.engine.recurrence import one_step_of_the_walk
 from ssl_dask.propagation.engine.session import DenseSources, PropagationSession
 from ssl_dask.run_control import Losses, RunControl, retried
@@ -79,29 +79,20 @@ def propagated_features(
 ) -> Float32 | da.Array:
     """Return S^k X, or [X, S X, ..., S^k X] for `hops="all"`.
 
-    S = (D + w I)^-1/2 (W + w I) (D + w I)^-1/2: each row has an edge to itself that weighs w, the
-    mean weight of an edge. With weights of 1 this is what the papers do, and it does not depend on
-    the unit of the weights. A row without edges keeps its features.
+    S = (D + w I)^-1/2 (W + w I) (D + w I)^-1/2: each row has an edge to itself of weight w, the
+    mean weight of an edge, whatever the unit of weights. A row without edges keeps its features.
 
     Parameters
     ----------
-    graph
-        Graph of N rows. Where rows share a node, the first stands for all; a node without rows
-        starts at 0.
-    X
-        (N, d): NumPy array, CSR, or Dask array chunked by rows (dense or CSR chunks).
-    n_hops
-        k >= 1.
-    hops
-        "last": d features (SGC); "all": (k + 1) d features (SIGN).
-    unit_rows
-        Each hop's features of a row are brought to Euclidean length 1, where they are not all 0.
-    client
-        Of the cluster that computes; "local": this process. Default: the open client, if any.
-    execution
-        Where to run instead of `client`.
-    losses
-        How often workers may be lost; default: a budget of its own.
+    graph, X
+        Graph of N rows, where rows that share a node have the features of the first; (N, d): NumPy
+        array, CSR, or Dask array chunked by rows (dense or CSR chunks).
+    n_hops, hops, unit_rows
+        k >= 1; "last": d features (SGC); "all": (k + 1) d features (SIGN); whether each hop's
+        features of a row are brought to Euclidean length 1, where they are not all 0.
+    client, execution, losses
+        Client of the cluster that computes, or "local": this process. Default: the open client, if
+        any. Or where to run instead of it, and how often workers may be lost.
 
     Returns
     -------
@@ -118,20 +109,29 @@ def propagated_features(
 
     Notes
     -----
-    k sweeps over d columns, 64 at a time; 4 N d bytes are kept of each hop that is returned. The
-    same bits for any strips, parts and workers.
+    k sweeps over d columns, 64 at a time; 4 N d bytes for each hop that is returned.
 
     References
     ----------
-    F. Wu, T. Zhang, A. Holanda de Souza, C. Fifty, T. Yu, K. Weinberger: Simplifying Graph
-    Convolutional Networks, ICML 2019, eq. 8. F. Frasca, E. Rossi, D. Eynard, B. Chamberlain,
-    M. Bronstein, F. Monti: SIGN: Scalable Inception Graph Neural Networks, 2020, eq. 5.
+    F. Wu et al.: Simplifying Graph Convolutional Networks, ICML 2019, eq. 8. F. Frasca et al.:
+    SIGN: Scalable Inception Graph Neural Networks, 2020, eq. 5.
     """
     execution, losses = Execution.of(client, execution), losses or Losses()
+    spec = PropagatedFeaturesSpec(n_hops=n_hops, hops=hops, unit_rows=unit_rows)
     X = as_dask_array(X)
-    if hops not in ("last", "all"):
-        raise ValueError(f'hops must be "last" or "all"; got {hops!r}')
-    PropagatedFeaturesSpec(n_hops=n_hops, hops=hops, unit_rows=unit_rows)
+    _check_features(graph, X, spec)
+    rows, row_chunks = _row_blocks(graph, X)
+    joined = _carried_rows(graph, rows, int(X.shape[1]), spec, execution, losses)
+    if not isinstance(X, da.Array):
+        return np.concatenate(execution.compute(joined, "features"))
+    n_features = X.shape[1] * (n_hops + 1 if hops == "all" else 1)
+    return joined_rows(joined, row_chunks, (n_features,), np.float32).rechunk({0: X.chunks[0]})
+
+
+def _check_features(graph: BlockGraph, X: Any, spec: PropagatedFeaturesSpec) -> None:
+    """Raise unless the features can be carried."""
+    if spec.hops == "auto":
+        raise ValueError(f'hops must be "last" or "all"; got {spec.hops!r}')
     d = int(X.shape[1])
     if X.shape[0] != graph.n_rows:
         raise ValueError(f"X has {X.shape[0]} rows, the graph {graph.n_rows}")
@@ -140,9 +140,19 @@ def propagated_features(
             f"{d:,} features are to be carried along the edges; there may be 1 to {MAX_FEATURES:,}",
             hint="take fewer: n_features of a text group, n_components of others",
         )
-    rows, row_chunks = _row_blocks(graph, X)
-    width = min(d, COLUMNS_AT_ONCE)
-    kept = range(1, n_hops + 1) if hops == "all" else (n_hops,)
+
+
+def _carried_rows(
+    graph: BlockGraph,
+    rows: list[Delayed],
+    d: int,
+    spec: PropagatedFeaturesSpec,
+    execution: Execution,
+    losses: Losses,
+) -> list[Delayed]:
+    """Carry the columns group by group, and join the hops that are kept, block by block."""
+    width, n_hops, with_own = min(d, COLUMNS_AT_ONCE), spec.n_hops, spec.hops == "all"
+    kept = range(1, n_hops + 1) if with_own else (n_hops,)
     by_hop: dict[int, list[list[Delayed]]] = {hop: [] for hop in kept}
     with PropagationSession(graph, execution, n_columns=width, losses=losses) as session:
         own_weight = _mean_weight(graph, execution)
@@ -153,22 +163,14 @@ def propagated_features(
                 if hop in by_hop:
                     by_hop[hop].append(found)
     groups = [found for hop in kept for found in by_hop[hop]]
-    if hops == "all":
+    if with_own:
         groups.insert(0, rows)
-    n_features = d * (n_hops + 1) if hops == "all" else d
     per_hop = -(-d // width)
     joined = [
-        delayed(_side_by_side, pure=False)(d, per_hop, hops == "all", unit_rows, *blocks)
+        delayed(_side_by_side, pure=False)(d, per_hop, with_own, spec.unit_rows, *blocks)
         for blocks in zip(*groups, strict=True)
     ]
-    joined = execution.persist(joined, "features")
-    arrays = [
-        da.from_delayed(block, (n, n_features), dtype=np.float32)
-        for block, n in zip(joined, row_chunks, strict=True)
-    ]
-    if isinstance(X, da.Array):
-        return da.concatenate(arrays).rechunk({0: X.chunks[0]})
-    return np.concatenate(execution.compute(joined, "features"))
+    return execution.persist(joined, "features")
 
 
 def _row_blocks(graph: BlockGraph, X: Any) -> tuple[list[Delayed], tuple[int, ...]]:
@@ -283,9 +285,9 @@ def regression_on_propagated_features(
 ) -> Propagated:
     """Carry the features along the edges and fit logistic regression on the seeds.
 
-    What the spec leaves open, the hidden seeds choose; for the seeds of a fold those of the others.
-    Settings are tried from the simplest on. One takes the place of those before it if it predicts
-    more hidden seeds right than chance explains.
+    The hidden seeds choose what the spec leaves open; for the seeds of a fold, those of the other
+    folds choose. Settings are tried from the simplest on. A later one is taken if it predicts more
+    hidden seeds right than chance explains.
 
     Raises
     ------
@@ -317,23 +319,17 @@ def regression_on_propagated_features(
     # The columns of the last hop stand at the end.
     first = {"all": 0, "last": carried.shape[1] - inputs.X.shape[1]}
     weights = inputs.sample_weight
-    tried, predicted = [], []
-    for name, C in settings:
-        columns = at_seeds[:, first[name] :]
-        regression = _regression(C, columns, spec.max_iter)
-        tried.append(
-            fit_folds(columns, labels.codes, hidden, labels.n_classes, regression, weights)
-        )
-        codes = np.full(labels.n_seeds, -1, dtype=np.int32)
-        for mask, F in zip(hidden, tried[-1][0], strict=True):
-            codes[mask] = predicted_codes(F)
-        predicted.append(codes)
+    columns = [(at_seeds[:, first[name] :], C) for name, C in settings]
+    fits = [(X, _regression(C, X, spec.max_iter)) for X, C in columns]
+    tried = [
+        fit_folds(X, labels.codes, hidden, labels.n_classes, regression, weights)
+        for X, regression in fits
+    ]
+    predicted = [_codes_of_hidden(hidden, fold_F, labels.n_seeds) for fold_F, _ in tried]
     judged = np.logical_or.reduce([np.zeros(labels.n_seeds, dtype=np.bool_), *hidden])
     choice = _simplest_of_the_best(predicted, labels.codes, judged)
-    name, C = settings[choice]
-    columns = at_seeds[:, first[name] :]
-    regression = _regression(C, columns, spec.max_iter)
-    model = fit_converged(columns, labels.codes, labels.n_classes, regression, weights)
+    (name, C), (X, regression) = settings[choice], fits[choice]
+    model = fit_converged(X, labels.codes, labels.n_classes, regression, weights)
     others = [_simplest_of_the_best(predicted, labels.codes, judged & ~mask) for mask in hidden]
     return Propagated(
         F=predict_proba_blocks(model, carried[:, first[name] :]),
@@ -353,6 +349,14 @@ def _regression(C: float, columns: Any, max_iter: int) -> SupervisedSpec:
     """
     n_varying = np.count_nonzero(columns.max(axis=0) > columns.min(axis=0))
     return SupervisedSpec(C=C / max(1, int(n_varying)), max_iter=max_iter)
+
+
+def _codes_of_hidden(hidden: Sequence[Bool], fold_F: Sequence[Any], n_seeds: int) -> Int32:
+    """Return the predicted class of each hidden seed, int32 (S,), -1 for the others."""
+    codes = np.full(n_seeds, -1, dtype=np.int32)
+    for mask, F in zip(hidden, fold_F, strict=True):
+        codes[mask] = predicted_codes(F)
+    return codes
 
 
 def _simplest_of_the_best(predicted: Sequence[Int32], truth: Int32, judged: Bool) -> int:
