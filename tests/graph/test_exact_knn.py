@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
-from ssl_dask.graph.build.graph_estimate import estimate_graph
+from ssl_dask.graph.build.graph_estimate import NONZEROS_PER_ROW, RowsToJoin, Slots, estimate_graph
 from ssl_dask.graph.build.knn_search import knn_search
 from ssl_dask.graph.build.neighbour_graph import knn_graph
 from ssl_dask.graph.graph_spec import GraphSpec
@@ -214,31 +214,26 @@ def test_estimate_agrees_with_what_is_built():
     X = np.random.default_rng(5).normal(size=(4000, 8)).astype(np.float32)
     graph = knn_graph(X, 10, execution=Execution(threads=2, memory_per_task=2**30))
     (cost,) = estimate_graph(
-        GraphSpec(n_neighbors=10), n_rows=4000, n_columns=8, sparse=False, n_slots=2,
-        memory_per_task=2**30,
-    )  # fmt: skip
+        GraphSpec(n_neighbors=10), RowsToJoin(4000, 8, None), Slots(2, 2**30, n_workers=2)
+    )
     assert cost.strips == len(graph.strips)
     assert cost.flops == 2 * 8 * 4000**2
     assert 0.6 < cost.graph_bytes / (8 * graph.n_edges) < 1.5
     assert cost.memory_per_task < 2**30
-    (text,) = estimate_graph(
-        GraphSpec(metric="cosine"), n_rows=31_000, n_columns=2**18, sparse=True, n_slots=2,
-        memory_per_task=2**29,
-    )  # fmt: skip
+    texts = RowsToJoin(31_000, 2**18, NONZEROS_PER_ROW)
+    (text,) = estimate_graph(GraphSpec(metric="cosine"), texts, Slots(2, 2**29, n_workers=2))
     assert text.search == "exact"
     assert text.strips >= 6
     (text,) = estimate_graph(
-        GraphSpec(metric="cosine", search="routed"), n_rows=31_000, n_columns=2**18, sparse=True,
-        n_slots=2, memory_per_task=2**30,
-    )  # fmt: skip
+        GraphSpec(metric="cosine", search="routed"), texts, Slots(2, 2**30, n_workers=2)
+    )
     assert text.search == "routed"
     assert text.strips == 2
     assert 2**28 < text.memory_per_task < 2**29
     assert text.seconds_per_slot > 0
     (rbf,) = estimate_graph(
-        GraphSpec(kind="rbf"), n_rows=1000, n_columns=4, sparse=False, n_slots=2,
-        memory_per_task=2**29,
-    )  # fmt: skip
+        GraphSpec(kind="rbf"), RowsToJoin(1000, 4, None), Slots(2, 2**29, n_workers=2)
+    )
     assert rbf.graph_bytes == 8 * 1000 * 999
 
 

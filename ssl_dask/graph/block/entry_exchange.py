@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -62,6 +62,25 @@ def exchanged_strips(
     )
     strips = execution.persist(tasks, "edges")
     return tuple(strips), sum(execution.compute([strip.nnz for strip in strips]))
+
+
+def exchanged_weightings(
+    entries: Callable[[str | None], Sequence[Delayed]],
+    alternatives: Iterable[str],
+    node_chunks: Sequence[int],
+    execution: Execution,
+) -> tuple[tuple[Delayed, ...], int, dict[str, tuple[Delayed, ...]]]:
+    """Return the strips of a graph, its number of entries, and the data of its alternatives.
+
+    `entries` returns the `blocks` of `exchanged_strips` with the weights of a name; None: with the
+    graph's own weights. Each weighting is an exchange of its own.
+    """
+    strips, n_entries = exchanged_strips(entries(None), node_chunks, execution)
+    data = {}
+    for name in alternatives:
+        more, _ = exchanged_strips(entries(name), node_chunks, execution)
+        data[name] = tuple(execution.persist([strip.data for strip in more], "edges"))
+    return strips, n_entries, data
 
 
 def strip_entries(

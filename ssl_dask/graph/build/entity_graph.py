@@ -78,10 +78,8 @@ def entity_graph(
         Factor > 0 of the edges of a column; 1 where nothing is said.
     max_entity_rows, scale
         As in `shared_key_graph`.
-    client
-        Of the cluster that computes; "local": this process. Default: the open client, if any.
-    execution
-        Where to run instead of `client`.
+    client, execution
+        Where to run: a client, "local" (this process), or an `Execution`; default: the open client.
 
     Raises
     ------
@@ -137,17 +135,14 @@ def shared_key_graph(
     Parameters
     ----------
     columns
-        What makes two rows share an entity. A value stands for an entity of its column only.
+        Rows with equal keys in one column share an entity of that column.
     row_chunks
         Rows of each block of the columns.
     max_entity_rows
-        Entities of more rows are left out: what everybody shares says nothing of anybody.
-        `settings` says how many these are, column by column.
+        Entities of more rows are left out; `settings` has their number for each column.
     scale
-        What an edge weighs in an entity of s rows: "inverse_sqrt" 1 / sqrt(s): a card of two rows
-        says more of them than a device of hundreds, which still counts; "inverse" 1 / s: large
-        entities count little; "none" 1: an entity counts the same whatever its size, though
-        each of its rows gets an s-th of its say.
+        Weight of an edge of an entity of s rows. "inverse_sqrt": 1 / sqrt(s), so a large entity
+        counts less for each of its rows. "inverse": 1 / s, less still. "none": 1.
     execution
         Where to run; default: in this process.
 
@@ -158,16 +153,12 @@ def shared_key_graph(
 
     Notes
     -----
-    16 bytes move for each row and column to group them, and 48 for each edge. A row that shares
-    nothing is isolated.
+    16 bytes move for each row and column, and 48 for each edge. A row that shares nothing is alone.
     """
     execution = execution or Execution()
     _check(columns, max_entity_rows, scale)
-    n_rows = sum(row_chunks)
-    found = [
-        _groups(column, row_starts(row_chunks), n_rows, max_entity_rows, execution)
-        for column in columns
-    ]
+    n_rows, starts = sum(row_chunks), row_starts(row_chunks)
+    found = [_groups(one, starts, n_rows, max_entity_rows, execution) for one in columns]
     n_nodes, blocks = n_rows, []
     for column, groups in zip(columns, found, strict=True):
         for part, count in zip(groups.parts, groups.counts, strict=True):
@@ -176,19 +167,13 @@ def shared_key_graph(
     node_chunks = even_chunks(n_nodes, usual_strips(n_nodes, execution.n_slots))
     strips, n_entries = exchanged_strips(blocks, node_chunks, execution)
     order = row_numbers(tuple(row_chunks), n_nodes)
+    about = {column.name: groups.about for column, groups in zip(columns, found, strict=True)}
     settings = {
         "kind": "entities",
         "scale": scale,
         "max_entity_rows": max_entity_rows,
-        "entities": {
-            column.name: groups.about for column, groups in zip(columns, found, strict=True)
-        },
-        "notes": [
-            f"{groups.about['dropped']:,} values of {column.name!r} are shared by more than"
-            f" {max_entity_rows:,} rows, up to {groups.about['largest']:,}, and were left out"
-            for column, groups in zip(columns, found, strict=True)
-            if groups.about["dropped"]
-        ],
+        "entities": about,
+        "notes": _notes(about, max_entity_rows),
     }
     return BlockGraph(strips, node_chunks, n_entries, settings, order)
 
@@ -235,6 +220,15 @@ def _check(columns: Sequence[KeyColumn], max_entity_rows: int, scale: str) -> No
     for column in columns:
         if not 0 < column.weight < np.inf:
             raise GraphError(f"column {column.name!r} weighs {column.weight}; give a number > 0")
+
+
+def _notes(about: Mapping[str, Mapping[str, Any]], max_entity_rows: int) -> list[str]:
+    return [
+        f"{of_column['dropped']:,} values of {name!r} are shared by more than {max_entity_rows:,}"
+        f" rows, up to {of_column['largest']:,}, and were left out"
+        for name, of_column in about.items()
+        if of_column["dropped"]
+    ]
 
 
 def _groups(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import NamedTuple
 
 from ssl_dask.graph.build.neighbour_graph import chosen_search
 from ssl_dask.graph.build.rbf_graph import MEMORY_LIMIT, rbf_bytes, rbf_strips
@@ -14,7 +15,7 @@ from ssl_dask.graph.knn.row_kind import DENSE, SPARSE
 from ssl_dask.graph.routed.routed_plan import SHOWN, plan_routed
 
 NONZEROS_PER_ROW = 150.0
-"""Stored entries of a row of hashed text, where it is not known."""
+"""Stored entries of a row of hashed text, where their number is not known."""
 EDGES_PER_NEIGHBOUR = 1.5
 """Stored entries of a graph over its neighbours: about half of the pairs chose each other."""
 
@@ -65,28 +66,42 @@ class GraphEstimate:
     seconds_per_slot: float = 0.0
 
 
+class RowsToJoin(NamedTuple):
+    """Rows that a graph joins: N, d, and the mean number of stored entries; None: dense rows."""
+
+    n_rows: int
+    n_columns: int
+    nonzeros_per_row: float | None
+
+    def cost(self, n_neighbors: int) -> RowCost:
+        """Return what a row costs that looks for so many neighbours."""
+        return RowCost(self.n_columns, self.nonzeros_per_row, n_neighbors)
+
+
+class Slots(NamedTuple):
+    """Tasks that run at a time, the bytes each may use, and the number of processes."""
+
+    n_slots: int
+    memory_per_task: int
+    n_workers: int
+
+    @property
+    def away(self) -> float:
+        """Share of the values that lie on another worker than the task that needs them."""
+        return 1.0 - 1.0 / self.n_workers
+
+
 def estimate_graph(
-    spec: GraphSpec,
-    *,
-    n_rows: int,
-    n_columns: int,
-    sparse: bool,
-    n_slots: int,
-    memory_per_task: int,
-    n_workers: int | None = None,
-    nonzeros_per_row: float = NONZEROS_PER_ROW,
-    edge_rows: Sequence[int] = (),
+    spec: GraphSpec, rows: RowsToJoin, slots: Slots, edge_rows: Sequence[int] = ()
 ) -> tuple[GraphEstimate, ...]:
     """Return what the graph of `spec` costs; computes none of it.
 
     Parameters
     ----------
-    n_rows, n_columns, sparse
-        N and d of the features, and whether they are sparse.
-    n_slots, memory_per_task, n_workers
-        Tasks that run at a time, bytes each may use, and processes; default: one a slot.
-    nonzeros_per_row
-        Mean number of stored entries of a sparse row.
+    spec
+        The graph of a job.
+    rows, slots
+        What it joins, and what computes it.
     edge_rows
         Edges in each of the files of `spec.edge_lists()`.
 
@@ -99,39 +114,34 @@ def estimate_graph(
     GraphError
         A task would not fit `memory_per_task`, or an rbf graph its memory limit.
     """
-    away = 1.0 - 1.0 / (n_workers or n_slots)
     edges = iter(edge_rows)
     found = []
     for part in spec.each():
         if part.kind in ("edges", "entities"):
-            n_given = next(edges) if part.edges is not None else n_rows * len(part.entities or ())
-            found.append(_estimate_joins(part.kind, n_rows, n_given, away, n_slots))
+            per_row = len(part.entities or ())
+            n_given = next(edges) if part.edges is not None else rows.n_rows * per_row
+            found.append(_estimate_joins(part.kind, rows.n_rows, n_given, slots))
+        elif part.kind == "rbf":
+            found.append(_estimate_rbf(rows, slots))
         else:
-            found.append(
-                _estimate_search(
-                    part,
-                    n_rows=n_rows,
-                    n_columns=n_columns,
-                    nonzeros_per_row=nonzeros_per_row if sparse else None,
-                    n_slots=n_slots,
-                    memory_per_task=memory_per_task,
-                    away=away,
-                )
-            )
-    return tuple(found) if spec.parts is None else (*found, _estimate_sum(found, away))
+            k = max(min(part.n_neighbors, rows.n_rows - 1), 1)
+            kind = DENSE if rows.nonzeros_per_row is None else SPARSE
+            if chosen_search(part.search, rows.n_rows, kind) == "routed":
+                found.append(_estimate_routed(part, rows, k, slots))
+            else:
+                found.append(_estimate_exact(rows, k, slots))
+    return tuple(found) if spec.parts is None else (*found, _estimate_sum(found, slots))
 
 
-def _estimate_joins(
-    kind: str, n_rows: int, n_given: int, away: float, n_slots: int
-) -> GraphEstimate:
+def _estimate_joins(kind: str, n_rows: int, n_given: int, slots: Slots) -> GraphEstimate:
     """Return what a graph of `n_given` edges, or of as many rows with an entity, costs."""
     # At most half as many entities as rows that have one.
     n_nodes = n_rows + (n_given // 2 if kind == "entities" else 0)
-    strips = usual_strips(n_nodes, n_slots)
+    strips = usual_strips(n_nodes, slots.n_slots)
     size = 16 * n_given
     return GraphEstimate(
         tasks=4 * strips + strips**2,
-        bytes_moved=int(away * (2 * ENTRY_BYTES * n_given + 16 * n_rows)),
+        bytes_moved=int(slots.away * (2 * ENTRY_BYTES * n_given + 16 * n_rows)),
         memory_per_task=int(4 * ENTRY_BYTES * 2 * n_given / strips + 8 * n_rows),
         flops=0.0,
         strips=strips,
@@ -141,14 +151,14 @@ def _estimate_joins(
     )
 
 
-def _estimate_sum(parts: Sequence[GraphEstimate], away: float) -> GraphEstimate:
+def _estimate_sum(parts: Sequence[GraphEstimate], slots: Slots) -> GraphEstimate:
     """Return what the addition of graphs costs, the parts not included."""
     strips = max(part.strips for part in parts)
     size = sum(part.graph_bytes for part in parts)
     n_entries = size // 8
     return GraphEstimate(
         tasks=sum(part.strips for part in parts) * (strips + 1) + 2 * strips,
-        bytes_moved=int(away * ENTRY_BYTES * n_entries),
+        bytes_moved=int(slots.away * ENTRY_BYTES * n_entries),
         memory_per_task=int(4 * ENTRY_BYTES * n_entries / strips),
         flops=0.0,
         strips=strips,
@@ -158,77 +168,79 @@ def _estimate_sum(parts: Sequence[GraphEstimate], away: float) -> GraphEstimate:
     )
 
 
-def _routed_seconds(n_columns: int, nonzeros_per_row: float | None) -> float:
-    if nonzeros_per_row is None:
-        return ROUTED_SECONDS + ROUTED_SECONDS_PER_COLUMN * n_columns
-    return SPARSE_SECONDS + SPARSE_SECONDS_PER_ENTRY * nonzeros_per_row
+def _estimate_rbf(rows: RowsToJoin, slots: Slots) -> GraphEstimate:
+    """Return what a graph of all pairs of rows costs."""
+    cost = rows.cost(1)
+    size = rbf_bytes(rows.n_rows, MEMORY_LIMIT)
+    strips = rbf_strips(rows.n_rows, cost, slots.n_slots, slots.memory_per_task)
+    return GraphEstimate(
+        tasks=4 * strips,
+        bytes_moved=int(slots.away * strips * rows.n_rows * cost.stored),
+        memory_per_task=int(2 * size / strips + rows.n_rows * cost.stored),
+        flops=cost.flops_per_pair * float(rows.n_rows) ** 2,
+        strips=strips,
+        graph_bytes=size,
+        search="rbf",
+        disk_bytes=size,
+    )
 
 
-def _estimate_search(
-    spec: OneGraphSpec,
-    *,
-    n_rows: int,
-    n_columns: int,
-    nonzeros_per_row: float | None,
-    n_slots: int,
-    memory_per_task: int,
-    away: float,
+def _estimate_routed(
+    spec: OneGraphSpec, rows: RowsToJoin, n_neighbors: int, slots: Slots
 ) -> GraphEstimate:
-    """Return what a graph of neighbours by features costs."""
-    if spec.kind == "rbf":
-        cost = RowCost(n_columns, nonzeros_per_row, 1)
-        size = rbf_bytes(n_rows, MEMORY_LIMIT)
-        strips = rbf_strips(n_rows, cost, n_slots, memory_per_task)
-        return GraphEstimate(
-            tasks=4 * strips,
-            bytes_moved=int(away * strips * n_rows * cost.stored),
-            memory_per_task=int(2 * size / strips + n_rows * cost.stored),
-            flops=cost.flops_per_pair * float(n_rows) ** 2,
-            strips=strips,
-            graph_bytes=size,
-            search="rbf",
-            disk_bytes=size,
-        )
-    k = max(min(spec.n_neighbors, n_rows - 1), 1)
-    cost = RowCost(n_columns, nonzeros_per_row, k)
-    graph_bytes = int(8 * EDGES_PER_NEIGHBOUR * n_rows * k)
-    kind = DENSE if nonzeros_per_row is None else SPARSE
-    if chosen_search(spec.search, n_rows, kind) == "routed":
-        plan = plan_routed(
-            n_rows,
-            n_columns,
-            k,
-            nonzeros_per_row=nonzeros_per_row,
-            shard_memory=spec.shard_bytes,
-            memory_per_task=memory_per_task,
-            n_slots=n_slots,
-        )
-        routed = int(SHOWN * n_rows * cost.stored)
-        return GraphEstimate(
-            tasks=8 * plan.n_strips + 6 * plan.n_shards + plan.n_shards**2,
-            bytes_moved=int(away * (routed + 30.0 * n_rows * k)),
-            memory_per_task=plan.task_bytes,
-            flops=0.0,
-            strips=plan.n_shards,
-            graph_bytes=graph_bytes,
-            search="routed",
-            disk_bytes=routed + graph_bytes,
-            seconds_per_slot=n_rows * _routed_seconds(n_columns, nonzeros_per_row),
-        )
-    strips = strip_count(n_rows, cost, n_slots, memory_per_task)
-    rows = ceil(n_rows / strips)
-    per_link = min(strips_per_link(rows, rows, cost, memory_per_task), strips)
+    """Return what a routed search and its graph cost."""
+    n_rows = rows.n_rows
+    plan = plan_routed(
+        n_rows,
+        rows.n_columns,
+        n_neighbors,
+        nonzeros_per_row=rows.nonzeros_per_row,
+        shard_memory=spec.shard_bytes,
+        memory_per_task=slots.memory_per_task,
+        n_slots=slots.n_slots,
+    )
+    routed = int(SHOWN * n_rows * rows.cost(n_neighbors).stored)
+    graph_bytes = _graph_bytes(n_rows, n_neighbors)
+    return GraphEstimate(
+        tasks=8 * plan.n_strips + 6 * plan.n_shards + plan.n_shards**2,
+        bytes_moved=int(slots.away * (routed + 30.0 * n_rows * n_neighbors)),
+        memory_per_task=plan.task_bytes,
+        flops=0.0,
+        strips=plan.n_shards,
+        graph_bytes=graph_bytes,
+        search="routed",
+        disk_bytes=routed + graph_bytes,
+        seconds_per_slot=n_rows * _routed_seconds(rows.n_columns, rows.nonzeros_per_row),
+    )
+
+
+def _estimate_exact(rows: RowsToJoin, n_neighbors: int, slots: Slots) -> GraphEstimate:
+    """Return what an exact search and its graph cost."""
+    n_rows, cost, memory = rows.n_rows, rows.cost(n_neighbors), slots.memory_per_task
+    strips = strip_count(n_rows, cost, slots.n_slots, memory)
+    strip_rows = ceil(n_rows / strips)
+    per_link = min(strips_per_link(strip_rows, strip_rows, cost, memory), strips)
     links = ceil(strips / per_link)
-    moved = n_rows * (strips * cost.stored + links * cost.lists / 2 + 12.0 * k)
+    moved = n_rows * (strips * cost.stored + links * cost.lists / 2 + 12.0 * n_neighbors)
+    per_row = cost.query + cost.working + per_link * cost.stored
+    graph_bytes = _graph_bytes(n_rows, n_neighbors)
     return GraphEstimate(
         tasks=strips * (links + 7) + 2 * strips**2,
-        bytes_moved=int(away * moved),
-        memory_per_task=int(
-            cost.fixed + rows * (cost.query + cost.working + per_link * cost.stored)
-        ),
+        bytes_moved=int(slots.away * moved),
+        memory_per_task=int(cost.fixed + strip_rows * per_row),
         flops=cost.flops_per_pair * float(n_rows) ** 2,
         strips=strips,
         graph_bytes=graph_bytes,
         search="exact",
         disk_bytes=graph_bytes,
     )
+
+
+def _graph_bytes(n_rows: int, n_neighbors: int) -> int:
+    return int(8 * EDGES_PER_NEIGHBOUR * n_rows * n_neighbors)
+
+
+def _routed_seconds(n_columns: int, nonzeros_per_row: float | None) -> float:
+    if nonzeros_per_row is None:
+        return ROUTED_SECONDS + ROUTED_SECONDS_PER_COLUMN * n_columns
+    return SPARSE_SECONDS + SPARSE_SECONDS_PER_ENTRY * nonzeros_per_row

@@ -13,7 +13,7 @@ from dask.delayed import Delayed
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph, even_chunks
-from ssl_dask.graph.block.entry_exchange import exchanged_strips, strip_entries
+from ssl_dask.graph.block.entry_exchange import exchanged_weightings, strip_entries
 from ssl_dask.graph.block.node_order import NodeOrder, row_blocks
 from ssl_dask.kernels.graph.coo_strips import Entries, both_ways
 
@@ -35,10 +35,8 @@ def sum_graphs(
     ----------
     parts
         (graph, factor > 0): all over the same rows.
-    client
-        Of the cluster that computes; "local": this process. Default: the open client, if any.
-    execution
-        Where to run instead of `client`.
+    client, execution
+        Where to run: a client, "local" (this process), or an `Execution`; default: the open client.
 
     Returns
     -------
@@ -66,44 +64,25 @@ def sum_graphs(
     """
     execution = Execution.of(client, execution)
     _check(parts)
-    n_rows = parts[0][0].n_rows
     joint = _joint_order([graph for graph, _ in parts])
-    maps: list[Delayed | None] = []
-    extra: list[Delayed] = []
-    n_nodes = n_rows
-    for graph, factor in parts:
-        if joint is None:
-            maps.append(None)
-            continue
-        nodes = (
-            None if graph.order is None else dask.delayed(np.concatenate)(list(graph.order.blocks))
-        )
-        (n_more,) = execution.compute([dask.delayed(_n_without_own_row)(nodes, graph.n_nodes)])
-        maps.append(dask.delayed(_map)(nodes, joint, graph.n_nodes, n_nodes))
-        if n_more and graph.order is not None:
-            extra.append(dask.delayed(_copies)(nodes, joint, maps[-1], factor))
-        n_nodes += n_more
+    maps, copies, n_nodes = _numbered_nodes(parts, joint, execution)
     n_strips = min(max(len(graph.strips) for graph, _ in parts), n_nodes)
     chunks = even_chunks(n_nodes, n_strips)
 
-    def added(name: str | None) -> tuple[tuple[Delayed, ...], int]:
+    def entries(name: str | None) -> list[Delayed]:
         blocks = [
             dask.delayed(strip_entries)(strip, start, float(factor), mapping)
             for (graph, factor), mapping in zip(parts, maps, strict=True)
             for strip, start in zip(_strips(graph, name), graph.node_starts, strict=True)
         ]
-        return exchanged_strips([*blocks, *extra], chunks, execution)
+        return [*blocks, *copies]
 
-    strips, n_edges = added(None)
-    names = list(dict.fromkeys(name for graph, _ in parts for name in graph.alternatives))
-    alternatives = {}
-    for name in names:
-        data = [strip.data for strip in added(name)[0]]
-        alternatives[name] = tuple(execution.persist(data, "edges"))
+    names = dict.fromkeys(name for graph, _ in parts for name in graph.alternatives)
+    strips, n_edges, more = exchanged_weightings(entries, names, chunks, execution)
     order = None
     if joint is not None:
         order = _order(joint, [graph for graph, _ in parts], n_nodes, execution)
-    return BlockGraph(strips, chunks, n_edges, _settings(parts), order, alternatives)
+    return BlockGraph(strips, chunks, n_edges, _settings(parts), order, more)
 
 
 def _check(parts: Sequence[tuple[BlockGraph, float]]) -> None:
@@ -125,6 +104,30 @@ def _joint_order(graphs: Sequence[BlockGraph]) -> Delayed | None:
     leading = max(ordered, key=lambda graph: graph.n_edges).order
     assert leading is not None
     return dask.delayed(_ranked)(list(leading.blocks))
+
+
+def _numbered_nodes(
+    parts: Sequence[tuple[BlockGraph, float]], joint: Delayed | None, execution: Execution
+) -> tuple[list[Delayed | None], list[Delayed], int]:
+    """Return the map of each part's nodes, the edges of nodes of copies, and the number of nodes.
+
+    The nodes of a part that are not one row each come behind the rows and the parts before it.
+    """
+    n_nodes = parts[0][0].n_rows
+    if joint is None:
+        return [None] * len(parts), [], n_nodes
+    maps: list[Delayed | None] = []
+    copies: list[Delayed] = []
+    for graph, factor in parts:
+        nodes = (
+            None if graph.order is None else dask.delayed(np.concatenate)(list(graph.order.blocks))
+        )
+        (n_more,) = execution.compute([dask.delayed(_n_without_own_row)(nodes, graph.n_nodes)])
+        maps.append(dask.delayed(_map)(nodes, joint, graph.n_nodes, n_nodes))
+        if n_more and graph.order is not None:
+            copies.append(dask.delayed(_copies)(nodes, joint, maps[-1], factor))
+        n_nodes += n_more
+    return maps, copies, n_nodes
 
 
 def _order(

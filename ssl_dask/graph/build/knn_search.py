@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import dask
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
+from dask.delayed import Delayed
 
 from ssl_dask.dask_arrays import as_dask_array
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.symmetric_graph import check_choice
-from ssl_dask.graph.knn.exact_knn import (
-    Lists,
-    check_n_neighbors,
-    nearest_lists,
-    search_strips,
-)
-from ssl_dask.graph.knn.row_strips import checked_rows
+from ssl_dask.graph.knn.exact_knn import Lists, check_n_neighbors, nearest_lists, search_strips
+from ssl_dask.graph.knn.row_strips import RowStrips, checked_rows
 from ssl_dask.kernels.knn.neighbour_lists import METRICS
 
 Found = tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]] | tuple[da.Array, da.Array]
@@ -49,10 +46,8 @@ def knn_search(
         k >= 1; with k > N the last places are empty.
     metric
         "euclidean", or "cosine": distance 1 - cos; a row of zeros has no neighbours.
-    client
-        Of the cluster that computes; "local": this process. Default: the open client, if any.
-    execution
-        Where to run instead of `client`.
+    client, execution
+        Where to run: a client, "local" (this process), or an `Execution`; default: the open client.
 
     Returns
     -------
@@ -75,12 +70,7 @@ def knn_search(
     check_n_neighbors(n_neighbors)
     k, X_new = int(n_neighbors), as_dask_array(X_new)
     queries, points = checked_rows(X_new, execution), checked_rows(X_train, execution)
-    if queries.n_columns != points.n_columns:
-        raise GraphError(
-            f"the new rows have {queries.n_columns} columns, the training rows {points.n_columns}"
-        )
-    if queries.kind is not points.kind:
-        raise GraphError("the new rows and the training rows must both be dense or both sparse")
+    _check_same_columns(queries, points)
     queries = search_strips(queries, k, execution)
     points = search_strips(points, k, execution)
     lists = nearest_lists(queries, points, k, metric, execution, same_rows=False)
@@ -90,14 +80,29 @@ def knn_search(
         distances, indices = (np.concatenate(column) for column in zip(*parts, strict=True))
         return distances, indices
     chunks = (X_new.chunks[0], (k,))
-    columns = []
-    for number, dtype in enumerate((np.float64, np.int64)):
-        blocks = [
-            da.from_delayed(pair[number], (n, k), dtype=dtype)
-            for pair, n in zip(found, queries.row_chunks, strict=True)
-        ]
-        columns.append(da.concatenate(blocks).rechunk(chunks))
-    return columns[0], columns[1]
+    distances = _as_dask(found, 0, np.float64, queries.row_chunks, chunks)
+    return distances, _as_dask(found, 1, np.int64, queries.row_chunks, chunks)
+
+
+def _check_same_columns(queries: RowStrips, points: RowStrips) -> None:
+    if queries.n_columns != points.n_columns:
+        raise GraphError(
+            f"the new rows have {queries.n_columns} columns, the training rows {points.n_columns}"
+        )
+    if queries.kind is not points.kind:
+        raise GraphError("the new rows and the training rows must both be dense or both sparse")
+
+
+def _as_dask(
+    lists: list[Delayed], place: int, dtype: type, row_chunks: Sequence[int], chunks: Any
+) -> da.Array:
+    """Return the array at `place` of lists of `row_chunks` rows, in `chunks`."""
+    k = chunks[1][0]
+    blocks = [
+        da.from_delayed(pair[place], (n, k), dtype=dtype)
+        for pair, n in zip(lists, row_chunks, strict=True)
+    ]
+    return da.concatenate(blocks).rechunk(chunks)
 
 
 def _as_distances(lists: Lists, metric: str) -> Lists:

@@ -38,7 +38,7 @@ from ssl_dask.kernels.knn.neighbour_lists import METRICS
 SEARCHES = ("auto", "exact", "routed")
 
 
-def knn_graph(
+def knn_graph(  # noqa: PLR0913 - users name each choice in one call
     X: Any,
     n_neighbors: int = 15,
     *,

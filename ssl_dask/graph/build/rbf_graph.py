@@ -32,7 +32,7 @@ def rbf_graph(
     """Return the graph with weight exp(-gamma |x - y|^2) between any two rows.
 
     scikit-learn's kernel="rbf" without the diagonal: a self-edge changes neither the clamped
-    (harmonic) solution nor scikit-learn's spreading, which sets it to zero.
+    (harmonic) solution nor scikit-learn's spreading, which sets it to 0.
 
     Parameters
     ----------
@@ -44,16 +44,13 @@ def rbf_graph(
         joined (gamma |x - y|^2 above 87); `settings` says how many.
     memory_limit
         Most bytes of the graph, 8 N (N - 1), over all workers.
-    client
-        Of the cluster that computes; "local": this process. Default: the open client, if any.
-    execution
-        Where to run instead of `client`.
+    client, execution
+        Where to run: a client, "local" (this process), or an `Execution`; default: the open client.
 
     Raises
     ------
     GraphError
-        The graph would be larger than `memory_limit`, all rows do not fit
-        `execution.memory_per_task`, or X or gamma is not usable.
+        The graph is larger than `memory_limit`, all rows do not fit a task, or X or gamma is wrong.
 
     Notes
     -----
@@ -66,14 +63,11 @@ def rbf_graph(
     (6, '0.607')
     """
     execution = Execution.of(client, execution)
-    if not (isinstance(gamma, (int, float, np.number)) and 0 < gamma < np.inf):
-        raise GraphError(f"gamma is {gamma!r}; it must be a number > 0")
-    X = as_dask_array(X)
-    rbf_bytes(checked_shape(X)[0], memory_limit)
+    _check_gamma(gamma)
+    rbf_bytes(checked_shape(as_dask_array(X))[0], memory_limit)
     chunks = checked_rows(X, execution)
-    n_strips = rbf_strips(
-        chunks.n_rows, chunks.cost(1), execution.n_slots, execution.memory_per_task
-    )
+    slots, memory = execution.n_slots, execution.memory_per_task
+    n_strips = rbf_strips(chunks.n_rows, chunks.cost(1), slots, memory)
     rows = cut_rows(chunks, n_strips, execution)
     starts = row_starts(rows.row_chunks)
     strips = execution.persist(
@@ -85,20 +79,8 @@ def rbf_graph(
     )
     counts = execution.compute([dask.delayed(_counts)(strip) for strip in strips])
     n_edges, n_alone = (sum(column) for column in zip(*counts, strict=True))
-    n_rows = rows.n_rows
-    settings: dict[str, Any] = {
-        "kind": "rbf",
-        "gamma": float(gamma),
-        "pairs_of_no_weight": (n_rows * (n_rows - 1) - n_edges) // 2,
-        "n_without_neighbours": n_alone,
-        "notes": [],
-    }
-    if n_alone and n_rows > 1:
-        settings["notes"].append(
-            f"{n_alone} rows have no weight above 1.2e-38 with any other: gamma {gamma:g} is large"
-            " for these features; scale them, or use a smaller gamma or kind knn"
-        )
-    return BlockGraph(tuple(strips), rows.row_chunks, n_edges, settings)
+    about = _settings(float(gamma), rows.n_rows, n_edges, n_alone)
+    return BlockGraph(tuple(strips), rows.row_chunks, n_edges, about)
 
 
 def rbf_bytes(n_rows: int, memory_limit: int) -> int:
@@ -136,6 +118,28 @@ def rbf_strips(n_rows: int, cost: RowCost, n_slots: int, memory_per_task: int) -
             hint="give workers more memory (cluster.memory of a job), or use kind knn",
         )
     return min(max(usual_strips(n_rows, n_slots), ceil(16 * n_rows * n_rows / room)), n_rows)
+
+
+def _check_gamma(gamma: Any) -> None:
+    if not (isinstance(gamma, (int, float, np.number)) and 0 < gamma < np.inf):
+        raise GraphError(f"gamma is {gamma!r}; it must be a number > 0")
+
+
+def _settings(gamma: float, n_rows: int, n_edges: int, n_alone: int) -> dict[str, Any]:
+    """Return what the graph says of itself; `n_alone` rows have no edge."""
+    settings: dict[str, Any] = {
+        "kind": "rbf",
+        "gamma": gamma,
+        "pairs_of_no_weight": (n_rows * (n_rows - 1) - n_edges) // 2,
+        "n_without_neighbours": n_alone,
+        "notes": [],
+    }
+    if n_alone and n_rows > 1:
+        settings["notes"].append(
+            f"{n_alone} rows have no weight above 1.2e-38 with any other: gamma {gamma:g} is large"
+            " for these features; scale them, or use a smaller gamma or kind knn"
+        )
+    return settings
 
 
 def _strip(gamma: float, first_row: int, rows: Any, *panels: Any) -> sp.csr_array:

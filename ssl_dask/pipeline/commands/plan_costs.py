@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from ssl_dask.cluster import local_workers
 from ssl_dask.errors import ComputeError
 from ssl_dask.features.feature_groups import CategoricalGroup, NumericGroup, TextGroup, VectorGroup
-from ssl_dask.graph.build.graph_estimate import GraphEstimate, estimate_graph
+from ssl_dask.graph.build.graph_estimate import (
+    NONZEROS_PER_ROW,
+    GraphEstimate,
+    RowsToJoin,
+    Slots,
+    estimate_graph,
+)
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.method import JobShape, MethodCost
 from ssl_dask.methods import METHODS
@@ -216,13 +222,9 @@ def graph_cost(job: JobSize) -> tuple[Cost, GraphSize]:
         return Cost(), GraphSize(n_rows)
     estimates = estimate_graph(
         spec,
-        n_rows=n_rows,
-        n_columns=job.width.columns,
-        sparse=job.width.sparse,
-        n_slots=job.slots,
-        memory_per_task=job.memory // job.threads,
-        n_workers=job.workers,
-        edge_rows=[file.n_edges for file in job.inputs.edge_files],
+        RowsToJoin(n_rows, job.width.columns, NONZEROS_PER_ROW if job.width.sparse else None),
+        Slots(job.slots, job.memory // job.threads, job.workers),
+        [file.n_edges for file in job.inputs.edge_files],
     )
     whole = estimates[-1]
     kinds = [(one.search, one.graph_bytes / 8) for one in estimates if one.search != "sum"]
