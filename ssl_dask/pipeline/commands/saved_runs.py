@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import ssl_dask
 from ssl_dask.durable_files import replace_file, storage_errors
 from ssl_dask.errors import StorageError
 from ssl_dask.report.pages import read_report, render_report
@@ -87,7 +86,7 @@ def shipped_job(name: str) -> Path:
     StorageError
         It is not there.
     """
-    package = Path(ssl_dask.__file__).parent
+    package = Path(__file__).parents[2]
     # In an installed wheel the jobs lie in the package; in a checkout they stand beside it.
     for folder in (package / "shipped_jobs", package.parent / "jobs"):
         if (folder / f"{name}.yaml").is_file():
