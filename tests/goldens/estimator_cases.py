@@ -9,12 +9,13 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import scipy.sparse as sp
+from distributed import Client
 from sklearn.datasets import load_digits
 
-import ssl_dask
 from tests.goldens.case import FULL, QUICK, USUAL, Case, Work
 from tests.goldens.content import WORDS, Items, array_digest
 from tests.goldens.places import heard_warnings
+from tests.goldens.public_names import public
 
 N_ROWS, N_HELD, SEEDS_OF_A_CLASS, CHUNK = 320, 60, 4, 70
 ESTIMATORS: dict[str, dict[str, Any]] = {
@@ -82,17 +83,17 @@ def estimator_items(name: str, form: str, work: Work) -> Items:
     X, y, held = digits(numbers=name == "LabelPropagationRegressor")
     shape = FORMS[form][0]
     client = work.places.client("cluster") if form == "cluster" else None
-    model = getattr(ssl_dask, name)(**ESTIMATORS[name], client=client)
+    model = public(name)(**ESTIMATORS[name], client=client)
     items: Items = {}
     heard: list[tuple[str, str]] = []
     with heard_warnings(heard):
         model.fit(shape(X), y)
         for key in FITTED:
             if hasattr(model, key):
-                items[key] = value_item(getattr(model, key))
+                items[key] = value_item(getattr(model, key), client)
         for verb in ("predict", "predict_proba"):
             if hasattr(model, verb):
-                items[verb] = value_item(getattr(model, verb)(shape(held)))
+                items[verb] = value_item(getattr(model, verb)(shape(held)), client)
     items["attributes"] = sorted(
         key for key in vars(model) if key.endswith("_") and not key.startswith("_")
     )
@@ -102,13 +103,15 @@ def estimator_items(name: str, form: str, work: Work) -> Items:
     return items
 
 
-def value_item(value: Any) -> Any:
+def value_item(value: Any, client: Client | None) -> Any:
     """Return a plain value as it is, of an array the digest, and how its chunks are cut."""
     if isinstance(value, da.Array):
         chunks = [list(map(str, cuts)) for cuts in value.chunks]
-        return [array_digest(value.compute(scheduler="synchronous")), chunks]
+        if client is None:
+            return [array_digest(value.compute(scheduler="synchronous")), chunks]
+        return [array_digest(client.compute(value).result()), chunks]
     if isinstance(value, np.ndarray | np.generic):
         return array_digest(value)
     if isinstance(value, dict):
-        return {str(key): value_item(one) for key, one in value.items()}
+        return {str(key): value_item(one, client) for key, one in value.items()}
     return value if isinstance(value, str | int | float | bool | None) else repr(value)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import logging
+import pkgutil
 import runpy
 import sys
 import warnings
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
 from distributed import Client, LocalCluster
+
+import ssl_dask
 
 LIMIT = "IN_PROCESS_BYTES"
 """Name of the constant that says which graphs are propagated in the client's process."""
@@ -64,17 +70,20 @@ def graphs_on_workers() -> Iterator[None]:
 
     The constant is found by its name, in whatever module it lives.
     """
-    homes = [
-        module
-        for name, module in sorted(sys.modules.items())
-        if name.startswith("ssl_dask") and LIMIT in vars(module)
-    ]
+    homes = [module for module in all_modules() if LIMIT in vars(module)]
     if not homes:
         raise LookupError(f"no module of ssl_dask has {LIMIT}: say here what it is called now")
     with contextlib.ExitStack() as patches:
         for module in homes:
             patches.enter_context(mock.patch.object(module, LIMIT, 0))
         yield
+
+
+@cache
+def all_modules() -> list[ModuleType]:
+    """Import all modules of the package."""
+    found = pkgutil.walk_packages(ssl_dask.__path__, "ssl_dask.")
+    return [importlib.import_module(one.name) for one in found if "__main__" not in one.name]
 
 
 def command(*arguments: str | Path) -> tuple[int, str, str]:

@@ -23,6 +23,7 @@ from tests.goldens.case import FULL, QUICK, USUAL, Case, Work
 from tests.goldens.command_cases import command_cases
 from tests.goldens.content import WORDS, Items, without_places
 from tests.goldens.estimator_cases import estimator_cases
+from tests.goldens.graph_cases import graph_cases
 from tests.goldens.job_cases import job_cases
 from tests.goldens.kind_of_machine import kind_of_machine
 from tests.goldens.made_inputs import write_inputs
@@ -33,7 +34,7 @@ SIZES = {"quick": QUICK, "usual": USUAL, "full": FULL}
 
 
 def all_cases() -> list[Case]:
-    return [*command_cases(), *estimator_cases(), *job_cases()]
+    return [*command_cases(), *estimator_cases(), *graph_cases(), *job_cases()]
 
 
 def record(
