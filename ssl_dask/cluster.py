@@ -263,7 +263,10 @@ def adopt_client(client: Client) -> None:
             )
             continue
         problems += [
-            Problem(f"worker {address} has {name} {there.get(name)}, this process has {version}")
+            Problem(
+                f"worker {address} has {name} {there.get(name)}, this process has {version}",
+                hint="install the same versions on the workers, from requirements.lock",
+            )
             for name, version in here.items()
             if there.get(name) != version
         ]

@@ -53,11 +53,14 @@ class SslDaskError(Exception):
     ----------
     exit_code
         What the command line exits with.
+    usual_hint
+        What to do where no problem has a hint of its own.
     problems
         Every `Problem` found; the message lists them, up to `MAX_PROBLEMS_SHOWN`.
     """
 
     exit_code: ClassVar[int] = 70
+    usual_hint: ClassVar[str] = "`ssl-dask validate JOB` shows all that is wrong with a job"
 
     def __init__(self, problems: str | Problem | Sequence[Problem], **where: Any) -> None:
         if isinstance(problems, str):
@@ -81,6 +84,7 @@ class SslDaskError(Exception):
     def as_dict(self) -> dict[str, Any]:
         """Return the first problem's place and hint, for the last line of a failed run."""
         first = asdict(self.problems[0]) if self.problems else {}
+        first["hint"] = next((one.hint for one in self.problems if one.hint), self.usual_hint)
         return {
             "code": self.exit_code,
             "error": type(self).__name__,
@@ -93,6 +97,7 @@ class JobSpecError(SslDaskError):
     """The job file or the command's arguments are wrong."""
 
     exit_code = 2
+    usual_hint = "`ssl-dask schema` describes every key of a job"
 
 
 class InputDataError(SslDaskError):
@@ -113,12 +118,14 @@ class ResumeMismatchError(SslDaskError):
     """A checkpoint belongs to another job, input or version."""
 
     exit_code = 4
+    usual_hint = "run without --resume"
 
 
 class ComputeError(SslDaskError):
     """Workers were lost, ran out of memory, or nothing moved any more."""
 
     exit_code = 5
+    usual_hint = "see the logs of the workers; `--resume` goes on from the last checkpoint"
 
 
 class WorkersChangedError(ComputeError):
@@ -133,24 +140,28 @@ class StorageError(SslDaskError):
     """The output could not be written: disk full, no permission, not a folder of ours."""
 
     exit_code = 6
+    usual_hint = "check that the path exists, is writable and has space left; then run again"
 
 
 class CommitUnknownError(SslDaskError):
     """It is not known whether the new run became visible; nothing was deleted."""
 
     exit_code = 7
+    usual_hint = "look at the output before the next run: it shows whether the run is there"
 
 
 class QualityError(SslDaskError):
     """The labels there are do not allow the answer that was asked for."""
 
     exit_code = 8
+    usual_hint = "label more rows of each class"
 
 
 class OutputLockedError(SslDaskError):
     """Another run holds the output."""
 
     exit_code = 75
+    usual_hint = "wait until the other run has ended"
 
 
 class GraphError(InputDataError):

@@ -64,17 +64,25 @@ def read_job(
     path = Path(path)
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise JobSpecError(f"larger than {MAX_FILE_BYTES} bytes", file=str(path))
+            raise JobSpecError(
+                f"larger than {MAX_FILE_BYTES} bytes", file=str(path), hint="is this the job file?"
+            )
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise JobSpecError(f"cannot be read: {error.strerror}", file=str(path)) from None
-    except UnicodeDecodeError:
-        raise JobSpecError("is not UTF-8 text", file=str(path)) from None
+        raise JobSpecError(
+            f"cannot be read: {error.strerror}", file=str(path), hint="give the path of a job file"
+        ) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise JobSpecError(
+            f"line {line}: is not UTF-8 text", file=str(path), hint="save the file as UTF-8"
+        ) from None
     data = parse_yaml(text, str(path))
     if not isinstance(data, dict):
         raise JobSpecError(
             "is not a job: expected keys such as name, input, features, method, output",
             file=str(path),
+            hint="`ssl-dask init DATA` drafts a job",
         )
     for override in overrides:
         _apply_override(data, override)
@@ -219,6 +227,9 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
         if inner is None:
             inner = place[part] = {}
         if not isinstance(inner, dict):
-            raise JobSpecError(f"--set {override!r}: {part!r} is a value, not a group of keys")
+            raise JobSpecError(
+                f"--set {override!r}: {part!r} is a value, not a group of keys",
+                hint=f"the job file gives {part!r} a value; take that away, or set it whole",
+            )
         place = inner
     place[parts[-1]] = parse_yaml(value, f"--set {override}")

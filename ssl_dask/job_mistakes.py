@@ -37,22 +37,36 @@ class JobKeys:
             hint = f"did you mean {near[0]!r}?" if near else valid
             message = f"unknown key {key!r}"
         elif kind == "missing":
-            message = f"key {key!r} is missing"
+            message, hint = f"key {key!r} is missing", self._meaning(path, data)
         elif kind in ("union_tag_invalid", "union_tag_not_found"):
             message, hint = self._method_name_problem(key, item)
         elif kind in ("model_attributes_type", "model_type", "dict_type"):
             message = f"{key} is a group of keys, and got {type(given).__name__}"
-            if "name" in self._schema_keys(path, data) and isinstance(given, str):
+            below = self._schema_keys(path, data)
+            hint = f"valid keys here: {', '.join(below)}"
+            if "name" in below and isinstance(given, str):
                 hint = f"write {path[-1]}: {{name: {given}}}"
         elif kind in ("tuple_type", "list_type") and isinstance(given, (str, int, float)):
             message, hint = f"{key} is a list, and got {given!r}", f"write {path[-1]}: [{given}]"
         elif kind in ("tuple_type", "list_type"):
             message = f"{key} is a list, and got {type(given).__name__}"
+            hint = f"write {path[-1]}: [...]"
         else:
             shown = f", got {given!r}" if isinstance(given, (str, int, float, bool)) else ""
             what = item["msg"].removeprefix("Value error, ")
             message = f"{key + ': ' if key else ''}{what}{shown}"
+            hint = self._meaning(path, data)
         return Problem(message, file=source, hint=hint)
+
+    def _meaning(self, path: Sequence[str], data: Mapping[str, Any]) -> str | None:
+        """Return what the schema says of a key."""
+        if not path:
+            return None
+        for node in _expand(self._schema_nodes(path[:-1], data), self.schema):
+            text = node.get("properties", {}).get(path[-1], {}).get("description")
+            if text:
+                return f"{path[-1]}: {' '.join(text.split())}"
+        return None
 
     def _method_name_problem(self, key: str, item: Any) -> tuple[str, str]:
         if item["type"] == "union_tag_not_found":
@@ -73,6 +87,11 @@ class JobKeys:
 
     def _schema_keys(self, loc: Iterable[Any], data: Mapping[str, Any]) -> list[str]:
         """Return the keys that may stand at `loc`; below `method` those of the job's method."""
+        nodes = _expand(self._schema_nodes(loc, data), self.schema)
+        return sorted({key for node in nodes for key in node.get("properties", {})})
+
+    def _schema_nodes(self, loc: Iterable[Any], data: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the parts of the schema that describe the place `loc`."""
         nodes = [self.schema]
         for part in loc:
             found = []
@@ -86,9 +105,7 @@ class JobKeys:
                 ):
                     found.append(node["additionalProperties"])
             nodes = found or nodes
-        return sorted(
-            {key for node in _expand(nodes, self.schema) for key in node.get("properties", {})}
-        )
+        return nodes
 
     def _method_node(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Return the schema of the method that a job names, or of all if it names none."""

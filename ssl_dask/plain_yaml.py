@@ -32,7 +32,8 @@ class _Loader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise JobSpecError(
-                    f"line {key_node.start_mark.line + 1}: key {key!r} is not a word"
+                    f"line {key_node.start_mark.line + 1}: key {key!r} is not a word",
+                    hint="put the key in quotes",
                 )
             if key in seen:
                 raise JobSpecError(
@@ -80,7 +81,9 @@ def parse_yaml(text: str, source: str) -> Any:
         Naming `source` and the line: not YAML, a tag, an anchor, a duplicate key, too large.
     """
     if len(text.encode()) > MAX_FILE_BYTES:
-        raise JobSpecError(f"larger than {MAX_FILE_BYTES} bytes", file=source)
+        raise JobSpecError(
+            f"larger than {MAX_FILE_BYTES} bytes", file=source, hint="is this the job file?"
+        )
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 (a subclass of SafeLoader)
     except JobSpecError as error:
@@ -90,5 +93,9 @@ def parse_yaml(text: str, source: str) -> Any:
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
-        reason = getattr(error, "problem", None) or "nested too deeply"
-        raise JobSpecError(f"{line}not readable as YAML: {reason}", file=source) from None
+        reason = getattr(error, "problem", None) or getattr(error, "reason", "nested too deeply")
+        hint = "check the indentation, and put text with : # [ ] { } in quotes"
+        if "\\t" in reason:
+            hint = "indent with spaces: YAML takes no tabs"
+        message = f"{line}not readable as YAML: {reason}"
+        raise JobSpecError(message, file=source, hint=hint) from None

@@ -130,9 +130,12 @@ def exit_code(command: Callable[..., Any], arguments: list[str] | None) -> int:
         return _fail(128 + received.number, text, received, message=f"ended by {name}", hint=hint)
     except USAGE_ERRORS as error:
         error.show(sys.stderr)
-        return _fail(error.exit_code, "", error, message=error.format_message())
+        context = getattr(error, "ctx", None)
+        hint = f"see `{context.command_path if context else 'ssl-dask'} --help`"
+        return _fail(error.exit_code, "", error, message=error.format_message(), hint=hint)
     except (typer.Abort, KeyboardInterrupt) as error:
-        return _fail(130, "ssl-dask: interrupted", error)
+        hint = "run again with --resume"
+        return _fail(130, "ssl-dask: interrupted", error, message="interrupted", hint=hint)
     except BrokenPipeError:
         # The reader of stdout went away, as `ssl-dask schema | head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -53,6 +53,7 @@ def job(tmp_path: Path) -> Path:
 def last_words(stderr: str) -> dict[str, Any]:
     words: dict[str, Any] = json.loads(stderr.splitlines()[-1])
     assert words.keys() >= FAILURE_KEYS
+    assert words["hint"]
     return words
 
 

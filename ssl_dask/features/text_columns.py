@@ -124,7 +124,10 @@ def fit_text(name: str, group: TextGroup, survey: TextSurvey) -> TextTransform:
         refuse_counted(what, group.text, survey.missing, hint)
     if survey.n_empty == survey.n_rows:
         raise InputDataError(
-            f"features.{name}: no row has any text", column=group.text[0], rows=survey.n_rows
+            f"features.{name}: no row has any text",
+            column=group.text[0],
+            rows=survey.n_rows,
+            hint="take the group out of the features",
         )
     notes = []
     if survey.n_empty:

@@ -104,10 +104,13 @@ class VectorTransform:
             raise InputDataError(
                 f"features.{self.name}: vectors of shape {X.shape[1:]}, not ({self.width},)",
                 column=self.column,
+                hint="give vectors of the length that the models were fitted on",
             )
         if not np.isfinite(X).all():
             raise InputDataError(
-                f"features.{self.name}: vectors hold missing or infinite values", column=self.column
+                f"features.{self.name}: vectors hold missing or infinite values",
+                column=self.column,
+                hint="mend or drop these rows",
             )
         if self.unit_length:
             return unit_rows(X)[0]
@@ -124,7 +127,11 @@ def fit_vector(name: str, group: VectorGroup, survey: VectorSurvey) -> VectorTra
     """
     sums = survey.sums
     if sums is None or len(sums.sums) == 0:
-        raise InputDataError(f"features.{name}: no numbers", column=group.vector)
+        raise InputDataError(
+            f"features.{name}: no row has a vector with numbers",
+            column=group.vector,
+            hint="take the group out of the features",
+        )
     n_unusable = int(sums.missing.sum() + sums.infinite.sum())
     if n_unusable:
         raise InputDataError(

@@ -179,7 +179,6 @@ CASES: dict[str, Case] = {
     ),
     "one class": Case(8, with_value("seed", tuple(range(N_ROWS)), "ant"), ("class",)),
 }
-HINTLESS = {"missing path", "no rows"}
 
 
 @pytest.fixture
@@ -208,8 +207,7 @@ def test_a_bad_input_is_named(
         assert word in words["message"], words["message"]
     assert len(words["problems"]) >= 1
     assert words["message"].count("Traceback") == 0
-    if name not in HINTLESS:
-        assert words["hint"], words
+    assert words["hint"], words
     assert not (tmp_path / "out").exists()
 
 

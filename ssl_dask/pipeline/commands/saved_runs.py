@@ -42,7 +42,9 @@ def rebuild_report(run: Path, output: Path | None = None) -> Path:
         raise _no_report(folder, error) from None
     except ValueError:
         raise StorageError(
-            "is not a report of this version of ssl_dask", file=str(source)
+            "is not a report of this version of ssl_dask",
+            file=str(source),
+            hint="make the report with the version that made the run",
         ) from None
     target = output or folder / REPORT_HTML
     with storage_errors("write the report", target):
@@ -91,4 +93,8 @@ def shipped_job(name: str) -> Path:
     for folder in (package / "shipped_jobs", package.parent / "jobs"):
         if (folder / f"{name}.yaml").is_file():
             return folder / f"{name}.yaml"
-    raise StorageError(f"the job {name!r} does not ship with this installation", file=str(package))
+    raise StorageError(
+        f"the job {name!r} does not ship with this installation",
+        file=str(package),
+        hint="install the package again, or run from a checkout",
+    )

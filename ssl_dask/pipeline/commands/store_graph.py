@@ -91,12 +91,14 @@ def store_graph(
     spec = load_job(job, overrides) if isinstance(job, str | Path) else job
     if spec.graph is None or spec.graph.path is not None:
         raise JobSpecError(
-            "the job makes no graph: its method needs none, or graph.path names a stored one"
+            "the job makes no graph: its method needs none, or graph.path names a stored one",
+            hint="give a job with a method on a graph, and without graph.path",
         )
     if spec.graph.part_weights == "learned":
         raise JobSpecError(
             "graph.part_weights: learned goes by the job's labels, and a stored graph serves other"
-            " jobs too; give each part a weight"
+            " jobs too",
+            hint="give each part a weight",
         )
     listener = listener or Silent()
     inputs = Inputs.open(spec)

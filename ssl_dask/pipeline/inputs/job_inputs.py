@@ -359,4 +359,8 @@ def _refuse_constant_features(inputs: Inputs, scan: InputScan) -> None:
 
 def _not_shown(scan: InputScan) -> list[Problem]:
     hidden = scan.n_problems - len(scan.problems)
-    return [Problem(f"{hidden:,} more problems of this kind")] if hidden > 0 else []
+    return (
+        [Problem(f"{hidden:,} more problems of this kind", hint="mend those above first")]
+        if hidden > 0
+        else []
+    )

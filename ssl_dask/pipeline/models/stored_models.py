@@ -250,7 +250,9 @@ def read_models(run: CommittedRun, trusted: Collection[str]) -> StoredModels:
         )
     missing = [one for one in (about.answers, *about.learners) if one not in records]
     if missing:
-        raise InputDataError(f"the manifest has no file {missing[0]}", file=str(run.path))
+        raise InputDataError(
+            f"the manifest has no file {missing[0]}", file=str(run.path), hint="run the job again"
+        )
     types = own_types().union(about.types)
     answers = read_model(run, records[about.answers], types)
     models = [read_model(run, records[one], types) for one in about.learners]

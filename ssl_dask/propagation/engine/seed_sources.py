@@ -70,7 +70,10 @@ class SeedSources:
                     f" {mask.dtype} of shape {mask.shape}"
                 )
             if mask.all():
-                raise QualityError(f"fold {group} hides all {labels.n_seeds} seeds")
+                raise QualityError(
+                    f"fold {group} hides all {labels.n_seeds} seeds",
+                    hint="label more rows, or lower evaluation.folds",
+                )
             hidden[group] = mask
         weights = np.ones(labels.n_seeds)
         if sample_weight is not None:

@@ -128,15 +128,22 @@ def _check_trusted_learner(spec: LearnerSpec, trusted: Collection[str]) -> None:
         _check_parameters(spec.name, found, spec.parameters, ())
         _check_values(found, spec.parameters)
     except ValueError as error:
-        raise JobSpecError(f"method.learner.parameters: {error}") from None
+        raise JobSpecError(
+            f"method.learner.parameters: {error}", hint="see the parameters of that class"
+        ) from None
     model = found(**spec.parameters)
     if not hasattr(model, "predict_proba"):
-        raise JobSpecError(f"method.learner.name: {spec.name!r} has no predict_proba")
+        raise JobSpecError(
+            f"method.learner.name: {spec.name!r} has no predict_proba",
+            hint="take a learner that gives probabilities",
+        )
     if spec.partial_fit:
         try:
             _check_pieces(spec.name, model)
         except ValueError as error:
-            raise JobSpecError(f"method.learner.partial_fit: {error}") from None
+            raise JobSpecError(
+                f"method.learner.partial_fit: {error}", hint="leave partial_fit out"
+            ) from None
 
 
 def _trusted_class(name: str, trusted: Collection[str]) -> Any:
@@ -155,7 +162,10 @@ def _trusted_class(name: str, trusted: Collection[str]) -> Any:
             hint="give the path of a class that is installed here and on the workers",
         ) from None
     if not (inspect.isclass(found) and issubclass(found, ClassifierMixin)):
-        raise JobSpecError(f"method.learner.name: {name!r} is no scikit-learn classifier")
+        raise JobSpecError(
+            f"method.learner.name: {name!r} is no scikit-learn classifier",
+            hint="give the path of a class such as sklearn.naive_bayes.GaussianNB",
+        )
     return found
 
 

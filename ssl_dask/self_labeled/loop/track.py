@@ -164,7 +164,9 @@ def make_tracks(
     weights = inputs.sample_weight
     weights = np.ones(labels.n_seeds) if weights is None else np.asarray(weights)
     if labels.n_seeds == 0:
-        raise QualityError("no row is labelled, so nothing can be learned")
+        raise QualityError(
+            "no row is labelled, so nothing can be learned", hint="label rows of each class"
+        )
     whole = tuple(blocks)
     tracks = [_track(0, whole, row_chunks, starts, labels, weights, None, None)]
     if not inputs.hidden:

@@ -356,7 +356,9 @@ def joined_pieces(pieces: Sequence[Piece]) -> Piece:
     """
     filled = [piece for piece in pieces if len(piece.rows)]
     if not filled:
-        raise QualityError("no row is labelled, so nothing can be fitted")
+        raise QualityError(
+            "no row is labelled, so nothing can be fitted", hint="label rows of each class"
+        )
     if len(filled) == 1:
         return filled[0]
     parts = [piece.X for piece in filled]

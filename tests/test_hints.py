@@ -1,19 +1,20 @@
-"""Every error of the storage rooms has a hint: what to do about it."""
+"""Every error has a hint: what to do about it."""
 
 from __future__ import annotations
 
 import ast
 from pathlib import Path
 
-import ssl_dask.durable_files
-import ssl_dask.storage
+import ssl_dask
 from ssl_dask import errors
 
+# A wrong argument's message says what it must be; a lost worker's round runs again.
+OF_ITSELF = {"GraphError", "WorkersChangedError", "BlocksLostError"}
 KINDS = {
     name
     for name, kind in vars(errors).items()
     if name == "Problem" or (isinstance(kind, type) and issubclass(kind, errors.SslDaskError))
-}
+} - OF_ITSELF
 
 
 def lacks_hint(call: ast.Call) -> bool:
@@ -26,13 +27,12 @@ def lacks_hint(call: ast.Call) -> bool:
 
 
 def test_every_error_has_a_hint() -> None:
-    folder = Path(ssl_dask.storage.__path__[0])
     seen, without = 0, []
-    for path in [*sorted(folder.rglob("*.py")), Path(ssl_dask.durable_files.__file__)]:
+    for path in sorted(Path(ssl_dask.__path__[0]).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", None) in KINDS:
                 seen += 1
                 if lacks_hint(node):
                     without.append(f"{path.name}:{node.lineno}")
-    assert seen > 80
+    assert seen > 200
     assert without == []
