@@ -5,7 +5,7 @@ A message names the value, the limit and the cure; it never quotes the content o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -44,6 +44,17 @@ class Problem:
             where.append(f"column {self.column!r}")
         text = f"{', '.join(where)}: {self.message}" if where else self.message
         return f"{text} ({self.hint})" if self.hint else text
+
+
+class Caution(str):
+    """A note on the input that changes the answer: commands show it as a warning."""
+
+    __slots__ = ()
+
+
+def cautions(notes: Iterable[str]) -> tuple[str, ...]:
+    """Return the notes that change the answer, each once."""
+    return tuple(dict.fromkeys(note for note in notes if isinstance(note, Caution)))
 
 
 class SslDaskError(Exception):

@@ -95,7 +95,7 @@ def parse_yaml(text: str, source: str) -> Any:
         line = f"line {mark.line + 1}: " if mark else ""
         reason = getattr(error, "problem", None) or getattr(error, "reason", "nested too deeply")
         hint = "check the indentation, and put text with : # [ ] { } in quotes"
-        if "\\t" in reason:
+        if "\\t" in str(reason):
             hint = "indent with spaces: YAML takes no tabs"
         message = f"{line}not readable as YAML: {reason}"
         raise JobSpecError(message, file=source, hint=hint) from None

@@ -131,7 +131,7 @@ def digits_report(*, with_truth: bool = True) -> RunReport:
             labels=tuple(int(code) for code in decided.label[rows]),
             seeds=tuple(bool(flag) for flag in np.isin(rows, seeds)),
         ),
-        warnings=quality_warnings(method, calibration, seed_summary, decision, evaluation),
+        warnings=quality_warnings(method, calibration, decision, evaluation),
         output=OutputSummary(
             path="out/digits/runs/20260102T030405Z-0123abcd", parts=2, rows=len(y)
         ),

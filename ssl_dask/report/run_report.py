@@ -17,7 +17,6 @@ from ssl_dask.decision.calibration import Calibration, ReliabilityBin
 from ssl_dask.decision.labelling import REASONS, SOURCES
 from ssl_dask.evaluation.block_scores import BlockScore, Reliability, TruthScores
 from ssl_dask.evaluation.metrics import PairedComparison, Scores
-from ssl_dask.labels import alike_names
 from ssl_dask.round_record import RoundRecord
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -231,7 +230,6 @@ def reliability_bins(counts: Reliability) -> tuple[ReliabilityBin, ...]:
 def quality_warnings(
     method: MethodSummary,
     calibration: Calibration,
-    seeds: SeedSummary,
     decision: DecisionSummary,
     evaluation: EvaluationSummary,
 ) -> tuple[str, ...]:
@@ -257,16 +255,11 @@ def quality_warnings(
             "Probabilities are not calibrated: they are scores, not chances of being right"
             f" ({calibration.reason})."
         )
-    without = [c for c, n in zip(seeds.classes, seeds.counts, strict=True) if not n]
-    if without:
-        found.append(f"No seed shows {_listed(without)}, so no row can be given it.")
     if other := 0 if evaluation.truth is None else evaluation.truth.other_class:
         found.append(
             f"By the truth column {other:,} rows are of a class that no seed shows: no label can be"
             " right there. Label a few rows of each class that there is."
         )
-    if alike := alike_names(seeds.classes):
-        found.append(alike)
     if evaluation.never_hidden:
         found.append(
             f"One seed only for {_listed(evaluation.never_hidden)}: nothing is known about how"

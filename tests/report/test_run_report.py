@@ -15,14 +15,12 @@ from ssl_dask.report.run_report import (
     EvaluationSummary,
     MethodSummary,
     RunReport,
-    SeedSummary,
     quality_warnings,
 )
 from ssl_dask.round_record import RoundRecord
 from tests.example_report import digits_report
 
 CONVERGED = MethodSummary(name="label_spreading", parameters={}, converged=True, stopped="settled")
-SEEDS = SeedSummary(classes=("a", "b"), counts=(5, 5))
 DECISION = DecisionSummary(
     labels=(60, 40),
     sources={"seed": 10, "propagated": 90},
@@ -80,7 +78,6 @@ def warned(**parts: object) -> tuple[str, ...]:
     given = {
         "method": CONVERGED,
         "calibration": digits_report().calibration,
-        "seeds": SEEDS,
         "decision": DECISION,
         "evaluation": EvaluationSummary(),
     }
@@ -110,12 +107,6 @@ def test_each_trouble_is_named() -> None:
         evaluation=EvaluationSummary(n_folds=5, folds_not_converged=2),
     )
     assert line.startswith("Supervised did not converge in 2 of the 5 turns")
-    (line,) = warned(seeds=SeedSummary(classes=("a", "b"), counts=(5, 0)))
-    assert line == "No seed shows class b, so no row can be given it."
-    (line,) = warned(
-        seeds=SeedSummary(classes=("red", "New  York", "red ", "new york"), counts=(5,) * 4)
-    )
-    assert "alone: 'red' and 'red ', 'New  York' and 'new york'." in line
     refused = DECISION.model_copy(update={"n_abstained": 101, "reasons": {"tie": 101}})
     (line,) = warned(decision=refused)
     assert "101 of 201" in line

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from distributed import Client
 
-from ssl_dask.errors import InputDataError, JobSpecError, QualityError
+from ssl_dask.errors import InputDataError, JobSpecError, QualityError, cautions
 from ssl_dask.execution import Execution
 from ssl_dask.storage.checks.column_check import ColumnNeeds
 from ssl_dask.storage.checks.input_check import scan_input
@@ -92,6 +92,16 @@ def test_classes_of_the_job_set_the_order(tmp_path: Path) -> None:
     assert found.labels.codes.tolist() == [1, 2]
     assert found.problems == ()
     assert "no row is labelled with: c" in found.notes[0]
+
+
+def test_what_bends_the_answer_is_a_caution(tmp_path: Path) -> None:
+    values = pa.array(["red", "New  York", "red ", "new york"])
+    first, alike = cautions(seeds_of_column(tmp_path, values).notes)
+    assert first == "every row has a label already"
+    assert "alone: 'New  York' and 'new york', 'red' and 'red '." in alike
+    rule = ClassRule(["a", "b"])
+    (without,) = cautions(seeds_of_column(tmp_path, pa.array(["a", None]), rule=rule).notes)
+    assert without.startswith("no row is labelled with: b")
 
 
 def test_a_label_outside_the_classes_is_told_by_row_group(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from ssl_dask.cluster_spec import ClusterSpec
 from ssl_dask.console import RunClock, RunListener, Silent
 from ssl_dask.decision.labelling import REASONS, SOURCES, DecisionRule
 from ssl_dask.durable_files import to_json
-from ssl_dask.errors import InputDataError, JobSpecError
+from ssl_dask.errors import InputDataError, JobSpecError, cautions
 from ssl_dask.evaluation.block_scores import merge_scores
 from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
@@ -126,6 +126,7 @@ def prediction_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("labelled", f"{rows - decision['n_abstained']:,}"),
         ("of each class", ", ".join(f"{name}: {n:,}" for name, n in counts)),
         *([("abstained", reasons)] if decision["n_abstained"] else []),
+        *(("warning", text) for text in summary["warnings"]),
         ("models", summary["models"]),
     ]
 
@@ -193,23 +194,35 @@ def _label(
     """Check all rows, label and write them, commit."""
     clock.stage("read")
     reader, scan = scan_dataset(dataset, needs, models.job.input.block_rows, execution)
-    for note in (*dataset.notes, *scan.notes):
-        clock.event("input_note", message=note)
+    notes = [*dataset.notes, *scan.notes]
+    warnings = [*models.notes, *cautions(notes)]
+    for note in notes:
+        if note in warnings:
+            clock.warn(note)
+        else:
+            clock.event("input_note", message=note)
     clock.stage("decision")
     typed = ColumnReader(read_in_types(dataset, models.column_types), reader.layout)
     F = models.distributions(typed, execution)
     results = write_blocks(_block_task(models, reader, folder), F, execution, None, None)
     clock.stage("commit")
-    summary = _summary(models, dataset, results)
+    summary = _summary(models, dataset, results) | {"warnings": warnings}
     run = folder.commit(
         [result.part for result in results],
         {PREDICTION: to_json(summary)},
         expected_rows=dataset.n_rows,
         fingerprint=wanted,
         versions=versions(),
-        warnings=models.notes,
+        warnings=warnings,
     )
-    clock.event("run_done", run=run.run_id, path=str(run.path), rows=dataset.n_rows)
+    clock.event(
+        "run_done",
+        level="warning" if warnings else "info",
+        run=run.run_id,
+        path=str(run.path),
+        rows=dataset.n_rows,
+        warnings=warnings,
+    )
     return PredictResult(run.path, run.run_id, summary, already_done=False)
 
 

@@ -9,6 +9,7 @@ from ssl_dask.errors import (
     JobSpecError,
     Problem,
     SslDaskError,
+    cautions,
     collect_errors,
     raise_all,
 )
@@ -83,7 +84,8 @@ def _check_rows(spec: JobSpec, inputs: Inputs, *, footers_only: bool, whole: boo
         ("input", dataset.path),
         ("rows", f"{dataset.n_rows:,} in {len(dataset.files):,} file(s)"),
     ]
-    notes = list(dataset.notes)
+    warnings = cautions(dataset.notes)
+    notes = [note for note in dataset.notes if note not in warnings]
     if footers_only:
         if inputs.seed_file is not None and inputs.seed_file.problems:
             raise InputDataError(inputs.seed_file.problems)
@@ -95,7 +97,7 @@ def _check_rows(spec: JobSpec, inputs: Inputs, *, footers_only: bool, whole: boo
         summary.append(("seeds", label_kind(spec).seed_words(data.labels)))
         # What only the values show: too many categories, more components than columns.
         describe(data.reader, spec.features, Execution())
-        notes = [*data.notes, *data.seed_notes]
+        warnings, notes = data.warnings, [*data.notes, *data.seed_notes]
     summary += [("edges", f"{file.n_edges:,} in {file.dataset.path}") for file in inputs.edge_files]
     for graph in () if spec.graph is None else spec.graph.each():
         if graph.kind == "knn" and graph.n_neighbors >= dataset.n_rows:
@@ -103,4 +105,5 @@ def _check_rows(spec: JobSpec, inputs: Inputs, *, footers_only: bool, whole: boo
                 f"graph.n_neighbors is {graph.n_neighbors:,} and there are {dataset.n_rows:,} rows:"
                 " every row will be joined with every other"
             )
-    return [*summary, *(("note", note) for note in notes)]
+    told = [("warning", warning) for warning in warnings] + [("note", note) for note in notes]
+    return summary + told

@@ -13,6 +13,7 @@ from ssl_dask.errors import (
     JobSpecError,
     Problem,
     SslDaskError,
+    cautions,
     collect_errors,
     raise_all,
 )
@@ -154,6 +155,8 @@ class ReadData:
         Name of the row number column where the job names no id.
     notes, seed_notes
         Sentences for the report.
+    warnings
+        Those that change the answer.
     """
 
     reader: ColumnReader
@@ -162,6 +165,7 @@ class ReadData:
     row_numbers: str | None
     notes: Sequence[str]
     seed_notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
     @property
     def layout(self) -> RowLayout:
@@ -239,6 +243,7 @@ def read_inputs(spec: JobSpec, inputs: Inputs, execution: Execution) -> ReadData
     label_kind(spec).require(scan.seeds)
     if spec.target == "classes":
         _refuse_shares_of_other_classes(spec, scan.seeds.labels)
+    warnings = cautions([*scan.seeds.notes, *inputs.dataset.notes, *scan.notes])
     notes = [*inputs.dataset.notes, *scan.notes]
     if inputs.dataset.ignored:
         notes.append(f"left out, no Parquet: {', '.join(inputs.dataset.ignored[:10])}")
@@ -247,8 +252,9 @@ def read_inputs(spec: JobSpec, inputs: Inputs, execution: Execution) -> ReadData
         labels=scan.seeds.labels,
         carried=(*((spec.input.id,) if spec.input.id else ()), *spec.output.columns),
         row_numbers=ROW_COLUMN if spec.input.id is None else None,
-        notes=[note for note in notes if note not in scan.seeds.notes],
-        seed_notes=scan.seeds.notes,
+        notes=[note for note in notes if note not in (*scan.seeds.notes, *warnings)],
+        seed_notes=tuple(note for note in scan.seeds.notes if note not in warnings),
+        warnings=warnings,
     )
 
 

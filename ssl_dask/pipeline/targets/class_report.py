@@ -81,9 +81,10 @@ def build_class_report(
         evaluation=evaluation,
         picture=None if picture is None else Picture(**picture, labels=tuple(codes)),
         warnings=(
+            *data.warnings,
             *inferred.warnings,
             *warnings,
-            *quality_warnings(method, judged.calibration, seeds, decision, evaluation),
+            *quality_warnings(method, judged.calibration, decision, evaluation),
             *graph_warnings(inferred.graph, data.layout.n_rows),
             *no_signal_warnings(inferred.graph, seeds, evaluation),
         ),

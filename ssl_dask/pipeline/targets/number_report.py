@@ -74,6 +74,7 @@ def build_number_report(
         hidden_pairs=_hidden_pairs(labels, inferred),
         picture=None if picture is None else ValuePicture(**picture, values=drawn),
         warnings=(
+            *data.warnings,
             *value_warnings(method, seeds, judged.interval, decision, evaluation),
             *graph_warnings(graph, data.layout.n_rows),
         ),

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from ssl_dask.errors import Problem, QualityError
+from ssl_dask.errors import Caution, Problem, QualityError
 from ssl_dask.labels import OTHER_CLASS, UNLABELLED, Labels, alike_names
 from ssl_dask.storage.input.arrow_to_numpy import ColumnValueError, numeric_values
 from ssl_dask.storage.input.column_reader import ColumnReader
@@ -314,7 +314,7 @@ def seeds_from_column(
         )
         for (file, group, why), n in sorted(refused.items())
     )
-    return SeedTable(labels, 0, problems, tuple(_notes_on(labels)))
+    return SeedTable(labels, 0, problems, tuple(_cautions_on(labels)))
 
 
 def seeds_from_file(
@@ -355,7 +355,7 @@ def seeds_from_file(
         else:
             hint = "correct the ids, or set allow_unmatched: true"
             problems.append(Problem(text, seeds.shown, rows=n_unmatched, hint=hint))
-    notes += _notes_on(labels)
+    notes += _cautions_on(labels)
     return SeedTable(labels, n_unmatched, tuple(problems), tuple(notes))
 
 
@@ -389,16 +389,15 @@ def _no_labels(reader: ColumnReader, kind: LabelKind, rule: LabelRule) -> Labels
     return Labels(reader.layout.n_rows, rows, codes, rule.values([], kind))
 
 
-def _notes_on(labels: Labels) -> list[str]:
+def _cautions_on(labels: Labels) -> list[Caution]:
     notes = []
     names = [str(value) for value in labels.classes.tolist()]
     counts = labels.class_counts()
     if without := [name for name, n in zip(names, counts, strict=True) if n == 0]:
-        notes.append(
-            f"no row is labelled with: {', '.join(without)}; these classes cannot be given"
-        )
+        text = f"no row is labelled with: {', '.join(without)}; these classes cannot be given"
+        notes.append(Caution(text))
     if alike := alike_names(names):
-        notes.append(alike)
+        notes.append(Caution(alike))
     if labels.n_seeds == labels.n_rows:
-        notes.append("every row has a label already")
+        notes.insert(0, Caution("every row has a label already"))
     return notes
