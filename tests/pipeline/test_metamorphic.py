@@ -1,0 +1,159 @@
+"""Another form of the same question has the same labels: other files, orders, names, units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from distributed import Client
+
+from ssl_dask.pipeline.commands.run import run_job
+from tests.made_job import NAMES, WORDS, assert_useful, made_job, made_rows, read_parts, write_rows
+
+METHODS = {
+    "label_spreading": {},
+    "self_training": {"graph": None},
+    "auto": {},
+}
+
+
+@dataclass
+class Question:
+    """A table and a job over it, and how its ids and labels read in terms of the first one."""
+
+    table: pa.Table
+    files: dict[str, int] = field(default_factory=dict)
+    job: dict[str, Any] = field(default_factory=dict)
+    id_shift: int = 0
+    names: dict[str, str] = field(default_factory=dict)
+
+
+def first_question() -> pa.Table:
+    """The made rows; numbers are multiples of 1/1024, and a kind goes with the class mostly."""
+    rows = made_rows()
+    rng = np.random.default_rng(8)
+    truth = rows["truth"].to_pylist()
+    kinds = [
+        WORDS[rng.choice(NAMES) if rng.random() < 0.3 else name].split()[rng.integers(3)]
+        for name in truth
+    ]
+    rows = rows.append_column("kind", pa.array(kinds))
+    for name in "abc":
+        numbers = np.round(rows[name].to_numpy().astype(np.float64) * 1024) / 1024
+        rows = with_column(rows, name, pa.array(numbers))
+    return rows
+
+
+def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
+    return table.set_column(table.schema.get_field_index(name), name, values)
+
+
+def numbers_plus(c: float) -> Callable[[pa.Table], Question]:
+    def change(table: pa.Table) -> Question:
+        for name in "abc":
+            table = with_column(table, name, pc.add(table[name], c))
+        return Question(table)
+
+    return change
+
+
+def renamed(column: str, names: dict[str, str], table: pa.Table) -> pa.Table:
+    values = [None if one is None else names[one] for one in table[column].to_pylist()]
+    return with_column(table, column, pa.array(values))
+
+
+def other_classes(table: pa.Table) -> Question:
+    """The order of the names turns round as well."""
+    names = dict(zip(NAMES, ("zebra", "yak", "wolf"), strict=True))
+    for column in ("seed", "truth"):
+        table = renamed(column, names, table)
+    return Question(table, names={new: old for old, new in names.items()})
+
+
+def other_categories(table: pa.Table) -> Question:
+    kinds = sorted(set(table["kind"].to_pylist()))
+    return Question(renamed("kind", {kind: f"k{i}" for i, kind in enumerate(kinds)}, table))
+
+
+def other_types(table: pa.Table) -> Question:
+    """As other writers have them."""
+    for name in ("kind", "seed"):
+        table = with_column(table, name, table[name].dictionary_encode())
+    table = with_column(table, "text", table["text"].cast(pa.large_string()))
+    return Question(with_column(table, "id", table["id"].cast(pa.uint64())))
+
+
+CHANGES: dict[str, Callable[[pa.Table], Question]] = {
+    "columns turned round": lambda table: Question(table.select(table.column_names[::-1])),
+    "one file": lambda table: Question(table, files={"files": 1, "group_rows": 1000}),
+    "many files": lambda table: Question(table, files={"files": 40, "group_rows": 3}),
+    "blocks": lambda table: Question(table, job={"block_rows": 37}),
+    "other types": other_types,
+    "ids shifted": lambda table: Question(
+        with_column(table, "id", pc.add(table["id"], 77)), id_shift=77
+    ),
+    "numbers + 4096": numbers_plus(4096.0),
+    "other classes": other_classes,
+    "other categories": other_categories,
+    "rows turned round": lambda table: Question(table.take(np.arange(len(table))[::-1].copy())),
+    "rows mixed": lambda table: Question(
+        table.take(np.random.default_rng(4).permutation(len(table)))
+    ),
+}
+
+
+def labels_of(question: Question, folder: Path, method: str, client: Client) -> dict[int, Any]:
+    """Return the label of each id, both in terms of the first question."""
+    rows = write_rows(folder / "rows", question.table, **question.files)
+    features = {
+        "numbers": {"numeric": ["a", "b", "c"]},
+        "kind": {"categorical": ["kind"]},
+        "words": {"text": "text"},
+    }
+    job = made_job(
+        rows, folder / "out", features=features, method={"name": method}, **METHODS[method]
+    )
+    job["input"] |= question.job
+    run = run_job(job, client=client)
+    names = {new: new for new in NAMES} | question.names
+    assert_useful(run.path, of=[new for new, old in names.items() if old in NAMES][-3:])
+    table = read_parts(run.path)
+    ids = pc.subtract(table["id"].cast(pa.int64()), question.id_shift).to_pylist()
+    labels = [None if one is None else names[one] for one in table["label"].to_pylist()]
+    return dict(zip(ids, labels, strict=True))
+
+
+@pytest.fixture(scope="module")
+def first_answers(
+    tmp_path_factory: pytest.TempPathFactory, cluster_client: Client
+) -> dict[str, dict[int, Any]]:
+    return {
+        method: labels_of(
+            Question(first_question()), tmp_path_factory.mktemp(method), method, cluster_client
+        )
+        for method in METHODS
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("method", METHODS)
+def test_another_form_of_the_question_has_the_same_labels(
+    method: str,
+    change: str,
+    tmp_path: Path,
+    first_answers: dict[str, dict[int, Any]],
+    cluster_client: Client,
+) -> None:
+    question = CHANGES[change](first_question())
+    labels = labels_of(question, tmp_path, method, cluster_client)
+    first = first_answers[method]
+    assert labels.keys() == first.keys()
+    other = {row: (first[row], label) for row, label in labels.items() if label != first[row]}
+    assert other == {}
