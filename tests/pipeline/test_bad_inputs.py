@@ -261,12 +261,13 @@ def test_many_mistakes_make_one_list(
     # Columns that are missing or of a wrong type do not hide what is wrong with the rest.
     job["input"]["truth"] = "trut"
     job["features"]["numbers"]["numeric"] = ["a", "bb", "text"]
-    job["output"]["path"] = str(tmp_path / "nowhere" / "out")
+    (tmp_path / "file").touch()
+    job["output"]["path"] = str(tmp_path / "file" / "out")
     path = write_job(tmp_path / "job.yaml", job)
     assert exit_code(app, ["validate", str(path)]) == 3
     problems = told(capsys)["problems"]
     assert {one["column"] for one in problems} == {"trut", "bb", "text", "a", "id", "seed", None}
-    assert [one["file"] for one in problems if one["column"] is None] == [str(tmp_path / "nowhere")]
+    assert [one["file"] for one in problems if one["column"] is None] == [str(tmp_path / "file")]
 
 
 def test_mistakes_of_the_job_and_of_its_columns_make_one_list(
@@ -276,11 +277,12 @@ def test_mistakes_of_the_job_and_of_its_columns_make_one_list(
     job["graph"]["n_neighbours"] = 5
     job["features"]["kinds"] = {"categorical": ["text"], "encoding": "on_hot"}
     job["features"]["numbers"]["numeric"] = ["a", "bb"]
-    job["output"]["path"] = str(tmp_path / "nowhere" / "out")
+    (tmp_path / "file").touch()
+    job["output"]["path"] = str(tmp_path / "file" / "out")
     path = write_job(tmp_path / "job.yaml", job)
     assert exit_code(app, ["validate", str(path)]) == 2
     words = told(capsys)
-    expected = ["alpha", "n_neighbours", "encoding", "no such column", "is missing"]
+    expected = ["alpha", "n_neighbours", "encoding", "no such column", "no folder"]
     assert len(words["problems"]) == len(expected)
     for word in expected:
         assert sum(word in one["message"] for one in words["problems"]) == 1, word

@@ -722,13 +722,19 @@ def as_nobody() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def test_a_missing_or_read_only_parent_is_found_before_anything_is_made() -> None:
+def test_folders_above_the_output_are_made(out: Path) -> None:
+    assert read_run(run_once(out / "a" / "b", "x").path, 2 * ROWS) == "x"
+
+
+def test_what_cannot_be_written_to_is_found_before_anything_is_made() -> None:
     with as_nobody() as folder:
-        assert "missing" in refused(folder / "a" / "out", [])
         folder.chmod(0o555)
+        assert "no permission" in refused(folder / "a" / "out", [])
         assert "no permission" in refused(folder / "out", [])
         assert list(folder.iterdir()) == []
         folder.chmod(0o755)
+        (folder / "file").touch()
+        assert "no folder" in refused(folder / "file" / "out", [])
         run_once(folder / "out", "a")
         before = tree(folder / "out")
         (folder / "out").chmod(0o555)

@@ -29,7 +29,7 @@ def check_output_path(path: str | Path, inputs: Iterable[Path]) -> Path:
     Parameters
     ----------
     path
-        The output folder; need not exist, its parent must.
+        The output folder; neither it nor the folders above it need exist.
     inputs
         Local files and folders that are read.
 
@@ -38,7 +38,7 @@ def check_output_path(path: str | Path, inputs: Iterable[Path]) -> Path:
     JobSpecError
         It is a URL, or it is the same as, inside or above an input, also through links.
     StorageError
-        Its parent is missing or not writable; it is a file; or it holds things that are not ours.
+        It cannot be made or written to; it is a file; or it holds things that are not ours.
     """
     if URL.match(str(path)):
         raise JobSpecError(
@@ -91,13 +91,14 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def _refuse_parent(output: Path) -> None:
-    if not output.parent.is_dir():
+    there = next(folder for folder in output.parents if folder.exists())
+    if not there.is_dir():
         raise StorageError(
-            "the folder that is to hold the output is missing",
-            file=str(output.parent),
-            hint="make it, or choose another output.path",
+            "the output is to lie in a file, which is no folder",
+            file=str(there),
+            hint="choose another output.path",
         )
-    _refuse_read_only(output.parent)
+    _refuse_read_only(there)
 
 
 def _refuse_foreign(output: Path) -> None:

@@ -103,7 +103,7 @@ class OutputFolder:
         Parameters
         ----------
         path
-            The output folder. Made if missing; its parent must exist.
+            The output folder. Made if missing, with the folders above it.
         inputs
             Local files and folders that are read: the output may not overlap them.
         keep_runs
@@ -123,9 +123,10 @@ class OutputFolder:
             raise ValueError(f"keep_runs must be at least 1, not {keep_runs}")
         root = check_output_path(path, inputs)
         with storage_errors("make the output folder", root):
-            if not root.exists():
-                root.mkdir(exist_ok=True)
-                sync_folder(root.parent)
+            new = [folder for folder in (root, *root.parents) if not folder.exists()]
+            root.mkdir(parents=True, exist_ok=True)
+            for folder in new:
+                sync_folder(folder.parent)
         run_id = new_run_id()
         lock = OutputLock(root)
         lock.acquire(run_id)
