@@ -217,7 +217,6 @@ def _label(
     )
     clock.event(
         "run_done",
-        level="warning" if warnings else "info",
         run=run.run_id,
         path=str(run.path),
         rows=dataset.n_rows,

@@ -226,7 +226,6 @@ def _tell_end(result: RunResult, clock: RunClock) -> None:
     report = result.report
     clock.event(
         "run_done",
-        level="warning" if report.warnings else "info",
         run=result.run_id,
         path=str(result.path),
         already_done=result.already_done,
