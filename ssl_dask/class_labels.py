@@ -1,7 +1,7 @@
 """Encode `y` of scikit-learn users as `Labels`, and decode codes to class labels.
 
 Unlabelled rows are -1 in numbers, and None, NaN or -1 in objects. A boolean or plain string array
-has no value for "unlabelled": all its rows are labelled.
+has no value for "unlabelled": all its rows are labelled, and words for "no value" are refused.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dask import delayed
 from ssl_dask.array_types import Float64, Int64, Integer
 from ssl_dask.dask_arrays import as_dask_array
 from ssl_dask.execution import Execution
+from ssl_dask.label_words import stands_for_nothing
 from ssl_dask.labels import UNLABELLED, Labels
 
 Part = tuple[Int64, npt.NDArray[Any]]
@@ -36,8 +37,8 @@ def encode_targets(y: Any, n_rows: int, execution: Execution) -> Labels:
     Raises
     ------
     ValueError
-        `y` has another length, no label, continuous numbers, NaN, labels of several types, or the
-        string "-1".
+        `y` has another length, no label, continuous numbers, NaN, labels of several types, or a
+        word for "no value", such as "nan", "NA" or "-1".
 
     Examples
     --------
@@ -66,12 +67,20 @@ def encode_targets(y: Any, n_rows: int, execution: Execution) -> Labels:
         )
     check_classification_targets(values)
     classes, codes = np.unique(values, return_inverse=True)
-    if classes.dtype.kind in "OU" and "-1" in classes:
-        raise ValueError(
-            'y holds the string "-1", which would be a class of its own; write None for'
-            " unlabelled rows, in an array of dtype object"
-        )
+    if classes.dtype.kind in "OU":
+        _refuse_words(classes.tolist(), codes)
     return Labels(n_rows, rows, codes.astype(np.int32), classes)
+
+
+def _refuse_words(classes: list[str], codes: Integer) -> None:
+    words = [code for code, name in enumerate(classes) if stands_for_nothing(name)]
+    if words:
+        named = ", ".join(repr(classes[code]) for code in words)
+        raise ValueError(
+            f"y holds {named} in {int(np.isin(codes, words).sum()):,} rows, which would be a class"
+            " of its own; write None for unlabelled rows, in an array of dtype object, or give the"
+            " class another name"
+        )
 
 
 def weighted_labels(labels: Labels, sample_weight: Any) -> tuple[Labels, Float64]:
@@ -154,6 +163,11 @@ def _labelled(y: npt.NDArray[Any], first_row: int = 0) -> Part:
         values = _plain(y[labelled])
     else:
         if y.dtype.kind == "f":
+            if np.isnan(y).any():
+                raise ValueError(
+                    "Input y contains NaN. Write -1 for unlabelled rows, as in"
+                    " np.where(np.isnan(y), -1, y)"
+                )
             assert_all_finite(y, input_name="y")
         labelled = y != UNLABELLED if y.dtype.kind in "if" else np.ones(len(y), dtype=np.bool_)
         values = y[labelled]
@@ -161,11 +175,7 @@ def _labelled(y: npt.NDArray[Any], first_row: int = 0) -> Part:
 
 
 def _is_missing(value: Any) -> bool:
-    if value is None or type(value).__name__ == "NAType":
-        return True
-    if isinstance(value, (bool, np.bool_, str)):
-        return False
-    return bool(value == UNLABELLED or value != value)
+    return not isinstance(value, (np.bool_, str)) and stands_for_nothing(value)
 
 
 def _plain(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -30,6 +30,7 @@ from ssl_dask.decision.decision_spec import DecisionSpec
 from ssl_dask.evaluation.evaluation_spec import EvaluationSpec
 from ssl_dask.features.feature_groups import FeatureGroup
 from ssl_dask.graph.graph_spec import GraphSpec
+from ssl_dask.label_words import folded
 from ssl_dask.methods import ALIASES, METHODS
 from ssl_dask.spec_model import SpecModel
 
@@ -101,6 +102,8 @@ class InputSpec(SpecModel):
     """Seed labels kept elsewhere. Or use `label`."""
     classes: tuple[bool | int | str, ...] | None = None
     """The classes there may be; a label outside them is an error."""
+    unlabelled: tuple[bool | int | float | str, ...] = ()
+    """Labels that stand for "not known", such as [NA, "?", 0]; capitals do not matter."""
     truth: str | None = None
     """Column of the true classes or numbers: never used for learning, only to score a benchmark."""
     block_rows: Annotated[int, Field(ge=1)] | None = None
@@ -116,6 +119,9 @@ class InputSpec(SpecModel):
             raise ValueError("label and truth are the same column; truth is never learned from")
         if self.id is not None and self.id in (self.label, self.truth):
             raise ValueError(f"{self.id!r} is both the id and the label or truth: name two columns")
+        no_labels = {folded(str(one)) for one in self.unlabelled}
+        if both := [one for one in self.classes or () if folded(str(one)) in no_labels]:
+            raise ValueError(f"{both[0]!r} is listed in classes and in unlabelled: keep one")
         return self
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,24 +83,6 @@ class Labels:
         """Return (positions from `start`, codes) of the seeds in rows `start` to `stop`."""
         first, last = np.searchsorted(self.rows, [start, stop])
         return self.rows[first:last] - start, self.codes[first:last]
-
-
-def alike_names(names: Sequence[str]) -> str | None:
-    """Return a warning if class names differ by capitals or spaces alone, else None.
-
-    >>> alike_names(["Spam", "ham", "spam "])[:65]
-    "Classes whose names differ by capitals or spaces alone: 'Spam' an"
-    """
-    spelled: dict[str, list[str]] = {}
-    for name in names:
-        spelled.setdefault(" ".join(name.split()).casefold(), []).append(name)
-    alike = [" and ".join(map(repr, group)) for group in spelled.values() if len(group) > 1]
-    if not alike:
-        return None
-    return (
-        f"Classes whose names differ by capitals or spaces alone: {', '.join(alike)}. Each is a"
-        " class of its own; if they are one, spell their labels alike."
-    )
 
 
 @dataclass(frozen=True)

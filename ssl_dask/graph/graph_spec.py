@@ -139,7 +139,8 @@ class OneGraphSpec(SpecModel):
     entities: EntityColumns | None = None
     """Columns of what rows share, such as [card_id, device_id], or with weights {card_id: 2}."""
     max_entity_rows: Annotated[int, Field(ge=2)] = 1000
-    """Values that more rows share are left out: they say nothing of any one (with entities)."""
+    """Values that more rows share, or more than half of all rows, are left out: they say nothing of
+    any one (with entities)."""
     entity_scale: Literal["inverse_sqrt", "inverse", "none"] = "inverse_sqrt"
     """Weight of a row's edge to a value that s rows share: 1/sqrt(s), 1/s or 1 (with entities)."""
 

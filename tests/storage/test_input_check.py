@@ -120,7 +120,7 @@ def needs_of(use: str) -> ColumnNeeds:
         (pa.bool_(), "id", "another column"),
         (pa.timestamp("us"), "id", "another column"),
         (pa.binary(8), "id", "another column"),
-        (pa.float32(), "label", "nullable integer"),
+        (pa.decimal128(9, 2), "label", "nullable integer"),
         (pa.timestamp("us"), "label", "another column"),
         (LIST, "truth", "another column"),
     ],

@@ -95,7 +95,9 @@ def test_other_types_are_refused_with_a_cure(values: Any, words: str, tmp_path: 
 
 def test_decimal_numbers_as_classes_point_to_the_method(tmp_path: Path) -> None:
     write(tmp_path / "0.parquet", {"y": [1.5, None]})
-    (problem,) = check_columns(open_reader(tmp_path).dataset, ColumnNeeds(label="y"))
+    found = scan_input(open_reader(tmp_path), ColumnNeeds(label="y"), HERE)
+    (problem,) = found.problems
+    assert "numbers that are not whole" in str(problem)
     assert "harmonic_regression" in str(problem)
 
 
@@ -139,7 +141,8 @@ def test_what_is_wrong_in_a_csv_file_is_told_without_cells(tmp_path: Path) -> No
         tmp_path, reader, 'id,y\n1,"3,75"\n2,nan\n3,1e999\n4,1\n4,2\n', rule=NUMBERS
     )
     text = told(seeds)
-    assert "labels that are no numbers: 2" in text
+    assert "labels that are no numbers: 1" in text
+    assert "words for 'no value' ('nan'): 1" in text
     assert "labels that are infinite: 1" in text
     assert "1 id comes with different labels" in text
     assert "3,75" not in text

@@ -29,8 +29,11 @@ from ssl_dask.kernels.graph.shared_keys import (
     group_rows,
     keyed_rows_by_range,
 )
+from ssl_dask.label_words import stands_for_nothing
 
 MAX_ENTITY_ROWS = 1000
+MAX_ENTITY_SHARE, FEW_ENTITY_ROWS = 0.5, 10
+"""What more than half of all rows share, and more than ten, tells nothing of any one of them."""
 KEY_BYTES = 100
 """Memory of a row while it is grouped."""
 MAX_PIECES = 2048
@@ -72,8 +75,8 @@ def entity_graph(
     Parameters
     ----------
     columns
-        Name -> array (N,) of integers or of texts: equal values are the same entity; null (None or
-        NaN) is none.
+        Name -> array (N,) of integers or of texts: equal values are the same entity; null (None,
+        NaN, NA) and what stands for it (-1, empty text, words such as "NA") are none.
     weights
         Factor > 0 of the edges of a column; 1 where nothing is said.
     max_entity_rows, scale
@@ -99,6 +102,9 @@ def entity_graph(
     keyed, lengths = [], set()
     for name, values in columns.items():
         array = np.asarray(values)
+        if array.dtype.kind == "f" and "Int" in str(getattr(values, "dtype", "")):
+            # Nullable integers of pandas become floats.
+            array = np.asarray(values, dtype=object)
         if array.ndim != 1 or array.dtype.kind not in "iuOUS":
             raise GraphError(
                 f"column {name!r} is an array of {array.dtype} with {array.ndim} dimensions;"
@@ -128,7 +134,8 @@ def shared_key_graph(
 ) -> BlockGraph:
     """Return the graph of rows and of the entities that they share: never a clique of rows.
 
-    Every entity of 2 to `max_entity_rows` rows is a node of its own, joined with each of its rows;
+    Every entity of 2 to `max_entity_rows` rows, and at most half of all rows where these are more
+    than 20, is a node of its own, joined with each of its rows;
     labels reach from row to row in two steps. Rows are the nodes 0 to N - 1, in order; entities
     come behind them, column by column, in the order of their keys. The same bits for any blocks.
 
@@ -158,7 +165,8 @@ def shared_key_graph(
     execution = execution or Execution()
     _check(columns, max_entity_rows, scale)
     n_rows, starts = sum(row_chunks), row_starts(row_chunks)
-    found = [_groups(one, starts, n_rows, max_entity_rows, execution) for one in columns]
+    most = min(max_entity_rows, max(int(n_rows * MAX_ENTITY_SHARE), FEW_ENTITY_ROWS))
+    found = [_groups(one, starts, n_rows, most, execution) for one in columns]
     n_nodes, blocks = n_rows, []
     for column, groups in zip(columns, found, strict=True):
         for part, count in zip(groups.parts, groups.counts, strict=True):
@@ -173,7 +181,7 @@ def shared_key_graph(
         "scale": scale,
         "max_entity_rows": max_entity_rows,
         "entities": about,
-        "notes": _notes(about, max_entity_rows),
+        "notes": _notes(about, most),
     }
     return BlockGraph(strips, node_chunks, n_entries, settings, order)
 
@@ -198,9 +206,11 @@ class _Found:
 
 def _keys_of(name: str, values: npt.NDArray[Any]) -> tuple[Any, Any]:
     """Return a key for each value, and whether it has one."""
-    valid = np.ones(len(values), dtype=bool)
-    if values.dtype.kind == "O":
-        valid = np.array([v is not None and v == v for v in values], dtype=bool)  # NaN is not
+    if values.dtype.kind in "OUS":
+        plain = values.astype(str) if values.dtype.kind == "S" else values
+        valid = np.array([not stands_for_nothing(value) for value in plain], dtype=bool)
+    else:
+        valid = values != -1
     keys = np.zeros(len(values), dtype=np.uint64)
     try:
         _, codes = np.unique(values[valid], return_inverse=True)

@@ -52,7 +52,7 @@ def draft_job(data: str, *, relative_to: Path) -> str:
         if one.name not in (row_id, label) and _is_answer(one, label)
     }
     truth = min(
-        (one.name for one in profiles if one.null_share == 0 and one.name in answers),
+        (one.name for one in profiles if not _has_gaps(one) and one.name in answers),
         key=lambda name: not PLAIN_NAME.fullmatch(name),
         default=None,
     )
@@ -65,7 +65,7 @@ def draft_job(data: str, *, relative_to: Path) -> str:
         "input:",
         f"  path: {_yaml(path)}",
         _id_line(row_id),
-        *_label_lines(label),
+        *_label_lines(label, next((one.words for one in profiles if one.name == label), ())),
         f"  # truth: {_yaml(truth) if truth else 'COLUMN'}            # true classes: only to"
         " score a benchmark, never learned from",
         "features:                     # groups of columns; none may hold the answer",
@@ -143,13 +143,15 @@ def _is_answer(one: ColumnProfile, label: str | None) -> bool:
 def _guess_label(profiles: Sequence[ColumnProfile]) -> str | None:
     """Return the column that looks most like labels of some rows; a complete one is the truth."""
     possible = [
-        one
-        for one in profiles
-        if _may_be_labels(one) and one.null_share > 0 and one.type not in FLOATS
+        one for one in profiles if _may_be_labels(one) and _has_gaps(one) and one.type not in FLOATS
     ]
     best = max(
         possible,
-        key=lambda one: (bool(LABEL_NAME.search(one.name)), one.n_distinct > 0, one.null_share),
+        key=lambda one: (
+            bool(LABEL_NAME.search(one.name)),
+            one.n_distinct > 0,
+            one.null_share + one.word_share,
+        ),
         default=None,
     )
     return None if best is None else best.name
@@ -174,7 +176,12 @@ def _id_line(row_id: str | None) -> str:
     return f"  id: {_yaml(row_id)}"
 
 
-def _label_lines(label: str | None) -> list[str]:
+def _has_gaps(one: ColumnProfile) -> bool:
+    """Return whether rows have no value, or a word that stands for none."""
+    return one.null_share + one.word_share > 0
+
+
+def _label_lines(label: str | None, words: Sequence[str]) -> list[str]:
     if label is None:
         return [
             "  # No column looked like labels. Name one (null = unlabelled):",
@@ -182,7 +189,15 @@ def _label_lines(label: str | None) -> list[str]:
             "  # or give a file of ids and labels:",
             "  labels: {path: labels.csv, id: id, label: label}",
         ]
-    return [f"  label: {_yaml(label)}          # null = unlabelled; or labels: {{path, id, label}}"]
+    lines = [
+        f"  label: {_yaml(label)}          # null = unlabelled; or labels: {{path, id, label}}"
+    ]
+    if words:
+        listed = ", ".join(map(_yaml, dict.fromkeys(word.strip() for word in words)))
+        lines.append(
+            f'  unlabelled: [{listed}]      # words that stand for "not known"; or classes'
+        )
+    return lines
 
 
 def _feature_lines(profiles: Sequence[ColumnProfile], answers: Mapping[str, str]) -> list[str]:

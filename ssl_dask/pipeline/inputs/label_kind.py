@@ -34,7 +34,7 @@ class ClassLabels:
 
     def rule(self, spec: JobSpec) -> LabelRule:
         """Return the rule of the job's classes."""
-        return ClassRule(spec.input.classes)
+        return ClassRule(spec.input.classes, spec.input.unlabelled)
 
     def check_names(self, spec: JobSpec) -> None:
         """Raise JobSpecError where names of the input are names of the result."""
@@ -56,7 +56,7 @@ class NumericLabels:
 
     def rule(self, spec: JobSpec) -> LabelRule:
         """Return the rule of finite numbers."""
-        return NumberRule()
+        return NumberRule(spec.input.unlabelled)
 
     def check_names(self, spec: JobSpec) -> None:
         """Raise JobSpecError where names of the input are names of the result."""

@@ -110,15 +110,21 @@ def picture_fields(rows: RowSample, seeds: npt.NDArray[np.int64]) -> dict[str, A
 
 
 def graph_warnings(graph: Mapping[str, Any], n_rows: int) -> list[str]:
-    """Return a warning where the graph depends on the order of the rows."""
-    copies = graph.get("n_among_copies", 0)
-    if not copies:
-        return []
-    return [
-        f"{copies:,} of {n_rows:,} rows have as many identical copies as neighbours, or more: the"
-        " graph joins them with the first copies only, so their labels depend on the order of the"
-        " rows. Keep one row of each kind, or add a feature that tells them apart."
+    """Return warnings where the graph depends on the order of the rows, or leaves values out."""
+    found = [
+        f"{about['dropped']:,} values of {name!r} were left out of the graph: too many rows share"
+        f" them, up to {about['largest']:,} of {n_rows:,}."
+        for part in (graph, *graph.get("parts", ()))
+        for name, about in part.get("entities", {}).items()
+        if about["dropped"]
     ]
+    if copies := graph.get("n_among_copies", 0):
+        found.append(
+            f"{copies:,} of {n_rows:,} rows have as many identical copies as neighbours, or more:"
+            " the graph joins them with the first copies only, so their labels depend on the order"
+            " of the rows. Keep one row of each kind, or add a feature that tells them apart."
+        )
+    return found
 
 
 def abstained_words(n_without: int, reasons: Mapping[str, int]) -> str:

@@ -22,6 +22,7 @@ from ssl_dask.storage.input.arrow_to_numpy import (
     id_array,
     numeric_values,
     one_vector_array,
+    said_none,
     text_column,
     vector_lengths,
 )
@@ -33,6 +34,7 @@ from ssl_dask.storage.labels.seed_labels import (
     block_ids,
     labels_of_block,
     matches_of_block,
+    seeds_of_block,
 )
 
 MAX_CELL_BYTES = 1 << 20
@@ -107,6 +109,7 @@ class _Scanner:
         steps += [(name, self._string) for name in needs.string]
         steps += [(name, self._vector) for name in needs.vector]
         steps += [(name, self._kept) for name in needs.keep]
+        steps += [(name, self._entities) for name in needs.entities]
         for column, step in steps:
             kind = self._reader.dataset.schema.field(column).type
             try:
@@ -192,7 +195,7 @@ class _Scanner:
         self._scan.ids = summarise_ids(id_array(values, kind))
 
     def _labels(self, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> None:
-        self._scan.labels = labels_of_block(values, kind, self._rule)
+        self._scan.labels = seeds_of_block(values, kind, self._rule, self._segments)
 
     def _truth(self, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> None:
         found = labels_of_block(values, kind, self._rule)
@@ -201,6 +204,9 @@ class _Scanner:
 
     def _kept(self, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> None:
         cast_exactly(values, kind)
+
+    def _entities(self, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> None:
+        self._count(column, "no_entity", said_none(id_array(values, kind)))
 
     def _join(self, id_column: str | None, seeds: SeedFile) -> None:
         if id_column is None:

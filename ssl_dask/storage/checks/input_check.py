@@ -9,7 +9,7 @@ from typing import Any
 
 from dask.delayed import delayed
 
-from ssl_dask.errors import MAX_PROBLEMS_SHOWN, JobSpecError, Problem
+from ssl_dask.errors import MAX_PROBLEMS_SHOWN, Caution, JobSpecError, Problem
 from ssl_dask.execution import Execution
 from ssl_dask.storage.checks.block_scan import MAX_CELL_BYTES, BlockScan, scan_block
 from ssl_dask.storage.checks.column_check import ColumnNeeds
@@ -32,6 +32,8 @@ FINDINGS: dict[str, tuple[str, str]] = {
     "length": ("vectors of another length", "write all vectors with one length"),
 }
 """What a scan counts: its name in messages, and the cure."""
+NO_ENTITY = "no_entity"
+"""Beside these: rows whose value of an entity stands for none."""
 
 
 @dataclass(frozen=True)
@@ -120,12 +122,37 @@ def scan_input(
     seeds = None if unreadable else _seeds(reader, needs, scans, seed_file)
     for more in (ids, seeds):
         problems += more.problems if more is not None else ()
+    notes += _no_entities(reader, scans)
     notes += seeds.notes if seeds is not None else ()
     n_truth = _truth(needs, scans, seeds, notes)
     shown = tuple(problems[:MAX_PROBLEMS_SHOWN])
     return InputScan(
-        shown, len(problems), tuple(notes), tuple(constant), lengths, ids, seeds, n_truth
+        shown,
+        len(problems),
+        tuple(notes),
+        tuple(constant),
+        lengths,
+        ids,
+        seeds,
+        n_truth,
     )
+
+
+def _no_entities(reader: ColumnReader, scans: Sequence[BlockScan]) -> list[Caution]:
+    """Return a caution for each column of entities with words for "no value"."""
+    counts: Counter[str] = Counter()
+    for scan in scans:
+        for column, what, group in scan.counts:
+            if what == NO_ENTITY:
+                counts[column] += scan.counts[column, what, group]
+    return [
+        Caution(
+            f"Of {reader.layout.n_rows:,} rows {n:,} hold a word for 'no value' in {column!r}, as"
+            " NA, unknown or -1: it joins them with no other row. Where it is a value, spell it"
+            " otherwise."
+        )
+        for column, n in sorted(counts.items())
+    ]
 
 
 def _ids(
@@ -161,7 +188,8 @@ def _value_problems(
     counts: Counter[tuple[int, int, str, str]] = Counter(length_counts)
     for place, scan in zip(reader.layout.blocks, scans, strict=True):
         for (column, what, group), n in scan.counts.items():
-            counts[place.file, group, column, what] += n
+            if what != NO_ENTITY:
+                counts[place.file, group, column, what] += n
     uses = (needs.numeric, needs.string, needs.vector)
     allowed = {
         column: all(use.get(column, True) for use in uses) for column in needs.feature_columns

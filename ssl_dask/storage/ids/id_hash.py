@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.types as pt
 from dask.delayed import Delayed, delayed
 
 from ssl_dask.kernels.arithmetic.row_keys import splitmix64
+from ssl_dask.storage.input.arrow_to_numpy import said_none
 from ssl_dask.storage.input.column_reader import ColumnReader
-from ssl_dask.storage.input.column_types import is_text
 
 WORD = 8
 
@@ -57,8 +56,9 @@ def entity_keys(reader: ColumnReader, column: str) -> list[Delayed]:
 
     Returns
     -------
-    For each block (uint64 (n_i,) keys, bool (n_i,) whether there is one): null and empty text are
-    no entity. Keys are 64-bit hashes; two different texts share one with a chance of 2**-64.
+    For each block (uint64 (n_i,) keys, bool (n_i,) whether there is one): null and what is
+    `said_none` are no entity. Keys are 64-bit hashes; two different texts share one with a chance
+    of 2**-64.
     """
     shared = delayed(reader, pure=False, traverse=False)
     keys = delayed(_keys_of_block, pure=False)
@@ -69,10 +69,7 @@ def _keys_of_block(
     reader: ColumnReader, block: int, column: str
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
     values = reader.id_array(block, column)
-    there = values.is_valid()
-    if is_text(values.type):
-        there = pc.and_(there, pc.fill_null(pc.greater(pc.binary_length(values), 0), False))
-    valid = there.to_numpy(zero_copy_only=False)
+    valid = values.is_valid().to_numpy(zero_copy_only=False) & ~said_none(values)
     keys = np.zeros(len(values), dtype=np.uint64)
     keys[valid] = hash_ids(values.filter(pa.array(valid)))
     return keys, valid

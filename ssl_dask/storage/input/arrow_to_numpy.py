@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from ssl_dask.label_words import WORDS_FOR_NOTHING
 from ssl_dask.storage.input.column_types import (
     id_read_type,
+    is_list,
     is_text,
     is_uuid,
     label_type,
@@ -177,6 +180,8 @@ def id_values(array: pa.Array) -> npt.NDArray[Any]:
 def label_array(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
     """Return labels as one Arrow array of int64, bool or string; null where unlabelled.
 
+    NaN is null where whole numbers are floats. A list of choices becomes its JSON text.
+
     Parameters
     ----------
     column
@@ -187,9 +192,23 @@ def label_array(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
     Raises
     ------
     ColumnValueError
-        An unsigned integer above 2**63 - 1.
+        An unsigned integer above 2**63 - 1, or a float that is no whole number.
     """
-    return _one_array(cast_exactly(decoded(column), label_type(kind)))
+    column = decoded(column)
+    if is_list(column.type):
+        texts = [None if one is None else json.dumps(one) for one in column.to_pylist()]
+        return pa.array(texts, pa.string())
+    if pt.is_floating(column.type):
+        numbers = column.cast(pa.float64())
+        column = pc.if_else(pc.is_nan(numbers), None, numbers)
+        try:
+            return _one_array(column.cast(pa.int64(), safe=True))
+        except pa.ArrowException:
+            raise ColumnValueError(
+                "has numbers that are not whole; labels are integers, booleans or strings, null"
+                " where unlabelled, or numbers of method harmonic_regression"
+            ) from None
+    return _one_array(cast_exactly(column, label_type(kind)))
 
 
 def number_label_array(column: pa.ChunkedArray) -> pa.Array:
@@ -201,6 +220,26 @@ def number_label_array(column: pa.ChunkedArray) -> pa.Array:
         An integer beyond 2**53, which float64 does not hold.
     """
     return pc.add(_one_array(cast_exactly(decoded(column), pa.float64())), 0.0)
+
+
+def said_none(values: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    """Return which values stand for "no value", bool (n,): -1, empty text, words such as NA.
+
+    Capitals and blanks around a word do not matter. Nulls are not among them.
+    """
+    if is_text(values.type):
+        words = pa.array(sorted(WORDS_FOR_NOTHING), values.type)
+        try:
+            plain = pc.utf8_lower(pc.utf8_trim_whitespace(values))
+        except pa.ArrowInvalid:
+            plain = values  # Bytes that are no UTF-8 stand for themselves.
+        found = pc.is_in(plain, value_set=words)
+    elif pt.is_signed_integer(values.type):
+        found = pc.fill_null(pc.equal(values, -1), False)
+    else:
+        return np.zeros(len(values), dtype=bool)
+    mask: npt.NDArray[np.bool_] = found.to_numpy(zero_copy_only=False)
+    return mask
 
 
 def _one_array(column: pa.ChunkedArray) -> pa.Array:

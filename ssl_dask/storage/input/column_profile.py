@@ -11,7 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from ssl_dask.storage.input.arrow_to_numpy import decoded, one_vector_array, vector_lengths
+from ssl_dask.storage.input.arrow_to_numpy import (
+    decoded,
+    one_vector_array,
+    said_none,
+    vector_lengths,
+)
 from ssl_dask.storage.input.column_reader import read_rows
 from ssl_dask.storage.input.column_types import (
     is_list,
@@ -44,6 +49,8 @@ class ColumnProfile:
         Rows of the sample.
     null_share
         Share of null (and of NaN) among them, 0 to 1.
+    words, word_share
+        Values among them that stand for "no value", such as NA, unknown or -1, and their share.
     n_distinct
         Different values among them, null left out; 0 for vectors and nested columns, which are not
         counted.
@@ -61,6 +68,8 @@ class ColumnProfile:
     n_distinct: int
     unique: bool
     mean_text_length: float | None
+    words: tuple[str, ...] = ()
+    word_share: float = 0.0
 
 
 def profile_columns(dataset: Dataset, rows: int = 10_000) -> list[ColumnProfile]:
@@ -163,11 +172,15 @@ def _spread(dataset: Dataset, rows: int) -> list[Block]:
 def _profile(dataset: Dataset, places: list[Block], name: str) -> ColumnProfile:
     kind = dataset.schema.field(name).type
     pieces: list[pa.ChunkedArray] = []
-    n_sampled = n_missing = 0
+    n_sampled = n_missing = n_words = 0
+    words: set[str] = set()
     for place in places:
         n_sampled += place.n_rows
         if _holds_column(dataset, place, name):
             values = decoded(read_rows(dataset, place, [name]).column(name))
+            said = said_none(values)
+            n_words += int(said.sum())
+            words.update(map(str, values.filter(pa.array(said)).to_pylist()))
             n_missing += pc.sum(values.is_null(nan_is_null=_is_float(values.type))).as_py()
             pieces.append(values)
         else:
@@ -192,6 +205,8 @@ def _profile(dataset: Dataset, places: list[Block], name: str) -> ColumnProfile:
         n_distinct,
         n_distinct == n_sampled,
         float(np.mean(lengths)) if lengths else None,
+        tuple(sorted(words)),
+        n_words / n_sampled,
     )
 
 

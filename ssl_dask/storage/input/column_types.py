@@ -101,8 +101,11 @@ def label_trouble(kind: pa.DataType) -> tuple[str, str] | None:
     plain = plain_type(kind)
     if pt.is_integer(plain) or pt.is_boolean(plain) or is_text(plain) or pt.is_null(plain):
         return None
+    # Integers with gaps often come as floats, choices of annotation tools as lists.
+    if pt.is_floating(plain) or (is_list(plain) and is_text(plain_type(plain.value_type))):
+        return None
     found = f"is {kind}; labels are integers, booleans or strings, null where unlabelled"
-    if pt.is_floating(plain) or pt.is_decimal(plain):
+    if pt.is_decimal(plain):
         cure = "cast it to a nullable integer where the data is written"
         return found, f"{cure}, or take method harmonic_regression, whose labels are numbers"
     return found, "name another column as the label"
@@ -122,7 +125,7 @@ def number_label_trouble(kind: pa.DataType) -> tuple[str, str] | None:
 def label_type(kind: pa.DataType) -> pa.DataType:
     """Return the one type that labels of `kind` are read as: int64, bool or string."""
     plain = plain_type(kind)
-    if pt.is_integer(plain) or pt.is_null(plain):
+    if pt.is_integer(plain) or pt.is_floating(plain) or pt.is_null(plain):
         return pa.int64()
     return pa.bool_() if pt.is_boolean(plain) else pa.string()
 

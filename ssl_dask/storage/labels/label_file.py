@@ -32,15 +32,9 @@ from ssl_dask.storage.input.column_types import (
 )
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.row_layout import plan_layout
-from ssl_dask.storage.labels.label_rules import (
-    ANY_CLASSES,
-    INTEGER,
-    REFUSALS,
-    LabelKind,
-    LabelRule,
-    LabelValue,
-    values_of_cells,
-)
+from ssl_dask.storage.labels.label_cells import INTEGER, values_of_cells
+from ssl_dask.storage.labels.label_rules import ANY_CLASSES, LabelRule
+from ssl_dask.storage.labels.label_verdict import LabelKind, LabelValue, Verdict, refusals
 
 
 @dataclass(frozen=True)
@@ -95,6 +89,7 @@ class _Columns:
     labels: pa.Array
     kind: LabelKind
     problems: list[Problem]
+    notes: list[str]
     identity: tuple[Mapping[str, Any], ...]
     local_paths: tuple[Path, ...]
 
@@ -157,11 +152,17 @@ def _judged(
     id_column, label_column = wanted
     problems = list(read.problems)
     trouble = rule.job_problems(read.kind, label_column)
-    labelled = read.labels.is_valid()
-    notes = []
-    if unlabelled := len(read.labels) - labelled.true_count:
+    encoded = read.labels.dictionary_encode()
+    verdicts = [rule.verdict(value) for value in encoded.dictionary.to_pylist()]
+    # Classes of another kind would refuse every label once more.
+    problems += trouble or _refused(encoded, verdicts, read.shown, label_column)
+    values = tuple(dict.fromkeys(one.label for one in verdicts if one.label is not None))
+    places = [None if one.label is None else values.index(one.label) for one in verdicts]
+    labels = pa.array(places, pa.int32()).take(encoded.indices)
+    notes = list(read.notes)
+    if unlabelled := len(labels) - labels.is_valid().true_count:
         notes.append(f"{read.shown}: rows without a label: {unlabelled:,}")
-    ids, labels = read.ids.filter(labelled), read.labels.filter(labelled)
+    ids, labels = read.ids.filter(labels.is_valid()), labels.drop_null()
     if ids.null_count:
         problems.append(
             Problem(
@@ -173,11 +174,7 @@ def _judged(
             )
         )
         labels, ids = labels.filter(ids.is_valid()), ids.drop_null()
-    encoded = labels.dictionary_encode()
-    values = tuple(encoded.dictionary.to_pylist())
-    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
-    # Classes of another kind would refuse every label once more.
-    problems += trouble or _refused(values, codes, rule, read.shown, label_column)
+    codes = labels.to_numpy()
     ids, codes, more_problems, more_notes = _once_each(ids, codes, read.shown, id_column)
     return SeedFile(
         read.shown,
@@ -194,21 +191,14 @@ def _judged(
 
 
 def _refused(
-    values: Sequence[LabelValue],
-    codes: npt.NDArray[np.int32],
-    rule: LabelRule,
-    shown: str,
-    column: str,
+    encoded: pa.DictionaryArray, verdicts: Sequence[Verdict], shown: str, column: str
 ) -> list[Problem]:
-    counts = np.bincount(codes, minlength=len(values)).tolist()
-    rows: Counter[str] = Counter()
-    for value, n in zip(values, counts, strict=True):
-        if (why := rule.refusal(value)) is not None:
-            rows[why] += n
-    return [
-        Problem(f"{REFUSALS[why][0]}: {n:,}", shown, None, column, n, REFUSALS[why][1])
-        for why, n in sorted(rows.items())
-    ]
+    rows = np.bincount(encoded.indices.drop_null().to_numpy(), minlength=len(verdicts)).tolist()
+    counts: Counter[Verdict] = Counter()
+    for verdict, n in zip(verdicts, rows, strict=True):
+        if verdict.refused is not None:
+            counts[verdict] += n
+    return refusals(counts, shown, None, column)
 
 
 def _once_each(
@@ -266,6 +256,7 @@ def _read_parquet(
         pa.concat_arrays(labels),
         rule.kind_of(label_kind),
         [],
+        [],
         tuple(dataset.identity()),
         dataset.local_paths,
     )
@@ -307,12 +298,13 @@ def _read_csv(
         text = f"lines without the {len(header)} cells of the header: {uneven:,}"
         raise InputDataError(text, file=shown, rows=uneven, hint="quote cells that hold a comma")
     problems: list[Problem] = []
+    notes: list[str] = []
     ids, kept = _ids_of_cells([row[id_place] for row in rows], id_type, shown, wanted[0], problems)
     cells = [row[label_place] for row, keep in zip(rows, kept, strict=True) if keep]
-    labels, kind = rule.parse(cells, shown, wanted[1], problems)
+    labels, kind = rule.parse(cells, shown, wanted[1], problems, notes)
     digest = hashlib.sha256(data).hexdigest()
     identity = ({"path": name, "bytes": size, "sha256": digest},)
-    return _Columns(shown, ids, labels, kind, problems, identity, listing.local_paths)
+    return _Columns(shown, ids, labels, kind, problems, notes, identity, listing.local_paths)
 
 
 def _ids_of_cells(

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.types as pt
 
-from ssl_dask.errors import Problem
+from ssl_dask.errors import Caution, Problem
+from ssl_dask.label_words import folded, stands_for_nothing
 from ssl_dask.storage.input.arrow_to_numpy import label_array, number_label_array
 from ssl_dask.storage.input.column_types import (
     label_trouble,
@@ -22,41 +23,34 @@ from ssl_dask.storage.input.column_types import (
     number_label_trouble,
     plain_type,
 )
+from ssl_dask.storage.labels.label_cells import (
+    BOOLEANS,
+    DECIMAL,
+    NUMBER,
+    WHOLE,
+    NoChoicesError,
+    as_int64,
+    as_number,
+    choices_in,
+    label_key,
+    values_of_cells,
+)
+from ssl_dask.storage.labels.label_verdict import (
+    NO_LABEL,
+    LabelKind,
+    LabelValue,
+    Verdict,
+    refusals,
+)
 
-LabelKind = Literal["integer", "boolean", "string", "number"]
-LabelValue = int | bool | str | float
-
-PLACEHOLDERS = frozenset({"-1", "nan", "NaN", "None", "null", "<NA>"})
-"""Text that programs write for "no value"."""
 MAX_TRUTH_VALUES = 10_000
 MAX_NUMBER = 1e100
 """Errors are squared and added up over all rows: of larger numbers that would not be finite."""
-
-INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
-DECIMAL = re.compile(r"-?[0-9]+\.[0-9]*")
-NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
-BOOLEANS = {"true": True, "false": False}
-
-REFUSALS: dict[str, tuple[str, str]] = {
-    "outside": (
-        "labels that are none of the classes of the job",
-        "correct them, or list them in input.classes",
-    ),
-    "empty": ("labels that are empty text", "write null where a row is unlabelled"),
-    "placeholder": (
-        "labels such as '-1', 'nan' or 'None', written as text",
-        "write null where a row is unlabelled, or list the value in input.classes if it is one",
-    ),
-    "negative": (
-        "negative labels; scikit-learn's -1 for 'unlabelled' would become a class",
-        "write null where a row is unlabelled, or list the value in input.classes if it is one",
-    ),
-    "utf8": ("labels that are not valid UTF-8", "write them again as UTF-8"),
-    "nan": ("labels that are NaN", "write null where a row is unlabelled"),
-    "huge": ("labels beyond 1e100", "correct them, or give them in another unit"),
-    "infinite": ("labels that are infinite", "correct them, or write null where it is unknown"),
-}
-"""Why a value is no label -> what a message calls such values, and the cure."""
+NOT_WHOLE = "labels are decimal numbers"
+WHOLE_CURE = (
+    "write whole numbers, and leave the cell empty where there is no label, or take method"
+    " harmonic_regression, whose labels are numbers"
+)
 
 
 @dataclass(frozen=True)
@@ -67,9 +61,12 @@ class ClassRule:
     ----------
     classes
         The classes, where the job lists them.
+    unlabelled
+        Values that stand for no label.
     """
 
     classes: Sequence[LabelValue] | None = None
+    unlabelled: Sequence[LabelValue] = ()
 
     def type_trouble(self, kind: pa.DataType) -> tuple[str, str] | None:
         """Return (what is wrong, cure) of a column's type, or None."""
@@ -128,56 +125,104 @@ class ClassRule:
         return label_array(column, kind)
 
     def parse(
-        self, cells: list[str], shown: str, column: str, problems: list[Problem]
+        self,
+        cells: list[str],
+        shown: str,
+        column: str,
+        problems: list[Problem],
+        notes: list[str],
     ) -> tuple[pa.Array, LabelKind]:
-        """Return the labels of CSV cells, null where empty or wrong, and their kind.
+        """Return the labels of text cells, null where there is none, and their kind.
 
-        Appends a problem that counts the wrong ones.
+        The kind is that of the job's classes, else that of all cells which may be labels. Appends
+        problems that count wrong cells, and a caution where numbers stand among other text.
         """
-        filled = [cell for cell in cells if cell != ""]
+        read = [self._verdict_of_cell(cell) for cell in cells]
+        problems += refusals(Counter(one for one in read if one.refused), shown, None, column)
+        filled = [str(one.label).strip() for one in read if one.label is not None]
+        n_whole = sum(WHOLE.fullmatch(text) is not None for text in filled)
+        n_decimal = sum(DECIMAL.fullmatch(text) is not None for text in filled if text)
         kinds = {kind_of_value(value) for value in self.classes or ()} - {None}
         if len(kinds) == 1:
             kind = kinds.pop() or "string"
-        elif filled and all(INTEGER.fullmatch(cell) for cell in filled):
+        elif filled and n_whole == len(filled):
             kind = "integer"
-        elif filled and all(cell.lower() in BOOLEANS for cell in filled):
+        elif filled and all(text.lower() in BOOLEANS for text in filled):
             kind = "boolean"
         else:
             kind = "string"
-            if filled and all(DECIMAL.fullmatch(cell) for cell in filled):
-                hint = (
-                    "write whole numbers, and leave the cell empty where there is no label, or take"
-                    " method harmonic_regression, whose labels are numbers"
+            if filled and all(WHOLE.fullmatch(t) or DECIMAL.fullmatch(t) for t in filled):
+                problems.append(Problem(NOT_WHOLE, shown, None, column, n_decimal, WHOLE_CURE))
+            elif n_whole:
+                text = (
+                    f"{shown}, column {column!r}: {n_whole:,} labels are whole numbers and"
+                    f" {len(filled) - n_whole:,} are not, so all are read as text. If the others"
+                    " are no classes, list them in input.unlabelled."
                 )
-                text = "labels are decimal numbers"
-                problems.append(Problem(text, shown, None, column, len(filled), hint))
+                notes.append(Caution(text))
         turn: dict[str, Callable[[str], Any]] = {
-            "integer": _as_int64,
-            "boolean": lambda cell: BOOLEANS[cell.lower()],
+            "integer": as_int64,
+            "boolean": lambda cell: BOOLEANS[cell.strip().lower()],
             "string": str,
         }
         arrow = {"integer": pa.int64(), "boolean": pa.bool_(), "string": pa.string()}[kind]
-        values, kept = values_of_cells(cells, turn[kind])
+        texts = ["" if one.label is None else str(one.label) for one in read]
+        values, kept = values_of_cells(texts, turn[kind])
         if wrong := kept.count(False):
             text = f"labels that are not of kind {kind}, as input.classes is: {wrong:,}"
-            hint = "correct the labels, or input.classes"
+            hint = "correct the labels, or input.classes, or list them in input.unlabelled"
             problems.append(Problem(text, shown, None, column, wrong, hint))
         return pa.array(values, arrow), kind
 
-    def refusal(self, value: LabelValue | None) -> str | None:
-        """Return why `value` is no label, a key of `REFUSALS`, or None if it is one.
+    def _verdict_of_cell(self, cell: str) -> Verdict:
+        """Return what a cell says before its kind is known: -1 may be a number or a word."""
+        if cell == "" or label_key(cell) in self._no_labels:
+            return NO_LABEL
+        return Verdict(cell) if WHOLE.fullmatch(cell.strip()) else self._verdict_of_text(cell)
+
+    def _verdict_of_text(self, text: str) -> Verdict:
+        """Return what a text says, whichever classes the job lists: a choice is unpacked."""
+        listed = self.classes or ()
+        try:
+            choices = None if text in listed else choices_in(text)
+        except NoChoicesError:
+            return Verdict(None, "json")
+        if choices is not None:
+            if len(choices) > 1:
+                return Verdict(None, "several")
+            if not choices:
+                return NO_LABEL
+            text = choices[0]
+        if label_key(text) in self._no_labels:
+            return NO_LABEL
+        if text in listed or not stands_for_nothing(text):
+            return Verdict(text)
+        word = folded(text)
+        return Verdict(None, "placeholder", word) if word else Verdict(None, "empty")
+
+    def verdict(self, value: LabelValue | None) -> Verdict:
+        """Return whether `value` is a label, no label, or refused.
 
         The value None stands for text that is not valid UTF-8.
         """
         if value is None:
-            return "utf8"
-        if self.classes is not None:
-            return None if value in self.classes else "outside"
+            return Verdict(None, "utf8")
+        if label_key(value) in self._no_labels:
+            return NO_LABEL
         if isinstance(value, str):
-            if not value.strip():
-                return "empty"
-            return "placeholder" if value in PLACEHOLDERS else None
-        return "negative" if not isinstance(value, bool) and value < 0 else None
+            read = self._verdict_of_text(value)
+            if read.label is None:
+                return read
+            value = read.label
+        if self.classes is not None:
+            return Verdict(value) if value in self.classes else Verdict(None, "outside")
+        if not isinstance(value, (bool, str)) and value < 0:
+            return Verdict(None, "negative")
+        return Verdict(value)
+
+    @cached_property
+    def _no_labels(self) -> frozenset[str]:
+        return frozenset(map(label_key, self.unlabelled))
 
     def values(self, found: Iterable[LabelValue], kind: LabelKind) -> npt.NDArray[Any]:
         """Return the classes, int64, bool or object (C,): as the job lists them, else sorted."""
@@ -194,11 +239,10 @@ class ClassRule:
     ) -> tuple[int, list[str]]:
         """Return how many rows have a truth that is a class, and notes on the others."""
         listed = self.classes if self.classes is not None else ()
-        classes = set(listed if labels is None or self.classes is not None else labels.tolist())
-        known = sum(n for value, n in counts.items() if value in classes)
-        without = sum(
-            n for value, n in counts.items() if value not in classes and is_stand_in(value)
-        )
+        classes = list(listed if labels is None or self.classes is not None else labels.tolist())
+        read = [(true_label(value, classes), n) for value, n in counts.items()]
+        known = sum(n for one, n in read if one.label is not None)
+        without = sum(n for one, n in read if one == NO_LABEL)
         other = sum(counts.values()) - known - without
         notes = []
         if other and labels is not None:
@@ -218,9 +262,28 @@ ANY_CLASSES = ClassRule()
 """The rule of a job that lists no classes."""
 
 
+def true_label(value: LabelValue | None, classes: Sequence[LabelValue]) -> Verdict:
+    """Return the true class that a value names, no label where it is not known, or "outside"."""
+    found = ClassRule(classes).verdict(value)
+    if found.label is not None or found == NO_LABEL:
+        return found
+    not_known = found.refused in ("placeholder", "empty")
+    if not_known or (value is not None and stands_for_nothing(value)):
+        return NO_LABEL
+    return Verdict(None, "outside")
+
+
 @dataclass(frozen=True)
 class NumberRule:
-    """Labels are finite numbers, read as float64."""
+    """Labels are finite numbers, read as float64.
+
+    Parameters
+    ----------
+    unlabelled
+        Values that stand for no label.
+    """
+
+    unlabelled: Sequence[LabelValue] = ()
 
     def type_trouble(self, kind: pa.DataType) -> tuple[str, str] | None:
         """Return (what is wrong, cure) of a column's type, or None."""
@@ -243,25 +306,43 @@ class NumberRule:
         return number_label_array(column)
 
     def parse(
-        self, cells: list[str], shown: str, column: str, problems: list[Problem]
+        self,
+        cells: list[str],
+        shown: str,
+        column: str,
+        problems: list[Problem],
+        notes: list[str],
     ) -> tuple[pa.Array, LabelKind]:
-        """Return the labels of CSV cells, null where empty or wrong, and "number".
+        """Return the labels of text cells, null where there is none, and "number".
 
-        Appends a problem that counts the wrong ones.
+        Appends problems that count the wrong ones.
         """
-        values, kept = values_of_cells(cells, _as_number)
-        if wrong := kept.count(False):
+        known = ["" if label_key(cell) in self._no_labels else cell for cell in cells]
+        words = Counter(
+            Verdict(None, "placeholder", folded(cell))
+            for cell in known
+            if cell.strip() and NUMBER.fullmatch(cell.strip()) is None and stands_for_nothing(cell)
+        )
+        problems += refusals(words, shown, None, column)
+        values, kept = values_of_cells(known, as_number)
+        if wrong := kept.count(False) - sum(words.values()):
             text = f"labels that are no numbers: {wrong:,}"
             hint = "write a decimal point, and leave the cell empty where there is no label"
             problems.append(Problem(text, shown, None, column, wrong, hint))
         return pa.array(values, pa.float64()), "number"
 
-    def refusal(self, value: LabelValue | None) -> str | None:
-        """Return "nan", "infinite" or "huge" for what cannot be reckoned with, else None."""
+    def verdict(self, value: LabelValue | None) -> Verdict:
+        """Return whether `value` is a number to reckon with, no label, or refused."""
         number = float(value) if value is not None else math.nan
+        if label_key(number) in self._no_labels:
+            return NO_LABEL
         if math.isfinite(number):
-            return "huge" if abs(number) > MAX_NUMBER else None
-        return "nan" if math.isnan(number) else "infinite"
+            return Verdict(None, "huge") if abs(number) > MAX_NUMBER else Verdict(number)
+        return Verdict(None, "nan" if math.isnan(number) else "infinite")
+
+    @cached_property
+    def _no_labels(self) -> frozenset[str]:
+        return frozenset(map(label_key, self.unlabelled))
 
     def values(self, found: Iterable[LabelValue], kind: LabelKind) -> npt.NDArray[Any]:
         """Return the distinct numbers, float64 (C,), sorted."""
@@ -271,7 +352,7 @@ class NumberRule:
         """Return whether there is a number -> rows."""
         counts: Counter[Any] = Counter()
         for value, n in zip(values, rows, strict=True):
-            counts[self.refusal(value) is None] += n
+            counts[self.verdict(value).label is not None] += n
         return dict(counts)
 
     def judge_truth(
@@ -302,42 +383,3 @@ def kind_of_value(value: object) -> LabelKind | None:
     if isinstance(value, int):
         return "integer"
     return "string" if isinstance(value, str) else None
-
-
-def is_stand_in(value: LabelValue | None) -> bool:
-    """Return whether `value` is what programs write for "no label": empty text, "nan", -1."""
-    if isinstance(value, str):
-        return not value.strip() or value in PLACEHOLDERS
-    return not isinstance(value, bool) and value == -1
-
-
-def values_of_cells(cells: list[str], turn: Callable[[str], Any]) -> tuple[list[Any], list[bool]]:
-    """Return the value of each cell, None where empty or wrong, and whether it is not wrong.
-
-    `turn` raises ValueError or KeyError for a wrong cell.
-    """
-    values: list[Any] = []
-    kept: list[bool] = []
-    for cell in cells:
-        value, right = None, True
-        if cell != "":
-            try:
-                value = turn(cell)
-            except (ValueError, KeyError):
-                right = False
-        values.append(value)
-        kept.append(right)
-    return values, kept
-
-
-def _as_number(cell: str) -> float:
-    if not NUMBER.fullmatch(cell.strip()):
-        raise ValueError
-    # -0.0 becomes 0.0, as in a column.
-    return float(cell) + 0.0
-
-
-def _as_int64(cell: str) -> int:
-    if not INTEGER.fullmatch(cell.strip()) or not -(2**63) <= int(cell) < 2**63:
-        raise ValueError
-    return int(cell)

@@ -7,8 +7,8 @@ without a label.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,19 +18,23 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from ssl_dask.errors import Caution, Problem, QualityError
-from ssl_dask.labels import OTHER_CLASS, UNLABELLED, Labels, alike_names
+from ssl_dask.label_words import alike_names
+from ssl_dask.labels import OTHER_CLASS, UNLABELLED, Labels
 from ssl_dask.storage.input.arrow_to_numpy import ColumnValueError, numeric_values
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.column_types import is_text, label_type
 from ssl_dask.storage.labels.label_file import SeedFile
-from ssl_dask.storage.labels.label_rules import (
-    ANY_CLASSES,
-    REFUSALS,
+from ssl_dask.storage.labels.label_rules import ANY_CLASSES, LabelRule, true_label
+from ssl_dask.storage.labels.label_verdict import (
+    NO_LABEL,
     LabelKind,
-    LabelRule,
     LabelValue,
-    is_stand_in,
+    Verdict,
+    refusals,
 )
+
+NEARLY_ALL = 0.9
+"""Share of the rows from which on seeds are said to be nearly all of them."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +48,60 @@ class BlockLabels:
     codes
         int32 (s,): position of each label in `values`.
     values
-        Distinct labels; None for text that is not valid UTF-8. Empty when the labels are those of a
+        Labels; None for text that is not valid UTF-8. Empty when the labels are those of a
         `SeedFile`, whose ids `codes` then points to.
+    n_said_none
+        Rows beside them whose value says that there is no label.
+    refused
+        (row group, why) -> rows beside them whose value is refused.
     """
 
     positions: npt.NDArray[np.int64]
     codes: npt.NDArray[np.int32]
     values: tuple[LabelValue | None, ...]
+    n_said_none: int = 0
+    refused: Mapping[tuple[int, Verdict], int] = field(default_factory=dict)
+
+
+def seeds_of_block(
+    column: pa.ChunkedArray,
+    kind: pa.DataType,
+    rule: LabelRule,
+    segments: Sequence[tuple[int, int, int]],
+) -> BlockLabels:
+    """Find the seeds in one block of a label column; other values are counted.
+
+    Parameters
+    ----------
+    column, kind, rule
+        As for `labels_of_block`.
+    segments
+        From `Block.segments`.
+
+    Raises
+    ------
+    ColumnValueError
+        As `labels_of_block`.
+    """
+    found = labels_of_block(column, kind, rule)
+    verdicts = [rule.verdict(value) for value in found.values]
+    refused: Counter[tuple[int, Verdict]] = Counter()
+    for code, verdict in enumerate(verdicts):
+        if verdict.refused is not None:
+            at = found.positions[found.codes == code]
+            for group, first, stop in segments:
+                if n := int(((at >= first) & (at < stop)).sum()):
+                    refused[group, verdict] += n
+    none = np.array([verdict == NO_LABEL for verdict in verdicts], dtype=bool)
+    values = tuple(dict.fromkeys(one.label for one in verdicts if one.label is not None))
+    codes = _codes_of([one.label for one in verdicts], np.array(values, dtype=object))[found.codes]
+    keep = codes != UNLABELLED
+    n_said_none = int(none[found.codes].sum())
+    return BlockLabels(found.positions[keep], codes[keep], values, n_said_none, refused)
 
 
 def labels_of_block(column: pa.ChunkedArray, kind: pa.DataType, rule: LabelRule) -> BlockLabels:
-    """Find the labelled rows in one block of a label column.
+    """Find the rows that have a value in one block of a label column.
 
     Parameters
     ----------
@@ -179,10 +226,8 @@ def codes_of_truth(
         raise ColumnValueError(f"is {kind}, but the classes are {known.type}")
     found = labels_of_block(column, kind, ANY_CLASSES)
     places = {value: code for code, value in enumerate(classes.tolist())}
-    table = [
-        places.get(value, UNLABELLED if is_stand_in(value) else OTHER_CLASS)
-        for value in found.values
-    ]
+    read = [true_label(value, list(places)) for value in found.values]
+    table = [UNLABELLED if one == NO_LABEL else places.get(one.label, OTHER_CLASS) for one in read]
     codes[found.positions] = np.array(table, dtype=np.int32)[found.codes]
     return codes
 
@@ -288,33 +333,23 @@ def seeds_from_column(
     label_kind = rule.kind_of(kind)
     if trouble := rule.job_problems(label_kind, column):
         return SeedTable(_no_labels(reader, label_kind, rule), 0, tuple(trouble), ())
-    refused: Counter[tuple[int, int, str]] = Counter()
-    accepted: set[LabelValue] = set()
+    refused: dict[tuple[int, int], Counter[Verdict]] = {}
     for place, block in zip(reader.layout.blocks, blocks, strict=True):
-        for code, value in enumerate(block.values):
-            why = rule.refusal(value)
-            if why is None and value is not None:
-                accepted.add(value)
-                continue
-            at = block.positions[block.codes == code]
-            for group, first, stop in place.segments():
-                if n := int(((at >= first) & (at < stop)).sum()):
-                    refused[place.file, group, str(why)] += n
+        for (group, verdict), n in block.refused.items():
+            refused.setdefault((place.file, group), Counter())[verdict] += n
+    accepted = {value for block in blocks for value in block.values if value is not None}
     classes = rule.values(accepted, label_kind)
     codes = [_codes_of(block.values, classes)[block.codes] for block in blocks]
     labels = _joined_labels(reader, blocks, codes, classes)
     problems = tuple(
-        Problem(
-            f"{REFUSALS[why][0]}: {n:,}",
-            reader.dataset.shown_path(file),
-            group,
-            column,
-            n,
-            REFUSALS[why][1],
-        )
-        for (file, group, why), n in sorted(refused.items())
+        problem
+        for (file, group), counts in sorted(refused.items())
+        for problem in refusals(counts, reader.dataset.shown_path(file), group, column)
     )
-    return SeedTable(labels, 0, problems, tuple(_cautions_on(labels)))
+    notes: list[str] = [*_cautions_on(labels)]
+    if none := sum(block.n_said_none for block in blocks):
+        notes.append(f"column {column!r}: rows whose label says that there is none: {none:,}")
+    return SeedTable(labels, 0, problems, tuple(notes))
 
 
 def seeds_from_file(
@@ -337,11 +372,10 @@ def seeds_from_file(
         What labels may be.
     """
     problems, notes = list(seeds.problems), list(seeds.notes)
-    usable = [value for value in seeds.values if rule.refusal(value) is None]
     if rule.job_problems(seeds.kind, None):
         # It is among the problems of the file.
         return SeedTable(_no_labels(reader, seeds.kind, rule), 0, tuple(problems), tuple(notes))
-    classes = rule.values(usable, seeds.kind)
+    classes = rule.values(seeds.values, seeds.kind)
     seed_codes = _codes_of(seeds.values, classes)[seeds.codes]
     codes = [seed_codes[block.codes] for block in blocks]
     labels = _joined_labels(reader, blocks, codes, classes)
@@ -355,7 +389,7 @@ def seeds_from_file(
         else:
             hint = "correct the ids, or set allow_unmatched: true"
             problems.append(Problem(text, seeds.shown, rows=n_unmatched, hint=hint))
-    notes += _cautions_on(labels)
+    notes = [*_cautions_on(labels), *notes]
     return SeedTable(labels, n_unmatched, tuple(problems), tuple(notes))
 
 
@@ -390,7 +424,7 @@ def _no_labels(reader: ColumnReader, kind: LabelKind, rule: LabelRule) -> Labels
 
 
 def _cautions_on(labels: Labels) -> list[Caution]:
-    notes = []
+    notes = _nothing_to_label(labels)
     names = [str(value) for value in labels.classes.tolist()]
     counts = labels.class_counts()
     if without := [name for name, n in zip(names, counts, strict=True) if n == 0]:
@@ -398,6 +432,25 @@ def _cautions_on(labels: Labels) -> list[Caution]:
         notes.append(Caution(text))
     if alike := alike_names(names):
         notes.append(Caution(alike))
-    if labels.n_seeds == labels.n_rows:
-        notes.insert(0, Caution("every row has a label already"))
     return notes
+
+
+def _nothing_to_label(labels: Labels) -> list[Caution]:
+    """Return a caution where there is next to nothing to label."""
+    if labels.n_seeds < NEARLY_ALL * labels.n_rows:
+        return []
+    rest = labels.n_rows - labels.n_seeds
+    counts = labels.class_counts()
+    name, n = labels.class_names[int(counts.argmax())], int(counts.max())
+    text = (
+        f"Of {labels.n_rows:,} rows only {rest:,} have no label"
+        if rest
+        else "Every row has a label already: nothing will be labelled"
+    )
+    cure = "If a class stands for 'not known', list it in input.unlabelled."
+    if n >= NEARLY_ALL * labels.n_seeds:
+        cure = (
+            f"{n:,} labels are {name!r}: if that stands for 'not known', set"
+            f" input.unlabelled: [{name}]."
+        )
+    return [Caution(f"{text}. {cure}")]

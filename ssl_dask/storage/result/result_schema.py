@@ -322,6 +322,9 @@ def _label_type(given: pa.DataType | str | None, classes: npt.NDArray[Any]) -> p
     if given is None:
         return pa.array(classes.tolist()).type
     kind = _parse_type(given) if isinstance(given, str) else given
+    if pa.types.is_floating(kind) or pa.types.is_nested(kind):
+        # Floats were whole numbers with gaps; of lists the one choice is the class.
+        return pa.array(classes.tolist()).type
     if not pa.types.is_dictionary(kind):
         return kind
     values = kind.value_type

@@ -1,0 +1,80 @@
+"""Words that stand for no value, and names that look alike."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+WORDS_FOR_NOTHING = frozenset(
+    """
+    na n/a n.a. n.a #n/a #na <na> null <null> (null) \\n nil none <none> (none) nan -nan nat
+    1.#ind -1.#ind 1.#qnan #null! #value! #ref! #div/0! #name? #num!
+    undefined undef unknown unk unlabeled unlabelled unset unspecified unassigned missing <missing>
+    (missing) blank (blank) empty (empty) - -- --- – — . ? ?? ??? -1 -1.0
+    """.split()  # noqa: SIM905
+) | {
+    "",
+    "not known",
+    "not labeled",
+    "not labelled",
+    "no label",
+    "no value",
+    "not available",
+    "not applicable",
+}
+"""What programs and people write for "no value", as `folded` returns it."""
+
+_BLANKS = re.compile(r"\s+")
+
+
+def folded(text: str) -> str:
+    """Return what a reader sees of a text: no capitals, no blanks around it, nothing invisible.
+
+    >>> folded(" N/A\\u200b"), folded("cafe\\u0301") == folded("CAF\\u00c9")
+    ('n/a', True)
+    """
+    plain = unicodedata.normalize("NFKC", text)
+    # Cf: zero-width characters, the byte order mark, marks of direction; Cc: NUL and its like.
+    seen = "".join(
+        one for one in plain if one.isspace() or unicodedata.category(one) not in ("Cf", "Cc")
+    )
+    return unicodedata.normalize("NFKC", _BLANKS.sub(" ", seen).strip().casefold())
+
+
+def stands_for_nothing(value: object) -> bool:
+    """Return whether `value` is what programs write for "no value": None, NaN, -1, or a word.
+
+    >>> [stands_for_nothing(one) for one in (" n/a", "-", -1.0, 0, False, "no")]
+    [True, True, True, False, False, False]
+    """
+    if isinstance(value, str):
+        return folded(value) in WORDS_FOR_NOTHING
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return not isinstance(value, bool) and bool(value == -1 or value != value)
+
+
+def alike_names(names: Sequence[str]) -> str | None:
+    """Return a warning if class names look alike, else None.
+
+    >>> alike_names(["Spam", "ham", "spam "])[:54]
+    'Classes whose names differ by capitals, blanks or char'
+    """
+    spelled: dict[str, list[str]] = {}
+    for name in names:
+        spelled.setdefault(folded(name), []).append(name)
+    alike = [_told_apart(group) for group in spelled.values() if len(group) > 1]
+    if not alike:
+        return None
+    return (
+        "Classes whose names differ by capitals, blanks or characters that look alike:"
+        f" {', '.join(alike)}. Each is a class of its own; if they are one, spell their labels"
+        " alike."
+    )
+
+
+def _told_apart(group: Sequence[str]) -> str:
+    """Return names in quotes; their characters as numbers where they would print the same."""
+    plain = {" ".join(name.split()).casefold() for name in group}
+    return " and ".join(map(repr if len(plain) == 1 else ascii, group))

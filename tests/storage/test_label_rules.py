@@ -1,0 +1,136 @@
+"""What stands for no label, what is one of several choices, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ssl_dask.errors import cautions
+from ssl_dask.storage.labels.label_rules import ClassRule, NumberRule
+from ssl_dask.storage.labels.seed_labels import truth_codes
+from tests.parquet_samples import (
+    open_reader,
+    read_seeds,
+    seeds_of_column,
+    seeds_of_csv,
+    told,
+    write,
+)
+
+WORDS = ["NA", "n/a", "NULL", "#N/A", "?", "-", "\\N", "NaT", "undefined", " Unknown ", "-1.0"]
+WORDS += ["unlabeled", "NONE", "nan", "\u00a0", "\u2014", "N\u200bA"]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_word_for_nothing_is_refused_or_read_as_no_label(tmp_path: Path, word: str) -> None:
+    values = ["a", word, None, "b", word]
+    found = seeds_of_column(tmp_path, values)
+    assert sum(problem.rows or 0 for problem in found.problems) == 2
+    assert "input.unlabelled" in told(found)
+    assert "input.classes" in told(found)
+    known = seeds_of_column(tmp_path, values, rule=ClassRule(unlabelled=[word.strip().upper()]))
+    assert known.problems == ()
+    assert known.labels.rows.tolist() == [0, 3]
+    assert "rows whose label says that there is none: 2" in known.notes[-1]
+    listed = seeds_of_column(tmp_path, values, rule=ClassRule(["a", "b", word]))
+    assert listed.problems == ()
+    assert listed.labels.codes.tolist() == [0, 2, 1, 2]
+
+
+def test_numbers_may_stand_for_no_label(tmp_path: Path) -> None:
+    found = seeds_of_column(tmp_path, [0, 2, -1, 1, None], rule=ClassRule(unlabelled=[0, -1]))
+    assert found.problems == ()
+    assert found.labels.classes.tolist() == [1, 2]
+    assert found.labels.rows.tolist() == [1, 3]
+    values = seeds_of_column(tmp_path, [0.0, 2.5, None, -999.0], rule=NumberRule([-999, 0]))
+    assert values.labels.classes.tolist() == [2.5]
+    assert values.labels.rows.tolist() == [1]
+
+
+def test_a_word_does_not_change_the_kind_of_the_labels(tmp_path: Path) -> None:
+    write(tmp_path / "d.parquet", {"id": range(6)})
+    reader = open_reader(tmp_path)
+    content = "id,y\n0,1\n1,2\n2,NA\n3, n/a\n4,\n"
+    refused = seeds_of_csv(tmp_path, reader, content)
+    assert "words for 'no value' ('n/a', 'na'): 2" in told(refused)
+    rule = ClassRule(unlabelled=["na", "N/A"])
+    seeds = seeds_of_csv(tmp_path, reader, content, rule=rule)
+    assert seeds.problems == ()
+    assert seeds.values == (1, 2)
+    assert "rows without a label: 3" in seeds.notes[0]
+    mixed = seeds_of_csv(tmp_path, reader, "id,y\n0,1\n1,2\n2,x\n")
+    assert mixed.values == ("1", "2", "x")
+    (warning,) = cautions(mixed.notes)
+    assert "2 labels are whole numbers and 1 are not, so all are read as text" in warning
+    assert warning in read_seeds(reader, seed_file=mixed, id="id").notes
+
+
+def test_integers_with_gaps_are_no_floats(tmp_path: Path) -> None:
+    floats = pa.array([1.0, None, 2.0, float("nan")], pa.float32(), from_pandas=False)
+    found = seeds_of_column(tmp_path, floats, [3, None])
+    assert found.problems == ()
+    assert found.labels.classes.dtype == np.int64
+    assert found.labels.classes.tolist() == [1, 2, 3]
+    assert found.labels.rows.tolist() == [0, 2, 4]
+
+
+CHOICES = ['{"choices": ["ham"]}', '["spam"]', "[]", '{"choices":[]}', "ham"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [CHOICES, pa.array(CHOICES).dictionary_encode(), [["ham"], ["spam"], [], [None], ["ham"]]],
+)
+def test_one_choice_of_an_annotation_tool_is_a_label(tmp_path: Path, values: Any) -> None:
+    found = seeds_of_column(tmp_path, values)
+    assert found.problems == ()
+    assert found.labels.classes.tolist() == ["ham", "spam"]
+    assert found.labels.rows.tolist() == [0, 1, 4]
+    assert found.labels.codes.tolist() == [0, 1, 0]
+
+
+def test_choices_in_a_file_of_labels(tmp_path: Path) -> None:
+    write(tmp_path / "d.parquet", {"id": range(6)})
+    reader = open_reader(tmp_path)
+    cells = ['"{""choices"":[""1""]}"', '"[""2""]"', "[]", "2"]
+    content = "id,y\n" + "\n".join(f"{i},{cell}" for i, cell in enumerate(cells))
+    seeds = seeds_of_csv(tmp_path, reader, content)
+    assert seeds.problems == ()
+    assert seeds.values == (1, 2)
+    assert seeds.ids.to_pylist() == [0, 1, 3]
+    several = seeds_of_csv(tmp_path, reader, content + '\n4,"[""1"", ""2""]"\n')
+    (problem,) = several.problems
+    assert "several choices in one JSON list: 1" in str(problem)
+    assert problem.hint is not None
+    assert "keep one choice" in problem.hint
+    listed = ClassRule(['["2"]', '{"choices":["1"]}', "2", "[]"])
+    assert len(seeds_of_csv(tmp_path, reader, content, rule=listed).ids) == 4
+
+
+def test_rows_that_all_have_a_label_are_warned_of(tmp_path: Path) -> None:
+    (warning,) = cautions(seeds_of_column(tmp_path, [0] * 19 + [1]).notes)
+    assert "Every row has a label already" in warning
+    assert "19 labels are '0'" in warning
+    assert "input.unlabelled: [0]" in warning
+    (warning,) = cautions(seeds_of_column(tmp_path, ["a", "b"] * 10 + [None]).notes)
+    assert "Of 21 rows only 1 have no label" in warning
+    assert cautions(seeds_of_column(tmp_path, ["a", "b", None]).notes) == ()
+
+
+def test_a_truth_may_be_a_choice_or_a_word(tmp_path: Path) -> None:
+    truth = ["a", '["b"]', "N/A", "[]", "c"]
+    write(tmp_path / "0.parquet", {"y": ["a", "b", None, None, None], "t": truth})
+    reader = open_reader(tmp_path)
+    assert read_seeds(reader, label="y", truth="t").problems == ()
+    codes = truth_codes(reader, 0, "t", np.array(["a", "b"], object))
+    assert codes.tolist() == [0, 1, -1, -1, -2]
+
+
+def test_names_that_look_alike_are_told_apart(tmp_path: Path) -> None:
+    names = ["caf\u00e9", "cafe\u0301", "ham", "ham\u200b", None]
+    (alike,) = cautions(seeds_of_column(tmp_path, names).notes)
+    assert "'cafe\\u0301' and 'caf\\xe9', 'ham' and 'ham\\u200b'" in alike
