@@ -10,6 +10,7 @@ from distributed import Client
 from hypothesis import settings
 
 from tests.clusters import client_of_workers
+from tests.undrawn_charts import undrawn
 
 # The first call of a kernel compiles it, which no deadline should count.
 settings.register_profile("ssl_dask", deadline=None)
@@ -17,21 +18,30 @@ settings.load_profile("ssl_dask")
 
 
 @pytest.fixture(scope="session")
-def cluster_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+def undrawn_charts() -> Iterator[None]:
+    """Whole jobs on the clusters below write their pages without charts."""
+    with undrawn():
+        yield
+
+
+@pytest.fixture(scope="session")
+def cluster_client(
+    tmp_path_factory: pytest.TempPathFactory, undrawn_charts: None
+) -> Iterator[Client]:
     """A client of two real worker processes on loopback, one thread each."""
     with client_of_workers(tmp_path_factory.mktemp("workers"), 2) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
-def one_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+def one_worker(tmp_path_factory: pytest.TempPathFactory, undrawn_charts: None) -> Iterator[Client]:
     """A client of one worker process of two threads, for runs beside those of `cluster_client`."""
     with client_of_workers(tmp_path_factory.mktemp("one-worker"), 1, threads=2) as client:
         yield client
 
 
 @pytest.fixture
-def losing_client(tmp_path: Path) -> Iterator[Client]:
+def losing_client(tmp_path: Path, undrawn_charts: None) -> Iterator[Client]:
     """A cluster of two worker processes that a test may kill; a nanny starts them again."""
     with client_of_workers(tmp_path / "workers", 2) as client:
         yield client

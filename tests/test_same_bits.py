@@ -27,7 +27,9 @@ from ssl_dask.graph.build.entity_graph import KeyColumn, shared_key_graph
 from ssl_dask.graph.build.graph_sum import sum_graphs
 from ssl_dask.graph.build.neighbour_graph import knn_graph
 from ssl_dask.graph.build.rbf_graph import rbf_graph
+from ssl_dask.run_control import RunControl
 from tests.made_graphs import delay, random_weights
+from tests.made_methods import VARIANTS, bounds, in_blocks, run, told
 from tests.made_points import sheets, token_rows
 from tests.memory_reader import COLUMNS, GROUPS, N_ROWS, MemoryReader
 
@@ -38,18 +40,6 @@ CASES: dict[str, Make] = {}
 def case(make: Make) -> Make:
     CASES[make.__name__] = make
     return make
-
-
-def bounds(n: int, n_blocks: int) -> list[int]:
-    """Return where blocks of unequal sizes begin, and n; one of several has a single row."""
-    if n_blocks == 1:
-        return [0, n]
-    return [0, 1, *np.linspace(n / 3, n, n_blocks - 1).astype(int).tolist()]
-
-
-def in_blocks(X: Any, n_blocks: int) -> da.Array:
-    blocks = [X[a:b] for a, b in pairwise(bounds(X.shape[0], n_blocks))]
-    return da.concatenate([da.from_array(b, chunks=b.shape, asarray=False) for b in blocks])
 
 
 def bits(value: Any, execution: Execution) -> Any:
@@ -159,6 +149,16 @@ def features_of_all_kinds(n_blocks: int, execution: Execution) -> Any:
     joined = join(views).persist(execution)
     assert joined.row_chunks == tuple(np.diff([0, *cuts, N_ROWS]))
     return [*(view.X for view in views.values()), joined.X]
+
+
+def method_case(name: str, parameters: dict[str, Any]) -> Make:
+    def make(n_blocks: int, execution: Execution) -> Any:
+        return told(run(name, parameters, n_blocks, RunControl(execution)), execution)
+
+    return make
+
+
+CASES.update({variant: method_case(*method) for variant, *method in VARIANTS})
 
 
 @pytest.mark.parametrize("name", CASES)

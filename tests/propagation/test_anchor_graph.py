@@ -13,7 +13,6 @@ from sklearn.datasets import load_digits
 
 from ssl_dask.errors import GraphError, JobSpecError
 from ssl_dask.estimators import AnchorGraph
-from ssl_dask.execution import Execution
 from ssl_dask.job_file import resolve_job
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.commands.run import run_job
@@ -69,17 +68,6 @@ def test_closed_form(digits: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     assert (F.argmax(axis=1) == truth)[y < 0].mean() > 0.88
     alone, _ = anchor_graph(X, labels.subset(~folds[0]), n_anchors=200)
     np.testing.assert_allclose(score_rows(alone, X)[labels.rows[folds[0]]], hidden, atol=1e-6)
-
-
-def test_the_cluster_gives_the_same_bits(
-    digits: tuple[np.ndarray, np.ndarray, np.ndarray], cluster_client: Client
-) -> None:
-    X, _, y = digits
-    labels = Labels.from_codes(y, np.arange(10))
-    here, _ = anchor_graph(X, labels, n_anchors=100)
-    given = da.from_array(X, chunks=(500, -1))
-    there, _ = anchor_graph(given, labels, n_anchors=100, execution=Execution(cluster_client))
-    assert there.scores.tobytes() == here.scores.tobytes()
 
 
 def test_islands_without_a_seed_abstain() -> None:

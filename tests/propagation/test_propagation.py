@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,6 @@ from tests.by_keywords import by_keywords, label_propagation, label_spreading
 from tests.known_methods import GRAPH_CLASSIFIERS
 from tests.made_graphs import (
     N_CLASSES,
-    delay,
-    fetch,
     labels_of,
     path_graph,
     random_weights,
@@ -103,43 +100,6 @@ def test_closed_forms(method: str, parameters: dict[str, float], dense: bool) ->
     assert set(answers[0].F.compute().argmax(axis=1)) == set(range(N_CLASSES))
 
 
-@pytest.mark.parametrize("method", SOLVERS)
-def test_the_cluster_gives_the_same_bits(
-    cluster_client: Client, digits: tuple[sp.csr_array, np.ndarray, np.ndarray], method: str
-) -> None:
-    W, _, codes = digits
-    folds = [np.arange(8) % 2 == 0, np.arange(8) % 2 == 1]
-    here = run(method, BlockGraph.from_scipy(W), codes, hidden=folds, max_iter=60)
-    threads = Execution(threads=3)
-    threaded = run(
-        method,
-        BlockGraph.from_scipy(W, n_strips=5),
-        codes,
-        hidden=folds,
-        max_iter=60,
-        execution=threads,
-    )
-    there = run(
-        method,
-        BlockGraph.from_scipy(W, n_strips=4),
-        codes,
-        hidden=folds,
-        max_iter=60,
-        execution=Execution(cluster_client),
-    )
-    F = here.F.compute()
-    # All rows are reached; modified adsorption may refuse some of them all the same.
-    assert (F > 0).any(axis=1).all() or method == "modified_adsorption"
-    fetched = cluster_client.compute(there.F).result()
-    for other, F_other in ((threaded, threaded.F.compute()), (there, fetched)):
-        assert F_other.tobytes() == F.tobytes()
-        assert other.n_iter == here.n_iter
-        for ours, theirs in zip(here.fold_F, other.fold_F, strict=True):
-            assert ours.tobytes() == theirs.tobytes()
-        for ours, theirs in zip(here.records, other.records, strict=True):
-            assert {**ours.as_dict(), "seconds": 0} == {**theirs.as_dict(), "seconds": 0}
-
-
 def test_the_client_holds_no_growing_graph(
     cluster_client: Client, digits: tuple[sp.csr_array, np.ndarray, np.ndarray]
 ) -> None:
@@ -189,54 +149,6 @@ def test_folds_equal_runs_without_the_hidden_seeds(method: str) -> None:
         assert rows_of_F.shape == (fold.sum(), N_CLASSES)
         assert rows_of_F.tobytes() == at_hidden.tobytes()
         assert not np.array_equal(rows_of_F, together.F.compute()[labels.rows[fold]])
-
-
-@pytest.mark.parametrize("method", SOLVERS)
-@pytest.mark.parametrize("on_cluster", [False, True])
-def test_resume_gives_the_same_bits(
-    method: str, on_cluster: bool, request: pytest.FixtureRequest
-) -> None:
-    execution = Execution()
-    if on_cluster:
-        execution = Execution(request.getfixturevalue("cluster_client"))
-    W, codes = random_weights(150, 1), some_codes(150, 2)
-    folds = [np.arange(12) < 4]
-    parameters = {"hidden": folds, "tol": 1e-4, "execution": execution}
-    saved: list[tuple[int, list[list[np.ndarray]], str]] = []
-
-    def keep(iteration: int, state: list[list[Any]], meta: dict[str, Any]) -> None:
-        blocks = [execution.compute(part) for part in state]
-        saved.append((iteration, blocks, json.dumps(meta, allow_nan=False)))
-
-    if method == "label_propagation":
-        parameters["tol"] = 0.05
-    whole = run(
-        method,
-        BlockGraph.from_scipy(W, n_strips=3),
-        codes,
-        checkpoint=keep,
-        checkpoint_seconds=0.0,
-        **parameters,
-    )
-    assert whole.converged
-    checked = [record.iteration for record in whole.records]
-    assert [iteration for iteration, _, _ in saved] == checked[:-1]
-    chosen = saved[::2] if on_cluster else saved
-    assert len(chosen) > 0
-    for iteration, blocks, meta in chosen:
-        # Blocks may come back cut in another way, and the graph too.
-        state = [[delay(block) for block in np.array_split(np.concatenate(p), 4)] for p in blocks]
-        again = run(
-            method,
-            BlockGraph.from_scipy(W, n_strips=2),
-            codes,
-            resume=(iteration, state, json.loads(meta)),
-            **parameters,
-        )
-        assert again.n_iter == whole.n_iter
-        assert fetch(again.F, execution).tobytes() == fetch(whole.F, execution).tobytes()
-        assert again.fold_F[0].tobytes() == whole.fold_F[0].tobytes()
-        assert [r.residual for r in again.records] == [r.residual for r in whole.records]
 
 
 def test_a_checkpoint_of_something_else_is_refused() -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from distributed import Client
 from sklearn.tree import DecisionTreeClassifier
 
 from ssl_dask.estimators import CoForestClassifier
-from ssl_dask.execution import Execution
 from ssl_dask.kernels.arithmetic.row_keys import Purpose
 from tests.committee_case import N_CLASSES, codes_of, labels_of, made_rows, seeded_fit, views_of
 from tests.oracles import committees
@@ -49,18 +47,6 @@ def test_labels_of_every_round_are_the_papers(case: int, n_blocks: int) -> None:
     assert 0 < learned.min() < learned.max() < (seeds < 0).sum()
     mean = sum(one(X) for one in expected.models) / N_TREES
     np.testing.assert_allclose(found.F.compute(), mean, rtol=1e-6, atol=1e-7)
-
-
-def test_workers_say_the_same(cluster_client: Client) -> None:
-    X, _, seeds = made_rows(seed=2, per_class=8)
-    parameters = {"n_estimators": N_TREES, "tree": TREE}
-    here = co_forest(views_of(X, 1), labels_of(seeds), **parameters)
-    there = co_forest(
-        views_of(X, 4), labels_of(seeds), **parameters, execution=Execution(cluster_client)
-    )
-    np.testing.assert_array_equal(codes_of(there, N_TREES, cluster_client), codes_of(here, N_TREES))
-    blocks = Execution(cluster_client).compute(list(there.F.to_delayed().ravel()))
-    np.testing.assert_array_equal(np.concatenate(blocks), here.F.compute())
 
 
 def test_the_estimator_labels_rows() -> None:

@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from distributed import Client
 from sklearn.naive_bayes import GaussianNB
 from sklearn.tree import DecisionTreeClassifier
 
 from ssl_dask.errors import ConstantViewError
 from ssl_dask.estimators import CoTrainingClassifier
-from ssl_dask.execution import Execution
 from ssl_dask.kernels.arithmetic.row_keys import Purpose
 from ssl_dask.kernels.learners.co_training import joined_views, split_columns
 from tests.committee_case import N_CLASSES, codes_of, labels_of, made_rows, seeded_fit, views_of
@@ -61,17 +59,6 @@ def test_labels_of_every_round_are_the_papers(settings: dict[str, Any], n_blocks
     first, second = expected.codes[-1][seeds < 0].T
     assert (first != second).any()
     assert (first >= 0).mean() > 0.1
-
-
-def test_workers_say_the_same(cluster_client: Client) -> None:
-    X, _, seeds = made_rows(seed=5)
-    here = co_training(views_of(X, 1), labels_of(seeds), learner=BAYES)
-    there = co_training(
-        views_of(X, 4), labels_of(seeds), learner=BAYES, execution=Execution(cluster_client)
-    )
-    np.testing.assert_array_equal(codes_of(there, 2, cluster_client), codes_of(here, 2))
-    blocks = Execution(cluster_client).compute(list(there.F.to_delayed().ravel()))
-    np.testing.assert_array_equal(np.concatenate(blocks), here.F.compute())
 
 
 def test_one_view_is_split_into_halves() -> None:

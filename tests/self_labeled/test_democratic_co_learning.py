@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from distributed import Client
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from ssl_dask.estimators import DemocraticCoLearningClassifier
-from ssl_dask.execution import Execution
 from ssl_dask.self_labeled.methods.democratic_co_learning import expected_worth
 from tests.committee_case import N_CLASSES, codes_of, labels_of, made_rows, seeded_fit, views_of
 from tests.oracles import committees
@@ -49,17 +47,6 @@ def test_labels_of_every_round_are_the_papers(case: int, n_blocks: int) -> None:
     np.testing.assert_allclose(
         found.F.compute(), groups / groups.sum(axis=1, keepdims=True), rtol=1e-6
     )
-
-
-def test_workers_say_the_same(cluster_client: Client) -> None:
-    X, _, seeds = made_rows(seed=3, per_class=10)
-    here = democratic_co_learning(views_of(X, 1), labels_of(seeds), learners=LEARNERS)
-    there = democratic_co_learning(
-        views_of(X, 4), labels_of(seeds), learners=LEARNERS, execution=Execution(cluster_client)
-    )
-    np.testing.assert_array_equal(codes_of(there, 3, cluster_client), codes_of(here, 3))
-    blocks = Execution(cluster_client).compute(list(there.F.to_delayed().ravel()))
-    np.testing.assert_array_equal(np.concatenate(blocks), here.F.compute())
 
 
 def test_more_labels_are_worth_nothing_if_half_are_wrong() -> None:

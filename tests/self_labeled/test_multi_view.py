@@ -78,23 +78,6 @@ def test_rounds_are_those_written_out() -> None:
     assert (F[~lacking].argmax(axis=1) == TRUTH[~lacking]).mean() > 0.7
 
 
-def test_same_bits_for_any_blocks_and_workers(cluster_client: Client) -> None:
-    hidden = [np.arange(len(LABELS.rows)) % 3 == f for f in range(3)]
-    one = run(N, Execution(threads=1), hidden=hidden)
-    codes, F = answers(one, Execution(threads=1))
-    assert one.records[0].hidden_accuracy is not None
-    for execution, chunks in (
-        (Execution(threads=2), (50,) * 8),
-        (Execution(cluster_client), (1, 149, 250)),
-    ):
-        other = run(chunks, execution, hidden=hidden)
-        again = answers(other, execution)
-        np.testing.assert_array_equal(again[0], codes)
-        np.testing.assert_array_equal(again[1], F)
-        assert [r.hidden_loss for r in other.records] == [r.hidden_loss for r in one.records]
-        assert other.records[1].notes == one.records[1].notes
-
-
 def test_a_view_that_says_nothing_weighs_little() -> None:
     views = {"good": VIEWS["shape"], "noise": RNG.normal(size=(N, 4)) * 9}
     found = multi_view(

@@ -10,7 +10,6 @@ import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from distributed import Client
 from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -107,21 +106,6 @@ def test_same_rows_in_same_rounds_as_scikit_learn(settings: dict) -> None:
         assert found.reason == theirs["reason"]
         assert found.n_iter == theirs["n_iter"]
         np.testing.assert_allclose(ours["F"], theirs["probabilities"], atol=1e-6)
-
-
-@pytest.mark.parametrize("rescore", [False, True])
-@pytest.mark.parametrize("criterion", ["threshold", "k_best"])
-def test_same_bits_on_a_cluster(cluster_client: Client, criterion: str, rescore: bool) -> None:
-    X, y = digits()
-    own = {"threshold": {"threshold": 0.7}, "k_best": {"k_best": 150}}
-    settings = {"criterion": criterion, "rescore": rescore, **own[criterion]}
-    here = Execution(threads=2)
-    ours = fetched(run(X, y, REGRESSION, 1, here, max_iter=4, **settings), here)
-    there = Execution(cluster_client)
-    theirs = fetched(run(X, y, REGRESSION, 8, there, max_iter=4, **settings), there)
-    for name in ours:
-        np.testing.assert_array_equal(ours[name], theirs[name])
-    assert len(np.unique(ours["rounds"])) > 3
 
 
 def test_rescoring_takes_labels_back() -> None:

@@ -51,21 +51,6 @@ def likelihoods(found: SelfLabeled) -> list[float]:
     return [(record.notes or {})["log_likelihood"] for record in found.records]
 
 
-def test_rounds_go_on_where_they_were_stored() -> None:
-    execution, stored = Execution(threads=1), {}
-
-    def checkpoint(iteration: int, state: Any, meta: dict[str, Any]) -> Any:
-        # What is written to a file comes back in JSON types.
-        stored[iteration] = (iteration, state, json.loads(json.dumps(meta)))
-        return stored[iteration]
-
-    whole = run((50, 100), execution, max_iter=3, checkpoint=checkpoint)
-    for iteration in (1, 2):
-        again = run((50, 100), execution, max_iter=3, resume=stored[iteration])
-        np.testing.assert_array_equal(shares(again, execution), shares(whole, execution))
-        assert likelihoods(again) == likelihoods(whole)
-
-
 @pytest.mark.parametrize("weight", [1.0, 0.2])
 def test_rounds_are_those_of_em(weight: float) -> None:
     execution = Execution(threads=1)
@@ -84,38 +69,6 @@ def test_rounds_are_those_of_em(weight: float) -> None:
     assert (said == TRUTH).mean() > 0.75
     first = em(X, CODES, C, 0.1, weight, 1)
     assert (said != e_step(X, first.prior, first.theta).argmax(axis=1)).sum() > 3
-
-
-def test_same_bits_for_any_blocks_and_workers(cluster_client: Client) -> None:
-    hidden = [np.arange(LABELS.n_seeds) % 2 == f for f in range(2)]
-    one = run((N,), Execution(threads=1), hidden=hidden)
-    F = shares(one, Execution(threads=1))
-    for execution, chunks in (
-        (Execution(threads=2), (10,) * 15),
-        (Execution(cluster_client), (1, 49, 77, 23)),
-    ):
-        other = run(chunks, execution, hidden=hidden)
-        np.testing.assert_array_equal(shares(other, execution), F)
-        assert likelihoods(other) == likelihoods(one)
-        assert [r.hidden_loss for r in other.records] == [r.hidden_loss for r in one.records]
-
-
-def test_a_run_of_several_blocks_goes_on_where_it_was_stored() -> None:
-    stored: list[Any] = []
-
-    def checkpoint(iteration: int, state: Any, meta: dict[str, Any]) -> Any:
-        stored.append((iteration, state, json.loads(json.dumps(meta))))
-        return stored[-1]
-
-    execution = Execution(threads=2)
-    chunks = (50, 60, 40)
-    whole = run(chunks, execution, checkpoint=checkpoint)
-    again = run(chunks, execution, resume=stored[2])
-    assert again.n_iter == whole.n_iter == 6
-    assert likelihoods(again) == likelihoods(whole)
-    np.testing.assert_array_equal(shares(again, execution), shares(whole, execution))
-    with pytest.raises(ValueError, match="max_fit_rows"):
-        run(chunks, execution, max_fit_rows=10)
 
 
 def test_a_later_round_as_good_as_the_best_answers() -> None:
@@ -163,6 +116,11 @@ def test_without_weight_unlabelled_rows_say_nothing() -> None:
     np.testing.assert_allclose(
         shares(found, execution), e_step(X, first.prior, first.theta), atol=1e-5
     )
+
+
+def test_rows_of_a_fit_cannot_be_limited() -> None:
+    with pytest.raises(ValueError, match="max_fit_rows"):
+        run((50, 100), Execution(threads=1), max_fit_rows=10)
 
 
 def test_features_below_0_are_refused() -> None:

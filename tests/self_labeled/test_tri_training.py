@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from distributed import Client
 from sklearn.tree import DecisionTreeClassifier
 
 from ssl_dask.estimators import TriTrainingClassifier
-from ssl_dask.execution import Execution
 from ssl_dask.kernels.arithmetic.row_keys import Purpose
 from ssl_dask.self_labeled.methods.tri_training import (
     first_size,
@@ -67,17 +65,6 @@ def test_a_sample_is_drawn_where_all_rows_would_be_too_many() -> None:
                 agreed = ((votes[:, j] == votes[:, k]) & (seeds < 0)).sum()
                 sampled += 0 < sizes[i] < agreed
     assert sampled >= 2
-
-
-def test_workers_say_the_same(cluster_client: Client) -> None:
-    X, _, seeds = made_rows(seed=1)
-    here = tri_training(views_of(X, 1), labels_of(seeds), learner=STUMP)
-    there = tri_training(
-        views_of(X, 4), labels_of(seeds), learner=STUMP, execution=Execution(cluster_client)
-    )
-    np.testing.assert_array_equal(codes_of(there, 3, cluster_client), codes_of(here, 3))
-    blocks = Execution(cluster_client).compute(list(there.F.to_delayed().ravel()))
-    np.testing.assert_array_equal(np.concatenate(blocks), here.F.compute())
 
 
 @pytest.mark.parametrize(

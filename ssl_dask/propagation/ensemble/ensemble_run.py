@@ -106,11 +106,6 @@ class EnsembleRun:
         (S,) or None.
     control
         Where it runs, its listener and its losses.
-
-    Attributes
-    ----------
-    records
-        Of all counted sweeps and rounds.
     """
 
     def __init__(
@@ -128,7 +123,6 @@ class EnsembleRun:
         self.graph, self.steep, self.labels, self.folds = graph, steep, labels, list(folds)
         self.fitted, self.classifier, self.control = fitted, classifier, control
         execution = control.execution
-        self.records: list[RoundRecord] = []
         self.members = [
             member
             for member in MEMBERS
@@ -213,7 +207,7 @@ class EnsembleRun:
                 sources=self.at_nodes,
                 max_iter=MAX_SWEEPS,
                 tol=MEMBER_TOL,
-                control=RunControl(self.control.execution, on_round=self._tell),
+                control=RunControl(self.control.execution, on_round=partial(self._tell, state)),
             )
             state.numbers["converged"] = solved.converged
         elif member.source == "seeds":
@@ -330,11 +324,8 @@ class EnsembleRun:
             self._session = (steep, session)
         return self._session[1]
 
-    def _tell(self, record: RoundRecord) -> None:
-        # Steps that are done again after a loss report again.
-        while self.records and self.records[-1].iteration >= record.iteration:
-            self.records.pop()
-        self.records.append(record)
+    def _tell(self, state: EnsembleState, record: RoundRecord) -> None:
+        state.records.append(record)
         if self.control.on_round is not None:
             self.control.on_round(record)
 

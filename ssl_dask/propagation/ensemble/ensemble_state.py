@@ -13,6 +13,7 @@ import dask.array as da
 from ssl_dask.execution import Execution
 from ssl_dask.propagation.engine.partitions import Vector
 from ssl_dask.propagation.engine.session import check_identity
+from ssl_dask.round_record import RoundRecord
 from ssl_dask.run_control import LastKept, Resume, RunControl, retried
 
 
@@ -32,6 +33,8 @@ class EnsembleState:
         Sweeps done.
     step
         Steps done.
+    records
+        Of the counted sweeps and rounds so far.
     """
 
     vectors: dict[str, Vector] = field(default_factory=dict)
@@ -39,6 +42,7 @@ class EnsembleState:
     numbers: dict[str, Any] = field(default_factory=dict)
     n_iter: int = 0
     step: int = 0
+    records: list[RoundRecord] = field(default_factory=list)
 
     def put(self, name: str, blocks: Vector, width: int) -> None:
         """Keep a vector."""
@@ -62,6 +66,7 @@ class EnsembleState:
             "widths": [self.widths[name] for name in self.vectors],
             "numbers": copy.deepcopy(self.numbers),
             "step": self.step,
+            "records": [record.as_dict() for record in self.records],
             "node_chunks": list(node_chunks),
         }
 
@@ -82,6 +87,7 @@ class EnsembleState:
         check_identity(meta, identity)
         numbers = copy.deepcopy(dict(meta["numbers"]))
         state = cls(numbers=numbers, n_iter=n_iter, step=int(meta["step"]))
+        state.records = [RoundRecord.from_dict(one) for one in meta["records"]]
         chunks = tuple(meta["node_chunks"])
         for name, width, vector in zip(meta["names"], meta["widths"], blocks, strict=True):
             state.put(name, _cut(list(vector), chunks, tuple(node_chunks), width), width)

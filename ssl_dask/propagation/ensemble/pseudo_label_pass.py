@@ -19,7 +19,7 @@ from ssl_dask.propagation.engine.seed_sources import NodeSources
 from ssl_dask.propagation.engine.session import DenseSources, PropagationSession
 from ssl_dask.propagation.ensemble.ensemble_state import EnsembleState
 from ssl_dask.round_record import RoundRecord
-from ssl_dask.run_control import OnRound, RunControl
+from ssl_dask.run_control import RunControl
 
 ALPHA = 0.99
 SHARPNESS = 1.8
@@ -71,7 +71,7 @@ class SecondPass:
     placed
         Returns the session over the graph's weights, or over the steeper ones.
     on_round
-        Called after each round with what it did to the first group.
+        Called after each round with the state, and what the round did to the first group.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class SecondPass:
         at_nodes: NodeSources,
         push: float,
         placed: Callable[[bool], PropagationSession],
-        on_round: OnRound,
+        on_round: Callable[[EnsembleState, RoundRecord], None],
     ) -> None:
         self.vectors, self.at_nodes, self.push = vectors, at_nodes, push
         self.placed, self.on_round = placed, on_round
@@ -115,7 +115,7 @@ class SecondPass:
         state.put("round", vectors.mapped(_scaled, [shares], scale), width)
         state.numbers["bias"] = bias.tolist()
         after = self.evidence(state, chosen.groups, self.push)
-        self._tell(state.n_iter, evidence, after, time.perf_counter() - began)
+        self.on_round(state, self._record(state.n_iter, evidence, after, began))
 
     def evidence(self, state: EnsembleState, groups: tuple[int, ...], push: float) -> Vector:
         """Return the mixture of the groups plus `push` times what the last round has found."""
@@ -162,12 +162,12 @@ class SecondPass:
             given, sources=sources, values=given.values[:, order], seen=given.seen[:, order]
         )
 
-    def _tell(self, n_iter: int, before: Vector, after: Vector, seconds: float) -> None:
+    def _record(self, n_iter: int, before: Vector, after: Vector, began: float) -> RoundRecord:
         counts = self.vectors.total(_changes, [before, after], self.vectors.n_classes)
         shares = tuple((counts[1:] / self.vectors.graph.n_nodes).tolist())
         changed = int(counts[0])
         moving = changed / self.vectors.graph.n_nodes
-        self.on_round(RoundRecord(n_iter, changed, moving, shares, seconds))
+        return RoundRecord(n_iter, changed, moving, shares, time.perf_counter() - began)
 
 
 def _starting_at(solution: Vector, execution: Execution) -> RunControl:

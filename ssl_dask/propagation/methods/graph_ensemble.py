@@ -138,7 +138,7 @@ def mix_on_graph(
         F=F,
         mass=mass,
         fold_F=[hidden_F[mask] for mask in inputs.hidden],
-        records=run.records,
+        records=state.records,
         converged=bool(state.numbers["converged"]),
         n_iter=state.n_iter,
         reason="converged" if state.numbers["converged"] else "max_iter",
