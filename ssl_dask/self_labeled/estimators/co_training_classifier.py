@@ -30,19 +30,6 @@ class CoTrainingClassifier(RoundClassifier):
         That of the second view; None: as the first.
     view_columns
         Numbers of the columns of each of the two views; None: the columns are split at random.
-    k_best, threshold, rescore, max_iter, patience, max_fit_rows, random_state
-        See `CoTrainingSpec`.
-    n_folds
-        Seeds are hidden in so many turns, dealt by `random_state`, to judge the rounds by; 0: none
-        are, and the last round answers.
-    client
-        Of the cluster that computes; "local": this process. None: the open client, if any, as Dask
-        itself does. The answer is the same.
-
-    Notes
-    -----
-    Attributes are those of `SelfTrainingClassifier`; `transduction_` and `labeled_iter_` are the
-    labels of the first learner.
 
     Examples
     --------

@@ -18,19 +18,6 @@ class TriTrainingClassifier(RoundClassifier):
     estimator
         A scikit-learn classifier with `predict_proba`, of which three are fitted, or a name of
         `learners.LEARNERS`; None: logistic regression.
-    voting, max_iter, patience, max_fit_rows, random_state
-        See `TriTrainingSpec`.
-    n_folds
-        Seeds are hidden in so many turns, dealt by `random_state`, to judge the rounds by; 0: none
-        are, and the last round answers.
-    client
-        Of the cluster that computes; "local": this process. None: the open client, if any, as Dask
-        itself does. The answer is the same.
-
-    Notes
-    -----
-    Attributes are those of `SelfTrainingClassifier`; `transduction_` and `labeled_iter_` are the
-    labels of the first learner.
 
     Examples
     --------
@@ -70,19 +57,6 @@ class CoForestClassifier(RoundClassifier):
     estimator
         What is fitted as a tree: a scikit-learn classifier with `predict_proba`, or a name of
         `learners.LEARNERS`; None: a tree that looks at sqrt(d) random features at each split.
-    n_estimators, threshold, max_iter, patience, max_fit_rows, random_state
-        See `CoForestSpec`.
-    n_folds
-        Seeds are hidden in so many turns, dealt by `random_state`, to judge the rounds by; 0: none
-        are, and the last round answers.
-    client
-        Of the cluster that computes; "local": this process. None: the open client, if any, as Dask
-        itself does. The answer is the same.
-
-    Notes
-    -----
-    Attributes are those of `SelfTrainingClassifier`; `transduction_` and `labeled_iter_` are the
-    labels of the first learner.
 
     Examples
     --------
@@ -126,19 +100,6 @@ class DemocraticCoLearningClassifier(RoundClassifier):
     estimators
         Three or more scikit-learn classifiers with `predict_proba`, or names of
         `learners.LEARNERS`; None: logistic regression, a random forest and 3 nearest neighbours.
-    confidence, voting, max_iter, patience, max_fit_rows, random_state
-        See `DemocraticCoLearningSpec`.
-    n_folds
-        Seeds are hidden in so many turns, dealt by `random_state`, to judge the rounds by; 0: none
-        are, and the last round answers.
-    client
-        Of the cluster that computes; "local": this process. None: the open client, if any, as Dask
-        itself does. The answer is the same.
-
-    Notes
-    -----
-    Attributes are those of `SelfTrainingClassifier`; `transduction_` and `labeled_iter_` are the
-    labels of the first learner.
 
     Examples
     --------

@@ -29,7 +29,7 @@ WHOLE = "X"
 
 
 class MultiViewClassifier(RoundClassifier):
-    """Multi-view training as a scikit-learn classifier; see `multi_view`.
+    """Multi-view training as a scikit-learn classifier: one classifier a view, joined by weights.
 
     Parameters
     ----------
@@ -42,22 +42,12 @@ class MultiViewClassifier(RoundClassifier):
         view; None: logistic regression. By name of a view for one of its own, in `estimators`.
     estimators
         Views that have a classifier of their own, by name.
-    fusion, share, mass, max_iter, patience, max_fit_rows, random_state
-        See `MultiViewSpec`.
-    n_folds
-        Seeds are hidden in so many turns, dealt by `random_state`, to judge the rounds by; 0: none
-        are, and the last round answers.
-    client
-        Of the cluster that computes; "local": this process. None: the open client, if any, as Dask
-        itself does. The answer is the same.
 
     Attributes
     ----------
     view_weights_
-        By name: weight of each view in the models that answer.
-    classes_, label_distributions_, transduction_, labeled_iter_, termination_condition_, n_iter_,
-    rounds_, kept_round_, models_, n_features_in_
-        As of `SelfTrainingClassifier`. Float32 of a row that lacks all views are 0.
+        By name: weight of each view in the models that answer. The distributions of a row that
+        lacks all views are 0.
 
     Examples
     --------

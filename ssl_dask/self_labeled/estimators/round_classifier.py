@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+import textwrap
 import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
@@ -27,6 +30,28 @@ from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.loop.track import score_rows
 from ssl_dask.sklearn_skin import ClassifierSkin, plain
 
+PARAMETERS = {
+    "n_folds": "Seeds are hidden in so many turns, dealt by `random_state` if there is one, to"
+    " judge the rounds by; 0: none are, and the last round answers.",
+    "client": 'Of the cluster that computes; "local": this process. None: the open client, if any,'
+    " as Dask itself does. The answer is the same.",
+}
+ATTRIBUTES = {
+    "classes_": "Array (C,) of the distinct class labels, sorted.",
+    "label_distributions_": "float32 (N, C): what the models of the kept round say of the rows.",
+    "transduction_, labeled_iter_": "Array (N,): label of each row after the last round, -1 or None"
+    " without one; and the round in which it got it, 0 for seeds and -1 without. Dask arrays if X"
+    " is one. Where learners have labels of their own, those of the first.",
+    "termination_condition_": "Why the rounds ended, such as all_labeled, max_iter, no_change or"
+    " hidden_loss.",
+    "n_iter_, rounds_": "Number of rounds, and a `RoundRecord` of each.",
+    "kept_round_": "The round whose models answer; 0: the seeds alone.",
+    "models_": "These models.",
+    "n_features_in_": "Number of features d.",
+}
+"""What all these estimators have, for their docstrings."""
+
+TAB = " " * 4
 BLOCK_ROWS = 65_536
 """Rows of the blocks that an array of this process is cut into."""
 
@@ -35,13 +60,17 @@ class RoundClassifier(ClassifierSkin):
     """Labels rows in rounds, by classifiers that learn from their own answers.
 
     A subclass names its parameters in `__init__`; those that its method has as well are the
-    method's.
+    method's, and its docstring is given what the method's spec says of them.
     """
 
     method: ClassVar[Method]
     ties_abstain = False
 
     n_folds: int
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.__doc__ = _whole_docstring(cls)
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Label all rows of `X` from those that are labelled in `y`.
@@ -161,6 +190,35 @@ class RoundClassifier(ClassifierSkin):
         self.transduction_, self.labeled_iter_, self.label_distributions_ = (
             np.concatenate(flat[i * n : (i + 1) * n]) for i in range(3)
         )
+
+
+def _whole_docstring(kind: type[RoundClassifier]) -> str:
+    """Return the docstring of a class with all parameters, and the attributes that all have."""
+    own = inspect.cleandoc(kind.__doc__ or "")
+    before, examples, example = own.partition("Examples\n--------")
+    fields = kind.method.spec.model_fields
+    texts = {}
+    for name in inspect.signature(kind).parameters:
+        told = PARAMETERS.get(name) or (name in fields and fields[name].description)
+        if told and not re.search(rf"^{name}$", own, re.M):
+            texts[name] = _in_python(told)
+    head, title, rest = before.partition("Attributes\n----------\n")
+    if "Parameters\n----------" not in head:
+        head = f"{head.rstrip()}\n\nParameters\n----------\n"
+    title = title or "Attributes\n----------\n"
+    parts = [head.rstrip(), *map(_entry, texts.items()), "", f"{title}{rest.rstrip()}".rstrip()]
+    return "\n".join([*parts, *map(_entry, ATTRIBUTES.items()), "", examples + example])
+
+
+def _entry(entry: tuple[str, str]) -> str:
+    return f"{entry[0]}\n{textwrap.fill(entry[1], 92, initial_indent=TAB, subsequent_indent=TAB)}"
+
+
+def _in_python(text: str) -> str:
+    """Return the description of a key of a job, its values spelled as Python spells them."""
+    for yaml, python in (("null", "None"), ("true", "True"), ("false", "False")):
+        text = re.sub(rf"\b{yaml}\b", python, text)
+    return text
 
 
 def learner_for(estimator: Any, *, in_pieces: bool = False) -> Learner:

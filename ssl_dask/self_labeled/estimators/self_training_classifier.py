@@ -25,36 +25,6 @@ class SelfTrainingClassifier(RoundClassifier):
         A scikit-learn classifier with `predict_proba`, a name of `LEARNERS`, or a mapping of
         `LearnerSpec`, such as {"name": "sgd", "partial_fit": True}; None: logistic regression over
         features that are centred and scaled by one number.
-    criterion, threshold, k_best, rescore, weight, mass, class_shares, calibrate
-        See `SelfTrainingSpec`.
-    max_iter, patience, max_fit_rows, random_state
-        See `SelfTrainingSpec`.
-    n_folds
-        Seeds are hidden in so many turns, dealt by `random_state`, to judge the rounds by; 0: none
-        are, and the last round answers.
-    client
-        Of the cluster that computes; "local": this process. None: the open client, if any, as Dask
-        itself does. The answer is the same.
-
-    Attributes
-    ----------
-    classes_
-        Array (C,) of the distinct class labels, sorted.
-    label_distributions_
-        float32 (N, C): what the models of the kept round say of the rows.
-    transduction_, labeled_iter_
-        Array (N,): label of each row after the last round, -1 or None without one; and the round in
-        which it got it, 0 for seeds and -1 without. Dask arrays if X is one.
-    termination_condition_
-        "all_labeled", "max_iter", "no_change" or "hidden_loss".
-    n_iter_, rounds_
-        Number of rounds, and a `RoundRecord` of each.
-    kept_round_
-        The round whose models answer; 0: the seeds alone.
-    models_
-        These models.
-    n_features_in_
-        Number of features d.
 
     Examples
     --------

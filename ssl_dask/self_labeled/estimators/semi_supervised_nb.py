@@ -16,25 +16,12 @@ from ssl_dask.self_labeled.methods.semi_supervised_nb import METHOD
 
 
 class SemiSupervisedNB(RoundClassifier):
-    """EM with multinomial naive Bayes as a scikit-learn classifier; see `semi_supervised_nb`.
-
-    Parameters
-    ----------
-    alpha, unlabelled_weight, learn_prior, max_iter, tol, patience
-        See `SemiSupervisedNBSpec`.
-    n_folds
-        Seeds are hidden in so many turns to judge the rounds by; 0: none are.
-    client
-        Of the cluster that computes; "local": this process. None: the open client, if any, as Dask
-        itself does. The answer is the same.
+    """EM with multinomial naive Bayes (Nigam et al. 2000) as a scikit-learn classifier.
 
     Attributes
     ----------
     log_likelihood_
         Of each round: that of rows and parameters, which EM raises.
-    classes_, label_distributions_, transduction_, labeled_iter_, termination_condition_, n_iter_,
-    rounds_, kept_round_, models_, n_features_in_
-        As of `SelfTrainingClassifier`.
 
     Examples
     --------
