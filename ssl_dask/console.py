@@ -50,20 +50,9 @@ class RunListener(Protocol):
 class Silent:
     """Listens to nothing: for use from Python."""
 
-    def begin(self, run_id: str) -> None:
-        """Ignore the name of the run."""
+    def _ignore(self, *told: Any, **fields: Any) -> None: ...
 
-    def stage(self, name: str) -> None:
-        """Ignore the stage."""
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        """Ignore the progress."""
-
-    def round(self, record: RoundRecord) -> None:
-        """Ignore the iteration."""
-
-    def event(self, name: str, /, *, level: str = "info", **fields: Any) -> None:
-        """Ignore the event."""
+    begin = stage = progress = round = event = _ignore
 
 
 class RunClock:

@@ -49,7 +49,7 @@ def read_job(
     Parameters
     ----------
     path, overrides
-        As for `load_job`.
+        The YAML file, and `key.path=value` as given to `--set`.
 
     Returns
     -------

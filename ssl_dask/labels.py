@@ -17,8 +17,8 @@ OTHER_CLASS = -2
 
 
 @dataclass(frozen=True)
-class Labels:
-    """Class labels of the seeds: a few hundred rows of possibly billions.
+class LabelledRows:
+    """Rows with a label: a few hundred of possibly billions.
 
     Parameters
     ----------
@@ -26,6 +26,28 @@ class Labels:
         Number of rows N of the whole data set.
     rows
         int64 array (S,), strictly increasing: numbers of the labelled rows.
+    """
+
+    n_rows: int
+    rows: Int64
+
+    @property
+    def n_seeds(self) -> int:
+        """Number of labelled rows S."""
+        return len(self.rows)
+
+    def between(self, start: int, stop: int) -> tuple[Int64, slice]:
+        """Return the seeds in rows `start` to `stop`: positions from `start`, place among all."""
+        first, last = np.searchsorted(self.rows, [start, stop])
+        return self.rows[first:last] - start, slice(first, last)
+
+
+@dataclass(frozen=True)
+class Labels(LabelledRows):
+    """Class labels of the seeds.
+
+    Parameters
+    ----------
     codes
         int32 array (S,): position of each row's label in `classes`.
     classes
@@ -38,8 +60,6 @@ class Labels:
     ([1, 3], [1, 0], [1, 1])
     """
 
-    n_rows: int
-    rows: Int64
     codes: Int32
     classes: npt.NDArray[Any]
 
@@ -47,11 +67,6 @@ class Labels:
     def n_classes(self) -> int:
         """Number of classes C."""
         return len(self.classes)
-
-    @property
-    def n_seeds(self) -> int:
-        """Number of labelled rows S."""
-        return len(self.rows)
 
     @property
     def class_names(self) -> list[str]:
@@ -81,26 +96,20 @@ class Labels:
 
     def in_rows(self, start: int, stop: int) -> tuple[Int64, Int32]:
         """Return (positions from `start`, codes) of the seeds in rows `start` to `stop`."""
-        first, last = np.searchsorted(self.rows, [start, stop])
-        return self.rows[first:last] - start, self.codes[first:last]
+        positions, here = self.between(start, stop)
+        return positions, self.codes[here]
 
 
 @dataclass(frozen=True)
-class NumberLabels:
+class NumberLabels(LabelledRows):
     """Numbers of the seeds.
 
     Parameters
     ----------
-    n_rows
-        Number of rows N of the whole data set.
-    rows
-        int64 array (S,), strictly increasing: numbers of the labelled rows.
     values
         float64 array (S,), finite.
     """
 
-    n_rows: int
-    rows: Int64
     values: Float64
 
     @classmethod
@@ -114,11 +123,6 @@ class NumberLabels:
         classes, codes = np.unique(self.values, return_inverse=True)
         return Labels(self.n_rows, self.rows, codes.astype(np.int32), classes)
 
-    @property
-    def n_seeds(self) -> int:
-        """Number of labelled rows S."""
-        return len(self.rows)
-
     def as_one_class(self) -> Labels:
         """Return the labelled rows as labels of a single class."""
         codes = np.zeros(self.n_seeds, dtype=np.int32)
@@ -126,5 +130,5 @@ class NumberLabels:
 
     def in_rows(self, start: int, stop: int) -> tuple[Int64, Float64]:
         """Return (positions from `start`, numbers) of the seeds in rows `start` to `stop`."""
-        first, last = np.searchsorted(self.rows, [start, stop])
-        return self.rows[first:last] - start, self.values[first:last]
+        positions, here = self.between(start, stop)
+        return positions, self.values[here]

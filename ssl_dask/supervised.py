@@ -51,24 +51,11 @@ def fit_supervised(
     return SupervisedModel(n_classes, spec.C, spec.max_iter).fit(X_seeds, codes, sample_weight)
 
 
-def fit_converged(
-    X_seeds: Rows,
-    codes: Int32,
-    n_classes: int,
-    spec: SupervisedSpec,
-    sample_weight: Float64 | None = None,
-) -> SupervisedModel:
-    """Return what `fit_supervised` does.
-
-    Raises
-    ------
-    QualityError
-        The solver did not converge.
-    """
-    model = fit_supervised(X_seeds, codes, n_classes, spec, sample_weight)
+def require_converged(model: SupervisedModel) -> SupervisedModel:
+    """Return a fitted model; raise QualityError if its solver did not converge."""
     if not model.converged:
         raise QualityError(
-            f"logistic regression did not converge within {spec.max_iter} iterations",
+            f"logistic regression did not converge within {model.max_iter} iterations",
             hint="raise method.max_iter",
         )
     return model
@@ -82,12 +69,10 @@ def fit_folds(
     spec: SupervisedSpec,
     sample_weight: Float64 | None = None,
 ) -> tuple[list[Float32], int]:
-    """Fit once for each fold on the seeds outside it, and score those in it.
+    """Call `fit_supervised` for each fold with the seeds outside it, and score those in it.
 
     Parameters
     ----------
-    X_seeds, codes, n_classes, spec, sample_weight
-        As `fit_supervised`.
     hidden
         For each fold bool (S,): the seeds that it hides.
 

@@ -46,10 +46,12 @@ class SupervisedBaseline:
 
         Parameters
         ----------
-        X_seeds, codes, n_classes
-            As `fit_supervised`.
+        X_seeds, codes
+            (S, d) and int32 (S,): features and classes of the seeds.
         folds
             Which seeds are hidden together.
+        n_classes
+            C.
         spec
             Default: scikit-learn's penalty, C = 1.
         """

@@ -5,14 +5,15 @@ All counts are integers, so the sum does not depend on how the rows were cut int
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ssl_dask.evaluation.metrics import Scores, confusion_counts, score_confusion
+from ssl_dask.kernels.arithmetic.field_sums import FieldSums
 from ssl_dask.labels import OTHER_CLASS, UNLABELLED
 
 N_BINS = 20
@@ -43,7 +44,7 @@ class DecidedRows(Protocol):
 
 
 @dataclass(frozen=True)
-class TruthCounts:
+class TruthCounts(FieldSums):
     """Counts against a truth column.
 
     Parameters
@@ -68,12 +69,9 @@ class TruthCounts:
     seeds_unknown: int
     abstained: npt.NDArray[np.int64]
 
-    def __add__(self, other: TruthCounts) -> TruthCounts:
-        return TruthCounts(*(getattr(self, f) + getattr(other, f) for f in _fields(TruthCounts)))
-
 
 @dataclass(frozen=True)
-class Reliability:
+class Reliability(FieldSums):
     """Stated probability against how often the label was right, in `N_BINS` bins.
 
     Parameters
@@ -88,30 +86,14 @@ class Reliability:
     right: npt.NDArray[np.int64]
     probability_units: npt.NDArray[np.int64]
 
-    def __add__(self, other: Reliability) -> Reliability:
-        return Reliability(*(getattr(self, f) + getattr(other, f) for f in _fields(Reliability)))
-
     def stated(self) -> npt.NDArray[np.float64]:
         """Return the mean stated probability of each bin, float64; NaN where a bin is empty."""
-        return _ratio(self.probability_units / PROBABILITY_UNIT, self.count)
-
-    def observed(self) -> npt.NDArray[np.float64]:
-        """Return the share of right labels of each bin, float64; NaN where a bin is empty."""
-        return _ratio(self.right, self.count)
-
-    def expected_calibration_error(self) -> float | None:
-        """Return the mean |stated - observed|, weighted by rows; None without rows."""
-        total = int(self.count.sum())
-        if total == 0:
-            return None
-        return float(np.abs(self.probability_units / PROBABILITY_UNIT - self.right).sum() / total)
-
-
-Counts = TypeVar("Counts", Reliability, TruthCounts)
+        units = self.probability_units / PROBABILITY_UNIT
+        return np.divide(units, self.count, out=np.full(N_BINS, np.nan), where=self.count > 0)
 
 
 @dataclass(frozen=True)
-class BlockScore:
+class BlockScore(FieldSums):
     """Counts of a run of rows; `a + b` are the counts of both.
 
     Parameters
@@ -140,18 +122,6 @@ class BlockScore:
     probability: npt.NDArray[np.int64]
     reliability: Reliability | None
     truth: TruthCounts | None
-
-    def __add__(self, other: BlockScore) -> BlockScore:
-        return BlockScore(
-            n_rows=self.n_rows + other.n_rows,
-            labels=self.labels + other.labels,
-            sources=self.sources + other.sources,
-            reasons=self.reasons + other.reasons,
-            n_abstained=self.n_abstained + other.n_abstained,
-            probability=self.probability + other.probability,
-            reliability=_add(self.reliability, other.reliability),
-            truth=_add(self.truth, other.truth),
-        )
 
 
 def score_block(
@@ -237,14 +207,6 @@ def truth_scores(
     )
 
 
-def merge_scores(scores: Iterable[BlockScore]) -> BlockScore:
-    """Return the sum of at least one block's counts."""
-    first, *others = scores
-    for other in others:
-        first = first + other
-    return first
-
-
 def _reliability(
     decided: DecidedRows,
     bins: npt.NDArray[np.int64],
@@ -289,18 +251,3 @@ def _bins(probability: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
 
 def _counts(codes: npt.NDArray[np.integer], length: int) -> npt.NDArray[np.int64]:
     return np.bincount(codes, minlength=length).astype(np.int64)
-
-
-def _add(a: Counts | None, b: Counts | None) -> Counts | None:
-    if (a is None) != (b is None):
-        raise ValueError("counts with a truth column cannot be added to counts without one")
-    return None if a is None or b is None else a + b
-
-
-def _ratio(a: npt.NDArray[np.generic], b: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    out = np.full(len(b), np.nan)
-    return np.divide(a, b, out=out, where=b > 0)
-
-
-def _fields(kind: type) -> tuple[str, ...]:
-    return tuple(kind.__dataclass_fields__)  # type: ignore[attr-defined]

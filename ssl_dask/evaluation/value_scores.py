@@ -11,7 +11,6 @@ A. van der Vaart, "Asymptotic Statistics", 1998, chapter 3 (delta method).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +19,7 @@ from scipy.stats import t as student
 
 from ssl_dask.evaluation.metrics import Interval, clopper_pearson
 from ssl_dask.kernels.arithmetic.exact_sums import ColumnSums
+from ssl_dask.kernels.arithmetic.field_sums import FieldSums
 
 Values = npt.NDArray[np.float64]
 
@@ -50,7 +50,7 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class ErrorSums:
+class ErrorSums(FieldSums):
     """Sums over rows whose true number is known; `a + b` are those of both.
 
     Parameters
@@ -68,14 +68,6 @@ class ErrorSums:
     n_without: int
     n_inside: int
     n_intervals: int
-
-    def __add__(self, other: ErrorSums) -> ErrorSums:
-        return ErrorSums(
-            self.products + other.products,
-            self.n_without + other.n_without,
-            self.n_inside + other.n_inside,
-            self.n_intervals + other.n_intervals,
-        )
 
 
 @dataclass(frozen=True)
@@ -184,14 +176,6 @@ def sum_errors(
     return ErrorSums(
         ColumnSums.of(columns), int((known & ~given).sum()), int(inside.sum()), int(intervals.sum())
     )
-
-
-def merge_errors(sums: Iterable[ErrorSums]) -> ErrorSums:
-    """Return the sum of at least one block's errors."""
-    first, *others = sums
-    for other in others:
-        first = first + other
-    return first
 
 
 @np.errstate(over="ignore", invalid="ignore")

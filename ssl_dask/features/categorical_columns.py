@@ -19,8 +19,6 @@ MAX_DENSE_WIDTH = 128
 COUNT_LIMIT = 65536
 """Distinct values of a column that are collected; a column with more is reported as such."""
 
-MISSING_NAME = "(missing)"
-
 
 @dataclass(frozen=True)
 class CategorySurvey:
@@ -95,15 +93,6 @@ class OneHotTransform:
         """Whether blocks are CSR."""
         return self.width > MAX_DENSE_WIDTH
 
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of the features: column=category."""
-        return tuple(
-            f"{column}={MISSING_NAME if value is None else value}"
-            for column, values in zip(self.columns, self.categories, strict=True)
-            for value in values
-        )
-
     def transform(self, columns: Columns) -> Block:
         """Return the features of a block, float32 (n, d), dense or CSR.
 
@@ -154,7 +143,6 @@ class HashedCategoriesTransform:
     notes: tuple[str, ...]
     spread: float
     sparse: bool = True
-    feature_names: tuple[str, ...] | None = None
 
     def transform(self, columns: Columns) -> sp.csr_array:
         """Return the features of a block, float32 CSR (n, d).

@@ -17,7 +17,7 @@ from ssl_dask.features.block_reader import (
     runs_of_blocks,
 )
 from ssl_dask.features.categorical_columns import fit_categorical, survey_categorical
-from ssl_dask.features.feature_groups import FeatureGroup, NumericGroup, VectorGroup
+from ssl_dask.features.feature_groups import FeatureGroup
 from ssl_dask.features.numeric_columns import fit_numeric, survey_numeric
 from ssl_dask.features.optional_groups import (
     OptionalSurvey,
@@ -91,23 +91,18 @@ def describe(
             problems += error.problems
     if problems:
         raise InputDataError(problems)
-    reduced = {name: group for name, group in groups.items() if _n_components(group)}
+    reduced = {name: group for name, group in groups.items() if group.components}
     if reduced:
         dense = {name: cast(DenseTransform, fitted[name]) for name in reduced}
         moments = _pass(reader, reduced, dense, execution, "second moments")
         for name, group in reduced.items():
             found = moments[name].statistics if group.optional else moments[name]
-            fitted[name] = fit_components(dense[name], _n_components(group), found)
+            fitted[name] = fit_components(dense[name], group.components, found)
     for name, group in groups.items():
         if group.optional:
             n_lacking = surveys[name].n_lacking
             fitted[name] = OptionalTransform(name, group.columns(), fitted[name], n_lacking)
     return views_of(reader, groups, fitted)
-
-
-def _n_components(group: FeatureGroup) -> int:
-    """Return the number of principal components that a group asks for, or 0."""
-    return (isinstance(group, NumericGroup | VectorGroup) and group.n_components) or 0
 
 
 def _fitted(name: str, group: FeatureGroup, survey: Any, n_rows: int) -> Transform:
@@ -118,9 +113,9 @@ def _fitted(name: str, group: FeatureGroup, survey: Any, n_rows: int) -> Transfo
             what, column = f"features.{name}: every row lacks it", group.columns()[0]
             raise InputDataError(what, column=column, hint="leave the group out")
     transform = FITS[group.kind](name, group, survey)
-    if n_components := _n_components(group):
+    if group.components:
         column = group.columns()[0]
-        if problems := component_problems(name, n_components, transform, n_rows, column):
+        if problems := component_problems(name, group.components, transform, n_rows, column):
             raise InputDataError(problems)
     return transform
 

@@ -80,6 +80,11 @@ class _Group(SpecModel):
         """Whether features are sparse for any values."""
         return False
 
+    @property
+    def components(self) -> int:
+        """Number of principal components that the group asks for; 0: no projection."""
+        return 0
+
     def _refuse_unused(self, names: tuple[str, ...], because: str) -> None:
         """Refuse fields that would be ignored; their defaults may stand, as in a resolved job."""
         fields = type(self).model_fields
@@ -105,6 +110,11 @@ class NumericGroup(_Group):
     with missing values a further feature, 1 in rows where it is missing."""
     n_components: Annotated[int, Field(ge=1)] | None = None
     """Number of principal components of the scaled columns to keep; null: no projection."""
+
+    @property
+    def components(self) -> int:
+        """Number of principal components that the group asks for; 0: no projection."""
+        return self.n_components or 0
 
 
 class CategoricalGroup(_Group):
@@ -202,6 +212,11 @@ class VectorGroup(_Group):
     each vector has length 1."""
     n_components: Annotated[int, Field(ge=1)] | None = None
     """Number of principal components to keep; null: no projection."""
+
+    @property
+    def components(self) -> int:
+        """Number of principal components that the group asks for; 0: no projection."""
+        return self.n_components or 0
 
 
 def _kind(value: Any) -> str | None:

@@ -94,7 +94,7 @@ class NumericTransform:
     columns
         Names of the c columns.
     missing
-        As in `NumericGroup`.
+        What a null becomes: "error", "mean", "zero" or "indicator".
     fill
         float64 (c,): replaces missing values.
     scaling
@@ -120,11 +120,6 @@ class NumericTransform:
     def width(self) -> int:
         """Number of features d."""
         return len(self.columns) + len(self.indicated)
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of the features."""
-        return self.columns + tuple(f"{self.columns[j]} is missing" for j in self.indicated)
 
     def transform(self, columns: Columns) -> Float32:
         """Return the features of a block, float32 (n, d).

@@ -145,11 +145,6 @@ class OptionalTransform:
         """Number of features."""
         return self.fitted.width
 
-    @property
-    def feature_names(self) -> tuple[str, ...] | None:
-        """Names of the features, if they have any."""
-        return self.fitted.feature_names
-
     def transform(self, columns: Columns) -> Block:
         """Return the features of a block, float32 (n, d), dense or CSR.
 

@@ -86,7 +86,6 @@ class TextTransform:
     notes: tuple[str, ...]
     spread: float = 1.0
     sparse: bool = True
-    feature_names: tuple[str, ...] | None = None
 
     @property
     def width(self) -> int:

@@ -34,10 +34,6 @@ class Transform(Protocol):
     def width(self) -> int:
         """Number of features d."""
 
-    @property
-    def feature_names(self) -> tuple[str, ...] | None:
-        """Names of the features; None for hashed features and vectors."""
-
     def transform(self, columns: Columns) -> Block:
         """Return the features of a block.
 

@@ -89,7 +89,6 @@ class VectorTransform:
     notes: tuple[str, ...]
     spread: float
     sparse: bool = False
-    feature_names: tuple[str, ...] | None = None
 
     def transform(self, columns: Columns) -> Float32:
         """Return the features of a block, float32 (n, d).
@@ -196,11 +195,6 @@ class ComponentsTransform:
     def width(self) -> int:
         """Number of components m."""
         return len(self.explained_variance)
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of the components."""
-        return tuple(f"component {number + 1}" for number in range(self.width))
 
     @property
     def spread(self) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import dask.array as da
 import numpy as np
@@ -46,11 +45,6 @@ class FeatureView:
     def sparse(self) -> bool:
         """Whether the blocks are CSR."""
         return self.state.sparse
-
-    @property
-    def feature_names(self) -> tuple[str, ...] | None:
-        """Names of the d features, which may quote categories; None for hashes and vectors."""
-        return self.state.feature_names
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -175,12 +169,6 @@ class JoinedTransform:
     def notes(self) -> tuple[str, ...]:
         """Notes of all parts."""
         return tuple(note for part in self.parts for note in part.notes)
-
-    @property
-    def feature_names(self) -> tuple[str, ...] | None:
-        """Names of all features; None if a part has none."""
-        names = [part.feature_names for part in self.parts]
-        return None if None in names else tuple(chain(*names))  # type: ignore[arg-type]
 
     def transform(self, columns: Columns) -> Block:
         """Return the features of a block."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -138,6 +139,34 @@ def _name_at(axes: Axes, point: Points, name: str, group: str) -> None:
     text.set_gid(group)
 
 
+@contextmanager
+def panel(height: float) -> Iterator[tuple[Figure, Axes]]:
+    """Give a figure of one panel, `height` inches high, in the style of the page."""
+    with figure_style():
+        figure = Figure(figsize=(WIDTH, height))
+        yield figure, figure.add_subplot()
+
+
+def iterations_axis(axes: Axes, name: str) -> None:
+    """Dress the axis of iterations, which are whole numbers."""
+    axes.set_xlabel(name)
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+
+
+def log_curve(axes: Axes, rounds: Sequence[RoundRecord], colour: str) -> None:
+    """Draw the residuals of iterations on a logarithmic scale."""
+    at = np.array([record.iteration for record in rounds])
+    residual = np.array([record.residual for record in rounds], dtype=float)
+    drawn = np.isfinite(residual) & (residual > 0)
+    axes.plot(at[drawn], residual[drawn], color=colour, marker="o", markersize=3, lw=1.4)
+    if drawn.any():
+        axes.set_yscale("log")
+
+
+def _counts_axis(axes: Axes) -> None:
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
 def class_counts_chart(
     class_names: Sequence[str], seeds: Sequence[int], labels: Sequence[int]
 ) -> str:
@@ -149,9 +178,7 @@ def class_counts_chart(
     n_seeds, n_labels = max(sum(seeds), 1), max(sum(labels), 1)
     seed_share = [100 * seeds[code] / n_seeds for code in shown]
     label_share = [100 * labels[code] / n_labels for code in shown]
-    with figure_style():
-        figure = Figure(figsize=(WIDTH, 1.0 + 0.38 * len(shown)))
-        axes = figure.add_subplot()
+    with panel(1.0 + 0.38 * len(shown)) as (figure, axes):
         axes.barh(y - 0.19, label_share, height=0.36, color=ACCENT, label="rows labelled")
         axes.barh(y + 0.19, seed_share, height=0.36, color=SECOND, label="seeds")
         reach = max([*seed_share, *label_share, 1e-9])
@@ -178,9 +205,7 @@ def abstentions_chart(reasons: Mapping[str, int], words: Mapping[str, str]) -> s
     """Return bars of the rows left without a label, by reason; at least one reason."""
     names = sorted(reasons, key=lambda name: (-reasons[name], name))
     counts = [reasons[name] for name in names]
-    with figure_style():
-        figure = Figure(figsize=(WIDTH, 0.75 + 0.42 * len(names)))
-        axes = figure.add_subplot()
+    with panel(0.75 + 0.42 * len(names)) as (figure, axes):
         axes.barh(range(len(names)), counts, height=0.6, color=GREY)
         for at, rows in enumerate(counts):
             axes.text(rows + max(counts) * 0.012, at, f"{rows:,}", va="center", fontsize=10)
@@ -207,7 +232,6 @@ def convergence_chart(rounds: Sequence[RoundRecord]) -> str:
     """Return labels changed and residual of each round, both on logarithmic scales."""
     at = [record.iteration for record in rounds]
     changed = np.array([record.labels_changed for record in rounds], dtype=float)
-    residual = np.array([record.residual for record in rounds], dtype=float)
     with figure_style():
         figure = Figure(figsize=(WIDTH, 3.6))
         upper, lower = figure.subplots(2, 1, sharex=True)
@@ -216,16 +240,10 @@ def convergence_chart(rounds: Sequence[RoundRecord]) -> str:
         upper.set_yscale("symlog", linthresh=1)
         upper.set_ylim(bottom=0)
         upper.set_title("Rows whose label changed")
-        drawn = np.isfinite(residual) & (residual > 0)
-        lower.plot(
-            np.array(at)[drawn], residual[drawn], color=SECOND, marker="o", markersize=3, lw=1.4
-        )
-        if drawn.any():
-            lower.set_yscale("log")
+        log_curve(lower, rounds, SECOND)
         lower.set_title("Relative residual")
-        lower.set_xlabel("iteration")
-        lower.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-        upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        iterations_axis(lower, "iteration")
+        _counts_axis(upper)
         lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
         for axes in (upper, lower):
             axes.grid(axis="y")
@@ -270,9 +288,7 @@ def rounds_chart(rounds: Sequence[RoundRecord], baseline: float | None, kept_rou
         upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):,.0f}"))
         for lower in rest:
             _hidden_curve(lower, rounds, baseline, kept_round)
-        last = rest[-1] if rest else upper
-        last.set_xlabel("round")
-        last.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+        iterations_axis(rest[-1] if rest else upper, "round")
         for axes in (upper, *rest):
             axes.grid(axis="y")
             axes.tick_params(length=0, which="both")
@@ -317,9 +333,7 @@ def interval_chart(
     name, title
         Of the figure, for the page and for who cannot see it.
     """
-    with figure_style():
-        figure = Figure(figsize=(WIDTH, interval_chart_height(len(entries))))
-        axes = figure.add_subplot()
+    with panel(interval_chart_height(len(entries))) as (figure, axes):
         for at, (entry, value, low, high) in enumerate(entries):
             colour = SECOND if "baseline" in entry or "," in entry else ACCENT
             axes.plot([low, high], [at, at], color=colour, linewidth=2.4)
@@ -341,9 +355,7 @@ def reliability_chart(bins: Sequence[ReliabilityBin]) -> str:
     """Return stated probability against share right, with 95 % intervals; at least one bin."""
     drawn = _joined_bins(bins)
     largest = max(one.count for one in drawn)
-    with figure_style():
-        figure = Figure(figsize=(WIDTH, 3.6))
-        axes = figure.add_subplot()
+    with panel(3.6) as (figure, axes):
         axes.plot([0, 100], [0, 100], color=MUTED, linewidth=1, linestyle=(0, (4, 4)))
         for one in drawn:
             share = clopper_pearson(one.right, one.count)
@@ -377,9 +389,7 @@ def _joined_bins(bins: Sequence[ReliabilityBin]) -> list[ReliabilityBin]:
 def probability_chart(counts: Sequence[int], threshold: float | None) -> str:
     """Return a histogram of labelled rows by probability, bins of equal width from 0 to 1."""
     width = 100 / len(counts)
-    with figure_style():
-        figure = Figure(figsize=(WIDTH, 2.9))
-        axes = figure.add_subplot()
+    with panel(2.9) as (figure, axes):
         left = width * np.arange(len(counts))
         axes.bar(left, counts, width=width * 0.9, align="edge", color=ACCENT)
         if threshold is not None:
@@ -393,6 +403,6 @@ def probability_chart(counts: Sequence[int], threshold: float | None) -> str:
         axes.grid(axis="y")
         axes.tick_params(length=0)
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        _counts_axis(axes)
         axes.spines["bottom"].set_color(GRID)
         return to_svg(figure, "probability", "Rows by stated probability")

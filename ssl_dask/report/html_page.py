@@ -51,24 +51,31 @@ class Tile:
 
 def render_page(report: RunReport) -> str:
     """Return the page of a run, a few hundred kilobytes of HTML."""
-    return page_template("report.html.jinja").render(
-        report=report,
+    return filled_page(
+        "report.html.jinja",
+        report,
+        _figures(report),
         tiles=first_screen(report),
-        figures={name: Markup(svg) for name, svg in _figures(report).items()},
         legend=_legend(report),
         accuracy_rows=_accuracy_rows(report),
         per_class=_per_class(report),
         confusion=_confusion(report),
         rounds=_rounds(report),
         hidden_note=HIDDEN_SEEDS_NOTE,
-        facts=facts(report),
-        job=json.dumps(report.job, indent=2, ensure_ascii=False, default=str),
+    )
+
+
+def filled_page(template: str, report: ReportBase, figures: Mapping[str, str], **more: Any) -> str:
+    """Return a template of this package, filled with a report, its figures as SVG, and `more`."""
+    job = json.dumps(report.job, indent=2, ensure_ascii=False, default=str)
+    svg = {name: Markup(text) for name, text in figures.items()}
+    return _template(template).render(
+        report=report, figures=svg, facts=facts(report), job=job, **more
     )
 
 
 @cache
-def page_template(name: str) -> Template:
-    """Return a template of this package."""
+def _template(name: str) -> Template:
     environment = Environment(
         loader=FunctionLoader(_source),
         autoescape=True,
@@ -132,7 +139,7 @@ def _baseline_tile(report: RunReport) -> Tile:
     points = f"{comparison.difference * 100:+.1f} points"
     bounds = f"{comparison.low * 100:+.1f} to {comparison.high * 100:+.1f} points"
     lines: tuple[str, ...] = (
-        comparison.verdict(report.method.name.replace("_", " "), BASELINE),
+        comparison.verdict(report.method.title, BASELINE),
         f"{comparison.confidence * 100:.0f} % interval {bounds}",
     )
     ahead = comparison.difference < 0

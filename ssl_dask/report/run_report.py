@@ -93,6 +93,11 @@ class MethodSummary(ReportPart):
     asked_for: str | None = None
     self_labeled: SelfLabeledSummary | None = None
 
+    @property
+    def title(self) -> str:
+        """The name, with spaces."""
+        return self.name.replace("_", " ")
+
 
 class DecisionSummary(ReportPart):
     """What was decided, in rows.
@@ -118,8 +123,8 @@ class DecisionSummary(ReportPart):
         """Build from the counts of all rows."""
         return cls(
             labels=tuple(score.labels.tolist()),
-            sources=_named(SOURCES, score.sources),
-            reasons=_named(REASONS, score.reasons),
+            sources=counts_by_name(SOURCES, score.sources),
+            reasons=counts_by_name(REASONS, score.reasons),
             n_abstained=score.n_abstained,
             probability=tuple(score.probability.tolist()),
             min_probability=min_probability,
@@ -234,10 +239,7 @@ def quality_warnings(
     evaluation: EvaluationSummary,
 ) -> tuple[str, ...]:
     """Return what a user must know before trusting the labels, worst first, as sentences."""
-    found: list[str] = []
-    name = method.name.replace("_", " ")
-    if method.converged is False:
-        found.append(f"The method, {name}, did not converge: {method.stopped}.")
+    name, found = method.title, not_converged(method)
     if evaluation.folds_not_converged:
         found.append(
             f"{name.capitalize()} did not converge in {evaluation.folds_not_converged} of the"
@@ -266,11 +268,7 @@ def quality_warnings(
             " good labels of that class are."
         )
     total = sum(decision.labels) + decision.n_abstained
-    if decision.n_abstained * 2 > total:
-        found.append(
-            f"More than half of the rows got no label: {decision.n_abstained:,} of {total:,}."
-        )
-    return tuple(found)
+    return (*found, *half_without(decision.n_abstained, total, "label"))
 
 
 def _truth_warning(method: MethodSummary, evaluation: EvaluationSummary) -> list[str]:
@@ -282,7 +280,7 @@ def _truth_warning(method: MethodSummary, evaluation: EvaluationSummary) -> list
         return []
     return [
         f"By the truth column the supervised baseline is ahead: {theirs * 100:.1f} % of the"
-        f" unlabelled rows right, {method.name.replace('_', ' ')} {ours * 100:.1f} %."
+        f" unlabelled rows right, {method.title} {ours * 100:.1f} %."
     ]
 
 
@@ -291,5 +289,20 @@ def _listed(names: Sequence[str], most: int = 5) -> str:
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
-def _named(names: Sequence[str], counts: np.ndarray) -> dict[str, int]:
+def counts_by_name(names: Sequence[str], counts: np.ndarray) -> dict[str, int]:
+    """Return the counts above 0 by name, without those of "none"."""
     return {name: int(n) for name, n in zip(names, counts, strict=True) if n and name != "none"}
+
+
+def not_converged(method: MethodSummary) -> list[str]:
+    """Return a warning if a method did not converge."""
+    if method.converged is not False:
+        return []
+    return [f"The method, {method.title}, did not converge: {method.stopped}."]
+
+
+def half_without(n_without: int, total: int, what: str) -> list[str]:
+    """Return a warning if more than half of the rows got no label, or no number: `what`."""
+    if n_without * 2 <= total:
+        return []
+    return [f"More than half of the rows got no {what}: {n_without:,} of {total:,}."]

@@ -144,7 +144,7 @@ def to_svg(figure: Figure, name: str, description: str, head: float = 0.0) -> st
     description
         What the figure shows, for readers who cannot see it.
     head
-        See `lay_out`.
+        Inches above the first panel, for a legend.
     """
     lay_out(figure, head)
     buffer = io.StringIO()

@@ -7,13 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter
 
-from ssl_dask.report.charts import ACCENT, SECOND, WIDTH, draw_dots, interval_chart_height
+from ssl_dask.report.charts import (
+    ACCENT,
+    SECOND,
+    draw_dots,
+    interval_chart_height,
+    iterations_axis,
+    log_curve,
+    panel,
+)
 from ssl_dask.report.palette import SCALE
 from ssl_dask.report.picture import Points
-from ssl_dask.report.svg_figure import GRID, LEGEND, MUTED, figure_style, to_svg
+from ssl_dask.report.svg_figure import GRID, LEGEND, MUTED, to_svg
 from ssl_dask.round_record import RoundRecord
 
 BAND_ALPHA = 0.12
@@ -49,9 +56,7 @@ def pairs_chart(pairs: Points, half_width: float | None, height: float = 4.4) ->
         In inches.
     """
     low, high = _ends(pairs.ravel())
-    with figure_style():
-        figure = Figure(figsize=(WIDTH, height))
-        axes = figure.add_subplot()
+    with panel(height) as (figure, axes):
         line = np.array([low, high])
         if half_width is not None:
             band = (line - half_width, line + half_width)
@@ -68,9 +73,7 @@ def residuals_chart(pairs: Points, half_width: float | None) -> str:
     found, residual = pairs[:, 1], pairs[:, 1] - pairs[:, 0]
     reach = float(np.abs(residual).max(initial=half_width or 0.0)) * 1.08 or 1.0
     low, high = _ends(found)
-    with figure_style():
-        figure = Figure(figsize=(WIDTH, RESIDUALS_HEIGHT))
-        axes = figure.add_subplot()
+    with panel(RESIDUALS_HEIGHT) as (figure, axes):
         if half_width is not None:
             axes.axhspan(-half_width, half_width, color=ACCENT, alpha=BAND_ALPHA, linewidth=0)
         axes.axhline(0.0, color=MUTED, linewidth=1, linestyle=DASHES)
@@ -84,9 +87,7 @@ def numbers_chart(rows: Sequence[int], seeds: Sequence[int], minimum: float, max
     """Return the shares of rows and of seeds in bins of equal width from minimum to maximum."""
     edges = np.linspace(minimum, maximum, len(rows) + 1)
     shares = [100.0 * np.array(counts) / max(sum(counts), 1) for counts in (rows, seeds)]
-    with figure_style():
-        figure = Figure(figsize=(WIDTH, 3.0))
-        axes = figure.add_subplot()
+    with panel(3.0) as (figure, axes):
         axes.stairs(shares[0], edges, fill=True, color=ACCENT, alpha=0.75, label="rows without")
         axes.stairs(shares[1], edges, color=SECOND, linewidth=1.8, label="seeds")
         axes.set_xlabel("number")
@@ -100,18 +101,10 @@ def numbers_chart(rows: Sequence[int], seeds: Sequence[int], minimum: float, max
 
 def error_convergence_chart(rounds: Sequence[RoundRecord]) -> str:
     """Return the estimated error of each counted iteration, on a logarithmic scale."""
-    at = np.array([record.iteration for record in rounds])
-    residual = np.array([record.residual for record in rounds], dtype=float)
-    drawn = np.isfinite(residual) & (residual > 0)
-    with figure_style():
-        figure = Figure(figsize=(WIDTH, 2.6))
-        axes = figure.add_subplot()
-        axes.plot(at[drawn], residual[drawn], color=ACCENT, marker="o", markersize=3, lw=1.4)
-        if drawn.any():
-            axes.set_yscale("log")
-        axes.set_xlabel("iteration")
+    with panel(2.6) as (figure, axes):
+        log_curve(axes, rounds, ACCENT)
         axes.set_ylabel("relative error")
-        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+        iterations_axis(axes, "iteration")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
         axes.grid(axis="y")
         axes.tick_params(length=0, which="both")

@@ -1,12 +1,10 @@
-"""The page of a run whose labels are numbers; see `html_page` for classes."""
+"""The page of a run whose labels are numbers."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from ssl_dask.evaluation.value_scores import Estimate, ValueScores
 from ssl_dask.report import value_charts
@@ -15,10 +13,9 @@ from ssl_dask.report.html_page import (
     REASON_WORDS,
     Tile,
     abstained_tile,
-    facts,
+    filled_page,
     given_tile,
     interval_text,
-    page_template,
     percent,
 )
 from ssl_dask.report.palette import SCALE
@@ -32,15 +29,14 @@ HIDDEN_NUMBERS_NOTE = (
 
 def render_value_page(report: ValueReport) -> str:
     """Return the page of a run, a few hundred kilobytes of HTML."""
-    return page_template("value_report.html.jinja").render(
-        report=report,
+    return filled_page(
+        "value_report.html.jinja",
+        report,
+        _figures(report),
         tiles=first_screen(report),
-        figures={name: Markup(svg) for name, svg in _figures(report).items()},
         legend=_legend(report),
         score_rows=_score_rows(report),
         hidden_note=HIDDEN_NUMBERS_NOTE,
-        facts=facts(report),
-        job=json.dumps(report.job, indent=2, ensure_ascii=False, default=str),
         number=number,
     )
 
@@ -84,7 +80,7 @@ def _baseline_tile(report: ValueReport) -> Tile:
     if comparison is None:
         return Tile(heading, "not compared", ("there are no two answers on the same hidden seeds",))
     lines: tuple[str, ...] = (
-        comparison.verdict(report.method.name.replace("_", " "), BASELINE),
+        comparison.verdict(report.method.title, BASELINE),
         f"{comparison.confidence * 100:.0f} % interval {number(comparison.low)} to"
         f" {number(comparison.high)}; below 0 is better",
     )

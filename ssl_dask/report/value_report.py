@@ -1,4 +1,4 @@
-"""Everything that is told about a run whose labels are numbers; see `run_report` for classes.
+"""Everything that is told about a run whose labels are numbers.
 
 It holds counts, settings and figures, and of the seeds their numbers, as far as they are drawn.
 """
@@ -10,7 +10,13 @@ from typing import Literal
 from ssl_dask.decision.value_decision import ValueInterval
 from ssl_dask.evaluation.metrics import Interval
 from ssl_dask.evaluation.value_scores import PairedErrors, ValueScores
-from ssl_dask.report.run_report import MethodSummary, ReportBase, ReportPart
+from ssl_dask.report.run_report import (
+    MethodSummary,
+    ReportBase,
+    ReportPart,
+    half_without,
+    not_converged,
+)
 
 NEARLY_CONSTANT = 0.2
 """Numbers of the rows that spread less than this share of the seeds' have sunk to their mean."""
@@ -109,10 +115,7 @@ def value_warnings(
     evaluation: ValueEvaluation,
 ) -> tuple[str, ...]:
     """Return what a user must know before trusting the numbers, worst first, as sentences."""
-    found: list[str] = []
-    name = method.name.replace("_", " ")
-    if method.converged is False:
-        found.append(f"The method, {name}, did not converge: {method.stopped}.")
+    name, found = method.title, not_converged(method)
     hidden = evaluation.hidden
     explained = None if hidden is None or hidden.n < FEW_HIDDEN else hidden.r2.value
     if explained is not None and explained <= 0.0:
@@ -140,11 +143,7 @@ def value_warnings(
     if interval.half_width is None:
         found.append(f"There are no intervals around the numbers: {interval.reason}.")
     total = sum(decision.sources.values()) + decision.n_without
-    if decision.n_without * 2 > total:
-        found.append(
-            f"More than half of the rows got no number: {decision.n_without:,} of {total:,}."
-        )
-    return tuple(found)
+    return (*found, *half_without(decision.n_without, total, "number"))
 
 
 def _truth_warning(name: str, evaluation: ValueEvaluation) -> list[str]:

@@ -13,10 +13,10 @@ from ssl_dask.evaluation.value_scores import (
     Unit,
     ValueScores,
     compare_errors,
-    merge_errors,
     score_values,
     sum_errors,
 )
+from ssl_dask.features.block_reader import add_all
 
 
 def scored(truth: Any, found: Any, **more: Any) -> ValueScores:
@@ -48,7 +48,7 @@ def test_blocks_add_up_to_the_same_bits() -> None:
     for cuts in ([500], [1, 7, 998]):
         pieces = [np.split(values, cuts) for values in (truth, found, *ends)]
         parts = [sum_errors(t, f, unit, a, b) for t, f, a, b in zip(*pieces, strict=True)]
-        assert score_values(merge_errors(parts), unit) == score_values(whole, unit)
+        assert score_values(add_all(parts), unit) == score_values(whole, unit)
     both = ~np.isnan(truth) & ~np.isnan(found)
     scores = score_values(whole, unit)
     assert (scores.n, scores.n_without) == (both.sum(), (~np.isnan(truth)).sum() - both.sum())

@@ -38,7 +38,6 @@ def test_as_they_are() -> None:
     assert (view.X.compute(scheduler="sync") == VECTORS).all()
     assert view.X.chunks == ((5, 55), (9,))
     assert view.state.spread == pytest.approx(np.sqrt(VECTORS.var(axis=0).sum()), rel=1e-5)
-    assert view.feature_names is None
 
 
 def test_scaled() -> None:

@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 from ssl_dask.self_labeled.learners.learner_spec import LearnerSpec, learner_of
-from ssl_dask.self_labeled.loop.fit_limits import FitLimit, SharedRows, learners_together
+from ssl_dask.self_labeled.loop.fit_limits import FitLimit, learners_together, shared_rows
 from ssl_dask.self_labeled.methods.co_forest import CoForest
 from ssl_dask.self_labeled.rows.block_rows import Assignment, BlockRows, RoundCounts
 
@@ -43,7 +43,7 @@ def test_each_learner_gets_its_own_rows(kind: str, most: int) -> None:
     labelled = (assignment.codes >= 0) & (assignment.weights > 0)
     limits = [FitLimit(int(labelled[:, one].sum()), most) for one in learners]
     method = CoForest(learner_of(LearnerSpec(name="decision_tree")), C, L, 0.75, 0)
-    shared = SharedRows.of_block(method, block, assignment, learners, limits, key)
+    shared = shared_rows(method, block, assignment, learners, limits, key)
     taken = set()
     for place, learner in enumerate(learners):
         piece = shared.of_learner(place)

@@ -196,8 +196,7 @@ class GraphSize:
 def reading_cost(job: JobSize) -> Cost:
     """Return what it costs to start, to read the rows, to describe them and to write the result."""
     n_blocks, layout = len(job.layout.blocks), job.layout
-    reduced = any(getattr(group, "n_components", None) for group in job.spec.features.values())
-    passes = 3 if reduced else 2
+    passes = 3 if any(group.components for group in job.spec.features.values()) else 2
     per_row = NONZEROS_PER_TEXT * 8 if job.width.sparse else job.width.columns * 4
     values = passes * layout.n_rows * _values_per_row(job)
     return Cost(
@@ -256,7 +255,7 @@ def method_cost(job: JobSize, graph: GraphSize, method: MethodCost) -> Cost:
 def check_memory(job: JobSize, graph: GraphSize) -> None:
     """Raise ComputeError where even the fewest classes would not fit: a run would stop late.
 
-    It counts what the run counts before it starts, see `partitions.bytes_of_part`.
+    It counts what the run counts before it starts.
     """
     method = job.method_cost(len(job.spec.input.classes or range(FEWEST_CLASSES)))
     halo = HALO_SHARE if job.workers > 1 else 0.0
@@ -304,10 +303,10 @@ def feature_width(spec: JobSpec, inputs: Inputs) -> Width:
         match group:
             case NumericGroup():
                 doubled = 2 if group.missing == "indicator" else 1
-                total += group.n_components or doubled * len(group.numeric)
+                total += group.components or doubled * len(group.numeric)
                 exact = exact and doubled == 1
             case VectorGroup():
-                known = group.n_components or _vector_length(inputs, group)
+                known = group.components or _vector_length(inputs, group)
                 total, exact = total + known, exact and known > 0
             case TextGroup():
                 total, sparse = total + group.n_features, True

@@ -17,8 +17,8 @@ from ssl_dask.console import RunClock, RunListener, Silent
 from ssl_dask.decision.labelling import REASONS, SOURCES, DecisionRule
 from ssl_dask.durable_files import to_json
 from ssl_dask.errors import InputDataError, JobSpecError, cautions
-from ssl_dask.evaluation.block_scores import merge_scores
 from ssl_dask.execution import Execution
+from ssl_dask.features.block_reader import add_all
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.commands.lifecycle import (
     errors_with_place,
@@ -96,12 +96,12 @@ def predict_rows(
     force
         Run although the latest run there has the same models, input and versions.
     trust_modules
-        See `load_models`.
+        Modules whose classes the models may hold: importing them runs their code.
 
     Raises
     ------
     SslDaskError
-        By kind, see `load_models` and `run_job`; earlier runs in `output` are untouched.
+        Its class says the kind; earlier runs in `output` are untouched.
 
     Notes
     -----
@@ -261,7 +261,7 @@ def _summary(
     models: StoredModels, dataset: Dataset, results: Sequence[ClassResult]
 ) -> dict[str, Any]:
     decision = DecisionSummary.from_score(
-        merge_scores(result.score for result in results),
+        add_all([result.score for result in results]),
         min_probability=models.job.decision.min_probability,
         review_rows=0,
     )

@@ -16,7 +16,6 @@ from ssl_dask.execution import Execution
 from ssl_dask.features.describe import describe
 from ssl_dask.job_file import load_job, resolve_job
 from ssl_dask.job_spec import JobSpec
-from ssl_dask.methods import METHODS
 from ssl_dask.pipeline.commands.lifecycle import (
     errors_with_place,
     job_execution,
@@ -27,9 +26,9 @@ from ssl_dask.pipeline.inputs.job_inputs import Inputs, read_inputs
 from ssl_dask.pipeline.inputs.run_context import RunContext
 from ssl_dask.pipeline.models.model_types import check_models
 from ssl_dask.pipeline.targets.class_report import class_rows
-from ssl_dask.pipeline.targets.classes import ClassTarget
+from ssl_dask.pipeline.targets.classes import CLASSES
 from ssl_dask.pipeline.targets.number_report import number_rows
-from ssl_dask.pipeline.targets.numbers import NumberTarget
+from ssl_dask.pipeline.targets.numbers import NUMBERS
 from ssl_dask.pipeline.targets.steps import Target, label_rows
 from ssl_dask.report.pages import AnyReport, read_report, render_report
 from ssl_dask.report.run_report import RunReport
@@ -37,7 +36,7 @@ from ssl_dask.storage.runs.checkpoint import Checkpoints
 from ssl_dask.storage.runs.manifest import Fingerprint, fingerprint
 from ssl_dask.storage.runs.run_folder import OutputFolder
 
-TARGETS: dict[str, Target[Any, Any]] = {"classes": ClassTarget(), "numbers": NumberTarget()}
+TARGETS: dict[str, Target[Any, Any]] = {"classes": CLASSES, "numbers": NUMBERS}
 
 
 @dataclass(frozen=True)
@@ -94,16 +93,36 @@ def run_job(
     trust_modules
         Modules whose classes the job may name as learners: importing them runs their code.
 
-    Returns
-    -------
-    RunResult
-
     Raises
     ------
     SslDaskError
-        By kind, see `ssl_dask.errors`; the attributes `run_id` and `stage` say where. The output's
-        earlier runs are untouched.
+        Its class says the kind; its `run_place` (run id, stage) says where. The output's earlier
+        runs are untouched.
     """
+    _refuse_misuse(client, dashboard=dashboard)
+    clock = RunClock(listener or Silent())
+    with errors_with_place(clock):
+        spec = _as_spec(job, overrides)
+        check_models(spec, trust_modules)
+        inputs = Inputs.open(spec)
+        path, keep_runs = spec.output.path, spec.output.keep_runs
+        with OutputFolder.open(
+            path, inputs=inputs.local_paths, keep_runs=keep_runs, resume=resume
+        ) as output:
+            wanted = _fingerprint(spec, inputs)
+            result = None if force else _done_already(output, wanted)
+            if result is None:
+                _begin(output, wanted, clock, resume=resume)
+                with job_execution(
+                    spec.cluster, client, output.stage, clock, dashboard=dashboard
+                ) as execution:
+                    context = _read(spec, inputs, output, wanted, execution, clock, trust_modules)
+                    result = _label(context, wanted)
+            _tell_end(result, clock)
+            return result
+
+
+def _refuse_misuse(client: Client | None, *, dashboard: bool) -> None:
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         # A worker process that is being started runs the script that started it once more.
         raise RuntimeError(
@@ -112,36 +131,6 @@ def run_job(
         )
     if dashboard and client is not None:
         raise ValueError("dashboard goes with a cluster of this process; a client brings its own")
-    clock = RunClock(listener or Silent())
-    with errors_with_place(clock):
-        spec = _as_spec(job, overrides)
-        METHODS[spec.method.name].check_learners(spec.method, spec.features, trust_modules)
-        check_models(spec, trust_modules)
-        inputs = Inputs.open(spec)
-        with OutputFolder.open(
-            spec.output.path,
-            inputs=inputs.local_paths,
-            keep_runs=spec.output.keep_runs,
-            resume=resume,
-        ) as output:
-            wanted = _fingerprint(spec, inputs)
-            done = None if force else run_done_already(output, wanted)
-            if done is not None:
-                report = read_report((done.path / REPORT_JSON).read_text(encoding="utf-8"))
-                result = RunResult(done.path, done.run_id, report, already_done=True)
-            else:
-                if resume:
-                    _adopt(output, wanted, clock)
-                clock.begin(output.run_id)
-                for note in output.notes:
-                    clock.event("output_note", message=note)
-                with job_execution(
-                    spec.cluster, client, output.stage, clock, dashboard=dashboard
-                ) as execution:
-                    context = _read(spec, inputs, output, wanted, execution, clock, trust_modules)
-                    result = _label(context, wanted)
-            _tell_end(result, clock)
-            return result
 
 
 def _as_spec(job: JobSpec | Mapping[str, Any] | str | Path, overrides: Sequence[str]) -> JobSpec:
@@ -163,14 +152,27 @@ def _fingerprint(spec: JobSpec, inputs: Inputs) -> Fingerprint:
     return fingerprint(fields)
 
 
-def _adopt(output: OutputFolder, wanted: Fingerprint, clock: RunClock) -> None:
-    """Take over the checkpoints of a killed run of the same job, if there are any."""
-    dead = output.resumable(wanted)
-    if dead is None:
-        clock.event("nothing_to_resume", message="no checkpoints of a killed run: from the start")
-    else:
-        output.adopt(dead)
-        clock.event("resumes", run=dead)
+def _done_already(output: OutputFolder, wanted: Fingerprint) -> RunResult | None:
+    done = run_done_already(output, wanted)
+    if done is None:
+        return None
+    report = read_report((done.path / REPORT_JSON).read_text(encoding="utf-8"))
+    return RunResult(done.path, done.run_id, report, already_done=True)
+
+
+def _begin(output: OutputFolder, wanted: Fingerprint, clock: RunClock, *, resume: bool) -> None:
+    """Tell that the run begins; to resume, adopt the checkpoints of a killed run of the job."""
+    if resume:
+        dead = output.resumable(wanted)
+        if dead is None:
+            told = "no checkpoints of a killed run: from the start"
+            clock.event("nothing_to_resume", message=told)
+        else:
+            output.adopt(dead)
+            clock.event("resumes", run=dead)
+    clock.begin(output.run_id)
+    for note in output.notes:
+        clock.event("output_note", message=note)
 
 
 def _read(

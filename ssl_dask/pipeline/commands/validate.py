@@ -16,7 +16,6 @@ from ssl_dask.errors import (
 from ssl_dask.execution import Execution
 from ssl_dask.features.describe import describe
 from ssl_dask.job_spec import JobSpec
-from ssl_dask.methods import METHODS
 from ssl_dask.pipeline.inputs.job_inputs import Inputs, read_inputs, scan_rows
 from ssl_dask.pipeline.inputs.label_kind import label_kind
 from ssl_dask.pipeline.models.model_types import check_models
@@ -61,7 +60,6 @@ def validate_job(
     summary: Rows = []
     if spec is not None:
         with collect_errors(errors):
-            METHODS[spec.method.name].check_learners(spec.method, spec.features, trust_modules)
             check_models(spec, trust_modules)
         sound = len(errors)
         inputs = Inputs.inspect(spec, errors)

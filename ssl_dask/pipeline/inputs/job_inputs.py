@@ -148,7 +148,7 @@ class ReadData:
     reader
         Reads blocks on the workers.
     labels
-        The seeds; of numbers, each distinct one is a class here, see `NumberLabels.of`.
+        The seeds; of numbers, each distinct one is a class.
     carried
         Columns of the input that go to the output, the id first.
     row_numbers
@@ -214,7 +214,7 @@ def plan_blocks(
     block_rows
         Rows of a block, where the job says so.
     memory_per_task, n_slots
-        See `Execution`.
+        Bytes that a task may take, and tasks that run at a time.
     """
     size = min(max(memory_per_task // BLOCKS_PER_TASK_MEMORY, MIN_BLOCK_BYTES), MAX_BLOCK_BYTES)
     layout = plan_layout(dataset, columns, block_bytes=size, block_rows=block_rows)
@@ -272,20 +272,9 @@ def _refuse_shares_of_other_classes(spec: JobSpec, labels: Labels) -> None:
 def scan_rows(
     spec: JobSpec, inputs: Inputs, execution: Execution
 ) -> tuple[ColumnReader, InputScan]:
-    """Read every block once and count what is there.
-
-    Raises
-    ------
-    InputDataError
-        With every problem found in rows, ids and labels.
-    """
-    return scan_dataset(
-        inputs.dataset,
-        inputs.needs,
-        spec.input.block_rows,
-        execution,
-        seed_file=inputs.seed_file,
-    )
+    """Do what `scan_dataset` does with the files and labels of a job."""
+    block_rows, seed_file = spec.input.block_rows, inputs.seed_file
+    return scan_dataset(inputs.dataset, inputs.needs, block_rows, execution, seed_file=seed_file)
 
 
 def scan_dataset(

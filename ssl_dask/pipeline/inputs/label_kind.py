@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels, NumberLabels
@@ -13,66 +14,53 @@ from ssl_dask.storage.result.result_schema import LABELS, NUMBERS, REVIEW, refus
 MOST_CLASSES_TOLD = 30
 
 
-class LabelKind(Protocol):
-    """What a job asks of its labels."""
+@dataclass(frozen=True)
+class LabelKind:
+    """What a job asks of its labels.
 
-    def rule(self, spec: JobSpec) -> LabelRule:
-        """Return which values are labels."""
+    Parameters
+    ----------
+    rule
+        Returns which values are labels.
+    check_names
+        Raises JobSpecError where names of the input are names of the result.
+    require
+        Raises QualityError where the labels are too few to learn from.
+    seed_words
+        Returns how many labels there are, and of what kind, in a line.
+    """
 
-    def check_names(self, spec: JobSpec) -> None:
-        """Raise JobSpecError where names of the input are names of the result."""
-
-    def require(self, seeds: SeedTable) -> None:
-        """Raise QualityError where the labels are too few to learn from."""
-
-    def seed_words(self, labels: Labels) -> str:
-        """Return how many labels there are, and of what kind, in a line."""
-
-
-class ClassLabels:
-    """Labels are classes."""
-
-    def rule(self, spec: JobSpec) -> LabelRule:
-        """Return the rule of the job's classes."""
-        return ClassRule(spec.input.classes, spec.input.unlabelled)
-
-    def check_names(self, spec: JobSpec) -> None:
-        """Raise JobSpecError where names of the input are names of the result."""
-        refuse_names(spec.input.id, spec.output.columns, LABELS, REVIEW)
-
-    def require(self, seeds: SeedTable) -> None:
-        """Raise QualityError unless two classes have labels."""
-        seeds.require_classes()
-
-    def seed_words(self, labels: Labels) -> str:
-        """Return the number of seeds, and of each class."""
-        counts = zip(labels.class_names, labels.class_counts(), strict=True)
-        shown = [f"{name}: {n:,}" for name, n in counts]
-        return f"{labels.n_seeds:,} ({', '.join(shown[:MOST_CLASSES_TOLD])})"
+    rule: Callable[[JobSpec], LabelRule]
+    check_names: Callable[[JobSpec], None]
+    require: Callable[[SeedTable], None]
+    seed_words: Callable[[Labels], str]
 
 
-class NumericLabels:
-    """Labels are numbers."""
-
-    def rule(self, spec: JobSpec) -> LabelRule:
-        """Return the rule of finite numbers."""
-        return NumberRule(spec.input.unlabelled)
-
-    def check_names(self, spec: JobSpec) -> None:
-        """Raise JobSpecError where names of the input are names of the result."""
-        refuse_names(spec.input.id, spec.output.columns, NUMBERS)
-
-    def require(self, seeds: SeedTable) -> None:
-        """Raise QualityError unless there are two different numbers."""
-        require_numbers(seeds)
-
-    def seed_words(self, labels: Labels) -> str:
-        """Return the number of seeds, their mean and standard deviation."""
-        values = NumberLabels.of(labels).values
-        return f"{labels.n_seeds:,} (mean {values.mean():.6g}, deviation {values.std():.3g})"
+def _class_words(labels: Labels) -> str:
+    counts = zip(labels.class_names, labels.class_counts(), strict=True)
+    shown = [f"{name}: {n:,}" for name, n in counts]
+    return f"{labels.n_seeds:,} ({', '.join(shown[:MOST_CLASSES_TOLD])})"
 
 
-LABEL_KINDS: dict[str, LabelKind] = {"classes": ClassLabels(), "numbers": NumericLabels()}
+def _number_words(labels: Labels) -> str:
+    values = NumberLabels.of(labels).values
+    return f"{labels.n_seeds:,} (mean {values.mean():.6g}, deviation {values.std():.3g})"
+
+
+LABEL_KINDS = {
+    "classes": LabelKind(
+        lambda spec: ClassRule(spec.input.classes, spec.input.unlabelled),
+        lambda spec: refuse_names(spec.input.id, spec.output.columns, LABELS, REVIEW),
+        SeedTable.require_classes,
+        _class_words,
+    ),
+    "numbers": LabelKind(
+        lambda spec: NumberRule(spec.input.unlabelled),
+        lambda spec: refuse_names(spec.input.id, spec.output.columns, NUMBERS),
+        require_numbers,
+        _number_words,
+    ),
+}
 
 
 def label_kind(spec: JobSpec) -> LabelKind:

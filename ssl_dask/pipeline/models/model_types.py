@@ -40,7 +40,7 @@ def own_types() -> frozenset[str]:
 
 
 def check_models(spec: JobSpec, trusted: Collection[str]) -> None:
-    """Find out before the work whether models can be stored, where the job asks for that.
+    """Find out before the work whether learners can be used, and their models stored if asked for.
 
     Where a learner cannot be fitted on a few made rows nothing is known, and the run's warnings
     say at its end what became of the models.
@@ -48,8 +48,9 @@ def check_models(spec: JobSpec, trusted: Collection[str]) -> None:
     Raises
     ------
     JobSpecError
-        A learner's models cannot be stored.
+        A learner cannot be used on the job's features, or its models cannot be stored.
     """
+    METHODS[spec.method.name].check_learners(spec.method, spec.features, trusted)
     if not spec.output.models:
         return
     for name, model in METHODS[spec.method.name].trial_models(spec.method, trusted):

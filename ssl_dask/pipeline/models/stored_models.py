@@ -51,7 +51,7 @@ class ModelsDescription(SpecModel):
     label_type: str | None
     """Type of the labels in the input; null: the plain type of the classes."""
     column_types: str
-    """Types of the feature columns in the input, see `types_from_text`."""
+    """Arrow types of the feature columns in the input, as text."""
     calibration: Calibration
     answers: str
     """Name of the file of the method and of the fitted features."""
@@ -89,7 +89,7 @@ class StoredModels:
     calibration
         Makes chances of being right from class distributions.
     label_type, column_types
-        See `ModelsDescription`.
+        Types of the labels and of the feature columns in the run's input.
     notes
         What a person should know of them, a sentence each.
     """
@@ -145,7 +145,7 @@ class StoredModels:
         ----------
         columns
             Mapping of column names to arrays, Arrow table, or pandas frame, with the feature
-            columns of the job; others are not looked at. See `TableReader.of`.
+            columns of the job; others are not looked at.
 
         Raises
         ------
@@ -230,7 +230,7 @@ def load_models(run_folder: str | Path, trusted: Collection[str] = ()) -> Stored
 
 
 def read_models(run: CommittedRun, trusted: Collection[str]) -> StoredModels:
-    """Return the models of a run; see `load_models`. What that warns of is in `notes` here."""
+    """Return the models of a run, as `load_models` does; what that warns of is in `notes`."""
     records = model_records(run)
     name = description_name(run.run_id)
     if name not in records:

@@ -32,7 +32,7 @@ class BlockTask(ABC, Generic[Result]):
     Parameters
     ----------
     reader, columns, row_numbers
-        Read the block's id and kept columns; see `ColumnReader.read_table`.
+        Read the block's id and kept columns, or number its rows.
     stage, run_id, schema
         Where and how a part is written.
     truth
@@ -61,7 +61,7 @@ class BlockTask(ABC, Generic[Result]):
         F
             What the method found of the block's rows.
         beside
-            Other arrays of the block, see `write_blocks`.
+            Other arrays of the block, or None.
         """
 
     def write_part(self, block: int, arrays: Mapping[str, npt.NDArray[Any]]) -> PartRecord:

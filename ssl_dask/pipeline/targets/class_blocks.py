@@ -45,6 +45,31 @@ class ClassResult:
     sampled: npt.NDArray[np.int32]
 
 
+@dataclass(frozen=True)
+class ClassesWritten:
+    """The written parts, and what came back from the blocks.
+
+    Parameters
+    ----------
+    results
+        One for each block.
+    score
+        The counts of all blocks.
+    parts
+        Parts of the result.
+    review_rows
+        Rows in the review queue.
+    warnings
+        What a person should know, a sentence each.
+    """
+
+    results: list[ClassResult]
+    score: BlockScore
+    parts: list[PartRecord]
+    review_rows: int
+    warnings: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClassBlocks(BlockTask[ClassResult]):
     """Decides the class of each row of a block.
@@ -56,7 +81,7 @@ class ClassBlocks(BlockTask[ClassResult]):
     rule
         How rows become labels.
     unseeded
-        See `review_block`.
+        First row of a component without seeds -> its number of rows.
     """
 
     labels: Labels

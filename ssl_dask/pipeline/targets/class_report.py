@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ssl_dask.evaluation.block_scores import BlockScore, merge_scores, truth_scores
+from ssl_dask.evaluation.block_scores import truth_scores
+from ssl_dask.features.block_reader import add_all
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.pipeline.infer.inference import Inferred
 from ssl_dask.pipeline.inputs.run_context import RunContext
-from ssl_dask.pipeline.targets.class_blocks import ClassResult
+from ssl_dask.pipeline.targets.class_blocks import ClassesWritten
 from ssl_dask.pipeline.targets.class_judging import ClassesJudged
 from ssl_dask.pipeline.targets.report_frame import (
     abstained_words,
@@ -40,26 +41,11 @@ def build_class_report(
     folds: HiddenSeeds,
     inferred: Inferred,
     judged: ClassesJudged,
-    results: Sequence[ClassResult],
-    *,
-    review_rows: int,
-    warnings: Sequence[str],
+    written: ClassesWritten,
 ) -> RunReport:
-    """Return the report of a run whose parts are written and not yet committed.
-
-    Parameters
-    ----------
-    run, folds, inferred, judged
-        The run, the seeds that were hidden together, and what the steps found.
-    results
-        What came back from the blocks.
-    review_rows
-        Rows in the review queue.
-    warnings
-        What a person should know of the parts, a sentence each.
-    """
+    """Return the report of a run whose parts are written and not yet committed."""
     spec, data, labels = run.spec, run.data, run.data.labels
-    score = merge_scores(result.score for result in results)
+    results = written.results
     method = method_summary(run, inferred)
     seeds = SeedSummary(
         classes=tuple(labels.class_names),
@@ -67,9 +53,11 @@ def build_class_report(
         notes=data.seed_notes,
     )
     decision = DecisionSummary.from_score(
-        score, min_probability=spec.decision.min_probability, review_rows=review_rows
+        written.score,
+        min_probability=spec.decision.min_probability,
+        review_rows=written.review_rows,
     )
-    evaluation = _evaluation(run, folds, inferred, judged, score, results)
+    evaluation = _evaluation(run, folds, inferred, judged, written)
     picture = picture_fields(inferred.rows, labels.rows)
     codes = np.concatenate([result.sampled for result in results]).tolist()
     return RunReport(
@@ -83,7 +71,7 @@ def build_class_report(
         warnings=(
             *data.warnings,
             *inferred.warnings,
-            *warnings,
+            *written.warnings,
             *quality_warnings(method, judged.calibration, decision, evaluation),
             *graph_warnings(inferred.graph, data.layout.n_rows),
             *no_signal_warnings(inferred.graph, seeds, evaluation),
@@ -135,12 +123,15 @@ def _evaluation(
     folds: HiddenSeeds,
     inferred: Inferred,
     judged: ClassesJudged,
-    score: BlockScore,
-    results: Sequence[ClassResult],
+    written: ClassesWritten,
 ) -> EvaluationSummary:
     names, confidence = run.data.labels.class_names, run.spec.evaluation.confidence
-    baseline = [result.baseline for result in results if result.baseline is not None]
-    baseline_truth = merge_scores(baseline).truth if baseline else None
+    baseline = [one.baseline for one in written.results if one.baseline is not None]
+    truth, baseline_truth = (
+        None if counts is None else truth_scores(counts, names, confidence)
+        for counts in (written.score.truth, add_all(baseline).truth if baseline else None)
+    )
+    reliability = written.score.reliability
     return EvaluationSummary(
         n_folds=folds.n_folds,
         folds_not_converged=inferred.found.folds_not_converged,
@@ -149,11 +140,9 @@ def _evaluation(
         baseline_hidden=judged.baseline_hidden,
         comparison=judged.comparison,
         baseline_converged=None if judged.baseline is None else judged.baseline.converged,
-        truth=None if score.truth is None else truth_scores(score.truth, names, confidence),
-        baseline_truth=None
-        if baseline_truth is None
-        else truth_scores(baseline_truth, names, confidence),
-        reliability=() if score.reliability is None else reliability_bins(score.reliability),
+        truth=truth,
+        baseline_truth=baseline_truth,
+        reliability=() if reliability is None else reliability_bins(reliability),
     )
 
 

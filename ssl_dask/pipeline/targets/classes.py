@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,133 +10,64 @@ import numpy.typing as npt
 
 from ssl_dask.decision.labelling import REASONS, SOURCES, DecisionRule
 from ssl_dask.decision.review_queue import ReviewQueue, merge_review
-from ssl_dask.evaluation.block_scores import merge_scores
+from ssl_dask.features.block_reader import add_all
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.hidden_seeds import HiddenSeeds
-from ssl_dask.labels import Labels
 from ssl_dask.pipeline.infer.inference import Inferred
 from ssl_dask.pipeline.inputs.run_context import RunContext
 from ssl_dask.pipeline.models.model_output import store_models
 from ssl_dask.pipeline.targets.block_task import write_blocks
-from ssl_dask.pipeline.targets.class_blocks import ClassBlocks, ClassResult
+from ssl_dask.pipeline.targets.class_blocks import ClassBlocks, ClassesWritten, ClassResult
 from ssl_dask.pipeline.targets.class_judging import (
     ClassesJudged,
     judge_classes,
     warn_of_classes_gone,
 )
 from ssl_dask.pipeline.targets.class_report import build_class_report
-from ssl_dask.pipeline.targets.steps import task_fields
-from ssl_dask.report.run_report import RunReport
+from ssl_dask.pipeline.targets.steps import Target, task_fields
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.storage.result.part_writer import write_part
-from ssl_dask.storage.result.result_schema import (
-    ResultSchema,
-    label_schema,
-    review_schema,
-)
+from ssl_dask.storage.result.result_schema import ResultSchema, label_schema, review_schema
 from ssl_dask.storage.runs.manifest import PartRecord
 
 
-@dataclass(frozen=True)
-class ClassesWritten:
-    """The written parts, and what came back from the blocks.
+def write_classes(
+    run: RunContext, folds: HiddenSeeds, inferred: Inferred, judged: ClassesJudged
+) -> ClassesWritten:
+    """Decide the rows and write their parts, the review queue, and the models.
 
-    Parameters
-    ----------
-    results
-        One for each block.
-    parts
-        Parts of the result.
-    review_rows
-        Rows in the review queue.
-    warnings
-        What a person should know, a sentence each.
+    Raises
+    ------
+    QualityError
+        Classes have collapsed, and the job does not take that.
     """
-
-    results: list[ClassResult]
-    parts: list[PartRecord]
-    review_rows: int
-    warnings: tuple[str, ...]
-
-
-class ClassTarget:
-    """Labels are classes: each row gets one of them with a probability, or abstains."""
-
-    def strata(self, labels: Labels) -> Labels:
-        """Return the seeds as they are: each fold hides each class in its share."""
-        return labels
-
-    def seeds(self, labels: Labels) -> Labels:
-        """Return the seeds as they are."""
-        return labels
-
-    def judge(self, run: RunContext, folds: HiddenSeeds, inferred: Inferred) -> ClassesJudged:
-        """Score the method, and the baseline, on the seeds that were hidden from them."""
-        return judge_classes(run, folds, inferred)
-
-    def write(
-        self, run: RunContext, folds: HiddenSeeds, inferred: Inferred, judged: ClassesJudged
-    ) -> ClassesWritten:
-        """Decide the rows and write their parts, the review queue, and the models.
-
-        Raises
-        ------
-        QualityError
-            Classes have collapsed, and the job does not take that.
-        """
-        spec, labels = run.spec, run.data.labels
-        task = ClassBlocks(
-            **task_fields(run, inferred.rows.sampled),
-            schema=_schema(run),
-            labels=labels,
-            rule=DecisionRule(
-                judged.calibration,
-                spec.decision,
-                inferred.found.source,
-                inferred.method.no_evidence,
-            ),
-            unseeded=inferred.unseeded,
-        )
-        baseline_F = None
-        if spec.input.truth is not None and judged.baseline is not None:
-            scored = predict_proba_blocks(judged.baseline.model, inferred.rows.X)
-            baseline_F = scored.to_delayed().ravel()
-        results = write_blocks(task, inferred.F, run.execution, inferred.has_seed, baseline_F)
-        counted = merge_scores(result.score for result in results).labels
-        warnings = warn_of_classes_gone(run, folds, inferred, counted)
-        parts = [result.part for result in results]
-        review = _review(spec.decision.review_budget, results)
-        if review is not None and len(review):
-            parts.append(_write_review(review, task, run))
-        if spec.output.models:
-            assert isinstance(inferred.found, SelfLabeled)
-            models, not_kept = store_models(run, inferred.found, judged.calibration)
-            parts += models
-            warnings += not_kept
-        return ClassesWritten(results, parts, 0 if review is None else len(review), warnings)
-
-    def parts(self, results: ClassesWritten) -> Sequence[PartRecord]:
-        """Return what was written."""
-        return results.parts
-
-    def report(
-        self,
-        run: RunContext,
-        folds: HiddenSeeds,
-        inferred: Inferred,
-        judged: ClassesJudged,
-        results: ClassesWritten,
-    ) -> RunReport:
-        """Return the report of a run whose parts are written and not yet committed."""
-        return build_class_report(
-            run,
-            folds,
-            inferred,
-            judged,
-            results.results,
-            review_rows=results.review_rows,
-            warnings=results.warnings,
-        )
+    spec, found = run.spec, inferred.found
+    rule = (judged.calibration, spec.decision, found.source, inferred.method.no_evidence)
+    task = ClassBlocks(
+        **task_fields(run, inferred.rows.sampled),
+        schema=_schema(run),
+        labels=run.data.labels,
+        rule=DecisionRule(*rule),
+        unseeded=inferred.unseeded,
+    )
+    baseline_F = None
+    if spec.input.truth is not None and judged.baseline is not None:
+        scored = predict_proba_blocks(judged.baseline.model, inferred.rows.X)
+        baseline_F = scored.to_delayed().ravel()
+    results = write_blocks(task, inferred.F, run.execution, inferred.has_seed, baseline_F)
+    score = add_all([result.score for result in results])
+    warnings = warn_of_classes_gone(run, folds, inferred, score.labels)
+    parts = [result.part for result in results]
+    review = _review(spec.decision.review_budget, results)
+    if review is not None and len(review):
+        parts.append(_write_review(review, task, run))
+    if spec.output.models:
+        assert isinstance(found, SelfLabeled)
+        models, not_kept = store_models(run, found, judged.calibration)
+        parts += models
+        warnings += not_kept
+    n_review = 0 if review is None else len(review)
+    return ClassesWritten(results, score, parts, n_review, warnings)
 
 
 def _schema(run: RunContext) -> ResultSchema:
@@ -178,3 +108,15 @@ def _write_review(review: ReviewQueue, task: ClassBlocks, run: RunContext) -> Pa
     schema = review_schema(task.schema)
     added = {column.name: arrays[column.name] for column in schema.added}
     return write_part(task.stage, task.run_id, 0, table, added, schema)
+
+
+CLASSES: Target[ClassesJudged, ClassesWritten] = Target(
+    # Each fold hides each class in its share.
+    strata=lambda labels: labels,
+    seeds=lambda labels: labels,
+    judge=judge_classes,
+    write=write_classes,
+    parts=lambda results: results.parts,
+    report=build_class_report,
+)
+"""Labels are classes: each row gets one of them with a probability, or abstains."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 from typing import Any
 
 import numpy as np
@@ -19,6 +16,7 @@ from ssl_dask.decision.value_decision import (
 )
 from ssl_dask.evaluation.value_scores import ErrorSums, Unit, sum_errors
 from ssl_dask.kernels.arithmetic.exact_sums import ColumnSums
+from ssl_dask.kernels.arithmetic.field_sums import FieldSums
 from ssl_dask.labels import NumberLabels
 from ssl_dask.pipeline.targets.block_task import BlockTask
 from ssl_dask.storage.labels.seed_labels import true_numbers
@@ -29,7 +27,7 @@ N_BINS = 30
 
 
 @dataclass(frozen=True)
-class NumberCounts:
+class NumberCounts(FieldSums):
     """Counts over decided rows; `a + b` are those of both.
 
     Parameters
@@ -50,16 +48,6 @@ class NumberCounts:
     spread: ColumnSums
     errors: ErrorSums | None
     baseline_errors: ErrorSums | None
-
-    def __add__(self, other: NumberCounts) -> NumberCounts:
-        return NumberCounts(
-            self.sources + other.sources,
-            self.reasons + other.reasons,
-            self.bins + other.bins,
-            self.spread + other.spread,
-            _both(self.errors, other.errors),
-            _both(self.baseline_errors, other.baseline_errors),
-        )
 
 
 @dataclass(frozen=True)
@@ -159,12 +147,3 @@ class NumberBlocks(BlockTask[NumberResult]):
             errors,
             baseline_errors,
         )
-
-
-def merge_counts(counts: Iterable[NumberCounts]) -> NumberCounts:
-    """Return the sum of at least one block's counts."""
-    return reduce(add, counts)
-
-
-def _both(a: ErrorSums | None, b: ErrorSums | None) -> ErrorSums | None:
-    return None if a is None or b is None else a + b

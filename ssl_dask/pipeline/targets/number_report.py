@@ -8,25 +8,22 @@ import numpy as np
 
 from ssl_dask.decision.value_decision import VALUE_REASONS, VALUE_SOURCES
 from ssl_dask.evaluation.value_scores import Estimate, ValueScores, score_values
+from ssl_dask.features.block_reader import add_all
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.labels import NumberLabels
 from ssl_dask.pipeline.infer.inference import Inferred
 from ssl_dask.pipeline.inputs.run_context import RunContext
-from ssl_dask.pipeline.targets.number_blocks import (
-    NumberCounts,
-    NumberResult,
-    merge_counts,
-)
+from ssl_dask.pipeline.targets.number_blocks import NumberCounts, NumberResult
 from ssl_dask.pipeline.targets.number_judging import NumbersJudged
 from ssl_dask.pipeline.targets.report_frame import (
     abstained_words,
     common_fields,
-    counts_by_name,
     graph_warnings,
     method_summary,
     picture_fields,
     share_words,
 )
+from ssl_dask.report.run_report import counts_by_name
 from ssl_dask.report.value_report import (
     ValueDecision,
     ValueEvaluation,
@@ -48,7 +45,7 @@ def build_number_report(
 ) -> ValueReport:
     """Return the report of a run whose parts are written and not yet committed."""
     data, labels = run.data, NumberLabels.of(run.data.labels)
-    counts = merge_counts(result.counts for result in results)
+    counts = add_all([result.counts for result in results])
     method = method_summary(run, inferred)
     seeds = ValueSeeds(
         n=labels.n_seeds,

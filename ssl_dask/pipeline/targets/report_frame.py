@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -143,8 +143,3 @@ def share_words(interval: Interval) -> str:
         f"{interval.value:.4f}  [{interval.low:.3f}, {interval.high:.3f}]"
         f" at {interval.confidence:.0%}, {interval.n:,} rows"
     )
-
-
-def counts_by_name(names: Sequence[str], counts: npt.NDArray[np.int64]) -> dict[str, int]:
-    """Return the counts above 0 by name, without those of "none"."""
-    return {name: int(n) for name, n in zip(names, counts, strict=True) if n and name != "none"}

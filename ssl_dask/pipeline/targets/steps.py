@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -37,35 +37,32 @@ class Finished:
     report: AnyReport
 
 
-class Target(Protocol[Judged, Results]):
-    """What the steps do differently for classes and for numbers."""
+@dataclass(frozen=True, kw_only=True)
+class Target(Generic[Judged, Results]):
+    """What the steps do differently for classes and for numbers.
 
-    def strata(self, labels: Labels) -> Labels:
-        """Return the seeds with the classes that each fold hides in equal shares."""
+    Parameters
+    ----------
+    strata
+        Returns the seeds with the classes that each fold hides in equal shares.
+    seeds
+        Returns the seeds as a method takes them.
+    judge
+        Scores the method, and the baselines, on the seeds that were hidden from them.
+    write
+        Decides the rows, writes the parts of the result, and returns what is counted of them.
+    parts
+        Returns the parts that were written.
+    report
+        Returns the report of a run whose parts are written and not yet committed.
+    """
 
-    def seeds(self, labels: Labels) -> Labels:
-        """Return the seeds as a method takes them."""
-
-    def judge(self, run: RunContext, folds: HiddenSeeds, inferred: Inferred) -> Judged:
-        """Score the method, and the baselines, on the seeds that were hidden from them."""
-
-    def write(
-        self, run: RunContext, folds: HiddenSeeds, inferred: Inferred, judged: Judged
-    ) -> Results:
-        """Decide the rows and write the parts of the result."""
-
-    def parts(self, results: Results) -> Sequence[PartRecord]:
-        """Return what was written."""
-
-    def report(
-        self,
-        run: RunContext,
-        folds: HiddenSeeds,
-        inferred: Inferred,
-        judged: Judged,
-        results: Results,
-    ) -> AnyReport:
-        """Return the report of a run whose parts are written and not yet committed."""
+    strata: Callable[[Labels], Labels]
+    seeds: Callable[[Labels], Labels]
+    judge: Callable[[RunContext, HiddenSeeds, Inferred], Judged]
+    write: Callable[[RunContext, HiddenSeeds, Inferred, Judged], Results]
+    parts: Callable[[Results], Sequence[PartRecord]]
+    report: Callable[[RunContext, HiddenSeeds, Inferred, Judged, Results], AnyReport]
 
 
 def label_rows(run: RunContext, target: Target[Any, Any]) -> Finished:

@@ -34,7 +34,7 @@ from ssl_dask.propagation.engine.recurrence import one_step_of_the_walk
 from ssl_dask.propagation.engine.session import DenseSources, PropagationSession
 from ssl_dask.run_control import Losses, RunControl, retried
 from ssl_dask.spec_model import SpecModel
-from ssl_dask.supervised import SupervisedSpec, fit_converged, fit_folds
+from ssl_dask.supervised import SupervisedSpec, fit_folds, fit_supervised, require_converged
 
 COLUMNS_AT_ONCE = 64
 """Features are carried in groups of so many, the last one filled up with zeros: a sweep is compiled
@@ -329,7 +329,8 @@ def regression_on_propagated_features(
     judged = np.logical_or.reduce([np.zeros(labels.n_seeds, dtype=np.bool_), *hidden])
     choice = _simplest_of_the_best(predicted, labels.codes, judged)
     (name, C), (X, regression) = settings[choice], fits[choice]
-    model = fit_converged(X, labels.codes, labels.n_classes, regression, weights)
+    fitted = fit_supervised(X, labels.codes, labels.n_classes, regression, weights)
+    model = require_converged(fitted)
     others = [_simplest_of_the_best(predicted, labels.codes, judged & ~mask) for mask in hidden]
     return Propagated(
         F=predict_proba_blocks(model, carried[:, first[name] :]),

@@ -36,7 +36,7 @@ WITHOUT_JOBS = (
     GaussianNB,
     MLPClassifier,
 )
-"""Classes that fit and score without jobs of scikit-learn's; see `kernels/quiet_fits`."""
+"""Classes that fit and score without jobs of scikit-learn's."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class FittedLearner:
     n_classes
         C.
     scoring
-        See `KnownLearner`.
+        How rows are scored so that a row gets the same bits in any block.
     name
         For messages.
     """
@@ -71,7 +71,7 @@ class FittedLearner:
         X
             (n, d), dense or CSR.
         place
-            Of the first row, see `kernels/arithmetic/linear_scores`.
+            Of the first row in the fixed batches of `score_batches`.
 
         Raises
         ------

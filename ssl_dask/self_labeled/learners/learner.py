@@ -46,7 +46,7 @@ class Learner:
     parameters
         Of its constructor.
     scoring
-        See `KnownLearner`.
+        How rows are scored so that a row gets the same bits in any block.
     name
         For messages.
     estimator
@@ -54,7 +54,7 @@ class Learner:
     partial_fit
         Whether it learns piece by piece from more rows than a fit may take.
     passes
-        How often, see `LearnerSpec`.
+        How often it goes over all pieces; None: by its kind.
     """
 
     path: str
@@ -109,8 +109,8 @@ class Learner:
     def fit(self, pieces: Sequence[Piece], n_classes: int, key: tuple[int, ...]) -> FittedLearner:
         """Return a model fitted on pieces in row order, in one BLAS thread.
 
-        A learner that takes no weights is fitted on copies of each row by its weight, see
-        `kernels/learners/row_samples`: seeds once at least.
+        A learner that takes no weights is fitted on copies of each row by its weight: seeds once
+        at least.
 
         Parameters
         ----------
@@ -158,7 +158,7 @@ class Learner:
         whole
             What all pieces hold.
         key
-            As of `fit`; the same for all pieces.
+            All randomness comes from it; the same for all pieces.
 
         Raises
         ------

@@ -180,18 +180,6 @@ def learner_specs(method: SpecModel) -> list[LearnerSpec]:
     return found
 
 
-def learners_of(method: SpecModel, trusted: Collection[str]) -> list[Learner]:
-    """Return the learners that a method names.
-
-    Raises
-    ------
-    JobSpecError
-        One may not be used; see `learner_of`.
-    """
-    in_pieces = getattr(method, "fits_in_pieces", False)
-    return [learner_of(one, trusted, in_pieces=in_pieces) for one in learner_specs(method)]
-
-
 def _check_parameters(
     name: str, kind: Any, parameters: Mapping[str, Any], hidden: tuple[str, ...]
 ) -> None:

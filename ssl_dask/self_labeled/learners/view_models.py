@@ -58,7 +58,7 @@ class ViewFit:
     shares
         float64 (C,): of the classes among all seeds.
     mass
-        See `MultiViewSpec`.
+        Most that all pseudo-labels of a class weigh together, in multiples of its seeds.
     """
 
     name: str

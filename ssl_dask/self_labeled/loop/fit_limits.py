@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from ssl_dask.array_types import Bool, Float32, Int32, Int64
+from ssl_dask.array_types import Bool, Int64
 from ssl_dask.kernels.arithmetic.row_keys import Purpose, keys_below, row_keys
 from ssl_dask.labels import UNLABELLED
 from ssl_dask.self_labeled.loop.round_method import RoundMethod
@@ -44,55 +43,29 @@ class FitLimit:
         return given | (keys <= keys_below(self.most / self.labelled))
 
 
-@dataclass(frozen=True)
-class SharedRows:
-    """Rows of one block that some learner of a group is fitted on, each once.
+def shared_rows(
+    method: RoundMethod,
+    block: BlockRows,
+    assignment: Assignment,
+    learners: range,
+    limits: Sequence[FitLimit],
+    key: tuple[int, ...],
+) -> Piece:
+    """Return the rows of a block that some of G learners take, each row once.
 
-    Parameters
-    ----------
-    rows
-        int64 (m,), ascending: their numbers.
-    X
-        Features (m, d), dense or CSR.
-    codes, weights
-        int32 and float32 (m, G): labels of G learners; -1 where a learner does not take a row.
-    given
-        bool (m,): the seeds among them.
+    Each learner takes rows by its own limit; codes and weights are (m, G), and a code is -1 where a
+    learner does not take the row.
     """
-
-    rows: Int64
-    X: Any
-    codes: Int32
-    weights: Float32
-    given: Bool
-
-    @classmethod
-    def of_block(
-        cls,
-        method: RoundMethod,
-        block: BlockRows,
-        assignment: Assignment,
-        learners: range,
-        limits: Sequence[FitLimit],
-        key: tuple[int, ...],
-    ) -> SharedRows:
-        """Return the rows of a block that these learners take, each by its own limit."""
-        codes = assignment.codes[:, learners.start : learners.stop].copy()
-        for place, (learner, limit) in enumerate(zip(learners, limits, strict=True)):
-            at = method.labelled_at(learner, block, assignment)
-            keep = limit.chosen(block.rows[at], assignment.is_seed[at], (*key, learner))
-            left_out = np.ones(block.n_rows, dtype=np.bool_)
-            left_out[at[keep]] = False
-            codes[left_out, place] = UNLABELLED
-        at = np.flatnonzero((codes != UNLABELLED).any(axis=1))
-        weights = assignment.weights[at, learners.start : learners.stop]
-        return cls(block.rows[at], block.only[at], codes[at], weights, assignment.is_seed[at])
-
-    def of_learner(self, place: int) -> Piece:
-        """Return the rows that one learner of the group takes."""
-        codes = self.codes[:, place]
-        piece = Piece(self.rows, self.X, codes, self.weights[:, place], self.given)
-        return piece.take(codes != UNLABELLED)
+    codes = assignment.codes[:, learners.start : learners.stop].copy()
+    for place, (learner, limit) in enumerate(zip(learners, limits, strict=True)):
+        at = method.labelled_at(learner, block, assignment)
+        keep = limit.chosen(block.rows[at], assignment.is_seed[at], (*key, learner))
+        left_out = np.ones(block.n_rows, dtype=np.bool_)
+        left_out[at[keep]] = False
+        codes[left_out, place] = UNLABELLED
+    at = np.flatnonzero((codes != UNLABELLED).any(axis=1))
+    weights = assignment.weights[at, learners.start : learners.stop]
+    return Piece(block.rows[at], block.only[at], codes[at], weights, assignment.is_seed[at])
 
 
 def learners_together(counts: RoundCounts, n_learners: int, most: int) -> list[range]:

@@ -18,7 +18,7 @@ from dask.delayed import Delayed
 from ssl_dask.features.block_reader import add_all, merge_on_workers
 from ssl_dask.kernels.learners.row_samples import mixed_ranks, piece_count, piece_numbers
 from ssl_dask.one_thread import one_thread
-from ssl_dask.self_labeled.loop.fit_limits import FitLimit, SharedRows, learners_together
+from ssl_dask.self_labeled.loop.fit_limits import FitLimit, learners_together, shared_rows
 from ssl_dask.self_labeled.loop.round_method import RoundMethod
 from ssl_dask.self_labeled.rows.block_rows import Assignment, FitRows, Piece, RoundCounts
 from ssl_dask.self_labeled.rows.row_blocks import Assigned, Layout, RowBlock
@@ -98,7 +98,7 @@ class LabelledBlocks:
         """Return the task of a model of all labelled rows, which learns from them piece by piece.
 
         A piece is cut out when the model of the piece before is there: workers hold the rows of one
-        piece together, and the one that fits holds them twice. Rows are mixed, see
+        piece together, and the one that fits holds them twice. Rows are mixed by
         `kernels/learners/row_samples`; blocks without rows of a piece are not read.
 
         Parameters
@@ -172,9 +172,8 @@ def _taken_together(
     key: tuple[int, ...],
     layout: Layout,
     *parts: Any,
-) -> SharedRows:
-    block = layout.block(parts)
-    return SharedRows.of_block(method, block, assigned.assignment, learners, limits, key)
+) -> Piece:
+    return shared_rows(method, layout.block(parts), assigned.assignment, learners, limits, key)
 
 
 def _fit_rows(
@@ -216,7 +215,7 @@ def _fit(method: RoundMethod, learner: int, key: tuple[int, ...], *pieces: Piece
 
 
 def _fit_shared(
-    method: RoundMethod, learner: int, place: int, key: tuple[int, ...], *shared: SharedRows
+    method: RoundMethod, learner: int, place: int, key: tuple[int, ...], *shared: Piece
 ) -> Any:
     with one_thread():
         return method.fit(learner, [rows.of_learner(place) for rows in shared], key)

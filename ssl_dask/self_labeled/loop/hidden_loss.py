@@ -32,7 +32,7 @@ class HiddenLoss:
     hidden
         For each fold a bool array (S,).
     leeway
-        See `RoundMethod`.
+        Standard errors by which a later round may lose more and still answer; 0: none.
     """
 
     def __init__(

@@ -11,6 +11,7 @@ from ssl_dask.features.block_reader import MERGE_WIDTH
 from ssl_dask.kernels.arithmetic.radix_selection import BINS
 from ssl_dask.kernels.learners.row_samples import piece_count
 from ssl_dask.method import FLOPS_PER_PRODUCT, JobShape, Method, MethodCost
+from ssl_dask.self_labeled.learners.learner_spec import learner_specs
 from ssl_dask.self_labeled.loop.fit_limits import FITS_TOGETHER
 from ssl_dask.self_labeled.loop.round_fits import FEWEST_FIT_ROWS, FIT_BYTES, SPARSE_ENTRIES
 from ssl_dask.self_labeled.loop.round_method import RoundMethod
@@ -19,6 +20,8 @@ from ssl_dask.self_labeled.loop.round_tasks import RoundTasks
 from ssl_dask.self_labeled.loop.rounds import POOL_ROWS
 
 ROUNDS_GUESSED = 10
+SURVEYS_OF_HISTOGRAMS = 4
+"""Surveys that a round usually takes until histograms have found the best rows."""
 LABEL_BYTES = 12
 """Of a row by one learner: its class, weight and round."""
 MODEL_VALUE_BYTES = 8
@@ -44,9 +47,8 @@ class RoundsMethod(Method):
     n_learners
         Called as `n_learners(spec, n_groups)`: models that a round fits.
     n_histograms
-        Called as `n_histograms(spec, n_classes)`: histograms that a survey of the scores sums.
-    n_surveys
-        Surveys that a round usually takes.
+        Called as `n_histograms(spec, n_classes)`: histograms that a survey of the scores sums; 0:
+        it sums counts, and a round takes a single survey.
     own_labels
         Whether each learner has labels of its own.
     """
@@ -60,22 +62,25 @@ class RoundsMethod(Method):
     rounds: type[RoundMethod]
     n_learners: Callable[[Any, int], int] = lambda spec, n_groups: 1
     n_histograms: Callable[[Any, int], int] = lambda spec, n_classes: 0
-    n_surveys: int = 1
     own_labels: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cost", partial(rounds_cost, self))
 
+    def n_surveys(self, spec: Any, n_classes: int) -> int:
+        """Return the surveys that a round usually takes."""
+        return SURVEYS_OF_HISTOGRAMS if self.n_histograms(spec, n_classes) else 1
+
 
 def rounds_cost(method: RoundsMethod, spec: Any, shape: JobShape) -> MethodCost:
     """Return what the rounds of a method cost; a bound where they may end early."""
-    rounds = getattr(spec, "max_iter", None) or ROUNDS_GUESSED
+    rounds = spec.max_iter or ROUNDS_GUESSED
     L, sums = method.n_learners(spec, shape.n_groups), method.rounds.sums
     values = min(shape.n_features, SPARSE_ENTRIES) if shape.sparse else shape.n_features
     row_bytes = (8 if shape.sparse else 4) * values
-    most = getattr(spec, "max_fit_rows", None) or max(
-        FIT_BYTES // max(row_bytes, 1), FEWEST_FIT_ROWS
-    )
+    # A sum knows no limit of rows.
+    most = None if sums else spec.max_fit_rows
+    most = most or max(FIT_BYTES // max(row_bytes, 1), FEWEST_FIT_ROWS)
     in_pieces = passes_in_pieces(spec, shape.n_rows) if shape.n_rows > most else 0
     fit_bytes, moved = _of_fits(method, spec, shape, row_bytes, most)
     fitted_share = min(shape.n_rows, most) / max(shape.n_rows, 1)
@@ -103,8 +108,8 @@ def rounds_cost(method: RoundsMethod, spec: Any, shape: JobShape) -> MethodCost:
 
 def passes_in_pieces(spec: Any, n_rows: int) -> int:
     """Return how often learners go over so many rows in pieces; 0: none learns in pieces."""
-    named = (getattr(spec, name, None) for name in ("learner", "second_learner"))
-    return max((one.passes_over(n_rows) for one in named if one and one.partial_fit), default=0)
+    in_pieces = [one for one in learner_specs(spec) if one.partial_fit]
+    return max((one.passes_over(n_rows) for one in in_pieces), default=0)
 
 
 def _of_fits(
@@ -129,7 +134,8 @@ def _of_fits(
         sent = N * over if over else fitted
         steps = piece_count(N, most) * over if over else 1
         travels = L * (sent * learner_bytes + (steps - 1) * table)
-    surveys = method.n_histograms(spec, shape.n_classes) * method.n_surveys * shape.n_blocks
+    n_surveys = method.n_surveys(spec, shape.n_classes)
+    surveys = method.n_histograms(spec, shape.n_classes) * n_surveys * shape.n_blocks
     others = (shape.n_workers - 1) / shape.n_workers
     moved = others * (travels + BINS * 8 * surveys) + (shape.n_workers - 1) * L * table
     return fit_bytes + L * table, moved
@@ -161,5 +167,6 @@ def _tasks(method: RoundsMethod, spec: Any, shape: JobShape, rounds: int, most: 
         fold_pieces=pieces(min(shape.n_rows, POOL_ROWS)),
     )
     # The labels of the best round are stored beside those of the last.
-    each = tasks.of_round(method.n_surveys) + tasks.of_checkpoint(kept=True)
+    n_surveys = method.n_surveys(spec, shape.n_classes)
+    each = tasks.of_round(n_surveys) + tasks.of_checkpoint(kept=True)
     return tasks.begin + rounds * each + tasks.of_kept

@@ -39,7 +39,7 @@ class RoundFits:
     random_state
         Part of the key of each fit.
     max_fit_rows
-        Rows that a fit may take, see `run_rounds`.
+        Rows that a fit may take.
     """
 
     def __init__(

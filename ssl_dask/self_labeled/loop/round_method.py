@@ -208,10 +208,7 @@ class RoundMethod(ABC):
         whole: FitRows,
         key: tuple[int, ...],
     ) -> Any:
-        """Return a model that has learned from one more piece, see `Learner.fit_more`.
-
-        Asked only where `made_by` learns by partial_fit; the key is that of `fit`.
-        """
+        """Return a model that has learned from one more piece; only where `made_by` can."""
         made = self.made_by(learner)
         assert made is not None
         return made.fit_more(before, pieces, whole, self.fit_key(learner, key))
@@ -235,7 +232,7 @@ class RoundMethod(ABC):
     def assign(
         self, scores: Any, assignment: Assignment, selection: Selection
     ) -> tuple[Assignment, RoundCounts]:
-        """Return the labels of a block after the round, see `Assignment.relabelled`."""
+        """Return the labels of a block after the round, and what has changed."""
 
     @abstractmethod
     def distributions(self, models: Sequence[Any], block: BlockRows) -> Float32:

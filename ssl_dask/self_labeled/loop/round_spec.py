@@ -12,12 +12,8 @@ from pydantic import Field
 from ssl_dask.errors import JobSpecError, QualityError
 from ssl_dask.features.feature_groups import FeatureGroup
 from ssl_dask.self_labeled.learners.known_learners import LEARNERS
-from ssl_dask.self_labeled.learners.learner_spec import (
-    LearnerSpec,
-    learner_of,
-    learner_specs,
-    learners_of,
-)
+from ssl_dask.self_labeled.learners.learner import Learner
+from ssl_dask.self_labeled.learners.learner_spec import LearnerSpec, learner_of, learner_specs
 from ssl_dask.self_labeled.loop.round_method import Piece
 from ssl_dask.spec_model import SpecModel
 
@@ -56,6 +52,12 @@ class CommitteeSpec(RoundSpec):
     """Of samples and splits, and of learners that are random."""
 
 
+def _learners_of(method: SpecModel, trusted: Collection[str]) -> list[Learner]:
+    """Return the learners that a method names; raise JobSpecError where one may not be used."""
+    in_pieces = isinstance(method, RoundSpec) and method.fits_in_pieces
+    return [learner_of(one, trusted, in_pieces=in_pieces) for one in learner_specs(method)]
+
+
 def check_learners(
     method: SpecModel, features: Mapping[str, FeatureGroup], trusted: Collection[str]
 ) -> None:
@@ -66,15 +68,15 @@ def check_learners(
     features
         Name -> group of features.
     trusted
-        See `learner_of`.
+        Modules whose classes may be named by their path.
 
     Raises
     ------
     JobSpecError
-        A learner may not be used, see `learner_of`; or it takes dense rows only, and is to learn
-        from texts or hashed categories.
+        A learner may not be used; or it takes dense rows only, and is to learn from texts or hashed
+        categories.
     """
-    learners_of(method, trusted)
+    _learners_of(method, trusted)
     if not isinstance(method, RoundSpec):
         return
     in_pieces = method.fits_in_pieces
@@ -94,7 +96,7 @@ def trial_models(method: SpecModel, trusted: Collection[str]) -> Iterator[tuple[
     Those of the registry are, as they come. A learner with parameters, or of another package, is
     fitted on a few made rows; one that cannot be fitted on these is left out.
     """
-    for learner in learners_of(method, trusted):
+    for learner in _learners_of(method, trusted):
         known = LEARNERS.get(learner.name)
         if known is not None and learner.parameters == known.defaults:
             continue

@@ -28,7 +28,7 @@ class RoundTasks:
         Whether the folds see a sample of the rows, gathered in one block: with more than one block,
         or more rows than `POOL_ROWS`.
     shares_rows, sums, compares_learners
-        See `RoundMethod`.
+        How the method fits, as in `RoundMethod`.
     pieces, fold_pieces
         Pieces that a fit of a round learns from, one in each pass over them being one, with the
         rows of all blocks and with those of a fold; 0: it takes its rows at once. Of the models of

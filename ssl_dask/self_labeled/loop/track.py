@@ -256,7 +256,7 @@ def score_rows(
     answering
         A method and the list of its models, in a pair.
     views, present
-        See `run_rounds`; of the rows that the models were fitted on, or of others.
+        Features by name, and which rows have those that some lack: rows of the fit, or others.
     n_classes
         C.
     """

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from ssl_dask.array_types import Bool, Float32, Int32, Int64
+from ssl_dask.kernels.arithmetic.field_sums import FieldSums
 from ssl_dask.kernels.arithmetic.radix_selection import Cut, all_keys
 from ssl_dask.kernels.arithmetic.row_keys import Purpose
 from ssl_dask.kernels.distributions.class_votes import others_plurality
@@ -71,7 +72,7 @@ class Tree:
 
 
 @dataclass(frozen=True)
-class OutOfBagErrors:
+class OutOfBagErrors(FieldSums):
     """Errors of the other trees on seeds out of their bags; those of blocks add up.
 
     Parameters
@@ -83,9 +84,6 @@ class OutOfBagErrors:
 
     judged: Int64
     wrong: Int64
-
-    def __add__(self, other: OutOfBagErrors) -> OutOfBagErrors:
-        return OutOfBagErrors(self.judged + other.judged, self.wrong + other.wrong)
 
     def error(self, tree: int) -> float:
         """Return the share of errors of the others of a tree; 1 if nothing can be judged."""
@@ -124,7 +122,7 @@ class CoForest(SampledCommittee):
     n_classes
         C.
     n_estimators, threshold
-        See `CoForestSpec`.
+        Keys of the method, by the same names.
     random_state
         Of the samples of the rows.
     """
@@ -275,7 +273,6 @@ METHOD = RoundsMethod(
     n_learners=lambda spec, n_groups: spec.n_estimators,
     # Rows, votes, and votes of the rows that are sure, for each tree.
     n_histograms=lambda spec, n_classes: 3 * spec.n_estimators,
-    n_surveys=4,
     own_labels=True,
     model_types=(CoForest, Tree, *LEARNER_TYPES),
 )

@@ -98,7 +98,7 @@ class CoTraining(RoundMethod):
     views
         Names of the two views; one name: its features are split at random.
     k_best, threshold, max_iter, random_state, rescores
-        See `CoTrainingSpec`.
+        Keys of the method, by the same names.
     """
 
     learners: tuple[Learner, Learner]
@@ -287,7 +287,6 @@ METHOD = RoundsMethod(
     check_groups=lambda spec, groups: chosen_views(groups, spec.view_names),
     n_learners=lambda spec, n_groups: N_VIEWS,
     n_histograms=lambda spec, n_classes: N_VIEWS * n_classes,
-    n_surveys=4,
     own_labels=True,
     model_types=(CoTraining, *LEARNER_TYPES),
 )

@@ -91,7 +91,7 @@ class Proposals:
     proposed
         int64 (L,): rows that it would learn, |L_i'|.
     lows
-        Of the voters, see `Voter`.
+        Lower ends of the accuracies of the voters.
     """
 
     sizes: Int64
@@ -151,7 +151,7 @@ class DemocraticCoLearning(RoundMethod):
     n_classes
         C.
     confidence, voting
-        See `DemocraticCoLearningSpec`.
+        Keys of the method, by the same names.
     """
 
     learners: tuple[Learner, ...]

@@ -128,12 +128,12 @@ class MultiView(RoundMethod):
         return self.learners[learner]
 
     def fit(self, learner: int, pieces: Sequence[Any], key: tuple[int, ...]) -> ViewModel:
-        """Return the classifier of a view and its predictions for hidden seeds; see `ViewFit`."""
+        """Return the classifier of a view, and what it says of seeds that are hidden in turn."""
         by_shares = ViewFit(self.names[learner], self.learners[learner], self.shares, self.mass)
         return by_shares.model(pieces, key)
 
     def view_weights(self, models: Sequence[ViewModel]) -> Float64:
-        """Return the weight of each view, float64 (V,); see `weights_by_seeds`."""
+        """Return the weight of each view, float64 (V,), by what it says of hidden seeds."""
         if not self.learned_fusion:
             return np.full(len(models), START)
         return weights_by_seeds(models, self.n_classes)
@@ -288,6 +288,5 @@ METHOD = RoundsMethod(
     check_groups=_check_groups,
     n_learners=lambda spec, n_groups: n_groups,
     n_histograms=lambda spec, n_classes: n_classes,
-    n_surveys=4,
     model_types=(MultiView, ViewModel, *LEARNER_TYPES),
 )

@@ -148,7 +148,7 @@ class SelfTraining(RoundMethod):
     shares
         float64 (C,) of the classes, or "none" or "baseline".
     criterion, threshold, k_best, rescores, weight, mass, calibrate
-        See `SelfTrainingSpec`.
+        Keys of the method, by the same names.
     temperature
         Of the confidences in this round.
     """
@@ -394,6 +394,5 @@ METHOD = RoundsMethod(
     rounds=SelfTraining,
     class_shares=lambda spec: given_shares(spec.class_shares),
     n_histograms=lambda spec, n_classes: n_classes,
-    n_surveys=4,
     model_types=(SelfTraining, *LEARNER_TYPES),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.method import JobShape, Method, MethodCost, MethodInputs, MethodResult
 from ssl_dask.run_control import RunControl
-from ssl_dask.supervised import SupervisedSpec, fit_converged, fit_folds
+from ssl_dask.supervised import SupervisedSpec, fit_folds, fit_supervised, require_converged
 
 
 def supervised(inputs: MethodInputs, spec: SupervisedSpec, control: RunControl) -> MethodResult:
@@ -20,7 +20,9 @@ def supervised(inputs: MethodInputs, spec: SupervisedSpec, control: RunControl) 
     fold_F, not_converged = fit_folds(
         inputs.X_seeds, labels.codes, inputs.hidden, labels.n_classes, spec, weights
     )
-    model = fit_converged(inputs.X_seeds, labels.codes, labels.n_classes, spec, weights)
+    model = require_converged(
+        fit_supervised(inputs.X_seeds, labels.codes, labels.n_classes, spec, weights)
+    )
     assert inputs.X is not None
     return MethodResult(
         F=predict_proba_blocks(model, inputs.X),

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ssl_dask.array_types import Bool, Float32, Int32, Int64
+from ssl_dask.kernels.arithmetic.field_sums import FieldSums
 from ssl_dask.kernels.arithmetic.radix_selection import KEY_BITS, Cut, all_keys
 from ssl_dask.kernels.arithmetic.row_keys import Purpose
 from ssl_dask.kernels.learners.row_samples import stratified_bootstrap
@@ -50,7 +51,7 @@ class TriTrainingSpec(CommitteeSpec):
 
 
 @dataclass(frozen=True)
-class PairErrors:
+class PairErrors(FieldSums):
     """How often the two others of each learner agree, and err together; those of blocks add up.
 
     Parameters
@@ -64,13 +65,6 @@ class PairErrors:
     seeds_agreed: Int64
     seeds_wrong: Int64
     rows_agreed: Int64
-
-    def __add__(self, other: PairErrors) -> PairErrors:
-        return PairErrors(
-            self.seeds_agreed + other.seeds_agreed,
-            self.seeds_wrong + other.seeds_wrong,
-            self.rows_agreed + other.rows_agreed,
-        )
 
     def error(self, learner: int) -> float:
         """Return the share of seeds that the pair names wrongly where it agrees; 1 if nowhere."""
@@ -136,7 +130,7 @@ class TriTraining(SampledCommittee):
     n_classes
         C.
     voting
-        "soft" or "hard", see `TriTrainingSpec`.
+        "soft": the mean of the probabilities answers; "hard": the votes.
     random_state
         Of the samples that learners get when all rows would be too many.
     """
@@ -254,7 +248,6 @@ METHOD = RoundsMethod(
     rounds=TriTraining,
     n_learners=lambda spec, n_groups: N_LEARNERS,
     n_histograms=lambda spec, n_classes: N_LEARNERS,
-    n_surveys=4,
     own_labels=True,
     model_types=(TriTraining, *LEARNER_TYPES),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from ssl_dask.array_types import Bool, Float32, Int32, Int64
 from ssl_dask.errors import QualityError
+from ssl_dask.kernels.arithmetic.field_sums import FieldSums
 from ssl_dask.kernels.learners.row_samples import weight_unit
 from ssl_dask.labels import UNLABELLED
 
@@ -169,7 +170,7 @@ class Assignment:
 
 
 @dataclass(frozen=True)
-class RoundCounts:
+class RoundCounts(FieldSums):
     """Changes of the labels of the rows in a round; counts of blocks are added up.
 
     Parameters
@@ -232,15 +233,10 @@ class RoundCounts:
         }
         return cls(**values)
 
-    def __add__(self, other: RoundCounts) -> RoundCounts:
-        return RoundCounts(
-            *(getattr(self, one.name) + getattr(other, one.name) for one in fields(self))
-        )
-
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows of one block that a learner is fitted on.
+    """Rows of one block that a learner is fitted on, or several learners of the same features.
 
     Parameters
     ----------
@@ -248,10 +244,8 @@ class Piece:
         int64 (m,): their numbers.
     X
         Features (m, d), dense or CSR; or a mapping of them by view.
-    codes
-        int32 (m,).
-    weights
-        float32 (m,).
+    codes, weights
+        int32 and float32 (m,); of G learners (m, G), -1 where a learner does not take the row.
     given
         bool (m,): the seeds among them.
     """
@@ -265,6 +259,11 @@ class Piece:
     def take(self, keep: Bool) -> Piece:
         """Return the rows of which `keep`, bool (m,), is true."""
         return self if keep.all() else self.at(np.flatnonzero(keep))
+
+    def of_learner(self, place: int) -> Piece:
+        """Return the rows that one of several learners takes."""
+        codes, weights = self.codes[:, place], self.weights[:, place]
+        return replace(self, codes=codes, weights=weights).take(codes != UNLABELLED)
 
     def at(self, positions: Int64) -> Piece:
         """Return the rows at these positions, some perhaps more than once."""

@@ -31,7 +31,7 @@ class Layout:
     views, present
         Names of the parts that follow.
     place
-        Of the first row, see `BlockRows`.
+        Of the first row in the fixed batches of `kernels/arithmetic/linear_scores.py`.
     """
 
     rows: tuple[int, int] | None

@@ -61,7 +61,7 @@ def check_views_vary(
     Parameters
     ----------
     views
-        Dask arrays (N, d) in blocks of rows, by name; a single one is split, see `split_columns`.
+        Dask arrays (N, d) in blocks of rows, by name; the columns of a single one are split.
 
     Raises
     ------

@@ -38,7 +38,7 @@ class BestCut(NamedTuple):
     Parameters
     ----------
     limit
-        Rows whose confidence has a smaller key, see `confidence_keys`, are taken.
+        Rows whose confidence has a smaller key (the surer, the smaller) are taken.
     ties
         Rows whose key is `limit` are taken if their number is smaller than this.
     """
@@ -204,7 +204,7 @@ class BestSurvey:
         return replace(self, counts=self.counts + other.counts, totals=self.totals + other.totals)
 
     def best(self, wanted: Sequence[int], n_rows: int) -> BestRows:
-        """Return the search after this survey; `wanted` rows of each group, see `BestRows`."""
+        """Return the search after this survey; it takes `wanted` rows of each group."""
         if self.query is None:
             return BestRows.begin(self.counts, wanted)
         return self.query.best.refined(self.counts, n_rows)
