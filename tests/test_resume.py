@@ -14,7 +14,7 @@ from ssl_dask.run_control import Resume, RunControl
 from tests.made_graphs import delay
 from tests.made_methods import VARIANTS, run, told
 
-WITHOUT = {"anchor_graph", "correct_and_smooth", "propagated_features"}
+WITHOUT = {"anchor_graph", "correct_and_smooth", "propagated_features", "supervised"}
 """Methods that store no checkpoints."""
 
 
