@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from ssl_dask.errors import InputDataError
+from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns
 from ssl_dask.storage.files.file_listing import hive_values, list_files, natural_key, redact_url
+from ssl_dask.storage.input.column_profile import profile_columns
 from ssl_dask.storage.input.dataset import Dataset
-from tests.parquet_samples import travelled, write
+from tests.parquet_samples import open_reader, travelled, write
 
 ROWS: dict[str, Any] = {"id": list(range(10)), "f0": [float(i) for i in range(10)]}
 
@@ -193,7 +195,7 @@ def test_harmless_differences_are_notes(tmp_path: Path) -> None:
     )
     write(tmp_path / "4.parquet", {"id": pa.array([], pa.string())})
     dataset = Dataset.open(str(tmp_path), base=tmp_path)
-    assert dataset.columns == {"id": "int64", "f0": "double", "n": "int32"}
+    assert dataset.columns == {"id": "int64", "f0": "double", "n": "int32", "extra": "string"}
     notes = "\n".join(dataset.notes)
     for told in ("'f0' has several types", "'n' has several types", "'extra' is only in 1 of 4"):
         assert told in notes
@@ -223,13 +225,22 @@ def test_files_are_read_in_the_type_that_holds_all_values(
     assert Dataset.open(str(tmp_path), base=tmp_path).columns == {"c": common}
 
 
-def test_duplicate_column_names_are_refused_with_the_file(tmp_path: Path) -> None:
-    write(tmp_path / "a.parquet", ROWS)
-    write(tmp_path / "b.parquet", pa.table([[1], [2], [3]], names=["id", "f0", "f0"]))
-    message = refused(str(tmp_path), tmp_path)
-    assert "b.parquet" in message
-    assert "'f0'" in message
-    assert "more than once" in message
+def test_a_column_that_is_there_twice_is_refused_where_it_is_used(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", {"id": [0], "f0": [2], "f1": ["x"]})
+    twice = pa.table([[1], [2], [3], ["y"], ["z"]], names=["id", "f0", "f0", "f1", "f1"])
+    write(tmp_path / "b.parquet", twice)
+    reader = open_reader(tmp_path)
+    assert check_columns(reader.dataset, ColumnNeeds(numeric={"id": False})) == []
+    assert [reader.read(block, {"id": "numeric"})["id"].tolist() for block in (0, 1)] == [[0], [1]]
+    assert profile_columns(reader.dataset)[1].null_share == 0.5
+
+    needs = ColumnNeeds(numeric={"f0": False}, keep=("f1",))
+    found = check_columns(reader.dataset, needs)
+    assert [one.column for one in found] == ["f0", "f1"]
+    for one in found:
+        assert one.file == f"{tmp_path}/b.parquet"
+        assert "more than once" in one.message
+        assert one.hint == "give each column a name of its own"
 
 
 def test_links_to_folders_are_followed_but_not_in_circles(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from ssl_dask.pipeline.models.model_types import own_types
 from ssl_dask.pipeline.models.stored_models import ModelsDescription, description_name
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.storage.input.table_reader import types_to_text
+from ssl_dask.storage.result.result_schema import label_output_type
 from ssl_dask.storage.runs.manifest import PartRecord
 from ssl_dask.storage.runs.model_files import (
     ModelFile,
@@ -62,7 +63,9 @@ def store_models(
     about = ModelsDescription(
         job=spec,
         classes=tuple(run.data.labels.classes.tolist()),
-        label_type=None if label is None else dataset.columns[label],
+        label_type=None
+        if label is None
+        else str(label_output_type(dataset.schema.field(label).type)),
         column_types=types_to_text(dataset, list(dict.fromkeys(columns))),
         calibration=calibration,
         answers=joining.record.name,

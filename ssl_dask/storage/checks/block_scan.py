@@ -144,9 +144,9 @@ class _Scanner:
     def _string(self, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> None:
         values = decoded(values)
         self._count(column, "null", _mask_of(values.is_null()))
-        self._check_text(column, values)
         if not is_text(values.type):
             values = text_column(values, kind)
+        self._check_text(column, values)
         ends = pc.min_max(values.cast(pa.large_binary()))
         if ends["min"].is_valid:
             self._scan.ranges[column] = (

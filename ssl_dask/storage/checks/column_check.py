@@ -8,11 +8,18 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 import pyarrow.types as pt
 
-from ssl_dask.errors import Problem
-from ssl_dask.storage.input.column_problems import missing_problems, type_problems
+from ssl_dask.errors import Caution, Problem
+from ssl_dask.storage.input.column_problems import (
+    WRITE_IT,
+    missing_problems,
+    type_problems,
+)
 from ssl_dask.storage.input.column_types import (
+    ID_TYPES,
+    OTHER_ID,
     TypeCheck,
     id_trouble,
+    kept_trouble,
     numeric_trouble,
     plain_type,
     string_trouble,
@@ -20,6 +27,11 @@ from ssl_dask.storage.input.column_types import (
 )
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.labels.label_rules import ANY_CLASSES, LabelRule
+
+MISSING_CURE = (
+    "set `missing` in the feature group, such as missing: mean, or optional: true; or write it in"
+    " every file"
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,13 @@ class ColumnNeeds:
         """The columns that features are made of, each once."""
         return tuple(dict.fromkeys([*self.numeric, *self.string, *self.vector]))
 
+    def takes_nulls(self, column: str) -> bool:
+        """Return whether a file may lack the column: all that it is used for bears nulls."""
+        if column in (self.id, self.label, self.truth, *self.keep):
+            return False
+        uses = (self.numeric, self.string, self.vector)
+        return all(use.get(column, True) for use in uses)
+
 
 def without_columns(needs: ColumnNeeds, columns: Collection[str]) -> ColumnNeeds:
     """Return what is left of `needs` when some columns cannot be read."""
@@ -105,9 +124,12 @@ def check_columns(dataset: Dataset, needs: ColumnNeeds) -> list[Problem]:
     -------
     list of Problem, empty when all is well; every missing column and wrong type, once.
     """
-    problems = [
-        problem for column in needs.columns for problem in missing_problems(dataset, column)
-    ]
+    problems = []
+    for column in needs.columns:
+        cure = MISSING_CURE if column in needs.feature_columns else WRITE_IT
+        missing = missing_problems(dataset, column, cure)
+        if not (needs.takes_nulls(column) and column in dataset.schema.names):
+            problems += missing
     known = {name for name in needs.columns if set(dataset.types_of(name)) != {None}}
     for column, use, trouble, exact in _uses(needs):
         if column in known:
@@ -126,6 +148,18 @@ def check_columns(dataset: Dataset, needs: ColumnNeeds) -> list[Problem]:
     return list(dict.fromkeys(problems)) + needs.rule.column_problems(kinds)
 
 
+def lacking_files(dataset: Dataset, needs: ColumnNeeds) -> list[str]:
+    """Return a sentence for each column that files lack, and that is null there."""
+    told: list[str] = []
+    for column in needs.columns:
+        if without := dataset.types_of(column).get(None, []):
+            shown = dataset.shown_path(without[0])
+            more = "" if len(without) == 1 else f" and {len(without) - 1:,} more"
+            text = f"column {column!r} is not in {shown}{more}: it has no value there"
+            told.append(Caution(text))
+    return told
+
+
 def _uses(needs: ColumnNeeds) -> list[tuple[str, str, TypeCheck, bool]]:
     """Return (column, what for, type check, whether files must agree on one type)."""
     uses: list[tuple[str, str, TypeCheck, bool]] = []
@@ -137,26 +171,28 @@ def _uses(needs: ColumnNeeds) -> list[tuple[str, str, TypeCheck, bool]]:
     uses += [(name, "numeric feature", numeric_trouble, False) for name in needs.numeric]
     uses += [(name, "categorical or text", string_trouble, True) for name in needs.string]
     uses += [(name, "vector feature", vector_trouble, False) for name in needs.vector]
-    uses += [(name, "column of the output", lambda kind: None, True) for name in needs.keep]
+    uses += [(name, "column of the output", kept_trouble, True) for name in needs.keep]
     uses += [(name, "entity", _entity_trouble, True) for name in needs.entities]
     return uses
 
 
 def _entity_trouble(kind: pa.DataType) -> tuple[str, str] | None:
     """Return (what is wrong, cure) of `kind` as what rows share, or None."""
-    if id_trouble(kind) is None:
+    trouble = id_trouble(kind)
+    if trouble is None:
         return None
-    found = f"is {kind}; entities are integers, strings, binary or UUIDs"
-    if pt.is_floating(plain_type(kind)):
-        return found, "cast it to a nullable integer where the data is written"
-    return found, "name another column under graph.entities"
+    text, hint = trouble
+    found = text.replace(ID_TYPES, "entities are integers, strings, binary or UUIDs")
+    if hint == OTHER_ID:
+        return found, "name another column under graph.entities"
+    return found, hint
 
 
 def _vector_lengths(dataset: Dataset, column: str) -> list[Problem]:
     sizes: dict[int, int] = {}
     for kind, files in dataset.types_of(column).items():
-        if kind is not None and pt.is_fixed_size_list(kind):
-            sizes.setdefault(kind.list_size, files[0])
+        if kind is not None and pt.is_fixed_size_list(plain_type(kind)):
+            sizes.setdefault(plain_type(kind).list_size, files[0])
     if len(sizes) < 2:
         return []
     (first, file), (second, other) = list(sizes.items())[:2]

@@ -12,7 +12,7 @@ from dask.delayed import delayed
 from ssl_dask.errors import MAX_PROBLEMS_SHOWN, Caution, JobSpecError, Problem
 from ssl_dask.execution import Execution
 from ssl_dask.storage.checks.block_scan import MAX_CELL_BYTES, BlockScan, scan_block
-from ssl_dask.storage.checks.column_check import ColumnNeeds
+from ssl_dask.storage.checks.column_check import ColumnNeeds, lacking_files
 from ssl_dask.storage.ids.id_check import IdCheck, find_duplicate_ids
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.labels.label_file import SeedFile
@@ -124,6 +124,7 @@ def scan_input(
         problems += more.problems if more is not None else ()
     notes += _no_entities(reader, scans)
     notes += seeds.notes if seeds is not None else ()
+    notes += lacking_files(reader.dataset, needs)
     n_truth = _truth(needs, scans, seeds, notes)
     shown = tuple(problems[:MAX_PROBLEMS_SHOWN])
     return InputScan(
@@ -198,7 +199,8 @@ def _value_problems(
     notes = []
     for (file, group, column, what), n in sorted(counts.items()):
         if what in ("null", "nan") and allowed[column]:
-            if n == reader.dataset.files[file].row_groups[group][0]:
+            there = reader.dataset.has_column(file, column)
+            if there and n == reader.dataset.files[file].row_groups[group][0]:
                 shown = reader.dataset.shown_path(file)
                 notes.append(f"{shown}, row group {group}: column {column!r} has no value")
         else:

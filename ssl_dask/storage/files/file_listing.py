@@ -110,6 +110,8 @@ class FileSource:
         """
         if isinstance(error, OSError) and error.errno is not None:
             return f"cannot be read: {error.strerror or type(error).__name__}"
+        if isinstance(error, pa.ArrowNotImplementedError):
+            return f"holds what pyarrow {pa.__version__} cannot read: {error}"
         if is_damage(error):
             return f"is damaged: it cannot be decoded ({type(error).__name__})"
         if self.is_local or isinstance(error, MemoryError):

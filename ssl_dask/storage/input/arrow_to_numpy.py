@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import Any
 
 import numpy as np
@@ -13,26 +14,86 @@ import pyarrow.types as pt
 
 from ssl_dask.label_words import WORDS_FOR_NOTHING
 from ssl_dask.storage.input.column_types import (
+    AS_STRING,
     id_read_type,
+    is_bytes,
     is_list,
     is_text,
     is_uuid,
     label_type,
     plain_type,
+    without_view,
 )
+
+MAX_SECONDS = (2**63 - 1) // 10**6
 
 
 class ColumnValueError(Exception):
-    """Values cannot be turned as asked; the message counts them and gives no content."""
+    """Values cannot be turned as asked; the message counts them and gives no content.
+
+    Parameters
+    ----------
+    text
+        What is wrong.
+    hint
+        The cure.
+    """
+
+    def __init__(self, text: str, hint: str = "correct the values where the data is written"):
+        super().__init__(text)
+        self.hint = hint
 
 
 def decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the column without dictionary encoding and without an extension type's wrapping."""
-    if pt.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if is_uuid(column.type):
-        return pa.chunked_array([chunk.storage for chunk in column.chunks], pa.binary(16))
-    return column
+    """Return the column in `plain_type` of its type: the values themselves, no wrapping."""
+    kind = column.type
+    if pt.is_run_end_encoded(kind):
+        chunks = [pc.run_end_decode(chunk) for chunk in column.chunks]
+        return decoded(pa.chunked_array(chunks, kind.value_type))
+    if isinstance(kind, pa.BaseExtensionType):
+        column = _storage(column)
+        # The truth values of bool8 are bytes, true where not 0.
+        return pc.not_equal(column, 0) if isinstance(kind, pa.Bool8Type) else decoded(column)
+    if pt.is_dictionary(kind):
+        return decoded(column.cast(kind.value_type))
+    plain = plain_type(kind)
+    return column if column.type.equals(plain) else column.cast(plain)
+
+
+def without_views(table: pa.Table) -> pa.Table:
+    """Return the table with its views as plain columns, see `without_view`."""
+    for i, field in enumerate(table.schema):
+        kind = without_view(field.type)
+        if kind == field.type:
+            continue
+        column = table.column(i)
+        if pt.is_string_view(field.type) or pt.is_binary_view(field.type):
+            column = column.cast(kind)
+        else:
+            chunks = [_plain_lists(chunk, kind) for chunk in column.chunks]
+            column = pa.chunked_array(chunks, kind)
+        table = table.set_column(i, field.with_type(kind), column)
+    return table
+
+
+def _plain_lists(views: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Return lists in place of views of lists; Arrow's own cast makes invalid arrays of them."""
+    lengths = pc.fill_null(pc.list_value_length(views), 0).to_numpy(zero_copy_only=False)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    values = without_views(pa.table({"": views.flatten()})).column(0)
+    wide = pt.is_large_list(kind)
+    return (pa.LargeListArray if wide else pa.ListArray).from_arrays(
+        pa.array(offsets, pa.int64() if wide else pa.int32()),
+        _one_array(values).cast(kind.value_type),
+        mask=views.is_null(),
+    )
+
+
+def nulls_of(kind: pa.DataType, n_rows: int) -> pa.ChunkedArray:
+    """Return a column of a type without any value."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return pa.chunked_array([kind.wrap_array(pa.nulls(n_rows, kind.storage_type))])
+    return pa.chunked_array([pa.nulls(n_rows, kind)])
 
 
 def cast_exactly(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
@@ -43,16 +104,29 @@ def cast_exactly(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     ColumnValueError
         A value has no place in `kind`.
     """
-    if column.type.equals(kind):
+    found = column.type
+    if found.equals(kind):
         return column
+    if pt.is_null(found):
+        return nulls_of(kind, len(column))
     try:
-        if is_uuid(plain_type(kind)) or is_uuid(column.type):
+        if isinstance(kind, pa.BaseExtensionType):
+            stored = cast_exactly(decoded(column), kind.storage_type)
+            return pa.chunked_array([kind.wrap_array(chunk) for chunk in stored.chunks], kind)
+        if isinstance(found, pa.BaseExtensionType) or pt.is_fixed_size_binary(found):
             column = decoded(column)
-            kind = pa.binary(16) if is_uuid(kind) else kind
+        if pt.is_fixed_size_binary(column.type) and is_text(kind):
+            column = column.cast(pa.binary())
         return column.cast(kind, safe=True)
     except pa.ArrowException:
+        if is_bytes(plain_type(found)) and is_text(kind):
+            text = "is binary without text annotation, and not all of it is UTF-8"
+            raise ColumnValueError(text, AS_STRING) from None
+        text = f"has {found} values that do not fit {kind}"
+        if pt.is_decimal(found) and pt.is_integer(kind):
+            raise ColumnValueError(text, AS_STRING) from None
         # Arrow's own message quotes the value.
-        raise ColumnValueError(f"has {column.type} values that do not fit {kind}") from None
+        raise ColumnValueError(text) from None
 
 
 def numeric_values(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
@@ -72,8 +146,19 @@ def text_column(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     ------
     ColumnValueError
         Text that is no valid UTF-8, or a value that has no place in `kind`.
+
+    Notes
+    -----
+    Bytes are read as the text that they are; a UUID as people write it.
     """
     column = decoded(column)
+    if is_uuid(kind) and pt.is_fixed_size_binary(column.type):
+        texts = [
+            None if cell is None else str(uuid.UUID(bytes=cell)) for cell in column.to_pylist()
+        ]
+        return pa.chunked_array([pa.array(texts, pa.string())])
+    if is_bytes(column.type):
+        return cast_exactly(column, pa.large_string())
     if is_text(column.type):
         # Arrow does not look at the bytes of text when it reads: this cast does.
         binary = pa.large_binary() if pt.is_large_string(column.type) else pa.binary()
@@ -240,6 +325,35 @@ def said_none(values: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
         return np.zeros(len(values), dtype=bool)
     mask: npt.NDArray[np.bool_] = found.to_numpy(zero_copy_only=False)
     return mask
+
+
+def same_times(us: pa.ChunkedArray, ns: pa.ChunkedArray, s: pa.ChunkedArray) -> bool:
+    """Return whether microseconds hold all times of a column that was read in three units.
+
+    Of a time that a unit cannot hold, Arrow keeps the lowest 64 bits: what is finer than a
+    microsecond is found in them all the same, and seconds hold every time there is.
+    """
+    found = (_times_in(_one_array(column)) for column in (us, ns, s))
+    for micro, nano, second in zip(*found, strict=True):
+        if (nano.view(np.uint64) != micro.view(np.uint64) * np.uint64(1000)).any():
+            return False
+        if (np.abs(second) > MAX_SECONDS).any():
+            return False
+    return True
+
+
+def _times_in(array: pa.Array) -> list[npt.NDArray[np.int64]]:
+    """Return the times at all depths of an array, null left out."""
+    if pt.is_timestamp(array.type):
+        return [array.drop_null().cast(pa.int64()).to_numpy(zero_copy_only=False)]
+    inner = array.flatten() if pt.is_nested(array.type) else []
+    parts = [inner] if isinstance(inner, pa.Array) else inner
+    return [times for part in parts for times in _times_in(part)]
+
+
+def _storage(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return what an extension type is stored as."""
+    return pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
 
 
 def _one_array(column: pa.ChunkedArray) -> pa.Array:

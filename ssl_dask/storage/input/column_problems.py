@@ -13,8 +13,11 @@ from ssl_dask.storage.input.column_types import (
     id_family,
     id_trouble,
     nearest_names,
+    shown_type,
 )
 from ssl_dask.storage.input.dataset import Dataset
+
+WRITE_IT = "write it in every file, null where there is no value"
 
 
 def column_problems(dataset: Dataset, column: str, use: str, trouble: TypeCheck) -> list[Problem]:
@@ -41,8 +44,14 @@ def id_problems(dataset: Dataset, column: str, id_type: pa.DataType) -> list[Pro
     return [Problem(text, dataset.path, column=column, hint="write both as one type")]
 
 
-def missing_problems(dataset: Dataset, column: str) -> list[Problem]:
-    """Return where a column is missing: everywhere, or in files of one schema each."""
+def missing_problems(dataset: Dataset, column: str, cure: str = WRITE_IT) -> list[Problem]:
+    """Return where a column is missing: everywhere, or in files of one schema each.
+
+    Parameters
+    ----------
+    cure
+        What to do where some files lack it.
+    """
     kinds = dataset.types_of(column)
     if None not in kinds:
         return []
@@ -56,7 +65,7 @@ def missing_problems(dataset: Dataset, column: str) -> list[Problem]:
     for i in without:
         by_schema.setdefault(dataset.files[i].schema, []).append(i)
     for schema, files in by_schema.items():
-        near = nearest_names(column, dataset.file_schemas[schema].names)
+        near = nearest_names(column, dataset.file_schemas[schema].names) or cure
         text = f"missing in this file{_others(files)}, while other files have it"
         problems.append(Problem(text, dataset.shown_path(files[0]), column=column, hint=near))
     return problems
@@ -94,7 +103,7 @@ def type_problems(
     if exact and common_type(kinds) is None:
         (first, files), (second, more_files) = list(kinds.items())[:2]
         text = (
-            f"is {first} in {dataset.shown_path(files[0])}, but {second} in"
+            f"is {shown_type(first)} in {dataset.shown_path(files[0])}, but {shown_type(second)} in"
             f" {dataset.shown_path(more_files[0])}; as {use} it must have one type"
         )
         hint = "write all files with one type"
@@ -114,7 +123,7 @@ def _others(files: Sequence[int], what: str = "") -> str:
 
 
 def _other_types(kinds: Mapping[pa.DataType, list[int]], kind: pa.DataType) -> str:
-    return " or ".join(str(other) for other in kinds if other is not kind)
+    return " or ".join(shown_type(other) for other in kinds if other is not kind)
 
 
 def _listed(names: Sequence[str], most: int = 20) -> str:

@@ -19,11 +19,14 @@ from ssl_dask.storage.input.arrow_to_numpy import (
 )
 from ssl_dask.storage.input.column_reader import read_rows
 from ssl_dask.storage.input.column_types import (
+    common_type,
     is_list,
     is_number,
     is_text,
     plain_type,
+    shown_type,
     vector_trouble,
+    why_unreadable,
 )
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.row_layout import Block
@@ -123,6 +126,8 @@ def columns_that_tell(
     places = [place for place in _spread(dataset, rows) if _holds_column(dataset, place, target)]
     telling = set()
     for name in names:
+        if common_type(kind for kind in dataset.types_of(name) if kind is not None) is None:
+            continue
         pairs = pa.concat_tables(
             [
                 pa.table(
@@ -187,18 +192,21 @@ def _profile(dataset: Dataset, places: list[Block], name: str) -> ColumnProfile:
             n_missing += place.n_rows
     n_distinct = 0
     lengths: list[float] = []
-    if not is_list(kind) and not pt.is_nested(plain_type(kind)):
+    if not pt.is_nested(plain_type(kind)):
         seen: set[object] = set()
         for values in pieces:
             filled = values.drop_null()
             if is_text(filled.type):
                 lengths += pc.utf8_length(filled).to_pylist()
                 filled = filled.cast(pa.large_binary())
+            elif pt.is_temporal(filled.type):
+                # Arrow has dates that Python has not.
+                filled = filled.cast(pa.int32() if filled.type.bit_width == 32 else pa.int64())
             seen.update(value for value in filled.unique().to_pylist() if value == value)
         n_distinct = len(seen)
     return ColumnProfile(
         name,
-        str(kind),
+        shown_type(kind),
         _kind_in_sample(kind, pieces),
         n_sampled,
         n_missing / n_sampled,
@@ -218,7 +226,7 @@ def _kind_in_sample(kind: pa.DataType, pieces: list[pa.ChunkedArray]) -> Profile
         return "string"
     if is_number(plain) and not pt.is_null(plain):
         return "numeric"
-    if is_list(kind) and vector_trouble(kind) is None:
+    if is_list(plain) and vector_trouble(kind) is None:
         found = {
             length
             for values in pieces
@@ -229,10 +237,10 @@ def _kind_in_sample(kind: pa.DataType, pieces: list[pa.ChunkedArray]) -> Profile
 
 
 def _holds_column(dataset: Dataset, place: Block, name: str) -> bool:
-    return (
-        name in dataset.partition_columns
-        or name in dataset.file_schemas[dataset.files[place.file].schema].names
-    )
+    if name in dataset.partition_columns:
+        return True
+    schema = dataset.file_schemas[dataset.files[place.file].schema]
+    return name in schema.names and why_unreadable(schema.field(name).type) is None
 
 
 def _is_float(kind: pa.DataType) -> bool:

@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 from dask.delayed import delayed
 
 from ssl_dask.block_exchange import fetch_rows
@@ -21,14 +20,19 @@ from ssl_dask.storage.input.arrow_to_numpy import (
     cast_exactly,
     id_array,
     id_values,
+    nulls_of,
     numeric_values,
+    same_times,
     text_values,
     vector_values,
+    without_views,
 )
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.parquet_footer import (
     NotParquetError,
     footer_sha256,
+    int96_columns,
+    open_parquet,
     parse_footer,
     read_footer_bytes,
 )
@@ -160,7 +164,7 @@ class ColumnReader:
                 file=self.dataset.shown_path(place.file),
                 row_group=place.row_groups[0] if len(place.row_groups) == 1 else None,
                 column=column,
-                hint="correct the values where the data is written",
+                hint=error.hint,
             ) from None
 
     def _convert(
@@ -213,7 +217,8 @@ def read_rows(dataset: Dataset, block: Block, columns: Sequence[str]) -> pa.Tabl
     """
     file = dataset.files[block.file]
     folders = dict(file.partition)
-    stored = [name for name in dict.fromkeys(columns) if name not in folders]
+    there = dataset.file_schemas[file.schema].names
+    stored = [name for name in dict.fromkeys(columns) if name not in folders and name in there]
     shown = dataset.shown_path(block.file)
     try:
         table = _read_stored(dataset, block, stored) if stored else None
@@ -226,6 +231,9 @@ def read_rows(dataset: Dataset, block: Block, columns: Sequence[str]) -> pa.Tabl
             value = folders[name]
             scalar = pa.scalar(value, pa.string()).cast(kind)
             arrays[name] = pa.chunked_array([pa.repeat(scalar, block.n_rows)])
+        elif name not in there:
+            # Where the job does not say what a missing value becomes, it was refused.
+            arrays[name] = nulls_of(dataset.schema.field(name).type, block.n_rows)
         else:
             assert table is not None
             arrays[name] = table.column(name)
@@ -236,7 +244,25 @@ class _ChangedError(Exception):
     """The file is not the one that was opened."""
 
 
+class _InexactTimesError(Exception):
+    """INT96 times that no timestamp of microseconds holds; the argument is the column."""
+
+
 def _read_stored(dataset: Dataset, block: Block, columns: list[str]) -> pa.Table:
+    """Read columns that are in the file; INT96 times three times, to be sure that none changes."""
+    table, int96 = _read_in_unit(dataset, block, columns, "us")
+    if int96:
+        finer, coarser = (_read_in_unit(dataset, block, int96, unit)[0] for unit in ("ns", "s"))
+        for name in int96:
+            if not same_times(table.column(name), finer.column(name), coarser.column(name)):
+                raise _InexactTimesError(name)
+    return without_views(table)
+
+
+def _read_in_unit(
+    dataset: Dataset, block: Block, columns: list[str], unit: str
+) -> tuple[pa.Table, list[str]]:
+    """Return the columns, INT96 times in a unit, and the names of those that hold such times."""
     file = dataset.files[block.file]
     source = dataset.source
     footer = read_footer_bytes(source, file.name, file.size)
@@ -252,9 +278,10 @@ def _read_stored(dataset: Dataset, block: Block, columns: list[str]) -> pa.Table
     )
     with (
         opened as handle,
-        pq.ParquetFile(
+        open_parquet(
             handle,
-            metadata=metadata,
+            metadata,
+            time_unit=unit,
             pre_buffer=not source.is_local,
             page_checksum_verification=True,
             **streaming,
@@ -267,7 +294,7 @@ def _read_stored(dataset: Dataset, block: Block, columns: list[str]) -> pa.Table
             table = _read_part(parquet, block, columns)
     if table.num_rows != block.n_rows:
         raise _ChangedError
-    return table
+    return table, [name for name in int96_columns(metadata) if name in columns]
 
 
 def _read_part(parquet: Any, block: Block, columns: list[str]) -> pa.Table:
@@ -300,6 +327,15 @@ def _as_input_error(
             text = "is gone: it was there when the input was validated"
         hint = "run again when nothing writes to the input"
         return InputDataError(text, file=shown, hint=hint)
+    group = block.row_groups[0] if len(block.row_groups) == 1 else None
+    if isinstance(error, _InexactTimesError):
+        return InputDataError(
+            "has INT96 times finer than a microsecond, or beyond the year 294,000",
+            file=shown,
+            row_group=group,
+            column=str(error),
+            hint="write them as timestamps, not as INT96",
+        )
     text = dataset.source.why_unreadable(error)
     column = columns[0] if len(columns) == 1 else None
     if column is None and is_damage(error) and not isinstance(error, PermissionError):
@@ -309,6 +345,5 @@ def _as_input_error(
             except Exception:
                 column = name
                 break
-    group = block.row_groups[0] if len(block.row_groups) == 1 else None
     hint = "write the file again from its source"
     return InputDataError(text, file=shown, row_group=group, column=column, hint=hint)

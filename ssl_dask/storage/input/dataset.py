@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from ssl_dask.errors import InputDataError, Problem
 from ssl_dask.storage.files.file_listing import FileSource, Listing, hive_values, list_files
-from ssl_dask.storage.input.column_types import common_type
+from ssl_dask.storage.input.column_types import common_type, shown_type
 from ssl_dask.storage.input.parquet_footer import Footer, read_footer
 
 MAX_FOOTER_THREADS = 16
@@ -67,8 +67,8 @@ class Dataset:
     file_schemas
         The distinct schemas of the files.
     schema
-        Columns that the files share, in the type that all of them can be cast to; where there is
-        none, in the type of most files. Columns from folder names come last.
+        Columns of all files, in the type that all of them can be cast to; where there is none, in
+        the type of most files. Columns from folder names come last.
     partition_columns
         Columns whose values come from folder names.
     notes
@@ -163,7 +163,7 @@ class Dataset:
     @property
     def columns(self) -> dict[str, str]:
         """Type of each column, as text, by name."""
-        return {field.name: str(field.type) for field in self.schema}
+        return {field.name: shown_type(field.type) for field in self.schema}
 
     def id_type(self, column: str | None) -> pa.DataType:
         """Return the type of the ids in `column`; None stands for row numbers."""
@@ -200,6 +200,10 @@ class Dataset:
             if file.n_rows:
                 kinds.setdefault(self._file_type(file, column), []).append(i)
         return kinds
+
+    def has_column(self, file: int, column: str) -> bool:
+        """Return whether file number `file` has a column; of those that lack it, it is null."""
+        return self._file_type(self.files[file], column) is not None
 
     def _file_type(self, file: DataFile, column: str) -> pa.DataType | None:
         if column in self.partition_columns:
@@ -289,14 +293,17 @@ def _merge(
             if (position := schemas[i].get_field_index(name)) >= 0:
                 kinds[schemas[i].field(position).type] += counts[i]
         here = sum(kinds.values())
-        if 2 * here < len(files):
-            notes.append(f"column {name!r} is only in {here} of {len(files)} files; left out")
-            continue
+        if here < len(files):
+            notes.append(f"column {name!r} is only in {here} of {len(files)} files")
         majority = kinds.most_common(1)[0][0]
         common = common_type(kinds)
         if len(kinds) > 1:
-            found = ", ".join(f"{kind} in {n}" for kind, n in kinds.most_common())
-            read_as = f"read as {common}" if common is not None else "which do not go together"
+            found = ", ".join(f"{shown_type(kind)} in {n}" for kind, n in kinds.most_common())
+            read_as = (
+                f"read as {shown_type(common)}"
+                if common is not None
+                else "which do not go together"
+            )
             notes.append(f"column {name!r} has several types ({found} files): {read_as}")
         fields.append(pa.field(name, common if common is not None else majority))
     if len({tuple(schemas[i].names) for i in order}) > len(

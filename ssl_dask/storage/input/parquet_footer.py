@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 
 from ssl_dask.errors import Problem
 from ssl_dask.storage.files.file_listing import TAIL_BYTES, FileSource
-from ssl_dask.storage.input.column_types import STRING_OVERHEAD
+from ssl_dask.storage.input.column_types import STRING_OVERHEAD, unreadable, without_view
 
 MAGIC = b"PAR1"
+ARROW_SCHEMA, SKIPPED_SCHEMA = b"ARROW:schema", b"ARROW-schema"
 LEAF_BYTES = {"BOOLEAN": 8, "INT32": 8, "INT64": 8, "INT96": 8, "FLOAT": 4, "DOUBLE": 8}
 
 
@@ -24,7 +25,7 @@ class Footer:
     Parameters
     ----------
     schema
-        Columns and types, without metadata.
+        Columns and types, without metadata; a column that cannot be read has the type `unreadable`.
     row_groups
         (rows, uncompressed bytes) of each row group.
     column_bytes
@@ -68,7 +69,41 @@ def read_footer_bytes(source: FileSource, name: str, size: int) -> bytes:
 
 def parse_footer(footer: bytes) -> Any:
     """Return the `pyarrow.parquet.FileMetaData` in `footer`."""
-    return pq.read_metadata(pa.BufferReader(footer))
+    try:
+        return pq.read_metadata(pa.BufferReader(footer))
+    except pa.ArrowNotImplementedError:
+        # polars names integers of 128 bits in its Arrow schema, at which pyarrow gives up: under
+        # another name that schema is not looked at, and Parquet's own types say the rest.
+        return pq.read_metadata(pa.BufferReader(footer.replace(ARROW_SCHEMA, SKIPPED_SCHEMA)))
+
+
+def open_parquet(handle: Any, metadata: Any, *, time_unit: str = "us", **options: Any) -> Any:
+    """Return a `pyarrow.parquet.ParquetFile` that names the same types as `read_footer`.
+
+    Parameters
+    ----------
+    handle
+        The open file; of its schema alone, anything.
+    metadata
+        From `parse_footer`.
+    time_unit
+        What INT96 times are read in. Their range is far beyond that of nanoseconds, in which Arrow
+        reads them otherwise: dates after 2262 would become others.
+    """
+    return pq.ParquetFile(
+        handle,
+        metadata=metadata,
+        coerce_int96_timestamp_unit=time_unit,
+        arrow_extensions_enabled=True,
+        **options,
+    )
+
+
+def int96_columns(metadata: Any) -> list[str]:
+    """Return the columns that hold times as INT96, at any depth."""
+    leaves = [metadata.schema.column(i) for i in range(metadata.num_columns)]
+    names = [leaf.path.split(".")[0] for leaf in leaves if leaf.physical_type == "INT96"]
+    return list(dict.fromkeys(names))
 
 
 def footer_sha256(footer: bytes) -> str:
@@ -82,24 +117,47 @@ def read_footer(source: FileSource, name: str, size: int) -> Footer | list[Probl
     try:
         footer = read_footer_bytes(source, name, size)
         metadata = parse_footer(footer)
-        schema = metadata.schema.to_arrow_schema().remove_metadata()
+        columns = open_parquet(pa.BufferReader(footer), metadata).schema_arrow
     except NotParquetError as error:
         return [Problem(str(error), file=shown, hint="write the file again, or take it away")]
     except Exception as error:
         hint = "write the file again from its source, or make it readable"
         return [Problem(source.why_unreadable(error), file=shown, hint=hint)]
-    twice = sorted({column for column in schema.names if schema.names.count(column) > 1})
-    if twice:
-        hint = "give each column a name of its own"
-        return [
-            Problem("the file has this column more than once", file=shown, column=column, hint=hint)
-            for column in twice
-        ]
     groups = tuple(
         (group.num_rows, group.total_byte_size)
         for group in map(metadata.row_group, range(metadata.num_row_groups))
     )
-    return Footer(schema, groups, _column_bytes(metadata, schema), footer_sha256(footer))
+    schema = _readable(columns, _wide_integers(metadata))
+    sizes = dict(zip(columns.names, _column_bytes(metadata, columns), strict=True))
+    return Footer(
+        schema, groups, tuple(sizes[name] for name in schema.names), footer_sha256(footer)
+    )
+
+
+def _wide_integers(metadata: Any) -> set[str]:
+    """Return the columns that hold integers of 128 bits, as polars writes them."""
+    if SKIPPED_SCHEMA not in (metadata.metadata or {}):
+        return set()
+    leaves = [metadata.schema.column(i) for i in range(metadata.num_columns)]
+    return {
+        leaf.path
+        for leaf in leaves
+        if leaf.physical_type == "FIXED_LEN_BYTE_ARRAY"
+        and (leaf.length, leaf.logical_type.type) == (16, "NONE")
+    }
+
+
+def _readable(columns: pa.Schema, wide: set[str]) -> pa.Schema:
+    """Return each column once, in the type that its values come in."""
+    fields = []
+    for field in columns:
+        kind = without_view(field.type)
+        if columns.names.count(field.name) > 1:
+            kind = unreadable("in the file more than once")
+        elif field.name in wide:
+            kind = unreadable("an integer of more than 64 bits")
+        fields.append(field.with_type(kind))
+    return pa.schema({field.name: field for field in fields}.values())
 
 
 def _column_bytes(metadata: Any, schema: pa.Schema) -> tuple[int, ...]:

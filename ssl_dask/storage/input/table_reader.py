@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ssl_dask.errors import InputDataError, Problem
-from ssl_dask.storage.input.arrow_to_numpy import ColumnValueError
+from ssl_dask.storage.input.arrow_to_numpy import ColumnValueError, without_views
 from ssl_dask.storage.input.column_reader import as_features
 from ssl_dask.storage.input.column_types import (
     nearest_names,
@@ -90,7 +90,7 @@ class TableReader:
             raise InputDataError(
                 f"the columns differ in their rows: {told}", hint="give columns of one length"
             )
-        return cls(pa.table(arrays), types)
+        return cls(without_views(pa.table(arrays)), types)
 
     @property
     def row_counts(self) -> tuple[int, ...]:
@@ -115,7 +115,7 @@ class TableReader:
         try:
             return as_features(values, self.types.field(column).type, kind)
         except ColumnValueError as error:
-            raise InputDataError(str(error), column=column, hint="correct the values") from None
+            raise InputDataError(str(error), column=column, hint=error.hint) from None
 
 
 def _names(columns: Any) -> list[Any]:

@@ -26,9 +26,7 @@ from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.column_types import (
     id_read_type,
     is_text,
-    is_uuid,
     nearest_names,
-    plain_type,
 )
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.row_layout import plan_layout
@@ -323,13 +321,13 @@ def _ids_of_cells(
             return int(cell)
     elif is_text(kind):
         turn = str
-    elif is_uuid(plain_type(id_type)) or pt.is_fixed_size_binary(kind):
+    elif pt.is_large_binary(kind):
+        turn = str.encode
+    else:
 
         def turn(cell: str) -> bytes:
             return uuid.UUID(cell.strip()).bytes
-    else:
-        text = f"the ids of the data are {id_type}, which CSV cannot hold"
-        raise InputDataError(text, file=shown, column=column, hint="keep the labels in Parquet")
+
     values, kept = values_of_cells(cells, turn)
     if wrong := kept.count(False):
         hint = "write ids as they stand in the data"

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ssl_dask.errors import JobSpecError, Problem
+from ssl_dask.storage.input.column_types import is_bytes, is_list, is_text, plain_type
 from ssl_dask.storage.runs.manifest import LABELS_FOLDER, REVIEW_FOLDER
 
 ROW_COLUMN = "row"
@@ -24,6 +25,7 @@ NO_NAME = "none"
 METADATA_RUN_ID = b"ssl_dask.run_id"
 METADATA_COLUMNS = b"ssl_dask.columns"
 DICTIONARY_TEXT = re.compile(r"dictionary<values=(\w+),.*")
+DECIMAL_TEXT = re.compile(r"(decimal\d+)\((\d+), 0\)")
 
 PROBABILITY_MEANING = "Calibrated chance that the most likely class is right, 0 to 1."
 MARGIN_MEANING = "Chance of the most likely class less that of the second, 0 to 1."
@@ -318,28 +320,34 @@ def _without_metadata(field: pa.Field) -> pa.Field:
     return field.with_metadata(kept) if kept else field.remove_metadata()
 
 
+def label_output_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type that labels of a type of the input have in the result."""
+    plain = plain_type(kind)
+    if pa.types.is_floating(plain):
+        # They were whole numbers with gaps.
+        return pa.int64()
+    if is_bytes(plain) or is_list(plain):
+        # They were read as the text that they are; of lists the one choice is the class.
+        return pa.string()
+    if not pa.types.is_dictionary(kind) or not is_text(plain):
+        # Arrow restores dictionaries from Parquet for texts only: name what a reader will find.
+        return plain
+    # Indices are ours: int32 holds any number of classes, whatever width the input had.
+    return pa.dictionary(pa.int32(), plain)
+
+
 def _label_type(given: pa.DataType | str | None, classes: npt.NDArray[Any]) -> pa.DataType:
     if given is None:
         return pa.array(classes.tolist()).type
-    kind = _parse_type(given) if isinstance(given, str) else given
-    if pa.types.is_floating(kind) or pa.types.is_nested(kind):
-        # Floats were whole numbers with gaps; of lists the one choice is the class.
-        return pa.array(classes.tolist()).type
-    if not pa.types.is_dictionary(kind):
-        return kind
-    values = kind.value_type
-    if not (pa.types.is_string(values) or pa.types.is_large_string(values)):
-        # Arrow restores dictionaries from Parquet for texts only: name what a reader will find.
-        return values
-    # Indices are ours: int32 holds any number of classes, whatever width the input had.
-    return pa.dictionary(pa.int32(), values)
+    return label_output_type(_parse_type(given) if isinstance(given, str) else given)
 
 
 def _parse_type(text: str) -> pa.DataType:
-    in_dictionary = DICTIONARY_TEXT.fullmatch(text)
-    if in_dictionary is None:
-        return pa.type_for_alias(text)
-    return pa.dictionary(pa.int32(), pa.type_for_alias(in_dictionary[1]))
+    if (in_dictionary := DICTIONARY_TEXT.fullmatch(text)) is not None:
+        return pa.dictionary(pa.int32(), pa.type_for_alias(in_dictionary[1]))
+    if (decimal := DECIMAL_TEXT.fullmatch(text)) is not None:
+        return getattr(pa, decimal[1])(int(decimal[2]), 0)
+    return pa.type_for_alias(text)
 
 
 def _exact_array(classes: npt.NDArray[Any], plain: pa.DataType) -> pa.Array:
