@@ -11,13 +11,17 @@ from ssl_dask.spec_model import SpecModel, checked_size
 
 MIN_WORKER_BYTES = 384 * 2**20
 """With less a worker is killed for want of memory before it has started."""
+FEW_ROWS = 50_000
+FEW_BYTES = 32 * 2**20
+"""Of the input's files. So little is labelled sooner than workers have started and imported."""
 
 
 class ClusterSpec(SpecModel):
     """Where the work runs. Not part of the job's fingerprint: the answer is the same anywhere."""
 
     kind: Literal["local", "address"] = "local"
-    """local: worker processes on this machine; address: a Dask cluster that already runs."""
+    """local: worker processes on this machine, or threads of the command's process for a small job
+    that says nothing of workers; address: a Dask cluster that already runs."""
     workers: Annotated[int, Field(ge=1)] | None = None
     """Worker processes of a local cluster; default: one for each core."""
     threads: Annotated[int, Field(ge=1)] | None = None
@@ -61,3 +65,8 @@ class ClusterSpec(SpecModel):
             if local_only:
                 raise ValueError(f"{', '.join(local_only)} only go with kind: local")
         return self
+
+    def starts_workers(self, n_rows: int, n_bytes: int) -> bool:
+        """Return whether an input of so many rows and bytes is labelled by worker processes."""
+        asked_for = self.kind == "address" or self.workers or self.threads or self.memory
+        return bool(asked_for) or n_rows > FEW_ROWS or n_bytes > FEW_BYTES

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from distributed import Client
 
+from ssl_dask.cluster_spec import ClusterSpec
 from ssl_dask.console import Silent
 from ssl_dask.errors import (
     ComputeError,
@@ -22,8 +23,10 @@ from ssl_dask.errors import (
     ResumeMismatchError,
     WorkersChangedError,
 )
-from ssl_dask.job_file import load_job
+from ssl_dask.job_file import load_job, resolve_job
 from ssl_dask.method import MethodResult
+from ssl_dask.pipeline.commands import lifecycle
+from ssl_dask.pipeline.commands.plan import plan_job
 from ssl_dask.pipeline.commands.run import RunResult, run_job
 from ssl_dask.pipeline.commands.saved_runs import rebuild_report
 from ssl_dask.pipeline.infer import inference, saved_state
@@ -289,6 +292,34 @@ def test_same_answer_on_the_workers_and_in_this_process(
         places += [fields["where"] for fields in heard.named("propagates")]
     assert places == ["this process", "the workers"]
     assert answers[0] == answers[1]
+
+
+def test_a_small_job_starts_no_workers(
+    rows: Path, tmp_path: Path, one_worker: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = made_job(rows, tmp_path / "out", **JOBS["spreading"], cluster=None)
+    on_workers = run_job(job, client=one_worker)
+    monkeypatch.setattr(lifecycle, "open_client", None)
+    here = run_job(job, force=True)
+    assert answer(here.path) == answer(on_workers.path)
+    assert "this process" in dict(plan_job(resolve_job(job)))["cluster"]
+
+
+@pytest.mark.parametrize(
+    ("place", "rows", "size", "workers"),
+    [
+        ({}, 50_000, 2**20, False),
+        ({}, 50_001, 2**20, True),
+        ({}, 10, 2**25 + 1, True),
+        ({"threads": 1}, 10, 10, True),
+        ({"memory": "1GiB"}, 10, 10, True),
+        ({"kind": "address", "address": "tcp://127.0.0.1:8786"}, 10, 10, True),
+    ],
+)
+def test_workers_start_where_they_pay_or_are_asked_for(
+    place: dict[str, Any], rows: int, size: int, workers: bool
+) -> None:
+    assert ClusterSpec(**place).starts_workers(rows, size) is workers
 
 
 def test_truth_is_never_used(rows: Path, tmp_path: Path, cluster_client: Client) -> None:

@@ -14,6 +14,7 @@ from ssl_dask.cluster_spec import ClusterSpec
 from ssl_dask.console import RunClock, RunListener
 from ssl_dask.errors import StorageError
 from ssl_dask.execution import Execution
+from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.runs.manifest import CommittedRun, Fingerprint
 from ssl_dask.storage.runs.run_folder import OutputFolder
 
@@ -39,18 +40,21 @@ def run_done_already(folder: OutputFolder, wanted: Fingerprint) -> CommittedRun 
 @contextlib.contextmanager
 def job_execution(
     spec: ClusterSpec,
+    dataset: Dataset,
     client: Client | None,
     folder: Path,
     listener: RunListener,
     *,
     dashboard: bool = False,
 ) -> Iterator[Execution]:
-    """Yield an `Execution` on the given client, or on the job's cluster, closed at the end.
+    """Yield an `Execution` on the given client, the job's cluster, or in this process.
 
     Parameters
     ----------
     spec
-        The job's cluster.
+        The job's cluster. Closed at the end.
+    dataset
+        The input: few rows are labelled in this process.
     client
         A client to use instead of the job's cluster.
     folder
@@ -65,6 +69,10 @@ def job_execution(
     StorageError
         A worker does not see `folder`.
     """
+    few = not spec.starts_workers(dataset.n_rows, dataset.size)
+    if client is None and few and not dashboard:
+        yield Execution(progress=listener.progress)
+        return
     with contextlib.ExitStack() as stack:
         if client is None:
             listener.progress("starting workers" if spec.kind == "local" else "connecting", 0, 1)

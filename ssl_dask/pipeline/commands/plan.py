@@ -81,15 +81,18 @@ def plan_job(spec: JobSpec, *, trust_modules: Sequence[str] = ()) -> Rows:
 
 def _size_rows(job: JobSize) -> Rows:
     layout, width, cluster = job.layout, job.width, job.spec.cluster
-    n_files = len(job.inputs.dataset.files)
+    dataset = job.inputs.dataset
+    n_files = len(dataset.files)
     kind = "sparse" if width.sparse else "dense float32"
-    workers = (
-        f"{cluster.address}; the figures below are for a local cluster of this machine"
-        if cluster.kind == "address"
-        else f"local, {job.workers} workers x {job.threads} threads, {size_words(job.memory)} each"
-    )
+    if cluster.kind == "address":
+        workers = f"{cluster.address}; the figures below are for a local cluster of this machine"
+    elif cluster.starts_workers(dataset.n_rows, dataset.size):
+        each = f"{job.threads} threads, {size_words(job.memory)} each"
+        workers = f"local, {job.workers} workers x {each}"
+    else:
+        workers = f"none: {job.threads} threads of this process are enough for so few rows"
     return [
-        ("rows", f"{layout.n_rows:,} in {n_files:,} file(s), {size_words(job.input_bytes)}"),
+        ("rows", f"{layout.n_rows:,} in {n_files:,} file(s), {size_words(dataset.size)}"),
         ("blocks", f"{len(layout.blocks):,}, the largest {max(layout.row_chunks):,} rows"),
         ("features", f"{'' if width.exact else 'at most '}{width.columns:,}, {kind}"),
         ("cluster", workers),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ssl_dask.cluster import local_workers
 from ssl_dask.errors import ComputeError
+from ssl_dask.execution import Execution
 from ssl_dask.features.feature_groups import CategoricalGroup, NumericGroup, TextGroup, VectorGroup
 from ssl_dask.graph.build.graph_estimate import (
     NONZEROS_PER_ROW,
@@ -124,9 +125,14 @@ class JobSize:
     @classmethod
     def of(cls, spec: JobSpec, inputs: Inputs) -> JobSize:
         """Return the size of a job by the footers of its files."""
+        dataset = inputs.dataset
         workers, threads, memory = local_workers(spec.cluster)
+        if not spec.cluster.starts_workers(dataset.n_rows, dataset.size):
+            here = Execution()
+            workers, threads = 1, here.n_slots
+            memory = here.memory_per_task * threads
         layout = plan_blocks(
-            inputs.dataset,
+            dataset,
             inputs.needs.columns,
             block_rows=spec.input.block_rows,
             memory_per_task=memory // threads,
@@ -138,11 +144,6 @@ class JobSize:
     def slots(self) -> int:
         """Tasks that run at a time."""
         return self.workers * self.threads
-
-    @property
-    def input_bytes(self) -> int:
-        """Size of the files."""
-        return sum(file.size for file in self.inputs.dataset.files)
 
     @property
     def n_classes(self) -> int:
@@ -201,7 +202,7 @@ def reading_cost(job: JobSize) -> Cost:
     values = passes * layout.n_rows * _values_per_row(job)
     return Cost(
         seconds=START_SECONDS
-        + (passes + 1) * job.input_bytes / READ_BYTES_PER_SECOND / job.slots
+        + (passes + 1) * job.inputs.dataset.size / READ_BYTES_PER_SECOND / job.slots
         + values / VALUES_PER_SECOND / job.slots,
         tasks=(passes + 2) * n_blocks,
         bytes_per_task=max(layout.row_chunks) * (3 * per_row + 64),

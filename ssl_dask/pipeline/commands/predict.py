@@ -168,7 +168,8 @@ def _predict(
             summary = json.loads((done.path / PREDICTION).read_text(encoding="utf-8"))
             return PredictResult(done.path, done.run_id, summary, already_done=True)
         clock.begin(folder.run_id)
-        with job_execution(cluster or job.cluster, client, folder.stage, clock) as execution:
+        place = cluster or job.cluster
+        with job_execution(place, dataset, client, folder.stage, clock) as execution:
             return _label(models, dataset, needs, folder, wanted, execution, clock)
 
 

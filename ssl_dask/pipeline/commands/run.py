@@ -114,7 +114,12 @@ def run_job(
             if result is None:
                 _begin(output, wanted, clock, resume=resume)
                 with job_execution(
-                    spec.cluster, client, output.stage, clock, dashboard=dashboard
+                    spec.cluster,
+                    inputs.dataset,
+                    client,
+                    output.stage,
+                    clock,
+                    dashboard=dashboard,
                 ) as execution:
                     context = _read(spec, inputs, output, wanted, execution, clock, trust_modules)
                     result = _label(context, wanted)

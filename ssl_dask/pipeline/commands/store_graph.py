@@ -108,7 +108,7 @@ def store_graph(
         return _same_graph(target, spec, inputs, wanted)
     with (
         StoredFolder.open(target) as stored,
-        job_execution(spec.cluster, client, stored.staging, listener) as execution,
+        job_execution(spec.cluster, inputs.dataset, client, stored.staging, listener) as execution,
     ):
         about = _build(spec, inputs, stored, wanted, execution, listener)
         listener.stage("commit")

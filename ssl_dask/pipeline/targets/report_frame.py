@@ -56,7 +56,7 @@ def common_fields(run: RunContext, graph: Mapping[str, Any], n_parts: int) -> di
             files=len(dataset.files),
             rows=data.layout.n_rows,
             columns=len(dataset.columns),
-            size=sum(file.size for file in dataset.files),
+            size=dataset.size,
             notes=tuple(data.notes),
         ),
         "features": tuple(_feature_summary(view, spec) for view in run.views.values()),

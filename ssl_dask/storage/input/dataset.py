@@ -161,6 +161,11 @@ class Dataset:
         return sum(file.n_rows for file in self.files)
 
     @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+    @property
     def columns(self) -> dict[str, str]:
         """Type of each column, as text, by name."""
         return {field.name: shown_type(field.type) for field in self.schema}
