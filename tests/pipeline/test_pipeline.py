@@ -506,6 +506,21 @@ def test_a_run_goes_on_from_its_checkpoints(
     assert nothing.named("nothing_to_resume")
 
 
+def test_a_run_that_was_killed_under_force_goes_on(
+    rows: Path, tmp_path: Path, cluster_client: Client
+) -> None:
+    job = made_job(rows, tmp_path / "out")
+    done = run_job(job, client=cluster_client)
+    assert run_job(job, client=cluster_client, resume=True).already_done
+    stopped = StopsAfter("graph", 0)
+    with pytest.raises(Stopped):
+        run_job(job, client=cluster_client, force=True, listener=stopped)
+    assert run_job(job, client=cluster_client).run_id == done.run_id
+    resumed = run_job(job, client=cluster_client, resume=True)
+    assert (resumed.run_id, resumed.already_done) == (stopped.run_id, False)
+    assert answer(resumed.path) == answer(done.path)
+
+
 def test_a_propagation_that_loses_workers_is_done_again(tmp_path: Path) -> None:
     stored = Checkpoints(tmp_path / "stored", fingerprint({"test": "again"}), report=print)
     lost = [WorkersChangedError("a worker was lost") for _ in range(9)]

@@ -110,7 +110,9 @@ def run_job(
             path, inputs=inputs.local_paths, keep_runs=keep_runs, resume=resume
         ) as output:
             wanted = _fingerprint(spec, inputs)
-            result = None if force else _done_already(output, wanted)
+            # A run that was killed under --force is newer than the one that is done.
+            anew = force or (resume and output.has_unfinished(wanted))
+            result = None if anew else _done_already(output, wanted)
             if result is None:
                 _begin(output, wanted, clock, resume=resume)
                 with job_execution(

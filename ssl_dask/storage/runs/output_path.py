@@ -54,7 +54,7 @@ def check_output_path(path: str | Path, inputs: Iterable[Path]) -> Path:
         if output.exists():
             _refuse_foreign(output)
         else:
-            _refuse_parent(output)
+            _refuse_parent(Path(os.path.abspath(path)), output)
     return output
 
 
@@ -90,7 +90,16 @@ def _is_same(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and one.samefile(other)
 
 
-def _refuse_parent(output: Path) -> None:
+def _refuse_parent(given: Path, output: Path) -> None:
+    # Behind a link may lie a disk that is not mounted: nothing is made in its place.
+    if dangling := [
+        one for one in (given, *given.parents) if one.is_symlink() and not one.exists()
+    ]:
+        raise StorageError(
+            "the output is a link, or lies behind one, to a folder that is missing",
+            file=str(dangling[0]),
+            hint="mount or make that folder, or choose another output.path",
+        )
     there = next(folder for folder in output.parents if folder.exists())
     if not there.is_dir():
         raise StorageError(

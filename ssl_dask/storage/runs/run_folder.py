@@ -33,7 +33,7 @@ from ssl_dask.durable_files import (
     to_json,
     write_new,
 )
-from ssl_dask.errors import CommitUnknownError, ResumeMismatchError, SslDaskError, StorageError
+from ssl_dask.errors import CommitUnknownError, SslDaskError, StorageError
 from ssl_dask.storage.files.output_lock import OutputLock
 from ssl_dask.storage.runs.checkpoint import has_checkpoints, mismatch, stored_fingerprint
 from ssl_dask.storage.runs.manifest import (
@@ -197,18 +197,26 @@ class OutputFolder:
         ResumeMismatchError
             There are checkpoints, but of another job; the message names the fields that differ.
         """
-        refused: ResumeMismatchError | None = None
-        for folder in self._dead_runs():
-            checkpoints = folder / CHECKPOINTS
-            stored = stored_fingerprint(checkpoints)
-            if stored is None or not has_checkpoints(checkpoints):
-                continue
+        unfinished = self._unfinished()
+        for folder, stored in unfinished:
             if stored == fingerprint:
                 return folder.name
-            refused = refused or mismatch(checkpoints, stored, fingerprint)
-        if refused is not None:
-            raise refused
+        for folder, stored in unfinished:
+            raise mismatch(folder / CHECKPOINTS, stored, fingerprint)
         return None
+
+    def has_unfinished(self, fingerprint: Fingerprint) -> bool:
+        """Return whether `resumable` finds a run; open the output with `resume=True` before."""
+        return any(stored == fingerprint for _, stored in self._unfinished())
+
+    def _unfinished(self) -> list[tuple[Path, Fingerprint]]:
+        """Return the dead runs with checkpoints, and what they belong to, the newest first."""
+        found = []
+        for folder in self._dead_runs():
+            stored = stored_fingerprint(folder / CHECKPOINTS)
+            if stored is not None and has_checkpoints(folder / CHECKPOINTS):
+                found.append((folder, stored))
+        return found
 
     def adopt(self, run_id: str) -> None:
         """Continue a dead run: take its name and checkpoints; its staged parts are dropped.
