@@ -82,14 +82,22 @@ class SklearnSkin(BaseEstimator):
         values = {name: plain(params[name]) for name in model.model_fields if name in params}
         return checked_spec(model, {**values, **more})
 
-    def _warn_not_converged(self, n_iter: int, error: float, tol: float, cure: str) -> None:
-        """Warn whoever called the public method that calls this one."""
-        warnings.warn(
-            f"{type(self).__name__} did not converge: after {n_iter} iterations the error is"
-            f" {error:.2g}, tol is {tol:g}; {cure}",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
+    def _warn_not_converged(self, error: float, tol: float, max_iter: int | None) -> None:
+        """Warn whoever called the public method that calls this one.
+
+        `max_iter`: the limit that ended it; None: rounding did.
+        """
+        if max_iter is not None:
+            text = (
+                f"max_iter={max_iter} was reached without convergence: the error of"
+                f" {type(self).__name__} is {error:.2g}, tol is {tol:g}; raise max_iter or tol"
+            )
+        else:
+            text = (
+                f"{type(self).__name__} did not converge: float32 allows no smaller error than"
+                f" {error:.2g}, tol is {tol:g}; raise tol"
+            )
+        warnings.warn(text, ConvergenceWarning, stacklevel=3)
 
     def __sklearn_clone__(self) -> Self:
         # A client is a connection: copies share it.

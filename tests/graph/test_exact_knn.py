@@ -266,5 +266,12 @@ def test_more_neighbours_than_training_rows_leaves_places_empty():
 def test_search_refuses_rows_that_do_not_fit():
     with pytest.raises(GraphError, match="3 columns, the training rows 2"):
         knn_search(np.ones((4, 3)), np.ones((4, 2)), 1)
-    with pytest.raises(GraphError, match="both be dense"):
-        knn_search(np.ones((4, 3)), sp.csr_array(np.ones((4, 3))), 1)
+
+
+def test_new_rows_are_searched_as_training_rows_are_stored():
+    rng = np.random.default_rng(8)
+    train, new = rng.integers(0, 4, (30, 5)), rng.integers(0, 4, (7, 5))
+    for as_train, as_new in ((sp.csr_array, np.asarray), (np.asarray, sp.csc_array)):
+        found = knn_search(as_new(new), as_train(train), 3)
+        alike = knn_search(as_train(new), as_train(train), 3)
+        np.testing.assert_array_equal(found[1], alike[1])

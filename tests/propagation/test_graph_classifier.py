@@ -157,6 +157,8 @@ def test_sparse_rows(
         sparse = Classifier(**settings).fit(make(X), y)
         np.testing.assert_array_equal(sparse.transduction_, dense.transduction_)
         np.testing.assert_array_equal(sparse.predict(make(new)), dense.predict(new))
+    np.testing.assert_array_equal(sparse.predict(new), dense.predict(new))
+    np.testing.assert_array_equal(dense.predict(make(new)), dense.predict(new))
     chunks = [sp.csr_array(X[:70]), sp.csr_array(X[70:])]
     blocks = [da.from_delayed(delay(c), c.shape, dtype=np.float32) for c in chunks]
     lazy = Classifier(**settings).fit(da.concatenate(blocks), y)
@@ -181,12 +183,56 @@ def test_iris_is_scikit_learns() -> None:
     assert right[~free].mean() == 1.0
     assert round(float(right.mean()), 3) == 0.707
     assert round(float(right[free].mean()), 3) == 0.667
-    # New rows too, also those so far away that every weight is 0 in float64.
+    # New rows too; those that no weight joins with a training row abstain, as in `fit`.
     new = np.random.default_rng(0).random((200, 2)) * 4 + 3
-    np.testing.assert_array_equal(ours.predict(new), theirs.predict(new))
+    nearest = ((new[:, None] - X) ** 2).sum(axis=2).min(axis=1)
+    near = np.exp(-20 * nearest) >= np.finfo(np.float32).tiny
+    assert 100 < near.sum() < 200
+    np.testing.assert_array_equal(ours.predict(new[near]), theirs.predict(new[near]))
+    assert (ours.predict(new[~near]) == -1).all()
+    assert not ours.predict_proba(new[~near]).any()
     with np.errstate(invalid="ignore"):
         assert np.isnan(theirs.predict_proba([[100.0, 3.0]])).all()
-    np.testing.assert_allclose(ours.predict_proba([[100.0, 3.0]]).sum(), 1.0, atol=1e-6)
+
+
+def test_gamma_alone_is_the_kernel_that_has_it(
+    blobs: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    X, _, y = blobs
+    alone = LabelSpreading(gamma=0.05).fit(X, y)
+    named = LabelSpreading("rbf", gamma=0.05, n_neighbors=3).fit(X, y)
+    assert alone.graph_.settings["kind"] == "rbf"
+    assert alone.label_distributions_.tobytes() == named.label_distributions_.tobytes()
+    beside = LabelSpreading("knn", gamma=0.05).fit(X, y)
+    assert beside.graph_.settings["kind"] == "knn"
+
+
+@BOTH
+def test_a_function_of_rows_is_a_kernel(
+    blobs: tuple[np.ndarray, np.ndarray, np.ndarray], Classifier: Any
+) -> None:
+    X, _, y = blobs
+    new = X[::11] + 0.1
+
+    def radial(A: Any, B: Any) -> np.ndarray:
+        return np.exp(-0.05 * ((A[:, None] - B) ** 2).sum(axis=2))
+
+    ours = Classifier(lambda A, B: sp.csc_array(radial(A, B)), tol=1e-6).fit(X, y)
+    known = Classifier("rbf", gamma=0.05, tol=1e-6).fit(X, y)
+    np.testing.assert_allclose(ours.label_distributions_, known.label_distributions_, atol=1e-5)
+    np.testing.assert_allclose(ours.predict_proba(new), known.predict_proba(new), atol=1e-5)
+    lazily = ours.predict_proba(da.from_array(new, chunks=(9, 5)))
+    np.testing.assert_array_equal(lazily.compute(), ours.predict_proba(new))
+    # The two affinities of a pair are averaged.
+    skew = Classifier(lambda A, B: radial(A, B) * (A[:, :1] > B[:, 0]) * 2).fit(X, y)
+    W = radial(X, X) * (1 - np.eye(len(X)))
+    np.testing.assert_allclose(skew.graph_.to_scipy().toarray(), W, rtol=1e-5, atol=1e-30)
+    with pytest.raises(GraphError, match=r"needs all rows at once.*kernel 'knn'"):
+        Classifier(radial).fit(da.from_array(X, chunks=(90, 5)), y)
+    with pytest.raises(GraphError, match=r"shape \(1, 400\) for 400 rows"):
+        Classifier(lambda A, B: radial(A[:1], B)).fit(X, y)
+    sums = np.asarray(ours._build_graph().sum(axis=1)).ravel()
+    assert (np.abs(sums - 1) < 1e-9).all() == (Classifier is LabelPropagation)
 
 
 @pytest.mark.parametrize("kernel", ["knn", "rbf"])
@@ -367,14 +413,14 @@ BAD_PARAMETERS: list[tuple[dict[str, Any], str]] = [
     ({"alpha": "0.5"}, "alpha='0.5'"),
     ({"max_iter": 0}, "max_iter=0"),
     ({"max_iter": 2.5, "tol": -1.0}, "max_iter=2.5.*tol=-1.0"),
-    ({"kernel": "poly"}, "must be 'knn' or 'rbf'"),
+    ({"kernel": "poly"}, "must be 'knn', 'rbf' or a function"),
     ({"n_neighbors": 0}, "n_neighbors=0"),
     ({"metric": "manhattan"}, "metric='manhattan'"),
     ({"weights": "distance"}, "weights='distance'"),
     ({"symmetrize": "no"}, "symmetrize='no'"),
-    ({"gamma": 1.0}, "gamma=1.0 is not used"),
+    ({"kernel": "rbf", "weights": "uniform"}, "weights='uniform' is not used"),
+    ({"kernel": np.dot, "metric": "cosine"}, "metric='cosine' is not used"),
     ({"kernel": "rbf", "gamma": -1.0}, "gamma=-1.0"),
-    ({"kernel": "rbf", "n_neighbors": 7}, "n_neighbors=7 is not used"),
 ]
 
 
@@ -422,9 +468,8 @@ def test_too_few_iterations_are_told(
     blobs: tuple[np.ndarray, np.ndarray, np.ndarray], Classifier: Any
 ) -> None:
     X, _, y = blobs
-    with pytest.warns(
-        ConvergenceWarning, match="after 3 iterations the error is .* raise max_iter"
-    ):
+    told = r"max_iter=3 was reached without convergence: the error of .* raise max_iter or tol"
+    with pytest.warns(ConvergenceWarning, match=told):
         model = Classifier(max_iter=3).fit(X, y)
     assert model.n_iter_ == 3
     with pytest.warns(ConvergenceWarning, match="float32"):

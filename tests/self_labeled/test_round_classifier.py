@@ -38,12 +38,8 @@ def test_attributes_are_those_of_scikit_learn(
     ours = SelfTrainingClassifier(
         base,
         threshold=0.8,
-        rescore=False,
-        mass=None,
-        class_shares="none",
-        patience=None,
-        n_folds=0,
         max_iter=5,
+        cautious=False,
     ).fit(X, y)
     theirs = rounds_of_sklearn(base, X, y, threshold=0.8, max_iter=5)
     np.testing.assert_array_equal(ours.transduction_, theirs["labels"])
@@ -51,6 +47,45 @@ def test_attributes_are_those_of_scikit_learn(
     assert ours.termination_condition_ == theirs["reason"]
     assert ours.n_iter_ == theirs["n_iter"] == len(ours.rounds_)
     np.testing.assert_allclose(ours.predict_proba(X), theirs["probabilities"], atol=1e-6)
+    one_by_one = SelfTrainingClassifier(
+        base,
+        threshold=0.8,
+        max_iter=5,
+        rescore=False,
+        mass=None,
+        class_shares="none",
+        patience=None,
+        n_folds=0,
+    ).fit(X, y)
+    np.testing.assert_array_equal(ours.transduction_, one_by_one.transduction_)
+    assert ours.predict_log_proba(X[:9]).tobytes() == np.log(ours.predict_proba(X[:9])).tobytes()
+    decided = ours.decision_function(X[:9])
+    assert (decided.argmax(axis=1) == ours.predict_proba(X[:9]).argmax(axis=1)).all()
+    lazily = ours.decision_function(da.from_array(X[:9], chunks=(4, 30)))
+    np.testing.assert_allclose(lazily.compute(), decided)
+
+
+def test_scikit_learns_loop_has_no_caution(
+    digits: tuple[np.ndarray, np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
+    X, _, y = digits
+    X, y = X[:200], y[:200]
+    with pytest.raises(ValueError, match=r"mass=2\.0 is not used with cautious=False: leave it"):
+        SelfTrainingClassifier(mass=2.0, cautious=False).fit(X, y)
+    names = np.array([-1 if code < 0 else f"digit {code}" for code in y], dtype=object)
+    unsure = SelfTrainingClassifier(threshold=0.8, max_iter=2, cautious=False, verbose=True)
+    model = unsure.fit(X, names)
+    assert {-1} < set(model.transduction_.tolist())
+    assert "End of iteration 1, added" in capsys.readouterr().out
+    for_blocks = clone(unsure).fit(da.from_array(X, chunks=(90, 64)), names)
+    np.testing.assert_array_equal(for_blocks.transduction_.compute(), model.transduction_)
+    with pytest.warns(UserWarning, match="k_best is larger than"):
+        most = SelfTrainingClassifier(criterion="k_best", k_best=500, cautious=False).fit(X, y)
+    assert (most.n_iter_, most.termination_condition_) == (1, "all_labeled")
+    with pytest.raises(ValueError, match="dtype <U8, which has no value for unlabelled"):
+        SelfTrainingClassifier().fit(X, names.astype("U8"))
+    with pytest.warns(UserWarning, match="no unlabeled samples"):
+        SelfTrainingClassifier(max_iter=0).fit(X, np.arange(200) % 2)
 
 
 def test_kinds_of_input_agree(

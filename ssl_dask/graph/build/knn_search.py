@@ -16,7 +16,7 @@ from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.symmetric_graph import check_choice
 from ssl_dask.graph.knn.exact_knn import Lists, check_n_neighbors, nearest_lists, search_strips
-from ssl_dask.graph.knn.row_strips import RowStrips, checked_rows
+from ssl_dask.graph.knn.row_strips import RowStrips, checked_rows, of_kind
 from ssl_dask.kernels.knn.neighbour_lists import METRICS
 
 Found = tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]] | tuple[da.Array, da.Array]
@@ -41,7 +41,7 @@ def knn_search(
     X_new
         (m, d): NumPy array, SciPy sparse array or matrix, or Dask array chunked by rows.
     X_train
-        (N, d): likewise; dense or sparse as `X_new`.
+        (N, d): likewise. New rows are made dense or sparse as these are.
     n_neighbors
         k >= 1; with k > N the last places are empty.
     metric
@@ -71,6 +71,7 @@ def knn_search(
     k, X_new = int(n_neighbors), as_dask_array(X_new)
     queries, points = checked_rows(X_new, execution), checked_rows(X_train, execution)
     _check_same_columns(queries, points)
+    queries = of_kind(queries, points.kind, execution)
     queries = search_strips(queries, k, execution)
     points = search_strips(points, k, execution)
     lists = nearest_lists(queries, points, k, metric, execution, same_rows=False)
@@ -89,8 +90,6 @@ def _check_same_columns(queries: RowStrips, points: RowStrips) -> None:
         raise GraphError(
             f"the new rows have {queries.n_columns} columns, the training rows {points.n_columns}"
         )
-    if queries.kind is not points.kind:
-        raise GraphError("the new rows and the training rows must both be dense or both sparse")
 
 
 def _as_dask(

@@ -18,7 +18,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import even_chunks
 from ssl_dask.graph.knn.knn_plan import MAX_STRIPS, RowCost, usual_strips
 from ssl_dask.graph.knn.row_kind import DENSE, SPARSE, RowKind
-from ssl_dask.kernels.arithmetic.sparse_rows import stacked_rows
+from ssl_dask.kernels.arithmetic.sparse_rows import stacked_rows, stored_as
 from ssl_dask.kernels.knn.exact_dense import MAX_COLUMNS
 
 
@@ -117,6 +117,17 @@ def in_chunks(rows: RowStrips, row_chunks: tuple[int, ...], execution: Execution
         return rows
     strips = execution.persist(_regrouped(rows.strips, rows.row_chunks, row_chunks), "features")
     return replace(rows, strips=tuple(strips), row_chunks=row_chunks)
+
+
+def of_kind(rows: RowStrips, kind: RowKind, execution: Execution) -> RowStrips:
+    """Return `rows` dense or sparse, as `kind` is; one task a strip if they are not."""
+    if rows.kind is kind:
+        return rows
+    tasks = [dask.delayed(stored_as)(strip, sparse=kind is SPARSE) for strip in rows.strips]
+    strips = tuple(execution.persist(tasks, "features"))
+    # Of rows that were dense no more entries than columns.
+    entries = float(rows.n_columns) if kind is SPARSE else None
+    return replace(rows, strips=strips, nonzeros_per_row=entries)
 
 
 def checked_shape(X: Any) -> tuple[int, int]:

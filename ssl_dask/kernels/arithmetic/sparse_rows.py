@@ -65,6 +65,13 @@ def stack_strips(strips: list[sp.csr_array]) -> sp.csr_array:
     return with_index_dtype(sp.csr_array(sp.vstack(strips, format="csr")))
 
 
+def stored_as(rows: Any, *, sparse: bool) -> Any:
+    """Return rows as a csr_array or as a dense array; as they are if they are that."""
+    if sp.issparse(rows) == sparse:
+        return rows
+    return sp.csr_array(rows) if sparse else rows.toarray()
+
+
 def stacked_rows(parts: Sequence[Any]) -> Any:
     """Copy blocks of rows into one block, dense or CSR.
 

@@ -13,6 +13,7 @@ from ssl_dask.kernels.graph.edge_weights import edge_weights
 from ssl_dask.kernels.knn.exact_sparse import squared_distances
 
 BATCH_BYTES = 2**24
+TINY = np.finfo(np.float32).tiny
 
 
 def nearest_means(squares: Float64, indices: Int64, F: Float32, weights: str) -> Float32:
@@ -39,8 +40,9 @@ def nearest_means(squares: Float64, indices: Int64, F: Float32, weights: str) ->
 def radial_means(X_new: Any, X: Any, F: Float32, gamma: float) -> Float32:
     """Return the mean of F over all training rows, weighted by exp(-gamma d^2), float32 (m, C).
 
-    Weights are relative to the nearest training row with evidence, so rows far from all others get
-    a distribution too. m N d flops in float64; the bits of a row do not depend on the others.
+    A row without a training row with evidence that an edge of the rbf graph would join it with is
+    zero: all weights are below the smallest normal float32. m N d flops in float64; the bits of a
+    row do not depend on the others.
 
     Parameters
     ----------
@@ -66,6 +68,9 @@ def _add_radial(squares: Any, F: Any, gamma: float) -> Any:
     sums = np.zeros((squares.shape[0], F.shape[1]), np.float64)
     for i in range(squares.shape[0]):
         nearest = squares[i].min()
+        if np.float32(np.exp(-gamma * nearest)) < TINY:
+            continue
+        # Relative to the nearest one: no sum of tiny weights loses digits.
         for j in range(squares.shape[1]):
             weight = np.exp(-gamma * (squares[i, j] - nearest))
             for c in range(F.shape[1]):

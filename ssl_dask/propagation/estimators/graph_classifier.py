@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self, cast
 
 import dask.array as da
 import numpy as np
+import scipy.sparse as sp
 from dask import delayed
 from sklearn.utils.validation import check_is_fitted
 
@@ -17,6 +18,7 @@ from ssl_dask.class_labels import encode_targets, weighted_labels
 from ssl_dask.dask_arrays import as_dask_array
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.graph.build.kernel_graph import kernel_graph
 from ssl_dask.graph.build.neighbour_graph import knn_graph
 from ssl_dask.graph.build.rbf_graph import rbf_graph
 from ssl_dask.graph.graph_spec import GraphSpec
@@ -26,13 +28,21 @@ from ssl_dask.propagation.engine.node_vectors import rows_of
 from ssl_dask.propagation.engine.propagate import Propagated
 from ssl_dask.propagation.fallback.class_collapse import CollapseWarning
 from ssl_dask.propagation.fallback.run_with_fallback import Answer, OnCollapse, run_with_fallback
-from ssl_dask.propagation.new_rows.out_of_sample import nearest_distributions, radial_distributions
+from ssl_dask.propagation.new_rows.out_of_sample import (
+    kernel_distributions,
+    nearest_distributions,
+    radial_distributions,
+)
 from ssl_dask.run_control import RunControl, retried
 from ssl_dask.sklearn_skin import ClassifierSkin, checked_spec, plain
 from ssl_dask.spec_model import SpecModel
 
 ON_COLLAPSE = ("warn", "switch", "error")
 GRAPH_PARAMETERS = {"knn": ("n_neighbors", "metric", "weights", "symmetrize"), "rbf": ("gamma",)}
+OF_ANY_KERNEL = ("n_neighbors", "gamma")
+"""scikit-learn takes these beside any kernel, so that a search over kernels can set them all."""
+USUAL_GAMMA = 20.0
+Kernel = str | Callable[[Any, Any], Any] | None
 
 
 class GraphClassifier(ClassifierSkin):
@@ -46,12 +56,12 @@ class GraphClassifier(ClassifierSkin):
     """A subclass that can be switched to another method has it as a parameter."""
     graph_parameters: ClassVar[Mapping[str, tuple[str, ...]]] = GRAPH_PARAMETERS
 
-    kernel: str
+    kernel: Kernel
     n_neighbors: int
     metric: str
     weights: str
     symmetrize: str
-    gamma: float
+    gamma: float | None
     tol: float
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -94,7 +104,7 @@ class GraphClassifier(ClassifierSkin):
         labels, weights = encode_targets(y, n_rows, control.execution), None
         if sample_weight is not None:
             labels, weights = weighted_labels(labels, sample_weight)
-        graph = self._build_graph(rows, control.execution) if given is None else given
+        graph = self._graph_of(rows, control.execution) if given is None else given
         if given is None:
             self.X_ = rows
         self._keep_classes(labels)
@@ -105,10 +115,10 @@ class GraphClassifier(ClassifierSkin):
         self.method_ = answer.spec.model_dump()
         self._warn_of_collapse(answer)
         if not found.converged:
-            rounding = "float32 allows no smaller error: raise tol"
-            cure = "raise max_iter or tol" if found.reason == "max_iter" else rounding
             error = found.records[-1].residual
-            self._warn_not_converged(found.n_iter, error, plain(self.tol), cure)
+            self._warn_not_converged(
+                error, plain(self.tol), found.n_iter if found.reason == "max_iter" else None
+            )
         self.graph_ = graph
         self.n_iter_ = found.n_iter
         return self
@@ -179,10 +189,12 @@ class GraphClassifier(ClassifierSkin):
                 " rows; the labels of its own rows are in transduction_"
             )
         rows = self._checked_rows(X, reset=False)
-        execution = self._execution()
+        execution, kernel = self._execution(), self._kernel()
         F = self.label_distributions_
-        if self.kernel == "rbf":
-            return radial_distributions(rows, self.X_, F, gamma=self.gamma, execution=execution)
+        if callable(kernel):
+            return kernel_distributions(rows, self.X_, F, kernel=kernel, execution=execution)
+        if kernel == "rbf":
+            return radial_distributions(rows, self.X_, F, gamma=self._gamma(), execution=execution)
         return nearest_distributions(
             rows,
             self.X_,
@@ -217,9 +229,20 @@ class GraphClassifier(ClassifierSkin):
             self.label_distributions_ = np.concatenate(execution.compute(blocks))
         self.transduction_, self.abstained_ = self._labels_of(self.label_distributions_)
 
-    def _build_graph(self, rows: Any, execution: Execution) -> BlockGraph:
-        if self.kernel == "rbf":
-            return rbf_graph(rows, plain(self.gamma), execution=execution)
+    def _kernel(self) -> str | Callable[[Any, Any], Any]:
+        if self.kernel is None:
+            return "knn" if self.gamma is None else "rbf"
+        return self.kernel
+
+    def _gamma(self) -> float:
+        return USUAL_GAMMA if self.gamma is None else float(self.gamma)
+
+    def _graph_of(self, rows: Any, execution: Execution) -> BlockGraph:
+        kernel = self._kernel()
+        if callable(kernel):
+            return kernel_graph(kernel, rows)
+        if kernel == "rbf":
+            return rbf_graph(rows, self._gamma(), execution=execution)
         return knn_graph(
             rows,
             plain(self.n_neighbors),
@@ -237,16 +260,19 @@ class GraphClassifier(ClassifierSkin):
         return self._checked_spec(self.method.spec)
 
     def _checked_graph(self) -> None:
-        if self.kernel not in self.graph_parameters:
-            raise ValueError(
-                f"kernel is {self.kernel!r}; it must be 'knn' or 'rbf'; for another, fit on"
-                " BlockGraph.from_scipy(W)"
-            )
-        values = {name: plain(getattr(self, name)) for name in self.graph_parameters[self.kernel]}
-        checked_spec(GraphSpec, {"kind": self.kernel, **values})
-        for kernel, names in self.graph_parameters.items():
-            if kernel != self.kernel:
-                self._refuse_unused(names)
+        kernel, used = self._kernel(), tuple[str, ...]()
+        if not callable(kernel):
+            if kernel not in self.graph_parameters:
+                raise ValueError(
+                    f"kernel is {kernel!r}; it must be 'knn', 'rbf' or a function; for a graph of"
+                    " your own, fit on BlockGraph.from_scipy(W)"
+                )
+            used = self.graph_parameters[kernel]
+            values = {name: plain(getattr(self, name)) for name in used}
+            given = {name: value for name, value in values.items() if value is not None}
+            checked_spec(GraphSpec, {"kind": kernel, **given})
+        others = {name for names in self.graph_parameters.values() for name in names}
+        self._refuse_unused(tuple(sorted(others - {*used, *OF_ANY_KERNEL})))
 
     def _refuse_unused(self, names: tuple[str, ...]) -> None:
         defaults = type(self)().get_params(deep=False)
@@ -254,6 +280,14 @@ class GraphClassifier(ClassifierSkin):
             value = getattr(self, name)
             if value != defaults[name]:
                 raise ValueError(
-                    f"{name}={value!r} is not used here (kernel={self.kernel!r}, or X is a graph);"
-                    " leave it at its default"
+                    f"{name}={value!r} is not used here (kernel={self._kernel()!r}, or X is a"
+                    " graph); leave it at its default"
                 )
+
+
+def scaled_affinities(W: Any, left: float, right: float) -> Any:
+    """Return D^-left W D^-right (N, N), D the sums of the rows; dense if W is, else CSR."""
+    degrees = np.asarray(W.sum(axis=1), dtype=np.float64).ravel()
+    inverse = np.divide(1.0, degrees, where=degrees > 0.0, out=np.zeros(len(degrees)))
+    scaled = sp.diags_array(inverse**left) @ W @ sp.diags_array(inverse**right)
+    return sp.csr_array(scaled) if sp.issparse(W) else scaled

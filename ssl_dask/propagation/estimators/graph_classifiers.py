@@ -10,7 +10,11 @@ from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.build.neighbour_graph import knn_graph
 from ssl_dask.propagation.engine.propagate import Propagated
 from ssl_dask.propagation.ensemble.ensemble_run import MEMBER_TOL
-from ssl_dask.propagation.estimators.graph_classifier import GraphClassifier
+from ssl_dask.propagation.estimators.graph_classifier import (
+    GraphClassifier,
+    Kernel,
+    scaled_affinities,
+)
 from ssl_dask.propagation.methods import (
     balanced_spreading,
     graph_ensemble,
@@ -29,14 +33,17 @@ class LabelSpreading(GraphClassifier):
     ----------
     kernel
         "knn": each row is joined with its `n_neighbors` nearest rows, over all rows. "rbf":
-        every row with every other, for few rows. For another graph fit on a `BlockGraph`. A
-        parameter that the kernel does not use must stay at its default.
+        every row with every other, for few rows. A function: it is called with rows (n, d) and
+        (m, d) and returns their affinities (n, m) >= 0, dense or sparse, of which those of a pair
+        are averaged; X is an array of this process then. None: "rbf" if `gamma` is given, else
+        "knn". For another graph fit on a `BlockGraph`. What `metric`, `weights` and `symmetrize`
+        say to another kernel than "knn" is refused.
     n_neighbors, metric, weights, symmetrize
         With kernel "knn"; see `graph.knn_graph`. 15 is where accuracy is flat (10 to 25 differ
         by less than a point on eight data sets with 1 to 50 labels a class), and it leaves
         fewer rows apart than scikit-learn's 7.
     gamma
-        With kernel "rbf": weight exp(-gamma d^2), 20 as in scikit-learn.
+        With kernel "rbf": weight exp(-gamma d^2); None: 20, as in scikit-learn.
     alpha
         In (0, 1): share of a row's scores that comes from its neighbours. Near 1 labels reach far,
         which is best with few of them (0.99 with 1 to 5 a class); 0.9 is robust with more.
@@ -84,15 +91,20 @@ class LabelSpreading(GraphClassifier):
 
     method = label_spreading.METHOD
 
+    def _build_graph(self) -> Any:
+        """Return D^-1/2 W D^-1/2 of the fitted rows, under scikit-learn's name for subclasses."""
+        graph, whole = self.graph_.to_scipy(self._execution()), self._kernel() == "rbf"
+        return scaled_affinities(graph.toarray() if whole else graph, 0.5, 0.5)
+
     def __init__(
         self,
-        kernel: str = "knn",
+        kernel: Kernel = None,
         *,
         n_neighbors: int = 15,
         metric: str = "euclidean",
         weights: str = "gaussian",
         symmetrize: str = "average",
-        gamma: float = 20.0,
+        gamma: float | None = None,
         alpha: float = 0.9,
         max_iter: int = 1000,
         tol: float = 1e-4,
@@ -132,15 +144,26 @@ class LabelPropagation(GraphClassifier):
 
     method = label_propagation.METHOD
 
+    def _build_graph(self) -> Any:
+        """Return D^-1 W of the fitted rows (N, N), under scikit-learn's name for subclasses.
+
+        Of a function it is W as that gives it; `fit` averages the two affinities of a pair.
+        """
+        kernel = self._kernel()
+        if callable(kernel):
+            return scaled_affinities(kernel(self.X_, self.X_), 1.0, 0.0)
+        W = self.graph_.to_scipy(self._execution())
+        return scaled_affinities(W.toarray() if kernel == "rbf" else W, 1.0, 0.0)
+
     def __init__(
         self,
-        kernel: str = "knn",
+        kernel: Kernel = None,
         *,
         n_neighbors: int = 15,
         metric: str = "euclidean",
         weights: str = "gaussian",
         symmetrize: str = "average",
-        gamma: float = 20.0,
+        gamma: float | None = None,
         class_mass: Any = "none",
         max_iter: int = 10_000,
         tol: float = 1e-3,
@@ -180,13 +203,13 @@ class BalancedSpreading(GraphClassifier):
 
     def __init__(
         self,
-        kernel: str = "knn",
+        kernel: Kernel = None,
         *,
         n_neighbors: int = 15,
         metric: str = "euclidean",
         weights: str = "gaussian",
         symmetrize: str = "average",
-        gamma: float = 20.0,
+        gamma: float | None = None,
         alpha: float = 0.99,
         max_iter: int = 1000,
         tol: float = 1e-4,
@@ -224,13 +247,13 @@ class PoissonLearning(GraphClassifier):
 
     def __init__(
         self,
-        kernel: str = "knn",
+        kernel: Kernel = None,
         *,
         n_neighbors: int = 15,
         metric: str = "euclidean",
         weights: str = "gaussian",
         symmetrize: str = "average",
-        gamma: float = 20.0,
+        gamma: float | None = None,
         class_shares: Any = "none",
         max_iter: int = 10_000,
         tol: float = 1e-3,
@@ -268,13 +291,13 @@ class PoissonMBO(GraphClassifier):
 
     def __init__(
         self,
-        kernel: str = "knn",
+        kernel: Kernel = None,
         *,
         n_neighbors: int = 15,
         metric: str = "euclidean",
         weights: str = "gaussian",
         symmetrize: str = "average",
-        gamma: float = 20.0,
+        gamma: float | None = None,
         class_shares: Any = "none",
         n_rounds: int = 20,
         max_iter: int = 10_000,
@@ -321,13 +344,13 @@ class ModifiedAdsorption(GraphClassifier):
 
     def __init__(
         self,
-        kernel: str = "knn",
+        kernel: Kernel = None,
         *,
         n_neighbors: int = 15,
         metric: str = "euclidean",
         weights: str = "gaussian",
         symmetrize: str = "average",
-        gamma: float = 20.0,
+        gamma: float | None = None,
         mu1: float = 1.0,
         mu2: float = 1.0,
         mu3: float | None = None,
@@ -383,7 +406,7 @@ class GraphEnsemble(GraphClassifier):
     ) -> None:
         self._store(locals())
 
-    def _build_graph(self, rows: Any, execution: Execution) -> BlockGraph:
+    def _graph_of(self, rows: Any, execution: Execution) -> BlockGraph:
         return knn_graph(
             rows,
             int(self.n_neighbors),

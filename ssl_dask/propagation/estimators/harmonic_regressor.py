@@ -125,7 +125,9 @@ class HarmonicRegressor(RegressorMixin, SklearnSkin):
         found, self.transduction_ = retried(find, control.losses)
         if not found.converged:
             error = found.records[-1].residual if found.records else 0.0
-            self._warn_not_converged(found.n_iter, error, self.tol, "raise max_iter or tol")
+            self._warn_not_converged(
+                error, self.tol, found.n_iter if found.reason == "max_iter" else None
+            )
         self.graph_, self.n_iter_ = graph, found.n_iter
         return self
 

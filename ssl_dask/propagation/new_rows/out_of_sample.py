@@ -6,6 +6,7 @@ change. scikit-learn does the same (Delalleau, Bengio and Le Roux 2005, eq. 7).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import dask.array as da
@@ -18,6 +19,8 @@ from ssl_dask.array_types import Float32, Float64, Int64
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.build.knn_search import knn_search
+from ssl_dask.kernels.arithmetic.sparse_rows import stored_as
+from ssl_dask.kernels.distributions.label_distributions import normalise_rows
 from ssl_dask.kernels.propagation.neighbour_means import nearest_means, radial_means
 
 
@@ -91,6 +94,29 @@ def radial_distributions(
     return _joined(parts, X_new, F.shape[1], execution)
 
 
+def kernel_distributions(
+    X_new: Any,
+    X: Any,
+    F: Float32,
+    *,
+    kernel: Callable[[Any, Any], Any],
+    execution: Execution,
+) -> Float32 | da.Array:
+    """Return the mean of F over all training rows, weighed by a function; else as above.
+
+    Parameters
+    ----------
+    kernel
+        Called with X and new rows (m, d); returns their affinities (N, m), dense or sparse.
+    """
+    points, whole = execution.place([X])[0], _whole(F, execution)
+    parts = [
+        delayed(_kernel_means, pure=False)(block, points, whole, kernel)
+        for block in _placed(X_new, execution)
+    ]
+    return _joined(parts, X_new, F.shape[1], execution)
+
+
 def _whole(F: Float32 | da.Array, execution: Execution) -> Delayed:
     """Return F as one value; the scheduler keeps one of this process, to send it again."""
     if isinstance(F, da.Array):
@@ -152,5 +178,16 @@ def _nearest_means(
     return nearest_means(squares, indices, F, weights)
 
 
+def _kernel_means(X_new: Any, X: Any, F: Float32, kernel: Callable[[Any, Any], Any]) -> Float32:
+    affinities = kernel(X, stored_as(X_new, sparse=sp.issparse(X)))
+    if affinities.shape != (X.shape[0], X_new.shape[0]):
+        raise GraphError(
+            f"the kernel gave affinities of shape {affinities.shape} for {X.shape[0]} training rows"
+            f" and {X_new.shape[0]} new rows",
+            hint="kernel(X, Y) returns one row for each row of X, one column for each of Y",
+        )
+    return normalise_rows(np.asarray(affinities.T @ F, dtype=np.float64))
+
+
 def _radial_means(X_new: Any, X: Any, F: Float32, gamma: float) -> Float32:
-    return radial_means(_as_float32(X_new), X, F, gamma)
+    return radial_means(stored_as(_as_float32(X_new), sparse=sp.issparse(X)), X, F, gamma)

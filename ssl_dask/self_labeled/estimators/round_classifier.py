@@ -23,7 +23,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.labels import Labels
 from ssl_dask.method import Method, MethodInputs
-from ssl_dask.run_control import RunControl
+from ssl_dask.run_control import OnRound, RunControl
 from ssl_dask.self_labeled.learners.learner import Learner
 from ssl_dask.self_labeled.learners.learner_spec import LearnerSpec, learner_of
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
@@ -109,7 +109,8 @@ class RoundClassifier(ClassifierSkin):
         if sample_weight is not None:
             labels, weights = weighted_labels(labels, sample_weight)
         views, present = self._views(rows, execution)
-        folds = hide_seeds(labels, int(self.n_folds), int(getattr(self, "random_state", 0)))
+        self._told_before(labels)
+        folds = hide_seeds(labels, self._most_folds(), int(getattr(self, "random_state", 0)))
         inputs = MethodInputs(
             labels,
             hidden=[folds.hidden(fold) for fold in range(folds.n_folds)],
@@ -117,7 +118,7 @@ class RoundClassifier(ClassifierSkin):
             views=views,
             present=present,
         )
-        found = self.method.run(inputs, spec, RunControl(execution))
+        found = self.method.run(inputs, spec, RunControl(execution, on_round=self._on_round()))
         self._keep(found, labels, X, execution)
         for note in found.findings:
             warnings.warn(note, UserWarning, stacklevel=2)
@@ -147,6 +148,16 @@ class RoundClassifier(ClassifierSkin):
         return np.concatenate(
             execution.compute(list(F.to_delayed(optimize_graph=False).ravel()), "scores")
         )
+
+    def _told_before(self, labels: Labels) -> None:
+        """Warn of labels with which the rounds do little."""
+
+    def _most_folds(self) -> int:
+        return int(self.n_folds)
+
+    def _on_round(self) -> OnRound | None:
+        """Return what is called after each round."""
+        return None
 
     def _spec(self) -> Any:
         """Return the method's parameters; a subclass adds learners that are no plain values."""

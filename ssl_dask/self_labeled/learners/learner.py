@@ -77,14 +77,19 @@ class Learner:
         return cls("", {}, scoring, path, estimator)
 
     def check(self) -> None:
-        """Raise ValueError unless the estimator is a classifier with probabilities."""
+        """Raise ValueError unless the estimator is a classifier, AttributeError without a chance.
+
+        scikit-learn's meta-estimators raise the same.
+        """
         if self.estimator is None:
             return
         one = self.estimator
-        sound = isinstance(one, BaseEstimator) and is_classifier(one)
-        if not sound or not hasattr(one, "predict_proba"):
-            raise ValueError(
-                f"estimator is a {type(one).__name__}: it must be a classifier with predict_proba"
+        if not (isinstance(one, BaseEstimator) and is_classifier(one)):
+            raise ValueError(f"estimator is a {type(one).__name__}: it must be a classifier")
+        if not hasattr(one, "predict_proba"):
+            raise AttributeError(
+                f"estimator is a {type(one).__name__}, which has no attribute 'predict_proba':"
+                " give a classifier that has; CalibratedClassifierCV makes one of others"
             )
 
     @property

@@ -75,8 +75,8 @@ class SelfTrainingSpec(RoundSpec):
     calibrate: bool = False
     """Whether confidences are made as sure as they are right, on hidden seeds; told where there are
     none."""
-    max_iter: Annotated[int, Field(ge=1)] | None = 10
-    """Most rounds; null: no limit."""
+    max_iter: Annotated[int, Field(ge=0)] | None = 10
+    """Most rounds; 0: the seeds alone are learned from; null: no limit."""
     patience: Annotated[int, Field(ge=1)] | None = 3
     """Rounds without a lower loss on hidden seeds after which the rounds end, and the answer is
     that of the best, or of the seeds alone; null: the last round answers."""
