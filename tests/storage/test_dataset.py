@@ -13,7 +13,8 @@ import pytest
 
 from ssl_dask.errors import InputDataError
 from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns
-from ssl_dask.storage.files.file_listing import hive_values, list_files, natural_key, redact_url
+from ssl_dask.storage.files.file_listing import hive_values, list_files, natural_key
+from ssl_dask.storage.files.file_source import redact_url
 from ssl_dask.storage.input.column_profile import profile_columns
 from ssl_dask.storage.input.dataset import Dataset
 from tests.parquet_samples import open_reader, travelled, write

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssl_dask.errors import JobSpecError
-from ssl_dask.storage.files.file_listing import FileSource
+from ssl_dask.storage.files.file_source import FileSource
 from ssl_dask.storage.input.dataset import DataFile, Dataset
 from ssl_dask.storage.input.row_layout import RowLayout, plan_layout
 from tests.parquet_samples import travelled, write

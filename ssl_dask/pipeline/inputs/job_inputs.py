@@ -246,7 +246,7 @@ def read_inputs(spec: JobSpec, inputs: Inputs, execution: Execution) -> ReadData
     warnings = cautions([*scan.seeds.notes, *inputs.dataset.notes, *scan.notes])
     notes = [*inputs.dataset.notes, *scan.notes]
     if inputs.dataset.ignored:
-        notes.append(f"left out, no Parquet: {', '.join(inputs.dataset.ignored[:10])}")
+        notes.append(f"left out, hidden by its name or no Parquet: {', '.join(inputs.dataset.ignored[:10])}")
     return ReadData(
         reader=reader,
         labels=scan.seeds.labels,

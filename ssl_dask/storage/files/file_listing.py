@@ -1,7 +1,6 @@
 """Which files an input path means: one file, a folder, a glob or a URL.
 
 Names of files are relative to the folder that the path names, with `/` between the parts.
-Credentials in URLs and storage options never reach a `repr` or an error.
 """
 
 from __future__ import annotations
@@ -9,129 +8,25 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import fsspec
 import fsspec.core
-import pyarrow as pa
 
-from ssl_dask.errors import InputDataError
+from ssl_dask.errors import Caution, InputDataError, SslDaskError
+from ssl_dask.storage.files.file_source import FileSource, redact_url
+from ssl_dask.storage.files.table_folders import refuse_tables
 
 GLOB_CHARACTERS = re.compile(r"[*?\[]")
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
-TAIL_BYTES = 1 << 16
 CHECK_PATH = "correct the path"
-
-
-@dataclass(frozen=True)
-class FileSource:
-    """Opens the files of one input path, in this process or on a worker.
-
-    Parameters
-    ----------
-    shown
-        The path as the user wrote it, without credentials; for a glob the folder above it.
-    root
-        Folder that names of files are relative to: absolute, or a path of the remote file system.
-    single
-        Path of the one file, when the input is a file.
-    url
-        The URL, or None for local files.
-    storage_options
-        Passed to fsspec with a URL.
-    """
-
-    shown: str
-    root: str = field(repr=False)
-    single: str | None = field(default=None, repr=False)
-    url: str | None = field(default=None, repr=False)
-    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    @property
-    def is_local(self) -> bool:
-        """Whether files are opened by the operating system, not by fsspec."""
-        return self.url is None
-
-    def path_of(self, name: str) -> str:
-        """Return the full path of the file `name`; it may hold credentials: never show it."""
-        return self.single if self.single is not None else f"{self.root}/{name}"
-
-    def shown_path(self, name: str) -> str:
-        """Return the path of the file `name` in the user's words, for messages."""
-        if self.single is not None:
-            return self.shown
-        return name if self.shown == "." else f"{self.shown.rstrip('/')}/{name}"
-
-    def size(self, name: str) -> int:
-        """Return the bytes of the file `name` as it is now; local files only."""
-        return os.path.getsize(self.path_of(name))
-
-    def modified(self, name: str) -> str:
-        """Return when the file `name` was last written, or the version mark of the store."""
-        if self.is_local:
-            return str(os.stat(self.path_of(name)).st_mtime_ns)
-        about = self._filesystem().info(self.path_of(name))
-        marks = ("ETag", "etag", "LastModified", "last_modified", "mtime", "updated", "created")
-        return next((str(about[mark]) for mark in marks if about.get(mark) is not None), "unknown")
-
-    def open_remote(self, name: str) -> AbstractContextManager[BinaryIO]:
-        """Open the remote file `name` for reading."""
-        handle: AbstractContextManager[BinaryIO] = self._filesystem().open(self.path_of(name), "rb")
-        return handle
-
-    def read_range(self, name: str, start: int, stop: int) -> bytes:
-        """Return the bytes from `start` to `stop` of the file `name`; one request if remote."""
-        if self.is_local:
-            with open(self.path_of(name), "rb") as handle:
-                handle.seek(start)
-                return handle.read(stop - start)
-        data: bytes = self._filesystem().cat_file(self.path_of(name), start=start, end=stop)
-        return data
-
-    def redact(self, text: str) -> str:
-        """Return `text` without the credentials of this source."""
-        for secret in _strings(self.storage_options):
-            if len(secret) > 3:
-                text = text.replace(secret, "***")
-        return redact_url(text)
-
-    def why_unreadable(self, error: Exception) -> str:
-        """Return why a file cannot be read, without credentials and without data.
-
-        Raises
-        ------
-        Exception
-            `error` itself where its cause is not the file: a lack of memory, a fault of ours.
-        """
-        if isinstance(error, OSError) and error.errno is not None:
-            return f"cannot be read: {error.strerror or type(error).__name__}"
-        if isinstance(error, pa.ArrowNotImplementedError):
-            return f"holds what pyarrow {pa.__version__} cannot read: {error}"
-        if is_damage(error):
-            return f"is damaged: it cannot be decoded ({type(error).__name__})"
-        if self.is_local or isinstance(error, MemoryError):
-            raise error
-        # Back ends of fsspec raise their own kinds.
-        return f"cannot be read: {self.words_of(error)}"
-
-    def words_of(self, error: Exception) -> str:
-        """Return kind and text of an error, without credentials."""
-        return self.redact(f"{type(error).__name__}: {error}")[:300]
-
-    def _filesystem(self) -> Any:
-        return fsspec.core.url_to_fs(self.url, **dict(self.storage_options))[0]
-
-
-def is_damage(error: Exception) -> bool:
-    """Return whether Arrow or the operating system could not make sense of a file's bytes."""
-    # Arrow's lack of memory is one of its exceptions too.
-    kinds = (pa.ArrowException, OSError, EOFError)
-    return isinstance(error, kinds) and not isinstance(error, MemoryError)
+MAGIC = (b"PAR1", b"PARE")
+MIN_PARQUET_BYTES = 12
+LISTING_THREADS = 16
 
 
 @dataclass(frozen=True)
@@ -145,15 +40,18 @@ class Listing:
     files
         (name, bytes) of each, in natural order of the names: part-2 before part-10.
     ignored
-        Names that were left out: not `.parquet`, or `_` or `.` in front of a name.
+        Names that were left out: no Parquet, or `_` or `.` in front of a name.
     local_paths
         What the path means on this machine: the file, the folder, or what the glob matched.
+    notes
+        What changes which rows are read.
     """
 
     source: FileSource
     files: tuple[tuple[str, int], ...]
     ignored: tuple[str, ...]
     local_paths: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
 
 
 def list_files(
@@ -201,11 +99,10 @@ def list_files(
 def _list_local(text: str, full: str) -> Listing:
     if os.path.isfile(full):
         source = FileSource(text, os.path.dirname(full), single=full)
-        name = os.path.basename(full)
-        return Listing(source, ((name, os.path.getsize(full)),), (), (Path(full),))
+        return _listing(source, [(os.path.basename(full), os.path.getsize(full))], (Path(full),))
     if os.path.isdir(full):
         source = FileSource(text, full)
-        return _sorted_listing(source, _walk(full, full), (Path(full),))
+        return _listing(source, _walk(full, full), (Path(full),), whole=True)
     if not GLOB_CHARACTERS.search(full):
         raise InputDataError("not found: no such file or folder", file=text, hint=CHECK_PATH)
     root = _folder_above_glob(full)
@@ -222,7 +119,7 @@ def _list_local(text: str, full: str) -> Listing:
         else:
             found[os.path.relpath(match, root)] = _bytes_of_path(match)
     source = FileSource(_folder_above_glob(text), root)
-    return _sorted_listing(source, found.items(), tuple(Path(match) for match in matches))
+    return _listing(source, found.items(), tuple(Path(match) for match in matches))
 
 
 def _walk(folder: str, root: str) -> Iterator[tuple[str, int | None]]:
@@ -258,26 +155,11 @@ def _bytes_of_path(path: str) -> int:
 
 def _list_url(url: str, storage_options: dict[str, Any]) -> Listing:
     shown = redact_url(url)
-    plain = FileSource(shown, "", url=url, storage_options=storage_options)
+    source = FileSource(shown, "", url=url, storage_options=storage_options)
     try:
-        filesystem, path = fsspec.core.url_to_fs(url, **storage_options)
-        pattern = GLOB_CHARACTERS.search(path.split("?")[0] if url.startswith("http") else path)
-        if pattern:
-            root = _folder_above_glob(path)
-            found = filesystem.glob(path, detail=True)
-            for folder in [name for name, info in found.items() if info["type"] == "directory"]:
-                found.update(filesystem.find(folder, detail=True))
-        else:
-            info = filesystem.info(path)
-            if info["type"] == "file":
-                source = FileSource(shown, "", path, url, storage_options)
-                name = path.split("?")[0].rsplit("/", 1)[-1]
-                return Listing(source, ((name, int(info["size"] or 0)),), (), ())
-            root = path.rstrip("/")
-            found = filesystem.find(path, detail=True)
-    except FileNotFoundError as error:
-        text = "not found: no such object or folder"
-        raise InputDataError(text, file=shown, hint=CHECK_PATH) from error
+        return _list_remote(url, shown, source)
+    except SslDaskError:
+        raise
     except ImportError as error:
         raise InputDataError(
             f"this kind of URL needs a package that is not installed: {error}",
@@ -285,42 +167,169 @@ def _list_url(url: str, storage_options: dict[str, Any]) -> Listing:
             hint="for s3:// install ssl-dask[s3]",
         ) from error
     except Exception as error:
+        source.require_reachable(error)
+        if isinstance(error, FileNotFoundError):
+            text = "not found: no such object or folder"
+            raise InputDataError(text, file=shown, hint=CHECK_PATH) from error
         # fsspec's back ends raise their own kinds: whatever it was, the input cannot be listed.
-        text = f"cannot be listed: {plain.words_of(error)}"
+        text = f"cannot be listed: {source.words_of(error)}"
         hint = "see whether URL, network and credentials are right"
         raise InputDataError(text, file=shown, hint=hint) from None
-    if pattern and not found:
-        raise InputDataError("not found: nothing matches this pattern", file=shown, hint=CHECK_PATH)
-    root_shown = _folder_above_glob(shown) if pattern else shown
+
+
+def _list_remote(url: str, shown: str, source: FileSource) -> Listing:
+    filesystem = source.filesystem()
+    path = fsspec.core.url_to_fs(url, **dict(source.storage_options))[1]
+    pattern = GLOB_CHARACTERS.search(path.split("?")[0] if url.startswith("http") else path)
+    if pattern:
+        root, root_shown = _folder_above_glob(path), redact_url(_folder_above_glob(url))
+        found = _with_info(filesystem, filesystem.glob(path, detail=True))
+        for folder in [name for name, info in found.items() if info["type"] == "directory"]:
+            found.update(_with_info(filesystem, filesystem.find(folder, detail=True)))
+        if not found:
+            text = "not found: nothing matches this pattern"
+            raise InputDataError(text, file=shown, hint=CHECK_PATH)
+    else:
+        root, root_shown = path.rstrip("/"), shown
+        info = filesystem.info(path)
+        found = {}
+        if info["type"] != "file" or not info["size"]:
+            # Some tools mark a folder by an empty object of its name.
+            found = _with_info(filesystem, filesystem.find(f"{root}/", detail=True))
+            found = {name: about for name, about in found.items() if name.rstrip("/") != root}
+        if info["type"] == "file" and not found:
+            name = path.split("?")[0].rsplit("/", 1)[-1]
+            one = FileSource(shown, os.path.dirname(path), path, url, source.storage_options)
+            return _listing(one, [(name, int(info["size"] or 0))], ())
     files = (
         (name.removeprefix(root).lstrip("/"), int(info["size"] or 0))
         for name, info in found.items()
         if info["type"] == "file"
     )
-    return _sorted_listing(FileSource(root_shown, root, None, url, storage_options), files, ())
+    source = FileSource(root_shown, root, None, url, source.storage_options)
+    return _listing(source, files, (), whole=not pattern)
 
 
-def _sorted_listing(
-    source: FileSource, found: Iterable[tuple[str, int | None]], local_paths: tuple[Path, ...]
+def _with_info(filesystem: Any, found: Any) -> dict[str, Any]:
+    """Return path -> info; a back end may give the bare paths of empty folders."""
+    return found if isinstance(found, dict) else {one: filesystem.info(one) for one in found}
+
+
+def _listing(
+    source: FileSource,
+    found: Iterable[tuple[str, int | None]],
+    local_paths: tuple[Path, ...],
+    *,
+    whole: bool = False,
 ) -> Listing:
-    kept: list[tuple[str, int]] = []
-    ignored: list[str] = []
-    for name, size in found:
-        if size is None or _hidden_part(name) or not name.lower().endswith(".parquet"):
-            ignored.append(name)
-        else:
-            kept.append((name, size))
-    ignored.sort(key=natural_key)
+    """Return the Parquet files among what was found, known by their bytes, each once.
+
+    `whole` says that all of the folder was listed.
+    """
+    sizes = dict(found)
+    refuse_tables(source, list(sizes), whole=whole)
+    if source.single is not None:
+        one = tuple((name, size or 0) for name, size in sizes.items())
+        return Listing(source, one, (), local_paths)
+    kept, ignored, notes = _known_parquet(source, sizes)
     if not kept:
-        seen = f"; left out: {', '.join(ignored[:5])}" if ignored else ""
-        more = f" and {len(ignored) - 5} more" if len(ignored) > 5 else ""
-        raise InputDataError(
-            f"no Parquet files here{seen}{more}",
-            file=source.shown,
-            hint="files must end in .parquet; names that start with _ or . are left out",
+        seen = f"; left out: {_listed(ignored)}" if ignored else ""
+        hint = "give a folder of Parquet files; names that start with _ or . are left out"
+        if any(name.lower().endswith(".csv") for name in ignored):
+            hint = "write Parquet; CSV is read for labels alone, and as one file: join its parts"
+        raise InputDataError(f"no Parquet files here{seen}", file=source.shown, hint=hint)
+    kept, links = _once_each(source, kept)
+    files = tuple((name, sizes[name] or 0) for name in kept)
+    return Listing(source, files, tuple(ignored), local_paths, (*notes, *links))
+
+
+def _known_parquet(
+    source: FileSource, sizes: Mapping[str, int | None]
+) -> tuple[list[str], list[str], list[Caution]]:
+    """Return which of the names are Parquet files, which are left out, and notes."""
+    folders = {parent for name in sizes for parent in _parents(name)}
+    usual: list[str] = []
+    others: list[str] = []
+    ignored: list[str] = []
+    for name, size in sizes.items():
+        if size is None or _hidden_part(name):
+            ignored.append(name)
+        elif name.lower().endswith(".parquet") and name not in folders:
+            usual.append(name)
+        elif name not in folders and not name.endswith("/"):
+            # What is left over are empty objects that mark the folder of their name.
+            others.append(name)
+    with ThreadPoolExecutor(LISTING_THREADS) as pool:
+        is_parquet = list(pool.map(lambda name: holds_parquet(source, name, sizes[name]), others))
+    unusual = sorted(
+        (name for name, yes in zip(others, is_parquet, strict=True) if yes), key=natural_key
+    )
+    ignored += [name for name, yes in zip(others, is_parquet, strict=True) if not yes]
+    notes = []
+    if usual and unusual:
+        text = f"Parquet files that do not end in .parquet are read too: {_listed(unusual)}"
+        notes.append(Caution(f"{source.shown}: {text}"))
+    kept = sorted([*usual, *unusual], key=natural_key)
+    return kept, sorted(ignored, key=natural_key), notes
+
+
+def holds_parquet(source: FileSource, name: str, size: int | None) -> bool:
+    """Return whether a file is Parquet, by its first and last bytes.
+
+    Raises
+    ------
+    StorageError
+        The store cannot be reached.
+    """
+    if size is None or size < MIN_PARQUET_BYTES:
+        return False
+    try:
+        ends = [source.read_range(name, at, at + 4) for at in (0, size - 4)]
+    except Exception as error:
+        # What may not be read is left out as what is no Parquet, and listed.
+        source.require_reachable(error)
+        return False
+    return all(end in MAGIC for end in ends)
+
+
+def _once_each(source: FileSource, names: Sequence[str]) -> tuple[list[str], list[Caution]]:
+    """Keep one name of each file that links, or hard links, give several."""
+    if not source.is_local:
+        return list(names), []
+    root = os.path.realpath(source.root)
+
+    def by_a_link(name: str) -> bool:
+        return os.path.realpath(source.path_of(name)) != os.path.join(root, name)
+
+    first: dict[tuple[int, ...], str] = {}
+    again: dict[str, str] = {}
+    # The name that leads to the file without a link is the one that stays.
+    for name in sorted(names, key=by_a_link):
+        path = source.path_of(name)
+        if os.path.exists(path):
+            about = os.stat(path)
+            mark = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns)
+            if about.st_ino and first.setdefault(mark, name) != name:
+                again[name] = first[mark]
+    told = [
+        Caution(
+            f"{source.shown_path(name)} is {source.shown_path(same)} once more, by a link: it is"
+            " read once"
         )
-    kept.sort(key=lambda file: natural_key(file[0]))
-    return Listing(source, tuple(kept), tuple(ignored), local_paths)
+        for name, same in sorted(again.items(), key=lambda pair: natural_key(pair[0]))
+    ]
+    return [name for name in names if name not in again], told
+
+
+def _parents(name: str) -> Iterator[str]:
+    while "/" in name.rstrip("/"):
+        name = name.rstrip("/").rpartition("/")[0]
+        yield name
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
 
 
 def natural_key(name: str) -> tuple[Any, ...]:
@@ -343,23 +352,6 @@ def hive_values(name: str) -> tuple[tuple[str, str | None], ...]:
     return tuple(pairs)
 
 
-def redact_url(text: str) -> str:
-    """Return `text` with user names, passwords and query strings of URLs blotted out."""
-    text = re.sub(r"://[^/\s]*@", "://***@", text)
-    return re.sub(r"(://[^\s?]*)\?[^\s]*=[^\s]*", r"\1?***", text)
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _strings(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _strings(item)
-
-
 def _is_hidden(part: str) -> bool:
     # A hive folder may be named after a column that starts with an underscore.
     return part.startswith(".") or (part.startswith("_") and "=" not in part)
@@ -371,5 +363,7 @@ def _hidden_part(name: str) -> bool:
 
 def _folder_above_glob(path: str) -> str:
     parts = path.split("/")
-    first = next(i for i, part in enumerate(parts) if GLOB_CHARACTERS.search(part))
+    # The password in front of a host may hold any character.
+    start = 3 if "://" in path else 0
+    first = next(i for i in range(start, len(parts)) if GLOB_CHARACTERS.search(parts[i]))
     return "/".join(parts[:first]) or ("/" if path.startswith("/") else ".")

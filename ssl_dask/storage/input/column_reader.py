@@ -14,7 +14,7 @@ from dask.delayed import delayed
 from ssl_dask.block_exchange import fetch_rows
 from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
-from ssl_dask.storage.files.file_listing import is_damage
+from ssl_dask.storage.files.file_source import is_damage
 from ssl_dask.storage.input.arrow_to_numpy import (
     ColumnValueError,
     cast_exactly,

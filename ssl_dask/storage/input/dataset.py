@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from ssl_dask.errors import InputDataError, Problem
-from ssl_dask.storage.files.file_listing import FileSource, Listing, hive_values, list_files
+from ssl_dask.storage.files.file_listing import Listing, hive_values, list_files
+from ssl_dask.storage.files.file_source import FileSource
 from ssl_dask.storage.input.column_types import common_type, shown_type
 from ssl_dask.storage.input.parquet_footer import Footer, read_footer
 
@@ -137,6 +138,7 @@ class Dataset:
             )
         partitions = _partition_fields(full, listing.source)
         schema, notes = _merge(full, distinct, partitions)
+        notes[:0] = listing.notes
         if len(full) < len(files):
             notes.append(f"{_counted(len(files) - len(full), 'file')} without rows")
         return cls(

@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ssl_dask.errors import Problem
-from ssl_dask.storage.files.file_listing import TAIL_BYTES, FileSource
+from ssl_dask.storage.files.file_source import FileSource
 from ssl_dask.storage.input.column_types import STRING_OVERHEAD, unreadable, without_view
 
 MAGIC = b"PAR1"
+TAIL_BYTES = 1 << 16
 ARROW_SCHEMA, SKIPPED_SCHEMA = b"ARROW:schema", b"ARROW-schema"
 LEAF_BYTES = {"BOOLEAN": 8, "INT32": 8, "INT64": 8, "INT96": 8, "FLOAT": 4, "DOUBLE": 8}
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from ssl_dask.errors import InputDataError, Problem
-from ssl_dask.storage.files.file_listing import list_files
+from ssl_dask.storage.files.file_listing import Listing, holds_parquet, list_files
 from ssl_dask.storage.input.arrow_to_numpy import id_array
 from ssl_dask.storage.input.column_problems import column_problems, id_problems
 from ssl_dask.storage.input.column_reader import ColumnReader
@@ -136,11 +136,31 @@ def read_label_file(
     Holds the whole file in this process: O(S).
     """
     wanted = (id_column, label_column)
-    if os.fspath(path).lower().endswith(".csv"):
-        read = _read_csv(path, wanted, base, id_type, rule, storage_options)
+    listing = list_files(path, base=base, storage_options=storage_options)
+    if _is_csv(listing):
+        read = _read_csv(listing, wanted, id_type, rule)
     else:
         read = _read_parquet(path, wanted, base, id_type, rule, storage_options)
     return _judged(read, wanted, rule, allow_unmatched)
+
+
+def _is_csv(listing: Listing) -> bool:
+    """Return whether the labels are CSV and not Parquet; a file is Parquet by its bytes."""
+    name, size = listing.files[0]
+    ending = os.path.splitext(name.lower())[1]
+    if (
+        listing.source.single is None
+        or ending == ".parquet"
+        or holds_parquet(listing.source, name, size)
+    ):
+        return False
+    if ending == ".csv":
+        return True
+    raise InputDataError(
+        f"labels are CSV (.csv) or Parquet (.parquet); this is {ending or 'neither'}",
+        file=listing.source.shown_path(name),
+        hint="save them as CSV with commas, under a name that ends in .csv, or as Parquet",
+    )
 
 
 def _judged(
@@ -261,14 +281,8 @@ def _read_parquet(
 
 
 def _read_csv(
-    path: str | os.PathLike[str],
-    wanted: tuple[str, str],
-    base: Path,
-    id_type: pa.DataType,
-    rule: LabelRule,
-    storage_options: Mapping[str, Any] | None,
+    listing: Listing, wanted: tuple[str, str], id_type: pa.DataType, rule: LabelRule
 ) -> _Columns:
-    listing = list_files(path, base=base, storage_options=storage_options)
     source, (name, size) = listing.source, listing.files[0]
     shown = source.shown_path(name)
     try:

@@ -1,0 +1,103 @@
+"""Folders of table formats: which of their Parquet files hold rows of the table, a log says.
+
+A folder of Delta Lake, Hudi, Iceberg or DuckLake also holds files of rows that were replaced or
+deleted; read as plain Parquet it gives them all, without a word.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+
+from ssl_dask.errors import InputDataError
+from ssl_dask.storage.files.file_source import FileSource
+
+MARKS = {
+    "Delta Lake": re.compile(r"(^|/)_delta_log/"),
+    "Apache Hudi": re.compile(r"(^|/)(\.hoodie/|\.hoodie_partition_metadata)"),
+    "Apache Iceberg": re.compile(r"(^|/)metadata/[^/]*\.metadata\.json$"),
+    "DuckLake": re.compile(r"(^|/)ducklake-[0-9a-f-]{36}[^/]*\.parquet$"),
+}
+"""Table format -> what the name of a file in its folder looks like."""
+LOOKED_FOR = {
+    "Delta Lake": ("_delta_log",),
+    "Apache Hudi": (".hoodie", ".hoodie_partition_metadata"),
+    "Apache Iceberg": ("metadata/*.metadata.json",),
+}
+"""Table format -> what its folder holds; the names of DuckLake's files say enough."""
+AS_PARQUET = "write the rows of the table to Parquet files, and name these"
+CURES = {
+    "Delta Lake": f"give the table as input with input.format: delta; or {AS_PARQUET}",
+}
+
+
+def refuse_tables(source: FileSource, names: Sequence[str], *, whole: bool) -> None:
+    """Refuse files of a table format.
+
+    Parameters
+    ----------
+    source
+        Where they lie.
+    names
+        All that was found, hidden names included.
+    whole
+        Whether this is all that the folder of the source holds.
+
+    Raises
+    ------
+    InputDataError
+        With the kind of table, its folder and the cure.
+
+    Notes
+    -----
+    Where the names do not say it, looks at the folder of the input, or of each file of a glob, and
+    at those above that a table could have made it in; four looks a folder.
+    """
+    for name in names:
+        for kind, mark in MARKS.items():
+            if (found := mark.search(name)) is not None:
+                raise _refusal(source, kind, name[: found.start()])
+    inside = {"" if whole else posixpath.dirname(name.rstrip("/")) for name in names}
+    for folder in dict.fromkeys(_table_folders(source, sorted(inside))):
+        for kind, wanted in LOOKED_FOR.items():
+            if any(_is_there(source, f"{folder}/{one}") for one in wanted):
+                raise _refusal(source, kind, posixpath.relpath(folder, source.root))
+
+
+def _refusal(source: FileSource, kind: str, folder: str) -> InputDataError:
+    below = "" if folder in ("", ".") else f", in {folder},"
+    return InputDataError(
+        f"these{below} are the files of a {kind} table: its log says which of them hold its rows",
+        file=source.shown,
+        hint=CURES.get(kind, AS_PARQUET),
+    )
+
+
+def _table_folders(source: FileSource, inside: Sequence[str]) -> Iterator[str]:
+    """Yield the folders, full paths, that would be a table's if files in these were its own."""
+    for below in inside:
+        folder = posixpath.join(source.root, below).rstrip("/")
+        while "=" in posixpath.basename(folder):
+            folder = posixpath.dirname(folder)
+        yield folder
+        if posixpath.basename(folder) == "data":
+            yield posixpath.dirname(folder)
+
+
+def _is_there(source: FileSource, path: str) -> bool:
+    if source.is_local:
+        folder, pattern = os.path.split(path)
+        if "*" not in pattern:
+            return os.path.exists(path)
+        return os.path.isdir(folder) and any(
+            name.endswith(pattern[1:]) for name in os.listdir(folder)
+        )
+    files = source.filesystem()
+    try:
+        return bool(files.glob(path)) if "*" in path else bool(files.exists(path))
+    except Exception as error:
+        # Who may read these files may not list what lies beside them.
+        source.require_reachable(error)
+        return False

@@ -1,0 +1,274 @@
+"""What a folder holds is not always the table; stores are looked at anew."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
+
+from ssl_dask.errors import InputDataError, StorageError, cautions
+from ssl_dask.storage.files.file_source import redact_url
+from ssl_dask.storage.ids.edges import open_edge_file
+from ssl_dask.storage.input.dataset import Dataset
+from ssl_dask.storage.labels.label_file import read_label_file
+from tests.parquet_samples import write
+
+ROWS: dict[str, Any] = {"id": [1, 2, 3]}
+LOGS = {
+    "Delta Lake": "_delta_log/00000000000000000000.json",
+    "Apache Hudi": ".hoodie/hoodie.properties",
+    "Apache Iceberg": "metadata/00000-1.metadata.json",
+}
+
+
+def names(dataset: Dataset) -> list[str]:
+    return [file.name for file in dataset.files]
+
+
+def write_tables(folder: Path, kind: str) -> None:
+    write(folder / "data" / "day=1" / "a.parquet", ROWS)
+    log = folder / LOGS[kind]
+    log.parent.mkdir(parents=True)
+    log.write_text("{}")
+
+
+@pytest.mark.parametrize("kind", LOGS)
+@pytest.mark.parametrize(
+    "path",
+    ["t", "t/data", "t/data/day=1", "t/data/day=*/*.parquet", "t/data/day=1/a.parquet", "."],
+)
+def test_files_of_a_table_format_are_refused(tmp_path: Path, kind: str, path: str) -> None:
+    write_tables(tmp_path / "t", kind)
+    if kind != "Apache Iceberg" and path != ".":
+        # These keep no rows below a folder `data`.
+        os.rename(tmp_path / "t" / "data" / "day=1", tmp_path / "t" / "day=1")
+        (tmp_path / "t" / "data").rmdir()
+        path = path.replace("/data", "")
+    with pytest.raises(InputDataError, match=f"files of a {kind} table") as caught:
+        Dataset.open(path, base=tmp_path)
+    assert caught.value.exit_code == 3
+    assert "write the rows of the table to Parquet files" in str(caught.value.problems[0].hint)
+
+
+def test_labels_and_edges_of_a_table_format_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "t" / "a.parquet", ROWS)
+    (tmp_path / "t" / "_delta_log").mkdir()
+    for read in (
+        lambda: read_label_file(
+            "t", id_column="id", label_column="id", base=tmp_path, id_type=pa.int64()
+        ),
+        lambda: open_edge_file("t", source="a", target="b", base=tmp_path, id_type=pa.int64()),
+    ):
+        with pytest.raises(InputDataError, match="Delta Lake"):
+            read()
+
+
+def test_files_of_ducklake_are_known_by_their_names(tmp_path: Path) -> None:
+    write(tmp_path / "main" / "t" / f"ducklake-{'0' * 8}-0000-7000-8000-{'0' * 12}.parquet", ROWS)
+    with pytest.raises(InputDataError, match="DuckLake"):
+        Dataset.open(".", base=tmp_path)
+
+
+def test_folders_that_only_look_like_tables_are_read(tmp_path: Path) -> None:
+    write(tmp_path / "metadata" / "a.parquet", ROWS)
+    write(tmp_path / "data" / "a.parquet", ROWS)
+    (tmp_path / "metadata" / "rows.json").write_text("{}")
+    assert Dataset.open(".", base=tmp_path).n_rows == 6
+
+
+@pytest.mark.parametrize("path", ["data", "data/*"])
+def test_parquet_is_known_by_its_bytes(tmp_path: Path, path: str) -> None:
+    folder = tmp_path / "data"
+    for name in ("a.parquet", "b.pq", "c.parquet.snappy", "d"):
+        write(folder / name, ROWS)
+    (folder / "e.parq").write_bytes((folder / "b.pq").read_bytes()[:-1])
+    (folder / "f.csv").write_text("id\n1\n")
+    dataset = Dataset.open(path, base=tmp_path)
+    assert names(dataset) == ["a.parquet", "b.pq", "c.parquet.snappy", "d"]
+    assert dataset.ignored == ("e.parq", "f.csv")
+    (note,) = cautions(dataset.notes)
+    assert note.endswith("are read too: b.pq, c.parquet.snappy, d")
+
+
+def test_a_folder_without_the_usual_ending_needs_no_warning(tmp_path: Path) -> None:
+    for name in ("part-0", "part-1"):
+        write(tmp_path / name, ROWS)
+    dataset = Dataset.open(str(tmp_path), base=tmp_path)
+    assert dataset.n_rows == 6
+    assert cautions(dataset.notes) == ()
+
+
+def test_a_file_that_links_reach_twice_is_read_once(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for day in (1, 2):
+        write(data / f"day-{day}" / "p.parquet", {"id": [day]})
+    (data / "a-latest").symlink_to("day-2")
+    (data / "day-3.parquet").symlink_to("day-1/p.parquet")
+    os.link(data / "day-2" / "p.parquet", data / "day-4.parquet")
+    dataset = Dataset.open("data", base=tmp_path)
+    assert names(dataset) == ["day-1/p.parquet", "day-2/p.parquet"]
+    assert cautions(dataset.notes) == tuple(
+        f"data/{name} is data/{same} once more, by a link: it is read once"
+        for name, same in (
+            ("a-latest/p.parquet", "day-2/p.parquet"),
+            ("day-3.parquet", "day-1/p.parquet"),
+            ("day-4.parquet", "day-2/p.parquet"),
+        )
+    )
+    # A link beside nothing else is a file like any other.
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "x.parquet").symlink_to(data / "day-1" / "p.parquet")
+    assert names(Dataset.open("links", base=tmp_path)) == ["x.parquet"]
+
+
+@pytest.mark.parametrize("name", ["y.jsonl", "y.tsv", "y.csv.gz", "y"])
+def test_labels_of_another_kind_are_told_which_kinds_there_are(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text('{"id": 1, "y": "a"}\n')
+    with pytest.raises(InputDataError, match=r"labels are CSV \(.csv\) or Parquet") as caught:
+        labels_in(name, tmp_path)
+    assert "save them as CSV" in str(caught.value.problems[0].hint)
+
+
+def labels_in(name: str, folder: Path) -> Any:
+    return read_label_file(name, id_column="id", label_column="y", base=folder, id_type=pa.int64())
+
+
+def test_a_folder_of_csv_parts_is_told_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "y.csv").mkdir()
+    (tmp_path / "y.csv" / "part-0.csv").write_text("id,y\n1,a\n")
+    with pytest.raises(InputDataError, match="no Parquet files here") as caught:
+        labels_in("y.csv", tmp_path)
+    assert "as one file: join its parts" in str(caught.value.problems[0].hint)
+
+
+def test_labels_in_parquet_may_have_any_name(tmp_path: Path) -> None:
+    write(tmp_path / "y.csv", {"id": [1, 2], "y": ["a", "b"]})
+    assert labels_in("y.csv", tmp_path).values == ("a", "b")
+
+
+class Store(MemoryFileSystem):
+    """A store that remembers what it has seen, as those behind s3fs and gcsfs do."""
+
+    protocol = "remembers"
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+    seen: ClassVar[dict[Any, Any]] = {}
+    failure: ClassVar[Exception | None] = None
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        return super()._strip_protocol(path.replace("remembers://", "memory://"))
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        self.seen.clear()
+
+    def _remembered(self, key: Any, look: Any) -> Any:
+        if self.failure is not None:
+            raise self.failure
+        if key not in self.seen:
+            self.seen[key] = look()
+        return self.seen[key]
+
+    def find(self, path: str, *args: Any, **options: Any) -> Any:
+        below = self._strip_protocol(path).rstrip("/") + "/"
+        found = {
+            name: {"type": "file", "size": len(content.getvalue())}
+            for name, content in self.store.items()
+            if name.startswith(below)
+        }
+        return self._remembered(("find", path), lambda: found)
+
+    def glob(self, path: str, **options: Any) -> Any:
+        look = super().glob
+        return self._remembered(("glob", path), lambda: look(path, **options))
+
+    def info(self, path: str, **options: Any) -> Any:
+        look = super().info
+        found = self._remembered(("info", path), lambda: look(path, **options))
+        return found | {"ETag": str(found["size"])}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    fsspec.register_implementation("remembers", Store, clobber=True)
+    files = Store()
+    yield files
+    Store.failure = None
+    Store.store.clear()
+    Store.seen.clear()
+
+
+def put(files: Store, path: str, rows: int) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"id": list(range(rows))}), sink)
+    files.pipe_file(path, sink.getvalue().to_pybytes())
+
+
+@pytest.mark.parametrize("url", ["remembers://b/night", "remembers://b/night/*.parquet"])
+def test_a_second_look_sees_what_is_new(store: Store, tmp_path: Path, url: str) -> None:
+    put(store, "/b/night/0.parquet", 3)
+    first = Dataset.open(url, base=tmp_path)
+    marks = first.modified()
+    put(store, "/b/night/0.parquet", 40_000)
+    put(store, "/b/night/1.parquet", 2)
+    second = Dataset.open(url, base=tmp_path)
+    assert (first.n_rows, second.n_rows) == (3, 40_002)
+    assert first.modified() != marks
+
+
+def test_markers_of_folders_are_no_data(store: Store, tmp_path: Path) -> None:
+    put(store, "/b/t.parquet/0.parquet", 3)
+    Store.store["/b/t.parquet"] = MemoryFile(store, "/b/t.parquet", b"")
+    for url in ("remembers://b", "remembers://b/t.parquet", "remembers://b/t.parquet/"):
+        assert Dataset.open(url, base=tmp_path).n_rows == 3
+
+
+def test_a_file_that_went_away_is_told_so(store: Store, tmp_path: Path) -> None:
+    put(store, "/b/0.parquet", 3)
+    dataset = Dataset.open("remembers://b", base=tmp_path)
+    store.rm("/b/0.parquet")
+    with pytest.raises(InputDataError, match="cannot be read") as caught:
+        dataset.modified()
+    assert caught.value.problems[0].file == "remembers://b/0.parquet"
+
+
+class EndpointConnectionError(Exception):
+    """As botocore names it."""
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "code"),
+    [
+        (EndpointConnectionError("nobody"), StorageError, 6),
+        (ConnectionRefusedError(111, "refused"), StorageError, 6),
+        (TimeoutError(), StorageError, 6),
+        (PermissionError("denied"), InputDataError, 3),
+        (AttributeError("'list' object has no attribute 'items'"), InputDataError, 3),
+    ],
+)
+def test_what_a_store_fails_with_is_an_error_of_ours(
+    store: Store, tmp_path: Path, failure: Exception, kind: type, code: int
+) -> None:
+    put(store, "/b/0.parquet", 3)
+    dataset = Dataset.open("remembers://b", base=tmp_path)
+    Store.failure = failure
+    for look in (lambda: Dataset.open("remembers://b", base=tmp_path), dataset.modified):
+        with pytest.raises(kind) as caught:
+            look()
+        assert caught.value.exit_code == code
+        assert type(failure).__name__ in str(caught.value) or "refused" in str(caught.value)
+        assert caught.value.problems[0].hint
+
+
+def test_a_container_is_no_secret() -> None:
+    url = "abfs://cont@acct.dfs.core.windows.net/d/*.parquet"
+    assert redact_url(url) == url
+    assert redact_url("abfs://u:p@acct/d") == "abfs://***@acct/d"
+    assert redact_url("https://token@host/d") == "https://***@host/d"
