@@ -246,7 +246,8 @@ def read_inputs(spec: JobSpec, inputs: Inputs, execution: Execution) -> ReadData
     warnings = cautions([*scan.seeds.notes, *inputs.dataset.notes, *scan.notes])
     notes = [*inputs.dataset.notes, *scan.notes]
     if inputs.dataset.ignored:
-        notes.append(f"left out, hidden by its name or no Parquet: {', '.join(inputs.dataset.ignored[:10])}")
+        left_out = ", ".join(inputs.dataset.ignored[:10])
+        notes.append(f"left out, hidden by its name or no Parquet: {left_out}")
     return ReadData(
         reader=reader,
         labels=scan.seeds.labels,
