@@ -278,13 +278,17 @@ def test_a_damaged_page_names_file_row_group_and_column(tmp_path: Path) -> None:
     n = 4000
     numbers = np.random.default_rng(0).standard_normal((2, n))
     path = write(tmp_path / "a.parquet", {"good": numbers[0], "bad": numbers[1]}, group_rows=n // 2)
-    reader = open_reader(tmp_path, block_rows=n // 2)
+    reader, whole = (open_reader(tmp_path, block_rows=rows) for rows in (n // 2, n))
     chunk = pq.read_metadata(path).row_group(1).column(1)
     content = bytearray(path.read_bytes())
     first = chunk.dictionary_page_offset or chunk.data_page_offset
     content[first + chunk.total_compressed_size // 2] ^= 0x40
     path.write_bytes(content)
     kinds = {"good": "numeric", "bad": "numeric"}
+    with pytest.raises(InputDataError) as caught:
+        whole.read(0, kinds)
+    (problem,) = caught.value.problems
+    assert (problem.row_group, problem.column) == (1, "bad")
     np.testing.assert_array_equal(reader.read(0, kinds)["bad"], numbers[1, : n // 2])
     with pytest.raises(InputDataError) as caught:
         reader.read(1, kinds)

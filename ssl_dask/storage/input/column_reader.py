@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -320,7 +321,7 @@ def _read_part(parquet: Any, block: Block, columns: list[str]) -> pa.Table:
 def _as_input_error(
     error: Exception, dataset: Dataset, block: Block, columns: list[str], shown: str
 ) -> InputDataError:
-    """Return the error that names the file, and the column where a single one is damaged."""
+    """Return the error that names the file, and the first row group and column that are damaged."""
     if isinstance(error, (_ChangedError, NotParquetError, FileNotFoundError)):
         text = "changed since validation"
         if isinstance(error, FileNotFoundError):
@@ -338,12 +339,21 @@ def _as_input_error(
         )
     text = dataset.source.why_unreadable(error)
     column = columns[0] if len(columns) == 1 else None
-    if column is None and is_damage(error) and not isinstance(error, PermissionError):
-        for name in columns:
-            try:
-                _read_stored(dataset, block, [name])
-            except Exception:
-                column = name
-                break
+    if is_damage(error) and not isinstance(error, PermissionError):
+        group, column = _first_damage(dataset, block, columns) or (group, column)
     hint = "write the file again from its source"
     return InputDataError(text, file=shown, row_group=group, column=column, hint=hint)
+
+
+def _first_damage(dataset: Dataset, block: Block, columns: list[str]) -> tuple[int, str] | None:
+    for group, first, stop in block.segments():
+        part = block
+        if block.is_whole:
+            rows = stop - first
+            part = replace(block, row_groups=(group,), group_rows=(rows,), n_rows=rows)
+        for name in columns:
+            try:
+                _read_stored(dataset, part, [name])
+            except Exception:
+                return group, name
+    return None
