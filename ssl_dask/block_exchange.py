@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from operator import getitem
 from typing import Any
@@ -21,6 +21,14 @@ MAX_PIECES = 20_000
 def row_starts(row_chunks: Sequence[int]) -> tuple[int, ...]:
     """Return the number of the first row of each block."""
     return tuple(np.cumsum([0, *row_chunks])[:-1].tolist())
+
+
+def block_tasks(
+    function: Callable[..., Any], columns: Sequence[Iterable[Any]], *more: Any
+) -> list[Delayed]:
+    """Return one task a block: `function` of the block's value in each column, and of `more`."""
+    task = delayed(function, pure=False)
+    return [task(*values, *more) for values in zip(*columns, strict=True)]
 
 
 def exchange(

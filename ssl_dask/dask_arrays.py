@@ -2,13 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import dask.array as da
 import numpy as np
+import numpy.typing as npt
 from dask.base import is_dask_collection
+from dask.delayed import Delayed, delayed
 
 from ssl_dask.errors import UnknownChunksError
+
+
+def row_handles(X: da.Array) -> list[Delayed]:
+    """Return the blocks of an array that is chunked by rows only; none is optimised.
+
+    Optimising puts names in the place of futures, and the results behind them are gone with `X`.
+    """
+    return list(X.to_delayed(optimize_graph=False).ravel())
+
+
+def rows_in_blocks(X: Any, row_chunks: Sequence[int]) -> list[Delayed]:
+    """Return rows (N, d), NumPy array, CSR or Dask array, in blocks of `row_chunks` rows."""
+    if isinstance(X, da.Array):
+        return row_handles(X.rechunk({0: tuple(row_chunks), 1: -1}))
+    cuts = pairwise(np.cumsum([0, *row_chunks]).tolist())
+    return [delayed(X[start:stop], pure=False, traverse=False) for start, stop in cuts]
+
+
+def array_of_blocks(
+    blocks: Iterable[Any],
+    row_chunks: Iterable[int],
+    width: tuple[int, ...],
+    dtype: npt.DTypeLike,
+    meta: Any = None,
+) -> da.Array:
+    """Return blocks of `row_chunks` rows, each of the shape `width`, as one lazy array."""
+    return da.concatenate(
+        [
+            da.from_delayed(block, (n, *width), dtype=dtype, meta=meta)
+            for block, n in zip(blocks, row_chunks, strict=True)
+        ]
+    )
 
 
 def as_dask_array(X: Any) -> Any:

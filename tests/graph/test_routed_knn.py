@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from ssl_dask.errors import GraphError, QualityError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.build.neighbour_graph import knn_graph
+from ssl_dask.graph.knn.knn_plan import RowCost
 from ssl_dask.graph.knn.row_strips import checked_rows
 from ssl_dask.graph.routed import routed_knn
 from ssl_dask.graph.routed.distinct_rows import DistinctRows, distinct_positions, distinct_rows
@@ -279,7 +280,8 @@ def test_cosine_of_so_many_rows_that_the_centre_is_that_of_some(sparse):
     X = sheets(3100)
     X[:, ::2] *= np.abs(X[:, ::2]) > 1
     graph = routed(sp.csr_array(X) if sparse else X, metric="cosine", shard_memory=2**23)
-    plan = plan_routed(3100, 8, 10, shard_memory=2**23, memory_per_task=2**31, n_slots=1)
+    cost = RowCost(8, None, 10)
+    plan = plan_routed(3100, cost, shard_memory=2**23, memory_per_task=2**31, n_slots=1)
     assert plan.n_sample >= 2 * CENTRE_SAMPLE, "all sampled rows would be looked at"
     assert graph.recall["estimate"] > 0.9
     assert graph.recall["n_sampled"] > 900
@@ -326,8 +328,7 @@ def test_shards_do_not_depend_on_the_cluster(n_rows, n_columns, shard_memory, n_
     def plan(n_slots):
         return plan_routed(
             n_rows,
-            n_columns,
-            15,
+            RowCost(n_columns, None, 15),
             shard_memory=shard_memory,
             memory_per_task=2**40,
             n_slots=n_slots,

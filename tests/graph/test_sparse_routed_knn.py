@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from ssl_dask.errors import GraphError, QualityError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.build.neighbour_graph import knn_graph
+from ssl_dask.graph.knn.knn_plan import RowCost
 from ssl_dask.graph.routed import routed_knn
 from ssl_dask.graph.routed.routed_index import RoutedIndex
 from ssl_dask.graph.routed.routed_plan import Attempt, bytes_per_owned_row, sparse_attempts
@@ -248,5 +249,7 @@ def test_new_sparse_rows_find_their_neighbours_in_the_kept_shards(rows, tmp_path
 
 
 def test_more_entries_make_smaller_shards():
-    assert bytes_per_owned_row(2**18, 15, 150.0) > 1.5 * bytes_per_owned_row(2**18, 15, 10.0)
-    assert bytes_per_owned_row(2**18, 15, 150.0) < 0.1 * bytes_per_owned_row(2**18, 15)
+    dense, short, long = (
+        bytes_per_owned_row(RowCost(2**18, entries, 15)) for entries in (None, 10.0, 150.0)
+    )
+    assert 1.5 * short < long < 0.1 * dense

@@ -16,7 +16,8 @@ from dask.base import DaskMethodsMixin, replace_name_in_key
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 
-from ssl_dask.block_exchange import row_starts
+from ssl_dask.array_types import Float32, Int64
+from ssl_dask.block_exchange import block_tasks, row_starts
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.components import Components, connected_components
@@ -91,6 +92,11 @@ class BlockGraph(DaskMethodsMixin):
         return self.n_nodes if self.order is None else self.order.n_rows
 
     @property
+    def row_chunks(self) -> tuple[int, ...]:
+        """Rows of each block of `at_rows`."""
+        return self.node_chunks if self.order is None else self.order.row_chunks
+
+    @property
     def recall(self) -> Mapping[str, Any] | None:
         """Share of the true neighbours found: estimate, low, high, n_sampled; None if all were."""
         return self.settings.get("recall")
@@ -100,12 +106,30 @@ class BlockGraph(DaskMethodsMixin):
         """Number of the first node of each strip."""
         return row_starts(self.node_chunks)
 
+    def nodes_of(self, rows: npt.ArrayLike, execution: Execution) -> Int64:
+        """Return the nodes of a few rows, int64 (S,): see `NodeOrder.nodes_of`."""
+        if self.order is None:
+            return np.asarray(rows, dtype=np.int64)
+        return self.order.nodes_of(rows, execution)
+
+    def at_nodes(self, rows: Sequence[Delayed], execution: Execution) -> list[Delayed]:
+        """Return blocks of `row_chunks` rows as one a strip: a node has what its first row has."""
+        if self.order is None:
+            return list(rows)
+        return self.order.first_rows_of_nodes(rows, self.node_chunks, execution)
+
+    def at_rows(self, nodes: Sequence[Delayed], execution: Execution) -> list[Delayed]:
+        """Return blocks of nodes, one a strip, as blocks of `row_chunks` rows."""
+        if self.order is None:
+            return list(nodes)
+        return self.order.rows_of_nodes(nodes, self.node_chunks, execution)
+
     def degrees(self, execution: Execution) -> list[Delayed]:
         """Return the sum of the weights of each node, a float32 array (m_i,) a strip, on workers.
 
         One task a strip. A node's is added up in float64 in column order, whatever the strips.
         """
-        return execution.persist([dask.delayed(row_sums)(s) for s in self.strips], "degrees")
+        return execution.persist(block_tasks(row_sums, [self.strips]), "degrees")
 
     def weighted(self, name: str) -> BlockGraph:
         """Return the graph with the weights that `alternatives` has under `name`.
@@ -120,12 +144,14 @@ class BlockGraph(DaskMethodsMixin):
         if name not in self.alternatives:
             there = ", ".join(map(repr, self.alternatives)) or "none"
             raise GraphError(f"the graph has no other weights {name!r}; it has {there}")
-        strips = tuple(
-            dask.delayed(_with_data)(strip, data)
-            for strip, data in zip(self.strips, self.alternatives[name], strict=True)
-        )
+        strips = tuple(block_tasks(_with_data, [self.strips, self.alternatives[name]]))
         settings = {**self.settings, "weights": name}
         return replace(self, strips=strips, settings=settings, alternatives={})
+
+    def strips_weighted(self, name: str | None) -> tuple[Delayed, ...]:
+        """Return the strips with the weights `name`, or the graph's own if it has no others."""
+        known = name is not None and name in self.alternatives
+        return self.weighted(str(name)).strips if known else self.strips
 
     def to_scipy(self, execution: Execution | None = None) -> sp.csr_array:
         """Return W as one csr_array float32 (M, M) in this process (8 bytes an entry).
@@ -341,5 +367,5 @@ def _matrix(parts: Sequence[Any], n_strips: int, n_order: int | None = None) -> 
     return as_strip(sp.coo_array((entries.data, ends), shape=W.shape))
 
 
-def _with_data(strip: sp.csr_array, data: npt.NDArray[np.float32]) -> sp.csr_array:
+def _with_data(strip: sp.csr_array, data: Float32) -> sp.csr_array:
     return sp.csr_array((data, strip.indices, strip.indptr), shape=strip.shape)

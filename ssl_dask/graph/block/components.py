@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import dask
 from dask.delayed import Delayed
 
+from ssl_dask.block_exchange import block_tasks
 from ssl_dask.execution import Execution
 from ssl_dask.kernels.graph.components import component_sizes, joined_forest, strip_forest
 
@@ -45,18 +45,12 @@ def connected_components(
     Exact, and the same for any strips. One task a strip and one a pair of strips to be joined,
     each of about 8 N bytes; a worker holds the labels at the end, this process only the sizes.
     """
-    forests = [
-        dask.delayed(strip_forest)(strip, start)
-        for strip, start in zip(strips, node_starts, strict=True)
-    ]
+    forests = block_tasks(strip_forest, [strips, node_starts])
     while len(forests) > 1:
-        joined = [
-            dask.delayed(joined_forest)(left, right)
-            for left, right in zip(forests[::2], forests[1::2], strict=False)
-        ]
-        forests = joined + forests[2 * len(joined) :]
+        n_pairs = len(forests) // 2
+        joined = block_tasks(joined_forest, [forests[: 2 * n_pairs : 2], forests[1::2]])
+        forests = joined + forests[2 * n_pairs :]
     (labels,) = execution.persist(forests, "components")
-    ((n_components, largest, n_isolated),) = execution.compute(
-        [dask.delayed(component_sizes)(labels, N_LARGEST)], "components"
-    )
+    counted = execution.compute(block_tasks(component_sizes, [[labels]], N_LARGEST), "components")
+    n_components, largest, n_isolated = counted[0]
     return Components(labels, n_components, tuple(largest), n_isolated)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from ssl_dask.array_types import Bool, Float64, Int64
 from ssl_dask.errors import GraphError
 from ssl_dask.kernels.arithmetic.sparse_rows import as_strip, largest_asymmetry
 from ssl_dask.kernels.graph.coo_strips import COMBINE, Entries, both_ways, summed_strip
@@ -21,11 +22,7 @@ _ID_KINDS = {"u": "i"}
 def symmetric_matrix(W: Any) -> tuple[sp.csr_array, dict[str, Any]]:
     """Return the weights (N, N) of `BlockGraph.from_scipy`, without self-edges, and its settings.
 
-    Raises
-    ------
-    GraphError
-        W is not square, has no rows, holds a weight that is negative or not finite, or is not
-        symmetric.
+    Raises GraphError as that does.
     """
     matrix = _checked_weights(W)
     n_loops = int(np.count_nonzero(matrix.diagonal()))
@@ -58,11 +55,7 @@ def symmetric_matrix_from_edges(
 ) -> tuple[sp.csr_array, dict[str, Any]]:
     """Return the weights (N, N) of `BlockGraph.from_edges`, and its settings.
 
-    Raises
-    ------
-    GraphError
-        The arrays do not fit together, a row number is out of range, or a weight is not a
-        finite number >= 0.
+    Raises GraphError as that does.
     """
     if duplicates not in COMBINE:
         raise GraphError(f"duplicates is {duplicates!r}; it must be 'sum' or 'max'")
@@ -89,11 +82,7 @@ def symmetric_matrix_from_edges(
 
 
 def kept_edges(
-    u: npt.NDArray[np.int64],
-    v: npt.NDArray[np.int64],
-    w: npt.NDArray[np.float64],
-    *,
-    directed: bool,
+    u: Int64, v: Int64, w: Float64, *, directed: bool
 ) -> tuple[Entries, tuple[int, int, int]]:
     """Return the entries of edges (E,) whose two ends are known and differ, and three counts.
 
@@ -130,7 +119,7 @@ def _checked_weights(W: Any) -> sp.csr_array:
     return matrix
 
 
-def _refuse_bad_weights(w: npt.NDArray[np.float64]) -> None:
+def _refuse_bad_weights(w: Float64) -> None:
     n_bad = int(np.count_nonzero(~((w >= 0) & (w <= np.finfo(np.float32).max))))
     if n_bad:
         raise GraphError(
@@ -138,7 +127,7 @@ def _refuse_bad_weights(w: npt.NDArray[np.float64]) -> None:
         )
 
 
-def _row_numbers(ends: npt.ArrayLike, n_rows: int, name: str) -> npt.NDArray[np.int64]:
+def _row_numbers(ends: npt.ArrayLike, n_rows: int, name: str) -> Int64:
     numbers = np.asarray(ends)
     if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "iu"):
         raise GraphError(
@@ -152,7 +141,7 @@ def _row_numbers(ends: npt.ArrayLike, n_rows: int, name: str) -> npt.NDArray[np.
     return numbers.astype(np.int64)
 
 
-def _positions(ends: npt.ArrayLike, ids: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+def _positions(ends: npt.ArrayLike, ids: npt.NDArray[Any]) -> Int64:
     """Return the row number of each id, -1 where it is unknown."""
     if ids.ndim != 1 or ids.size == 0:
         raise GraphError(f"ids has shape {ids.shape}; it must be one id a row, at least one")
@@ -172,9 +161,7 @@ def _positions(ends: npt.ArrayLike, ids: npt.NDArray[Any]) -> npt.NDArray[np.int
     return np.where(possible & (ranked[place] == wanted), order[place], -1).astype(np.int64)
 
 
-def _alike(
-    ends: npt.NDArray[Any], ids: npt.NDArray[Any]
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+def _alike(ends: npt.NDArray[Any], ids: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Bool]:
     """Return the ends in the type of the ids, and which of them that type can hold."""
     possible = np.ones(ends.shape, dtype=bool)
     if not ends.size:
@@ -193,7 +180,7 @@ def _alike(
     return ends, possible
 
 
-def _weights(weight: npt.ArrayLike | None, n_edges: int) -> npt.NDArray[np.float64]:
+def _weights(weight: npt.ArrayLike | None, n_edges: int) -> Float64:
     if weight is None:
         return np.ones(n_edges)
     w = np.asarray(weight, dtype=np.float64)

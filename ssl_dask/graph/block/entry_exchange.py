@@ -10,9 +10,10 @@ import scipy.sparse as sp
 from dask.delayed import Delayed
 
 from ssl_dask.array_types import Int64
-from ssl_dask.block_exchange import exchange, row_starts
+from ssl_dask.block_exchange import exchange
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
+from ssl_dask.graph.block.node_order import strip_bounds
 from ssl_dask.kernels.graph.coo_strips import (
     Entries,
     entries_by_strip,
@@ -52,14 +53,9 @@ def exchanged_strips(
     24 bytes move an entry, in 1,024 pieces or one a strip; a task holds the entries of its strip
     some four times over.
     """
-    starts, n_nodes = row_starts(node_chunks), sum(node_chunks)
-    tasks = exchange(
-        blocks,
-        partial(_by_strip, np.array([*starts, n_nodes])),
-        len(node_chunks),
-        partial(_strip, starts, tuple(node_chunks), combine),
-        max_pieces=MAX_PIECES,
-    )
+    bounds = strip_bounds(node_chunks)
+    split, join = partial(_by_strip, bounds), partial(_strip, bounds, combine)
+    tasks = exchange(blocks, split, len(node_chunks), join, max_pieces=MAX_PIECES)
     strips = execution.persist(tasks, "edges")
     return tuple(strips), sum(execution.compute([strip.nnz for strip in strips]))
 
@@ -88,16 +84,8 @@ def strip_entries(
 ) -> Entries:
     """Return the entries of a strip of a graph, for `exchanged_strips`.
 
-    Parameters
-    ----------
-    strip
-        csr_array (m_i, M).
-    first_row
-        Number of its first row.
-    factor
-        What the weights are multiplied by.
-    nodes
-        int64 (M,): the new number of each node; None: they stay.
+    The weights are multiplied by `factor`. `nodes`, int64 (M,), has the new number of each node;
+    None: they stay.
     """
     rows = np.repeat(np.arange(strip.shape[0], dtype=np.int64) + first_row, np.diff(strip.indptr))
     columns = strip.indices.astype(np.int64)
@@ -110,15 +98,9 @@ def _by_strip(bounds: Int64, blocks: list[Entries]) -> tuple[Entries, ...]:
     return entries_by_strip(joined_entries(blocks), bounds)
 
 
-def _strip(
-    starts: Sequence[int],
-    node_chunks: Sequence[int],
-    combine: str,
-    number: int,
-    pieces: list[Entries],
-) -> sp.csr_array:
-    part = (starts[number], node_chunks[number], sum(node_chunks))
+def _strip(bounds: Int64, combine: str, number: int, pieces: list[Entries]) -> sp.csr_array:
+    first, stop, n_nodes = bounds[[number, number + 1, -1]].tolist()
     try:
-        return summed_strip(joined_entries(pieces), *part, combine)
+        return summed_strip(joined_entries(pieces), first, stop - first, n_nodes, combine)
     except OverflowError as error:
         raise GraphError(str(error), hint="scale the weights down, or combine by max") from error

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import dask
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 from dask.delayed import Delayed
 
+from ssl_dask.array_types import Float32, Int64
+from ssl_dask.block_exchange import block_tasks
 from ssl_dask.durable_files import whole_file
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
@@ -40,18 +40,12 @@ def write_graph(
     OSError
         The folder cannot be written to, or is full.
     """
-    write = dask.delayed(_write_strip, pure=False)
-    tasks = [
-        write(_strip_path(folder, number), strip, [data[number] for data in alternatives.values()])
-        for number, strip in enumerate(strips)
-    ]
-    execution.compute(tasks, "save graph")
+    more = [[data[number] for data in alternatives.values()] for number in range(len(strips))]
+    paths = _strip_paths(folder, len(strips))
+    execution.compute(block_tasks(_write_strip, [paths, strips, more]), "save graph")
     if order is not None:
-        write = dask.delayed(write_array, pure=False)
-        tasks = [
-            write(_order_path(folder, number), block) for number, block in enumerate(order.blocks)
-        ]
-        execution.compute(tasks, "save graph")
+        paths = _order_paths(folder, len(order.blocks))
+        execution.compute(block_tasks(write_array, [paths, order.blocks]), "save graph")
     for left in folder.glob("*.tmp"):
         # Of a worker that was lost while it wrote.
         left.unlink(missing_ok=True)
@@ -75,29 +69,25 @@ def read_graph(folder: Path) -> dict[str, Any]:
     """
     about = _read_about(folder)
     chunks, row_chunks = tuple(about["node_chunks"]), about["row_chunks"]
-    paths = [_strip_path(folder, number) for number in range(len(chunks))]
-    order_paths = [_order_path(folder, number) for number in range(len(row_chunks or ()))]
+    paths, order_paths = (
+        _strip_paths(folder, len(chunks)),
+        _order_paths(folder, len(row_chunks or ())),
+    )
     for path in [*paths, *order_paths]:
         if not Path(path).exists():
             raise GraphError("a part of the saved graph is missing", file=path, hint=CURE)
-    n_nodes = sum(chunks)
-    read = dask.delayed(_read_strip, pure=False)
-    order = None
+    n_nodes, order = sum(chunks), None
     if row_chunks is not None:
-        read_nodes = dask.delayed(_read_nodes, pure=False)
-        blocks = tuple(
-            read_nodes(path, n, n_nodes) for path, n in zip(order_paths, row_chunks, strict=True)
-        )
-        order = NodeOrder(blocks, tuple(row_chunks), n_nodes)
-    read_data = dask.delayed(_read_data, pure=False)
+        blocks = block_tasks(_read_nodes, [order_paths, row_chunks], n_nodes)
+        order = NodeOrder(tuple(blocks), tuple(row_chunks), n_nodes)
     return {
-        "strips": tuple(read(path, n, n_nodes) for path, n in zip(paths, chunks, strict=True)),
+        "strips": tuple(block_tasks(_read_strip, [paths, chunks], n_nodes)),
         "node_chunks": chunks,
         "n_edges": about["n_edges"],
         "settings": about["settings"],
         "order": order,
         "alternatives": {
-            name: tuple(read_data(path, position) for path in paths)
+            name: tuple(block_tasks(_read_data, [paths], position))
             for position, name in enumerate(about["alternatives"])
         },
     }
@@ -120,15 +110,15 @@ def _read_about(folder: Path) -> dict[str, Any]:
     return about
 
 
-def _strip_path(folder: Path, number: int) -> str:
-    return str(folder / f"strip-{number:05d}.npz")
+def _strip_paths(folder: Path, n: int) -> list[str]:
+    return [str(folder / f"strip-{number:05d}.npz") for number in range(n)]
 
 
-def _order_path(folder: Path, number: int) -> str:
-    return str(folder / f"nodes-{number:05d}.npy")
+def _order_paths(folder: Path, n: int) -> list[str]:
+    return [str(folder / f"nodes-{number:05d}.npy") for number in range(n)]
 
 
-def _write_strip(path: str, strip: sp.csr_array, more: Sequence[npt.NDArray[np.float32]]) -> None:
+def _write_strip(path: str, strip: sp.csr_array, more: Sequence[Float32]) -> None:
     parts: dict[str, Any] = {"data": strip.data, "indices": strip.indices, "indptr": strip.indptr}
     parts |= {f"data{position}": data for position, data in enumerate(more)}
     # Dask may run a task twice, and the second may be cut off.
@@ -142,12 +132,12 @@ def _read_strip(path: str, n_rows: int, n_columns: int) -> sp.csr_array:
         return with_index_dtype(sp.csr_array(parts, shape=(n_rows, n_columns)))
 
 
-def _read_data(path: str, position: int) -> npt.NDArray[np.float32]:
+def _read_data(path: str, position: int) -> Float32:
     with readable("a strip of the saved graph", path), np.load(path, allow_pickle=False) as arrays:
         return arrays[f"data{position}"]
 
 
-def _read_nodes(path: str, n_rows: int, n_nodes: int) -> npt.NDArray[np.int64]:
+def _read_nodes(path: str, n_rows: int, n_nodes: int) -> Int64:
     with readable("a part of the saved graph", path):
         nodes = np.load(path, allow_pickle=False)
     if nodes.shape != (n_rows,):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import dask
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 
+from ssl_dask.array_types import Int32, Int64
+from ssl_dask.block_exchange import block_tasks
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.components import Components
+from ssl_dask.graph.block.node_order import strip_bounds
 
 HUB_DEGREES = 5
 """A node with more than so many times the neighbours of the median node is a hub."""
@@ -19,25 +23,16 @@ DEGREE_QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
 def seed_agreement(
-    graph: BlockGraph,
-    seed_nodes: npt.NDArray[np.int64],
-    codes: npt.NDArray[np.int32],
-    execution: Execution,
+    graph: BlockGraph, seed_nodes: Int64, codes: Int32, execution: Execution
 ) -> tuple[int, int]:
     """Return the edges that join two seeds, and those of them that join seeds of one class.
 
-    Each undirected edge counts once. One task for each strip that holds a seed.
-
-    Parameters
-    ----------
-    seed_nodes
-        int64 (S,): the node of each seed. Of several at one node the first counts.
-    codes
-        int32 (S,): their classes.
+    `seed_nodes` (S,) has the node of each seed, of which the first at a node counts, and `codes`
+    (S,) their classes. Each undirected edge counts once. One task for each strip that holds a seed.
     """
     nodes, first = np.unique(seed_nodes, return_index=True)
     classes = codes[first]
-    starts = np.array([*graph.node_starts, graph.n_nodes])
+    starts = strip_bounds(graph.node_chunks)
     cuts = np.searchsorted(nodes, starts)
     tasks = [
         dask.delayed(_count_agreement, pure=False)(
@@ -51,11 +46,7 @@ def seed_agreement(
 
 
 def _count_agreement(
-    strip: sp.csr_array,
-    rows: npt.NDArray[np.int64],
-    first: int,
-    nodes: npt.NDArray[np.int64],
-    classes: npt.NDArray[np.int32],
+    strip: sp.csr_array, rows: Int64, first: int, nodes: Int64, classes: Int32
 ) -> tuple[int, int]:
     part = strip[rows]
     own = np.repeat(classes[first : first + len(rows)], np.diff(part.indptr))
@@ -75,18 +66,12 @@ def graph_summary(
     them again.
     """
     components = components or graph.components(execution)
-    counted = execution.compute(
-        [
-            dask.delayed(_count_edges)(strip, start)
-            for strip, start in zip(graph.strips, graph.node_starts, strict=True)
-        ],
-        "graph summary",
-    )
+    tasks = block_tasks(_count_edges, [graph.strips, graph.node_starts])
+    counted = execution.compute(tasks, "graph summary")
     n_crossing = sum(crossing for _, crossing in counted)
-    histogram: dict[int, int] = {}
+    histogram: Counter[int] = Counter()
     for degrees, _ in counted:
-        for degree, rows in degrees.items():
-            histogram[degree] = histogram.get(degree, 0) + rows
+        histogram.update(degrees)
     middle = max(_quantiles(histogram, graph.n_nodes)["0.5"], 1)
     return {
         "n_rows": graph.n_rows,
@@ -110,10 +95,10 @@ def _count_edges(strip: sp.csr_array, first_row: int) -> tuple[dict[int, int], i
     return dict(zip(degrees.tolist(), rows.tolist(), strict=True)), int(np.count_nonzero(~inside))
 
 
-def _quantiles(histogram: dict[int, int], n_rows: int) -> dict[str, int]:
+def _quantiles(histogram: Mapping[int, int], n_rows: int) -> dict[str, int]:
     """Return nearest-rank quantiles of values given as {value: how often}."""
     values = np.array(sorted(histogram))
-    upto: npt.NDArray[np.int64] = np.cumsum([histogram[int(value)] for value in values])
+    upto: Int64 = np.cumsum([histogram[int(value)] for value in values])
     ranks = [max(int(np.ceil(q * n_rows)), 1) for q in DEGREE_QUANTILES]
     return {
         f"{q:g}": int(values[np.searchsorted(upto, rank)])

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from dask.delayed import Delayed
 
 from ssl_dask.array_types import Int64
-from ssl_dask.block_exchange import exchange, fetch_rows, row_starts
+from ssl_dask.block_exchange import block_tasks, exchange, fetch_rows, row_starts
 from ssl_dask.execution import Execution
 
 
@@ -55,20 +55,10 @@ class NodeOrder:
     def rows_of_nodes(
         self, values: Sequence[Delayed], node_chunks: Sequence[int], execution: Execution
     ) -> list[Delayed]:
-        """Return what stands at nodes as blocks in the order of the rows, on workers.
+        """Return what stands at nodes as blocks of `row_chunks` rows, on workers.
 
-        Parameters
-        ----------
-        values
-            Arrays whose first axis is the nodes, one a strip of `node_chunks` nodes.
-
-        Returns
-        -------
-        Arrays with n_i rows, one for each of `row_chunks`.
-
-        Notes
-        -----
-        A task for each pair of a strip and a block, and one more a block; each value moves once.
+        `values` are arrays whose first axis is the nodes, one a strip of `node_chunks` nodes. A
+        task for each pair of a strip and a block, and one more a block; each value moves once.
         """
         starts, n_strips = strip_bounds(node_chunks), len(values)
         tasks = []
@@ -81,17 +71,9 @@ class NodeOrder:
     def first_rows_of_nodes(
         self, values: Sequence[Delayed], node_chunks: Sequence[int], execution: Execution
     ) -> list[Delayed]:
-        """Return what stands at rows as blocks in the order of nodes, on workers.
+        """Return what stands at rows, in blocks of `row_chunks`, as one block a strip, on workers.
 
-        Parameters
-        ----------
-        values
-            Arrays with n_i rows, one for each of `row_chunks`.
-
-        Returns
-        -------
-        Arrays with m_i rows, one for each of `node_chunks`: what the first row of each node has;
-        zeros at a node without rows.
+        A node has what its first row has, and zeros if it has no row.
         """
         tasks = exchange(
             list(zip(self.blocks, values, strict=True)),
@@ -136,18 +118,21 @@ def strip_bounds(node_chunks: Sequence[int]) -> Int64:
     return np.array([*row_starts(node_chunks), sum(node_chunks)], dtype=np.int64)
 
 
+def row_numbers(row_chunks: Sequence[int], first: int = 0) -> list[Delayed]:
+    """Return tasks of the numbers of rows from `first` on, int64, in blocks of `row_chunks`."""
+    bounds = (strip_bounds(row_chunks) + first).tolist()
+    return block_tasks(np.arange, [bounds[:-1], bounds[1:]])
+
+
 def row_blocks(whole: Delayed, row_chunks: Sequence[int]) -> list[Delayed]:
     """Return tasks that cut an array (N,) into blocks of `row_chunks` rows."""
-    cut = dask.delayed(_rows_between, pure=False)
-    return [
-        cut(whole, start, start + n)
-        for start, n in zip(row_starts(row_chunks), row_chunks, strict=True)
-    ]
+    cuts = [slice(a, b) for a, b in pairwise(strip_bounds(row_chunks).tolist())]
+    return block_tasks(_rows_between, [cuts], whole)
 
 
-def _rows_between(values: Int64, start: int, stop: int) -> Int64:
+def _rows_between(part: slice, values: Int64) -> Int64:
     # A view would keep the whole array.
-    return values[start:stop].copy()
+    return values[part].copy()
 
 
 def _sorted_by_strip(nodes: Int64, starts: Int64) -> tuple[Int64, list[slice]]:

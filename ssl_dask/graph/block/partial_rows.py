@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import dask
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 from dask.delayed import Delayed
 
-from ssl_dask.block_exchange import row_starts
+from ssl_dask.array_types import Bool, Int64
+from ssl_dask.block_exchange import block_tasks, row_starts
+from ssl_dask.dask_arrays import array_of_blocks
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph, even_chunks
@@ -39,21 +41,15 @@ class PartialRows:
     present: tuple[Delayed, ...]
     row_chunks: tuple[int, ...]
 
-    def places_of(
-        self, rows: npt.NDArray[np.int64], execution: Execution
-    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    def places_of(self, rows: Int64, execution: Execution) -> tuple[Bool, Int64]:
         """Return which of a few rows are present, bool (S,), and the places in X of those that are.
 
         `rows` ascends. One task a block.
         """
         starts = strip_bounds(self.row_chunks)
         cuts = np.searchsorted(rows, starts)
-        look = dask.delayed(_among_present, pure=False)
-        tasks = [
-            look(part, rows[cuts[b] : cuts[b + 1]] - starts[b])
-            for b, part in enumerate(self.present)
-        ]
-        found = execution.compute(tasks, "rows")
+        asked = [rows[a:b] - start for (a, b), start in zip(pairwise(cuts), starts, strict=False)]
+        found = execution.compute(block_tasks(_among_present, [self.present, asked]), "rows")
         before = row_starts([n for n, _, _ in found])
         has = np.concatenate([there for _, there, _ in found])
         places = [at + first for (_, _, at), first in zip(found, before, strict=True)]
@@ -61,30 +57,23 @@ class PartialRows:
 
 
 def rows_present(X: da.Array, present: Sequence[Delayed], execution: Execution) -> PartialRows:
-    """Return the rows of X that are present; one pass counts them, blocks without any are left out.
+    """Return the rows of X, (N, d), that are present: bool (n_i,) for each block.
 
-    Parameters
-    ----------
-    X
-        (N, d), dense or CSR blocks.
-    present
-        Bool (n_i,) for each block.
+    One pass counts them; blocks without any are left out.
 
     Raises
     ------
     GraphError
         No row is present.
     """
-    counts = execution.compute([dask.delayed(np.count_nonzero)(part) for part in present], "rows")
-    take = dask.delayed(_rows_where, pure=False)
-    blocks = [
-        da.from_delayed(take(block, part), (int(n), X.shape[1]), dtype=X.dtype, meta=X._meta)
-        for block, part, n in zip(X.to_delayed().ravel(), present, counts, strict=True)
-        if n
-    ]
-    if not blocks:
+    counts = execution.compute(block_tasks(np.count_nonzero, [present]), "rows")
+    if not any(counts):
         raise GraphError("no row has these features: there is nothing to join")
-    return PartialRows(da.concatenate(blocks), tuple(present), tuple(X.chunks[0]))
+    taken = block_tasks(_rows_where, [X.to_delayed().ravel(), present])
+    blocks = [block for block, n in zip(taken, counts, strict=True) if n]
+    chunks = [int(n) for n in counts if n]
+    some = array_of_blocks(blocks, chunks, (X.shape[1],), X.dtype, X._meta)
+    return PartialRows(some, tuple(present), tuple(X.chunks[0]))
 
 
 def over_all_rows(graph: BlockGraph, rows: PartialRows, execution: Execution) -> BlockGraph:
@@ -100,11 +89,11 @@ def over_all_rows(graph: BlockGraph, rows: PartialRows, execution: Execution) ->
     n_alone = sum(rows.row_chunks) - graph.n_rows
     total = n_nodes + n_alone
     order = NodeOrder(tuple(execution.persist(parts, "edges")), rows.row_chunks, total)
-    strips = [dask.delayed(_widened, pure=False)(strip, total) for strip in graph.strips]
     longest = max(graph.node_chunks)
     empty = even_chunks(n_alone, -(-n_alone // longest)) if n_alone else ()
-    strips += [dask.delayed(_empty_strip, pure=False)(n, total) for n in empty]
-    nothing = [dask.delayed(np.empty, pure=False)(0, np.float32) for _ in empty]
+    strips = block_tasks(_widened, [graph.strips], total)
+    strips += block_tasks(_empty_strip, [empty], total)
+    nothing = block_tasks(np.empty, [[0] * len(empty)], np.float32)
     alternatives = {name: (*weights, *nothing) for name, weights in graph.alternatives.items()}
     settings = {**graph.settings, "n_rows_without_features": n_alone}
     return BlockGraph(
@@ -117,21 +106,17 @@ def over_all_rows(graph: BlockGraph, rows: PartialRows, execution: Execution) ->
     )
 
 
-def _among_present(
-    present: npt.NDArray[np.bool_], rows: npt.NDArray[np.int64]
-) -> tuple[int, npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+def _among_present(present: Bool, rows: Int64) -> tuple[int, Bool, Int64]:
     """Return how many rows of a block are present, which of `rows` are, and their ranks."""
     there = present[rows]
     return int(present.sum()), there, (np.cumsum(present) - 1)[rows[there]]
 
 
-def _rows_where(block: Any, present: npt.NDArray[np.bool_]) -> Any:
+def _rows_where(block: Any, present: Bool) -> Any:
     return block[np.flatnonzero(present)]
 
 
-def _spread(
-    nodes: list[npt.NDArray[np.int64]] | None, present: list[npt.NDArray[np.bool_]], n_nodes: int
-) -> npt.NDArray[np.int64]:
+def _spread(nodes: list[Int64] | None, present: list[Bool], n_nodes: int) -> Int64:
     there = np.concatenate(present)
     out = np.empty(len(there), dtype=np.int64)
     out[there] = np.arange(there.sum()) if nodes is None else np.concatenate(nodes)

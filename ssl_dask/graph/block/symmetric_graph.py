@@ -1,4 +1,10 @@
-"""Neighbour lists -> a symmetric graph: weighed, turned round, exchanged between strips."""
+"""Neighbour lists -> a symmetric graph: weighed, turned round, exchanged between strips.
+
+Four tasks a strip and one a piece: 512 pieces or, where runs of strips would not fit a task, one
+for each pair of strips. 8 bytes move a neighbour, and 4 more a weighting. For the median scale,
+that of 2**20 nodes at most (8 MiB) comes together on one worker; weights that depend on both ends
+bring 4 M bytes of scales to every worker.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from dask.delayed import Delayed
 
-from ssl_dask.block_exchange import row_starts
+from ssl_dask.block_exchange import block_tasks, row_starts
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
@@ -59,11 +65,9 @@ def symmetric_graph(
 
     Parameters
     ----------
-    lists
-        One a strip: (distances float64 (m_i, k), indices int64 (m_i, k)) as
+    lists, node_chunks
+        One a strip of m_i > 0 nodes: (distances float64 (m_i, k), indices int64 (m_i, k)) as
         `kernels.neighbour_lists` describes them; indices are node numbers.
-    node_chunks
-        Nodes m_i of each strip, none 0.
     weights
         As in `knn_graph`. Of several, the first are the weights of the graph and the others its
         `alternatives`: they share one exchange and the places of the entries.
@@ -78,13 +82,6 @@ def symmetric_graph(
     ------
     GraphError
         A choice is unknown, or weights are named twice.
-
-    Notes
-    -----
-    Four tasks a strip and one a piece: 512 pieces or, where runs of strips would not fit a task,
-    one for each pair of strips. 8 bytes move a neighbour, and 4 more a weighting. For the median
-    scale, that of 2**20 nodes at most (8 MiB) comes together on one worker; weights that depend
-    on both ends bring 4 M bytes of scales to every worker.
     """
     names = check_weights(weights)
     symmetrize = symmetrize or usual_symmetrize(names[0])
@@ -94,35 +91,24 @@ def symmetric_graph(
     floors, scales = _scales(lists, starts, n_nodes, names)
     runs = strip_runs(node_chunks, execution.memory_per_task)
     bounds = np.array([*(starts[run[0]] for run in runs), n_nodes])
+    turn = dask.delayed(_turned, nout=1 + len(runs))
     turned = [
-        dask.delayed(_turned, nout=1 + len(runs))(
-            part, names, floors, scales, start, bounds, n_nodes
-        )
+        turn(part, names, floors, scales, start, bounds, n_nodes)
         for part, start in zip(lists, starts, strict=True)
     ]
-    strips: list[Delayed] = []
-    more: list[list[Delayed]] = [[] for _ in names[1:]]
+    parts: list[Delayed] = []
     for number, run in enumerate(runs):
         n_out = len(run) * len(names)
         join = dask.delayed(_strips, nout=None if n_out == 1 else n_out)
-        found = join(
-            [turned[i][0] for i in run],
-            [one[1 + number] for one in turned],
-            n_nodes,
-            symmetrize,
-        )
-        parts = [found] if n_out == 1 else [found[i] for i in range(n_out)]
-        strips += parts[:: len(names)]
-        for v, held in enumerate(more, start=1):
-            held += parts[v :: len(names)]
-    kept = execution.persist([*strips, *(one for held in more for one in held)], "edges")
-    strips, rest = kept[: len(strips)], kept[len(strips) :]
-    alternatives = {
-        name: tuple(rest[i * len(strips) : (i + 1) * len(strips)])
-        for i, name in enumerate(names[1:])
-    }
+        owned, incoming = [turned[i][0] for i in run], [one[1 + number] for one in turned]
+        found = join(owned, incoming, n_nodes, symmetrize)
+        parts += [found] if n_out == 1 else [found[i] for i in range(n_out)]
+    kept = execution.persist(parts, "edges")
+    # Strip after strip, each with the weights of its alternatives.
+    strips, *more = (tuple(kept[v :: len(names)]) for v in range(len(names)))
     n_edges = sum(execution.compute([strip.nnz for strip in strips]))
-    return BlockGraph(tuple(strips), node_chunks, n_edges, dict(settings), order, alternatives)
+    alternatives = dict(zip(names[1:], more, strict=True))
+    return BlockGraph(strips, node_chunks, n_edges, dict(settings), order, alternatives)
 
 
 def usual_symmetrize(weights: str) -> str:
@@ -168,19 +154,16 @@ def _scales(
             continue
         place = SCALE_PLACE[name]
         if place not in medians:
-            parts = [
-                dask.delayed(_sampled)(part, place, start, every)
-                for part, start in zip(lists, starts, strict=True)
-            ]
+            parts = block_tasks(_sampled, [lists, starts], place, every)
             medians[place] = dask.delayed(distance_floor)(parts)
         floors[name] = medians[place]
         if name in BY_BOTH_ENDS:
-            parts = [dask.delayed(_node_scales)(part, name, floors[name]) for part in lists]
+            parts = block_tasks(_node_scales, [lists], name, floors[name])
             scales[name] = dask.delayed(np.concatenate)(parts)
     return floors, scales
 
 
-def _sampled(lists: Lists, place: int | None, first_row: int, every: int) -> Distances:
+def _sampled(lists: Lists, first_row: int, place: int | None, every: int) -> Distances:
     return sampled_scales(*lists, place, first_row, every)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import dask
 import numpy as np
-import numpy.typing as npt
 from dask.delayed import Delayed
 
+from ssl_dask.array_types import Float64, Int64
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph, even_chunks
 from ssl_dask.graph.block.edge_list import edge_settings, kept_edges
@@ -18,7 +18,7 @@ from ssl_dask.graph.block.symmetric_graph import check_choice
 from ssl_dask.graph.knn.knn_plan import usual_strips
 from ssl_dask.kernels.graph.coo_strips import COMBINE, Entries
 
-EdgeBlock = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]
+EdgeBlock = tuple[Int64, Int64, Float64]
 
 
 def edge_graph(

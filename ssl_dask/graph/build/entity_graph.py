@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from dask.delayed import Delayed
 
-from ssl_dask.block_exchange import exchange, row_starts
+from ssl_dask.block_exchange import block_tasks, exchange, row_starts
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph, even_chunks
 from ssl_dask.graph.block.entry_exchange import exchanged_strips
-from ssl_dask.graph.block.node_order import NodeOrder
+from ssl_dask.graph.block.node_order import NodeOrder, row_numbers
 from ssl_dask.graph.block.symmetric_graph import check_choice
 from ssl_dask.graph.knn.knn_plan import usual_strips
 from ssl_dask.kernels.graph.coo_strips import Entries, both_ways
@@ -115,13 +115,8 @@ def entity_graph(
         keyed.append(KeyColumn(name, (block,), given.get(name, 1.0)))
     if len(lengths) > 1 or 0 in lengths:
         raise GraphError(f"the columns have {sorted(lengths)} rows; give arrays of one length >= 1")
-    return shared_key_graph(
-        keyed,
-        tuple(lengths),
-        max_entity_rows=max_entity_rows,
-        scale=scale,
-        execution=execution,
-    )
+    how: Any = {"max_entity_rows": max_entity_rows, "scale": scale}
+    return shared_key_graph(keyed, tuple(lengths), **how, execution=execution)
 
 
 def shared_key_graph(
@@ -174,7 +169,7 @@ def shared_key_graph(
             n_nodes += count
     node_chunks = even_chunks(n_nodes, usual_strips(n_nodes, execution.n_slots))
     strips, n_entries = exchanged_strips(blocks, node_chunks, execution)
-    order = row_numbers(tuple(row_chunks), n_nodes)
+    order = NodeOrder(tuple(row_numbers(row_chunks)), tuple(row_chunks), n_nodes)
     about = {column.name: groups.about for column, groups in zip(columns, found, strict=True)}
     settings = {
         "kind": "entities",
@@ -184,15 +179,6 @@ def shared_key_graph(
         "notes": _notes(about, most),
     }
     return BlockGraph(strips, node_chunks, n_entries, settings, order)
-
-
-def row_numbers(row_chunks: tuple[int, ...], n_nodes: int) -> NodeOrder:
-    """Return the order in which row i is node i; nodes from N on have no row."""
-    blocks = tuple(
-        dask.delayed(np.arange)(start, start + n)
-        for start, n in zip(row_starts(row_chunks), row_chunks, strict=True)
-    )
-    return NodeOrder(blocks, row_chunks, n_nodes)
 
 
 @dataclass(frozen=True)
@@ -260,7 +246,7 @@ def _groups(
         max_pieces=MAX_PIECES,
     )
     parts = execution.persist(tasks, "entities")
-    counted = np.array(execution.compute([dask.delayed(_counted)(part) for part in parts]))
+    counted = np.array(execution.compute(block_tasks(_counted, [parts])))
     kept, alone, large, large_rows, edges = counted[:, :5].sum(axis=0).tolist()
     about = {
         "kept": kept,

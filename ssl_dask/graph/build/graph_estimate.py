@@ -189,17 +189,15 @@ def _estimate_routed(
     spec: OneGraphSpec, rows: RowsToJoin, n_neighbors: int, slots: Slots
 ) -> GraphEstimate:
     """Return what a routed search and its graph cost."""
-    n_rows = rows.n_rows
+    n_rows, cost = rows.n_rows, rows.cost(n_neighbors)
     plan = plan_routed(
         n_rows,
-        rows.n_columns,
-        n_neighbors,
-        nonzeros_per_row=rows.nonzeros_per_row,
+        cost,
         shard_memory=spec.shard_bytes,
         memory_per_task=slots.memory_per_task,
         n_slots=slots.n_slots,
     )
-    routed = int(SHOWN * n_rows * rows.cost(n_neighbors).stored)
+    routed = int(SHOWN * n_rows * cost.stored)
     graph_bytes = _graph_bytes(n_rows, n_neighbors)
     return GraphEstimate(
         tasks=8 * plan.n_strips + 6 * plan.n_shards + plan.n_shards**2,

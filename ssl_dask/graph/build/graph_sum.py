@@ -7,9 +7,10 @@ from typing import Any
 
 import dask
 import numpy as np
-import numpy.typing as npt
 from dask.delayed import Delayed
 
+from ssl_dask.array_types import Int64
+from ssl_dask.block_exchange import block_tasks
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph, even_chunks
@@ -20,7 +21,7 @@ from ssl_dask.kernels.graph.coo_strips import Entries, both_ways
 COPY_WEIGHT = 1.0
 """Weight of a row with the node of its copies: that of two rows at distance 0."""
 
-Nodes = npt.NDArray[np.int64]
+Nodes = Int64
 
 
 def sum_graphs(
@@ -70,12 +71,11 @@ def sum_graphs(
     chunks = even_chunks(n_nodes, n_strips)
 
     def entries(name: str | None) -> list[Delayed]:
-        blocks = [
-            dask.delayed(strip_entries)(strip, start, float(factor), mapping)
-            for (graph, factor), mapping in zip(parts, maps, strict=True)
-            for strip, start in zip(_strips(graph, name), graph.node_starts, strict=True)
-        ]
-        return [*blocks, *copies]
+        blocks = []
+        for (graph, factor), mapping in zip(parts, maps, strict=True):
+            columns = [graph.strips_weighted(name), graph.node_starts]
+            blocks += block_tasks(strip_entries, columns, float(factor), mapping)
+        return blocks + copies
 
     names = dict.fromkeys(name for graph, _ in parts for name in graph.alternatives)
     strips, n_edges, more = exchanged_weightings(entries, names, chunks, execution)
@@ -143,12 +143,6 @@ def _settings(parts: Sequence[tuple[BlockGraph, float]]) -> dict[str, Any]:
     notes = [note for part in about for note in part.get("notes", ())]
     copies = max(int(part.get("n_among_copies", 0)) for part in about)
     return {"kind": "sum", "parts": about, "n_among_copies": copies, "notes": notes}
-
-
-def _strips(graph: BlockGraph, name: str | None) -> tuple[Delayed, ...]:
-    """Return the strips with the weights `name`, or with the graph's own if it has no others."""
-    known = name is not None and name in graph.alternatives
-    return graph.weighted(str(name)).strips if known else graph.strips
 
 
 def _ranked(blocks: list[Nodes]) -> Nodes:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import dask
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
-from dask.delayed import Delayed
 
-from ssl_dask.dask_arrays import as_dask_array
+from ssl_dask.array_types import Float64, Int64
+from ssl_dask.dask_arrays import array_of_blocks, as_dask_array
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.symmetric_graph import check_choice
@@ -19,7 +17,7 @@ from ssl_dask.graph.knn.exact_knn import Lists, check_n_neighbors, nearest_lists
 from ssl_dask.graph.knn.row_strips import RowStrips, checked_rows, of_kind
 from ssl_dask.kernels.knn.neighbour_lists import METRICS
 
-Found = tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]] | tuple[da.Array, da.Array]
+Found = tuple[Float64, Int64] | tuple[da.Array, da.Array]
 
 
 def knn_search(
@@ -33,8 +31,7 @@ def knn_search(
 ) -> Found:
     """Return the `n_neighbors` training rows nearest to each new row: distances and row numbers.
 
-    Exact; equal distances are decided by the smaller row number. The same bits for any chunks,
-    workers and threads.
+    Exact, equal distances by row number; the same bits for any chunks, workers and threads.
 
     Parameters
     ----------
@@ -51,8 +48,8 @@ def knn_search(
 
     Returns
     -------
-    (distances float64 (m, k), indices int64 (m, k)), sorted by (distance, row number); inf and -1
-    in empty places. Dask arrays chunked as `X_new` if that is one, else NumPy arrays.
+    (distances float64 (m, k), indices int64 (m, k)), by distance; inf and -1 in empty places. As
+    Dask arrays, chunked as `X_new`, if that is one.
 
     Raises
     ------
@@ -69,20 +66,20 @@ def knn_search(
     check_choice("metric", metric, METRICS)
     check_n_neighbors(n_neighbors)
     k, X_new = int(n_neighbors), as_dask_array(X_new)
-    queries, points = checked_rows(X_new, execution), checked_rows(X_train, execution)
+    queries, points = (checked_rows(X, execution) for X in (X_new, X_train))
     _check_same_columns(queries, points)
     queries = of_kind(queries, points.kind, execution)
-    queries = search_strips(queries, k, execution)
-    points = search_strips(points, k, execution)
+    queries, points = (search_strips(rows, k, execution) for rows in (queries, points))
     lists = nearest_lists(queries, points, k, metric, execution, same_rows=False)
     found = [dask.delayed(_as_distances, nout=2)(part, metric) for part in lists]
     if not isinstance(X_new, da.Array):
         parts = execution.compute(found, "neighbours")
-        distances, indices = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return distances, indices
-    chunks = (X_new.chunks[0], (k,))
-    distances = _as_dask(found, 0, np.float64, queries.row_chunks, chunks)
-    return distances, _as_dask(found, 1, np.int64, queries.row_chunks, chunks)
+        return np.concatenate([one for one, _ in parts]), np.concatenate([one for _, one in parts])
+    both = [
+        array_of_blocks([pair[i] for pair in found], queries.row_chunks, (k,), dtype)
+        for i, dtype in enumerate((np.float64, np.int64))
+    ]
+    return both[0].rechunk({0: X_new.chunks[0]}), both[1].rechunk({0: X_new.chunks[0]})
 
 
 def _check_same_columns(queries: RowStrips, points: RowStrips) -> None:
@@ -90,18 +87,6 @@ def _check_same_columns(queries: RowStrips, points: RowStrips) -> None:
         raise GraphError(
             f"the new rows have {queries.n_columns} columns, the training rows {points.n_columns}"
         )
-
-
-def _as_dask(
-    lists: list[Delayed], place: int, dtype: type, row_chunks: Sequence[int], chunks: Any
-) -> da.Array:
-    """Return the array at `place` of lists of `row_chunks` rows, in `chunks`."""
-    k = chunks[1][0]
-    blocks = [
-        da.from_delayed(pair[place], (n, k), dtype=dtype)
-        for pair, n in zip(lists, row_chunks, strict=True)
-    ]
-    return da.concatenate(blocks).rechunk(chunks)
 
 
 def _as_distances(lists: Lists, metric: str) -> Lists:

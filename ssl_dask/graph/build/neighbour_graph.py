@@ -1,17 +1,49 @@
-"""The k-nearest-neighbour graph of rows: exact for few of them, routed for many."""
+"""The k-nearest-neighbour graph of rows: exact for few of them, routed for many.
+
+metric
+    "cosine" is the distance 1 - cos; rows of zeros are isolated. Equal distances are decided by the
+    smaller row number (exact) or node number (routed).
+weights
+    "gaussian": exp(-4 d^2 / d_k^2), d_k the distance to the row's last neighbour, at least 1e-3 of
+    the median d_k; for cosine d^2 is 2 (1 - cos). "symmetric_gaussian": the same with d_k(i) d_k(j)
+    in place of d_k^2, "steep_gaussian" with 8 for 4 too. "self_tuning": exp(-d^2 / (s_i s_j)), s
+    the distance to the 7th neighbour. "fuzzy": UMAP's memberships. "uniform": 1. The papers are in
+    `kernels.graph.edge_weights`. Several names: the first are the graph's weights, the others its
+    `alternatives`, from one search.
+symmetrize
+    "average": (W + W^T) / 2. "union": the larger of w_ij and w_ji. "mutual": the smaller, so only
+    pairs that chose each other are joined. "fuzzy_union": a + b - a b. None: "average", for fuzzy
+    weights "fuzzy_union".
+search
+    "exact": all pairs of rows; 2 N^2 d flops in float32 for dense rows, a multiplication for each
+    pair of rows and column they share for sparse ones. "routed": rows that lie near each other are
+    brought together in shards and compared there; copies of a row are one node; 15 to 25
+    microseconds a row on one core at d = 64, for sparse rows about 40 and 2 for each entry; about
+    2.3 times the rows move once. "auto": routed from 30,000 rows on, of sparse rows from 60,000.
+    `graph_estimate.estimate_graph` gives tasks, bytes moved and memory.
+target_recall
+    Share of the true neighbours that must be found, measured on about 1,000 sampled rows; the
+    search looks harder until it is met. `graph.recall` is what was reached.
+shard_memory
+    Bytes of the task of one shard. It decides how rows are cut into shards, so that the graph does
+    not depend on the cluster; larger shards borrow fewer rows.
+scratch, index_folder
+    Existing, empty folders that all workers see. Rows move through files in the one instead of
+    memory. The shards are kept in the other, so that `RoutedIndex.load` finds the neighbours of new
+    rows.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from numbers import Integral
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import dask
 import numpy as np
 
-from ssl_dask.errors import GraphError
+from ssl_dask.block_exchange import block_tasks
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.symmetric_graph import (
@@ -29,8 +61,7 @@ from ssl_dask.graph.knn.exact_knn import (
 from ssl_dask.graph.knn.row_kind import RowKind
 from ssl_dask.graph.knn.row_strips import RowStrips, checked_rows
 from ssl_dask.graph.routed.routed_knn import RoutedLists, routed_lists
-from ssl_dask.graph.routed.routed_plan import SHARD_MEMORY
-from ssl_dask.graph.routed.row_exchange import FileExchange, RowExchange
+from ssl_dask.graph.routed.routed_plan import SHARD_MEMORY, RoutedOptions
 from ssl_dask.kernels.graph.symmetric_strip import SYMMETRIZE
 from ssl_dask.kernels.knn.exact_sparse import row_squares
 from ssl_dask.kernels.knn.neighbour_lists import METRICS
@@ -53,10 +84,9 @@ def knn_graph(  # noqa: PLR0913 - users name each choice in one call
     client: AnyClient = None,
     execution: Execution | None = None,
 ) -> BlockGraph:
-    """Return the graph that joins every row with its `n_neighbors` nearest other rows.
+    """Return the graph of every row and its nearest rows, the same for any chunks and workers.
 
-    The same bits for any chunks of X, workers and threads. Equal distances are decided by the
-    smaller row number (exact) or node number (routed).
+    What each choice means and costs stands at the top of this module.
 
     Parameters
     ----------
@@ -65,40 +95,13 @@ def knn_graph(  # noqa: PLR0913 - users name each choice in one call
         dense or CSR chunks. Taken as float32.
     n_neighbors
         k >= 1. With k >= N - 1 every row is joined with every other, and `settings` says so.
-    metric
-        "euclidean", or "cosine": distance 1 - cos; rows of zeros are isolated.
-    weights
-        "gaussian": exp(-4 d^2 / d_k^2), d_k the distance to the row's last neighbour, at least
-        1e-3 of the median d_k; for cosine d^2 is 2 (1 - cos). "symmetric_gaussian": the same with
-        d_k(i) d_k(j) in place of d_k^2, "steep_gaussian" with 8 for 4 too. "self_tuning":
-        exp(-d^2 / (s_i s_j)), s the distance to the 7th neighbour. "fuzzy": UMAP's memberships.
-        "uniform": 1. The formulas and papers are in `kernels.edge_weights`. Several names: the
-        first are the graph's weights, the others
-        its `alternatives`, from one search.
-    symmetrize
-        "average": (W + W^T) / 2. "union": the larger of w_ij and w_ji. "mutual": the smaller, so
-        only pairs that chose each other are joined. "fuzzy_union": a + b - a b. None: "average",
-        for fuzzy weights "fuzzy_union".
-    search
-        "exact": all pairs of rows. "routed": rows that lie near each other are brought together in
-        shards and compared there; copies of a row are one node. "auto": routed from
-        30,000 rows on, of sparse rows from 60,000.
-    target_recall
-        Routed: share of the true neighbours that must be found, measured on about 1,000 sampled
-        rows; the search looks harder until it is met. `graph.recall` is what was reached.
-    shard_memory
-        Routed: bytes of the task of one shard. It decides how rows are cut into shards, so that
-        the graph does not depend on the cluster; larger shards borrow fewer rows.
-    scratch
-        Routed: an existing, empty folder that all workers see. Rows move through files in it
-        instead of memory.
-    index_folder
-        Routed: an existing, empty folder that all workers see. The shards are kept in it, so
-        that `RoutedIndex.load` finds the neighbours of new rows.
-    client
-        Of the cluster that computes; "local": this process. Default: the open client, if any.
-    execution
-        Where to run instead of `client`.
+    metric, weights, symmetrize, search
+        "euclidean" or "cosine"; one weight or several; how two weights become one; "exact",
+        "routed" or "auto".
+    target_recall, shard_memory, scratch, index_folder
+        Of a routed search.
+    client, execution
+        Where to run: a client, "local" (this process), or an `Execution`; default: the open client.
 
     Raises
     ------
@@ -106,15 +109,6 @@ def knn_graph(  # noqa: PLR0913 - users name each choice in one call
         X or a parameter is not usable, or a task would not fit `execution.memory_per_task`.
     QualityError
         The hardest search does not reach `target_recall`.
-    ComputeError
-        Workers were lost or ran out of memory.
-
-    Notes
-    -----
-    Exact: 2 N^2 d flops in float32 for dense rows, a multiplication for each pair of rows and
-    column they share for sparse ones. Routed: 15 to 25 microseconds a row on one core at d = 64;
-    for sparse rows about 40 and 2 for each entry. Moves about 2.3 times the rows once.
-    `graph_estimate.estimate_graph` gives tasks, bytes moved and memory.
 
     Examples
     --------
@@ -124,52 +118,55 @@ def knn_graph(  # noqa: PLR0913 - users name each choice in one call
     """
     execution = Execution.of(client, execution)
     check_choice("metric", metric, METRICS)
+    check_choice("search", search, SEARCHES)
     names = check_weights(weights)
     symmetrize = symmetrize or usual_symmetrize(names[0])
     check_choice("symmetrize", symmetrize, SYMMETRIZE)
-    check_choice("search", search, SEARCHES)
     check_n_neighbors(n_neighbors)
-    _check_share("target_recall", target_recall)
-    _check_bytes("shard_memory", shard_memory)
-    rows = checked_rows(X, execution)
-    places = max(min(int(n_neighbors), rows.n_rows - 1), 1)
+    options = RoutedOptions(target_recall, shard_memory, scratch, index_folder)
+    # No name for the rows: they are let go before their lists are joined.
+    found = _searched(
+        checked_rows(X, execution), int(n_neighbors), metric, search, options, execution
+    )
+    return _joined(found, names, symmetrize, execution)
+
+
+def _searched(
+    rows: RowStrips,
+    n_neighbors: int,
+    metric: str,
+    search: str,
+    options: RoutedOptions,
+    execution: Execution,
+) -> RoutedLists:
+    """Return the neighbour lists, and what the graph says of them."""
+    places = max(min(n_neighbors, rows.n_rows - 1), 1)
     if chosen_search(search, rows.n_rows, rows.kind) == "exact":
         rows = search_strips(rows, places, execution)
         lists = nearest_lists(rows, rows, places, metric, execution, same_rows=True)
         found = RoutedLists(lists, rows.row_chunks, None, {"search": "exact"})
     else:
-        found = routed_lists(
-            rows,
-            places,
-            metric,
-            target_recall=target_recall,
-            shard_memory=shard_memory,
-            exchange=RowExchange() if scratch is None else FileExchange(scratch),
-            index_folder=None if index_folder is None else str(Path(index_folder).absolute()),
-            execution=execution,
-        )
-    settings = {
-        "kind": "knn",
-        "n_neighbors": int(n_neighbors),
-        "metric": metric,
-        "weights": names[0],
-        "symmetrize": symmetrize,
-        "notes": [],
-        **found.facts,
-    }
+        found = routed_lists(rows, places, metric, options, execution)
+    settings = {"n_neighbors": n_neighbors, "metric": metric, "notes": [], **found.facts}
     _note_odd_rows(settings, found.lists, rows, execution)
+    return replace(found, facts=settings)
+
+
+def _joined(
+    found: RoutedLists, names: tuple[str, ...], symmetrize: str, execution: Execution
+) -> BlockGraph:
+    """Return the graph of neighbour lists."""
     began = time.perf_counter()
-    del rows
     graph = symmetric_graph(
         found.lists,
         found.node_chunks,
         weights=names,
         symmetrize=symmetrize,
-        settings=settings,
+        settings={"kind": "knn", "weights": names[0], "symmetrize": symmetrize, **found.facts},
         execution=execution,
         order=found.order,
     )
-    if "seconds" in settings:
+    if "seconds" in graph.settings:
         graph.settings["seconds"]["edges"] = round(time.perf_counter() - began, 4)
     return graph
 
@@ -181,24 +178,11 @@ def chosen_search(search: str, n_rows: int, kind: RowKind) -> str:
     return search
 
 
-def _check_bytes(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise GraphError(
-            f"{name} is {value!r}; it must be a whole number of bytes above 0",
-            hint="384MiB are 384 * 2**20",
-        )
-
-
-def _check_share(name: str, value: Any) -> None:
-    if not (isinstance(value, (int, float, np.number)) and 0 < value <= 1):
-        raise GraphError(f"{name} is {value!r}; it must be a number above 0 and at most 1")
-
-
 def _note_odd_rows(
     settings: dict[str, Any], lists: list[Any], rows: RowStrips, execution: Execution
 ) -> None:
-    counted = execution.compute([dask.delayed(_count_odd_rows)(part) for part in lists])
-    alone, crowded = (sum(counts[i] for counts in counted) for i in (0, 1))
+    counted = execution.compute(block_tasks(_count_odd_rows, [lists]))
+    alone, crowded = (sum(column) for column in zip(*counted, strict=True))
     settings |= {"n_without_neighbours": alone, "n_among_copies": crowded}
     if settings["n_neighbors"] >= rows.n_rows:
         settings["notes"].append(
@@ -206,7 +190,7 @@ def _note_odd_rows(
             " is joined with every other"
         )
     if settings["metric"] == "cosine" and alone and rows.n_rows > 1:
-        n_zero = sum(execution.compute([dask.delayed(_count_zeros)(part) for part in rows.strips]))
+        n_zero = sum(execution.compute(block_tasks(_count_zeros, [rows.strips])))
         if n_zero:
             settings["notes"].append(f"{n_zero} rows hold only zeros and have no neighbours")
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from math import ceil
 from typing import Any
 
-import dask
 import numpy as np
 import scipy.sparse as sp
 
-from ssl_dask.block_exchange import row_starts
+from ssl_dask.block_exchange import block_tasks, row_starts
 from ssl_dask.dask_arrays import as_dask_array
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
@@ -70,14 +69,9 @@ def rbf_graph(
     n_strips = rbf_strips(chunks.n_rows, chunks.cost(1), slots, memory)
     rows = cut_rows(chunks, n_strips, execution)
     starts = row_starts(rows.row_chunks)
-    strips = execution.persist(
-        [
-            dask.delayed(_strip)(float(gamma), start, strip, *rows.strips)
-            for strip, start in zip(rows.strips, starts, strict=True)
-        ],
-        "neighbours",
-    )
-    counts = execution.compute([dask.delayed(_counts)(strip) for strip in strips])
+    tasks = block_tasks(_strip, [rows.strips, starts], float(gamma), *rows.strips)
+    strips = execution.persist(tasks, "neighbours")
+    counts = execution.compute(block_tasks(_counts, [strips]))
     n_edges, n_alone = (sum(column) for column in zip(*counts, strict=True))
     about = _settings(float(gamma), rows.n_rows, n_edges, n_alone)
     return BlockGraph(tuple(strips), rows.row_chunks, n_edges, about)
@@ -142,7 +136,7 @@ def _settings(gamma: float, n_rows: int, n_edges: int, n_alone: int) -> dict[str
     return settings
 
 
-def _strip(gamma: float, first_row: int, rows: Any, *panels: Any) -> sp.csr_array:
+def _strip(rows: Any, first_row: int, gamma: float, *panels: Any) -> sp.csr_array:
     return radial_strip(rows, first_row, list(panels), gamma)
 
 

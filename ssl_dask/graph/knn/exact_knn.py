@@ -30,19 +30,10 @@ def nearest_lists(
 ) -> list[Delayed]:
     """Return the nearest points of each query, on workers: one pair of lists a query strip.
 
-    Parameters
-    ----------
-    same_rows
-        Queries and points are the same rows: a row is no neighbour of itself.
-
-    Returns
-    -------
-    Handles to (distances, indices), as `kernels.neighbour_lists` describes them.
-
-    Notes
-    -----
-    For each query strip a chain of tasks; each brings the lists up to date with as many strips of
-    points as memory allows, and hands them on.
+    Handles to (distances, indices), as `kernels.neighbour_lists` describes them. For each query
+    strip a chain of tasks; each brings the lists up to date with as many strips of points as memory
+    allows, and hands them on. `same_rows`: queries and points are the same rows, and a row is no
+    neighbour of itself.
     """
     starts = row_starts(points.row_chunks)
     per_link = strips_per_link(

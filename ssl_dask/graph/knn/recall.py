@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass
 from math import sqrt
 from typing import Any
 
-import dask
 import numpy as np
 from dask.delayed import Delayed
 
-from ssl_dask.block_exchange import gathered_rows, row_starts
+from ssl_dask.block_exchange import block_tasks, gathered_rows, row_starts
 from ssl_dask.execution import Execution
 from ssl_dask.graph.knn.row_kind import kind_of
 from ssl_dask.graph.knn.row_strips import RowStrips
@@ -84,16 +83,10 @@ def measured_recall(
     known = np.concatenate([nodes, own_nodes[:, None]], axis=1)
     chosen = gathered_rows(rows.strips, row_starts(rows.row_chunks), sampled)
     (queries,) = execution.persist([chosen], "recall")
-    task = dask.delayed(_missed, pure=False)
-    parts = execution.compute(
-        [
-            task(queries, known, distances[:, -1], strip, numbers, routing, metric)
-            for strip, numbers in zip(rows.strips, nodes_of_strip, strict=True)
-        ],
-        "recall",
-    )
-    query = np.concatenate([part[0] for part in parts])
-    missed = np.concatenate([part[1] for part in parts])
+    columns = [rows.strips, nodes_of_strip]
+    tasks = block_tasks(_missed, columns, queries, known, distances[:, -1], routing, metric)
+    parts = zip(*execution.compute(tasks, "recall"), strict=True)
+    query, missed = (np.concatenate(column) for column in parts)
     return recall_of_lists(distances, query, missed)
 
 
@@ -123,11 +116,11 @@ def recall_of_lists(found: Distances, query: RowIds, missed: Distances) -> Recal
 
 
 def _missed(
+    strip: Any,
+    nodes: RowIds,
     queries: Any,
     known: RowIds,
     kth: Distances,
-    strip: Any,
-    nodes: RowIds,
     routing: Routing,
     metric: str,
 ) -> tuple[RowIds, Distances]:

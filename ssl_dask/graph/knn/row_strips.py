@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import dask
@@ -11,14 +12,14 @@ import numpy as np
 import scipy.sparse as sp
 from dask.delayed import Delayed
 
-from ssl_dask.block_exchange import row_starts
+from ssl_dask.block_exchange import block_tasks, row_starts
 from ssl_dask.dask_arrays import as_dask_array
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import even_chunks
 from ssl_dask.graph.knn.knn_plan import MAX_STRIPS, RowCost, usual_strips
 from ssl_dask.graph.knn.row_kind import DENSE, SPARSE, RowKind
-from ssl_dask.kernels.arithmetic.sparse_rows import stacked_rows, stored_as
+from ssl_dask.kernels.arithmetic.sparse_rows import canonical_rows, stacked_rows, stored_as
 from ssl_dask.kernels.knn.exact_dense import MAX_COLUMNS
 
 
@@ -91,8 +92,8 @@ def checked_rows(X: Any, execution: Execution) -> RowStrips:
     X = as_dask_array(X)
     n_rows, n_columns = checked_shape(X)
     chunks, row_chunks = _chunks(X, n_rows, execution)
-    kept = execution.persist([dask.delayed(_clean)(chunk) for chunk in chunks], "features")
-    facts = execution.compute([dask.delayed(_facts)(chunk) for chunk in kept], "features")
+    kept = execution.persist(block_tasks(_clean, [chunks]), "features")
+    facts = execution.compute(block_tasks(_facts, [kept]), "features")
     _refuse_bad(facts, row_starts(row_chunks), n_columns)
     nonzeros = sum(fact.n_entries for fact in facts) / n_rows if facts[0].sparse else None
     return RowStrips(tuple(kept), row_chunks, n_columns, nonzeros)
@@ -123,8 +124,8 @@ def of_kind(rows: RowStrips, kind: RowKind, execution: Execution) -> RowStrips:
     """Return `rows` dense or sparse, as `kind` is; one task a strip if they are not."""
     if rows.kind is kind:
         return rows
-    tasks = [dask.delayed(stored_as)(strip, sparse=kind is SPARSE) for strip in rows.strips]
-    strips = tuple(execution.persist(tasks, "features"))
+    store = partial(stored_as, sparse=kind is SPARSE)
+    strips = tuple(execution.persist(block_tasks(store, [rows.strips]), "features"))
     # Of rows that were dense no more entries than columns.
     entries = float(rows.n_columns) if kind is SPARSE else None
     return replace(rows, strips=strips, nonzeros_per_row=entries)
@@ -185,11 +186,7 @@ def _clean(chunk: Any) -> Any:
     with np.errstate(over="ignore"):  # becomes inf, which is refused with its row
         if not sp.issparse(chunk):
             return np.ascontiguousarray(chunk, dtype=np.float32)
-        rows = sp.csr_array(chunk)
-        if not rows.has_canonical_format:
-            rows = rows.copy()
-            rows.sum_duplicates()
-        return rows.astype(np.float32, copy=False)
+        return canonical_rows(sp.csr_array(chunk)).astype(np.float32, copy=False)
 
 
 def _facts(chunk: Any) -> ChunkFacts:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil
 from typing import Any
 
 import dask
 import numpy as np
-import numpy.typing as npt
 from dask.delayed import Delayed
 
-from ssl_dask.array_types import Int64
-from ssl_dask.block_exchange import row_starts
+from ssl_dask.array_types import Bool, Int64
+from ssl_dask.block_exchange import block_tasks, row_starts
 from ssl_dask.execution import Execution
 from ssl_dask.graph.knn.row_strips import RowStrips
 from ssl_dask.kernels.arithmetic.row_hash import RowHashes, copies_among, row_hashes
@@ -49,16 +49,7 @@ class DistinctRows:
         return self.copies or (None,) * len(self.per_strip)
 
     def drawn(self, row_chunks: tuple[int, ...], n_drawn: int, seed: int) -> list[Int64]:
-        """Return which of the rows that are no copies are drawn, the same rows for any strips.
-
-        Parameters
-        ----------
-        row_chunks
-            Rows of each strip.
-        n_drawn
-            How many; all of them if there are no more.
-        seed
-            Of the draw.
+        """Draw `n_drawn` of the rows that are no copies, or all of them; the same for any strips.
 
         Returns
         -------
@@ -70,9 +61,8 @@ class DistinctRows:
         rng = np.random.default_rng(seed)
         chosen = np.sort(rng.choice(n_kept, min(n_drawn, n_kept), replace=False))
         bounds = np.searchsorted(chosen, [*starts, n_kept])
-        return [
-            chosen[a:b] - start for start, a, b in zip(starts, bounds[:-1], bounds[1:], strict=True)
-        ]
+        cuts = zip(starts, pairwise(bounds), strict=True)
+        return [chosen[a:b] - start for start, (a, b) in cuts]
 
     def spread(
         self, values: Sequence[Delayed], row_chunks: tuple[int, ...], execution: Execution
@@ -84,9 +74,7 @@ class DistinctRows:
         if self.copies is None:
             return list(values)
         starts = np.array(row_starts(row_chunks))
-        asked = execution.compute(
-            [dask.delayed(_strips_asked)(part, starts) for part in self.copies], "copies"
-        )
+        asked = execution.compute(block_tasks(_strips_asked, [self.copies], starts), "copies")
         filled = []
         for number, part in enumerate(self.copies):
             answers = {
@@ -109,29 +97,26 @@ def distinct_rows(rows: RowStrips, execution: Execution) -> DistinctRows:
     n_strips = len(rows.strips)
     n_buckets = max(ceil(rows.n_rows / BUCKET_ROWS), 1)
     starts = row_starts(rows.row_chunks)
+    hash_strip = dask.delayed(_hashed, nout=n_buckets + 1, pure=False)
     hashed = [
-        dask.delayed(_hashed, nout=n_buckets + 1, pure=False)(strip, start, n_buckets)
+        hash_strip(strip, start, n_buckets)
         for strip, start in zip(rows.strips, starts, strict=True)
     ]
-    bounds = (*starts, rows.n_rows)
-    buckets = [
-        dask.delayed(_bucket_copies)([part[b] for part in hashed], bounds) for b in range(n_buckets)
-    ]
+    of_buckets = [[part[b] for part in hashed] for b in range(n_buckets)]
+    buckets = block_tasks(_bucket_copies, [of_buckets], (*starts, rows.n_rows))
     kept = execution.persist([*buckets, *(part[n_buckets] for part in hashed)], "copies")
     found, inside = kept[:n_buckets], kept[n_buckets:]
-    counted = execution.compute([dask.delayed(_counts)([part]) for part in inside])
-    across = execution.compute([dask.delayed(_counts)(part) for part in found])
+    counted = execution.compute(block_tasks(_counts, [[[part] for part in inside]]))
+    across = execution.compute(block_tasks(_counts, [found]))
     counts = np.concatenate(counted) + np.sum(across, axis=0)
     if not counts.any():
         return DistinctRows(None, (0,) * n_strips)
-    copies = [
-        dask.delayed(_joined)([part[number] for part in found], inside[number], start)
-        for number, start in enumerate(starts)
-    ]
-    return DistinctRows(tuple(execution.persist(copies, "copies")), tuple(counts.tolist()))
+    of_strips = [[part[number] for part in found] for number in range(n_strips)]
+    copies = execution.persist(block_tasks(_joined, [of_strips, inside, starts]), "copies")
+    return DistinctRows(tuple(copies), tuple(counts.tolist()))
 
 
-def copy_mask(copies: Copies | None, n_rows: int) -> npt.NDArray[np.bool_] | None:
+def copy_mask(copies: Copies | None, n_rows: int) -> Bool | None:
     """Return bool (n,) whether each row of a strip is a copy; None if there are none at all."""
     if copies is None:
         return None
@@ -169,10 +154,8 @@ def _bucket_copies(
     is_copy = first != numbers
     numbers, first = numbers[is_copy], first[is_copy]
     cuts = np.searchsorted(numbers, bounds)
-    return [
-        (numbers[a:b] - start, first[a:b])
-        for start, a, b in zip(bounds[:-1], cuts[:-1], cuts[1:], strict=True)
-    ]
+    runs = zip(bounds[:-1], pairwise(cuts), strict=True)
+    return [(numbers[a:b] - start, first[a:b]) for start, (a, b) in runs]
 
 
 def _counts(parts: Sequence[Copies]) -> list[int]:

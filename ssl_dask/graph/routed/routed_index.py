@@ -12,6 +12,7 @@ import dask
 import numpy as np
 from dask.delayed import Delayed
 
+from ssl_dask.block_exchange import block_tasks
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.row_files import open_rows, readable, write_array, write_rows
@@ -123,10 +124,9 @@ class RoutedIndex:
             as the graph's rows were.
         n_neighbors
             k.
-        client
-            Of the cluster that computes; "local": this process. Default: the open client, if any.
-        execution
-            Where to run instead of `client`.
+        client, execution
+            Where to run: a client, "local" (this process), or an `Execution`; default: the open
+            client.
 
         Returns
         -------
@@ -151,12 +151,7 @@ class RoutedIndex:
     ) -> list[Delayed]:
         """Return the nearest nodes of new rows, on workers: one pair of lists a strip.
 
-        Parameters
-        ----------
-        rows
-            Checked rows, with the columns of the rows that the graph was made of.
-        n_neighbors
-            k.
+        Each row is searched in one shard. A task a strip and shard reads the shard's file.
 
         Returns
         -------
@@ -166,11 +161,7 @@ class RoutedIndex:
         Raises
         ------
         GraphError
-            The rows have other columns.
-
-        Notes
-        -----
-        Each row is searched in one shard. A task a strip and shard reads the shard's file.
+            The rows have other columns than those of the graph, or are of the other kind.
         """
         kind = SPARSE if self.sparse else DENSE
         if rows.kind is not kind:
@@ -182,11 +173,8 @@ class RoutedIndex:
                 f"the new rows have {rows.n_columns} columns, those of the graph {self.n_columns}"
             )
         routing = dask.delayed(self.routing, pure=False, traverse=False)
-        task = dask.delayed(_search_strip, pure=False)
-        return execution.persist(
-            [task(self.folder, routing, strip, n_neighbors, self.metric) for strip in rows.strips],
-            "new rows",
-        )
+        how = (self.folder, routing, n_neighbors, self.metric)
+        return execution.persist(block_tasks(_search_strip, [rows.strips], *how), "new rows")
 
 
 def write_shard(folder: str, shard: int, X: Any, numbers: RowIds) -> None:
@@ -229,7 +217,7 @@ def _shard_stem(folder: str, shard: int, name: str) -> str:
 
 
 def _search_strip(
-    folder: str, routing: Routing, rows: Any, n_neighbors: int, metric: str
+    rows: Any, folder: str, routing: Routing, n_neighbors: int, metric: str
 ) -> tuple[Distances, RowIds]:
     distances, indices = empty_lists(rows.shape[0], n_neighbors)
     home = home_shards(rows, routing)

@@ -11,14 +11,16 @@ import gc
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import dask
 import numpy as np
-import numpy.typing as npt
 from dask.delayed import Delayed
 
-from ssl_dask.block_exchange import fetch_rows, row_starts
+from ssl_dask.array_types import Int32
+from ssl_dask.block_exchange import block_tasks, fetch_rows, row_starts
 from ssl_dask.errors import QualityError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.node_order import NodeOrder, strip_bounds
@@ -35,13 +37,14 @@ from ssl_dask.graph.routed.distinct_rows import (
 from ssl_dask.graph.routed.routed_index import write_about
 from ssl_dask.graph.routed.routed_plan import (
     Attempt,
+    RoutedOptions,
     RoutedPlan,
     aligned_chunks,
     attempts,
     plan_routed,
     sparse_attempts,
 )
-from ssl_dask.graph.routed.row_exchange import RowExchange
+from ssl_dask.graph.routed.row_exchange import FileExchange, RowExchange
 from ssl_dask.graph.routed.shard_tasks import (
     FoundLists,
     completed_lists,
@@ -80,76 +83,41 @@ class RoutedLists:
 
 
 def routed_lists(
-    rows: RowStrips,
-    n_neighbors: int,
-    metric: str,
-    *,
-    target_recall: float,
-    shard_memory: int,
-    exchange: RowExchange | None = None,
-    index_folder: str | None = None,
-    execution: Execution,
+    rows: RowStrips, n_neighbors: int, metric: str, options: RoutedOptions, execution: Execution
 ) -> RoutedLists:
     """Return the nearest neighbours that a routed search finds, and how many it finds.
 
     Copies of a row are one node. Distances are exact; which rows are compared is not. The same
     bits for any chunks, workers and threads of one kind of machine.
 
-    Parameters
-    ----------
-    rows
-        Checked rows.
-    n_neighbors
-        k.
-    metric
-        "euclidean" or "cosine".
-    target_recall
-        Share of the true neighbours to be found, measured on `recall.SAMPLED_ROWS` rows.
-    shard_memory
-        Bytes of the task of a shard.
-    exchange
-        How rows move; default: by tasks.
-    index_folder
-        An existing folder that all workers see: the shards are kept there for new rows.
-
     Raises
     ------
     GraphError
         A shard does not fit a task.
     QualityError
-        The hardest search finds less than `target_recall`.
+        The hardest search finds less than `options.target_recall`.
     """
     stages = _Stages()
-    exchange = exchange or RowExchange()
-    plan = _planned(rows.n_rows, rows, n_neighbors, shard_memory, execution)
+    exchange = RowExchange() if options.scratch is None else FileExchange(options.scratch)
+    planned = partial(
+        plan_routed,
+        cost=rows.cost(n_neighbors),
+        shard_memory=options.shard_memory,
+        memory_per_task=execution.memory_per_task,
+        n_slots=execution.n_slots,
+    )
+    plan = planned(rows.n_rows)
     rows = in_chunks(rows, aligned_chunks(rows.n_rows, plan.n_strips), execution)
     copies = distinct_rows(rows, execution)
     if copies.n_copies:
-        n_distinct = rows.n_rows - copies.n_copies
-        plan = _planned(n_distinct, rows, n_neighbors, shard_memory, execution)
+        plan = planned(rows.n_rows - copies.n_copies)
     stages.done("duplicates")
     routing = _trained(rows, copies, plan, metric, execution)
     stages.done("train")
     search = _RoutedSearch(rows, copies, routing, n_neighbors, metric, exchange, execution)
-    sampled = _recall_sample(rows, copies, execution)
-    if rows.nonzeros_per_row is None:
-        tried = attempts(rows.n_columns, target_recall, plan.n_shards)
-    else:
-        tried = sparse_attempts(target_recall, plan.n_shards, rows.nonzeros_per_row)
-    for attempt in tried:
-        search.run(attempt, stages)
-        recall = search.recall(sampled)
-        stages.done("check")
-        if recall.estimate >= target_recall:
-            break
-    else:
-        raise QualityError(
-            f"the hardest search found {recall.estimate:.4f} of the true neighbours of"
-            f" {recall.n_sampled} sampled rows; target_recall is {target_recall:g}",
-            hint="lower target_recall, or let search be exact",
-        )
-    if index_folder is not None:
-        search.keep_index(index_folder)
+    recall = search.until_enough(options.target_recall, plan.n_shards, stages)
+    if options.index_folder is not None:
+        search.keep_index(str(Path(options.index_folder).absolute()))
     found = search.result(recall, stages.seconds)
     # A list that is lost later is searched again. With the handles gone, that routes the rows again
     # first; a handle that is still there would name files that are removed.
@@ -198,6 +166,25 @@ class _RoutedSearch:
         self._drop_routed()
         self.lists: list[Delayed] = []
 
+    def until_enough(self, target_recall: float, n_shards: int, stages: _Stages) -> Recall:
+        """Search, ever harder; return the first recall that is no less than the target."""
+        rows, sampled = self.rows, _recall_sample(self.rows, self.copies, self.execution)
+        if rows.nonzeros_per_row is None:
+            tried = attempts(rows.n_columns, target_recall, n_shards)
+        else:
+            tried = sparse_attempts(target_recall, n_shards, rows.nonzeros_per_row)
+        for attempt in tried:
+            self.run(attempt, stages)
+            recall = self.recall(sampled)
+            stages.done("check")
+            if recall.estimate >= target_recall:
+                return recall
+        raise QualityError(
+            f"the hardest search found {recall.estimate:.4f} of the true neighbours of"
+            f" {recall.n_sampled} sampled rows; target_recall is {target_recall:g}",
+            hint="lower target_recall, or let search be exact",
+        )
+
     def run(self, attempt: Attempt, stages: _Stages) -> None:
         """Route, where that is new, and search all shards."""
         self.attempt = attempt
@@ -237,44 +224,24 @@ class _RoutedSearch:
 
     def _node_numbers(self) -> list[Delayed]:
         """Return for each strip the node of each row, -1 for copies."""
-        return self.execution.persist(
-            [
-                dask.delayed(_numbered)(places, bases)
-                for places, bases in zip(self._places, self._bases, strict=True)
-            ],
-            "route",
-        )
+        return self.execution.persist(block_tasks(_numbered, [self._places, self._bases]), "route")
 
     def _search(self, effort: SearchEffort | SparseEffort) -> None:
-        task = dask.delayed(searched_shard, pure=False)
-        bases, node_starts = self._numbering()
-        found = self.execution.persist(
-            [
-                task(
-                    self.routing,
-                    shard,
-                    self.exchange.pieces(self._handles, shard),
-                    bases,
-                    node_starts,
-                    self.n_neighbors,
-                    effort,
-                    self.metric,
-                )
-                for shard in range(self.n_shards)
-            ],
-            "neighbours",
-        )
-        facts = self.execution.compute([dask.delayed(_shown_and_reached)(part) for part in found])
+        how = (self.n_neighbors, effort, self.metric)
+        shards = [range(self.n_shards), self._pieces()]
+        tasks = block_tasks(searched_shard, shards, self.routing, *self._numbering(), *how)
+        found = self.execution.persist(tasks, "neighbours")
+        facts = self.execution.compute(block_tasks(_shown_and_reached, [found]))
         self._n_shown = [n_shown for n_shown, _ in facts]
         returned: list[list[Delayed]] = [[] for _ in range(self.n_shards)]
         for part, (_, reached) in zip(found, facts, strict=True):
             for shard in reached.tolist():
                 returned[shard].append(dask.delayed(FoundLists.edges_to)(part, shard))
-        lists = [
-            dask.delayed(completed_lists)(part, int(first), given)
-            for part, first, given in zip(found, self.node_starts[:-1], returned, strict=True)
-        ]
-        self.lists = self.execution.persist(lists, "merge")
+        columns = [found, self.node_starts[:-1].tolist(), returned]
+        self.lists = self.execution.persist(block_tasks(completed_lists, columns), "merge")
+
+    def _pieces(self) -> list[list[Any]]:
+        return [self.exchange.pieces(self._handles, shard) for shard in range(self.n_shards)]
 
     def _numbering(self) -> tuple[Delayed, Delayed]:
         """Return handles to `_bases` and `node_starts`: each task would carry its own copy."""
@@ -294,36 +261,17 @@ class _RoutedSearch:
             take=_lists_at,
             stack=_stacked_lists,
         )
-        return measured_recall(
-            self.rows,
-            sampled,
-            lists,
-            nodes,
-            self._nodes,
-            self.routing,
-            self.metric,
-            self.execution,
-        )
+        more = (self._nodes, self.routing, self.metric, self.execution)
+        return measured_recall(self.rows, sampled, lists, nodes, *more)
 
     def keep_index(self, folder: str) -> None:
         """Write the shards, where their rows lie, and the routing."""
         bases, _ = self._numbering()
-        kept = [
-            dask.delayed(kept_shard, pure=False)(
-                folder, shard, self.exchange.pieces(self._handles, shard), bases, self.metric
-            )
-            for shard in range(self.n_shards)
-        ]
+        shards = [range(self.n_shards), self._pieces()]
+        kept = block_tasks(kept_shard, shards, bases, self.metric, folder)
         self.execution.compute(kept, "index")
-        n_nodes = int(self.node_starts[-1])
-        about = dask.delayed(write_about, pure=False)(
-            folder,
-            self.routing,
-            self.metric,
-            n_nodes,
-            self.rows.n_columns,
-            self.rows.kind is SPARSE,
-        )
+        shape = (int(self.node_starts[-1]), self.rows.n_columns, self.rows.kind is SPARSE)
+        about = dask.delayed(write_about, pure=False)(folder, self.routing, self.metric, *shape)
         self.execution.compute([about], "index")
 
     def _order(self) -> NodeOrder:
@@ -357,29 +305,11 @@ class _RoutedSearch:
         return RoutedLists(self.lists, chunks, self._order(), facts)
 
 
-def _planned(
-    n_rows: int, rows: RowStrips, n_neighbors: int, shard_memory: int, execution: Execution
-) -> RoutedPlan:
-    """Return the plan for `n_rows` rows like `rows`."""
-    return plan_routed(
-        n_rows,
-        rows.n_columns,
-        n_neighbors,
-        nonzeros_per_row=rows.nonzeros_per_row,
-        shard_memory=shard_memory,
-        memory_per_task=execution.memory_per_task,
-        n_slots=execution.n_slots,
-    )
-
-
 def _trained(
     rows: RowStrips, copies: DistinctRows, plan: RoutedPlan, metric: str, execution: Execution
 ) -> Delayed:
     drawn = copies.drawn(rows.row_chunks, plan.n_sample, SEED)
-    parts = [
-        dask.delayed(_sampled)(strip, chosen, part)
-        for strip, chosen, part in zip(rows.strips, drawn, copies.of_strips(), strict=True)
-    ]
+    parts = block_tasks(_sampled, [rows.strips, drawn, copies.of_strips()])
     trained = dask.delayed(_train)(parts, metric, plan.n_cells, plan.n_shards)
     return execution.persist([trained], "train")[0]
 
@@ -387,11 +317,8 @@ def _trained(
 def _recall_sample(rows: RowStrips, copies: DistinctRows, execution: Execution) -> RowIds:
     """Return the numbers of some rows that are no copies, ascending."""
     drawn = copies.drawn(rows.row_chunks, SAMPLED_ROWS, SEED + 1)
-    tasks = [
-        dask.delayed(distinct_positions)(chosen, part, n)
-        for chosen, part, n in zip(drawn, copies.of_strips(), rows.row_chunks, strict=True)
-    ]
-    positions = execution.compute(tasks, "recall")
+    columns = [drawn, copies.of_strips(), rows.row_chunks]
+    positions = execution.compute(block_tasks(distinct_positions, columns), "recall")
     starts = row_starts(rows.row_chunks)
     return np.concatenate([p + start for p, start in zip(positions, starts, strict=True)])
 
@@ -410,7 +337,7 @@ def _train(parts: Sequence[Any], metric: str, n_cells: int, n_shards: int) -> Ro
     )
 
 
-def _shards_of(routing: Routing) -> tuple[npt.NDArray[np.int32], bool]:
+def _shards_of(routing: Routing) -> tuple[Int32, bool]:
     return routing.shard_of_cell, routing.axes is not None
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import ceil
+from numbers import Integral
+from pathlib import Path
+
+import numpy as np
 
 from ssl_dask.errors import GraphError
-from ssl_dask.graph.knn.knn_plan import MAX_STRIPS, TASK_SHARE
+from ssl_dask.graph.knn.knn_plan import MAX_STRIPS, TASK_SHARE, RowCost
 from ssl_dask.kernels.knn.cells import TILE_ROWS
 from ssl_dask.kernels.knn.routing import HASHED_COLUMNS, SKETCH_COLUMNS, WIDE
 from ssl_dask.kernels.knn.shard_dense import SearchEffort
@@ -42,6 +46,45 @@ SHORT_ROW_ENTRIES = 40
 LARGEST_SAMPLE = 64 * 2**20
 SPARSE_COLUMN_BYTES = 20
 """Bytes of a column in the index of a shard of sparse rows."""
+
+
+@dataclass(frozen=True)
+class RoutedOptions:
+    """What a user may choose of a routed search.
+
+    Parameters
+    ----------
+    target_recall
+        Share of the true neighbours to be found.
+    shard_memory
+        Bytes of the task of a shard.
+    scratch
+        An existing, empty folder that all workers see: rows move through it. None: by tasks.
+    index_folder
+        Another one: the shards are kept there for new rows. None: they are not.
+
+    Raises
+    ------
+    GraphError
+        The share or the size is not usable.
+    """
+
+    target_recall: float = 0.98
+    shard_memory: int = SHARD_MEMORY
+    scratch: str | Path | None = None
+    index_folder: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        share, size = self.target_recall, self.shard_memory
+        if not (isinstance(share, (int, float, np.number)) and 0 < share <= 1):
+            raise GraphError(
+                f"target_recall is {share!r}; it must be a number above 0 and at most 1"
+            )
+        if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
+            raise GraphError(
+                f"shard_memory is {size!r}; it must be a whole number of bytes above 0",
+                hint="384MiB are 384 * 2**20",
+            )
 
 
 @dataclass(frozen=True)
@@ -139,23 +182,14 @@ def sparse_attempts(
 
 
 def plan_routed(
-    n_rows: int,
-    n_columns: int,
-    n_neighbors: int,
-    *,
-    nonzeros_per_row: float | None = None,
-    shard_memory: int,
-    memory_per_task: int,
-    n_slots: int,
+    n_rows: int, cost: RowCost, *, shard_memory: int, memory_per_task: int, n_slots: int
 ) -> RoutedPlan:
-    """Return how a routed search is cut.
+    """Return how a routed search of N rows is cut.
 
     Parameters
     ----------
-    n_rows, n_columns, n_neighbors
-        N, d and k.
-    nonzeros_per_row
-        Mean number of stored entries of sparse rows; None for dense rows.
+    cost
+        Of a row.
     shard_memory, memory_per_task
         Bytes a shard should take, and a task has.
     n_slots
@@ -166,7 +200,8 @@ def plan_routed(
     GraphError
         A shard would not fit `memory_per_task`; says what would do.
     """
-    per_owned = bytes_per_owned_row(n_columns, n_neighbors, nonzeros_per_row)
+    n_columns, nonzeros_per_row = cost.n_features, cost.nonzeros_per_row
+    per_owned = bytes_per_owned_row(cost)
     fixed = 2**25 + (0 if nonzeros_per_row is None else SPARSE_COLUMN_BYTES * n_columns)
     wanted = max(ceil(n_rows * per_owned / shard_memory), 2 if n_rows >= TWO_SHARDS_ROWS else 1)
     # A power of two, or a multiple of 8: shards of equal size also for the workers.
@@ -196,10 +231,11 @@ def plan_routed(
     return RoutedPlan(n_shards, n_cells, n_sample, ceil(n_rows / strip_rows), task_bytes)
 
 
-def bytes_per_owned_row(
-    n_columns: int, n_neighbors: int, nonzeros_per_row: float | None = None
-) -> float:
+def bytes_per_owned_row(cost: RowCost) -> float:
     """Return the bytes of a shard's task over the rows that it owns."""
+    n_columns, n_neighbors, nonzeros_per_row = (
+        cost.n_features, cost.n_neighbors, cost.nonzeros_per_row,
+    )  # fmt: skip
     if nonzeros_per_row is not None:
         # Pieces, the shard, its rows by number, rare columns; three sketches; lists twice.
         entries = 4 * (8 * nonzeros_per_row + 8)

@@ -57,9 +57,9 @@ class FoundLists(NamedTuple):
 
 
 def searched_shard(
-    routing: Routing,
     shard: int,
     pieces: Sequence[Any],
+    routing: Routing,
     bases: RowIds,
     node_starts: RowIds,
     n_neighbors: int,
@@ -70,12 +70,12 @@ def searched_shard(
 
     Parameters
     ----------
-    routing
-        Makes rows searchable.
     shard
         Its number.
     pieces
         What `row_exchange.open_piece` opens.
+    routing
+        Makes rows searchable.
     bases
         int64 (strips, cells): number of the first node of each cell in each strip.
     node_starts
@@ -113,7 +113,7 @@ def _gathered_shard(pieces: Sequence[Any], bases: RowIds, metric: str) -> tuple[
     return X, numbers
 
 
-def kept_shard(folder: str, shard: int, pieces: Sequence[Any], bases: RowIds, metric: str) -> None:
+def kept_shard(shard: int, pieces: Sequence[Any], bases: RowIds, metric: str, folder: str) -> None:
     """Write the rows of a shard and their nodes into the index in `folder`."""
     write_shard(folder, shard, *_gathered_shard(pieces, bases, metric))
 
