@@ -166,6 +166,17 @@ def linear_scores(
     return sparse_scores(rows.data, rows.indices, rows.indptr, position, coef, intercept)
 
 
+def ordered_sums(values: Floating) -> Float64:
+    """Return the sums over the last axis in float64, added in its order.
+
+    np.sum over an axis changes its order of addition with the shape.
+    """
+    total = np.zeros(values.shape[:-1])
+    for place in range(values.shape[-1]):
+        total += values[..., place]
+    return total
+
+
 def softmax_rows(scores: Float64) -> Float64:
     """Return the softmax of each row, float64 (n, C), summed in the order of classes.
 
@@ -173,10 +184,7 @@ def softmax_rows(scores: Float64) -> Float64:
     [[0.25, 0.75]]
     """
     weights = np.exp(scores - scores.max(axis=1, keepdims=True))
-    total = np.zeros(len(weights))
-    for column in weights.T:
-        total += column
-    return weights / total[:, None]
+    return weights / ordered_sums(weights)[:, None]
 
 
 def score_batches(score: Callable[[Any], Floating], X: Any, place: int) -> Floating:

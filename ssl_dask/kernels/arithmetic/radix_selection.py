@@ -109,7 +109,8 @@ def narrowed(
     shift = before.shift
     over = before.below[channel] + np.cumsum(histogram[:, channel]) > most
     at = int(over.argmax()) if over.any() else BINS
-    below = _added(before.below, histogram[:at].sum(axis=0))
+    sums = histogram[:at].sum(axis=0).tolist()
+    below = tuple(a + b for a, b in zip(before.below, sums, strict=True))
     if below[channel] == most:
         # After the last bin with a row: what is chosen, and no key beyond it.
         filled = np.flatnonzero(histogram[:at, 0])
@@ -175,10 +176,6 @@ def bin_keys(at: int) -> tuple[int, int]:
     top = np.nextafter((at + 1) / BINS, 0.0) if at + 1 < BINS else np.inf
     first, last = confidence_keys(np.array([top, at / BINS]))
     return int(first), int(last)
-
-
-def _added(below: tuple[int, ...], more: Int64) -> tuple[int, ...]:
-    return tuple(a + int(b) for a, b in zip(below, more, strict=True))
 
 
 @numba.njit(nogil=True, cache=True)

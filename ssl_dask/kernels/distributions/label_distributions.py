@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ssl_dask.array_types import Bool, Float32, Float64, Floating, Int32
-from ssl_dask.kernels.arithmetic.linear_scores import softmax_rows
+from ssl_dask.kernels.arithmetic.linear_scores import ordered_sums, softmax_rows
 
 TIE_MARGIN = 2.0**-20
 """Classes whose probabilities differ by less are tied: float32 sums cannot order them."""
@@ -45,11 +45,7 @@ def row_mass(scores: Floating) -> Float64:
 
     Accelerated solvers leave small negative scores where the exact score is 0.
     """
-    mass = np.zeros(len(scores))
-    # Column by column: np.sum over an axis changes its order of addition with the shape.
-    for column in scores.T:
-        mass += np.maximum(column, 0.0)
-    return mass
+    return ordered_sums(np.maximum(scores, 0.0))
 
 
 def normalise_rows(scores: Floating) -> Float32:

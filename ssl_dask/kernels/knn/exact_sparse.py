@@ -64,8 +64,8 @@ def update_nearest_sparse(
     """
     if Q.shape[0] == 0 or P.shape[0] == 0:
         return
-    q_squares = squared_lengths_sparse(Q) if q_squares is None else q_squares
-    p_squares = squared_lengths_sparse(P) if p_squares is None else p_squares
+    q_squares = row_squares(Q) if q_squares is None else q_squares
+    p_squares = row_squares(P) if p_squares is None else p_squares
     for start in range(0, P.shape[0], TILE_POINTS):
         stop = min(start + TILE_POINTS, P.shape[0])
         lists, dense_slot, dense = _inverted(P.data, P.indices, P.indptr, start, stop, P.shape[1])
@@ -77,13 +77,8 @@ def update_nearest_sparse(
 
 
 def row_squares(X: Any) -> Float64:
-    """Return the squared length of each row, dense or CSR, float64 (n,)."""
-    return squared_lengths_sparse(X) if sp.issparse(X) else squared_lengths(X)
-
-
-def squared_lengths_sparse(X: sp.csr_array) -> Float64:
-    """Return the squared length of each CSR row, float64 (n,), added in column order."""
-    return _squared_lengths(X.data, X.indptr)
+    """Return the squared length of each row, dense or CSR, float64 (n,), in a fixed order."""
+    return _squared_lengths(X.data, X.indptr) if sp.issparse(X) else squared_lengths(X)
 
 
 def squared_distances(Q: Any, P: Any) -> Float64:
@@ -99,7 +94,7 @@ def squared_distances(Q: Any, P: Any) -> Float64:
         return _dense_distances(Q, P)
     # SciPy adds the products of a pair in column order, as `_add_products` does.
     products = (Q.astype(np.float64) @ P.astype(np.float64).T).toarray()
-    sums = squared_lengths_sparse(Q)[:, None] + squared_lengths_sparse(P)[None, :]
+    sums = row_squares(Q)[:, None] + row_squares(P)[None, :]
     return np.maximum(sums - 2.0 * products, 0.0)
 
 

@@ -42,7 +42,7 @@ def missed_neighbours(
         float32 (m, s) and (n, s): `Routing.searchable` of them; their distances are at most the
         true ones (of unit vectors for cosine) times `scale`.
     found
-        int64 (m, k + 1): nodes of the neighbours found, and the query's own node.
+        int64 (m, k + 1): nodes of the neighbours found, and last the query's own node.
     kth
         float64 (m,): distance of the last neighbour found, inf if the list is not full.
     nodes
@@ -78,20 +78,8 @@ def missed_sparse_neighbours(
     """Return (query, exact distance) of rows nearer than a query's k-th that were not found.
 
     Only the k nearest rows of `X` are returned: no others can be among the k nearest of all rows.
-    Costs as much as `update_nearest_sparse`.
-
-    Parameters
-    ----------
-    Q, X
-        csr_array float32 (m, d) and (n, d): queries and rows.
-    found
-        int64 (m, k + 1): nodes of the neighbours found, and the query's own node last.
-    kth
-        float64 (m,): distance of the last neighbour found, inf if the list is not full.
-    nodes
-        int64 (n,): node of each row; rows with -1 are skipped.
-    metric
-        "euclidean" or "cosine".
+    Costs as much as `update_nearest_sparse`. The arguments are those of `missed_neighbours`, `Q`
+    and `X` as csr_array.
     """
     kept = np.flatnonzero(nodes >= 0)
     distances, near = empty_lists(Q.shape[0], found.shape[1] - 1)

@@ -41,9 +41,8 @@ def insert(distances: Any, indices: Any, row: int, distance: float, number: int)
     indices[row, place] = number
 
 
-def add_edges(
-    rows: Int64, points: Int64, values: Float64, distances: Float64, indices: Int64
-) -> None:
+@numba.njit(nogil=True, cache=True)
+def add_edges(rows: Any, points: Any, values: Any, distances: Any, indices: Any) -> None:
     """Merge edges into lists in place; a neighbour that a list already has is skipped. Costs e k.
 
     Parameters
@@ -63,11 +62,6 @@ def add_edges(
     >>> distances.tolist(), indices.tolist()
     ([[1.0, 2.0]], [[4, 5]])
     """
-    _add_edges(rows, points, values, distances, indices)
-
-
-@numba.njit(nogil=True, cache=True)
-def _add_edges(rows: Any, points: Any, values: Any, distances: Any, indices: Any) -> None:
     k = distances.shape[1]
     for e in range(len(rows)):
         row, point, value = rows[e], points[e], values[e]

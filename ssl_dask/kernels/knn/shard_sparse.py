@@ -17,7 +17,7 @@ import scipy.sparse as sp
 from ssl_dask.array_types import Bool, Float64, Int32, Int64
 from ssl_dask.kernels.knn.exact_sparse import (
     pair_distance,
-    squared_lengths_sparse,
+    row_squares,
     update_nearest_sparse,
 )
 from ssl_dask.kernels.knn.neighbour_lists import empty_lists, insert
@@ -106,8 +106,7 @@ def _parts(rows: _ShardRows) -> tuple[Any, Any, Any, int]:
 def _shard_rows(X: sp.csr_array, order: Int64) -> _ShardRows:
     *parts, counts = _without_lone_columns(X.data, X.indices, X.indptr, order, X.shape[1])
     csr = sp.csr_array(tuple(parts), shape=(X.shape[0], max(len(counts), 1)))
-    squares = squared_lengths_sparse(X)[order]
-    return _ShardRows(csr, squares, counts)
+    return _ShardRows(csr, row_squares(X)[order], counts)
 
 
 def _search_cells(

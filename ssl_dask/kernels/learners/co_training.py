@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ssl_dask.array_types import Bool, Float32, Floating, Int32, Int64
+from ssl_dask.kernels.arithmetic.linear_scores import softmax_rows
 from ssl_dask.kernels.arithmetic.row_keys import Purpose, row_keys
 
 LEAST_PROBABILITY = 1e-6
@@ -56,12 +57,7 @@ def joined_views(probabilities: Sequence[Floating]) -> Float32:
     logs: Any = 0.0
     for one in probabilities:
         logs = logs + np.log(np.maximum(one, LEAST_PROBABILITY, dtype=np.float64))
-    logs = logs / len(probabilities)
-    shares = np.exp(logs - logs.max(axis=1, keepdims=True))
-    total = np.zeros(len(shares))
-    for column in shares.T:
-        total += column
-    return (shares / total[:, None]).astype(np.float32)
+    return softmax_rows(logs / len(probabilities)).astype(np.float32)
 
 
 class Dependence(NamedTuple):

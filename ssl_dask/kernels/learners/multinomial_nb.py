@@ -16,7 +16,7 @@ import scipy.sparse as sp
 
 from ssl_dask.array_types import Float32, Float64, Int32, Int64
 from ssl_dask.errors import InputDataError
-from ssl_dask.kernels.arithmetic.linear_scores import linear_scores, softmax_rows
+from ssl_dask.kernels.arithmetic.linear_scores import linear_scores, ordered_sums, softmax_rows
 
 Rows: TypeAlias = Any
 """Features of n rows: dense (n, d) or CSR, >= 0."""
@@ -236,10 +236,7 @@ def likelihood_units(joint: Float64, codes: Int32, weights: Float32) -> int:
         float32 (n,).
     """
     largest = joint.max(axis=1)
-    total = np.zeros(len(joint))
-    for column in joint.T:
-        total += np.exp(column - largest)
-    value = largest + np.log(total)
+    value = largest + np.log(ordered_sums(np.exp(joint - largest[:, None])))
     labelled = codes >= 0
     value[labelled] = joint[labelled, codes[labelled]]
     return int(np.rint(value * weights * 2.0**LIKELIHOOD_BITS).astype(np.int64).sum())

@@ -18,7 +18,7 @@ from sklearn.linear_model import Ridge, RidgeCV
 
 from ssl_dask.array_types import Float64
 from ssl_dask.kernels.arithmetic.linear_scores import linear_scores
-from ssl_dask.kernels.learners.supervised_model import Rows, varying_columns
+from ssl_dask.kernels.learners.supervised_model import Rows, centred, varying_columns
 from ssl_dask.one_thread import one_thread
 
 PENALTIES = tuple(10.0 ** (half / 2.0) for half in range(-6, 9))
@@ -58,10 +58,7 @@ class RidgeModel(RegressorMixin, BaseEstimator):
             self.coef_, self.intercept_ = np.empty((0, 1)), np.array([y.mean()])
             self.penalty_ = np.inf
             return self
-        mean, scale = np.zeros(len(self.features_)), 1.0
-        if not sparse.issparse(rows):
-            mean, scale = rows.mean(axis=0), float(np.sqrt(rows.var(axis=0).mean()))
-            rows = (rows - mean) / scale
+        rows, mean, scale = centred(rows)
         middle, spread = float(y.mean()), float(y.std())
         with one_thread():
             coef, intercept, self.penalty_ = _fit(rows, (y - middle) / spread)

@@ -108,12 +108,7 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
     def _fit_rows(
         self, rows: Float64 | sparse.csr_array, y: Int32, sample_weight: Float64 | None
     ) -> None:
-        m = len(self.features_)
-        if sparse.issparse(rows):
-            mean, scale, scaled = np.zeros(m), 1.0, rows
-        else:
-            mean, scale = rows.mean(axis=0), float(np.sqrt(rows.var(axis=0).mean()))
-            scaled = (rows - mean) / scale
+        scaled, mean, scale = centred(rows)
         model = LogisticRegression(C=self.C, max_iter=self.max_iter)
         # `converged_` reports what the warning would.
         with one_thread(), quiet_fits():
@@ -160,6 +155,16 @@ class SupervisedModel(ClassifierMixin, BaseEstimator):
     def predict(self, X: Rows) -> Int64:
         """Return the most likely code of each row, int64 (n,), the first of equals."""
         return self.predict_proba(X).argmax(axis=1)
+
+
+def centred(
+    rows: Float64 | sparse.csr_array,
+) -> tuple[Float64 | sparse.csr_array, Float64, float]:
+    """Return dense rows less their mean, over one scale, and both; sparse ones as they are."""
+    if sparse.issparse(rows):
+        return rows, np.zeros(rows.shape[1]), 1.0
+    mean, scale = rows.mean(axis=0), float(np.sqrt(rows.var(axis=0).mean()))
+    return (rows - mean) / scale, mean, scale
 
 
 def _is_long(X: Rows, seen: Int64) -> bool:

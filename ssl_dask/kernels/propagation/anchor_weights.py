@@ -6,6 +6,7 @@ import numba
 import numpy as np
 
 from ssl_dask.array_types import Float32, Int32, Int64
+from ssl_dask.kernels.arithmetic.linear_scores import ordered_sums
 from ssl_dask.kernels.knn.cells import nearest_cells
 
 UNITS = 2**15
@@ -41,14 +42,9 @@ def anchor_weights(X: Float32, anchors: Float32, n_nearest: int) -> tuple[Int32,
     order = np.lexsort((near, squares), axis=1)[:, :n_nearest]
     near = np.take_along_axis(near, order, axis=1)
     squares = np.take_along_axis(squares, order, axis=1)
-    total = np.zeros(len(X))
-    for column in squares.T:
-        total += column
+    total = ordered_sums(squares)
     weights = np.exp(-squares * (n_nearest / np.where(total > 0.0, total, 1.0))[:, None])
-    total = np.zeros(len(X))
-    for column in weights.T:
-        total += column
-    units = np.floor(weights * (UNITS / total)[:, None]).astype(np.int64)
+    units = np.floor(weights * (UNITS / ordered_sums(weights))[:, None]).astype(np.int64)
     # The nearest anchor gets the remainder of rounding.
     units[:, 0] += UNITS - units.sum(axis=1)
     return near, units

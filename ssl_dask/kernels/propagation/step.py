@@ -12,7 +12,7 @@ so they have the same most likely class.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -286,32 +286,16 @@ def _count_changes(  # type: ignore[no-untyped-def]
                 class_rows[new_best - first] += 1
 
 
+@numba.njit(nogil=True, cache=True)
 def conjugate_step(
-    x: Floating,
-    r: Floating,
-    direction: Floating,
-    image: Floating,
-    product: Floating,
-    alpha: Float64,
-    beta: Float64,
+    x: Any, r: Any, direction: Any, image: Any, product: Any, alpha: Any, beta: Any
 ) -> None:
     """Do the vector updates of one step of block conjugate gradients, in one pass over memory.
 
     Updates in place: direction = r + beta direction, image = product + beta image = A direction,
-    x += alpha direction, r -= alpha image; all (n, K).
-
-    Parameters
-    ----------
-    product
-        A r.
-    alpha, beta
-        float64 (K,): the scalars of each column.
+    x += alpha direction, r -= alpha image; all (n, K). `product` is A r; `alpha` and `beta`,
+    float64 (K,), are the scalars of each column.
     """
-    _update(x, r, direction, image, product, alpha, beta)
-
-
-@numba.njit(nogil=True, cache=True)
-def _update(x, r, direction, image, product, alpha, beta):  # type: ignore[no-untyped-def]
     for i in range(x.shape[0]):
         for k in range(x.shape[1]):
             step = np.float64(r[i, k]) + beta[k] * np.float64(direction[i, k])
