@@ -17,8 +17,9 @@ from dask import delayed
 from distributed import Client, futures_of
 
 from ssl_dask.cluster import ask_workers
+from ssl_dask.cluster_watch import as_package_error
 from ssl_dask.errors import ComputeError
-from ssl_dask.execution import Execution, as_package_error
+from ssl_dask.execution import Execution
 from tests.clusters import client_of_workers
 
 
@@ -88,7 +89,7 @@ def test_a_lost_result_that_needs_what_has_failed_before_is_told(
     cluster_client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The words of the failed task, not those of a stall some minutes later."""
-    monkeypatch.setattr("ssl_dask.execution.LOST_TICKS", 2)
+    monkeypatch.setattr("ssl_dask.cluster_watch.LOST_TICKS", 2)
     file = tmp_path / "rows.txt"
     file.write_text("rows")
     execution = Execution(cluster_client, stall_seconds=20)

@@ -8,24 +8,24 @@ and restarts from its last checkpoint.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
-from concurrent.futures import wait as wait_for_threads
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
-from dask.delayed import Delayed, delayed
+from dask.delayed import Delayed
 from distributed import Client, Future, KilledWorker, futures_of
 from distributed import wait as wait_for_futures
 from distributed.comm import CommClosedError
 
+from ssl_dask.block_exchange import block_tasks
+from ssl_dask.cluster_watch import as_package_error, gathered, no_workers, workers_of
 from ssl_dask.errors import BlocksLostError, ComputeError, WorkersChangedError
-from ssl_dask.execution import Execution, as_package_error
+from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.kernels.propagation.graph_parts import leaf_entries
 from ssl_dask.propagation.engine import worker_state
@@ -91,13 +91,7 @@ class WorkerParts(Parts):
         return self._n_vectors
 
     def place(self) -> None:
-        """Cut the graph anew for the workers that are there, and give each its part.
-
-        Raises
-        ------
-        BlocksLostError
-            The right-hand side of the system is gone; the graph is placed all the same.
-        """
+        """Cut the graph anew for the workers that are there, and give each its part."""
         while True:
             try:
                 self._place(self._ready_workers())
@@ -119,26 +113,17 @@ class WorkerParts(Parts):
         self.session = uuid.uuid4().hex
         graph, execution = self.graph, self.execution
         strips = execution.persist(graph.strips, "graph")
-        counts = execution.compute(
-            [
-                delayed(leaf_entries, pure=False)(strip, first)
-                for strip, first in zip(strips, graph.node_starts, strict=True)
-            ],
-            "graph",
-        )
+        counts = execution.compute(block_tasks(leaf_entries, [strips, graph.node_starts]), "graph")
         self.cuts = self._balanced_cuts(counts, len(workers))
         self.addresses = sorted(workers)[: self.n_parts]
         futures = [futures_of(strip)[0] for strip in strips]
-        asked = self._on_each(
-            lambda part: (
-                worker_state.place_part,
-                [futures[s] for s in self._overlapping(*self._ends(part))],
-                [graph.node_starts[s] for s in self._overlapping(*self._ends(part))],
-                self.cuts,
-                part,
-                self.session,
-            )
-        )
+
+        def task(part: int) -> tuple[Any, ...]:
+            held = self._overlapping(*self._ends(part))
+            strips, starts = [futures[s] for s in held], [graph.node_starts[s] for s in held]
+            return worker_state.place_part, strips, starts, self.cuts, part, self.session
+
+        asked = self._on_each(task)
         # The lists of halos go from worker to worker.
         self._numbers(self._on_each(lambda part: (worker_state.answer, asked, part, self.session)))
         if self._begun is not None:
@@ -154,9 +139,7 @@ class WorkerParts(Parts):
     ) -> float:
         """Make a new system the one that is solved."""
         self._begun = (system, sources, dense, value)
-        blocks = None
-        if dense is not None:
-            blocks = self._futures(dense, TASK_LABEL)
+        blocks = None if dense is None else self._futures(dense, TASK_LABEL)
 
         def task(part: int) -> tuple[Any, ...]:
             start, stop = self._ends(part)
@@ -164,16 +147,8 @@ class WorkerParts(Parts):
             rows = None if blocks is None else [blocks[s] for s in held]
             first = [self.graph.node_starts[s] for s in held]
             sparse = sources_of_part(sources, system, start, stop)
-            return (
-                worker_state.begin,
-                self.session,
-                self.n_parts,
-                system,
-                sparse,
-                rows,
-                first,
-                value,
-            )
+            about = (self.session, self.n_parts, system)
+            return worker_state.begin, *about, sparse, rows, first, value
 
         return max(self._numbers(self._on_each(task)))
 
@@ -203,16 +178,8 @@ class WorkerParts(Parts):
     def advance(self, steps: Steps) -> StepsDone:
         """Run a superstep."""
         superstep = uuid.uuid4().hex
-        done = self._on_each(
-            lambda part: (
-                worker_state.advance,
-                self.session,
-                superstep,
-                steps,
-                list(self.addresses),
-            )
-        )
-        found = self._numbers(done, superstep)
+        task = (worker_state.advance, self.session, superstep, steps, list(self.addresses))
+        found = self._numbers(self._on_each(lambda part: task), superstep)
         self._version = found[0][1]
         return StepsDone.joined([part for part, _ in found])
 
@@ -243,11 +210,8 @@ class WorkerParts(Parts):
     def close(self) -> None:
         """Forget the parts on all workers that are still there."""
         with suppress(ComputeError, OSError):
-            self._tell(
-                worker_state.forget,
-                self.session,
-                sorted(set(self.addresses) & set(self._workers())),
-            )
+            there = sorted(set(self.addresses) & set(self._workers()))
+            self._tell(worker_state.forget, self.session, there)
 
     def _tell(
         self, function: Callable[..., None], name: str, addresses: Sequence[str]
@@ -303,12 +267,9 @@ class WorkerParts(Parts):
         return self.cuts[part], self.cuts[part + 1]
 
     def _on(self, part: int, function: Callable[..., Any], *arguments: Any) -> Future:
+        where = [self.addresses[part]]
         return self.client.submit(
-            function,
-            *arguments,
-            workers=[self.addresses[part]],
-            allow_other_workers=False,
-            pure=False,
+            function, *arguments, workers=where, allow_other_workers=False, pure=False
         )
 
     def _on_each(self, task: Callable[[int], tuple[Any, ...]]) -> list[Future]:
@@ -317,19 +278,16 @@ class WorkerParts(Parts):
     def _numbers(self, futures: list[Future], superstep: str | None = None) -> list[Any]:
         """Return the results of pinned tasks, which are small."""
         self._wait(futures, superstep)
-        # Watched too: if a worker goes now, its task has nowhere to run again, and never ends.
-        coming = asyncio.run_coroutine_threadsafe(
-            self.client.gather(futures, asynchronous=True), self.client.loop.asyncio_loop
-        )
+
+        def check() -> None:
+            # If a worker goes now, its task has nowhere to run again, and never ends.
+            if not set(self.addresses) <= set(self._workers()):
+                self._give_up(futures, superstep, None)
+
         try:
-            while not wait_for_threads([coming], timeout=WATCH_SECONDS).done:
-                if not set(self.addresses) <= set(self._workers()):
-                    self._give_up(futures, superstep, None)
-            return list(coming.result())
+            return gathered(self.client, futures, check, WATCH_SECONDS)
         except (CancelledError, KilledWorker, CommClosedError, OSError) as error:
             raise WorkersChangedError("a worker was lost during the propagation") from error
-        finally:
-            coming.cancel()
 
     def _wait(self, futures: list[Future], superstep: str | None = None) -> None:
         """Wait for pinned tasks, and watch the workers that they are pinned to.
@@ -368,12 +326,7 @@ class WorkerParts(Parts):
         )
 
     def _workers(self) -> dict[str, Any]:
-        if self.client.status not in ("running", "connecting"):
-            raise ComputeError(
-                "the connection to the scheduler was lost during the propagation",
-                hint="see the scheduler's log; run again with --resume",
-            )
-        found = self.client.scheduler_info(n_workers=-1)["workers"]
+        found = workers_of(self.client, TASK_LABEL)
         return {a: w for a, w in found.items() if w.get("status", "running") != "closing"}
 
     def _ready_workers(self) -> dict[str, Any]:
@@ -384,11 +337,7 @@ class WorkerParts(Parts):
             if workers and (len(workers) >= self._wished or waited >= RETURN_SECONDS):
                 return workers
             if waited >= NO_WORKERS_SECONDS:
-                raise ComputeError(
-                    f"the cluster had no workers for {NO_WORKERS_SECONDS:.0f} s during the"
-                    " propagation",
-                    hint="start workers, or see their logs for why they ended",
-                )
+                raise no_workers(NO_WORKERS_SECONDS, TASK_LABEL)
             time.sleep(0.1)
 
     def _check_memory(self, workers: dict[str, Any]) -> None:
