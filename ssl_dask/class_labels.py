@@ -118,6 +118,14 @@ def decoded_dtype(classes: npt.NDArray[Any], *, abstained: bool) -> np.dtype[Any
     return np.dtype(np.int64) if classes.dtype.kind == "u" else np.dtype(object)
 
 
+def encode_seeds(
+    y: Any, n_rows: int, sample_weight: Any, execution: Execution
+) -> tuple[Labels, Float64 | None]:
+    """Return `encode_targets`, of rows of a weight above 0, and their weights; None: 1 each."""
+    labels = encode_targets(y, n_rows, execution)
+    return (labels, None) if sample_weight is None else weighted_labels(labels, sample_weight)
+
+
 def decode_labels(
     codes: Integer, classes: npt.NDArray[Any], dtype: np.dtype[Any] | None = None
 ) -> npt.NDArray[Any]:

@@ -20,8 +20,8 @@ from ssl_dask.kernels.propagation.step import (
     step_with_residual,
 )
 from ssl_dask.kernels.propagation.sweep import SMALLEST, row_degrees, sweep, walk_rows
-from ssl_dask.propagation.engine.partition_solver import NoLinks, PartRun
-from ssl_dask.propagation.engine.partitions import LocalParts
+from ssl_dask.propagation.engine.partition_solver import PartRun
+from ssl_dask.propagation.engine.partitions import LocalParts, ThreadLinks
 from ssl_dask.propagation.engine.recurrence import LinearSystem, RecurrenceSteps
 
 NUMBERS = (0.7, 0.2, -0.3, 0.4)
@@ -262,6 +262,6 @@ def test_the_code_is_chosen_by_all_rows_that_are_swept(monkeypatch: pytest.Monke
     )
     run = PartRun(part, 1, system, nothing, Z, 1.0)
     run.start(1.0, conjugate=False)
-    run.advance(RecurrenceSteps((NUMBERS,)), NoLinks())
+    run.advance(RecurrenceSteps((NUMBERS,)), ThreadLinks("alone"))
     assert len(part.pieces) == 5
     assert len(asked) > 5

@@ -9,16 +9,20 @@ where labels are few; wrong ones do harm, so both are off unless a job asks for 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from operator import mul
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from dask import delayed
 from dask.delayed import Delayed
 from pydantic import AfterValidator
 
 from ssl_dask.array_types import Bool, Float64, Int64
+from ssl_dask.block_exchange import block_tasks
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.graph.block.node_order import strip_bounds
+from ssl_dask.kernels.arithmetic.linear_scores import ordered_sums
 from ssl_dask.kernels.propagation.class_multipliers import class_multipliers
 from ssl_dask.kernels.propagation.sweep import Scores
 from ssl_dask.labels import Labels
@@ -99,25 +103,9 @@ def normalise_class_mass(
 ) -> list[Delayed]:
     """Return F_ic q_c / sum_u F_uc, u the rows that are no seeds, as distributions times `scale`.
 
-    Parameters
-    ----------
-    graph
-        The graph.
-    at_nodes
-        The seeds at nodes.
-    blocks
-        Scores >= 0, (m_i, G * C), one a strip.
-    shares
-        float64 (G, C): q of each group.
-    execution
-        Where it runs.
-    scale
-        A power of two.
-
-    Notes
-    -----
-    One more pass over the scores; C numbers a strip come to this process. A node counts as often
-    as rows share it, not at all where it has a seed.
+    `blocks` are scores >= 0, (m_i, G * C), one a strip; `shares`, float64 (G, C), has q of each
+    group; `scale` is a power of two. One more pass over the scores; C numbers a strip come to this
+    process. A node counts as often as rows share it, not at all where it has a seed.
 
     References
     ----------
@@ -127,38 +115,27 @@ def normalise_class_mass(
     rows = [None] * len(blocks)
     if graph.order is not None:
         rows = graph.order.rows_a_node(graph.node_chunks)
-    sums = execution.compute(
-        [
-            delayed(_mass_of_block, pure=False)(
-                block, n, *_seeds_between(at_nodes, first, first + m), shares.shape
-            )
-            for block, n, first, m in zip(
-                blocks, rows, graph.node_starts, graph.node_chunks, strict=True
-            )
-        ],
-        TASK_LABEL,
-    )
+    bounds = strip_bounds(graph.node_chunks)
+    cuts = np.searchsorted(at_nodes.nodes, bounds)
+    parts = [slice(a, b) for a, b in pairwise(cuts)]
+    seeds = [at_nodes.nodes[p] - first for p, first in zip(parts, bounds[:-1], strict=True)]
+    seen = [at_nodes.seen[p] for p in parts]
+    tasks = block_tasks(_mass_of_block, [blocks, rows, seeds, seen], shares.shape)
+    sums = execution.compute(tasks, TASK_LABEL)
     # Python's integers: no sum is too large.
     mass = np.sum([part.astype(object) for part in sums], axis=0).astype(np.float64)
     w = np.divide(shares, mass, where=mass > 0.0, out=np.zeros_like(shares))
     # A class that only seeds have is left to them.
     w /= np.maximum(w.max(axis=1, keepdims=True), np.finfo(float).tiny)
     w[(mass == 0.0) & (shares > 0.0)] = 1.0
-    return [delayed(_weighted, pure=False)(block, w, scale) for block in blocks]
-
-
-def _seeds_between(at_nodes: NodeSources, start: int, stop: int) -> tuple[Int64, Bool]:
-    first, last = np.searchsorted(at_nodes.nodes, [start, stop])
-    return at_nodes.nodes[first:last] - start, at_nodes.seen[first:last]
+    return block_tasks(_weighted, [blocks], w, scale)
 
 
 def _distributions(block: Scores, shape: tuple[int, ...]) -> Float64:
     """Return the scores as distributions, float64 (m, G, C), added in the order of classes."""
     F = np.maximum(np.asarray(block, dtype=np.float64), 0.0).reshape(len(block), *shape)
-    total = np.zeros(F.shape[:2])
-    for c in range(F.shape[2]):
-        total += F[:, :, c]
-    return F / np.where(total > 0.0, total, 1.0)[:, :, None]
+    total = ordered_sums(F)
+    return F / np.where(total > 0.0, total, 1.0)[..., None]
 
 
 def _mass_of_block(
@@ -188,7 +165,7 @@ def sampled_nodes(graph: BlockGraph, execution: Execution) -> Int64:
     else:
         rng = np.random.default_rng(SAMPLE_SEED)
         rows = np.unique(rng.integers(0, n, SAMPLE_ROWS))
-    return np.sort(rows if graph.order is None else graph.order.nodes_of(rows, execution))
+    return np.sort(graph.nodes_of(rows, execution))
 
 
 def project_blocks(
@@ -196,25 +173,12 @@ def project_blocks(
 ) -> list[Delayed]:
     """Return the blocks with each class of each group multiplied so that labels have the shares.
 
-    The same for any strips: what is fitted depends on a sample of rows, in their order, alone.
-
-    Parameters
-    ----------
-    blocks
-        Scores >= 0, (m_i, G * C), one a strip.
-    shares
-        float64 (G, C).
-
-    Notes
-    -----
-    Brings 8 G C bytes for each of at most 200,000 rows to this process.
+    `blocks` and `shares` as of `normalise_class_mass`. The same for any strips: what is fitted
+    depends on a sample of rows, in their order, alone. Brings 8 G C bytes for each of at most
+    200,000 rows to this process.
     """
     n_groups, n_classes = shares.shape
     sample = rows_at(graph, blocks, sampled_nodes(graph, execution), execution)
     grouped = sample.reshape(len(sample), n_groups, n_classes)
     w = np.concatenate([class_multipliers(grouped[:, g], shares[g]) for g in range(n_groups)])
-    return [delayed(_multiplied, pure=False)(block, w) for block in blocks]
-
-
-def _multiplied(block: Scores, w: Float64) -> Scores:
-    return block * w
+    return block_tasks(mul, [blocks], w)

@@ -12,11 +12,11 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
-from dask import delayed
 from dask.delayed import Delayed
 
 from ssl_dask.array_types import Bool, Float64, Int64
-from ssl_dask.block_exchange import fetch_rows, row_starts
+from ssl_dask.block_exchange import block_tasks, fetch_rows, row_starts
+from ssl_dask.dask_arrays import row_handles, rows_in_blocks
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.kernels.distributions import class_evidence as ce
@@ -27,17 +27,7 @@ from ssl_dask.propagation.engine.seed_sources import NodeSources
 
 @dataclass(frozen=True)
 class NodeVectors:
-    """Makes vectors of vectors, and a few numbers of them; nothing of size N comes here.
-
-    Parameters
-    ----------
-    graph
-        The graph.
-    n_classes
-        C.
-    execution
-        Where it runs.
-    """
+    """Makes vectors of vectors, and a few numbers of them; nothing of size N comes here."""
 
     graph: BlockGraph
     n_classes: int
@@ -45,14 +35,11 @@ class NodeVectors:
 
     def mapped(self, function: Callable[..., Any], vectors: list[Vector], *more: Any) -> Vector:
         """Return what `function` makes of the blocks of each strip, kept where it was made."""
-        task = delayed(function, pure=False)
-        tasks = [task(*blocks, *more) for blocks in zip(*vectors, strict=True)]
-        return self.execution.persist(tasks, TASK_LABEL)
+        return self.execution.persist(block_tasks(function, vectors, *more), TASK_LABEL)
 
     def total(self, function: Callable[..., Any], vectors: list[Vector], *more: Any) -> Any:
         """Return the sum of the integers, or arrays of them, that `function` makes of blocks."""
-        task = delayed(function, pure=False)
-        tasks = [task(*blocks, *more) for blocks in zip(*vectors, strict=True)]
+        tasks = block_tasks(function, vectors, *more)
         return np.sum(self.execution.compute(tasks, TASK_LABEL), axis=0)
 
     def column_sums(self, vector: Vector) -> Float64:
@@ -81,45 +68,25 @@ class NodeVectors:
 
     def of_rows(self, rows: da.Array) -> Vector:
         """Return what stands at rows, (N, C), as a vector; a node gets that of its first row."""
-        order = self.graph.order
-        chunks = self.graph.node_chunks if order is None else order.row_chunks
-        blocks = rows.rechunk((tuple(chunks), -1)).to_delayed(optimize_graph=False)
-        kept = self.execution.persist(list(blocks.ravel()), TASK_LABEL)
-        if order is None:
-            return kept
-        return order.first_rows_of_nodes(kept, self.graph.node_chunks, self.execution)
+        blocks = rows_in_blocks(rows, self.graph.row_chunks)
+        return self.graph.at_nodes(self.execution.persist(blocks, TASK_LABEL), self.execution)
 
     def hidden_rows(self, vector: Vector, at_nodes: NodeSources) -> Float64:
         """Return each seed's row in the group that hides it, float64 (S, C); 0 if none does."""
-        places = [
-            at_nodes.hidden_in_nodes(first, first + n)
-            for first, n in zip(self.graph.node_starts, self.graph.node_chunks, strict=True)
-        ]
-        tasks = [
-            delayed(_rows_of_groups, pure=False)(block, positions, groups, self.n_classes)
-            for block, (positions, groups, _) in zip(vector, places, strict=True)
-        ]
+        positions, groups, seeds = zip(*at_nodes.hidden_places(self.graph), strict=True)
+        tasks = block_tasks(_rows_of_groups, [vector, positions, groups], self.n_classes)
+        rows = self.execution.compute(tasks, TASK_LABEL)
         found = np.zeros((at_nodes.sources.labels.n_seeds, self.n_classes))
-        for (_, _, seeds), rows in zip(
-            places, self.execution.compute(tasks, TASK_LABEL), strict=True
-        ):
-            found[seeds] = rows
+        found[np.concatenate(seeds)] = np.concatenate(rows)
         return found
 
     def mean_cuts(self, labels: Vector, near: Vector, seeded: Bool) -> Float64:
-        """Return the mean over the classes of cut / volume, for each group of `labels`.
+        """Return the mean over the classes `seeded`, bool (C,), of cut / volume, for each group.
 
-        Shi and Malik 2000, Normalized Cuts and Image Segmentation, divided by C. A class that has
-        seeds and no nodes counts as cut off in all of its volume.
-
-        Parameters
-        ----------
-        labels
-            `class_evidence.one_hot` of the nodes.
-        near
-            P `labels`: of each node's edges, the share that ends in each class.
-        seeded
-            bool (C,): classes that have seeds.
+        `labels` are `class_evidence.one_hot` of the nodes, `near` is P `labels`: of each node's
+        edges, the share that ends in each class. Shi and Malik 2000, Normalized Cuts and Image
+        Segmentation, divided by C. A class that has seeds and no nodes counts as cut off in all of
+        its volume.
         """
         strips = list(self.graph.strips)
         largest = largest_degree(self.graph, self.execution)
@@ -141,15 +108,13 @@ def rows_of(X: Any, wanted: Int64, execution: Execution) -> Any:
     """Fetch some rows of X (N, ...), in their order: NumPy array, CSR or Dask array."""
     if not isinstance(X, da.Array):
         return X[wanted]
-    whole = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
-    blocks = list(whole.to_delayed(optimize_graph=False).ravel())
+    blocks = row_handles(X.rechunk(dict.fromkeys(range(1, X.ndim), -1)))
     return fetch_rows(blocks, row_starts(X.chunks[0]), wanted, execution, "seeds")
 
 
 def largest_degree(graph: BlockGraph, execution: Execution) -> float:
     """Return the largest degree of a node."""
-    task = delayed(_largest_degree, pure=False)
-    return max(execution.compute([task(strip) for strip in graph.strips], TASK_LABEL))
+    return max(execution.compute(block_tasks(_largest_degree, [graph.strips]), TASK_LABEL))
 
 
 def _picked(block: npt.NDArray[Any], columns: Int64) -> npt.NDArray[Any]:

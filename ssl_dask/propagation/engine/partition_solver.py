@@ -63,32 +63,11 @@ class Links(Protocol):
         """Wait until all that was sent has arrived."""
 
 
-class NoLinks:
-    """The links of a part that is alone."""
-
-    def send(self, part: int, key: Key, value: Any) -> None:
-        """Refuse: there is no other part."""
-        raise ValueError(f"there is no part {part}")
-
-    def take(self, key: Key) -> Any:
-        """Refuse: there is no other part."""
-        raise ValueError("there is no other part")
-
-    def flush(self) -> None:
-        """Return: nothing is on its way."""
-
-
 class PartRun:
-    """The vectors of one solve on one part.
+    """The vectors of one solve on one part, one of `n_parts`.
 
     Parameters
     ----------
-    part
-        The part.
-    n_parts
-        How many there are.
-    system
-        What is solved.
     sparse
         Sources at a few of its nodes, and which are clamped.
     dense
@@ -159,13 +138,11 @@ class PartRun:
 
     def restore(self, blocks: Sequence[Scores]) -> None:
         """Set the vectors from their own rows."""
-        n_held = self.part.n_own + len(self.part.halo)
-        self.vectors = []
+        n_own, self.vectors = self.part.n_own, []
         for number, block in enumerate(blocks):
-            with_halo = number < 2
-            rows = n_held if with_halo else self.part.n_own
+            rows = n_own + len(self.part.halo) if number < 2 else n_own
             vector = np.zeros((rows, self.system.n_columns), dtype=self._dtype)
-            vector[: self.part.n_own] = block
+            vector[:n_own] = block
             self.vectors.append(vector)
         self.version += 1
 

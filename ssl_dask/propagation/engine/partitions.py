@@ -25,7 +25,7 @@ from ssl_dask.kernels.propagation.graph_parts import (
 )
 from ssl_dask.kernels.propagation.step import SparseSources
 from ssl_dask.kernels.propagation.sweep import Scores
-from ssl_dask.propagation.engine.partition_solver import Aborted, Key, NoLinks, PartRun
+from ssl_dask.propagation.engine.partition_solver import Aborted, Key, PartRun
 from ssl_dask.propagation.engine.recurrence import LinearSystem, Steps, StepsDone
 from ssl_dask.propagation.engine.seed_sources import NodeSources
 from ssl_dask.run_control import State
@@ -38,15 +38,7 @@ Vector = list[Delayed]
 
 
 class Parts(ABC):
-    """The parts of one graph, and the vectors of the solve that is under way.
-
-    Parameters
-    ----------
-    graph
-        The graph.
-    execution
-        Where its strips lie.
-    """
+    """The parts of one graph, and the vectors of the solve that is under way."""
 
     def __init__(self, graph: BlockGraph, execution: Execution) -> None:
         self.graph, self.execution = graph, execution
@@ -68,19 +60,9 @@ class Parts(ABC):
     ) -> float:
         """Make a new system the one that is solved; return the largest |F| a source alone makes.
 
-        Raises
-        ------
-        BlocksLostError
-            `dense` was made of scores that are gone.
-
-        Parameters
-        ----------
-        sources
-            Seeds, or None.
-        dense
-            float32 (m_i, K), one for each strip: a source at every node; or None.
-        value
-            What sources are multiplied by, a power of two.
+        Sources are seeds, or `dense`, float32 (m_i, K) for each strip, or both; they are multiplied
+        by `value`, a power of two. Raises BlocksLostError if `dense` was made of scores that are
+        gone.
         """
 
     @abstractmethod
@@ -91,20 +73,14 @@ class Parts(ABC):
     def restore(self, state: State) -> None:
         """Set the vectors from blocks of any sizes, (n, K) each, in the order of nodes.
 
-        Raises
-        ------
-        BlocksLostError
-            The blocks were made of scores that are gone.
+        Raises BlocksLostError if the blocks were made of scores that are gone.
         """
 
     @abstractmethod
     def advance(self, steps: Steps) -> StepsDone:
         """Run a superstep in all parts and return what it did.
 
-        Raises
-        ------
-        WorkersChangedError
-            Workers were lost: the vectors are gone.
+        Raises WorkersChangedError if workers were lost, and the vectors with them.
         """
 
     @abstractmethod
@@ -123,10 +99,7 @@ class Parts(ABC):
     def place(self) -> None:  # noqa: B027
         """Cut the graph anew for the workers that are there; nothing in this process.
 
-        Raises
-        ------
-        BlocksLostError
-            The right-hand side of the system is gone; the graph is placed all the same.
+        Raises BlocksLostError if the right-hand side is gone; the graph is placed all the same.
         """
 
     def state(self) -> list[list[Delayed]]:
@@ -267,11 +240,11 @@ class LocalParts(Parts):
         blocks = None if dense is None else self.execution.compute(dense, TASK_LABEL)
         n_threads = self.execution.n_slots if self.n_parts == 1 else 1
         self._runs = []
+        starts = self.graph.node_starts
         for part in self.parts:
-            sparse = sources_of_part(sources, system, part.start, part.stop)
-            rows = None if blocks is None else rows_between(
-                blocks, self.graph.node_starts, part.start, part.stop
-            )  # fmt: skip
+            ends = (part.start, part.stop)
+            sparse = sources_of_part(sources, system, *ends)
+            rows = None if blocks is None else rows_between(blocks, starts, *ends)
             self._runs.append(PartRun(part, self.n_parts, system, sparse, rows, value, n_threads))
         return max(run.largest_source for run in self._runs)
 
@@ -289,9 +262,9 @@ class LocalParts(Parts):
     def advance(self, steps: Steps) -> StepsDone:
         """Run a superstep."""
         self._superstep += 1
-        if self.n_parts == 1:
-            return self._runs[0].advance(steps, NoLinks())
         links = ThreadLinks(str(self._superstep))
+        if self.n_parts == 1:
+            return self._runs[0].advance(steps, links)
         with ThreadPoolExecutor(self.n_parts) as threads:
             done = list(threads.map(lambda run: run.advance(steps, links), self._runs))
         return StepsDone.joined(done)

@@ -10,10 +10,11 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-from dask import delayed
 from dask.delayed import Delayed
 
 from ssl_dask.array_types import Float64, Int64
+from ssl_dask.block_exchange import block_tasks
+from ssl_dask.dask_arrays import array_of_blocks
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.kernels.distributions.label_distributions import (
@@ -203,22 +204,13 @@ def distributions(
         The scores were lost with a worker.
     """
     n_classes = at_nodes.sources.labels.n_classes
-    places = [
-        at_nodes.hidden_in_nodes(first, first + n)
-        for first, n in zip(graph.node_starts, graph.node_chunks, strict=True)
-    ]
+    places = at_nodes.hidden_places(graph)
     leaves = recurrence.powers[1]
-    finished = execution.persist(
-        [
-            delayed(_finish_block, pure=False)(
-                block, strip if leaves else None, place[:2], n_classes, solved.scale, leaves
-            )
-            for block, strip, place in zip(solved.blocks, graph.strips, places, strict=True)
-        ],
-        TASK_LABEL,
-    )
-    hidden_rows = execution.compute([_item(block, 2) for block in finished], TASK_LABEL)
-    F, mass = ([_item(block, item) for block in finished] for item in (0, 1))
+    strips = graph.strips if leaves else [None] * len(graph.strips)
+    columns = [solved.blocks, strips, [place[:2] for place in places]]
+    tasks = block_tasks(_finish_block, columns, n_classes, solved.scale, leaves)
+    F, mass, hidden = items_of(execution.persist(tasks, TASK_LABEL), 3)
+    hidden_rows = execution.compute(hidden, TASK_LABEL)
     rows_F, rows_mass, class_rows, n_empty = rows_of_blocks(graph, F, mass, n_classes, execution)
     return Propagated(
         F=rows_F,
@@ -247,39 +239,19 @@ def rows_of_blocks(
     (F float32 (N, C), mass float64 (N,)), Dask arrays, `class_rows` and `n_without_evidence`: see
     `Propagated`.
     """
-    row_chunks = graph.node_chunks
-    if graph.order is not None:
-        row_chunks = graph.order.row_chunks
-        F = graph.order.rows_of_nodes(F, graph.node_chunks, execution)
-        mass = graph.order.rows_of_nodes(mass, graph.node_chunks, execution)
-    counts = execution.compute(
-        [delayed(_count_classes, pure=False)(block) for block in F], TASK_LABEL
-    )
+    F, mass = graph.at_rows(F, execution), graph.at_rows(mass, execution)
+    counts = execution.compute(block_tasks(_count_classes, [F]), TASK_LABEL)
     return (
-        joined_rows(F, row_chunks, (n_classes,), np.float32),
-        joined_rows(mass, row_chunks, (), np.float64),
+        array_of_blocks(F, graph.row_chunks, (n_classes,), np.float32),
+        array_of_blocks(mass, graph.row_chunks, (), np.float64),
         np.sum([part for part, _ in counts], axis=0, dtype=np.int64),
         sum(empty for _, empty in counts),
     )
 
 
-def _item(block: Delayed, item: int) -> Delayed:
-    return delayed(itemgetter(item), pure=False)(block)
-
-
-def joined_rows(
-    blocks: Sequence[Delayed],
-    chunks: Sequence[int],
-    width: tuple[int, ...],
-    dtype: type[np.floating[Any]],
-) -> da.Array:
-    """Return blocks of `chunks` rows of so many columns as one lazy array."""
-    return da.concatenate(
-        [
-            da.from_delayed(block, (n, *width), dtype=dtype)
-            for block, n in zip(blocks, chunks, strict=True)
-        ]
-    )
+def items_of(blocks: Sequence[Delayed], n_items: int) -> list[list[Delayed]]:
+    """Return tasks of the first, second, ... item of each block."""
+    return [block_tasks(itemgetter(item), [blocks]) for item in range(n_items)]
 
 
 def _count_classes(F: Scores) -> tuple[Int64, int]:

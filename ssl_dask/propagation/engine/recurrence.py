@@ -99,6 +99,22 @@ def unit_source_kernel(name: str, alpha: float, tol: float) -> Recurrence:
     )
 
 
+def held_recurrence(name: str, tol: float) -> Recurrence:
+    """Return what solves F = D^-1 W F with the seeds held at their values, the harmonic function.
+
+    In float64: the error may be the residual over a tiny eigenvalue, and so may rounding.
+    """
+    return Recurrence(
+        name=name,
+        target=(1.0, 0.0),
+        steps=None,
+        powers=(0.0, 0.0),
+        clamp_seeds=True,
+        dtype="float64",
+        settings={"tol": tol},
+    )
+
+
 def one_step_of_the_walk(name: str) -> Recurrence:
     """Return the recurrence whose first sweep is Z = D^-1 W B."""
     return Recurrence(

@@ -137,8 +137,7 @@ class SeedSources:
 
         One small task for each block of rows that holds a seed.
         """
-        rows = self.labels.rows
-        seed_nodes = rows if graph.order is None else graph.order.nodes_of(rows, execution)
+        seed_nodes = graph.nodes_of(self.labels.rows, execution)
         nodes, place = np.unique(seed_nodes, return_inverse=True)
         sums = np.zeros((len(nodes), self.n_groups, self.labels.n_classes))
         visible = np.zeros((len(nodes), self.n_groups))
@@ -185,23 +184,22 @@ class NodeSources:
             np.ascontiguousarray(seen if clamp else np.zeros_like(seen)),
         )
 
-    def hidden_in_nodes(self, start: int, stop: int) -> tuple[Int64, Int64, Int64]:
-        """Return (positions from `start`, groups, seeds) of hidden seeds, by group, then seed."""
-        inside = (self.seed_nodes >= start) & (self.seed_nodes < stop)
-        group, seed = np.nonzero(self.sources.hidden & inside)
-        return self.seed_nodes[seed] - start, group, seed
+    def hidden_places(self, graph: BlockGraph) -> list[tuple[Int64, Int64, Int64]]:
+        """Return for each strip (positions, groups, seeds) of hidden seeds, by group, then seed."""
+        found = []
+        for start, n in zip(graph.node_starts, graph.node_chunks, strict=True):
+            inside = (self.seed_nodes >= start) & (self.seed_nodes < start + n)
+            group, seed = np.nonzero(self.sources.hidden & inside)
+            found.append((self.seed_nodes[seed] - start, group, seed))
+        return found
 
     def by_fold(
         self, parts: Sequence[tuple[Int64, Int64]], rows: Sequence[Float32]
     ) -> list[Float32]:
         """Return for each fold the rows, float32 (n_hidden, C), of its hidden seeds in row order.
 
-        Parameters
-        ----------
-        parts
-            For each strip (groups, seeds) of `hidden_in_nodes`.
-        rows
-            For each strip float32 (h, C), what was found there.
+        `parts` has (groups, seeds) of `hidden_places` for each strip, and `rows` float32 (h, C),
+        what was found there.
         """
         n_groups, n_seeds = self.sources.hidden.shape
         found = np.zeros((n_groups, n_seeds, self.sources.labels.n_classes), dtype=np.float32)

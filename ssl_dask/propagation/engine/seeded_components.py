@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import getitem
 
 import numpy as np
-from dask import delayed
 from dask.delayed import Delayed
 
 from ssl_dask.array_types import Float64, Floating, Int64, Integer
+from ssl_dask.block_exchange import block_tasks
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.propagation.engine.seed_sources import NodeSources
@@ -38,9 +39,8 @@ class SeededComponents:
     ) -> SeededComponents:
         """Find them; see `BlockGraph.components` for what it costs."""
         labels = graph.components(execution).labels
-        (of_nodes,) = execution.compute(
-            [delayed(_labels_of_nodes, pure=False)(labels, at_nodes.nodes)], "components"
-        )
+        tasks = block_tasks(getitem, [[labels]], at_nodes.nodes)
+        (of_nodes,) = execution.compute(tasks, "components")
         ids, position = np.unique(of_nodes, return_inverse=True)
         return cls(position.astype(np.int64), ids, labels)
 
@@ -52,17 +52,11 @@ class SeededComponents:
 
     def of_strips(self, graph: BlockGraph) -> list[Delayed]:
         """Return for each strip int64 (m_i,): the component of each node, -1 without a seed."""
-        return [
-            delayed(_positions, pure=False)(self.labels, self.ids, first, first + n)
-            for first, n in zip(graph.node_starts, graph.node_chunks, strict=True)
-        ]
+        columns = [graph.node_starts, graph.node_chunks]
+        return block_tasks(_positions, columns, self.labels, self.ids)
 
 
-def _labels_of_nodes(labels: Integer, nodes: Int64) -> Integer:
-    return labels[nodes]
-
-
-def _positions(labels: Integer, ids: Integer, start: int, stop: int) -> Int64:
-    own = labels[start:stop]
+def _positions(start: int, n: int, labels: Integer, ids: Integer) -> Int64:
+    own = labels[start : start + n]
     place = np.minimum(np.searchsorted(ids, own), len(ids) - 1)
     return np.where(ids[place] == own, place, -1).astype(np.int64)

@@ -83,10 +83,8 @@ class PropagationSession:
 
     Parameters
     ----------
-    graph
-        The graph.
-    execution
-        Where it runs: on its cluster if it has one.
+    graph, execution
+        The graph, and where it runs: on a cluster if there is one.
     n_columns, conjugate
         Columns of the largest solve to come, and whether conjugate gradients do it: for the check
         of memory.
@@ -151,14 +149,11 @@ class PropagationSession:
 
         Parameters
         ----------
-        recurrence
-            The method.
         sources, dense
             Seeds, or a right-hand side at every node; where both are given, they are added.
-        max_iter
-            Most sweeps.
-        tol
-            Largest relative error of `StopRule`; None: `max_iter` sweeps, nothing is counted.
+        max_iter, tol
+            Most sweeps; largest relative error of `StopRule`, None: `max_iter` sweeps, nothing is
+            counted.
         scale
             What sources are multiplied by, a power of two: headroom for float32.
         identity
@@ -195,12 +190,9 @@ class PropagationSession:
         return self._found(solve)
 
     def used(self, solved: Solved, use: Callable[[Solved], Made]) -> Made:
-        """Return `use(solved)`; where the scores are lost with workers, they are found again.
+        """Return `use(solved)`, of what the last `solve` returned.
 
-        Parameters
-        ----------
-        solved
-            What the last `solve` returned; it restarts from its last checkpoint.
+        Where the scores are lost with workers, it restarts from its last checkpoint.
         """
         while True:
             try:

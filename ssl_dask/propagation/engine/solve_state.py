@@ -174,16 +174,12 @@ class RunningSolve:
 
     Parameters
     ----------
-    recurrence, system
-        What is solved.
-    rule
-        When it ends; None: after `max_iter` sweeps.
+    recurrence, system, scale
+        What is solved, and what sources are multiplied by.
+    rule, max_iter
+        When it ends; without a rule after `max_iter` sweeps.
     identity
         What must be equal for a checkpoint to fit.
-    max_iter
-        Most sweeps.
-    scale
-        What sources are multiplied by.
     control
         Its listener and its checkpoints.
 

@@ -30,15 +30,7 @@ HELD = "_ssl_dask_parts"
 class HeldParts:
     """What one worker holds: parts by graph, vectors by graph, and what other parts sent.
 
-    Parameters
-    ----------
-    worker
-        The worker.
-
-    Attributes
-    ----------
-    received
-        Bytes of scores that other workers sent.
+    `received` counts the bytes of scores that other workers sent.
     """
 
     def __init__(self, worker: Worker) -> None:
@@ -114,8 +106,13 @@ class _WorkerLinks:
         return True
 
 
+def _of_worker(worker: Worker) -> HeldParts | None:
+    held: HeldParts | None = getattr(worker, HELD, None)
+    return held
+
+
 def _held(session: str | None = None) -> HeldParts:
-    held: HeldParts | None = getattr(get_worker(), HELD, None)
+    held = _of_worker(get_worker())
     if held is None or (session is not None and session not in held.parts):
         raise WorkersChangedError("this worker does not hold the part any more")
     return held
@@ -195,7 +192,7 @@ def rows_of(address: str, wanted: tuple[str, int, int, int, int]) -> Scores:
     """Return rows of a vector, wherever the task came to run."""
     worker = get_worker()
     if worker.address == address:
-        held: HeldParts | None = getattr(worker, HELD, None)
+        held = _of_worker(worker)
         found = None if held is None else held.rows(*wanted)
         rows = None if found is None else found.data
     else:
@@ -225,14 +222,12 @@ def joined_rows(pieces: list[Scores]) -> Scores:
 
 def stop(superstep: str, dask_worker: Worker) -> None:
     """Make what waits for messages of a superstep end; runs in the event loop."""
-    held: HeldParts | None = getattr(dask_worker, HELD, None)
-    if held is not None:
+    if (held := _of_worker(dask_worker)) is not None:
         held.mailbox.stop(superstep)
 
 
 def forget(session: str, dask_worker: Worker) -> None:
     """Free what is held for a session; runs in the event loop."""
-    held: HeldParts | None = getattr(dask_worker, HELD, None)
-    if held is not None:
+    if (held := _of_worker(dask_worker)) is not None:
         held.parts.pop(session, None)
         held.runs.pop(session, None)

@@ -52,28 +52,17 @@ class SeedClassifier(Protocol):
 
 @dataclass(frozen=True)
 class Member:
-    """One of the methods that are mixed.
-
-    Parameters
-    ----------
-    name
-        Its name.
-    source
-        "seeds": balanced spreading. "smoothed": the classifier's probabilities, spread. The
-        classifier itself: "classifier".
-    alpha
-        Share that comes from the neighbours.
-    steep
-        Over the steeper weights of the graph.
-    start
-        Weight without evidence.
-    """
+    """One of the methods that are mixed."""
 
     name: str
     source: Literal["seeds", "smoothed", "classifier"]
+    """seeds: balanced spreading. smoothed: the classifier's probabilities, spread."""
     alpha: float
+    """Share that comes from the neighbours."""
     steep: bool
+    """Whether it goes over the steeper weights of the graph."""
     start: float
+    """Weight without evidence."""
 
 
 MEMBERS = (
@@ -86,24 +75,21 @@ MEMBERS = (
 
 
 class EnsembleRun:
-    """The steps, and what they share.
+    """The steps, and what they share; `records` has all counted sweeps and rounds.
 
     Parameters
     ----------
-    graph
-        The graph.
-    steep
-        The same edges with weights that favour the nearest more; None: there is one weighting.
-    labels
-        The seeds.
+    graph, steep
+        The graph, and the same edges with weights that favour the nearest more; None: there is one
+        weighting.
+    labels, sample_weight
+        The seeds, and their weights (S,), or None.
     folds
         Bool (S,) each: seeds hidden together.
     fitted
         Weights are fitted on the hidden seeds.
     classifier
         None: no such members.
-    sample_weight
-        (S,) or None.
     control
         Where it runs, its listener and its losses.
     """

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import dask.array as da
+import numpy as np
 
+from ssl_dask.dask_arrays import array_of_blocks, row_handles
 from ssl_dask.execution import Execution
 from ssl_dask.propagation.engine.partitions import Vector
 from ssl_dask.propagation.engine.session import check_identity
@@ -29,10 +30,8 @@ class EnsembleState:
         Name -> columns of the vector, 0 if it has one dimension.
     numbers
         In JSON types.
-    n_iter
-        Sweeps done.
-    step
-        Steps done.
+    n_iter, step
+        Sweeps and steps done.
     records
         Of the counted sweeps and rounds so far.
     """
@@ -149,11 +148,5 @@ def run_steps(
 def _cut(blocks: Vector, chunks: tuple[int, ...], wanted: tuple[int, ...], width: int) -> Vector:
     if chunks == wanted:
         return blocks
-    columns = (width,) if width else ()
-    whole = da.concatenate(
-        [
-            da.from_delayed(block, (n, *columns), meta=None, dtype="float32")
-            for block, n in zip(blocks, chunks, strict=True)
-        ]
-    )
-    return list(whole.rechunk({0: wanted}).to_delayed(optimize_graph=False).ravel())
+    whole = array_of_blocks(blocks, chunks, (width,) if width else (), np.float32)
+    return row_handles(whole.rechunk({0: wanted}))

@@ -44,16 +44,8 @@ def weights_by_group(
 ) -> Float64:
     """Return the members' weights for all rows, and for each fold those without its seeds.
 
-    Parameters
-    ----------
-    evidence
-        float64 (M, S, C): each member's evidence at each seed while it was hidden.
-    codes
-        int32 (S,).
-    folds
-        Bool (S,) each: the seeds hidden together.
-    start, strength
-        See `fitted_weights`.
+    `evidence`, float64 (M, S, C), is each member's at each seed while it was hidden; `folds` are
+    bool (S,) each, the seeds hidden together; `start` and `strength` are those of `fitted_weights`.
 
     Returns
     -------

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from ssl_dask.class_labels import encode_targets, weighted_labels
+from ssl_dask.class_labels import encode_seeds
 from ssl_dask.execution import AnyClient
 from ssl_dask.propagation.engine.seed_sources import SeedSources
 from ssl_dask.propagation.methods.anchor_graph import AnchorGraphSpec, fit_anchors, score_rows
 from ssl_dask.sklearn_skin import ClassifierSkin
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class AnchorGraph(ClassifierSkin):
     """The anchor graph as a scikit-learn classifier; it labels new rows as it does its own.
 
@@ -53,16 +55,11 @@ class AnchorGraph(ClassifierSkin):
     array([0, 0, 0, 1, 1, 1])
     """
 
-    def __init__(
-        self,
-        n_anchors: int = 1000,
-        *,
-        n_nearest: int = 3,
-        gamma: float = 0.01,
-        random_state: int = 0,
-        client: AnyClient = None,
-    ) -> None:
-        self._store(locals())
+    n_anchors: int = field(default=1000, kw_only=False)
+    n_nearest: int = 3
+    gamma: float = 0.01
+    random_state: int = 0
+    client: AnyClient = None
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Learn from rows `X` (N, d) and the labels in `y`, -1 or None for unlabelled rows.
@@ -87,9 +84,7 @@ class AnchorGraph(ClassifierSkin):
         execution = self._execution()
         spec = cast(AnchorGraphSpec, self._checked_spec(AnchorGraphSpec))
         X = self._checked_rows(X, reset=True)
-        labels, weights = encode_targets(y, X.shape[0], execution), None
-        if sample_weight is not None:
-            labels, weights = weighted_labels(labels, sample_weight)
+        labels, weights = encode_seeds(y, X.shape[0], sample_weight, execution)
         sources = SeedSources.from_folds(labels, (), weights)
         self.model_, _ = fit_anchors(X, sources, spec, execution)
         self._keep_classes(labels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Self, cast
 
@@ -14,9 +15,9 @@ from dask import delayed
 from sklearn.utils.validation import check_is_fitted
 
 from ssl_dask.array_types import Float64
-from ssl_dask.class_labels import encode_targets, weighted_labels
-from ssl_dask.dask_arrays import as_dask_array
-from ssl_dask.execution import Execution
+from ssl_dask.class_labels import encode_seeds
+from ssl_dask.dask_arrays import as_dask_array, row_handles
+from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.build.kernel_graph import kernel_graph
 from ssl_dask.graph.build.neighbour_graph import knn_graph
@@ -45,24 +46,29 @@ USUAL_GAMMA = 20.0
 Kernel = str | Callable[[Any, Any], Any] | None
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class GraphClassifier(ClassifierSkin):
     """Builds a graph of the rows, propagates labels over it, and abstains where it is unclear.
 
-    A subclass has its parameters in `__init__`, among them those of the spec of its `method`.
+    A subclass names its `method` and adds the parameters of that method's spec.
     """
 
     method: ClassVar[Method]
     on_collapse = "warn"
     """A subclass that can be switched to another method has it as a parameter."""
     graph_parameters: ClassVar[Mapping[str, tuple[str, ...]]] = GRAPH_PARAMETERS
+    edge_weights: ClassVar[tuple[str, ...]] = ()
+    """Weights of the graph in place of the parameter `weights`."""
 
-    kernel: Kernel
-    n_neighbors: int
-    metric: str
-    weights: str
-    symmetrize: str
-    gamma: float | None
-    tol: float
+    kernel: Kernel = field(default=None, kw_only=False)
+    n_neighbors: int = 15
+    metric: str = "euclidean"
+    weights: str = "gaussian"
+    symmetrize: str = "average"
+    gamma: float | None = None
+    max_iter: int = 10_000
+    tol: float = 1e-3
+    client: AnyClient = None
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Label all rows of `X` from those that are labelled in `y`.
@@ -101,9 +107,7 @@ class GraphClassifier(ClassifierSkin):
         given, rows = self._graph_or_rows(X)
         n_rows = rows.shape[0] if given is None else given.n_rows
         control = RunControl(self._execution())
-        labels, weights = encode_targets(y, n_rows, control.execution), None
-        if sample_weight is not None:
-            labels, weights = weighted_labels(labels, sample_weight)
+        labels, weights = encode_seeds(y, n_rows, sample_weight, control.execution)
         graph = self._graph_of(rows, control.execution) if given is None else given
         if given is None:
             self.X_ = rows
@@ -195,15 +199,8 @@ class GraphClassifier(ClassifierSkin):
             return kernel_distributions(rows, self.X_, F, kernel=kernel, execution=execution)
         if kernel == "rbf":
             return radial_distributions(rows, self.X_, F, gamma=self._gamma(), execution=execution)
-        return nearest_distributions(
-            rows,
-            self.X_,
-            F,
-            n_neighbors=self.n_neighbors,
-            metric=self.metric,
-            weights=self.weights,
-            execution=execution,
-        )
+        how = {name: getattr(self, name) for name in ("n_neighbors", "metric", "weights")}
+        return nearest_distributions(rows, self.X_, F, **how, execution=execution)
 
     def _warn_of_collapse(self, answer: Answer) -> None:
         if answer.switched:
@@ -225,8 +222,7 @@ class GraphClassifier(ClassifierSkin):
             # Chunked as X, not as the strips of the graph.
             self.label_distributions_ = found.F.rechunk({0: X.chunks[0]})
         else:
-            blocks = list(found.F.to_delayed().ravel())
-            self.label_distributions_ = np.concatenate(execution.compute(blocks))
+            self.label_distributions_ = np.concatenate(execution.compute(row_handles(found.F)))
         self.transduction_, self.abstained_ = self._labels_of(self.label_distributions_)
 
     def _kernel(self) -> str | Callable[[Any, Any], Any]:
@@ -247,7 +243,7 @@ class GraphClassifier(ClassifierSkin):
             rows,
             plain(self.n_neighbors),
             metric=self.metric,
-            weights=self.weights,
+            weights=self.edge_weights or self.weights,
             symmetrize=self.symmetrize,
             execution=execution,
         )

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ssl_dask.execution import AnyClient, Execution
-from ssl_dask.graph.block.block_graph import BlockGraph
-from ssl_dask.graph.build.neighbour_graph import knn_graph
 from ssl_dask.propagation.engine.propagate import Propagated
 from ssl_dask.propagation.ensemble.ensemble_run import MEMBER_TOL
-from ssl_dask.propagation.estimators.graph_classifier import (
-    GraphClassifier,
-    Kernel,
-    scaled_affinities,
-)
+from ssl_dask.propagation.estimators.graph_classifier import GraphClassifier, scaled_affinities
 from ssl_dask.propagation.methods import (
     balanced_spreading,
     graph_ensemble,
@@ -26,6 +21,7 @@ from ssl_dask.propagation.methods import (
 )
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class LabelSpreading(GraphClassifier):
     """Label spreading (Zhou et al. 2004) as a scikit-learn classifier.
 
@@ -90,59 +86,38 @@ class LabelSpreading(GraphClassifier):
     """
 
     method = label_spreading.METHOD
+    alpha: float = 0.9
+    max_iter: int = 1000
+    tol: float = 1e-4
+    on_collapse: str = "warn"
 
     def _build_graph(self) -> Any:
         """Return D^-1/2 W D^-1/2 of the fitted rows, under scikit-learn's name for subclasses."""
         graph, whole = self.graph_.to_scipy(self._execution()), self._kernel() == "rbf"
         return scaled_affinities(graph.toarray() if whole else graph, 0.5, 0.5)
 
-    def __init__(
-        self,
-        kernel: Kernel = None,
-        *,
-        n_neighbors: int = 15,
-        metric: str = "euclidean",
-        weights: str = "gaussian",
-        symmetrize: str = "average",
-        gamma: float | None = None,
-        alpha: float = 0.9,
-        max_iter: int = 1000,
-        tol: float = 1e-4,
-        on_collapse: str = "warn",
-        client: AnyClient = None,
-    ) -> None:
-        self._store(locals())
 
-
+@dataclass(eq=False, repr=False, kw_only=True)
 class LabelPropagation(GraphClassifier):
     """Label propagation (Zhu and Ghahramani 2002) as a scikit-learn classifier.
 
+    Parameters of the graph, `client` and attributes are those of `LabelSpreading`.
+
     Parameters
     ----------
-    kernel, n_neighbors, metric, weights, symmetrize, gamma, client
-        As of `LabelSpreading`.
     class_mass
         "none", "seeds" or {class: share}: share of the rows that each class is scaled to.
-    max_iter
-        Most sweeps over the graph.
-    tol
-        Largest error of a probability when it stops, as estimated from the residual.
+    max_iter, tol
+        Most sweeps over the graph; largest error of a probability when it stops, as estimated from
+        the residual.
     on_collapse
         As of `LabelSpreading`; "switch" goes to the class mass normalised, then to Poisson
         learning.
-
-    Attributes
-    ----------
-    Those of `LabelSpreading`.
-
-    Examples
-    --------
-    >>> X = [[0.0], [0.1], [0.2], [9.0], [9.1], [9.2]]
-    >>> LabelPropagation(n_neighbors=2).fit(X, [0, -1, -1, 1, -1, -1]).transduction_
-    array([0, 0, 0, 1, 1, 1])
     """
 
     method = label_propagation.METHOD
+    class_mass: Any = "none"
+    on_collapse: str = "warn"
 
     def _build_graph(self) -> Any:
         """Return D^-1 W of the fitted rows (N, N), under scikit-learn's name for subclasses.
@@ -155,211 +130,94 @@ class LabelPropagation(GraphClassifier):
         W = self.graph_.to_scipy(self._execution())
         return scaled_affinities(W.toarray() if kernel == "rbf" else W, 1.0, 0.0)
 
-    def __init__(
-        self,
-        kernel: Kernel = None,
-        *,
-        n_neighbors: int = 15,
-        metric: str = "euclidean",
-        weights: str = "gaussian",
-        symmetrize: str = "average",
-        gamma: float | None = None,
-        class_mass: Any = "none",
-        max_iter: int = 10_000,
-        tol: float = 1e-3,
-        on_collapse: str = "warn",
-        client: AnyClient = None,
-    ) -> None:
-        self._store(locals())
 
-
+@dataclass(eq=False, repr=False, kw_only=True)
 class BalancedSpreading(GraphClassifier):
     """Balanced spreading as a scikit-learn classifier: label spreading for few labels a class.
 
+    Parameters of the graph, `client` and attributes are those of `LabelSpreading`.
+
     Parameters
     ----------
-    kernel, n_neighbors, metric, weights, symmetrize, gamma, client
-        As of `LabelSpreading`.
     alpha
         In (0, 1): share of a row's scores that comes from its neighbours. 0.99 reaches far, which
         is best with few labels; nearer to 0.9 is better from about 50 a class on.
-    max_iter
-        Most sweeps over the graph.
-    tol
-        Largest residual when it stops, relative to the largest source.
-
-    Attributes
-    ----------
-    Those of `LabelSpreading`.
-
-    Examples
-    --------
-    >>> X = [[0.0], [0.1], [0.2], [9.0], [9.1], [9.2]]
-    >>> BalancedSpreading(n_neighbors=2).fit(X, [0, -1, -1, 1, -1, -1]).transduction_
-    array([0, 0, 0, 1, 1, 1])
+    max_iter, tol
+        Most sweeps over the graph; largest residual when it stops, relative to the largest source.
     """
 
     method = balanced_spreading.METHOD
-
-    def __init__(
-        self,
-        kernel: Kernel = None,
-        *,
-        n_neighbors: int = 15,
-        metric: str = "euclidean",
-        weights: str = "gaussian",
-        symmetrize: str = "average",
-        gamma: float | None = None,
-        alpha: float = 0.99,
-        max_iter: int = 1000,
-        tol: float = 1e-4,
-        client: AnyClient = None,
-    ) -> None:
-        self._store(locals())
+    alpha: float = 0.99
+    max_iter: int = 1000
+    tol: float = 1e-4
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class PoissonLearning(GraphClassifier):
     """Poisson learning (Calder et al. 2020) as a scikit-learn classifier.
 
+    Parameters of the graph, `client` and attributes are those of `LabelSpreading`.
+
     Parameters
     ----------
-    kernel, n_neighbors, metric, weights, symmetrize, gamma, client
-        As of `LabelSpreading`.
     class_shares
         "none", "seeds" or {class: share}: shares of the classes that the answer is moved to.
-    max_iter
-        Most sweeps over the graph.
-    tol
-        Largest error of a score when it stops, relative to the largest source.
-
-    Attributes
-    ----------
-    Those of `LabelSpreading`.
-
-    Examples
-    --------
-    >>> X = [[0.0], [0.1], [0.2], [9.0], [9.1], [9.2]]
-    >>> PoissonLearning(n_neighbors=2).fit(X, [0, -1, -1, 1, -1, -1]).transduction_
-    array([0, 0, 0, 1, 1, 1])
+    max_iter, tol
+        Most sweeps over the graph; largest error of a score when it stops, relative to the largest
+        source.
     """
 
     method = poisson.METHOD
-
-    def __init__(
-        self,
-        kernel: Kernel = None,
-        *,
-        n_neighbors: int = 15,
-        metric: str = "euclidean",
-        weights: str = "gaussian",
-        symmetrize: str = "average",
-        gamma: float | None = None,
-        class_shares: Any = "none",
-        max_iter: int = 10_000,
-        tol: float = 1e-3,
-        client: AnyClient = None,
-    ) -> None:
-        self._store(locals())
+    class_shares: Any = "none"
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class PoissonMBO(GraphClassifier):
     """Poisson-MBO (Calder et al. 2020) as a scikit-learn classifier.
 
+    Parameters of the graph, `client` and attributes are those of `LabelSpreading`.
+
     Parameters
     ----------
-    kernel, n_neighbors, metric, weights, symmetrize, gamma, client
-        As of `LabelSpreading`.
     class_shares
         "none", "seeds" or {class: share}: shares of the classes that the answer is held to.
     n_rounds
         Rounds of diffusion and decision.
     max_iter, tol
         Of the Poisson learning that it begins with.
-
-    Attributes
-    ----------
-    Those of `LabelSpreading`.
-
-    Examples
-    --------
-    >>> X = [[0.0], [0.1], [0.2], [9.0], [9.1], [9.2]]
-    >>> PoissonMBO(n_neighbors=2).fit(X, [0, -1, -1, 1, -1, -1]).transduction_
-    array([0, 0, 0, 1, 1, 1])
     """
 
     method = poisson_mbo.METHOD
-
-    def __init__(
-        self,
-        kernel: Kernel = None,
-        *,
-        n_neighbors: int = 15,
-        metric: str = "euclidean",
-        weights: str = "gaussian",
-        symmetrize: str = "average",
-        gamma: float | None = None,
-        class_shares: Any = "none",
-        n_rounds: int = 20,
-        max_iter: int = 10_000,
-        tol: float = 1e-3,
-        client: AnyClient = None,
-    ) -> None:
-        self._store(locals())
+    class_shares: Any = "none"
+    n_rounds: int = 20
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class ModifiedAdsorption(GraphClassifier):
     """Modified adsorption (Talukdar and Crammer 2009) as a scikit-learn classifier.
 
+    Parameters of the graph, `client` and attributes are those of `LabelSpreading`. A row on which
+    the dummy label outweighs every class abstains.
+
     Parameters
     ----------
-    kernel, n_neighbors, metric, weights, symmetrize, gamma, client
-        As of `LabelSpreading`.
     mu1, mu2, mu3
         Weights of the seeds' labels, of the agreement of neighbours, and of the dummy label. The
         larger mu3, the nearer to a seed must a row be to get a label; None: all rows together have
         a twentieth of the seeds' weight, mu1 S / (20 N).
     beta
         How far labels go on through rows with many neighbours, above 1.
-    max_iter
-        Most sweeps over the graph.
-    tol
-        Largest error of a score when it stops, relative to the largest source.
-
-    Attributes
-    ----------
-    Those of `LabelSpreading`.
-
-    Notes
-    -----
-    A row on which the dummy label outweighs every class abstains.
-
-    Examples
-    --------
-    >>> X = [[0.0], [0.1], [0.2], [9.0], [9.1], [9.2]]
-    >>> ModifiedAdsorption(n_neighbors=2).fit(X, [0, -1, -1, 1, -1, -1]).transduction_
-    array([0, 0, 0, 1, 1, 1])
+    max_iter, tol
+        Most sweeps over the graph; largest error of a score when it stops, relative to the largest
+        source.
     """
 
     method = modified_adsorption.METHOD
-
-    def __init__(
-        self,
-        kernel: Kernel = None,
-        *,
-        n_neighbors: int = 15,
-        metric: str = "euclidean",
-        weights: str = "gaussian",
-        symmetrize: str = "average",
-        gamma: float | None = None,
-        mu1: float = 1.0,
-        mu2: float = 1.0,
-        mu3: float | None = None,
-        beta: float = 2.0,
-        max_iter: int = 10_000,
-        tol: float = 1e-4,
-        client: AnyClient = None,
-    ) -> None:
-        self._store(locals())
+    mu1: float = 1.0
+    mu2: float = 1.0
+    mu3: float | None = None
+    beta: float = 2.0
+    tol: float = 1e-4
 
 
 class GraphEnsemble(GraphClassifier):
@@ -367,33 +225,21 @@ class GraphEnsemble(GraphClassifier):
 
     Parameters
     ----------
-    n_neighbors, metric
-        See `graph.knn_graph`.
+    n_neighbors, metric, client
+        As of `LabelSpreading`.
     classifier
         "logistic_regression": a member beside the graph's, from 3 seeds a class on. "none".
-    client
-        Of the cluster that computes; "local": this process. None: the open client, if any, as Dask
-        itself does. The answer is the same.
 
     Notes
     -----
     Attributes as `LabelSpreading`; `details_` has the weights of the members. Fitted on a
     `BlockGraph` there are no features, hence no classifier; a graph with
     `alternatives["steep_gaussian"]` is used with both weights.
-
-    Examples
-    --------
-    >>> X = [[0.0], [0.1], [0.2], [9.0], [9.1], [9.2]]
-    >>> GraphEnsemble(n_neighbors=2).fit(X, [0, -1, -1, 1, -1, -1]).transduction_
-    array([0, 0, 0, 1, 1, 1])
     """
 
     method = graph_ensemble.METHOD
     graph_parameters: ClassVar[Mapping[str, tuple[str, ...]]] = {"knn": ("n_neighbors", "metric")}
-
-    kernel = "knn"
-    weights = "gaussian"
-    symmetrize = "average"
+    edge_weights = graph_ensemble.ENSEMBLE_WEIGHTS
     tol = MEMBER_TOL
 
     def __init__(
@@ -405,16 +251,6 @@ class GraphEnsemble(GraphClassifier):
         client: AnyClient = None,
     ) -> None:
         self._store(locals())
-
-    def _graph_of(self, rows: Any, execution: Execution) -> BlockGraph:
-        return knn_graph(
-            rows,
-            int(self.n_neighbors),
-            metric=self.metric,
-            weights=graph_ensemble.ENSEMBLE_WEIGHTS,
-            symmetrize="average",
-            execution=execution,
-        )
 
     def _keep_answers(self, found: Propagated, X: Any, execution: Execution) -> None:
         super()._keep_answers(found, X, execution)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
 import numpy as np
@@ -10,10 +11,12 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
 from ssl_dask.array_types import Float64
+from ssl_dask.dask_arrays import row_handles
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.build.knn_search import knn_search
 from ssl_dask.graph.build.neighbour_graph import knn_graph
+from ssl_dask.kernels.arithmetic.linear_scores import ordered_sums
 from ssl_dask.kernels.graph.edge_weights import edge_weights
 from ssl_dask.labels import NumberLabels
 from ssl_dask.method import MethodInputs
@@ -27,6 +30,7 @@ from ssl_dask.run_control import RunControl, retried
 from ssl_dask.sklearn_skin import SklearnSkin
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class HarmonicRegressor(RegressorMixin, SklearnSkin):
     """Label propagation of numbers (Zhu et al. 2003) as a scikit-learn regressor.
 
@@ -60,18 +64,13 @@ class HarmonicRegressor(RegressorMixin, SklearnSkin):
     array([0. , 1.3, 1.7, 3. ])
     """
 
-    def __init__(
-        self,
-        n_neighbors: int = 15,
-        *,
-        metric: str = "euclidean",
-        weights: str = "gaussian",
-        symmetrize: str = "average",
-        max_iter: int = 10_000,
-        tol: float = 1e-3,
-        client: AnyClient = None,
-    ) -> None:
-        self._store(locals())
+    n_neighbors: int = field(default=15, kw_only=False)
+    metric: str = "euclidean"
+    weights: str = "gaussian"
+    symmetrize: str = "average"
+    max_iter: int = 10_000
+    tol: float = 1e-3
+    client: AnyClient = None
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Give a value to all rows of `X` from those that have one in `y`.
@@ -119,8 +118,7 @@ class HarmonicRegressor(RegressorMixin, SklearnSkin):
 
         def find() -> tuple[Propagated, Float64]:
             found = harmonic_regression(inputs, spec, control)
-            blocks = list(found.F.to_delayed(optimize_graph=False).ravel())
-            return found, np.concatenate(execution.compute(blocks, TASK_LABEL))
+            return found, np.concatenate(execution.compute(row_handles(found.F), TASK_LABEL))
 
         found, self.transduction_ = retried(find, control.losses)
         if not found.converged:
@@ -165,10 +163,7 @@ class HarmonicRegressor(RegressorMixin, SklearnSkin):
         w = edge_weights(squares, indices, self.weights).astype(np.float64)
         values = self.transduction_[indices]
         w[(indices < 0) | np.isnan(values)] = 0.0
-        total, mean = np.zeros(len(w)), np.zeros(len(w))
-        for column in range(w.shape[1]):
-            total += w[:, column]
-            mean += w[:, column] * np.where(w[:, column] > 0.0, values[:, column], 0.0)
+        total, mean = ordered_sums(w), ordered_sums(w * np.where(w > 0.0, values, 0.0))
         return np.divide(mean, total, where=total > 0.0, out=np.full(len(w), np.nan))
 
 

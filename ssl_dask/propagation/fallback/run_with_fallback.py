@@ -59,21 +59,17 @@ def run_with_fallback(
 
     Parameters
     ----------
-    spec
-        The method that is asked for.
-    labels
-        The seeds.
+    spec, labels
+        The method that is asked for, and the seeds.
     run
         Called as `run(method, spec, number)`, number 0 for the method that is asked for, then 1, 2.
     policy
         "switch": the first of the record's `fallbacks` whose classes do not collapse labels;
-        "warn": the answer is taken as it is; "error".
+        "warn": the answer is taken as it is; "error", whose hint is `hint`.
     judge
         Looks at hidden seeds: a collapse that they contradict is none, the classes are rare.
     on_collapse
         Called for each collapse that is not contradicted.
-    hint
-        Of the error.
 
     Raises
     ------
@@ -116,4 +112,4 @@ def method_words(spec: SpecModel) -> str:
 
 
 def _name(spec: SpecModel) -> str:
-    return str(spec.model_dump()["name"])
+    return str(spec.model_dump(include={"name"})["name"])

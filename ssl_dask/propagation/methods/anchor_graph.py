@@ -18,6 +18,8 @@ from scipy.linalg import lstsq
 from scipy.sparse.csgraph import connected_components
 
 from ssl_dask.array_types import Bool, Float32, Float64, Int32, Int64
+from ssl_dask.block_exchange import block_tasks
+from ssl_dask.dask_arrays import row_handles
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.kernels.distributions.label_distributions import normalise_rows
@@ -138,11 +140,9 @@ def fit_anchors(
     array = X if isinstance(X, da.Array) else da.from_array(X, chunks=-1)
     anchors, seeds = _anchors_and_seeds(array, labels, spec, execution)
     s = min(spec.n_nearest, len(anchors))
-    count = delayed(_products_of_block, pure=False)
     shared = delayed(anchors, pure=False, traverse=False)
-    blocks = array.rechunk({1: -1}).to_delayed(optimize_graph=False).ravel()
-    parts = execution.compute([count(block, shared, s) for block in blocks], TASK_LABEL)
-    products = np.sum(parts, axis=0)
+    tasks = block_tasks(_products_of_block, [row_handles(array.rechunk({1: -1}))], shared, s)
+    products = np.sum(execution.compute(tasks, TASK_LABEL), axis=0)
     at_seeds = anchor_weights(seeds, anchors, s)
     scores = np.stack(
         [

@@ -9,14 +9,16 @@ from typing import Annotated, Any, Literal
 
 import dask.array as da
 import numpy as np
-from dask import delayed
 from dask.delayed import Delayed
 from pydantic import Field
 
 from ssl_dask.array_types import Bool, Float32, Float64, Floating
+from ssl_dask.block_exchange import block_tasks
+from ssl_dask.dask_arrays import rows_in_blocks
 from ssl_dask.execution import Execution
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.kernels.arithmetic.linear_scores import ordered_sums
 from ssl_dask.kernels.learners.supervised_model import SupervisedModel
 from ssl_dask.kernels.propagation.sweep import Scores, row_degrees
 from ssl_dask.method import JobShape, Method, MethodCost, MethodInputs
@@ -159,12 +161,8 @@ def _corrected_blocks(
     execution: Execution,
 ) -> list[Delayed]:
     """Return the corrected probabilities, float32 (m_i, G * C), one a strip."""
-    task = delayed(_corrected, pure=False)
-    blocks = zip(errors.blocks, graph.strips, Z, graph.node_starts, strict=True)
-    tasks = [
-        task(block, strip, z, size, first, at_nodes, errors.scale)
-        for block, strip, z, first in blocks
-    ]
+    columns = [errors.blocks, graph.strips, Z, graph.node_starts]
+    tasks = block_tasks(_corrected, columns, size, at_nodes, errors.scale)
     return execution.persist(tasks, TASK_LABEL)
 
 
@@ -236,16 +234,9 @@ def _at_nodes(
     graph: BlockGraph, probabilities: Sequence[da.Array | Float32], execution: Execution
 ) -> list[Delayed]:
     """Return the probabilities of all groups side by side, float32 (m_i, G * C), one a strip."""
-    chunks = graph.node_chunks if graph.order is None else graph.order.row_chunks
-    groups = []
-    for Z in probabilities:
-        array = Z if isinstance(Z, da.Array) else da.from_array(np.asarray(Z), chunks=(chunks, -1))
-        array = array.rechunk({0: chunks, 1: -1})
-        groups.append(list(array.to_delayed(optimize_graph=False).ravel()))
-    rows = [delayed(_joined, pure=False)(*blocks) for blocks in zip(*groups, strict=True)]
-    if graph.order is None:
-        return execution.persist(rows, TASK_LABEL)
-    return graph.order.first_rows_of_nodes(rows, graph.node_chunks, execution)
+    groups = [rows_in_blocks(Z, graph.row_chunks) for Z in probabilities]
+    rows = execution.persist(block_tasks(_joined, groups), TASK_LABEL)
+    return graph.at_nodes(rows, execution)
 
 
 def _joined(*blocks: Float32) -> Float32:
@@ -256,8 +247,8 @@ def _corrected(
     block: Scores,
     strip: Any,
     Z: Float32,
-    size: Float64,
     first: int,
+    size: Float64,
     at_nodes: NodeSources,
     scale: float,
 ) -> Float32:
@@ -267,9 +258,7 @@ def _corrected(
     E = (np.asarray(block, dtype=np.float64) * (root / scale)[:, None]).reshape(
         len(block), n_groups, n_classes
     )
-    total = np.zeros(E.shape[:2])
-    for c in range(n_classes):
-        total += np.abs(E[:, :, c])
+    total = ordered_sums(np.abs(E))
     # The papers' code leaves rows alone whose error would be magnified a thousand times.
     factor = np.divide(size[None], total, where=total > 0.0, out=np.zeros_like(total))
     factor[factor > 1000.0] = 1.0
@@ -277,10 +266,7 @@ def _corrected(
     low, high = np.searchsorted(at_nodes.nodes, [first, first + len(block)])
     node, group = np.nonzero(at_nodes.seen[low:high])
     labels = at_nodes.values[low + node, group].astype(np.float64)
-    sums = np.zeros(len(labels))
-    for column in labels.T:
-        sums += column
-    G[at_nodes.nodes[low + node] - first, group] = labels / sums[:, None]
+    G[at_nodes.nodes[low + node] - first, group] = labels / ordered_sums(labels)[:, None]
     return G.reshape(len(block), -1).astype(np.float32)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import AfterValidator
 
 from ssl_dask.array_types import Bool
+from ssl_dask.dask_arrays import row_handles
 from ssl_dask.execution import Execution
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.kernels.learners.supervised_model import SupervisedModel
@@ -183,10 +184,8 @@ def logistic_regression(inputs: MethodInputs, execution: Execution) -> SeedClass
         rows = predict_proba_blocks(model, X)
         if elsewhere is None or elsewhere is execution:
             return rows
-        blocks = list(rows.to_delayed(optimize_graph=False).ravel())
-        return da.concatenate(
-            [da.from_array(values) for values in elsewhere.compute(blocks, "classifier")]
-        )
+        found = elsewhere.compute(row_handles(rows), "classifier")
+        return da.concatenate([da.from_array(values) for values in found])
 
     return score
 

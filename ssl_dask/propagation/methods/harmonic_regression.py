@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
-from dask import delayed
 from dask.delayed import Delayed
 from pydantic import Field
 
 from ssl_dask.array_types import Bool, Float64, Int64
-from ssl_dask.block_exchange import fetch_rows, row_starts
+from ssl_dask.block_exchange import block_tasks, fetch_rows, row_starts
+from ssl_dask.dask_arrays import array_of_blocks
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.kernels.propagation.sweep import Scores
@@ -24,10 +24,9 @@ from ssl_dask.propagation.engine.propagate import (
     Propagated,
     graph_of,
     identity_of,
-    joined_rows,
     told_records,
 )
-from ssl_dask.propagation.engine.recurrence import Recurrence
+from ssl_dask.propagation.engine.recurrence import held_recurrence
 from ssl_dask.propagation.engine.seed_sources import NodeSources, SeedSources
 from ssl_dask.propagation.engine.seeded_components import SeededComponents
 from ssl_dask.propagation.engine.session import PropagationSession, Solved
@@ -82,13 +81,10 @@ def harmonic_regression(
     held = _held_targets(sources.at_nodes(graph, execution), (y - unit.middle) / unit.scale)
     components = SeededComponents.find(graph, held, execution)
     seeded = components.sums(held.seen.astype(np.float64)) > 0.0
-    recurrence = _recurrence(spec.tol)
+    recurrence = held_recurrence("harmonic_regression", spec.tol)
 
     def use(solved: Solved) -> Propagated:
-        tasks = [
-            delayed(_in_unit, pure=False)(block, part, seeded, unit)
-            for block, part in zip(solved.blocks, components.of_strips(graph), strict=True)
-        ]
+        tasks = block_tasks(_in_unit, [solved.blocks, components.of_strips(graph)], seeded, unit)
         return _numbers_of_rows(graph, sources, tasks, solved, execution)
 
     with PropagationSession(
@@ -107,18 +103,6 @@ def harmonic_regression(
             control=told_records(control, _without_classes),
         )
         return session.used(solved, use)
-
-
-def _recurrence(tol: float) -> Recurrence:
-    return Recurrence(
-        name="harmonic_regression",
-        target=(1.0, 0.0),
-        steps=None,
-        powers=(0.0, 0.0),
-        clamp_seeds=True,
-        dtype="float64",
-        settings={"tol": tol},
-    )
 
 
 @dataclass(frozen=True)
@@ -145,14 +129,11 @@ def _numbers_of_rows(
     execution: Execution,
 ) -> Propagated:
     """Return the answer; `at_nodes` are tasks of numbers float64 (m_i, G), one a strip."""
-    blocks, chunks = execution.persist(at_nodes, TASK_LABEL), graph.node_chunks
-    if graph.order is not None:
-        chunks = graph.order.row_chunks
-        blocks = graph.order.rows_of_nodes(blocks, graph.node_chunks, execution)
-    seeds = fetch_rows(blocks, row_starts(chunks), sources.labels.rows, execution, TASK_LABEL)
-    first_column = delayed(_first_column, pure=False)
+    blocks = graph.at_rows(execution.persist(at_nodes, TASK_LABEL), execution)
+    starts, chunks = row_starts(graph.row_chunks), graph.row_chunks
+    seeds = fetch_rows(blocks, starts, sources.labels.rows, execution, TASK_LABEL)
     return Propagated(
-        F=joined_rows([first_column(block) for block in blocks], chunks, (), np.float64),
+        F=array_of_blocks(block_tasks(_first_column, [blocks]), chunks, (), np.float64),
         fold_F=[seeds[mask, g] for g, mask in enumerate(sources.hidden) if g],
         records=[_without_classes(record) for record in solved.records],
         converged=solved.converged,

@@ -14,7 +14,7 @@ from ssl_dask.propagation.engine.class_shares import (
     normalise_class_mass,
 )
 from ssl_dask.propagation.engine.propagate import STOP_WORDS, Propagated, propagate, seeds_and_graph
-from ssl_dask.propagation.engine.recurrence import Recurrence
+from ssl_dask.propagation.engine.recurrence import held_recurrence
 from ssl_dask.propagation.engine.seed_sources import NodeSources
 from ssl_dask.propagation.engine.session import SEED_VALUE
 from ssl_dask.propagation.engine.solve_cost import conjugate_cost
@@ -65,16 +65,7 @@ def label_propagation(
         assert shares is not None
         return normalise_class_mass(graph, at_nodes, blocks, shares, control.execution, SEED_VALUE)
 
-    recurrence = Recurrence(
-        name="label_propagation",
-        target=(1.0, 0.0),
-        steps=None,
-        powers=(0.0, 0.0),
-        clamp_seeds=True,
-        # The error may be the residual over a tiny eigenvalue, and so may rounding.
-        dtype="float64",
-        settings={"tol": spec.tol},
-    )
+    recurrence = held_recurrence("label_propagation", spec.tol)
     return propagate(
         graph, sources, recurrence, spec, control, finish=None if shares is None else finish
     )

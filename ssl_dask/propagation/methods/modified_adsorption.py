@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from operator import itemgetter
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from dask.delayed import Delayed
 from pydantic import Field
 
 from ssl_dask.array_types import Float32, Float64, Int64
+from ssl_dask.block_exchange import block_tasks
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.kernels.distributions.label_distributions import normalise_rows, row_mass
@@ -26,6 +27,7 @@ from ssl_dask.propagation.engine.propagate import (
     STOP_WORDS,
     Propagated,
     identity_of,
+    items_of,
     rows_of_blocks,
     seeds_and_graph,
     told_records,
@@ -107,9 +109,7 @@ def modified_adsorption(
         powers=(1.0, 0.0),
         dtype="float64",
     )
-    entropies = execution.persist(
-        [delayed(_entropy_of_strip, pure=False)(strip) for strip in graph.strips], TASK_LABEL
-    )
+    entropies = execution.persist(block_tasks(_entropy_of_strip, [graph.strips]), TASK_LABEL)
     first = told_records(control, _without_dummy)
     of_folds = RunControl(execution, losses=control.losses)
     identity = identity_of(graph, sources, recurrence)
@@ -133,15 +133,16 @@ def _joined_answers(
     sources = at_nodes.sources
     solved, finished = answers[0]
     hidden_nodes = [at_nodes.seed_nodes[mask] for mask in sources.hidden[1:]]
+    F_blocks, mass_blocks = items_of(finished, 2)
     F, mass, class_rows, n_empty = rows_of_blocks(
-        graph, *_columns(finished), sources.labels.n_classes, execution
+        graph, F_blocks, mass_blocks, sources.labels.n_classes, execution
     )
     everywhere = all(one.converged for one, _ in answers)
     return Propagated(
         F=F,
         mass=mass,
         fold_F=[
-            rows_at(graph, _columns(blocks)[0], nodes, execution).astype(np.float32)
+            rows_at(graph, items_of(blocks, 1)[0], nodes, execution).astype(np.float32)
             for (_, blocks), nodes in zip(answers[1:], hidden_nodes, strict=True)
         ],
         records=[_without_dummy(record) for record in solved.records],
@@ -176,15 +177,11 @@ def _walked(
     values = at_nodes.values[at_nodes.seen[:, group], group]
     whole = delayed(_joined, pure=False)(*entropies)
     cuts = np.searchsorted(seeds, [*graph.node_starts, graph.n_nodes])
-    strips, dense = [], []
-    for number, (strip, first) in enumerate(zip(graph.strips, graph.node_starts, strict=True)):
-        own = slice(cuts[number], cuts[number + 1])
-        strips.append(delayed(_walked_strip, pure=False)(strip, first, whole, seeds, weights))
-        dense.append(
-            delayed(_sources_of_strip, pure=False)(
-                entropies[number], seeds[own] - first, values[own], weights
-            )
-        )
+    own = [slice(a, b) for a, b in pairwise(cuts)]
+    places = [seeds[part] - first for part, first in zip(own, graph.node_starts, strict=True)]
+    strips = block_tasks(_walked_strip, [graph.strips, graph.node_starts], whole, seeds, weights)
+    columns = [entropies, places, [values[part] for part in own]]
+    dense = block_tasks(_sources_of_strip, columns, weights)
     return replace(graph, strips=tuple(strips), alternatives={}), dense
 
 
@@ -198,10 +195,8 @@ def _solve(
 ) -> tuple[Solved, list[Delayed]]:
     """Solve the system of one group; blocks are (F, mass) of the strips."""
     execution = control.execution
-    strips = tuple(execution.persist(walked.strips, TASK_LABEL))
-    placed = replace(walked, strips=strips, alternatives={})
+    placed = replace(walked, strips=tuple(execution.persist(walked.strips, TASK_LABEL)))
     last = LastKept(control)
-    finish = delayed(_finished, pure=False)
 
     def find() -> tuple[Solved, list[Delayed]]:
         solved = session.solve(
@@ -213,17 +208,12 @@ def _solve(
             identity=identity,
             control=last.control,
         )
-        return solved, execution.persist([finish(block) for block in solved.blocks], TASK_LABEL)
+        return solved, execution.persist(block_tasks(_finished, [solved.blocks]), TASK_LABEL)
 
     with PropagationSession(
         placed, execution, n_columns=dense.n_classes, conjugate=True, losses=control.losses
     ) as session:
         return retried(find, control.losses)
-
-
-def _columns(blocks: Sequence[Delayed]) -> tuple[list[Delayed], list[Delayed]]:
-    F, mass = ([delayed(itemgetter(k), pure=False)(block) for block in blocks] for k in (0, 1))
-    return F, mass
 
 
 def _without_dummy(record: RoundRecord) -> RoundRecord:

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Annotated, Literal
 
 import numpy as np
-from dask import delayed
 from dask.delayed import Delayed
 from pydantic import Field
 
 from ssl_dask.array_types import Bool, Float64, Int64
+from ssl_dask.block_exchange import block_tasks
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.kernels.propagation.signed_scores import (
@@ -90,19 +90,10 @@ def signed_to_distributions(
     has odds 10 : 1. They order rows and classes; the pipeline calibrates them on hidden seeds.
     """
     present = components.sums(at_nodes.values) > 0.0
-    places = components.of_strips(graph)
-    counts = execution.compute(
-        [
-            delayed(_count_block, pure=False)(block, place, present)
-            for block, place in zip(blocks, places, strict=True)
-        ],
-        TASK_LABEL,
-    )
+    columns = [blocks, components.of_strips(graph)]
+    counts = execution.compute(block_tasks(_count_block, columns, present), TASK_LABEL)
     units = [median_lead(part[g] for part in counts) for g in range(present.shape[1])]
-    return [
-        delayed(_distribute_block, pure=False)(block, place, present, units, scale)
-        for block, place in zip(blocks, places, strict=True)
-    ]
+    return block_tasks(_distribute_block, columns, present, units, scale)
 
 
 def poisson(inputs: MethodInputs, spec: PoissonSpec, control: RunControl) -> Propagated:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Literal
 
 import numpy as np
-from dask import delayed
 from dask.delayed import Delayed
 from pydantic import Field
 
 from ssl_dask.array_types import Bool, Float64, Int64
+from ssl_dask.block_exchange import block_tasks
 from ssl_dask.kernels.propagation.class_multipliers import class_offsets
 from ssl_dask.kernels.propagation.sweep import Scores
 from ssl_dask.method import Method, MethodInputs
@@ -153,18 +154,11 @@ class _Rounds:
 
     def run(self, n_rounds: int) -> list[Delayed]:
         """Return the scores after some rounds, float64 (m_i, G * C)."""
-        begin, end = delayed(_begin_flow, pure=False), delayed(_end_flow, pure=False)
         # The first decision is that of Poisson learning, whatever the shares.
-        scores = [
-            end(None, rest, self.scale, place, self.present)
-            for rest, place in zip(self.resting, self.places, strict=True)
-        ]
+        scores = self._ended([None] * len(self.places))
         for number in range(n_rounds):
             addends = self._addends(scores) if number else np.zeros(self.present.shape[1:])
-            starts = [
-                begin(block, rest, self.scale, addends)
-                for block, rest in zip(scores, self.resting, strict=True)
-            ]
+            starts = block_tasks(_begin_flow, [scores, self.resting], self.scale, addends)
             flowed = self.session.solve(
                 self.recurrence,
                 dense=DenseSources(starts, self.present.shape[2], self.present.shape[1]),
@@ -172,16 +166,12 @@ class _Rounds:
                 tol=None,
                 scale=1.0,
             )
-            scores = self.execution.persist(
-                [
-                    end(block, rest, self.scale, place, self.present)
-                    for block, rest, place in zip(
-                        flowed.blocks, self.resting, self.places, strict=True
-                    )
-                ],
-                TASK_LABEL,
-            )
+            scores = self.execution.persist(self._ended(flowed.blocks), TASK_LABEL)
         return scores
+
+    def _ended(self, flowed: Sequence[Delayed | None]) -> list[Delayed]:
+        columns = [flowed, self.resting, self.places]
+        return block_tasks(_end_flow, columns, self.scale, self.present)
 
     def _addends(self, scores: list[Delayed]) -> Float64:
         """Return (G, C): what added to the scores gives the classes their shares."""
@@ -210,7 +200,7 @@ def _begin_flow(scores: Scores, resting: Scores, scale: float, addends: Float64)
 
 
 def _end_flow(
-    flowed: Scores | None, resting: Scores, scale: float, place: Int64, present: Bool
+    flowed: Scores | None, resting: Scores, place: Int64, scale: float, present: Bool
 ) -> Scores:
     """Return u = u* + what has flown, in nats, `ABSENT` at classes without a seed, float64."""
     u = resting / scale if flowed is None else flowed + resting / scale

@@ -1,7 +1,8 @@
 """Features carried along the edges: what the neighbourhood of a row is like, for any classifier.
 
 Where rows have both columns and edges, these and logistic regression are the strongest simple
-method.
+method. F. Wu et al.: Simplifying Graph Convolutional Networks, ICML 2019, eq. 8 (the last hop).
+F. Frasca et al.: SIGN: Scalable Inception Graph Neural Networks, 2020, eq. 5 (all hops).
 """
 
 from __future__ import annotations
@@ -18,18 +19,20 @@ from dask.delayed import Delayed
 from pydantic import Field
 
 from ssl_dask.array_types import Bool, Float32, Float64, Int32, Int64
-from ssl_dask.dask_arrays import as_dask_array
+from ssl_dask.block_exchange import block_tasks
+from ssl_dask.dask_arrays import array_of_blocks, as_dask_array, rows_in_blocks
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.kernels.arithmetic.linear_scores import ordered_sums
 from ssl_dask.kernels.distributions.class_evidence import UNIT_BITS, unit_totals
 from ssl_dask.kernels.distributions.class_votes import paired_difference_interval
 from ssl_dask.kernels.distributions.label_distributions import predicted_codes
 from ssl_dask.kernels.propagation.sweep import row_degrees
 from ssl_dask.method import JobShape, Method, MethodCost, MethodInputs
 from ssl_dask.propagation.engine.node_vectors import largest_degree, rows_of
-from ssl_dask.propagation.engine.propagate import STOP_WORDS, Propagated, graph_of, joined_rows
+from ssl_dask.propagation.engine.propagate import STOP_WORDS, Propagated, graph_of
 from ssl_dask.propagation.engine.recurrence import one_step_of_the_walk
 from ssl_dask.propagation.engine.session import DenseSources, PropagationSession
 from ssl_dask.run_control import Losses, RunControl, retried
@@ -81,6 +84,7 @@ def propagated_features(
 
     S = (D + w I)^-1/2 (W + w I) (D + w I)^-1/2: each row has an edge to itself of weight w, the
     mean weight of an edge, whatever the unit of weights. A row without edges keeps its features.
+    k sweeps over d columns, 64 at a time; 4 N d bytes for each hop that is returned.
 
     Parameters
     ----------
@@ -107,25 +111,22 @@ def propagated_features(
     ComputeError
         Workers were lost again and again, or lack memory.
 
-    Notes
-    -----
-    k sweeps over d columns, 64 at a time; 4 N d bytes for each hop that is returned.
-
-    References
-    ----------
-    F. Wu et al.: Simplifying Graph Convolutional Networks, ICML 2019, eq. 8. F. Frasca et al.:
-    SIGN: Scalable Inception Graph Neural Networks, 2020, eq. 5.
+    Examples
+    --------
+    >>> graph = BlockGraph.from_edges([0], [1], n_rows=3)
+    >>> propagated_features(graph, np.array([[2.0], [4.0], [5.0]]), n_hops=1).tolist()
+    [[3.0], [3.0], [5.0]]
     """
     execution, losses = Execution.of(client, execution), losses or Losses()
     spec = PropagatedFeaturesSpec(n_hops=n_hops, hops=hops, unit_rows=unit_rows)
     X = as_dask_array(X)
     _check_features(graph, X, spec)
-    rows, row_chunks = _row_blocks(graph, X)
+    rows = rows_in_blocks(X, graph.row_chunks)
     joined = _carried_rows(graph, rows, int(X.shape[1]), spec, execution, losses)
     if not isinstance(X, da.Array):
         return np.concatenate(execution.compute(joined, "features"))
-    n_features = X.shape[1] * (n_hops + 1 if hops == "all" else 1)
-    return joined_rows(joined, row_chunks, (n_features,), np.float32).rechunk({0: X.chunks[0]})
+    width = (X.shape[1] * (n_hops + 1 if hops == "all" else 1),)
+    return array_of_blocks(joined, graph.row_chunks, width, np.float32).rechunk({0: X.chunks[0]})
 
 
 def _check_features(graph: BlockGraph, X: Any, spec: PropagatedFeaturesSpec) -> None:
@@ -157,7 +158,7 @@ def _carried_rows(
     with PropagationSession(graph, execution, n_columns=width, losses=losses) as session:
         own_weight = _mean_weight(graph, execution)
         for first in range(0, d, width):
-            part = [delayed(_columns, pure=False)(b, first, width) for b in rows]
+            part = block_tasks(_columns, [rows], first, width)
             carry = partial(_carried, session, part, width, n_hops, own_weight)
             for hop, found in enumerate(retried(carry, losses), 1):
                 if hop in by_hop:
@@ -173,33 +174,15 @@ def _carried_rows(
     return execution.persist(joined, "features")
 
 
-def _row_blocks(graph: BlockGraph, X: Any) -> tuple[list[Delayed], tuple[int, ...]]:
-    """Return X in blocks of rows as the graph has them, and their sizes."""
-    chunks = graph.node_chunks if graph.order is None else graph.order.row_chunks
-    if isinstance(X, da.Array):
-        blocks = X.rechunk({0: chunks, 1: -1}).to_delayed(optimize_graph=False).ravel()
-        return list(blocks), chunks
-    stops = np.cumsum(chunks)
-    return [
-        delayed(X[stop - n : stop], pure=False, traverse=False)
-        for stop, n in zip(stops.tolist(), chunks, strict=True)
-    ], chunks
-
-
 def _carried(
     session: PropagationSession, rows: list[Delayed], width: int, n_hops: int, own_weight: float
 ) -> list[list[Delayed]]:
     """Return S X, ..., S^k X of some columns, in the blocks of rows."""
     graph, execution = session.graph, session.execution
-    nodes, hops = rows, []
-    if graph.order is not None:
-        nodes = graph.order.first_rows_of_nodes(rows, graph.node_chunks, execution)
+    nodes, hops = graph.at_nodes(rows, execution), []
     for _ in range(n_hops):
         nodes = _one_hop(session, nodes, width, own_weight)
-        found = nodes
-        if graph.order is not None:
-            found = graph.order.rows_of_nodes(nodes, graph.node_chunks, execution)
-        hops.append(found)
+        hops.append(graph.at_rows(nodes, execution))
     return hops
 
 
@@ -208,25 +191,18 @@ def _one_hop(
 ) -> list[Delayed]:
     """Return S X of the nodes. The engine does the walk D^-1 W; the edge to oneself is added."""
     strips, execution = session.graph.strips, session.execution
-    entering = [
-        delayed(_over_root, pure=False)(strip, block, own_weight)
-        for strip, block in zip(strips, nodes, strict=True)
-    ]
-    entering = execution.persist(entering, "features")
+    tasks = block_tasks(_over_root, [strips, nodes], own_weight)
+    entering = execution.persist(tasks, "features")
     dense = DenseSources(entering, width)
     solved = session.solve(WALK, dense=dense, max_iter=1, tol=None, scale=1.0)
-    left = [
-        delayed(_with_itself, pure=False)(strip, own, near, own_weight)
-        for strip, own, near in zip(strips, entering, solved.blocks, strict=True)
-    ]
+    left = block_tasks(_with_itself, [strips, entering, solved.blocks], own_weight)
     return execution.persist(left, "features")
 
 
 def _mean_weight(graph: BlockGraph, execution: Execution) -> float:
     """Return the mean weight of an edge, the same bits for any strips; 1 without edges."""
     largest = largest_degree(graph, execution)
-    task = delayed(_degree_and_edges, pure=False)
-    parts = execution.compute([task(strip, largest) for strip in graph.strips], "features")
+    parts = execution.compute(block_tasks(_degree_and_edges, [graph.strips], largest), "features")
     degree, n_edges = np.sum(parts, axis=0).tolist()
     return float(degree / 2.0**UNIT_BITS * largest / n_edges) if n_edges else 1.0
 
@@ -273,10 +249,7 @@ def _side_by_side(d: int, per_hop: int, with_own: bool, unit_rows: bool, *blocks
 
 
 def _of_unit_length(X: Float32) -> Float32:
-    squares = np.zeros(len(X))
-    # Column by column: np.sum over an axis changes its order of addition with the shape.
-    for column in X.T:
-        squares += column.astype(np.float64) ** 2
+    squares = ordered_sums(X.astype(np.float64) ** 2)
     return (X / np.sqrt(np.where(squares > 0.0, squares, 1.0))[:, None]).astype(np.float32)
 
 

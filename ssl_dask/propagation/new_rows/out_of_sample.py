@@ -16,10 +16,12 @@ from dask import delayed
 from dask.delayed import Delayed
 
 from ssl_dask.array_types import Float32, Float64, Int64
+from ssl_dask.block_exchange import block_tasks
+from ssl_dask.dask_arrays import array_of_blocks, row_handles
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.build.knn_search import knn_search
-from ssl_dask.kernels.arithmetic.sparse_rows import stored_as
+from ssl_dask.kernels.arithmetic.sparse_rows import canonical_rows, stacked_rows, stored_as
 from ssl_dask.kernels.distributions.label_distributions import normalise_rows
 from ssl_dask.kernels.propagation.neighbour_means import nearest_means, radial_means
 
@@ -61,14 +63,9 @@ def nearest_distributions(
     -----
     2 m N d flops; a task holds F, 4 N C bytes.
     """
-    distances, indices = knn_search(X_new, X, n_neighbors, metric=metric, execution=execution)
-    whole = _whole(F, execution)
-    parts = [
-        delayed(_nearest_means, pure=False)(near, rows, whole, weights, metric)
-        for near, rows in zip(
-            _placed(distances, execution), _placed(indices, execution), strict=True
-        )
-    ]
+    found = knn_search(X_new, X, n_neighbors, metric=metric, execution=execution)
+    columns = [_placed(one, execution) for one in found]
+    parts = block_tasks(_nearest_means, columns, _whole(F, execution), weights, metric)
     return _joined(parts, X_new, F.shape[1], execution)
 
 
@@ -82,15 +79,12 @@ def radial_distributions(
     m N d flops; a task holds all training rows and F.
     """
     if isinstance(X, da.Array):
-        points = delayed(_stacked, pure=False)(*_blocks(X))
+        points = delayed(_stacked, pure=False)(*row_handles(X))
     else:
         (points,) = execution.place([X])
-    (points,) = execution.persist([delayed(_as_float32, pure=False)(points)], "training rows")
-    whole = _whole(F, execution)
-    parts = [
-        delayed(_radial_means, pure=False)(block, points, whole, gamma)
-        for block in _placed(X_new, execution)
-    ]
+    (points,) = execution.persist(block_tasks(_as_float32, [[points]]), "training rows")
+    columns = [_placed(X_new, execution)]
+    parts = block_tasks(_radial_means, columns, points, _whole(F, execution), gamma)
     return _joined(parts, X_new, F.shape[1], execution)
 
 
@@ -109,29 +103,20 @@ def kernel_distributions(
     kernel
         Called with X and new rows (m, d); returns their affinities (N, m), dense or sparse.
     """
-    points, whole = execution.place([X])[0], _whole(F, execution)
-    parts = [
-        delayed(_kernel_means, pure=False)(block, points, whole, kernel)
-        for block in _placed(X_new, execution)
-    ]
+    columns, points = [_placed(X_new, execution)], execution.place([X])[0]
+    parts = block_tasks(_kernel_means, columns, points, _whole(F, execution), kernel)
     return _joined(parts, X_new, F.shape[1], execution)
 
 
 def _whole(F: Float32 | da.Array, execution: Execution) -> Delayed:
     """Return F as one value; the scheduler keeps one of this process, to send it again."""
     if isinstance(F, da.Array):
-        return delayed(_stacked, pure=False)(*_blocks(F))
+        return delayed(_stacked, pure=False)(*row_handles(F))
     return execution.place([F], lasting=True)[0]
 
 
 def _placed(X: Any, execution: Execution) -> list[Any]:
-    return _blocks(X) if isinstance(X, da.Array) else execution.place([X])
-
-
-def _blocks(X: da.Array) -> list[Any]:
-    # Optimising puts names in the place of futures, and so does a list as an argument of a task:
-    # the results behind them would be gone as soon as `X` is.
-    return list(X.to_delayed(optimize_graph=False).ravel())
+    return row_handles(X) if isinstance(X, da.Array) else execution.place([X])
 
 
 def _joined(
@@ -139,36 +124,27 @@ def _joined(
 ) -> Float32 | da.Array:
     if not isinstance(X_new, da.Array):
         return np.concatenate(execution.compute(parts, "new rows"))
-    blocks = [
-        da.from_delayed(part, (n, n_classes), dtype=np.float32)
-        for part, n in zip(parts, X_new.chunks[0], strict=True)
-    ]
-    return da.concatenate(blocks)
+    return array_of_blocks(parts, X_new.chunks[0], (n_classes,), np.float32)
 
 
 def _stacked(*blocks: Any) -> Any:
-    if sp.issparse(blocks[0]):
-        return sp.csr_array(sp.vstack(blocks, format="csr"))
-    return np.concatenate(blocks)
+    # Not a list as one argument: Dask would put names in the place of the futures in it.
+    return stacked_rows(blocks)
 
 
 def _as_float32(X: Any) -> Any:
+    rows, values = X, X
     if sp.issparse(X):
-        rows = sp.csr_array(X).astype(np.float32)
-        rows.sum_duplicates()
-        _refuse_not_finite(rows.data)
-        return rows
-    dense = np.ascontiguousarray(X, dtype=np.float32)
-    _refuse_not_finite(dense)
-    return dense
-
-
-def _refuse_not_finite(values: Float32) -> None:
+        rows = canonical_rows(sp.csr_array(X).astype(np.float32))
+        values = rows.data
+    else:
+        rows = values = np.ascontiguousarray(X, dtype=np.float32)
     if not np.isfinite(values).all():
         raise GraphError(
             "rows hold NaN, infinite values or values too large for float32",
             hint="fill missing values in the same way as for the training rows",
         )
+    return rows
 
 
 def _nearest_means(

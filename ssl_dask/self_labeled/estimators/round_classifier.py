@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from sklearn.utils.validation import check_is_fitted
 
 from ssl_dask.array_types import Int64
-from ssl_dask.class_labels import decode_labels, decoded_dtype, encode_targets, weighted_labels
+from ssl_dask.class_labels import decode_labels, decoded_dtype, encode_seeds
 from ssl_dask.dask_arrays import as_dask_array
 from ssl_dask.execution import Execution
 from ssl_dask.hidden_seeds import hide_seeds
@@ -104,10 +104,7 @@ class RoundClassifier(ClassifierSkin):
         spec = self._spec()
         rows = self._checked_rows(X, reset=True)
         execution = self._execution()
-        labels = encode_targets(y, rows.shape[0], execution)
-        weights = None
-        if sample_weight is not None:
-            labels, weights = weighted_labels(labels, sample_weight)
+        labels, weights = encode_seeds(y, rows.shape[0], sample_weight, execution)
         views, present = self._views(rows, execution)
         self._told_before(labels)
         folds = hide_seeds(labels, self._most_folds(), int(getattr(self, "random_state", 0)))
