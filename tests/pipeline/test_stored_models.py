@@ -204,6 +204,31 @@ def test_new_rows_must_have_the_columns_in_types_that_serve(
             predict_rows(found.path, str(rows), own, client=cluster_client)
 
 
+def test_categories_that_the_models_do_not_know_are_told(
+    found: RunResult, tmp_path: Path, cluster_client: Client
+) -> None:
+    models, table = load_models(found.path), views_table()
+    place = table.column_names.index("kind")
+    kinds = table["kind"].to_pylist()
+    spelled = [kind if kind is None else kind.upper() for kind in kinds]
+    strange = table.set_column(place, "kind", pa.array(spelled))
+    with pytest.raises(InputDataError, match="none of the categories") as caught:
+        models.predict(strange)
+    assert caught.value.exit_code == 3
+    mixed = table.set_column(place, "kind", pa.array([*spelled[:100], *kinds[100:]]))
+    n = sum(kind is not None for kind in spelled[:100])
+    with pytest.warns(UserWarning, match=rf"'kind': of \d+ categories {n} are unknown"):
+        said = models.label_distributions(mixed)
+    blank = [kind is not None for kind in spelled[:100]] & LACKING[:, :100].all(axis=0)
+    assert 0 < blank.sum() < 100
+    assert not said[:100][blank].any()
+    new = write_rows(tmp_path / "new", mixed)
+    out = predict_rows(found.path, str(new), tmp_path / "out", client=cluster_client)
+    assert f"{n} are unknown" in out.summary["warnings"][0]
+    answers = read_parts(out.path)["label"].to_pylist()
+    assert all(answers[i] is None for i in np.flatnonzero(blank))
+
+
 def test_models_of_an_older_version_are_refused(tmp_path: Path) -> None:
     with OutputFolder.open(tmp_path / "out", inputs=[], keep_runs=1) as output:
         name = description_name(output.run_id)

@@ -230,7 +230,7 @@ def test_folder_columns_are_read_like_others(tmp_path: Path) -> None:
     assert everything(reader, "day", "string").tolist() == ["7", "7", None]
     np.testing.assert_array_equal(everything(reader, "day", "numeric"), [7.0, 7.0, np.nan])
     assert reader.read_table(0, ["day", "x"]).schema == pa.schema(
-        [("day", pa.int64()), ("x", pa.float64())]
+        [("day", pa.string()), ("x", pa.float64())]
     )
 
 

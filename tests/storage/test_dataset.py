@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import fsspec
 import numpy as np
@@ -152,31 +154,59 @@ def test_hive_folders_become_columns(tmp_path: Path) -> None:
     write(tmp_path / "day=2" / "site=a%2Fb" / "x.parquet", ROWS)
     write(tmp_path / "day=10" / "site=__HIVE_DEFAULT_PARTITION__" / "x.parquet", ROWS)
     dataset = Dataset.open(str(tmp_path), base=tmp_path)
-    assert dataset.columns == {"id": "int64", "f0": "double", "day": "int64", "site": "string"}
+    assert dataset.columns == {"id": "int64", "f0": "double", "day": "string", "site": "string"}
     assert [dict(file.partition) for file in dataset.files] == [
         {"day": "2", "site": "a/b"},
         {"day": "10", "site": None},
     ]
 
 
-def test_hive_values_that_are_not_all_numbers_are_strings(tmp_path: Path) -> None:
-    for value in ("1", "a", "..%2F..%2Fescaped", "%25"):
+@pytest.mark.parametrize("values", [("1", "2"), ("02134", "2134"), ("1", "a", "..%2Fup", "%25")])
+def test_hive_values_keep_their_text(tmp_path: Path, values: Sequence[str]) -> None:
+    for value in values:
         write(tmp_path / f"p={value}" / "x.parquet", ROWS)
-    dataset = Dataset.open(str(tmp_path), base=tmp_path)
-    assert dataset.columns["p"] == "string"
-    assert {file.partition[0][1] for file in dataset.files} == {"1", "a", "../../escaped", "%"}
+    reader = open_reader(tmp_path)
+    assert reader.dataset.columns["p"] == "string"
+    found = {reader.read(block, {"p": "string"})["p"][0] for block in reader.blocks}
+    assert found == {unquote(value) for value in values}
 
 
-@pytest.mark.parametrize("value", ["9223372036854775808", "-", "1.5", "٣"])
-def test_what_is_no_int64_is_a_string(tmp_path: Path, value: str) -> None:
-    write(tmp_path / f"p={value}" / "x.parquet", ROWS)
-    assert Dataset.open(str(tmp_path), base=tmp_path).columns["p"] == "string"
+@pytest.mark.parametrize(
+    ("values", "numbers"),
+    [(("01", "2.5", "__HIVE_DEFAULT_PARTITION__"), [1.0, 2.5, np.nan]), (("1", "a"), None)],
+)
+def test_hive_values_may_serve_as_numbers(
+    tmp_path: Path, values: Sequence[str], numbers: Sequence[float] | None
+) -> None:
+    for value in values:
+        write(tmp_path / f"p={value}" / "x.parquet", ROWS)
+    reader = open_reader(tmp_path)
+    problems = check_columns(reader.dataset, ColumnNeeds(numeric={"p": True}))
+    if numbers is None:
+        (problem,) = problems
+        assert "numbers are wanted" in str(problem)
+        return
+    assert problems == []
+    found = [reader.read(block, {"p": "numeric"})["p"][0] for block in reader.blocks]
+    np.testing.assert_array_equal(found, numbers)
 
 
-def test_hive_keys_must_agree_and_win_over_columns(tmp_path: Path) -> None:
+def test_a_hive_key_that_is_in_the_files_is_taken_from_there(tmp_path: Path) -> None:
+    for key, kind, first in (("code", "string", "01"), ("n", "int8", "1")):
+        for value in ("01", "02"):
+            cells = pa.array([value] * 10).cast(kind)
+            write(tmp_path / key / f"{key}={value}" / "x.parquet", {**ROWS, key: cells})
+        reader = open_reader(tmp_path / key)
+        assert reader.dataset.columns[key] == kind
+        assert reader.dataset.partition_columns == ()
+        assert reader.read(0, {key: "string"})[key][0] == first
+
+
+def test_hive_keys_must_agree_and_win_over_columns_of_some_files(tmp_path: Path) -> None:
     write(tmp_path / "day=1" / "x.parquet", {**ROWS, "day": [7] * 10})
+    write(tmp_path / "day=2" / "x.parquet", ROWS)
     dataset = Dataset.open(str(tmp_path), base=tmp_path)
-    assert list(dataset.columns) == ["id", "f0", "day"]
+    assert dataset.columns == {"id": "int64", "f0": "double", "day": "string"}
     assert "folder names" in dataset.notes[0]
     write(tmp_path / "loose.parquet", ROWS)
     assert "loose.parquet" in refused(str(tmp_path), tmp_path)

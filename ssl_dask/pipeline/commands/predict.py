@@ -105,8 +105,9 @@ def predict_rows(
 
     Notes
     -----
-    Rows are read twice, to be checked and to be labelled. A worker holds the models, and for a task
-    a block as in `run_job`; the scheduler holds the models too, for workers that are lost.
+    Rows are read twice, to be checked and to be labelled, their categories once more. A worker
+    holds the models, and for a task a block as in `run_job`; the scheduler holds the models too,
+    for workers that are lost.
     """
     clock = RunClock(listener or Silent())
     with errors_with_place(clock):
@@ -195,7 +196,9 @@ def _label(
     """Check all rows, label and write them, commit."""
     clock.stage("read")
     reader, scan = scan_dataset(dataset, needs, models.job.input.block_rows, execution)
-    notes = [*dataset.notes, *scan.notes]
+    typed = ColumnReader(read_in_types(dataset, models.column_types), reader.layout)
+    unknown, blank = models.look_at_categories(typed, execution)
+    notes = [*unknown, *dataset.notes, *scan.notes]
     warnings = [*models.notes, *cautions(notes)]
     for note in notes:
         if note in warnings:
@@ -203,8 +206,7 @@ def _label(
         else:
             clock.event("input_note", message=note)
     clock.stage("decision")
-    typed = ColumnReader(read_in_types(dataset, models.column_types), reader.layout)
-    F = models.distributions(typed, execution)
+    F = models.distributions(typed, execution, blank)
     results = write_blocks(_block_task(models, reader, folder), F, execution, None, None)
     clock.stage("commit")
     summary = _summary(models, dataset, results) | {"warnings": warnings}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,8 @@ from typing import Any, Literal
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
+from dask import delayed
+from dask.delayed import Delayed
 from pydantic import ValidationError
 
 from ssl_dask.class_labels import decode_labels
@@ -18,10 +20,15 @@ from ssl_dask.cluster import versions
 from ssl_dask.decision.calibration import Calibration
 from ssl_dask.decision.labelling import Decided, DecisionRule, decide_block
 from ssl_dask.durable_files import unseal
-from ssl_dask.errors import InputDataError, JobSpecError
+from ssl_dask.errors import Caution, InputDataError, JobSpecError
 from ssl_dask.execution import Execution
 from ssl_dask.features.block_reader import BlockReader
 from ssl_dask.features.transform import Transform
+from ssl_dask.features.unknown_categories import (
+    judge_categories,
+    look_at_categories,
+    one_hot_groups,
+)
 from ssl_dask.features.views import join, views_of
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.pipeline.infer.inference import method_views
@@ -116,7 +123,44 @@ class StoredModels:
         names = (name for group in self.job.features.values() for name in group.columns())
         return tuple(dict.fromkeys(names))
 
-    def distributions(self, reader: BlockReader, execution: Execution) -> da.Array:
+    def look_at_categories(
+        self, reader: BlockReader, execution: Execution
+    ) -> tuple[list[Caution], list[Delayed]]:
+        """Look for categories that the models do not know.
+
+        Parameters
+        ----------
+        reader, execution
+            As for `distributions`.
+
+        Returns
+        -------
+        (sentences, blank)
+            What is to be said; for each block, on the workers, bool (n_i,): the rows of which
+            nothing is known but unknown categories. Nothing where no categories were fitted.
+
+        Raises
+        ------
+        InputDataError
+            No row has a category that is known.
+
+        Notes
+        -----
+        Reads the categorical columns once. Hashed categories are all taken as known.
+        """
+        if not one_hot_groups(self.transforms):
+            return [], []
+        look = delayed(look_at_categories, pure=False, nout=2)
+        shared = delayed(reader, pure=False, traverse=False)
+        groups = delayed(dict(self.job.features), pure=False, traverse=False)
+        fitted = delayed(dict(self.transforms), pure=False, traverse=False)
+        found = [look(shared, groups, fitted, block) for block in range(len(reader.row_counts))]
+        kept = execution.persist([part for pair in found for part in pair], "categories")
+        return judge_categories(execution.compute(kept[::2], "categories")), kept[1::2]
+
+    def distributions(
+        self, reader: BlockReader, execution: Execution, blank: Sequence[Delayed] = ()
+    ) -> da.Array:
         """Return the class distributions of the rows of a reader, lazily.
 
         Parameters
@@ -125,6 +169,8 @@ class StoredModels:
             Gives `columns` in the types that they had in the run's input.
         execution
             Where rows will be scored; the models are sent there.
+        blank
+            Of `look_at_categories`: rows that get no class.
 
         Returns
         -------
@@ -136,7 +182,15 @@ class StoredModels:
         joined = join(views, self.job.group_weights)
         given, present = method_views(self.job, views, joined)
         (answering,) = execution.place([(self.method, list(self.models))], lasting=True)
-        return score_rows(answering, given, present, len(self.classes_))
+        F = score_rows(answering, given, present, len(self.classes_))
+        if not blank:
+            return F
+        task, shapes = delayed(_without, pure=False), [(n, F.shape[1]) for n in F.chunks[0]]
+        parts = [
+            da.from_delayed(task(part, rows), shape, dtype=np.float32)
+            for part, rows, shape in zip(F.to_delayed().ravel(), blank, shapes, strict=True)
+        ]
+        return da.concatenate(parts)
 
     def label_distributions(self, columns: Any) -> npt.NDArray[np.float32]:
         """Return what the models say of rows in memory, float32 (n, C), before calibration.
@@ -151,7 +205,12 @@ class StoredModels:
         ------
         InputDataError
             A column is missing, of a type that does not serve, or holds what the job's features do
-            not allow.
+            not allow; no row has a category that is known.
+
+        Warns
+        -----
+        UserWarning
+            Categories are unknown.
 
         Notes
         -----
@@ -162,7 +221,10 @@ class StoredModels:
         if reader.row_counts == (0,):
             return np.zeros((0, len(self.classes_)), dtype=np.float32)
         execution = Execution()
-        F = self.distributions(reader, execution)
+        said, blank = self.look_at_categories(reader, execution)
+        if said:
+            warnings.warn(" ".join(said), UserWarning, stacklevel=2)
+        F = self.distributions(reader, execution, blank)
         (found,) = execution.compute(list(F.to_delayed(optimize_graph=False).ravel()), "scores")
         return found
 
@@ -186,6 +248,10 @@ class StoredModels:
         nowhere, none = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32)
         rule = DecisionRule(self.calibration, self.job.decision, source="model")
         return decide_block(F, nowhere, none, None, rule)
+
+
+def _without(F: npt.NDArray[np.float32], blank: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    return np.where(blank[:, None], np.float32(0), F)
 
 
 def load_models(run_folder: str | Path, trusted: Collection[str] = ()) -> StoredModels:

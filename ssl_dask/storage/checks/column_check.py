@@ -132,7 +132,9 @@ def check_columns(dataset: Dataset, needs: ColumnNeeds) -> list[Problem]:
             problems += missing
     known = {name for name in needs.columns if set(dataset.types_of(name)) != {None}}
     for column, use, trouble, exact in _uses(needs):
-        if column in known:
+        # The names of folders are text; where all are numbers they serve as numbers too.
+        as_numbers = dataset.holds_numbers(column) and trouble(pa.float64()) is None
+        if column in known and not as_numbers:
             problems += type_problems(dataset, column, use, trouble, exact=exact)
     problems += [
         problem

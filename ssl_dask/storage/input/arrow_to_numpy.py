@@ -130,8 +130,18 @@ def cast_exactly(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
 
 
 def numeric_values(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
-    """Return float64 (n,); null becomes NaN, true 1, integers above 2**53 are rounded."""
+    """Return float64 (n,); null becomes NaN, true 1, integers above 2**53 are rounded.
+
+    Text must be numbers, as the names of folders can be.
+
+    Raises
+    ------
+    ColumnValueError
+        Text that is no number.
+    """
     column = decoded(column)
+    if is_text(column.type):
+        return cast_exactly(column, pa.float64()).to_numpy()
     if pt.is_null(column.type):
         return np.full(len(column), np.nan)
     if pt.is_boolean(column.type):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ssl_dask.storage.input.column_types import common_type, shown_type
 from ssl_dask.storage.input.parquet_footer import Footer, read_footer
 
 MAX_FOOTER_THREADS = 16
+NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class DataFile:
     footer_sha256
         Hash of the footer, in hexadecimal digits.
     partition
-        (key, value) pairs in the names of the folders, such as `day=3`; None for a null.
+        (key, value) pairs in the names of the folders, such as `day=3`, of keys that not all files
+        hold; None for a null.
     schema
         Position of the file's schema in `Dataset.file_schemas`.
     column_bytes
@@ -71,7 +74,7 @@ class Dataset:
         Columns of all files, in the type that all of them can be cast to; where there is none, in
         the type of most files. Columns from folder names come last.
     partition_columns
-        Columns whose values come from folder names.
+        Columns whose values come from folder names; they are text, as they stand there.
     notes
         What differs between files without harm: wider types, extra columns, empty files.
     ignored
@@ -136,7 +139,12 @@ class Dataset:
                 file=listing.source.shown,
                 hint="give files that have rows",
             )
-        partitions = _partition_fields(full, listing.source)
+        keys = _partition_keys(full, distinct, listing.source)
+        files = [
+            replace(one, partition=tuple(pair for pair in one.partition if pair[0] in keys))
+            for one in files
+        ]
+        partitions = [pa.field(key, pa.string()) for key in keys]
         schema, notes = _merge(full, distinct, partitions)
         notes[:0] = listing.notes
         if len(full) < len(files):
@@ -175,6 +183,13 @@ class Dataset:
     def id_type(self, column: str | None) -> pa.DataType:
         """Return the type of the ids in `column`; None stands for row numbers."""
         return pa.int64() if column is None else self.schema.field(column).type
+
+    def holds_numbers(self, column: str) -> bool:
+        """Return whether a column comes from folder names that are numbers, all of them."""
+        if column not in self.partition_columns:
+            return False
+        values = {dict(file.partition)[column] for file in self.files if file.n_rows} - {None}
+        return bool(values) and all(NUMBER.fullmatch(str(value)) for value in values)
 
     def shown_path(self, file: int) -> str:
         """Return the path of file number `file` for messages."""
@@ -250,8 +265,10 @@ def _data_file(name: str, size: int, footer: Footer, schema: int, source: FileSo
     )
 
 
-def _partition_fields(files: Sequence[DataFile], source: FileSource) -> list[pa.Field]:
-    """Return the columns in folder names: int64 when all values are such numbers, else string."""
+def _partition_keys(
+    files: Sequence[DataFile], schemas: Sequence[pa.Schema], source: FileSource
+) -> list[str]:
+    """Return the names of the columns in folder names that are not in all files as well."""
     keys = [key for key, _ in files[0].partition]
     problems = []
     for file in files:
@@ -266,19 +283,8 @@ def _partition_fields(files: Sequence[DataFile], source: FileSource) -> list[pa.
             )
     if problems:
         raise InputDataError(problems)
-    fields = []
-    for key in keys:
-        values = {dict(file.partition)[key] for file in files} - {None}
-        whole = bool(values) and all(_is_int64(str(value)) for value in values)
-        fields.append(pa.field(key, pa.int64() if whole else pa.string()))
-    return fields
-
-
-def _is_int64(text: str) -> bool:
-    digits = text.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= 19):
-        return False
-    return -(2**63) <= int(text) < 2**63
+    # What a file holds has a type; a folder name is text.
+    return [key for key in keys if any(key not in schemas[file.schema].names for file in files)]
 
 
 def _merge(

@@ -169,7 +169,7 @@ def types_from_text(text: str) -> pa.Schema:
 def read_in_types(dataset: Dataset, types: pa.Schema) -> Dataset:
     """Return a data set whose columns are read in these types where they have one.
 
-    Columns from folder names stay as they are: their values are text of numbers, or other text.
+    Columns from folder names stay text, as they stand there.
     """
     known = set(types.names) - set(dataset.partition_columns)
     fields = [types.field(one.name) if one.name in known else one for one in dataset.schema]
