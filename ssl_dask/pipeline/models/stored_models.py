@@ -188,7 +188,9 @@ class StoredModels:
         task, shapes = delayed(_without, pure=False), [(n, F.shape[1]) for n in F.chunks[0]]
         parts = [
             da.from_delayed(task(part, rows), shape, dtype=np.float32)
-            for part, rows, shape in zip(F.to_delayed().ravel(), blank, shapes, strict=True)
+            for part, rows, shape in zip(
+                F.to_delayed(optimize_graph=False).ravel(), blank, shapes, strict=True
+            )
         ]
         return da.concatenate(parts)
 

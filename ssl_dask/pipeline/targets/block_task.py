@@ -95,7 +95,7 @@ def write_blocks(
         Other arrays, a handle for each block; None: the task gets None.
     """
     starts = task.reader.layout.starts
-    blocks = F.to_delayed().ravel()
+    blocks = F.to_delayed(optimize_graph=False).ravel()
     shared = delayed(task, pure=False, traverse=False)
     write = delayed(_write_block, pure=False)
     others = [[None] * len(blocks) if one is None else one for one in beside]
