@@ -93,6 +93,10 @@ class InputSpec(SpecModel):
 
     path: str
     """Parquet file, folder, glob, hive-partitioned folder or URL, relative to the job file."""
+    format: Literal["parquet", "delta"] = "parquet"
+    """`parquet`: Parquet files. `delta`: a Delta table, by its folder or URL (extra `delta`)."""
+    version: Annotated[int, Field(ge=0)] | None = None
+    """Version of the table; null: the latest. The report and the manifest say which it was."""
     id: str | None = None
     """Column that names each row, without nulls or duplicates; null: rows are numbered."""
     label: str | None = None
@@ -115,6 +119,8 @@ class InputSpec(SpecModel):
             raise ValueError("give either label (a column of the input) or labels (a file)")
         if self.labels is not None and self.id is None:
             raise ValueError("labels kept in a file are joined by id: give input.id")
+        if self.version is not None and self.format == "parquet":
+            raise ValueError("version is that of a table: give format: delta, or leave it out")
         if self.label is not None and self.label == self.truth:
             raise ValueError("label and truth are the same column; truth is never learned from")
         if self.id is not None and self.id in (self.label, self.truth):

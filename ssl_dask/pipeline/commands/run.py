@@ -222,7 +222,7 @@ def _label(run: RunContext, wanted: Fingerprint) -> RunResult:
         files,
         expected_rows=run.data.layout.n_rows,
         fingerprint=wanted,
-        versions=versions(),
+        versions={**versions(), **run.inputs.table_versions},
         warnings=report.warnings,
     )
     for note in output.notes[known:]:

@@ -95,7 +95,12 @@ class Inputs:
             these are not usable; None if there are no files.
         """
         with collect_errors(errors):
-            dataset = Dataset.open(spec.input.path, base=Path.cwd())
+            dataset = Dataset.open(
+                spec.input.path,
+                base=Path.cwd(),
+                table=None if spec.input.format == "parquet" else spec.input.format,
+                version=spec.input.version,
+            )
             needs = column_needs(spec)
             problems = check_columns(dataset, needs)
             if problems:
@@ -126,6 +131,12 @@ class Inputs:
         labels = [] if self.seed_file is None else self.seed_file.local_paths
         edges = [path for file in self.edge_files for path in file.dataset.local_paths]
         return [*self.dataset.local_paths, *labels, *edges]
+
+    @property
+    def table_versions(self) -> dict[str, str]:
+        """What is to be said of the version of a table beside the versions of libraries."""
+        number = self.dataset.table_version
+        return {} if number is None else {"input table": f"version {number}"}
 
     def identity(self) -> dict[str, Any]:
         """Return what makes the input the same: footers and times of its files, labels' files."""

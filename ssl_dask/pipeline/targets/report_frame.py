@@ -50,7 +50,7 @@ def common_fields(run: RunContext, graph: Mapping[str, Any], n_parts: int) -> di
         "seconds": run.clock.total(),
         "stages": tuple(StageTime(name=name, seconds=value) for name, value in stages.items()),
         "job": spec.model_dump(mode="json", exclude_none=True),
-        "versions": versions(),
+        "versions": {**versions(), **run.inputs.table_versions},
         "input": InputSummary(
             path=dataset.path,
             files=len(dataset.files),

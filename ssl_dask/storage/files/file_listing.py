@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import fsspec.core
+import pyarrow as pa
 
 from ssl_dask.errors import Caution, InputDataError, SslDaskError
 from ssl_dask.storage.files.file_source import FileSource, redact_url
@@ -27,6 +28,25 @@ CHECK_PATH = "correct the path"
 MAGIC = (b"PAR1", b"PARE")
 MIN_PARQUET_BYTES = 12
 LISTING_THREADS = 16
+
+
+@dataclass(frozen=True)
+class TableVersion:
+    """What the log of a table says of its files.
+
+    Parameters
+    ----------
+    number
+        The version.
+    partitions
+        Name of each file -> (key, value as text) pairs; None for a null.
+    fields
+        The keys with their types.
+    """
+
+    number: int
+    partitions: Mapping[str, tuple[tuple[str, str | None], ...]]
+    fields: tuple[pa.Field, ...]
 
 
 @dataclass(frozen=True)
@@ -45,6 +65,8 @@ class Listing:
         What the path means on this machine: the file, the folder, or what the glob matched.
     notes
         What changes which rows are read.
+    table
+        The version of a table whose files these are.
     """
 
     source: FileSource
@@ -52,6 +74,7 @@ class Listing:
     ignored: tuple[str, ...]
     local_paths: tuple[Path, ...]
     notes: tuple[str, ...] = ()
+    table: TableVersion | None = None
 
 
 def list_files(

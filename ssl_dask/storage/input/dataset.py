@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from ssl_dask.errors import InputDataError, Problem
+from ssl_dask.storage.files.delta_table import list_delta_files
 from ssl_dask.storage.files.file_listing import Listing, hive_values, list_files
 from ssl_dask.storage.files.file_source import FileSource
 from ssl_dask.storage.input.column_types import common_type, shown_type
@@ -81,6 +82,8 @@ class Dataset:
         Names beside the files that were left out.
     local_paths
         What the input path means on this machine; empty for a URL.
+    table_version
+        Version of the table; None where the files are Parquet and no more.
     """
 
     source: FileSource
@@ -91,6 +94,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     local_paths: tuple[Path, ...] = field(default=())
+    table_version: int | None = None
 
     @classmethod
     def open(
@@ -99,6 +103,8 @@ class Dataset:
         *,
         base: Path,
         storage_options: Mapping[str, Any] | None = None,
+        table: str | None = None,
+        version: int | None = None,
     ) -> Dataset:
         """Find the files of `path` and read their footers.
 
@@ -110,6 +116,10 @@ class Dataset:
             Folder that a relative local path starts from.
         storage_options
             For fsspec, with a URL. They are kept in the object, never in its `repr`.
+        table
+            "delta" where the path is a Delta table; None: Parquet files.
+        version
+            Version of the table; None: the latest.
 
         Raises
         ------
@@ -121,17 +131,14 @@ class Dataset:
         -----
         Costs one small read a file, in threads, and some hundred bytes a file on the client.
         """
-        listing = list_files(path, base=base, storage_options=storage_options)
+        if table == "delta":
+            listing = list_delta_files(
+                path, base=base, version=version, storage_options=storage_options
+            )
+        else:
+            listing = list_files(path, base=base, storage_options=storage_options)
         footers = _read_footers(listing)
-        schemas: dict[bytes, int] = {}
-        distinct: list[pa.Schema] = []
-        files = []
-        for (name, size), footer in zip(listing.files, footers, strict=True):
-            key = footer.schema.serialize().to_pybytes()
-            if key not in schemas:
-                schemas[key] = len(distinct)
-                distinct.append(footer.schema)
-            files.append(_data_file(name, size, footer, schemas[key], listing.source))
+        files, distinct = _data_files(listing, footers)
         full = [file for file in files if file.n_rows]
         if not full:
             raise InputDataError(
@@ -139,12 +146,10 @@ class Dataset:
                 file=listing.source.shown,
                 hint="give files that have rows",
             )
-        keys = _partition_keys(full, distinct, listing.source)
-        files = [
-            replace(one, partition=tuple(pair for pair in one.partition if pair[0] in keys))
-            for one in files
-        ]
-        partitions = [pa.field(key, pa.string()) for key in keys]
+        if listing.table is None:
+            files, partitions = _with_partitions(files, full, distinct, listing.source)
+        else:
+            partitions = list(listing.table.fields)
         schema, notes = _merge(full, distinct, partitions)
         notes[:0] = listing.notes
         if len(full) < len(files):
@@ -158,6 +163,7 @@ class Dataset:
             tuple(notes),
             listing.ignored,
             listing.local_paths,
+            None if listing.table is None else listing.table.number,
         )
 
     @property
@@ -256,19 +262,45 @@ def _read_footers(listing: Listing) -> list[Footer]:
     return footers
 
 
-def _data_file(name: str, size: int, footer: Footer, schema: int, source: FileSource) -> DataFile:
-    # The one file of an input path has no folders: those above it belong to the user's disk.
-    partition = () if source.single is not None else hive_values(name)
+def _data_files(
+    listing: Listing, footers: Sequence[Footer]
+) -> tuple[list[DataFile], list[pa.Schema]]:
+    """Return the files, and their distinct schemas."""
+    schemas: dict[bytes, int] = {}
+    distinct: list[pa.Schema] = []
+    files = []
+    for (name, size), footer in zip(listing.files, footers, strict=True):
+        key = footer.schema.serialize().to_pybytes()
+        if key not in schemas:
+            schemas[key] = len(distinct)
+            distinct.append(footer.schema)
+        files.append(_data_file(name, size, footer, schemas[key], listing))
+    return files, distinct
+
+
+def _data_file(name: str, size: int, footer: Footer, schema: int, listing: Listing) -> DataFile:
+    if listing.table is not None:
+        partition = listing.table.partitions[name]
+    else:
+        # The one file of an input path has no folders: those above it belong to the user's disk.
+        partition = () if listing.source.single is not None else hive_values(name)
     n_rows = sum(rows for rows, _ in footer.row_groups)
     return DataFile(
         name, size, n_rows, footer.row_groups, footer.sha256, partition, schema, footer.column_bytes
     )
 
 
-def _partition_keys(
-    files: Sequence[DataFile], schemas: Sequence[pa.Schema], source: FileSource
-) -> list[str]:
-    """Return the names of the columns in folder names that are not in all files as well."""
+def _with_partitions(
+    all_files: Sequence[DataFile],
+    files: Sequence[DataFile],
+    schemas: Sequence[pa.Schema],
+    source: FileSource,
+) -> tuple[list[DataFile], list[pa.Field]]:
+    """Return all files with the columns of their folder names, and these, from `files` with rows.
+
+    Columns that all of these hold as well are left out: what a file holds has a type, a folder
+    name is text.
+    """
     keys = [key for key, _ in files[0].partition]
     problems = []
     for file in files:
@@ -283,8 +315,12 @@ def _partition_keys(
             )
     if problems:
         raise InputDataError(problems)
-    # What a file holds has a type; a folder name is text.
-    return [key for key in keys if any(key not in schemas[file.schema].names for file in files)]
+    keys = [key for key in keys if any(key not in schemas[file.schema].names for file in files)]
+    kept = [
+        replace(file, partition=tuple(pair for pair in file.partition if pair[0] in keys))
+        for file in all_files
+    ]
+    return kept, [pa.field(key, pa.string()) for key in keys]
 
 
 def _merge(

@@ -1,0 +1,129 @@
+"""The files that hold the rows of one version of a Delta table, as its log says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import fsspec.core
+import pyarrow as pa
+
+from ssl_dask.errors import InputDataError
+from ssl_dask.storage.files.file_listing import Listing, TableVersion, natural_key
+from ssl_dask.storage.files.file_source import FileSource, redact_url
+
+READABLE = frozenset(
+    {
+        "columnMapping",
+        "deletionVectors",
+        "timestampNtz",
+        "v2Checkpoint",
+        "vacuumProtocolCheck",
+        "variantShredding-preview",
+        "variantType",
+        "variantType-preview",
+    }
+)
+"""Reader features under which a file holds the rows as they are; the first two are looked into."""
+AS_PARQUET = "write the rows of the table to Parquet files where it is maintained, and name these"
+
+
+def list_delta_files(
+    path: str | os.PathLike[str],
+    *,
+    base: Path,
+    version: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Listing:
+    """Find the live files of a Delta table.
+
+    Parameters
+    ----------
+    path
+        Folder of the table, or its URL as deltalake takes it.
+    base
+        Folder that a relative local path starts from.
+    version
+        Of the table; None: the latest.
+    storage_options
+        For deltalake and fsspec, with a URL.
+
+    Raises
+    ------
+    InputDataError
+        There is no such table or version; deltalake is not installed; or the table uses what a
+        plain reading of its files would get wrong, by name: deletion vectors, column mapping, a
+        reader feature that is not known here.
+    """
+    text = os.fspath(path)
+    remote = "://" in text
+    place = text if remote else os.path.abspath(Path(base) / os.path.expanduser(text))
+    shown = redact_url(text)
+    options = dict(storage_options or {})
+    table = _open_table(place, shown, version, options)
+    _refuse_unreadable(table, shown)
+    root = fsspec.core.url_to_fs(text, **options)[1].rstrip("/") if remote else place
+    source = FileSource(shown, root, None, text if remote else None, options)
+    actions = pa.table(table.get_add_actions(flatten=True))
+    names = [unquote(path) for path in actions.column("path").to_pylist()]
+    files = list(zip(names, map(int, actions.column("size_bytes").to_pylist()), strict=True))
+    files.sort(key=lambda file: natural_key(file[0]))
+    if outside := [name for name, _ in files if "://" in name or name.startswith("/")]:
+        raise InputDataError(
+            f"the table has {len(outside):,} files outside its folder, such as a shallow clone has",
+            file=shown,
+            hint=AS_PARQUET,
+        )
+    if not files:
+        raise InputDataError("the table has no files", file=shown, hint="give one that has rows")
+    keys = table.metadata().partition_columns
+    texts = [actions.column(f"partition.{key}").cast(pa.string()).to_pylist() for key in keys]
+    partitions = {
+        name: tuple((key, values[i]) for key, values in zip(keys, texts, strict=True))
+        for i, name in enumerate(names)
+    }
+    schema = pa.schema(table.schema().to_arrow())
+    about = TableVersion(table.version(), partitions, tuple(schema.field(key) for key in keys))
+    local = () if remote else (Path(place),)
+    return Listing(source, tuple(files), (), local, table=about)
+
+
+def _open_table(place: str, shown: str, version: int | None, options: dict[str, Any]) -> Any:
+    try:
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
+    except ImportError:
+        raise InputDataError(
+            "input.format: delta needs the package deltalake",
+            file=shown,
+            hint="install ssl-dask[delta]",
+        ) from None
+    try:
+        return DeltaTable(place, version=version, storage_options=options or None)
+    except (DeltaError, OSError) as error:
+        source = FileSource(shown, "", url=shown, storage_options=options)
+        which = "the table" if version is None else f"version {version} of the table"
+        raise InputDataError(
+            f"{which} cannot be opened: {source.words_of(error)}",
+            file=shown,
+            hint="correct input.path or input.version; the path is the folder with _delta_log",
+        ) from None
+
+
+def _refuse_unreadable(table: Any, shown: str) -> None:
+    """Refuse a table whose files do not hold the rows as they are."""
+    trouble, cure = "", AS_PARQUET
+    mode = table.metadata().configuration.get("delta.columnMapping.mode", "none")
+    unknown = sorted(set(table.protocol().reader_features or ()) - READABLE)
+    if mode != "none":
+        trouble = f"maps its columns (delta.columnMapping.mode: {mode}): files have other names"
+    elif unknown:
+        trouble = f"has reader features that are not known here: {', '.join(unknown)}"
+    elif pa.RecordBatchReader.from_stream(table.deletion_vectors()).read_all().num_rows:
+        trouble = "has deletion vectors: files hold rows that are deleted"
+        cure = "rewrite its files, by REORG TABLE ... APPLY (PURGE) in Spark or Databricks"
+    if trouble:
+        raise InputDataError(f"the Delta table {trouble}", file=shown, hint=cure)

@@ -1,0 +1,163 @@
+"""Delta tables: the rows of one version, or a refusal by name."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from ssl_dask.errors import InputDataError, JobSpecError
+from ssl_dask.job_file import resolve_job
+from ssl_dask.pipeline.inputs.job_inputs import Inputs
+from ssl_dask.storage.input.column_reader import ColumnReader
+from ssl_dask.storage.input.dataset import Dataset
+from ssl_dask.storage.input.row_layout import plan_layout
+
+deltalake = pytest.importorskip("deltalake", reason="pip install ssl-dask[delta]")
+
+INLINE_VECTOR = "^Bg9^0rr910000000000iXQKl0rr91000005c8Xg0rr91"
+"""The second row is deleted: a Roaring bitmap in Z85, as the protocol of Delta has it."""
+
+
+def write(folder: Path, columns: dict[str, Any], **options: Any) -> None:
+    deltalake.write_deltalake(str(folder), pa.table(columns), **options)
+
+
+def rows(dataset: Dataset, *columns: str) -> list[tuple[Any, ...]]:
+    reader = ColumnReader(dataset, plan_layout(dataset, columns, block_bytes=2**20))
+    tables = [reader.read_table(block, columns) for block in reader.blocks]
+    return sorted(zip(*pa.concat_tables(tables).to_pydict().values(), strict=True), key=str)
+
+
+def refused(folder: Path, **options: Any) -> InputDataError:
+    with pytest.raises(InputDataError) as caught:
+        Dataset.open(str(folder), base=folder, table="delta", **options)
+    assert caught.value.problems[0].hint
+    assert caught.value.problems[0].file == str(folder)
+    return caught.value
+
+
+def test_the_rows_of_a_version_are_read(tmp_path: Path) -> None:
+    keys = ["01", "a/b c", None]
+    write(tmp_path / "t", {"id": [1, 2, 3], "k": keys}, partition_by=["k"])
+    write(tmp_path / "t", {"id": [4, 5], "k": ["02", "z%"]}, partition_by=["k"], mode="overwrite")
+
+    now = Dataset.open("t", base=tmp_path, table="delta")
+    assert rows(now, "id", "k") == [(4, "02"), (5, "z%")]
+    assert now.columns == {"id": "int64", "k": "string"}
+    assert now.table_version == 1
+    assert now.local_paths == (tmp_path / "t",)
+
+    first = Dataset.open("t", base=tmp_path, table="delta", version=0)
+    assert rows(first, "id", "k") == [(1, "01"), (2, "a/b c"), (3, None)]
+    assert first.identity() != now.identity()
+
+
+def test_keys_are_of_the_type_of_the_table(tmp_path: Path) -> None:
+    keys = {
+        "k": pa.array([1, 2], pa.int16()),
+        "on": [True, False],
+        "day": [datetime.date(2026, 1, 2), None],
+        "at": pa.array([datetime.datetime(2026, 1, 2, 3, 4, 5, 6)] * 2, pa.timestamp("us", "UTC")),
+    }
+    write(tmp_path / "t", {"id": [1, 2], **keys}, partition_by=list(keys))
+    dataset = Dataset.open("t", base=tmp_path, table="delta")
+    assert list(dataset.columns.values()) == [
+        "int64",
+        "int16",
+        "bool",
+        "date32[day]",
+        "timestamp[us, tz=UTC]",
+    ]
+    given = pa.table({"id": [1, 2], **keys}).to_pydict().values()
+    assert rows(dataset, "id", *keys) == list(zip(*given, strict=True))
+
+
+def test_a_column_that_came_later(tmp_path: Path) -> None:
+    write(tmp_path / "t", {"id": [1]})
+    write(tmp_path / "t", {"id": [2], "x": [0.5]}, mode="append", schema_mode="merge")
+    dataset = Dataset.open("t", base=tmp_path, table="delta")
+    assert rows(dataset, "id", "x") == [(1, None), (2, 0.5)]
+
+
+def log_of(folder: Path) -> tuple[Path, list[dict[str, Any]]]:
+    path = folder / "_delta_log" / f"{0:020d}.json"
+    return path, [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def write_log(path: Path, actions: list[dict[str, Any]]) -> None:
+    path.write_text("\n".join(map(json.dumps, actions)) + "\n")
+    path.with_name(f".{path.name}.crc").unlink(missing_ok=True)
+
+
+def test_deleted_rows_are_refused_until_they_are_purged(tmp_path: Path) -> None:
+    with_vectors = {"delta.enableDeletionVectors": "true"}
+    write(tmp_path, {"id": [1, 2, 3]}, configuration=with_vectors)
+    assert Dataset.open(str(tmp_path), base=tmp_path, table="delta").n_rows == 3
+    path, actions = log_of(tmp_path)
+    for action in actions:
+        if "add" in action:
+            action["add"]["deletionVector"] = {
+                "storageType": "i",
+                "pathOrInlineDv": INLINE_VECTOR,
+                "sizeInBytes": 36,
+                "cardinality": 1,
+            }
+    write_log(path, actions)
+    error = refused(tmp_path)
+    assert "has deletion vectors" in str(error)
+    assert "APPLY (PURGE)" in str(error.problems[0].hint)
+
+
+def test_mapped_columns_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, {"id": [1]}, configuration={"delta.columnMapping.mode": "name"})
+    assert "maps its columns (delta.columnMapping.mode: name)" in str(refused(tmp_path))
+
+
+def test_features_that_are_not_known_are_named(tmp_path: Path) -> None:
+    write(tmp_path, {"id": [1]}, configuration={"delta.enableDeletionVectors": "true"})
+    path, actions = log_of(tmp_path)
+    for action in actions:
+        if "protocol" in action:
+            action["protocol"]["readerFeatures"].append("typeWidening")
+            action["protocol"]["writerFeatures"].append("typeWidening")
+    write_log(path, actions)
+    assert "not known here: typeWidening" in str(refused(tmp_path))
+
+
+def test_what_is_no_table_or_no_version(tmp_path: Path) -> None:
+    assert "the table cannot be opened" in str(refused(tmp_path))
+    write(tmp_path / "t", {"id": [1]})
+    assert "version 7 of the table cannot be opened" in str(refused(tmp_path / "t", version=7))
+    name = Dataset.open("t", base=tmp_path, table="delta").files[0].name
+    os.remove(tmp_path / "t" / name)
+    with pytest.raises(InputDataError, match="No such file"):
+        Dataset.open("t", base=tmp_path, table="delta")
+
+
+def test_a_job_pins_a_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "t", {"id": [1], "x": [0.5], "y": ["a"]})
+    write(tmp_path / "t", {"id": [2], "x": [0.5], "y": ["b"]}, mode="append")
+    job = {
+        "name": "t",
+        "input": {"path": "t", "format": "delta", "version": 0, "id": "id", "label": "y"},
+        "features": {"numbers": {"numeric": ["x"]}},
+        "method": {"name": "supervised"},
+        "output": {"path": "out"},
+    }
+    inputs = Inputs.open(resolve_job(job))
+    assert inputs.dataset.n_rows == 1
+    assert inputs.table_versions == {"input table": "version 0"}
+    del job["input"]["format"]  # type: ignore[attr-defined]
+    with pytest.raises(JobSpecError, match="give format: delta"):
+        resolve_job(job)
+    del job["input"]["version"]  # type: ignore[attr-defined]
+    with pytest.raises(InputDataError, match="files of a Delta Lake table") as caught:
+        Inputs.open(resolve_job(job))
+    assert "input.format: delta" in str(caught.value.problems[0].hint)
