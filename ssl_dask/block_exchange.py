@@ -8,10 +8,10 @@ from operator import getitem
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 from dask.delayed import Delayed, delayed
 
+from ssl_dask.array_types import Int64
 from ssl_dask.execution import Execution
 
 MAX_PIECES = 20_000
@@ -70,12 +70,12 @@ def exchange(
 
 def fetch_rows(
     blocks: Sequence[Any],
-    starts: Sequence[int] | npt.NDArray[np.int64],
-    wanted: npt.NDArray[np.int64],
+    starts: Sequence[int] | Int64,
+    wanted: Int64,
     execution: Execution,
     what: str = "rows",
     *,
-    take: Callable[[Any, npt.NDArray[np.int64]], Any] = getitem,
+    take: Callable[[Any, Int64], Any] = getitem,
     stack: Callable[[list[Any]], Any] | None = None,
 ) -> Any:
     """Return some rows of blocks to this process, in the order of `wanted`.
@@ -119,11 +119,7 @@ def fetch_rows(
     return take(rows, back)
 
 
-def gathered_rows(
-    blocks: Sequence[Any],
-    starts: Sequence[int] | npt.NDArray[np.int64],
-    wanted: npt.NDArray[np.int64],
-) -> Delayed:
+def gathered_rows(blocks: Sequence[Any], starts: Sequence[int] | Int64, wanted: Int64) -> Delayed:
     """Return the task of the rows that `fetch_rows` would fetch, for `wanted` that ascend."""
     tasks = _row_tasks(blocks, np.asarray(starts), wanted, getitem)
     return delayed(_stacked, pure=False)(tasks)
@@ -137,10 +133,7 @@ def _stacked(parts: Sequence[Any]) -> Any:
 
 
 def _row_tasks(
-    blocks: Sequence[Any],
-    starts: npt.NDArray[np.int64],
-    wanted: npt.NDArray[np.int64],
-    take: Callable[[Any, npt.NDArray[np.int64]], Any],
+    blocks: Sequence[Any], starts: Int64, wanted: Int64, take: Callable[[Any, Int64], Any]
 ) -> list[Delayed]:
     """Return a task for each block that holds rows of `wanted`, which ascend."""
     block_of = np.searchsorted(starts, wanted, side="right") - 1

@@ -40,6 +40,10 @@ app = typer.Typer(
 JobFile = Annotated[
     Path, typer.Argument(metavar="JOB.yaml", help="The job file.", show_default=False)
 ]
+RunFolder = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="A run's folder, or the output folder for its latest run."),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
@@ -59,8 +63,7 @@ Cluster = Annotated[
     ),
 ]
 JsonLogs = Annotated[
-    bool,
-    typer.Option("--json-logs", help="One JSON object a line on stderr, also on a terminal."),
+    bool, typer.Option("--json-logs", help="One JSON object a line on stderr, also on a terminal.")
 ]
 TrustModules = Annotated[
     list[str] | None,
@@ -182,12 +185,7 @@ def run(
 
 @app.command()
 def predict(
-    run_folder: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN", help="A run's folder, or the output folder for its latest run."
-        ),
-    ],
+    run_folder: RunFolder,
     data: Annotated[
         str, typer.Argument(metavar="INPUT", help="Parquet file, folder, glob or URL of new rows.")
     ],
@@ -254,12 +252,7 @@ def graph(
 
 @app.command()
 def report(
-    run_folder: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN", help="A run's folder, or the output folder for its latest run."
-        ),
-    ],
+    run_folder: RunFolder,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write here; default: RUN/report.html.")
     ] = None,

@@ -29,16 +29,7 @@ from ssl_dask.errors import ComputeError, JobSpecError, Problem
 from ssl_dask.version import __version__
 
 # Versions that must be the same on both sides: the answer, or the wire format, depends on them.
-HANDSHAKE = (
-    "dask",
-    "distributed",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "numba",
-    "pyarrow",
-    "skops",
-)
+HANDSHAKE = ("dask", "distributed", "numpy", "scipy", "scikit-learn", "numba", "pyarrow", "skops")
 CONNECT_SECONDS = 20.0
 ANSWER_SECONDS = 60.0
 """The first question makes a worker import this package."""

@@ -8,7 +8,6 @@ import logging
 import sys
 import threading
 import time
-from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
 from rich.console import Console
@@ -121,12 +120,7 @@ class JsonLines:
                 logger.handlers = [_AsEvents(self)]
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._write_held_round()
         for logger, handlers in self._handlers:
             logger.handlers = handlers
@@ -225,12 +219,7 @@ class LiveConsole:
         self._bars.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._lock:
             self._end_stage()
         self._bars.stop()

@@ -39,12 +39,11 @@ def array_of_blocks(
     meta: Any = None,
 ) -> da.Array:
     """Return blocks of `row_chunks` rows, each of the shape `width`, as one lazy array."""
-    return da.concatenate(
-        [
-            da.from_delayed(block, (n, *width), dtype=dtype, meta=meta)
-            for block, n in zip(blocks, row_chunks, strict=True)
-        ]
-    )
+    parts = [
+        da.from_delayed(block, (n, *width), dtype=dtype, meta=meta)
+        for block, n in zip(blocks, row_chunks, strict=True)
+    ]
+    return da.concatenate(parts) if len(parts) > 1 else parts[0]
 
 
 def as_dask_array(X: Any) -> Any:

@@ -5,6 +5,7 @@ A message names the value, the limit and the cure; it never quotes the content o
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -44,6 +45,12 @@ class Problem:
             where.append(f"column {self.column!r}")
         text = f"{', '.join(where)}: {self.message}" if where else self.message
         return f"{text} ({self.hint})" if self.hint else text
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
+    """Return a question for the nearest known word, if one is near; else `otherwise`."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else otherwise
 
 
 class Caution(str):

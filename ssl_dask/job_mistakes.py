@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ssl_dask.errors import Problem
+from ssl_dask.errors import Problem, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -32,9 +31,8 @@ class JobKeys:
         key = ".".join(path)
         kind, given, hint = item["type"], item.get("input"), None
         if kind == "extra_forbidden":
-            near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
             valid = f"valid keys here: {', '.join(sorted(known))}"
-            hint = f"did you mean {near[0]!r}?" if near else valid
+            hint = did_you_mean(path[-1], known, valid)
             message = f"unknown key {key!r}"
         elif kind == "missing":
             message, hint = f"key {key!r} is missing", self._meaning(path, data)
@@ -72,11 +70,9 @@ class JobKeys:
         if item["type"] == "union_tag_not_found":
             return f"{key}: name is missing", "give method.name"
         given = str(item["ctx"]["tag"])
-        near = difflib.get_close_matches(given, self.method_names, n=1, cutoff=0.5)
-        message = f"{key}.name: {given!r} is not one of the methods"
-        if near:
-            return message, f"did you mean {near[0]!r}?"
-        return message, f"methods: {', '.join(self.method_names)}"
+        valid = f"methods: {', '.join(self.method_names)}"
+        hint = did_you_mean(given, self.method_names, valid)
+        return f"{key}.name: {given!r} is not one of the methods", hint
 
     def user_path(self, loc: Sequence[Any]) -> list[str]:
         """Return the keys that a user wrote: pydantic also names the variant that it chose."""

@@ -18,12 +18,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import (
-    InitErrorDetails,
-    PydanticCustomError,
-    PydanticKnownError,
-    core_schema,
-)
+from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticKnownError, core_schema
 
 from ssl_dask.cluster_spec import ClusterSpec
 from ssl_dask.decision.decision_spec import DecisionSpec

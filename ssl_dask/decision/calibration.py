@@ -16,8 +16,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import minimize
+
+from ssl_dask.array_types import Float32, Float64, Int32
 
 MIN_HIDDEN_SEEDS = 10
 """Below so many hidden seeds with evidence, two parameters are not fitted."""
@@ -104,7 +105,7 @@ class Calibration:
     bins: tuple[ReliabilityBin, ...] = ()
     cross_fitted: bool = False
 
-    def apply(self, F: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def apply(self, F: Float32) -> Float32:
         """Return probabilities float32 (n, C) of rows of F; rows of zeros stay zero.
 
         Costs 16 n C bytes of working memory. A row's bits depend on that row alone.
@@ -119,11 +120,7 @@ def not_calibrated(reason: str, *, n_hidden: int = 0, n_without_mass: int = 0) -
     return Calibration(reason=reason, n_hidden=n_hidden, n_without_mass=n_without_mass)
 
 
-def fit_calibration(
-    hidden_F: npt.NDArray[np.float32],
-    codes: npt.NDArray[np.int32],
-    folds: npt.NDArray[np.int32] | None = None,
-) -> Calibration:
+def fit_calibration(hidden_F: Float32, codes: Int32, folds: Int32 | None = None) -> Calibration:
     """Fit temperature and floor on hidden seeds.
 
     Parameters
@@ -169,9 +166,7 @@ def fit_calibration(
     )
 
 
-def calibration_quality(
-    probabilities: npt.NDArray[np.float64], codes: npt.NDArray[np.int32]
-) -> CalibrationQuality:
+def calibration_quality(probabilities: Float64, codes: Int32) -> CalibrationQuality:
     """Return calibration error (bins of the largest probability) and Brier score.
 
     Parameters
@@ -191,9 +186,7 @@ def calibration_quality(
     )
 
 
-def _reliability_bins(
-    probabilities: npt.NDArray[np.float64], codes: npt.NDArray[np.int32]
-) -> tuple[ReliabilityBin, ...]:
+def _reliability_bins(probabilities: Float64, codes: Int32) -> tuple[ReliabilityBin, ...]:
     best = probabilities.argmax(axis=1)
     stated = probabilities[np.arange(len(codes)), best]
     bins = np.minimum((stated * N_BINS).astype(np.int64), N_BINS - 1)
@@ -207,9 +200,7 @@ def _reliability_bins(
     )
 
 
-def _probabilities(
-    F: npt.NDArray[np.float32], temperature: float, floor: float
-) -> npt.NDArray[np.float64]:
+def _probabilities(F: Float32, temperature: float, floor: float) -> Float64:
     """Return (1 - floor) softmax(temperature log F) + floor / C, float64; zero rows stay zero."""
     values = np.array(F, dtype=np.float64, order="C")
     n_classes = values.shape[1]
@@ -228,14 +219,14 @@ def _probabilities(
     return values
 
 
-def _fit(F: npt.NDArray[np.float32], codes: npt.NDArray[np.int32]) -> tuple[float, float]:
+def _fit(F: Float32, codes: Int32) -> tuple[float, float]:
     """Return (temperature, floor) of the largest penalised likelihood."""
     n, n_classes = F.shape
     smoothing = 1.0 / (n + 2.0)
     targets = np.full((n, n_classes), smoothing / max(n_classes - 1, 1))
     targets[np.arange(n), codes] = 1.0 - smoothing
 
-    def loss(parameters: npt.NDArray[np.float64]) -> float:
+    def loss(parameters: Float64) -> float:
         log_temperature, logit_floor = parameters
         floor = 1.0 / (1.0 + np.exp(-logit_floor))
         p = _probabilities(F, float(np.exp(log_temperature)), floor)
@@ -259,11 +250,7 @@ def _fit(F: npt.NDArray[np.float32], codes: npt.NDArray[np.int32]) -> tuple[floa
     return float(np.exp(log_temperature)), float(1.0 / (1.0 + np.exp(-logit_floor)))
 
 
-def _cross_fitted(
-    F: npt.NDArray[np.float32],
-    codes: npt.NDArray[np.int32],
-    folds: npt.NDArray[np.int32] | None,
-) -> npt.NDArray[np.float64] | None:
+def _cross_fitted(F: Float32, codes: Int32, folds: Int32 | None) -> Float64 | None:
     """Return probabilities of each fold by parameters of the others, or None without two folds."""
     if folds is None or len(np.unique(folds)) < 2:
         return None

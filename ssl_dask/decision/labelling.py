@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ssl_dask.array_types import Bool, Float32, Int32, Int64
 from ssl_dask.decision.calibration import Calibration
 from ssl_dask.decision.decision_spec import DecisionSpec
 from ssl_dask.kernels.distributions.label_distributions import summarise_rows
@@ -65,12 +66,12 @@ class Decided:
         evidence zero.
     """
 
-    label: npt.NDArray[np.int32]
-    probability: npt.NDArray[np.float32]
-    margin: npt.NDArray[np.float32]
+    label: Int32
+    probability: Float32
+    margin: Float32
     source: npt.NDArray[np.uint8]
     reason: npt.NDArray[np.uint8]
-    probabilities: npt.NDArray[np.float32] | None = None
+    probabilities: Float32 | None = None
 
     @property
     def n_rows(self) -> int:
@@ -101,10 +102,10 @@ class DecisionRule:
 
 
 def decide_block(
-    F: npt.NDArray[np.float32],
-    seed_positions: npt.NDArray[np.int64],
-    seed_codes: npt.NDArray[np.int32],
-    component_has_seed: npt.NDArray[np.bool_] | None,
+    F: Float32,
+    seed_positions: Int64,
+    seed_codes: Int32,
+    component_has_seed: Bool | None,
     rule: DecisionRule,
     *,
     keep_probabilities: bool = False,
@@ -160,9 +161,7 @@ def decide_block(
     )
 
 
-def _probability_and_margin(
-    probabilities: npt.NDArray[np.float32], best: npt.NDArray[np.int32]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def _probability_and_margin(probabilities: Float32, best: Int32) -> tuple[Float32, Float32]:
     """Return the probability of class `best` and its lead over the best other, float32 (n,).
 
     Rows whose `best` is -1 get the values of the last class; the caller overwrites them.

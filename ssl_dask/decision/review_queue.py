@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ssl_dask.array_types import Float32, Int32, Int64
 from ssl_dask.decision.labelling import SOURCES, Decided
 
 MIN_ISLAND_ROWS = 10
@@ -47,18 +48,18 @@ class ReviewQueue:
         int64 (m,): rows of the island, 1 for others.
     """
 
-    row: npt.NDArray[np.int64]
-    label: npt.NDArray[np.int32]
-    probability: npt.NDArray[np.float32]
-    margin: npt.NDArray[np.float32]
+    row: Int64
+    label: Int32
+    probability: Float32
+    margin: Float32
     reason: npt.NDArray[np.uint8]
     group: npt.NDArray[np.uint8]
-    releases: npt.NDArray[np.int64]
+    releases: Int64
 
     def __len__(self) -> int:
         return len(self.row)
 
-    def take(self, order: npt.NDArray[np.int64]) -> ReviewQueue:
+    def take(self, order: Int64) -> ReviewQueue:
         """Return the entries at positions `order`, in that order."""
         return ReviewQueue(*(getattr(self, name)[order] for name in self.__dataclass_fields__))
 

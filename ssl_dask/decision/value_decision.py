@@ -21,6 +21,8 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from ssl_dask.array_types import Float64, Int32, Int64
+
 VALUE_SOURCES: tuple[str, ...] = ("none", "seed", "propagated")
 """Where a number comes from; the position is the code. `none`: the row has no number."""
 
@@ -28,8 +30,6 @@ VALUE_REASONS: tuple[str, ...] = ("none", "no_path_to_seed")
 """Why a row has no number; the position is the code. `none`: nothing to report."""
 
 DEFAULT_COVERAGE = 0.9
-
-Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,15 @@ class DecidedValues:
         uint8 (n,): positions in `VALUE_SOURCES` and `VALUE_REASONS`.
     """
 
-    value: Values
-    low: Values
-    high: Values
+    value: Float64
+    low: Float64
+    high: Float64
     source: npt.NDArray[np.uint8]
     reason: npt.NDArray[np.uint8]
 
 
 def fit_interval(
-    errors: Values, folds: npt.NDArray[np.int32], coverage: float = DEFAULT_COVERAGE
+    errors: Float64, folds: Int32, coverage: float = DEFAULT_COVERAGE
 ) -> ValueInterval:
     """Make the interval from the errors of hidden seeds.
 
@@ -114,10 +114,7 @@ def fit_interval(
 
 
 def decide_values(
-    values: Values,
-    seed_positions: npt.NDArray[np.int64],
-    seed_values: Values,
-    half_width: float | None,
+    values: Float64, seed_positions: Int64, seed_values: Float64, half_width: float | None
 ) -> DecidedValues:
     """Decide the rows of one block; a row's answer depends on that row alone.
 
@@ -146,7 +143,7 @@ def decide_values(
     return DecidedValues(value, low, high, source, reason)
 
 
-def _bound(errors: Values, coverage: float) -> float | None:
+def _bound(errors: Float64, coverage: float) -> float | None:
     """Return the k-th smallest error, k = ceil((n + 1) coverage); None where k is above n."""
     rank = math.ceil((len(errors) + 1) * _exact(coverage))
     return float(np.sort(errors)[rank - 1]) if rank <= len(errors) else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Int32
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.kernels.distributions.label_distributions import predicted_codes
 from ssl_dask.kernels.learners.supervised_model import Rows, SupervisedModel
@@ -30,14 +30,14 @@ class SupervisedBaseline:
     """
 
     model: SupervisedModel
-    hidden_codes: npt.NDArray[np.int32]
+    hidden_codes: Int32
     converged: bool
 
     @classmethod
     def fit(
         cls,
         X_seeds: Rows,
-        codes: npt.NDArray[np.int32],
+        codes: Int32,
         folds: HiddenSeeds,
         n_classes: int,
         spec: SupervisedSpec | None = None,

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ssl_dask.array_types import Bool, Float32, Float64, Int32, Int64
 from ssl_dask.evaluation.metrics import Scores, confusion_counts, score_confusion
 from ssl_dask.kernels.arithmetic.field_sums import FieldSums
 from ssl_dask.labels import OTHER_CLASS, UNLABELLED
@@ -27,11 +28,11 @@ class DecidedRows(Protocol):
     """What a decided block of n rows offers."""
 
     @property
-    def label(self) -> npt.NDArray[np.int32]:
+    def label(self) -> Int32:
         """int32 (n,): class code, -1 for none."""
 
     @property
-    def probability(self) -> npt.NDArray[np.float32]:
+    def probability(self) -> Float32:
         """float32 (n,): stated chance that the label is right."""
 
     @property
@@ -56,18 +57,14 @@ class TruthCounts(FieldSums):
         int64 (C + 1,) each: rows whose true class is none of the C, by the label given, last none.
     unlabelled_unknown, seeds_unknown
         Rows whose truth is missing.
-    abstained
-        int64 (C, n_reasons): rows without a label by true class and reason; without those of
-        another class.
     """
 
-    unlabelled: npt.NDArray[np.int64]
-    seeds: npt.NDArray[np.int64]
-    unlabelled_other: npt.NDArray[np.int64]
-    seeds_other: npt.NDArray[np.int64]
+    unlabelled: Int64
+    seeds: Int64
+    unlabelled_other: Int64
+    seeds_other: Int64
     unlabelled_unknown: int
     seeds_unknown: int
-    abstained: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -82,11 +79,11 @@ class Reliability(FieldSums):
         int64 (N_BINS,): sum of the stated probabilities in units of 2**-24.
     """
 
-    count: npt.NDArray[np.int64]
-    right: npt.NDArray[np.int64]
-    probability_units: npt.NDArray[np.int64]
+    count: Int64
+    right: Int64
+    probability_units: Int64
 
-    def stated(self) -> npt.NDArray[np.float64]:
+    def stated(self) -> Float64:
         """Return the mean stated probability of each bin, float64; NaN where a bin is empty."""
         units = self.probability_units / PROBABILITY_UNIT
         return np.divide(units, self.count, out=np.full(N_BINS, np.nan), where=self.count > 0)
@@ -115,23 +112,23 @@ class BlockScore(FieldSums):
     """
 
     n_rows: int
-    labels: npt.NDArray[np.int64]
-    sources: npt.NDArray[np.int64]
-    reasons: npt.NDArray[np.int64]
+    labels: Int64
+    sources: Int64
+    reasons: Int64
     n_abstained: int
-    probability: npt.NDArray[np.int64]
+    probability: Int64
     reliability: Reliability | None
     truth: TruthCounts | None
 
 
 def score_block(
     decided: DecidedRows,
-    seed_positions: npt.NDArray[np.int64],
+    seed_positions: Int64,
     *,
     n_classes: int,
     n_sources: int,
     n_reasons: int,
-    truth: npt.NDArray[np.int32] | None = None,
+    truth: Int32 | None = None,
 ) -> BlockScore:
     """Count one block.
 
@@ -160,7 +157,7 @@ def score_block(
         n_abstained=int((label == UNLABELLED).sum()),
         probability=_counts(bins[given], N_BINS),
         reliability=None if truth is None else _reliability(decided, bins, given, truth),
-        truth=None if truth is None else _against_truth(decided, seed, truth, n_classes, n_reasons),
+        truth=None if truth is None else _against_truth(decided, seed, truth, n_classes),
     )
 
 
@@ -207,12 +204,7 @@ def truth_scores(
     )
 
 
-def _reliability(
-    decided: DecidedRows,
-    bins: npt.NDArray[np.int64],
-    given: npt.NDArray[np.bool_],
-    truth: npt.NDArray[np.int32],
-) -> Reliability:
+def _reliability(decided: DecidedRows, bins: Int64, given: Bool, truth: Int32) -> Reliability:
     known = given & (truth != UNLABELLED)
     units = np.rint(decided.probability[known].astype(np.float64) * PROBABILITY_UNIT)
     summed = np.zeros(N_BINS, dtype=np.int64)
@@ -221,17 +213,9 @@ def _reliability(
     return Reliability(_counts(bins[known], N_BINS), _counts(bins[right], N_BINS), summed)
 
 
-def _against_truth(
-    decided: DecidedRows,
-    seed: npt.NDArray[np.bool_],
-    truth: npt.NDArray[np.int32],
-    n_classes: int,
-    n_reasons: int,
-) -> TruthCounts:
+def _against_truth(decided: DecidedRows, seed: Bool, truth: Int32, n_classes: int) -> TruthCounts:
     unknown, other = truth == UNLABELLED, truth == OTHER_CLASS
-    abstained_rows = (truth >= 0) & (decided.label == UNLABELLED)
     given = np.where(decided.label == UNLABELLED, n_classes, decided.label)
-    cell = truth[abstained_rows].astype(np.int64) * n_reasons + decided.reason[abstained_rows]
     return TruthCounts(
         unlabelled=confusion_counts(truth[~seed], decided.label[~seed], n_classes),
         seeds=confusion_counts(truth[seed], decided.label[seed], n_classes),
@@ -239,15 +223,14 @@ def _against_truth(
         seeds_other=_counts(given[other & seed], n_classes + 1),
         unlabelled_unknown=int((unknown & ~seed).sum()),
         seeds_unknown=int((unknown & seed).sum()),
-        abstained=_counts(cell, n_classes * n_reasons).reshape(n_classes, n_reasons),
     )
 
 
-def _bins(probability: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+def _bins(probability: Float32) -> Int64:
     # In float64, so that 0.05 steps are not moved by float32 products.
     bins = (probability.astype(np.float64) * N_BINS).astype(np.int64)
     return np.minimum(bins, N_BINS - 1)
 
 
-def _counts(codes: npt.NDArray[np.integer], length: int) -> npt.NDArray[np.int64]:
+def _counts(codes: npt.NDArray[np.integer], length: int) -> Int64:
     return np.bincount(codes, minlength=length).astype(np.int64)

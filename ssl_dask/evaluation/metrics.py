@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import beta, binomtest
 
+from ssl_dask.array_types import Int32, Int64
 from ssl_dask.kernels.distributions.class_votes import paired_difference_interval
 from ssl_dask.labels import UNLABELLED
 
@@ -177,9 +177,7 @@ def clopper_pearson(right: int, n: int, confidence: float = 0.95) -> Interval:
     return Interval(int(right), int(n), right / n, low, high, confidence)
 
 
-def confusion_counts(
-    truth: npt.NDArray[np.int32], label: npt.NDArray[np.int32], n_classes: int
-) -> npt.NDArray[np.int64]:
+def confusion_counts(truth: Int32, label: Int32, n_classes: int) -> Int64:
     """Return int64 (C, C + 1): true class x label, last column for label -1.
 
     Parameters
@@ -197,11 +195,11 @@ def confusion_counts(
 
 
 def score_confusion(
-    confusion: npt.NDArray[np.int64],
+    confusion: Int64,
     class_names: Sequence[str],
     confidence: float = 0.95,
     *,
-    other: npt.NDArray[np.int64] | None = None,
+    other: Int64 | None = None,
 ) -> Scores:
     """Return everything that a confusion matrix (C, C + 1) says.
 
@@ -243,11 +241,7 @@ def score_confusion(
 
 
 def _class_score(
-    confusion: npt.NDArray[np.int64],
-    other: npt.NDArray[np.int64],
-    code: int,
-    name: str,
-    confidence: float,
+    confusion: Int64, other: Int64, code: int, name: str, confidence: float
 ) -> ClassScore:
     right = int(confusion[code, code])
     support = int(confusion[code].sum())
@@ -264,10 +258,7 @@ def _class_score(
 
 
 def score_predictions(
-    truth: npt.NDArray[np.int32],
-    label: npt.NDArray[np.int32],
-    class_names: Sequence[str],
-    confidence: float = 0.95,
+    truth: Int32, label: Int32, class_names: Sequence[str], confidence: float = 0.95
 ) -> Scores:
     """Return the scores of labels int32 (n,), -1 for none, against `truth`, -1 for unknown."""
     return score_confusion(
@@ -276,10 +267,7 @@ def score_predictions(
 
 
 def compare_paired(
-    truth: npt.NDArray[np.int32],
-    first: npt.NDArray[np.int32],
-    second: npt.NDArray[np.int32],
-    confidence: float = 0.95,
+    truth: Int32, first: Int32, second: Int32, confidence: float = 0.95
 ) -> PairedComparison:
     """Compare two methods' labels (n,) on the same rows, n at least 1.
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Float64
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.kernels.learners.ridge_model import RidgeModel
 from ssl_dask.kernels.learners.supervised_model import Rows
-
-Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -28,10 +26,10 @@ class RidgeBaseline:
     """
 
     model: RidgeModel
-    hidden_values: Values
+    hidden_values: Float64
 
     @classmethod
-    def fit(cls, X_seeds: Rows, values: Values, folds: HiddenSeeds) -> RidgeBaseline:
+    def fit(cls, X_seeds: Rows, values: Float64, folds: HiddenSeeds) -> RidgeBaseline:
         """Fit once on all seeds and once for each fold on the seeds outside it.
 
         Parameters
@@ -51,7 +49,7 @@ class RidgeBaseline:
         return cls(RidgeModel().fit(X_seeds, values), hidden_values)
 
 
-def mean_of_others(values: Values, folds: HiddenSeeds) -> Values:
+def mean_of_others(values: Float64, folds: HiddenSeeds) -> Float64:
     """Return the mean of the seeds outside each hidden seed's fold, float64 (S,); else NaN."""
     means = np.full(len(values), np.nan)
     for fold in range(folds.n_folds):

@@ -14,14 +14,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import t as student
 
+from ssl_dask.array_types import Float64
 from ssl_dask.evaluation.metrics import Interval, clopper_pearson
 from ssl_dask.kernels.arithmetic.exact_sums import ColumnSums
 from ssl_dask.kernels.arithmetic.field_sums import FieldSums
-
-Values = npt.NDArray[np.float64]
 
 FARTHEST = 1e6
 """Of the squared mean of the true numbers, in the seeds' unit, to their variance: beyond, means of
@@ -44,7 +42,7 @@ class Unit:
     scale: float
 
     @classmethod
-    def of(cls, values: Values) -> Unit:
+    def of(cls, values: Float64) -> Unit:
         """Return the unit of the seeds' numbers (S,), S at least 1."""
         return cls(float(values.mean()), float(values.std()) or 1.0)
 
@@ -148,7 +146,11 @@ class PairedErrors:
 # Powers that are no float64 are counted beside the sums, and `score_values` heeds them.
 @np.errstate(over="ignore", invalid="ignore")
 def sum_errors(
-    truth: Values, found: Values, unit: Unit, low: Values | None = None, high: Values | None = None
+    truth: Float64,
+    found: Float64,
+    unit: Unit,
+    low: Float64 | None = None,
+    high: Float64 | None = None,
 ) -> ErrorSums:
     """Sum the errors of one block.
 
@@ -225,7 +227,7 @@ def score_values(sums: ErrorSums, unit: Unit, confidence: float = 0.95) -> Value
 
 
 def compare_errors(
-    truth: Values, first: Values, second: Values, confidence: float = 0.95
+    truth: Float64, first: Float64, second: Float64, confidence: float = 0.95
 ) -> PairedErrors | None:
     """Compare two methods' numbers (n,) on the same rows; None where none has both numbers."""
     both = ~(np.isnan(first) | np.isnan(second) | np.isnan(truth))

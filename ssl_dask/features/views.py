@@ -12,6 +12,7 @@ from dask import delayed
 from dask.delayed import Delayed
 
 from ssl_dask.array_types import Bool
+from ssl_dask.dask_arrays import array_of_blocks
 from ssl_dask.execution import Execution
 from ssl_dask.features.block_reader import BlockReader, Columns
 from ssl_dask.features.feature_groups import FeatureGroup
@@ -71,7 +72,7 @@ class FeatureView:
         blocks, present = kept[: len(lazy)], kept[len(lazy) :]
         return replace(
             self,
-            X=array_of_blocks(blocks, self.row_chunks, self.X.shape[1], self.sparse),
+            X=features_of_blocks(blocks, self.row_chunks, self.X.shape[1], self.sparse),
             present=None if self.present is None else tuple(present),
         )
 
@@ -79,28 +80,19 @@ class FeatureView:
 def present_arrays(views: Mapping[str, FeatureView]) -> dict[str, da.Array]:
     """Return, for each view that rows may lack, which rows have it: Dask arrays bool (N,)."""
     return {
-        name: da.concatenate(
-            [
-                da.from_delayed(block, (n,), dtype=np.bool_)
-                for block, n in zip(view.present, view.row_chunks, strict=True)
-            ]
-        )
+        name: array_of_blocks(view.present, view.row_chunks, (), np.bool_)
         for name, view in views.items()
         if view.present is not None
     }
 
 
-def array_of_blocks(
+def features_of_blocks(
     blocks: Sequence[Delayed], row_chunks: Sequence[int], width: int, sparse: bool
 ) -> da.Array:
     """Return the Dask array (N, width) float32 of `blocks`, dense or CSR."""
     empty = np.empty((0, width), dtype=np.float32)
     meta = sp.csr_array(empty) if sparse else empty
-    parts = [
-        da.from_delayed(block, shape=(n_rows, width), dtype=np.float32, meta=meta)
-        for block, n_rows in zip(blocks, row_chunks, strict=True)
-    ]
-    return da.concatenate(parts, axis=0) if len(parts) > 1 else parts[0]
+    return array_of_blocks(blocks, row_chunks, (width,), np.float32, meta)
 
 
 def views_of(
@@ -123,7 +115,7 @@ def _view(reader: BlockReader, name: str, group: FeatureGroup, transform: Transf
     state = delayed((group, transform), traverse=False)
     task = delayed(_describe_block, pure=False)
     blocks = [task(source, state, block) for block in range(len(reader.row_counts))]
-    X = array_of_blocks(blocks, reader.row_counts, transform.width, transform.sparse)
+    X = features_of_blocks(blocks, reader.row_counts, transform.width, transform.sparse)
     present = None
     if group.optional:
         look = delayed(_present_block, pure=False)
@@ -227,5 +219,5 @@ def join(
     task = delayed(join_blocks, pure=False)
     columns = zip(*(view.blocks() for view in parts), strict=True)
     blocks = [task(list(together), scales) for together in columns]
-    X = array_of_blocks(blocks, parts[0].row_chunks, state.width, state.sparse)
+    X = features_of_blocks(blocks, parts[0].row_chunks, state.width, state.sparse)
     return FeatureView("+".join(views), X, state)

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from ssl_dask.array_types import Bool, Int64
 from ssl_dask.decision.calibration import ReliabilityBin
 from ssl_dask.evaluation.metrics import clopper_pearson
 from ssl_dask.report.picture import Points
@@ -38,8 +38,8 @@ GREY = "#9aa0a6"
 
 def before_and_after(
     points: Points,
-    codes: npt.NDArray[np.int64],
-    seeds: npt.NDArray[np.bool_],
+    codes: Int64,
+    seeds: Bool,
     colours: Sequence[str],
     what: str,
     names: Sequence[str] = (),
@@ -79,12 +79,7 @@ def before_and_after(
 
 
 def _scatter(
-    points: Points,
-    codes: npt.NDArray[np.int64],
-    seeds: npt.NDArray[np.bool_],
-    colours: Sequence[str],
-    *,
-    hollow: bool,
+    points: Points, codes: Int64, seeds: Bool, colours: Sequence[str], *, hollow: bool
 ) -> Figure:
     figure = Figure(figsize=(WIDTH, WIDTH * 0.82))
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))

@@ -19,16 +19,7 @@ FEW = (
 """Up to ten classes: the hues of M. Okabe and K. Ito's set and three more, moved away from black,
 white and pale yellow so that each shows on a white and on a dark page."""
 
-SCALE = (
-    "#4a55c4",
-    "#3f80d0",
-    "#2fa3bd",
-    "#35b183",
-    "#79b84a",
-    "#bdb02f",
-    "#e08f2b",
-    "#dd5f2a",
-)
+SCALE = ("#4a55c4", "#3f80d0", "#2fa3bd", "#35b183", "#79b84a", "#bdb02f", "#e08f2b", "#dd5f2a")
 """From low numbers to high ones; each shows on a white and on a dark page."""
 
 LIGHTNESS = (0.50, 0.63, 0.76)

@@ -5,23 +5,19 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
+from ssl_dask.array_types import Float32, Float64, Int64
 from ssl_dask.one_thread import one_thread
 
 PICTURE_ROWS = 2_000
 
-Points: TypeAlias = npt.NDArray[np.float64]
+Points: TypeAlias = Float64
 
 
 def picture_rows(
-    n_rows: int,
-    seed_rows: npt.NDArray[np.int64],
-    *,
-    size: int = PICTURE_ROWS,
-    random_state: int = 0,
-) -> npt.NDArray[np.int64]:
+    n_rows: int, seed_rows: Int64, *, size: int = PICTURE_ROWS, random_state: int = 0
+) -> Int64:
     """Return the rows to draw, int64 ascending: up to half of `size` seeds, the rest at random.
 
     Depends on the number of rows, the seeds and `random_state` alone. Memory is that of the answer.
@@ -40,7 +36,7 @@ def picture_rows(
     return np.sort(np.concatenate([seeds, others])).astype(np.int64)
 
 
-def project_2d(sample: npt.NDArray[np.float32] | sparse.csr_array) -> Points:
+def project_2d(sample: Float32 | sparse.csr_array) -> Points:
     """Return the first two principal components of a few thousand rows, float64 (n, 2).
 
     Parameters
@@ -67,6 +63,6 @@ def project_2d(sample: npt.NDArray[np.float32] | sparse.csr_array) -> Points:
     return points
 
 
-def _varies(rows: npt.NDArray[np.float64] | sparse.csr_array) -> bool:
+def _varies(rows: Float64 | sparse.csr_array) -> bool:
     spread = abs(rows - rows[[0] * rows.shape[0]]).max()
     return bool(spread > 0)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
+from ssl_dask.array_types import Float64, Int64
 from ssl_dask.report.charts import (
     ACCENT,
     SECOND,
@@ -112,9 +112,7 @@ def error_convergence_chart(rounds: Sequence[RoundRecord]) -> str:
         return to_svg(figure, "convergence", f"Convergence over {len(rounds)} counts")
 
 
-def scale_places(
-    values: npt.NDArray[np.float64], ends: tuple[float, float]
-) -> npt.NDArray[np.int64]:
+def scale_places(values: Float64, ends: tuple[float, float]) -> Int64:
     """Return the place of each number in `SCALE`, int64 (n,); -1 for NaN."""
     low, high = ends
     share = (np.nan_to_num(values, nan=low) - low) / ((high - low) or 1.0)
@@ -129,7 +127,7 @@ def _scatter_axes(axes: Axes, x: str, y: str) -> None:
     axes.tick_params(length=0)
 
 
-def _ends(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+def _ends(values: Float64) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
     margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
     return low - margin, high + margin

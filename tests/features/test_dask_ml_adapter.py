@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from ssl_dask.execution import Execution
 from ssl_dask.features.dask_ml_adapter import predict_blocks, predict_proba_blocks
-from ssl_dask.features.views import array_of_blocks
+from ssl_dask.features.views import features_of_blocks
 
 RNG = np.random.default_rng(0)
 DENSE = np.where(RNG.random((50, 8)) < 0.5, RNG.normal(size=(50, 8)), 0).astype(np.float32)
@@ -28,7 +28,7 @@ BOUNDS = [0, 1, 20, 50]
 def blocks_of(sparse: bool) -> da.Array:
     rows = [DENSE[a:b] for a, b in pairwise(BOUNDS)]
     tasks = [delayed(sp.csr_array(part) if sparse else part) for part in rows]
-    return array_of_blocks(tasks, (1, 19, 30), 8, sparse)
+    return features_of_blocks(tasks, (1, 19, 30), 8, sparse)
 
 
 @pytest.mark.parametrize("sparse", [False, True])

@@ -20,11 +20,7 @@ from ssl_dask.errors import InputDataError, JobSpecError, cautions
 from ssl_dask.execution import Execution
 from ssl_dask.features.block_reader import add_all
 from ssl_dask.labels import Labels
-from ssl_dask.pipeline.commands.lifecycle import (
-    errors_with_place,
-    job_execution,
-    run_done_already,
-)
+from ssl_dask.pipeline.commands.lifecycle import errors_with_place, job_execution, run_done_already
 from ssl_dask.pipeline.commands.saved_runs import PREDICTION
 from ssl_dask.pipeline.inputs.job_inputs import feature_needs, scan_dataset
 from ssl_dask.pipeline.models.stored_models import StoredModels, read_models
@@ -145,10 +141,7 @@ def _predict(
     job = models.job
     dataset = Dataset.open(data, base=Path.cwd())
     needs = ColumnNeeds(
-        id=job.input.id,
-        **feature_needs(job.features),
-        keep=job.output.columns,
-        empty_allowed=True,
+        id=job.input.id, **feature_needs(job.features), keep=job.output.columns, empty_allowed=True
     )
     problems = check_columns(dataset, needs)
     if problems:
@@ -219,11 +212,7 @@ def _label(
         warnings=warnings,
     )
     clock.event(
-        "run_done",
-        run=run.run_id,
-        path=str(run.path),
-        rows=dataset.n_rows,
-        warnings=warnings,
+        "run_done", run=run.run_id, path=str(run.path), rows=dataset.n_rows, warnings=warnings
     )
     return PredictResult(run.path, run.run_id, summary, already_done=False)
 

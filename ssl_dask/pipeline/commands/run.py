@@ -16,11 +16,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.features.describe import describe
 from ssl_dask.job_file import load_job, resolve_job
 from ssl_dask.job_spec import JobSpec
-from ssl_dask.pipeline.commands.lifecycle import (
-    errors_with_place,
-    job_execution,
-    run_done_already,
-)
+from ssl_dask.pipeline.commands.lifecycle import errors_with_place, job_execution, run_done_already
 from ssl_dask.pipeline.commands.saved_runs import REPORT_HTML, REPORT_JSON
 from ssl_dask.pipeline.inputs.job_inputs import Inputs, read_inputs
 from ssl_dask.pipeline.inputs.run_context import RunContext
@@ -211,10 +207,7 @@ def _label(run: RunContext, wanted: Fingerprint) -> RunResult:
     report = finished.report
     for warning in report.warnings:
         clock.event("quality_warning", level="warning", message=warning)
-    files = {
-        REPORT_JSON: report.to_json().encode(),
-        REPORT_HTML: render_report(report).encode(),
-    }
+    files = {REPORT_JSON: report.to_json().encode(), REPORT_HTML: render_report(report).encode()}
     clock.stage("commit")
     known = len(output.notes)
     committed = output.commit(

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from dask.delayed import Delayed
 
+from ssl_dask.array_types import Int64
 from ssl_dask.execution import Execution
 from ssl_dask.features.views import FeatureView, join, present_arrays
 from ssl_dask.graph.block.block_graph import BlockGraph
@@ -86,9 +87,7 @@ class Inferred:
         return METHODS[_name(self.spec)]
 
 
-def infer(
-    run: RunContext, labels: Labels, folds: HiddenSeeds, sampled: npt.NDArray[np.int64]
-) -> Inferred:
+def infer(run: RunContext, labels: Labels, folds: HiddenSeeds, sampled: Int64) -> Inferred:
     """Run the job's method, with each fold's seeds hidden.
 
     Parameters
@@ -148,9 +147,7 @@ def method_views(
     return {name: view.X for name, view in views.items()}, present
 
 
-def _method_features(
-    run: RunContext,
-) -> tuple[da.Array, dict[str, da.Array], dict[str, da.Array]]:
+def _method_features(run: RunContext) -> tuple[da.Array, dict[str, da.Array], dict[str, da.Array]]:
     """Return X, and the views of rounds, as far as the method wants it kept on the workers."""
     method, execution = run.method, run.execution
     if method.needs != "rounds":

@@ -7,8 +7,8 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Int64
 from ssl_dask.block_exchange import fetch_rows, row_starts
 from ssl_dask.execution import Execution
 
@@ -31,15 +31,12 @@ class RowSample:
 
     X: da.Array
     seeds: Any
-    sampled: npt.NDArray[np.int64]
+    sampled: Int64
     sample: Any
 
 
 def fetch_seeds_and_sample(
-    X: da.Array,
-    seeds: npt.NDArray[np.int64],
-    sampled: npt.NDArray[np.int64],
-    execution: Execution,
+    X: da.Array, seeds: Int64, sampled: Int64, execution: Execution
 ) -> RowSample:
     """Fetch the rows of the seeds and of a sample, both int64 and sorted.
 
@@ -49,14 +46,11 @@ def fetch_seeds_and_sample(
     wanted = np.union1d(sampled, seeds)
     rows = fetch_array_rows(X, wanted, execution)
     return RowSample(
-        X,
-        rows[np.searchsorted(wanted, seeds)],
-        sampled,
-        rows[np.searchsorted(wanted, sampled)],
+        X, rows[np.searchsorted(wanted, seeds)], sampled, rows[np.searchsorted(wanted, sampled)]
     )
 
 
-def fetch_array_rows(X: da.Array, wanted: npt.NDArray[np.int64], execution: Execution) -> Any:
+def fetch_array_rows(X: da.Array, wanted: Int64, execution: Execution) -> Any:
     """Return the rows `wanted` of X, dense or CSR."""
     chunks = X.to_delayed().ravel()
     return fetch_rows(chunks, row_starts(X.chunks[0]), wanted, execution, "fetch rows")

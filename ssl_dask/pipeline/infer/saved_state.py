@@ -12,17 +12,13 @@ from dask import delayed
 from dask.delayed import Delayed
 
 from ssl_dask.console import RunListener
+from ssl_dask.dask_arrays import array_of_blocks
 from ssl_dask.errors import WorkersChangedError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.method import MethodResult
 from ssl_dask.run_control import RunControl, retried
-from ssl_dask.storage.runs.checkpoint import (
-    Checkpoint,
-    Checkpoints,
-    load_block,
-    save_block,
-)
+from ssl_dask.storage.runs.checkpoint import Checkpoint, Checkpoints, load_block, save_block
 
 RESULT_CHECKPOINT = "distributions"
 IN_PROCESS_BYTES = 160 * 2**20
@@ -165,12 +161,8 @@ def stored_rows(
     kept = checkpoints.commit(RESULT_CHECKPOINT, folder, {})
     listener.event("checkpoint_written", name=RESULT_CHECKPOINT)
     load = delayed(load_block, pure=False)
-    return da.concatenate(
-        [
-            da.from_delayed(load(kept.folder, index), (n, *rows.shape[1:]), dtype=rows.dtype)
-            for index, n in enumerate(rows.chunks[0])
-        ]
-    )
+    loaded = [load(kept.folder, index) for index in range(len(tasks))]
+    return array_of_blocks(loaded, rows.chunks[0], rows.shape[1:], rows.dtype)
 
 
 def choose_executor(

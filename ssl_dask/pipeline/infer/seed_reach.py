@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-import dask.array as da
 import numpy as np
 import numpy.typing as npt
 from dask import delayed
 from dask.delayed import Delayed
 
+from ssl_dask.array_types import Bool, Int64
+from ssl_dask.dask_arrays import array_of_blocks
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.components import Components
 from ssl_dask.graph.block.node_order import NodeOrder
@@ -21,7 +22,7 @@ COMPONENTS_TOLD = 100
 def seed_reach(
     components: Components,
     order: NodeOrder | None,
-    seed_nodes: npt.NDArray[np.int64],
+    seed_nodes: Int64,
     row_chunks: Sequence[int],
     execution: Execution,
 ) -> tuple[list[Delayed], int, dict[int, int]]:
@@ -67,32 +68,23 @@ def _nodes_of_blocks(order: NodeOrder | None, row_chunks: Sequence[int]) -> list
             delayed(np.arange, pure=False)(start, stop)
             for start, stop in itertools.pairwise(starts)
         ]
-    blocks = [
-        da.from_delayed(block, (n,), dtype=np.int64)
-        for block, n in zip(order.blocks, order.row_chunks, strict=True)
-    ]
-    nodes = da.concatenate(blocks).rechunk((tuple(row_chunks),))
+    nodes = array_of_blocks(order.blocks, order.row_chunks, (), np.int64)
+    nodes = nodes.rechunk((tuple(row_chunks),))
     return list(nodes.to_delayed(optimize_graph=False))
 
 
-def _components_of(
-    component: npt.NDArray[np.integer], nodes: npt.NDArray[np.int64]
-) -> npt.NDArray[np.integer]:
+def _components_of(component: npt.NDArray[np.integer], nodes: Int64) -> npt.NDArray[np.integer]:
     return np.unique(component[nodes])
 
 
 def _in_components(
-    component: npt.NDArray[np.integer],
-    wanted: npt.NDArray[np.integer],
-    nodes: npt.NDArray[np.int64],
-) -> npt.NDArray[np.bool_]:
+    component: npt.NDArray[np.integer], wanted: npt.NDArray[np.integer], nodes: Int64
+) -> Bool:
     return np.isin(component[nodes], wanted)
 
 
 def _unseeded_components(
-    component: npt.NDArray[np.integer],
-    with_seed: npt.NDArray[np.integer],
-    *nodes: npt.NDArray[np.int64],
+    component: npt.NDArray[np.integer], with_seed: npt.NDArray[np.integer], *nodes: Int64
 ) -> tuple[int, dict[int, int]]:
     of_row = component[np.concatenate(nodes)]
     rows = np.flatnonzero(~np.isin(of_row, with_seed))

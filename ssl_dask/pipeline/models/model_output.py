@@ -13,11 +13,7 @@ from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.storage.input.table_reader import types_to_text
 from ssl_dask.storage.result.result_schema import label_output_type
 from ssl_dask.storage.runs.manifest import PartRecord
-from ssl_dask.storage.runs.model_files import (
-    ModelFile,
-    write_file,
-    write_model,
-)
+from ssl_dask.storage.runs.model_files import ModelFile, write_file, write_model
 
 
 def store_models(

@@ -15,6 +15,7 @@ from dask import delayed
 from dask.delayed import Delayed
 from pydantic import ValidationError
 
+from ssl_dask.array_types import Float32
 from ssl_dask.class_labels import decode_labels
 from ssl_dask.cluster import versions
 from ssl_dask.decision.calibration import Calibration
@@ -39,12 +40,7 @@ from ssl_dask.spec_model import SpecModel
 from ssl_dask.storage.input.table_reader import TableReader, types_from_text
 from ssl_dask.storage.labels.label_rules import ClassRule, kind_of_value
 from ssl_dask.storage.runs.manifest import CommittedRun
-from ssl_dask.storage.runs.model_files import (
-    is_within,
-    model_records,
-    read_file,
-    read_model,
-)
+from ssl_dask.storage.runs.model_files import is_within, model_records, read_file, read_model
 
 
 class ModelsDescription(SpecModel):
@@ -194,7 +190,7 @@ class StoredModels:
         ]
         return da.concatenate(parts)
 
-    def label_distributions(self, columns: Any) -> npt.NDArray[np.float32]:
+    def label_distributions(self, columns: Any) -> Float32:
         """Return what the models say of rows in memory, float32 (n, C), before calibration.
 
         Parameters
@@ -230,7 +226,7 @@ class StoredModels:
         (found,) = execution.compute(list(F.to_delayed(optimize_graph=False).ravel()), "scores")
         return found
 
-    def predict_proba(self, columns: Any) -> npt.NDArray[np.float32]:
+    def predict_proba(self, columns: Any) -> Float32:
         """Return the calibrated chance of each class, float32 (n, C), columns as `classes_`.
 
         Zeros where nothing is known of a row. Parameters, errors and costs as
@@ -246,7 +242,7 @@ class StoredModels:
         decided = self._decided(self.label_distributions(columns))
         return decode_labels(decided.label, self.classes_)
 
-    def _decided(self, F: npt.NDArray[np.float32]) -> Decided:
+    def _decided(self, F: Float32) -> Decided:
         nowhere, none = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32)
         rule = DecisionRule(self.calibration, self.job.decision, source="model")
         return decide_block(F, nowhere, none, None, rule)

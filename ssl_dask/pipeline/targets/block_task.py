@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from dask import delayed
 
+from ssl_dask.array_types import Int64
 from ssl_dask.execution import Execution
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.result.part_writer import write_part
@@ -48,7 +49,7 @@ class BlockTask(ABC, Generic[Result]):
     run_id: str
     schema: ResultSchema
     truth: str | None
-    sampled: npt.NDArray[np.int64]
+    sampled: Int64
 
     @abstractmethod
     def write(self, block: int, start: int, F: Any, *beside: Any) -> Result:
@@ -76,10 +77,7 @@ class BlockTask(ABC, Generic[Result]):
 
 
 def write_blocks(
-    task: BlockTask[Result],
-    F: da.Array,
-    execution: Execution,
-    *beside: Sequence[Any] | None,
+    task: BlockTask[Result], F: da.Array, execution: Execution, *beside: Sequence[Any] | None
 ) -> list[Result]:
     """Write every block of F, on the workers.
 

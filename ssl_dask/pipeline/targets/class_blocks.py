@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from ssl_dask.array_types import Int32, Int64
 from ssl_dask.decision.calibration import not_calibrated
 from ssl_dask.decision.decision_spec import DecisionSpec
 from ssl_dask.decision.labelling import REASONS, SOURCES, Decided, DecisionRule, decide_block
@@ -42,7 +40,7 @@ class ClassResult:
     score: BlockScore
     baseline: BlockScore | None
     review: ReviewQueue | None
-    sampled: npt.NDArray[np.int32]
+    sampled: Int32
 
 
 @dataclass(frozen=True)
@@ -105,12 +103,7 @@ class ClassBlocks(BlockTask[ClassResult]):
         positions, codes = self.labels.in_rows(start, start + len(F))
         names = self.schema.probability_names
         decided = decide_block(
-            F,
-            positions,
-            codes,
-            has_seed,
-            self.rule,
-            keep_probabilities=bool(names),
+            F, positions, codes, has_seed, self.rule, keep_probabilities=bool(names)
         )
         truth = baseline = review = None
         if self.truth is not None:
@@ -136,12 +129,7 @@ class ClassBlocks(BlockTask[ClassResult]):
         score = self._score(decided, positions, truth)
         return ClassResult(part, score, baseline, review, self.sampled_of(start, decided.label))
 
-    def _score(
-        self,
-        decided: Decided,
-        positions: npt.NDArray[np.int64],
-        truth: npt.NDArray[np.int32] | None,
-    ) -> BlockScore:
+    def _score(self, decided: Decided, positions: Int64, truth: Int32 | None) -> BlockScore:
         return score_block(
             decided,
             positions,

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
+from ssl_dask.array_types import Int64
 from ssl_dask.decision.calibration import Calibration, fit_calibration
 from ssl_dask.errors import QualityError
 from ssl_dask.evaluation.baselines import SupervisedBaseline
-from ssl_dask.evaluation.metrics import (
-    PairedComparison,
-    Scores,
-    compare_paired,
-    score_predictions,
-)
+from ssl_dask.evaluation.metrics import PairedComparison, Scores, compare_paired, score_predictions
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.kernels.distributions.label_distributions import predicted_codes
 from ssl_dask.pipeline.infer.inference import Inferred
@@ -76,7 +69,7 @@ def judge_classes(run: RunContext, folds: HiddenSeeds, inferred: Inferred) -> Cl
 
 
 def warn_of_classes_gone(
-    run: RunContext, folds: HiddenSeeds, inferred: Inferred, class_rows: npt.NDArray[np.int64]
+    run: RunContext, folds: HiddenSeeds, inferred: Inferred, class_rows: Int64
 ) -> tuple[str, ...]:
     """Return a warning where classes have got next to no row, and hidden seeds do not contradict.
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Float64, Int64
 from ssl_dask.decision.value_decision import (
     VALUE_REASONS,
     VALUE_SOURCES,
@@ -22,7 +22,6 @@ from ssl_dask.pipeline.targets.block_task import BlockTask
 from ssl_dask.storage.labels.seed_labels import true_numbers
 from ssl_dask.storage.runs.manifest import PartRecord
 
-Values = npt.NDArray[np.float64]
 N_BINS = 30
 
 
@@ -42,9 +41,9 @@ class NumberCounts(FieldSums):
         Against the truth, rows that are no seeds; None without truth, or without baseline.
     """
 
-    sources: npt.NDArray[np.int64]
-    reasons: npt.NDArray[np.int64]
-    bins: npt.NDArray[np.int64]
+    sources: Int64
+    reasons: Int64
+    bins: Int64
     spread: ColumnSums
     errors: ErrorSums | None
     baseline_errors: ErrorSums | None
@@ -66,7 +65,7 @@ class NumberResult:
 
     part: PartRecord
     counts: NumberCounts
-    sampled: Values
+    sampled: Float64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +87,7 @@ class NumberBlocks(BlockTask[NumberResult]):
     labels: NumberLabels
     half_width: float | None
     unit: Unit
-    edges: Values
+    edges: Float64
 
     def write(self, block: int, start: int, F: Any, *beside: Any) -> NumberResult:
         """Decide, count and write the rows of one block.
@@ -119,11 +118,7 @@ class NumberBlocks(BlockTask[NumberResult]):
         return NumberResult(part, counts, self.sampled_of(start, decided.value))
 
     def _counted(
-        self,
-        block: int,
-        decided: DecidedValues,
-        positions: npt.NDArray[np.int64],
-        baseline: Values | None,
+        self, block: int, decided: DecidedValues, positions: Int64, baseline: Float64 | None
     ) -> NumberCounts:
         others = np.ones(len(decided.value), dtype=bool)
         others[positions] = False

@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from ssl_dask.decision.value_decision import (
-    DEFAULT_COVERAGE,
-    ValueInterval,
-    fit_interval,
-)
+from ssl_dask.array_types import Bool, Float64
+from ssl_dask.decision.value_decision import DEFAULT_COVERAGE, ValueInterval, fit_interval
 from ssl_dask.evaluation.metrics import Interval, clopper_pearson
 from ssl_dask.evaluation.value_baselines import RidgeBaseline, mean_of_others
 from ssl_dask.evaluation.value_scores import (
@@ -26,8 +22,6 @@ from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.labels import NumberLabels
 from ssl_dask.pipeline.infer.inference import Inferred
 from ssl_dask.pipeline.inputs.run_context import RunContext
-
-Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -70,7 +64,7 @@ def judge_numbers(run: RunContext, folds: HiddenSeeds, inferred: Inferred) -> Nu
     was_hidden = folds.fold >= 0
     reached = ~np.isnan(hidden_values)
 
-    def scores(found: Values, of: npt.NDArray[np.bool_] = was_hidden) -> ValueScores | None:
+    def scores(found: Float64, of: Bool = was_hidden) -> ValueScores | None:
         if not was_hidden.any():
             return None
         sums = sum_errors(labels.values[of], found[of], unit)

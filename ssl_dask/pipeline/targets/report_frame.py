@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ssl_dask.array_types import Int64
 from ssl_dask.cluster import versions
 from ssl_dask.evaluation.metrics import Interval
 from ssl_dask.features.views import FeatureView
@@ -99,7 +99,7 @@ def method_summary(run: RunContext, inferred: Inferred) -> MethodSummary:
     )
 
 
-def picture_fields(rows: RowSample, seeds: npt.NDArray[np.int64]) -> dict[str, Any] | None:
+def picture_fields(rows: RowSample, seeds: Int64) -> dict[str, Any] | None:
     """Return where the sampled rows are drawn, and which are seeds; None where they are too few."""
     if len(rows.sampled) < FEWEST_PICTURED:
         return None

@@ -6,9 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
+from ssl_dask.array_types import Int64
 from ssl_dask.hidden_seeds import HiddenSeeds, hide_seeds
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.infer.inference import Inferred, infer
@@ -96,7 +94,7 @@ def label_rows(run: RunContext, target: Target[Any, Any]) -> Finished:
     return Finished(list(target.parts(results)), report)
 
 
-def task_fields(run: RunContext, sampled: npt.NDArray[np.int64]) -> dict[str, Any]:
+def task_fields(run: RunContext, sampled: Int64) -> dict[str, Any]:
     """Return the fields of a `BlockTask` that are the same for all labels, but for the schema."""
     return {
         "reader": run.data.reader,

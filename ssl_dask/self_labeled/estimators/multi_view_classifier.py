@@ -13,6 +13,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import validate_data
 
 from ssl_dask.array_types import Bool, Int64
+from ssl_dask.dask_arrays import array_of_blocks
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.labels import Labels
 from ssl_dask.self_labeled.estimators.round_classifier import (
@@ -120,18 +121,8 @@ class MultiViewClassifier(RoundClassifier):
             has = execution.persist([look(block, at) for block in blocks], "features")
             sizes = held.chunks[0]
             empty = held._meta[:, : len(at)]
-            views[name] = da.concatenate(
-                [
-                    da.from_delayed(part, (n, len(at)), dtype=held.dtype, meta=empty)
-                    for part, n in zip(parts, sizes, strict=True)
-                ]
-            )
-            present[name] = da.concatenate(
-                [
-                    da.from_delayed(part, (n,), dtype=np.bool_)
-                    for part, n in zip(has, sizes, strict=True)
-                ]
-            )
+            views[name] = array_of_blocks(parts, sizes, (len(at),), held.dtype, empty)
+            present[name] = array_of_blocks(has, sizes, (), np.bool_)
         return views, present
 
     def _keep(self, found: SelfLabeled, labels: Labels, X: Any, execution: Execution) -> None:

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ssl_dask.array_types import Int64
 from ssl_dask.class_labels import decode_labels, decoded_dtype, encode_seeds
-from ssl_dask.dask_arrays import as_dask_array
+from ssl_dask.dask_arrays import array_of_blocks, as_dask_array
 from ssl_dask.execution import Execution
 from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.labels import Labels
@@ -299,9 +299,4 @@ def held_rows(X: Any, execution: Execution) -> da.Array:
         if sp.issparse(X):
             parts = [sp.csr_array(part) for part in parts]
         blocks, chunks, meta = execution.place(parts), [p.shape[0] for p in parts], parts[0][:0]
-    return da.concatenate(
-        [
-            da.from_delayed(block, (n, X.shape[1]), dtype=X.dtype, meta=meta)
-            for block, n in zip(blocks, chunks, strict=True)
-        ]
-    )
+    return array_of_blocks(blocks, chunks, (X.shape[1],), X.dtype, meta)

@@ -6,7 +6,6 @@ said that its module is trusted: a path is code that runs.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any
@@ -15,7 +14,7 @@ from pydantic import Field, model_validator
 from sklearn.base import ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 
-from ssl_dask.errors import JobSpecError
+from ssl_dask.errors import JobSpecError, did_you_mean
 from ssl_dask.kernels.learners.supervised_model import SupervisedModel
 from ssl_dask.self_labeled.learners.known_learners import LEARNERS, KnownLearner, class_at
 from ssl_dask.self_labeled.learners.learner import Learner, passes_over
@@ -58,8 +57,7 @@ class LearnerSpec(SpecModel):
         if "." in self.name:
             return self
         if self.name not in LEARNERS:
-            near = difflib.get_close_matches(self.name, LEARNERS, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"learners: {', '.join(LEARNERS)}"
+            hint = did_you_mean(self.name, LEARNERS, f"learners: {', '.join(LEARNERS)}")
             raise ValueError(f"{self.name!r} is not one of the learners ({hint})")
         known = LEARNERS[self.name]
         kind = class_at(known.path)
@@ -187,8 +185,7 @@ def _check_parameters(
     allowed = [one for one in inspect.signature(kind).parameters if one not in hidden]
     for key in parameters:
         if key not in allowed:
-            near = difflib.get_close_matches(key, allowed, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(allowed)}"
+            hint = did_you_mean(key, allowed, f"it takes {', '.join(allowed)}")
             raise ValueError(f"{key!r} is no parameter of {name} ({hint})")
 
 

@@ -35,12 +35,7 @@ class HiddenLoss:
         Standard errors by which a later round may lose more and still answer; 0: none.
     """
 
-    def __init__(
-        self,
-        codes: Int32,
-        hidden: Sequence[Bool],
-        leeway: float = 0.0,
-    ) -> None:
+    def __init__(self, codes: Int32, hidden: Sequence[Bool], leeway: float = 0.0) -> None:
         self.codes, self.hidden, self.leeway = codes, hidden, leeway
         self.kept_round = 0
         self._best = 0
@@ -55,23 +50,23 @@ class HiddenLoss:
         self._take(fold_F)
         if not self.hidden:
             return
-        losses = self._tempered(self._last)
+        losses = self._tempered(self.last)
         self._means.append(float(losses.mean()))
         if self._means[-1] < self._means[self._best]:
-            self._best = self.kept_round = self._last
+            self._best = self.kept_round = self.last
         elif self.leeway and self._means[-1] < self._means[0] and self._as_good(losses):
-            self.kept_round = self._last
+            self.kept_round = self.last
 
     def _as_good(self, losses: Float64) -> bool:
         """Return whether the last round is worse than the best by no more than chance."""
-        if len(losses) < 2 or self._right(self._last) < self._right(self._best):
+        if len(losses) < 2 or self._right(self.last) < self._right(self._best):
             return False
         more = losses - self._tempered(self._best)
         return bool(more.mean() <= self.leeway * more.std(ddof=1) / np.sqrt(len(more)))
 
     def repeat(self) -> None:
         """Take a round whose models are those of the round before."""
-        self._take(self._fold_F[self._last])
+        self._take(self._fold_F[self.last])
         self._means += self._means[-1:]
 
     def _take(self, fold_F: list[Float32]) -> None:
@@ -82,7 +77,8 @@ class HiddenLoss:
         self._n_rounds += 1
 
     @property
-    def _last(self) -> int:
+    def last(self) -> int:
+        """The round whose models came last."""
         return self._n_rounds - 1
 
     def fold_F(self, round_number: int) -> list[Float32]:
@@ -90,25 +86,13 @@ class HiddenLoss:
         or the last."""
         return self._fold_F[round_number]
 
-    @property
-    def accuracy(self) -> float | None:
-        """Share of hidden seeds that the last models name right; None without any."""
-        return self._accuracy(self._last)
+    def accuracy(self, round_number: int) -> float | None:
+        """Share of hidden seeds that a round's models name right, as of `fold_F`; None without."""
+        return self._right(round_number) if self.hidden else None
 
-    @property
-    def mean(self) -> float | None:
-        """Mean loss of the last models, at the temperature that suits them best."""
-        return self._mean(self._last)
-
-    @property
-    def baseline_accuracy(self) -> float | None:
-        """Share of hidden seeds that models of the seeds alone name right."""
-        return self._accuracy(0)
-
-    @property
-    def baseline_loss(self) -> float | None:
-        """Mean loss of models of the seeds alone."""
-        return self._mean(0)
+    def mean(self, round_number: int) -> float | None:
+        """Mean loss of a round's models, at the temperature that suits them best; None without."""
+        return self._means[round_number] if self.hidden else None
 
     @property
     def rounds_without_gain(self) -> int:
@@ -144,7 +128,7 @@ class HiddenLoss:
         """
         if len(self.hidden) == 1 and without is not None:
             return 1.0
-        F, codes = self._hidden(self._last, without)
+        F, codes = self._hidden(self.last, without)
         return fit_temperature(F, codes, TEMPERATURE_SPREAD)
 
     def _hidden(self, number: int, without: int | None = None) -> tuple[Float32, Int32]:
@@ -158,12 +142,6 @@ class HiddenLoss:
         F, codes = self._hidden(number)
         return tempered_losses(F, codes, fit_temperature(F, codes))
 
-    def _accuracy(self, number: int) -> float | None:
-        return self._right(number) if self.hidden else None
-
     def _right(self, number: int) -> float:
         F, codes = self._hidden(number)
         return float((F.argmax(axis=1) == codes).mean())
-
-    def _mean(self, number: int) -> float | None:
-        return self._means[number] if self.hidden else None

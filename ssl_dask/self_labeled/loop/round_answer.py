@@ -9,7 +9,7 @@ import numpy as np
 from dask import delayed
 from dask.delayed import Delayed
 
-from ssl_dask.array_types import Float32
+from ssl_dask.dask_arrays import array_of_blocks
 from ssl_dask.method import MethodResult
 from ssl_dask.self_labeled.loop.round_method import RoundMethod
 from ssl_dask.self_labeled.loop.track import label_columns
@@ -25,8 +25,6 @@ class SelfLabeled(MethodResult):
 
     Parameters
     ----------
-    baseline_fold_F
-        As `fold_F`, of the models before the first round, which know seeds alone.
     baseline_accuracy, baseline_loss
         Of the hidden seeds before the first round; None without hidden seeds.
     assignment
@@ -41,7 +39,6 @@ class SelfLabeled(MethodResult):
         Those of `warnings` that are about the learners, not about the kept round.
     """
 
-    baseline_fold_F: list[Float32]
     baseline_accuracy: float | None
     baseline_loss: float | None
     assignment: list[Delayed]
@@ -64,12 +61,7 @@ class SelfLabeled(MethodResult):
         """
         task = delayed(label_columns, pure=False)
         blocks = [task(one, column) for one in self.assignment]
-        whole = da.concatenate(
-            [
-                da.from_delayed(block, (n, 2), dtype=np.int32)
-                for block, n in zip(blocks, self.F.chunks[0], strict=True)
-            ]
-        )
+        whole = array_of_blocks(blocks, self.F.chunks[0], (2,), np.int32)
         return whole[:, 0], whole[:, 1]
 
 

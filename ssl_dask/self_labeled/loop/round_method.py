@@ -148,11 +148,7 @@ class RoundMethod(ABC):
     weighs_anew: bool = False
 
     def begin(
-        self,
-        block: BlockRows,
-        positions: Int64,
-        codes: Int32,
-        weights: Float32,
+        self, block: BlockRows, positions: Int64, codes: Int32, weights: Float32
     ) -> Assignment:
         """Return the assignment of a block before the first round: its seeds alone."""
         return Assignment.of_seeds(block.n_rows, positions, codes, weights, self.n_columns)

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-import dask.array as da
 import numpy as np
 from dask import delayed
 from dask.delayed import Delayed
 
+from ssl_dask.dask_arrays import array_of_blocks
 from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
 from ssl_dask.method import MethodInputs
@@ -312,8 +312,8 @@ class _Rounds:
             labeled=tuple(counts.labelled.tolist()),
             taken_back=tuple(counts.taken_back.tolist()),
             thresholds=selection.thresholds or None,
-            hidden_accuracy=self.loss.accuracy,
-            hidden_loss=self.loss.mean,
+            hidden_accuracy=self.loss.accuracy(self.loss.last),
+            hidden_loss=self.loss.mean(self.loss.last),
             notes=notes or None,
         )
 
@@ -330,22 +330,18 @@ class _Rounds:
             self._fit_kept(run)
         track = self.tracks[0]
         blocks = track.distributions(self._sent, run.kept_models)
-        parts = [
-            da.from_delayed(block, (n, labels.n_classes), dtype=np.float32)
-            for block, n in zip(blocks, track.row_chunks, strict=True)
-        ]
+        F = array_of_blocks(blocks, track.row_chunks, (labels.n_classes,), np.float32)
         judged = verdict(kept, len(run.records), n_folds=len(self.loss.hidden))
         return SelfLabeled(
-            F=da.concatenate(parts),
+            F=F,
             fold_F=self.loss.fold_F(kept),
             records=run.records,
             reason=reason,
             source="self_trained" if kept else "supervised",
             warnings=(*run.notes, *judged),
             findings=run.notes,
-            baseline_fold_F=self.loss.fold_F(0),
-            baseline_accuracy=self.loss.baseline_accuracy,
-            baseline_loss=self.loss.baseline_loss,
+            baseline_accuracy=self.loss.accuracy(0),
+            baseline_loss=self.loss.mean(0),
             assignment=run.assigned[0],
             models=run.kept_models,
             method=self.method,

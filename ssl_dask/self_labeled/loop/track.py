@@ -17,6 +17,7 @@ from dask import delayed
 from dask.delayed import Delayed
 
 from ssl_dask.array_types import Float32, Float64, Int32, Int64
+from ssl_dask.dask_arrays import array_of_blocks
 from ssl_dask.errors import QualityError
 from ssl_dask.execution import Execution
 from ssl_dask.features.block_reader import add_all, merge_on_workers
@@ -262,13 +263,9 @@ def score_rows(
     """
     row_chunks = next(iter(views.values())).chunks[0]
     task = delayed(_answers, pure=False)
-    parts = [
-        da.from_delayed(
-            task(answering, block.layout, *block.parts), (n, n_classes), dtype=np.float32
-        )
-        for block, n in zip(blocks_of(views, present, row_chunks), row_chunks, strict=True)
-    ]
-    return da.concatenate(parts)
+    blocks = blocks_of(views, present, row_chunks)
+    answers = [task(answering, block.layout, *block.parts) for block in blocks]
+    return array_of_blocks(answers, row_chunks, (n_classes,), np.float32)
 
 
 def counted(assigned: Sequence[Delayed]) -> Delayed:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from ssl_dask.array_types import Float32, Float64, Int32, Int64
+from ssl_dask.array_types import Float32, Float64, Floating, Int32, Int64
 from ssl_dask.kernels.arithmetic.row_keys import Purpose, row_keys
 from ssl_dask.kernels.learners.co_training import error_dependence, joined_views, split_columns
 from ssl_dask.labels import UNLABELLED
@@ -133,8 +133,7 @@ class CoTraining(RoundMethod):
         """Return the most likely class of each row by each view, and how likely it is."""
         codes = np.empty((block.n_rows, N_VIEWS), dtype=np.int32)
         confidence = np.empty((block.n_rows, N_VIEWS))
-        for view, model in enumerate(models):
-            p = model.probabilities(self.features(view, block), block.place)
+        for view, p in enumerate(self._said(models, block)):
             codes[:, view] = p.argmax(axis=1)
             confidence[:, view] = p[np.arange(len(p)), codes[:, view]]
         # Trees and neighbours are equally sure of many rows, and files are often sorted: the first
@@ -193,20 +192,12 @@ class CoTraining(RoundMethod):
 
     def distributions(self, models: Sequence[FittedLearner], block: BlockRows) -> Float32:
         """Return the geometric mean of the views' probabilities, scaled to sum to 1."""
-        return joined_views(
-            [
-                model.probabilities(self.features(view, block), block.place)
-                for view, model in enumerate(models)
-            ]
-        )
+        return joined_views(list(self._said(models, block)))
 
     def opinions(self, models: Sequence[FittedLearner], block: BlockRows) -> Int32:
         """Return the class that each view's learner names, int32 (n, 2)."""
-        said = [
-            model.probabilities(self.features(view, block), block.place).argmax(axis=1)
-            for view, model in enumerate(models)
-        ]
-        return np.stack(said, axis=1).astype(np.int32)
+        named = [p.argmax(axis=1) for p in self._said(models, block)]
+        return np.stack(named, axis=1).astype(np.int32)
 
     def findings(self, opinions: Int32, truth: Int32) -> tuple[str, ...]:
         """Return a warning if the views err together more often than chance explains."""
@@ -219,6 +210,11 @@ class CoTraining(RoundMethod):
             f" chance {found.p_value:.1g}). Co-training needs views that err on other rows: take"
             " other columns, or self-training on all of them.",
         )
+
+    def _said(self, models: Sequence[FittedLearner], block: BlockRows) -> Iterator[Floating]:
+        """Yield the class probabilities of each view, (n, C)."""
+        for view, model in enumerate(models):
+            yield model.probabilities(self.features(view, block), block.place)
 
     def _groups(self, scores: CoScores, assignment: Assignment) -> Int32:
         """Return int32 (n, 2): learner and class of rows that a learner may label, else -1.

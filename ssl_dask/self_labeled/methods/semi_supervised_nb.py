@@ -105,11 +105,7 @@ class NaiveBayesRounds(RoundMethod):
         self.learn_prior, self.tol = learn_prior, tol
 
     def begin(
-        self,
-        block: BlockRows,
-        positions: Int64,
-        codes: Int32,
-        weights: Float32,
+        self, block: BlockRows, positions: Int64, codes: Int32, weights: Float32
     ) -> Assignment:
         """Return the seeds of a block as shares of 1.
 

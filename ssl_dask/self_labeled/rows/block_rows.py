@@ -86,12 +86,7 @@ class Assignment:
 
     @classmethod
     def of_seeds(
-        cls,
-        n_rows: int,
-        positions: Int64,
-        codes: Int32,
-        weights: Float32,
-        n_columns: int = 1,
+        cls, n_rows: int, positions: Int64, codes: Int32, weights: Float32, n_columns: int = 1
     ) -> Assignment:
         """Return a block in which only seeds have a label.
 
@@ -301,13 +296,7 @@ class FitRows:
     heaviest: float
 
     @classmethod
-    def of(
-        cls,
-        codes: Int32,
-        weights: Float32,
-        given: Bool,
-        n_classes: int,
-    ) -> FitRows:
+    def of(cls, codes: Int32, weights: Float32, given: Bool, n_classes: int) -> FitRows:
         """Count rows, each array (m,)."""
         return cls(
             np.bincount(codes, minlength=n_classes).astype(np.int64),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import dask.array as da
 from dask import delayed
 
 from ssl_dask.array_types import Int64
-from ssl_dask.errors import ConstantViewError, JobSpecError, Problem
+from ssl_dask.errors import ConstantViewError, JobSpecError, Problem, did_you_mean
 from ssl_dask.execution import Execution
 from ssl_dask.features.block_reader import add_all, merge_on_workers
 from ssl_dask.kernels.learners.co_training import RowsAlike, split_columns
@@ -37,12 +36,8 @@ def chosen_views(there: Sequence[str], view_names: Sequence[str] | None) -> tupl
     names = tuple(there if view_names is None else view_names)
     for name in names:
         if name not in there:
-            near = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ValueError(
-                f"view_names: there is no group of features {name!r} ({hint}groups:"
-                f" {', '.join(there)})"
-            )
+            hint = did_you_mean(name, there, f"groups: {', '.join(there)}")
+            raise ValueError(f"view_names: there is no group of features {name!r} ({hint})")
     if len(names) > N_VIEWS:
         raise ValueError(
             f"view_names: co-training takes two views, and there are {len(names)} groups of"
