@@ -14,7 +14,7 @@ from distributed import Client
 from ssl_dask.cluster import versions
 from ssl_dask.cluster_spec import ClusterSpec
 from ssl_dask.console import RunClock, RunListener, Silent
-from ssl_dask.decision.labelling import REASONS, SOURCES, DecisionRule
+from ssl_dask.decision.labelling import DecisionRule
 from ssl_dask.durable_files import to_json
 from ssl_dask.errors import InputDataError, JobSpecError, cautions
 from ssl_dask.execution import Execution
@@ -24,14 +24,13 @@ from ssl_dask.pipeline.commands.lifecycle import errors_with_place, job_executio
 from ssl_dask.pipeline.commands.saved_runs import PREDICTION
 from ssl_dask.pipeline.inputs.job_inputs import feature_needs, scan_dataset
 from ssl_dask.pipeline.models.stored_models import StoredModels, read_models
-from ssl_dask.pipeline.targets.block_task import write_blocks
-from ssl_dask.pipeline.targets.class_blocks import ClassBlocks, ClassResult
+from ssl_dask.pipeline.targets.block_task import carried_fields, write_blocks
+from ssl_dask.pipeline.targets.class_blocks import ClassBlocks, ClassResult, class_schema
 from ssl_dask.report.run_report import DecisionSummary
 from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.table_reader import read_in_types
-from ssl_dask.storage.result.result_schema import ROW_COLUMN, label_schema
 from ssl_dask.storage.runs.manifest import CommittedRun, Fingerprint, fingerprint
 from ssl_dask.storage.runs.run_folder import OutputFolder
 
@@ -221,28 +220,15 @@ def _block_task(models: StoredModels, reader: ColumnReader, folder: OutputFolder
     job = models.job
     nowhere = np.zeros(0, dtype=np.int64)
     labels = Labels(reader.layout.n_rows, nowhere, np.zeros(0, dtype=np.int32), models.classes_)
-    schema = label_schema(
-        reader.dataset.schema,
-        job.input.id,
-        job.output.columns,
-        models.classes_,
-        models.label_type,
-        {"source": SOURCES, "reason": REASONS},
-        probabilities=job.output.probabilities,
-    )
+    decision = job.decision.model_copy(update={"review_budget": None})
     return ClassBlocks(
+        **carried_fields(job),
         reader=reader,
-        columns=(*((job.input.id,) if job.input.id else ()), *job.output.columns),
-        row_numbers=ROW_COLUMN if job.input.id is None else None,
         stage=folder.stage,
         run_id=folder.run_id,
-        schema=schema,
+        schema=class_schema(reader.dataset.schema, job, models.classes_, models.label_type),
         labels=labels,
-        rule=DecisionRule(
-            models.calibration,
-            job.decision.model_copy(update={"review_budget": None}),
-            source="model",
-        ),
+        rule=DecisionRule(models.calibration, decision, source="model"),
         unseeded={},
         truth=None,
         sampled=nowhere,

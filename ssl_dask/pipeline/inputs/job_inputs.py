@@ -33,7 +33,6 @@ from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.row_layout import RowLayout, plan_layout
 from ssl_dask.storage.labels.label_file import SeedFile, read_label_file
-from ssl_dask.storage.result.result_schema import ROW_COLUMN
 
 # A task holds a block a few times over: as read, as features in float64 and float32, as output.
 BLOCKS_PER_TASK_MEMORY = 16
@@ -160,10 +159,6 @@ class ReadData:
         Reads blocks on the workers.
     labels
         The seeds; of numbers, each distinct one is a class.
-    carried
-        Columns of the input that go to the output, the id first.
-    row_numbers
-        Name of the row number column where the job names no id.
     notes, seed_notes
         Sentences for the report.
     warnings
@@ -172,8 +167,6 @@ class ReadData:
 
     reader: ColumnReader
     labels: Labels
-    carried: tuple[str, ...]
-    row_numbers: str | None
     notes: Sequence[str]
     seed_notes: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -262,8 +255,6 @@ def read_inputs(spec: JobSpec, inputs: Inputs, execution: Execution) -> ReadData
     return ReadData(
         reader=reader,
         labels=scan.seeds.labels,
-        carried=(*((spec.input.id,) if spec.input.id else ()), *spec.output.columns),
-        row_numbers=ROW_COLUMN if spec.input.id is None else None,
         notes=[note for note in notes if note not in (*scan.seeds.notes, *warnings)],
         seed_notes=tuple(note for note in scan.seeds.notes if note not in warnings),
         warnings=warnings,

@@ -18,9 +18,10 @@ from dask import delayed
 
 from ssl_dask.array_types import Int64
 from ssl_dask.execution import Execution
+from ssl_dask.job_spec import JobSpec
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.result.part_writer import write_part
-from ssl_dask.storage.result.result_schema import ResultSchema
+from ssl_dask.storage.result.result_schema import ROW_COLUMN, ResultSchema
 from ssl_dask.storage.runs.manifest import PartRecord
 
 Result = TypeVar("Result")
@@ -74,6 +75,14 @@ class BlockTask(ABC, Generic[Result]):
         """Return the values of the sampled rows among those of a block that begins at `start`."""
         first, last = np.searchsorted(self.sampled, [start, start + len(values)])
         return values[self.sampled[first:last] - start]
+
+
+def carried_fields(job: JobSpec) -> dict[str, Any]:
+    """Return which columns go to the output, id or row number first: fields of a `BlockTask`."""
+    row_id, columns = job.input.id, job.output.columns
+    if row_id is None:
+        return {"columns": columns, "row_numbers": ROW_COLUMN}
+    return {"columns": (row_id, *columns), "row_numbers": None}
 
 
 def write_blocks(

@@ -12,9 +12,11 @@ from ssl_dask.decision.decision_spec import DecisionSpec
 from ssl_dask.decision.labelling import REASONS, SOURCES, Decided, DecisionRule, decide_block
 from ssl_dask.decision.review_queue import ReviewQueue, review_block
 from ssl_dask.evaluation.block_scores import BlockScore, score_block
+from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.targets.block_task import BlockTask
 from ssl_dask.storage.labels.seed_labels import truth_codes
+from ssl_dask.storage.result.result_schema import ResultSchema, label_schema
 from ssl_dask.storage.runs.manifest import PartRecord
 
 
@@ -66,6 +68,25 @@ class ClassesWritten:
     parts: list[PartRecord]
     review_rows: int
     warnings: tuple[str, ...]
+
+
+def class_schema(fields: Any, job: JobSpec, classes: Any, kind: Any) -> ResultSchema:
+    """Return what the parts of the result look like.
+
+    Parameters
+    ----------
+    fields
+        Arrow schema of the input.
+    job
+        Its id, kept columns and `output.probabilities`.
+    classes
+        Array (C,).
+    kind
+        Arrow type of the labels; None: the plain type of the classes.
+    """
+    words = {"source": SOURCES, "reason": REASONS}
+    keep, p = job.output.columns, job.output.probabilities
+    return label_schema(fields, job.input.id, keep, classes, kind, words, probabilities=p)
 
 
 @dataclass(frozen=True, kw_only=True)

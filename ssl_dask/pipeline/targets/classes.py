@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ssl_dask.decision.labelling import REASONS, SOURCES, DecisionRule
+from ssl_dask.decision.labelling import DecisionRule
 from ssl_dask.decision.review_queue import ReviewQueue, merge_review
 from ssl_dask.features.block_reader import add_all
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
@@ -17,7 +17,12 @@ from ssl_dask.pipeline.infer.inference import Inferred
 from ssl_dask.pipeline.inputs.run_context import RunContext
 from ssl_dask.pipeline.models.model_output import store_models
 from ssl_dask.pipeline.targets.block_task import write_blocks
-from ssl_dask.pipeline.targets.class_blocks import ClassBlocks, ClassesWritten, ClassResult
+from ssl_dask.pipeline.targets.class_blocks import (
+    ClassBlocks,
+    ClassesWritten,
+    ClassResult,
+    class_schema,
+)
 from ssl_dask.pipeline.targets.class_judging import (
     ClassesJudged,
     judge_classes,
@@ -27,7 +32,7 @@ from ssl_dask.pipeline.targets.class_report import build_class_report
 from ssl_dask.pipeline.targets.steps import Target, task_fields
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.storage.result.part_writer import write_part
-from ssl_dask.storage.result.result_schema import ResultSchema, label_schema, review_schema
+from ssl_dask.storage.result.result_schema import review_schema
 from ssl_dask.storage.runs.manifest import PartRecord
 
 
@@ -41,11 +46,12 @@ def write_classes(
     QualityError
         Classes have collapsed, and the job does not take that.
     """
-    spec, found = run.spec, inferred.found
+    spec, found, fields = run.spec, inferred.found, run.inputs.dataset.schema
+    kind = None if spec.input.label is None else fields.field(spec.input.label).type
     rule = (judged.calibration, spec.decision, found.source, inferred.method.no_evidence)
     task = ClassBlocks(
         **task_fields(run, inferred.rows.sampled),
-        schema=_schema(run),
+        schema=class_schema(fields, spec, run.data.labels.classes, kind),
         labels=run.data.labels,
         rule=DecisionRule(*rule),
         unseeded=inferred.unseeded,
@@ -68,21 +74,6 @@ def write_classes(
         warnings += not_kept
     n_review = 0 if review is None else len(review)
     return ClassesWritten(results, score, parts, n_review, warnings)
-
-
-def _schema(run: RunContext) -> ResultSchema:
-    """Return what the parts of the result look like."""
-    spec, fields = run.spec, run.inputs.dataset.schema
-    label = spec.input.label
-    return label_schema(
-        fields,
-        spec.input.id,
-        spec.output.columns,
-        run.data.labels.classes,
-        None if label is None else fields.field(label).type,
-        {"source": SOURCES, "reason": REASONS},
-        probabilities=spec.output.probabilities,
-    )
 
 
 def _review(budget: int | None, results: Sequence[ClassResult]) -> ReviewQueue | None:

@@ -11,6 +11,7 @@ from ssl_dask.hidden_seeds import HiddenSeeds, hide_seeds
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.infer.inference import Inferred, infer
 from ssl_dask.pipeline.inputs.run_context import RunContext
+from ssl_dask.pipeline.targets.block_task import carried_fields
 from ssl_dask.report.pages import AnyReport
 from ssl_dask.report.picture import picture_rows
 from ssl_dask.storage.runs.manifest import PartRecord
@@ -98,8 +99,7 @@ def task_fields(run: RunContext, sampled: Int64) -> dict[str, Any]:
     """Return the fields of a `BlockTask` that are the same for all labels, but for the schema."""
     return {
         "reader": run.data.reader,
-        "columns": run.data.carried,
-        "row_numbers": run.data.row_numbers,
+        **carried_fields(run.spec),
         "stage": run.output.stage,
         "run_id": run.output.run_id,
         "truth": run.spec.input.truth,
