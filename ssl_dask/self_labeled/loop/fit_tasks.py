@@ -181,7 +181,7 @@ def _fit_rows(
 ) -> FitRows:
     assignment: Assignment = assigned.assignment
     at = method.labelled_at(learner, layout.block(parts), assignment)
-    column = learner if method.n_columns > 1 else 0
+    column = method.column_of(learner)
     codes, weights = assignment.codes[at, column], assignment.weights[at, column]
     return FitRows.of(codes, weights, assignment.is_seed[at], method.n_classes)
 

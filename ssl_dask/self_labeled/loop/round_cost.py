@@ -49,8 +49,6 @@ class RoundsMethod(Method):
     n_histograms
         Called as `n_histograms(spec, n_classes)`: histograms that a survey of the scores sums; 0:
         it sums counts, and a round takes a single survey.
-    own_labels
-        Whether each learner has labels of its own.
     """
 
     needs: Literal["graph", "graph and features", "features", "rounds"] = "rounds"
@@ -62,7 +60,6 @@ class RoundsMethod(Method):
     rounds: type[RoundMethod]
     n_learners: Callable[[Any, int], int] = lambda spec, n_groups: 1
     n_histograms: Callable[[Any, int], int] = lambda spec, n_classes: 0
-    own_labels: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cost", partial(rounds_cost, self))
@@ -89,7 +86,7 @@ def rounds_cost(method: RoundsMethod, spec: Any, shape: JobShape) -> MethodCost:
     passes = 1.0 + (in_pieces or (1.0 if sums else FIT_PASSES * fitted_share))
     # Labels before and after a round, and the scores in between; the joined features beside those
     # of the groups.
-    labels = LABEL_BYTES * (L if method.own_labels else 1)
+    labels = LABEL_BYTES * (L if method.rounds.own_labels else 1)
     labels += 4 * shape.n_classes if method.rounds.soft else 0
     copies = 2 if shape.n_groups > 1 and not method.named_views else 1
     kept = shape.n_rows * (copies * row_bytes + 3 * labels) / shape.n_workers

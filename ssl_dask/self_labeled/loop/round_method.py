@@ -113,8 +113,9 @@ class RoundMethod(ABC):
         C.
     n_learners
         Models of a round.
-    n_columns
-        Columns L of an assignment: 1 where the learners share their labels.
+    own_labels
+        Whether each learner has labels of its own, a column of an assignment each; else all share
+        one.
     rescores
         Whether labels may be taken back: the rounds then do not end when all rows have one.
     compares_learners
@@ -138,7 +139,7 @@ class RoundMethod(ABC):
 
     n_classes: int
     n_learners: int = 1
-    n_columns: int = 1
+    own_labels: bool = False
     rescores: bool = False
     compares_learners: bool = False
     shares_rows: bool = False
@@ -151,7 +152,12 @@ class RoundMethod(ABC):
         self, block: BlockRows, positions: Int64, codes: Int32, weights: Float32
     ) -> Assignment:
         """Return the assignment of a block before the first round: its seeds alone."""
-        return Assignment.of_seeds(block.n_rows, positions, codes, weights, self.n_columns)
+        n_columns = self.n_learners if self.own_labels else 1
+        return Assignment.of_seeds(block.n_rows, positions, codes, weights, n_columns)
+
+    def column_of(self, learner: int) -> int:
+        """Return which column of an assignment holds the labels of a learner."""
+        return learner if self.own_labels else 0
 
     def labelled(self, learner: int, block: BlockRows, assignment: Assignment) -> Any:
         """Return the rows of a block that a learner is fitted on; a method of `sums`, its sums."""
@@ -159,13 +165,13 @@ class RoundMethod(ABC):
 
     def labelled_at(self, learner: int, block: BlockRows, assignment: Assignment) -> Int64:
         """Return where the rows stand that a learner is fitted on: those with label and weight."""
-        column = learner if self.n_columns > 1 else 0
+        column = self.column_of(learner)
         codes, weights = assignment.codes[:, column], assignment.weights[:, column]
         return np.flatnonzero((codes != UNLABELLED) & (weights > 0.0))
 
     def piece(self, learner: int, block: BlockRows, assignment: Assignment, at: Int64) -> Piece:
         """Return labelled rows of a block, those at these positions."""
-        column = learner if self.n_columns > 1 else 0
+        column = self.column_of(learner)
         return Piece(
             block.rows[at],
             self.features(learner, block, at),

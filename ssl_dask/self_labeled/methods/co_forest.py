@@ -140,11 +140,6 @@ class CoForest(SampledCommittee):
         """Each tree is a learner."""
         return self.n_estimators
 
-    @property
-    def n_columns(self) -> int:  # type: ignore[override]
-        """Each tree has labels of its own."""
-        return self.n_estimators
-
     def made_by(self, learner: int) -> Learner:
         """Return what makes the models."""
         return self.tree
@@ -273,6 +268,5 @@ METHOD = RoundsMethod(
     n_learners=lambda spec, n_groups: spec.n_estimators,
     # Rows, votes, and votes of the rows that are sure, for each tree.
     n_histograms=lambda spec, n_classes: 3 * spec.n_estimators,
-    own_labels=True,
     model_types=(CoForest, Tree, *LEARNER_TYPES),
 )

@@ -111,7 +111,7 @@ class CoTraining(RoundMethod):
     rescores: bool
 
     n_learners = N_VIEWS
-    n_columns = N_VIEWS
+    own_labels = True
     compares_learners = True
 
     def features(self, learner: int, block: BlockRows, at: Int64 | None = None) -> Any:
@@ -283,6 +283,5 @@ METHOD = RoundsMethod(
     check_groups=lambda spec, groups: chosen_views(groups, spec.view_names),
     n_learners=lambda spec, n_groups: N_VIEWS,
     n_histograms=lambda spec, n_classes: N_VIEWS * n_classes,
-    own_labels=True,
     model_types=(CoTraining, *LEARNER_TYPES),
 )

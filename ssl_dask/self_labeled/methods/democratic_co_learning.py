@@ -162,16 +162,12 @@ class DemocraticCoLearning(RoundMethod):
     # A row that all learners name alike is labelled for none of them: that all rows have a label
     # is not how the rounds end.
     rescores = True
+    own_labels = True
     shares_rows = True
 
     @property
     def n_learners(self) -> int:  # type: ignore[override]
         """Number of learners L."""
-        return len(self.learners)
-
-    @property
-    def n_columns(self) -> int:  # type: ignore[override]
-        """Each learner has labels of its own."""
         return len(self.learners)
 
     def made_by(self, learner: int) -> Learner:
@@ -275,6 +271,5 @@ METHOD = RoundsMethod(
     run=democratic_co_learning,
     rounds=DemocraticCoLearning,
     n_learners=lambda spec, n_groups: len(spec.learners),
-    own_labels=True,
     model_types=(DemocraticCoLearning, Voter, *LEARNER_TYPES),
 )

@@ -141,7 +141,6 @@ class TriTraining(SampledCommittee):
     random_state: int
 
     n_learners = N_LEARNERS
-    n_columns = N_LEARNERS
     purpose = Purpose.TRI_SAMPLE
 
     def made_by(self, learner: int) -> Learner:
@@ -248,6 +247,5 @@ METHOD = RoundsMethod(
     rounds=TriTraining,
     n_learners=lambda spec, n_groups: N_LEARNERS,
     n_histograms=lambda spec, n_classes: N_LEARNERS,
-    own_labels=True,
     model_types=(TriTraining, *LEARNER_TYPES),
 )

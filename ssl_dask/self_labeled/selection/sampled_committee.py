@@ -101,6 +101,7 @@ class SampledCommittee(RoundMethod):
     """
 
     rescores = True
+    own_labels = True
     shares_rows = True
     purpose: ClassVar[Purpose]
     """Of the random keys by which samples are drawn."""
