@@ -59,7 +59,7 @@ class Inferred:
         Each seed's row of F while it was hidden: float32 (S, C), zeros for seeds never hidden; or
         float64 (S,), NaN for them.
     rows
-        The features, and the rows of them on the client.
+        The features of all rows, and those of the few rows that are on the client.
     has_seed
         Per block of the layout, bool (n_i,): whether a path leads to a seed; None where the method
         labels rows without one.

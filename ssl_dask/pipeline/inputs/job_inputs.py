@@ -343,7 +343,7 @@ def _open_edges(edges: EdgesSpec, spec: JobSpec, dataset: Dataset) -> EdgeFile:
 
 
 def _refuse_constant_features(inputs: Inputs, scan: InputScan) -> None:
-    """Refuse rows that no feature tells apart: whatever they were called would be an invention."""
+    """Refuse rows that no feature tells apart: any label would be invented."""
     columns = inputs.needs.feature_columns
     if inputs.dataset.n_rows > 1 and set(columns) <= set(scan.constant_columns):
         raise InputDataError(

@@ -284,8 +284,8 @@ def load_models(run_folder: str | Path, trusted: Collection[str] = ()) -> Stored
     Notes
     -----
     Each file is compared with its hash in the manifest, and its types with a list of names, before
-    anything is made of it. That does not help against who can write both files and manifest, but
-    such a one gets no further than to objects of these types.
+    anything is made of it. Who can write both files and manifest passes the first check, but can
+    make objects of the listed types alone.
     """
     models = read_models(CommittedRun.load(run_folder), trusted)
     for note in models.notes:
