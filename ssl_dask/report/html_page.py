@@ -38,10 +38,7 @@ BASELINE = "the supervised baseline"
 
 @dataclass(frozen=True)
 class Tile:
-    """One answer of the first screen: a heading, a large figure, and what it means.
-
-    `tone` is "good", "bad" or "plain".
-    """
+    """One answer of the first screen; its tone is "good", "bad" or "plain"."""
 
     heading: str
     figure: str
@@ -222,19 +219,16 @@ def _figures(report: RunReport) -> dict[str, str]:
 def _judged(report: RunReport) -> list[tuple[str, Scores]]:
     """Return every set of rows that was judged, with its name, in the order of the tables."""
     evaluation = report.evaluation
-    found: list[tuple[str, Scores | None]] = [
+    truth, baseline = evaluation.truth, evaluation.baseline_truth
+    found = [
         ("hidden seeds", evaluation.hidden),
         ("hidden seeds, baseline", evaluation.baseline_hidden),
+        ("unlabelled rows", None if truth is None else truth.unlabelled),
+        ("unlabelled rows, baseline", None if baseline is None else baseline.unlabelled),
+        ("seeds", None if truth is None else truth.seeds),
+        ("overall", None if truth is None else truth.overall),
+        ("overall, baseline", None if baseline is None else baseline.overall),
     ]
-    truth, baseline = evaluation.truth, evaluation.baseline_truth
-    if truth is not None:
-        found.append(("unlabelled rows", truth.unlabelled))
-    if baseline is not None:
-        found.append(("unlabelled rows, baseline", baseline.unlabelled))
-    if truth is not None:
-        found += [("seeds", truth.seeds), ("overall", truth.overall)]
-    if baseline is not None:
-        found.append(("overall, baseline", baseline.overall))
     return [(name, scores) for name, scores in found if scores is not None]
 
 

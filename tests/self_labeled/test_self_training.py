@@ -267,8 +267,8 @@ def test_what_hidden_seeds_were_called_is_kept_for_three_rounds_only() -> None:
     again.repeat()
     for number, F in ((0, said[0]), (1, said[1]), (5, said[4])):
         np.testing.assert_array_equal(again.fold_F(number)[0], F)
-    assert again.accuracy == 0.0
-    assert again.baseline_accuracy == 1.0
+    assert again.accuracy(again.last) == 0.0
+    assert again.accuracy(0) == 1.0
 
 
 def test_a_class_without_sure_rows_is_told_in_plain_json() -> None:

@@ -111,14 +111,8 @@ def run_job(
             result = None if anew else _done_already(output, wanted)
             if result is None:
                 _begin(output, wanted, clock, resume=resume)
-                with job_execution(
-                    spec.cluster,
-                    inputs.dataset,
-                    client,
-                    output.stage,
-                    clock,
-                    dashboard=dashboard,
-                ) as execution:
+                place = (spec.cluster, inputs.dataset, client, output.stage, clock)
+                with job_execution(*place, dashboard=dashboard) as execution:
                     context = _read(spec, inputs, output, wanted, execution, clock, trust_modules)
                     result = _label(context, wanted)
             _tell_end(result, clock)

@@ -165,9 +165,8 @@ def make_tracks(
     weights = inputs.sample_weight
     weights = np.ones(labels.n_seeds) if weights is None else np.asarray(weights)
     if labels.n_seeds == 0:
-        raise QualityError(
-            "no row is labelled, so nothing can be learned", hint="label rows of each class"
-        )
+        nothing = "no row is labelled, so nothing can be learned"
+        raise QualityError(nothing, hint="label rows of each class")
     whole = tuple(blocks)
     tracks = [_track(0, whole, row_chunks, starts, labels, weights, None, None)]
     if not inputs.hidden:
@@ -178,9 +177,8 @@ def make_tracks(
     if many and labels.n_seeds <= max_fit_rows:
         # One block for all folds: they cost a task each in every step, not one for each block.
         share = min(pool_rows / n_others, 1.0) if n_others else 1.0
-        task = gathered(
-            blocks, starts, labels.rows, share=share, key=Purpose.FOLD_POOL + random_state
-        )
+        key = Purpose.FOLD_POOL + random_state
+        task = gathered(blocks, starts, labels.rows, share=share, key=key)
         block = _held(task, inputs, execution)
         (pool,) = execution.compute([block.rows], TASK_LABEL)
         whole = (block,)
