@@ -16,25 +16,17 @@ N_LARGEST = 20
 
 @dataclass(frozen=True)
 class Components:
-    """The connected components of a graph of N rows.
-
-    Parameters
-    ----------
-    labels
-        On a worker: int32 array (N,) (int64 from 2**31 rows on), the smallest row number of each
-        row's component.
-    n_components
-        How many there are; an isolated row is one.
-    largest_sizes
-        Rows of the largest ones, at most 20, largest first.
-    n_isolated
-        Rows without an edge.
-    """
+    """The connected components of a graph of N rows."""
 
     labels: Delayed
+    """On a worker: int32 array (N,) (int64 from 2**31 rows on), the smallest row number of each
+    row's component."""
     n_components: int
+    """How many there are; an isolated row is one."""
     largest_sizes: tuple[int, ...]
+    """Rows of the largest ones, at most 20, largest first."""
     n_isolated: int
+    """Rows without an edge."""
 
 
 def connected_components(

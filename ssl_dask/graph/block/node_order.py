@@ -24,20 +24,14 @@ class NodeOrder:
     """The node of each row; rows that are copies of each other share one.
 
     A node that no row has is an entity: what rows share, such as a card or a device.
-
-    Parameters
-    ----------
-    blocks
-        One int64 array (n_i,) each, rows in input order: the number of each row's node.
-    row_chunks
-        Rows n_i of each block.
-    n_nodes
-        Number of nodes M.
     """
 
     blocks: tuple[Delayed, ...]
+    """One int64 array (n_i,) each, rows in input order: the number of each row's node."""
     row_chunks: tuple[int, ...]
+    """Rows n_i of each block."""
     n_nodes: int
+    """Number of nodes M."""
 
     @property
     def n_rows(self) -> int:

@@ -25,21 +25,14 @@ from ssl_dask.kernels.arithmetic.sparse_rows import with_index_dtype
 
 @dataclass(frozen=True)
 class PartialRows:
-    """The rows that have some features, of all N.
-
-    Parameters
-    ----------
-    X
-        Dask array (n, d) of those rows, in row order.
-    present
-        Bool (n_i,) for each block of rows: which they are.
-    row_chunks
-        Rows n_i of each block, adding up to N.
-    """
+    """The rows that have some features, of all N."""
 
     X: da.Array
+    """Dask array (n, d) of those rows, in row order."""
     present: tuple[Delayed, ...]
+    """Bool (n_i,) for each block of rows: which they are."""
     row_chunks: tuple[int, ...]
+    """Rows n_i of each block, adding up to N."""
 
     def places_of(self, rows: Int64, execution: Execution) -> tuple[Bool, Int64]:
         """Return which of a few rows are present, bool (S,), and the places in X of those that are.

@@ -43,22 +43,15 @@ SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True)
 class KeyColumn:
-    """The keys of one column of entities, on the workers.
-
-    Parameters
-    ----------
-    name
-        The column.
-    blocks
-        Each (uint64 (n_i,) keys, bool (n_i,) whether the row has one): equal keys are the same
-        entity. Keys are hashes, spread evenly over all numbers.
-    weight
-        Factor of the column's edges, > 0.
-    """
+    """The keys of one column of entities, on the workers."""
 
     name: str
+    """The column."""
     blocks: tuple[Delayed, ...]
+    """Each (uint64 (n_i,) keys, bool (n_i,) whether the row has one): equal keys are the same
+    entity. Keys are hashes, spread evenly over all numbers."""
     weight: float = 1.0
+    """Factor of the column's edges, > 0."""
 
 
 def entity_graph(

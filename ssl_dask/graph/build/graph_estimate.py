@@ -31,39 +31,26 @@ SPARSE_SECONDS_PER_ENTRY = 2e-6
 
 @dataclass(frozen=True)
 class GraphEstimate:
-    """What a graph costs.
-
-    Parameters
-    ----------
-    tasks
-        Number of tasks.
-    bytes_moved
-        Between workers, at most.
-    memory_per_task
-        Bytes of the largest task.
-    flops
-        Floating point operations of the distances, which grow with the square of the rows.
-    strips
-        Strips of rows of the graph.
-    graph_bytes
-        Size of the finished graph.
-    search
-        "exact", "routed", "rbf", "edges", "entities", or "sum".
-    disk_bytes
-        Room that routed rows and the stored graph take in the run's working folder.
-    seconds_per_slot
-        Time of the search on one core, of a routed search only.
-    """
+    """What a graph costs."""
 
     tasks: int
+    """Number of tasks."""
     bytes_moved: int
+    """Between workers, at most."""
     memory_per_task: int
+    """Bytes of the largest task."""
     flops: float
+    """Floating point operations of the distances, which grow with the square of the rows."""
     strips: int
+    """Strips of rows of the graph."""
     graph_bytes: int
+    """Size of the finished graph."""
     search: str
+    """"exact", "routed", "rbf", "edges", "entities", or "sum"."""
     disk_bytes: int
+    """Room that routed rows and the stored graph take in the run's working folder."""
     seconds_per_slot: float = 0.0
+    """Time of the search on one core, of a routed search only."""
 
 
 class RowsToJoin(NamedTuple):

@@ -24,19 +24,13 @@ EDGE_BYTES = 120
 
 @dataclass(frozen=True)
 class RowCost:
-    """Bytes and work of a row in the search, for rows of one kind.
-
-    Parameters
-    ----------
-    n_features, nonzeros_per_row
-        Columns d; mean number of stored entries, None for dense rows.
-    n_neighbors
-        Places k in a row's list.
-    """
+    """Bytes and work of a row in the search, for rows of one kind."""
 
     n_features: int
     nonzeros_per_row: float | None
+    """Columns d; mean number of stored entries, None for dense rows."""
     n_neighbors: int
+    """Places k in a row's list."""
 
     @property
     def stored(self) -> float:

@@ -24,20 +24,14 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Recall:
-    """Share of the true neighbours that were found, with a 95 % interval.
-
-    Parameters
-    ----------
-    estimate, low, high
-        Mean over the sampled rows, and it less and plus 1.96 standard errors, within 0 and 1.
-    n_sampled
-        Rows whose true neighbours were looked up.
-    """
+    """Share of the true neighbours that were found, with a 95 % interval."""
 
     estimate: float
     low: float
     high: float
+    """Mean over the sampled rows, and it less and plus 1.96 standard errors, within 0 and 1."""
     n_sampled: int
+    """Rows whose true neighbours were looked up."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same in JSON types."""

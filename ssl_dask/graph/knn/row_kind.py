@@ -17,31 +17,21 @@ from ssl_dask.kernels.knn.shard_sparse import SparseEffort, search_sparse_shard
 
 
 class RowKind(NamedTuple):
-    """The kernels that search rows of one kind.
-
-    Parameters
-    ----------
-    name
-        "dense" or "sparse".
-    exact_rows
-        Below so many rows all pairs are compared: that takes no longer than routing.
-    update
-        Brings neighbour lists up to date with further points.
-    search
-        Looks among the rows of a shard.
-    missed
-        Finds the rows that neighbour lists lack.
-    new_row_effort
-        How hard new rows look in a shard: they meet no neighbours of neighbours, since the shard's
-        own rows are not searched again.
-    """
+    """The kernels that search rows of one kind."""
 
     name: str
+    """"dense" or "sparse"."""
     exact_rows: int
+    """Below so many rows all pairs are compared: that takes no longer than routing."""
     update: Callable[..., None]
+    """Brings neighbour lists up to date with further points."""
     search: Callable[..., tuple[Distances, RowIds]]
+    """Looks among the rows of a shard."""
     missed: Callable[..., tuple[RowIds, Distances]]
+    """Finds the rows that neighbour lists lack."""
     new_row_effort: SearchEffort | SparseEffort
+    """How hard new rows look in a shard: they meet no neighbours of neighbours, since the shard's
+    own rows are not searched again."""
 
 
 def kind_of(rows: Any) -> RowKind:

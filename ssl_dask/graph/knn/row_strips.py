@@ -25,24 +25,16 @@ from ssl_dask.kernels.knn.exact_dense import MAX_COLUMNS
 
 @dataclass(frozen=True)
 class RowStrips:
-    """Checked rows on the workers.
-
-    Parameters
-    ----------
-    strips
-        float32 arrays (n_i, d), C-contiguous, or csr_arrays with sorted columns; all finite.
-    row_chunks
-        Rows n_i of each, none 0.
-    n_columns
-        Columns d.
-    nonzeros_per_row
-        Mean number of stored entries of sparse rows; None for dense rows.
-    """
+    """Checked rows on the workers."""
 
     strips: tuple[Delayed, ...]
+    """float32 arrays (n_i, d), C-contiguous, or csr_arrays with sorted columns; all finite."""
     row_chunks: tuple[int, ...]
+    """Rows n_i of each, none 0."""
     n_columns: int
+    """Columns d."""
     nonzeros_per_row: float | None
+    """Mean number of stored entries of sparse rows; None for dense rows."""
 
     @property
     def n_rows(self) -> int:

@@ -25,19 +25,13 @@ Copies = tuple[Int64, Int64]
 
 @dataclass(frozen=True)
 class DistinctRows:
-    """Which rows are copies.
-
-    Parameters
-    ----------
-    copies
-        For each strip a handle to (positions in the strip, row numbers of the first row that
-        each is a copy of), by position; None if there is no copy at all.
-    per_strip
-        Number of copies in each strip.
-    """
+    """Which rows are copies."""
 
     copies: tuple[Delayed, ...] | None
+    """For each strip a handle to (positions in the strip, row numbers of the first row that each is
+    a copy of), by position; None if there is no copy at all."""
     per_strip: tuple[int, ...]
+    """Number of copies in each strip."""
 
     @property
     def n_copies(self) -> int:

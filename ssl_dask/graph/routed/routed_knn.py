@@ -62,24 +62,16 @@ SEED = 20_000
 
 @dataclass(frozen=True)
 class RoutedLists:
-    """Neighbour lists in the order of nodes.
-
-    Parameters
-    ----------
-    lists
-        For each strip or shard a handle to (distances, indices) of its nodes.
-    node_chunks
-        Nodes of each.
-    order
-        The node of each row; None: node i is row i.
-    facts
-        What a report says of the search, in JSON types.
-    """
+    """Neighbour lists in the order of nodes."""
 
     lists: list[Delayed]
+    """For each strip or shard a handle to (distances, indices) of its nodes."""
     node_chunks: tuple[int, ...]
+    """Nodes of each."""
     order: NodeOrder | None
+    """The node of each row; None: node i is row i."""
     facts: dict[str, Any]
+    """What a report says of the search, in JSON types."""
 
 
 def routed_lists(

@@ -89,25 +89,17 @@ class RoutedOptions:
 
 @dataclass(frozen=True)
 class RoutedPlan:
-    """Numbers that say how a routed search runs.
-
-    Parameters
-    ----------
-    n_shards, n_cells
-        Shards and routing cells.
-    n_sample
-        Rows that routing is trained on.
-    n_strips
-        Strips that rows are cut into; each begins at a multiple of `TILE_ROWS`.
-    task_bytes
-        Memory of the largest task.
-    """
+    """Numbers that say how a routed search runs."""
 
     n_shards: int
     n_cells: int
+    """Shards and routing cells."""
     n_sample: int
+    """Rows that routing is trained on."""
     n_strips: int
+    """Strips that rows are cut into; each begins at a multiple of `TILE_ROWS`."""
     task_bytes: int
+    """Memory of the largest task."""
 
 
 @dataclass(frozen=True)

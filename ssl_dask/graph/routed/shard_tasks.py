@@ -24,27 +24,19 @@ SEED = 20_002
 
 
 class FoundLists(NamedTuple):
-    """What the search of a shard found.
-
-    Parameters
-    ----------
-    distances, indices
-        Lists (m, k) of its own nodes, in their order; indices are node numbers.
-    points, rows, values
-        Edges (e,) that lead to nodes of other shards, sorted by the node they lead to.
-    bounds
-        int64 (P + 1,): where the edges to each shard begin.
-    n_shown
-        Rows in the shard.
-    """
+    """What the search of a shard found."""
 
     distances: Distances
     indices: RowIds
+    """Lists (m, k) of its own nodes, in their order; indices are node numbers."""
     points: RowIds
     rows: RowIds
     values: Distances
+    """Edges (e,) that lead to nodes of other shards, sorted by the node they lead to."""
     bounds: npt.NDArray[np.int64]
+    """int64 (P + 1,): where the edges to each shard begin."""
     n_shown: int
+    """Rows in the shard."""
 
     def shards_reached(self) -> RowIds:
         """Return the shards that edges lead to."""

@@ -109,19 +109,6 @@ def _as_integers(words: Int64) -> tuple[int, ...]:
 class ColumnSums:
     """Exact counts, extremes, sums and sums of squares of d columns; `+` merges two blocks.
 
-    Parameters
-    ----------
-    n_rows
-        Rows seen, with missing values.
-    missing, infinite
-        int64 (d,): NaN and infinite values, which are left out of sums and extremes.
-    minimum, maximum
-        float64 (d,); +inf and -inf in a column without finite values.
-    sums
-        d integers in units of 2**-1074.
-    squares
-        d integers in units of 2**-2148.
-
     Examples
     --------
     >>> left, right = np.array([[1.0], [np.nan]]), np.array([[1e300], [-1e300], [3.0]])
@@ -131,12 +118,17 @@ class ColumnSums:
     """
 
     n_rows: int
+    """Rows seen, with missing values."""
     missing: Int64
     infinite: Int64
+    """int64 (d,): NaN and infinite values, which are left out of sums and extremes."""
     minimum: Float64
     maximum: Float64
+    """float64 (d,); +inf and -inf in a column without finite values."""
     sums: tuple[int, ...]
+    """d integers in units of 2**-1074."""
     squares: tuple[int, ...]
+    """d integers in units of 2**-2148."""
 
     @classmethod
     def of(cls, X: Floating) -> ColumnSums:
@@ -221,22 +213,15 @@ class ColumnSums:
 
 @dataclass(frozen=True)
 class SecondMoments:
-    """Integer sums of products of all pairs of d columns; `+` merges two blocks.
-
-    Parameters
-    ----------
-    n_rows
-        Rows summed.
-    high, low
-        int64 (d, d): the sum of products is high * 2**32 + low, 0 <= low < 2**32.
-    sums
-        int64 (d,): sums of the integers themselves.
-    """
+    """Integer sums of products of all pairs of d columns; `+` merges two blocks."""
 
     n_rows: int
+    """Rows summed."""
     high: Int64
     low: Int64
+    """int64 (d, d): the sum of products is high * 2**32 + low, 0 <= low < 2**32."""
     sums: Int64
+    """int64 (d,): sums of the integers themselves."""
 
     @classmethod
     def zero(cls, d: int) -> SecondMoments:

@@ -23,19 +23,13 @@ KEY_BITS = 64
 
 
 class KeyRange(NamedTuple):
-    """State of the selection of a group between two passes.
-
-    Parameters
-    ----------
-    low, high
-        The selection ends between these keys, both included.
-    below
-        Totals of the channels over all keys smaller than `low`.
-    """
+    """State of the selection of a group between two passes."""
 
     low: int
     high: int
+    """The selection ends between these keys, both included."""
     below: tuple[int, ...]
+    """Totals of the channels over all keys smaller than `low`."""
 
     @property
     def shift(self) -> int:
@@ -44,18 +38,12 @@ class KeyRange(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """A finished selection.
-
-    Parameters
-    ----------
-    limit
-        Rows with smaller keys are chosen: 0 to 2**64.
-    totals
-        Totals of the channels over the chosen rows.
-    """
+    """A finished selection."""
 
     limit: int
+    """Rows with smaller keys are chosen: 0 to 2**64."""
     totals: tuple[int, ...]
+    """Totals of the channels over the chosen rows."""
 
 
 def all_keys(n_channels: int = 1) -> KeyRange:

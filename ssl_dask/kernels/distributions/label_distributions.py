@@ -22,22 +22,15 @@ LOG_RANGE = (-3.0, 3.0)
 
 
 class RowSummary(NamedTuple):
-    """Most likely class, margin and tie of each row.
-
-    Parameters
-    ----------
-    codes
-        int32 (n,): the most likely class, the first of equals; -1 for a row of zeros.
-    margin
-        float32 (n,): probability of the most likely class minus that of the second, 0 to 1.
-    tied
-        bool (n,): whether the margin is below `TIE_MARGIN`, so that `codes` is arbitrary; False
-        for rows of zeros.
-    """
+    """Most likely class, margin and tie of each row."""
 
     codes: Int32
+    """int32 (n,): the most likely class, the first of equals; -1 for a row of zeros."""
     margin: Float32
+    """float32 (n,): probability of the most likely class minus that of the second, 0 to 1."""
     tied: Bool
+    """bool (n,): whether the margin is below `TIE_MARGIN`, so that `codes` is arbitrary; False for
+    rows of zeros."""
 
 
 def row_mass(scores: Floating) -> Float64:

@@ -28,18 +28,6 @@ WORD = r"(?u)\w+"
 class HashedNgrams:
     """Counts word n-grams, character n-grams, or both, in `n_features` columns.
 
-    Parameters
-    ----------
-    analyzer
-        "word", "char", "char_wb", or "word_char": word n-grams in the first half of the columns,
-        character n-grams in the second.
-    word_ngrams, char_ngrams
-        Least and largest n.
-    n_features
-        Number of columns; even for "word_char".
-    lowercase
-        Whether texts are lower-cased first.
-
     Examples
     --------
     >>> ngrams = HashedNgrams("word", (1, 1), (1, 1), n_features=16, lowercase=True)
@@ -49,10 +37,15 @@ class HashedNgrams:
     """
 
     analyzer: str
+    """"word", "char", "char_wb", or "word_char": word n-grams in the first half of the columns,
+    character n-grams in the second."""
     word_ngrams: tuple[int, int]
     char_ngrams: tuple[int, int]
+    """Least and largest n."""
     n_features: int
+    """Number of columns; even for "word_char"."""
     lowercase: bool
+    """Whether texts are lower-cased first."""
 
     @property
     def halves(self) -> tuple[int, ...]:

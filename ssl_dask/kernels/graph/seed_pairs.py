@@ -26,21 +26,14 @@ N_PERMUTATIONS, MAX_TESTED = 199, 500
 
 @dataclass(frozen=True)
 class SeedRows:
-    """One set of features of the seeds.
-
-    Parameters
-    ----------
-    X
-        (s, d), dense or CSR: rows of the seeds that have the features, in order.
-    present
-        bool (S,): which seeds these are.
-    metric
-        "euclidean" or "cosine".
-    """
+    """One set of features of the seeds."""
 
     X: Any
+    """(s, d), dense or CSR: rows of the seeds that have the features, in order."""
     present: Bool
+    """bool (S,): which seeds these are."""
     metric: Literal["euclidean", "cosine"]
+    """"euclidean" or "cosine"."""
 
 
 def learned_weights(parts: Sequence[SeedRows], codes: Int32, *, key: int = 0) -> Float64:

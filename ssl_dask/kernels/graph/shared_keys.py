@@ -21,26 +21,18 @@ class KeyedRows(NamedTuple):
 
 
 class Groups(NamedTuple):
-    """Rows grouped by key, and what was dropped.
-
-    Parameters
-    ----------
-    rows
-        int64: row numbers, ascending within each group; groups are in the order of their keys.
-    bounds
-        int64 (G + 1,): group g has rows[bounds[g]:bounds[g + 1]].
-    n_alone
-        Dropped keys of a single row.
-    n_large, n_large_rows, largest
-        Dropped keys of too many rows, their rows, and the rows of the most frequent key.
-    """
+    """Rows grouped by key, and what was dropped."""
 
     rows: Int64
+    """int64: row numbers, ascending within each group; groups are in the order of their keys."""
     bounds: Int64
+    """int64 (G + 1,): group g has rows[bounds[g]:bounds[g + 1]]."""
     n_alone: int
+    """Dropped keys of a single row."""
     n_large: int
     n_large_rows: int
     largest: int
+    """Dropped keys of too many rows, their rows, and the rows of the most frequent key."""
 
 
 def keyed_rows_by_range(

@@ -22,21 +22,14 @@ Ints = npt.NDArray[Any]
 
 
 class Edges(NamedTuple):
-    """Edges into a run of nodes.
-
-    Parameters
-    ----------
-    rows
-        (E,): targets, counted from the first node of the run.
-    columns
-        (E,): sources, node numbers.
-    weights
-        float32 (E, q): one column a weighting.
-    """
+    """Edges into a run of nodes."""
 
     rows: Ints
+    """(E,): targets, counted from the first node of the run."""
     columns: Ints
+    """(E,): sources, node numbers."""
     weights: Float32
+    """float32 (E, q): one column a weighting."""
 
 
 class Owned(NamedTuple):

@@ -37,31 +37,21 @@ PLACES = 4
 
 @dataclass(frozen=True)
 class Routing:
-    """Maps rows to cells and shards.
-
-    Parameters
-    ----------
-    centre
-        float32 (d,), or (128,) for sketched sparse rows: subtracted from each row first, so that
-        float32 products keep their digits.
-    axes
-        float32 (d, s): principal axes; None: s = d, rows are not projected.
-    cosine
-        Whether rows are first scaled to unit length.
-    scale
-        Power of two that multiplies rows of unusual spread; else 1.
-    centres
-        float32 (m, s): cell centres, in the order of their ranks.
-    shard_of_cell
-        int32 (m,), ascending.
-    """
+    """Maps rows to cells and shards."""
 
     centre: Float32
+    """float32 (d,), or (128,) for sketched sparse rows: subtracted from each row first, so that
+    float32 products keep their digits."""
     axes: Float32 | None
+    """float32 (d, s): principal axes; None: s = d, rows are not projected."""
     cosine: bool
+    """Whether rows are first scaled to unit length."""
     scale: float
+    """Power of two that multiplies rows of unusual spread; else 1."""
     centres: Float32
+    """float32 (m, s): cell centres, in the order of their ranks."""
     shard_of_cell: Int32
+    """int32 (m,), ascending."""
 
     @property
     def n_shards(self) -> int:
@@ -75,24 +65,16 @@ class Routing:
 
 
 class RoutedRows(NamedTuple):
-    """Rows of one strip, sorted by shard.
-
-    Parameters
-    ----------
-    X
-        float32 (r, d), dense or CSR: each row once per shard that owns or borrows it.
-    cell
-        int32 (r,): rank of each row's own cell.
-    place
-        int32 (r,): number of rows of the strip before it that have the same cell.
-    bounds
-        int64 (P + 1,): shard p has the rows bounds[p] to bounds[p + 1].
-    """
+    """Rows of one strip, sorted by shard."""
 
     X: Any
+    """float32 (r, d), dense or CSR: each row once per shard that owns or borrows it."""
     cell: Int32
+    """int32 (r,): rank of each row's own cell."""
     place: Int32
+    """int32 (r,): number of rows of the strip before it that have the same cell."""
     bounds: Int64
+    """int64 (P + 1,): shard p has the rows bounds[p] to bounds[p + 1]."""
 
     def piece(self, shard: int) -> tuple[Any, Int32, Int32]:
         """Return (X, cell, place) of the rows for one shard."""
@@ -101,21 +83,14 @@ class RoutedRows(NamedTuple):
 
 
 class RowPlaces(NamedTuple):
-    """Cells of the rows of one strip, from which node numbers are made.
-
-    Parameters
-    ----------
-    cell
-        int32 (n,): rank of each row's own cell; -1 for a copy of another row.
-    place
-        int32 (n,): number of rows of the strip before it that have the same cell.
-    counts
-        int64 (m,): rows of each cell.
-    """
+    """Cells of the rows of one strip, from which node numbers are made."""
 
     cell: Int32
+    """int32 (n,): rank of each row's own cell; -1 for a copy of another row."""
     place: Int32
+    """int32 (n,): number of rows of the strip before it that have the same cell."""
     counts: Int64
+    """int64 (m,): rows of each cell."""
 
 
 def train_routing(sample: Any, *, cosine: bool, n_cells: int, n_shards: int, seed: int) -> Routing:

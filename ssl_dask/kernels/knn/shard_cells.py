@@ -28,76 +28,50 @@ K_MEANS_ITERATIONS = 3
 
 @dataclass(frozen=True)
 class Shard:
-    """The rows of a shard, owned and borrowed.
-
-    Parameters
-    ----------
-    X
-        float32 (n, d), C-contiguous or CSR with sorted, distinct columns: distinct rows; for cosine
-        none is zero.
-    Z
-        float32 (n, s), C-contiguous: `Routing.searchable` of X.
-    owned
-        bool (n,): rows whose neighbours are searched.
-    numbers
-        int64 (n,): row numbers; ties go to the smaller number.
-    metric
-        "euclidean" or "cosine".
-    findable
-        bool (n,): rows that may be found; None: all.
-    """
+    """The rows of a shard, owned and borrowed."""
 
     X: Any
+    """float32 (n, d), C-contiguous or CSR with sorted, distinct columns: distinct rows; for cosine
+    none is zero."""
     Z: Float32
+    """float32 (n, s), C-contiguous: `Routing.searchable` of X."""
     owned: Bool
+    """bool (n,): rows whose neighbours are searched."""
     numbers: Int64
+    """int64 (n,): row numbers; ties go to the smaller number."""
     metric: str
+    """"euclidean" or "cosine"."""
     findable: Bool | None = None
+    """bool (n,): rows that may be found; None: all."""
 
 
 @dataclass(frozen=True)
 class CellEffort:
-    """Effort of the search in a shard; more effort gives a higher recall.
-
-    Parameters
-    ----------
-    cell_rows
-        Wanted rows of a cell; 300 to 500 balance products against the choice of cells.
-    n_probes
-        Cells that a row is compared with, with its own.
-    n_joined
-        Neighbours, and reverse neighbours, whose first `n_joined` neighbours a row is compared
-        with; 0: no local join.
-    n_rounds
-        Rounds of the local join.
-    """
+    """Effort of the search in a shard; more effort gives a higher recall."""
 
     cell_rows: int = 400
+    """Wanted rows of a cell; 300 to 500 balance products against the choice of cells."""
     n_probes: int = 10
+    """Cells that a row is compared with, with its own."""
     n_joined: int = 15
+    """Neighbours, and reverse neighbours, whose first `n_joined` neighbours a row is compared with;
+    0: no local join."""
     n_rounds: int = 1
+    """Rounds of the local join."""
 
 
 class ShardCells(NamedTuple):
-    """Cells of a shard, numbered so that near cells adjoin.
-
-    Parameters
-    ----------
-    order
-        int64 (n,): rows by cell, in a cell the owned rows first.
-    starts
-        int64 (m + 1,): cell c has the rows order[starts[c]:starts[c + 1]].
-    probes
-        int32 (n, p): nearest cells of each row, its own first; of borrowed rows only the first
-        column is set.
-    centres
-        float32 (m, s).
-    """
+    """Cells of a shard, numbered so that near cells adjoin."""
 
     order: Int64
+    """int64 (n,): rows by cell, in a cell the owned rows first."""
     starts: Int64
+    """int64 (m + 1,): cell c has the rows order[starts[c]:starts[c + 1]]."""
     probes: Int32
+    """int32 (n, p): nearest cells of each row, its own first; of borrowed rows only the first
+    column is set."""
     centres: Float32
+    """float32 (m, s)."""
 
 
 def shard_cells(Z: Float32, owned: Bool, cell_rows: int, n_probes: int, seed: int) -> ShardCells:

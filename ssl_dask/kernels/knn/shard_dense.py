@@ -37,21 +37,15 @@ FAR = 100.0
 
 @dataclass(frozen=True)
 class SearchEffort(CellEffort):
-    """Effort of the search in a shard of dense rows.
-
-    Parameters
-    ----------
-    reach
-        A cell is skipped if its border is farther from the row than `reach` times the k-th
-        neighbour in the row's own cell. With .4 six of ten cells are left, which hold as many true
-        neighbours as the nearest nine.
-    n_candidates
-        Candidates kept for each entry of a list before exact distances: 1, or 2 for a search in
-        fewer columns than the rows have.
-    """
+    """Effort of the search in a shard of dense rows."""
 
     reach: float = 0.4
+    """A cell is skipped if its border is farther from the row than `reach` times the k-th neighbour
+    in the row's own cell. With .4 six of ten cells are left, which hold as many true neighbours as
+    the nearest nine."""
     n_candidates: int = 1
+    """Candidates kept for each entry of a list before exact distances: 1, or 2 for a search in
+    fewer columns than the rows have."""
 
 
 def search_shard(

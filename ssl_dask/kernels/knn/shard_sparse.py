@@ -38,19 +38,13 @@ FEW_ROWS = 64
 
 @dataclass(frozen=True)
 class SparseEffort(CellEffort):
-    """Effort of the search in a shard of sparse rows.
-
-    Parameters
-    ----------
-    n_candidates
-        Rows proposed by rare columns that are measured, for each entry of a list.
-    column_share
-        A column is rare if at most this share of the shard's rows, or 64, have it. Other columns
-        propose no rows; distances use all columns.
-    """
+    """Effort of the search in a shard of sparse rows."""
 
     n_candidates: int = 2
+    """Rows proposed by rare columns that are measured, for each entry of a list."""
     column_share: float = 0.01
+    """A column is rare if at most this share of the shard's rows, or 64, have it. Other columns
+    propose no rows; distances use all columns."""
 
 
 class _ShardRows(NamedTuple):

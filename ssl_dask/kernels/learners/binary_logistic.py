@@ -30,19 +30,13 @@ TOL = 1e-5
 
 @dataclass(frozen=True)
 class BinaryFit:
-    """Coefficients of the second class against the first.
-
-    Parameters
-    ----------
-    coef, intercept
-        float64 (d,) and a number, for features before centring and scaling.
-    converged
-        Whether the solver stopped before `max_iter`.
-    """
+    """Coefficients of the second class against the first."""
 
     coef: Float64
     intercept: float
+    """float64 (d,) and a number, for features before centring and scaling."""
     converged: bool
+    """Whether the solver stopped before `max_iter`."""
 
 
 def fit_binary(
@@ -134,21 +128,14 @@ def _unscaled(beta: Float64, mean: Float64, scale: float, converged: bool) -> Bi
 
 @dataclass(frozen=True)
 class ColumnMoments:
-    """Centre and scale of dense columns.
-
-    Parameters
-    ----------
-    mean
-        float64 (d,).
-    scale
-        Root of the mean variance of the columns; 1 if it is 0.
-    vary
-        bool (d,): columns with more than one value.
-    """
+    """Centre and scale of dense columns."""
 
     mean: Float64
+    """float64 (d,)."""
     scale: float
+    """Root of the mean variance of the columns; 1 if it is 0."""
     vary: Bool
+    """bool (d,): columns with more than one value."""
 
 
 def column_moments(X: Floating) -> ColumnMoments:

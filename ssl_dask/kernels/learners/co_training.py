@@ -61,23 +61,16 @@ def joined_views(probabilities: Sequence[Floating]) -> Float32:
 
 
 class Dependence(NamedTuple):
-    """Association of the errors of two learners within the classes.
-
-    Parameters
-    ----------
-    correlation
-        -1 to 1: covariance of the errors within classes, divided by that of identical errors;
-        0 if one of the learners is always or never wrong.
-    p_value
-        Two-sided probability of such an association if the errors were independent given the class
-        (Mantel-Haenszel, chi-squared without continuity correction); 1 without usable rows.
-    n_rows
-        Rows of the classes in which each learner is sometimes right and sometimes wrong.
-    """
+    """Association of the errors of two learners within the classes."""
 
     correlation: float
+    """-1 to 1: covariance of the errors within classes, divided by that of identical errors; 0 if
+    one of the learners is always or never wrong."""
     p_value: float
+    """Two-sided probability of such an association if the errors were independent given the class
+    (Mantel-Haenszel, chi-squared without continuity correction); 1 without usable rows."""
     n_rows: int
+    """Rows of the classes in which each learner is sometimes right and sometimes wrong."""
 
 
 def error_dependence(wrong: Bool, codes: Int32) -> Dependence:
@@ -115,19 +108,13 @@ def error_dependence(wrong: Bool, codes: Int32) -> Dependence:
 
 @dataclass(frozen=True)
 class RowsAlike:
-    """Whether all rows of features are equal; `+` merges two blocks.
-
-    Parameters
-    ----------
-    first
-        Column numbers, int64 (k,), and values, (k,), of the non-zeros of the first row; None
-        without rows.
-    alike
-        Whether all other rows equal the first.
-    """
+    """Whether all rows of features are equal; `+` merges two blocks."""
 
     first: tuple[Int64, Floating] | None
+    """Column numbers, int64 (k,), and values, (k,), of the non-zeros of the first row; None without
+    rows."""
     alike: bool
+    """Whether all other rows equal the first."""
 
     def __add__(self, other: RowsAlike) -> RowsAlike:
         if self.first is None or other.first is None:

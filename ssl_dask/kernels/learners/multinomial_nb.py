@@ -31,18 +31,12 @@ LARGEST_UNITS = 2**61
 
 @dataclass(frozen=True)
 class ClassFeatureCounts:
-    """Weighted counts of rows and features by class; `+` merges two blocks.
-
-    Parameters
-    ----------
-    rows
-        int64 (C,): weight of the rows of each class, in units of 2**-30.
-    features
-        int64 (d, C): weighted sum of each feature in each class, in units of 2**-30.
-    """
+    """Weighted counts of rows and features by class; `+` merges two blocks."""
 
     rows: Int64
+    """int64 (C,): weight of the rows of each class, in units of 2**-30."""
     features: Int64
+    """int64 (d, C): weighted sum of each feature in each class, in units of 2**-30."""
 
     @classmethod
     def zero(cls, n_features: int, n_classes: int) -> ClassFeatureCounts:
@@ -146,21 +140,14 @@ def check_not_negative(X: Rows) -> None:
 
 @dataclass(frozen=True)
 class MultinomialModel:
-    """The model P(class | row) proportional to p_c prod_j theta_jc ** x_j.
-
-    Parameters
-    ----------
-    log_prior
-        float64 (C,): log p_c; -inf for a class without rows.
-    log_theta
-        float64 (d, C).
-    log_density
-        Log of the Dirichlet prior of the parameters, without its constant.
-    """
+    """The model P(class | row) proportional to p_c prod_j theta_jc ** x_j."""
 
     log_prior: Float64
+    """float64 (C,): log p_c; -inf for a class without rows."""
     log_theta: Float64
+    """float64 (d, C)."""
     log_density: float
+    """Log of the Dirichlet prior of the parameters, without its constant."""
 
     def joint_log(self, X: Rows) -> Float64:
         """Return log p_c + sum_j x_j log theta_jc, float64 (n, C)."""

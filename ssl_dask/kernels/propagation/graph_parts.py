@@ -22,31 +22,22 @@ class GraphPart:
     """Nodes `start` to `stop` of a graph, and their neighbours in other parts: the halo.
 
     Scores of a part are arrays with a row for each own node, then one for each halo node.
-
-    Parameters
-    ----------
-    number
-        Number of the part.
-    start, stop
-        Range of its nodes.
-    pieces
-        (first own row, rows): rows of the walk, one piece a strip. Rows are summed in the order of
-        node numbers for any partition.
-    halo
-        int64 (h,), increasing: nodes of other parts with an edge into this one.
-    receive
-        Part -> rows of the halo that it owns.
-    send
-        Part -> own rows in its halo, int64.
     """
 
     number: int
+    """Number of the part."""
     start: int
     stop: int
+    """Range of its nodes."""
     pieces: list[tuple[int, WalkRows]]
+    """(first own row, rows): rows of the walk, one piece a strip. Rows are summed in the order of
+    node numbers for any partition."""
     halo: Int64
+    """int64 (h,), increasing: nodes of other parts with an edge into this one."""
     receive: dict[int, slice]
+    """Part -> rows of the halo that it owns."""
     send: dict[int, Int64] = field(default_factory=dict)
+    """Part -> own rows in its halo, int64."""
 
     @property
     def n_own(self) -> int:

@@ -11,21 +11,14 @@ from ssl_dask.array_types import Bool, Float32, Float64, Integer
 
 
 class WalkChoice(NamedTuple):
-    """Probabilities at each node, float64 (n,) each; they sum to 1.
-
-    Parameters
-    ----------
-    inject
-        The walk ends with the label of the node; 0 without a label.
-    go_on
-        The walk continues to a neighbour.
-    abandon
-        The walk ends with the dummy label.
-    """
+    """Probabilities at each node, float64 (n,) each; they sum to 1."""
 
     inject: Float64
+    """The walk ends with the label of the node; 0 without a label."""
     go_on: Float64
+    """The walk continues to a neighbour."""
     abandon: Float64
+    """The walk ends with the dummy label."""
 
 
 def neighbour_entropy(indptr: Integer, data: Float32) -> Float64:

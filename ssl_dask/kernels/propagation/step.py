@@ -27,21 +27,14 @@ SHARE_MOVED = 1e-3
 
 
 class SparseSources(NamedTuple):
-    """The non-zero rows of the right-hand side B in a run of rows.
-
-    Parameters
-    ----------
-    positions
-        int64 (s,), increasing: rows within the run.
-    values
-        float32 (s, G * C): B at these rows, in the scale of F.
-    clamped
-        bool (s, G): whether the row keeps its value in a group of columns.
-    """
+    """The non-zero rows of the right-hand side B in a run of rows."""
 
     positions: Int64
+    """int64 (s,), increasing: rows within the run."""
     values: Float32
+    """float32 (s, G * C): B at these rows, in the scale of F."""
     clamped: Bool
+    """bool (s, G): whether the row keeps its value in a group of columns."""
 
     def scaled(self, factor: Float64, dtype: npt.DTypeLike) -> Floating:
         """Return `values` times the `factor` of each row, float64 (n,): the scale of Z."""
@@ -49,34 +42,23 @@ class SparseSources(NamedTuple):
 
 
 class SweepCounts(NamedTuple):
-    """Changes of a sweep by group of columns: counts and maxima, which merge exactly.
-
-    Parameters
-    ----------
-    changed
-        int64 (G,): rows whose most likely class changed, or that got or lost one.
-    reached
-        int64 (G,): rows with their first non-zero score.
-    unsettled
-        int64 (G,): rows whose share of a class moved by more than `SHARE_MOVED`. Far from the seeds
-        scores are tiny, so a small residual does not imply settled shares.
-    step
-        float64 (G,): largest |F_{t+1} - F_t|.
-    residual
-        float64 (G,): largest |p S F_t + q B - F_t| of the rows that are not clamped.
-    largest
-        float64 (G,): largest |F_{t+1}|.
-    class_rows
-        int64 (C,): rows by most likely class, in the first group.
-    """
+    """Changes of a sweep by group of columns: counts and maxima, which merge exactly."""
 
     changed: Int64
+    """int64 (G,): rows whose most likely class changed, or that got or lost one."""
     reached: Int64
+    """int64 (G,): rows with their first non-zero score."""
     unsettled: Int64
+    """int64 (G,): rows whose share of a class moved by more than `SHARE_MOVED`. Far from the seeds
+    scores are tiny, so a small residual does not imply settled shares."""
     step: Float64
+    """float64 (G,): largest |F_{t+1} - F_t|."""
     residual: Float64
+    """float64 (G,): largest |p S F_t + q B - F_t| of the rows that are not clamped."""
     largest: Float64
+    """float64 (G,): largest |F_{t+1}|."""
     class_rows: Int64
+    """int64 (C,): rows by most likely class, in the first group."""
 
     @classmethod
     def none(cls, n_groups: int, n_classes: int) -> SweepCounts:

@@ -32,27 +32,18 @@ MIN_COMPILED_WORK = 2**21
 
 
 class WalkRows(NamedTuple):
-    """A run of CSR rows of W, scaled for a random walk.
-
-    Parameters
-    ----------
-    indptr
-        int64 (n + 1,).
-    indices
-        int32 (nnz,): rows of Z, in the order of summation.
-    weights
-        float32 (nnz,): each row of W times the power of two that brings its sum into [1, 2).
-    inverse_sum
-        float64 (n,): 1 / sum of `weights`; 0 for a row without edges.
-    degree
-        float64 (n,): sum of the row of W itself; 1 for a row without edges.
-    """
+    """A run of CSR rows of W, scaled for a random walk."""
 
     indptr: Int64
+    """int64 (n + 1,)."""
     indices: Int32
+    """int32 (nnz,): rows of Z, in the order of summation."""
     weights: Float32
+    """float32 (nnz,): each row of W times the power of two that brings its sum into [1, 2)."""
     inverse_sum: Float64
+    """float64 (n,): 1 / sum of `weights`; 0 for a row without edges."""
     degree: Float64
+    """float64 (n,): sum of the row of W itself; 1 for a row without edges."""
 
     @property
     def n_rows(self) -> int:

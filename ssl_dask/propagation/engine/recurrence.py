@@ -23,40 +23,28 @@ Coefficients = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Recurrence:
-    """What makes one method differ from another.
-
-    Parameters
-    ----------
-    name
-        Name of the method.
-    target
-        (p, q) of the fixed point F = p S F + q B.
-    steps
-        Called with t = 1, 2, ...; returns (a, b, c, d) of
-        F_t = a S F_{t-1} + b F_{t-1} + c F_{t-2} + d B. None: block conjugate gradients with the
-        diagonal preconditioner, for targets whose spectrum is not known.
-    settings
-        The parameters of the method, in JSON types: a checkpoint fits only the same.
-    powers
-        (s, r): sources enter as D^-s B and scores leave as D^r Z, Z being those of the random
-        walk D^-1 W. (1/2, 1/2) makes S the symmetric D^-1/2 W D^-1/2; (0, 0) the walk itself;
-        (1, 0) solves (D - p W) Z = q B.
-    clamp_seeds
-        Seeds keep their value.
-    dtype
-        Type of the scores.
-    first
-        F_0 is B times this number; None: q.
-    """
+    """What makes one method differ from another."""
 
     name: str
+    """Name of the method."""
     target: tuple[float, float]
+    """(p, q) of the fixed point F = p S F + q B."""
     steps: Callable[[int], Coefficients] | None
+    """Called with t = 1, 2, ...; returns (a, b, c, d) of F_t = a S F_{t-1} + b F_{t-1} + c F_{t-2}
+    + d B. None: block conjugate gradients with the diagonal preconditioner, for targets whose
+    spectrum is not known."""
     settings: Mapping[str, Any]
+    """The parameters of the method, in JSON types: a checkpoint fits only the same."""
     powers: tuple[float, float] = (0.5, 0.5)
+    """(s, r): sources enter as D^-s B and scores leave as D^r Z, Z being those of the random walk
+    D^-1 W. (1/2, 1/2) makes S the symmetric D^-1/2 W D^-1/2; (0, 0) the walk itself; (1, 0) solves
+    (D - p W) Z = q B."""
     clamp_seeds: bool = False
+    """Seeds keep their value."""
     dtype: Literal["float32", "float64"] = "float32"
+    """Type of the scores."""
     first: float | None = None
+    """F_0 is B times this number; None: q."""
 
     @property
     def conjugate(self) -> bool:
@@ -167,28 +155,19 @@ def heat_flow(name: str, time: float) -> tuple[Recurrence, int]:
 
 @dataclass(frozen=True)
 class LinearSystem:
-    """What all parts must know of the system F = p S F + q B, or of the recurrence.
-
-    Parameters
-    ----------
-    dtype
-        Type of the scores.
-    n_groups, n_classes
-        Columns are G groups of C.
-    powers
-        (s, r): sources enter as D^-s B, scores leave as D^r Z.
-    target
-        (p, q) of the fixed point.
-    clamp_seeds
-        Seeds keep their value.
-    """
+    """What all parts must know of the system F = p S F + q B, or of the recurrence."""
 
     dtype: str
+    """Type of the scores."""
     n_groups: int
     n_classes: int
+    """Columns are G groups of C."""
     powers: tuple[float, float]
+    """(s, r): sources enter as D^-s B, scores leave as D^r Z."""
     target: tuple[float, float]
+    """(p, q) of the fixed point."""
     clamp_seeds: bool = False
+    """Seeds keep their value."""
 
     @property
     def n_columns(self) -> int:
@@ -211,22 +190,15 @@ class RecurrenceSteps:
 
 @dataclass(frozen=True)
 class ConjugateSteps:
-    """Consecutive sweeps of block conjugate gradients; the last is counted.
-
-    Parameters
-    ----------
-    n_sweeps
-        Number of sweeps.
-    gamma, alpha
-        float64 (K,): <r, r> and the step of the sweep before; None at the beginning.
-    first
-        float64 (K,): <r, r> of the first sweep of all; None at the beginning.
-    """
+    """Consecutive sweeps of block conjugate gradients; the last is counted."""
 
     n_sweeps: int
+    """Number of sweeps."""
     gamma: Float64 | None = None
     alpha: Float64 | None = None
+    """float64 (K,): <r, r> and the step of the sweep before; None at the beginning."""
     first: Float64 | None = None
+    """float64 (K,): <r, r> of the first sweep of all; None at the beginning."""
 
 
 Steps = RecurrenceSteps | ConjugateSteps
@@ -234,19 +206,13 @@ Steps = RecurrenceSteps | ConjugateSteps
 
 @dataclass(frozen=True)
 class StepsDone:
-    """What a superstep, a batch of consecutive sweeps, did.
-
-    Parameters
-    ----------
-    counts
-        Of the last sweep, in this part, or in all when joined; None if not counted.
-    gammas, alphas
-        float64 (sweeps, K): scalars of conjugate gradients, the same in all parts; else None.
-    """
+    """What a superstep, a batch of consecutive sweeps, did."""
 
     counts: SweepCounts | None
+    """Of the last sweep, in this part, or in all when joined; None if not counted."""
     gammas: Float64 | None = None
     alphas: Float64 | None = None
+    """float64 (sweeps, K): scalars of conjugate gradients, the same in all parts; else None."""
 
     @staticmethod
     def joined(parts: Sequence[StepsDone]) -> StepsDone:

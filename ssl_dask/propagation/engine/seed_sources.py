@@ -23,21 +23,15 @@ class SeedSources:
 
     The groups stand side by side and go through the same sweeps, so that judging a method by hidden
     seeds costs columns, not sweeps.
-
-    Parameters
-    ----------
-    labels
-        The seeds.
-    hidden
-        bool (G, S): which seeds each group does not see; nothing is hidden in group 0.
-    weights
-        float64 (S,), or (G, S) where groups differ: what stands in B at each seed, in the column
-        of its class.
     """
 
     labels: Labels
+    """The seeds."""
     hidden: Bool
+    """bool (G, S): which seeds each group does not see; nothing is hidden in group 0."""
     weights: Float64
+    """float64 (S,), or (G, S) where groups differ: what stands in B at each seed, in the column of
+    its class."""
 
     @classmethod
     def from_folds(
@@ -151,27 +145,18 @@ class SeedSources:
 
 @dataclass(frozen=True)
 class NodeSources:
-    """The sources at nodes of a graph. Seeds that share a node, being copies, are averaged there.
-
-    Parameters
-    ----------
-    sources
-        The seeds by row.
-    nodes
-        int64 (U,), increasing: the nodes that hold a seed.
-    seed_nodes
-        int64 (S,): the node of each seed.
-    values
-        float32 (U, G, C): mean of the rows of B of the seeds that the group sees at the node.
-    seen
-        bool (U, G): whether the group sees a seed at the node.
-    """
+    """The sources at nodes of a graph. Seeds that share a node, being copies, are averaged there."""
 
     sources: SeedSources
+    """The seeds by row."""
     nodes: Int64
+    """int64 (U,), increasing: the nodes that hold a seed."""
     seed_nodes: Int64
+    """int64 (S,): the node of each seed."""
     values: Float32
+    """float32 (U, G, C): mean of the rows of B of the seeds that the group sees at the node."""
     seen: Bool
+    """bool (U, G): whether the group sees a seed at the node."""
 
     def in_nodes(self, start: int, stop: int, *, clamp: bool) -> SparseSources:
         """Return the seeds at nodes `start` to `stop`."""

@@ -17,21 +17,14 @@ from ssl_dask.propagation.engine.seed_sources import NodeSources
 
 @dataclass(frozen=True)
 class SeededComponents:
-    """The components that hold a seed.
-
-    Parameters
-    ----------
-    of_seed_node
-        int64 (U,): position of the component of each node with a seed.
-    ids
-        Labels (Q,) of the components as in `Components.labels`, increasing.
-    labels
-        On a worker: the label of each node.
-    """
+    """The components that hold a seed."""
 
     of_seed_node: Int64
+    """int64 (U,): position of the component of each node with a seed."""
     ids: Integer
+    """Labels (Q,) of the components as in `Components.labels`, increasing."""
     labels: Delayed
+    """On a worker: the label of each node."""
 
     @classmethod
     def find(

@@ -34,19 +34,13 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class DenseSources:
-    """A right-hand side at every node.
-
-    Parameters
-    ----------
-    blocks
-        float32 (m_i, G * C), one for each strip.
-    n_classes, n_groups
-        C and G.
-    """
+    """A right-hand side at every node."""
 
     blocks: Sequence[Delayed]
+    """float32 (m_i, G * C), one for each strip."""
     n_classes: int
     n_groups: int = 1
+    """C and G."""
 
 
 @dataclass(frozen=True)

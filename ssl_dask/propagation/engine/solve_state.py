@@ -40,17 +40,6 @@ class StopRule:
     row was reached for the first time; and the error is at most `tol`. All norms are maxima, so
     the answer does not depend on how rows are spread over blocks.
 
-    Parameters
-    ----------
-    n_rows
-        Number of rows (nodes).
-    tol
-        Largest relative error.
-    scale
-        Largest entry of the right-hand side, or of a clamped row.
-    dtype
-        Type of the scores.
-
     Attributes
     ----------
     reason
@@ -59,9 +48,13 @@ class StopRule:
     """
 
     n_rows: int
+    """Number of rows (nodes)."""
     tol: float
+    """Largest relative error."""
     scale: float
+    """Largest entry of the right-hand side, or of a clamped row."""
     dtype: np.dtype[Any]
+    """Type of the scores."""
     reason: Literal["converged", "rounding"] | None = None
     _quiet: int = 0
     _still: int = 0

@@ -20,28 +20,19 @@ from ssl_dask.run_control import LastKept, Resume, RunControl, retried
 
 @dataclass
 class EnsembleState:
-    """The state between two steps.
-
-    Parameters
-    ----------
-    vectors
-        Name -> blocks, one a strip, each with a row a node.
-    widths
-        Name -> columns of the vector, 0 if it has one dimension.
-    numbers
-        In JSON types.
-    n_iter, step
-        Sweeps and steps done.
-    records
-        Of the counted sweeps and rounds so far.
-    """
+    """The state between two steps."""
 
     vectors: dict[str, Vector] = field(default_factory=dict)
+    """Name -> blocks, one a strip, each with a row a node."""
     widths: dict[str, int] = field(default_factory=dict)
+    """Name -> columns of the vector, 0 if it has one dimension."""
     numbers: dict[str, Any] = field(default_factory=dict)
+    """In JSON types."""
     n_iter: int = 0
     step: int = 0
+    """Sweeps and steps done."""
     records: list[RoundRecord] = field(default_factory=list)
+    """Of the counted sweeps and rounds so far."""
 
     def put(self, name: str, blocks: Vector, width: int) -> None:
         """Keep a vector."""

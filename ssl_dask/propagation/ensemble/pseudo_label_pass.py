@@ -35,21 +35,14 @@ CUT_STEP = one_step_of_the_walk("graph_ensemble")
 
 @dataclass(frozen=True)
 class Pass:
-    """Which groups of the mixture a pass takes, and how.
-
-    Parameters
-    ----------
-    groups
-        Groups of the mixture, in the order of the pass's own groups.
-    balanced
-        For each, whether classes are moved to equal numbers of rows (by the mass of their seeds).
-    steep
-        It goes over the steeper weights of the graph.
-    """
+    """Which groups of the mixture a pass takes, and how."""
 
     groups: tuple[int, ...]
+    """Groups of the mixture, in the order of the pass's own groups."""
     balanced: tuple[bool, ...]
+    """For each, whether classes are moved to equal numbers of rows (by the mass of their seeds)."""
     steep: bool
+    """It goes over the steeper weights of the graph."""
 
 
 class SecondPass:

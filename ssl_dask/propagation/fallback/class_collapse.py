@@ -29,26 +29,18 @@ class CollapseWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Collapse:
-    """Classes that got next to no row.
-
-    Parameters
-    ----------
-    gone
-        Codes of the classes.
-    n_classes
-        Number of classes that have seeds.
-    expected, share
-        Their share of the seeds (or what was expected of them), and of the rows with a label.
-    kept, lost
-        Seeds of these classes that got their class while they were hidden, and that did not.
-    """
+    """Classes that got next to no row."""
 
     gone: tuple[int, ...]
+    """Codes of the classes."""
     n_classes: int
+    """Number of classes that have seeds."""
     expected: float
     share: float
+    """Their share of the seeds (or what was expected of them), and of the rows with a label."""
     kept: int = 0
     lost: int = 0
+    """Seeds of these classes that got their class while they were hidden, and that did not."""
 
     @property
     def contradicted(self) -> bool:

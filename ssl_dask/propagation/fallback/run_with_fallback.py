@@ -20,24 +20,16 @@ OnCollapse = Literal["switch", "warn", "error"]
 
 @dataclass(frozen=True)
 class Answer:
-    """What labelled.
-
-    Parameters
-    ----------
-    found
-        What the method found.
-    spec
-        The method and its parameters: that which was asked for, or another in its place.
-    collapsed
-        The methods before it whose classes collapsed, with their collapse, in the order of tries.
-    collapse
-        Of the answer itself: with "warn", or contradicted by hidden seeds; else None.
-    """
+    """What labelled."""
 
     found: Propagated
+    """What the method found."""
     spec: SpecModel
+    """The method and its parameters: that which was asked for, or another in its place."""
     collapsed: tuple[tuple[SpecModel, Collapse], ...] = ()
+    """The methods before it whose classes collapsed, with their collapse, in the order of tries."""
     collapse: Collapse | None = None
+    """Of the answer itself: with "warn", or contradicted by hidden seeds; else None."""
 
     @property
     def switched(self) -> bool:

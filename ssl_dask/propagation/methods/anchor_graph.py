@@ -57,21 +57,14 @@ class AnchorGraphSpec(SpecModel):
 
 @dataclass(frozen=True)
 class AnchorModel:
-    """What an anchor graph has learned.
-
-    Parameters
-    ----------
-    anchors
-        float32 (m, d).
-    scores
-        float64 (G, m, C): of each group, scores of the anchors over the mass of the class.
-    n_nearest
-        Anchors of a row.
-    """
+    """What an anchor graph has learned."""
 
     anchors: Float32
+    """float32 (m, d)."""
     scores: Float64
+    """float64 (G, m, C): of each group, scores of the anchors over the mass of the class."""
     n_nearest: int
+    """Anchors of a row."""
 
     def distributions(self, X: Any, group: int = 0) -> Float32:
         """Return the distributions of a block of rows, float32 (n, C); 0 where no seed reaches."""
