@@ -30,9 +30,13 @@ from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.kernels.propagation.graph_parts import leaf_entries
 from ssl_dask.propagation.engine import worker_state
 from ssl_dask.propagation.engine.partition_solver import Aborted
-from ssl_dask.propagation.engine.partitions import TASK_LABEL, Parts, sources_of_part
+from ssl_dask.propagation.engine.partitions import (
+    TASK_LABEL,
+    Parts,
+    RightHandSide,
+    sources_of_part,
+)
 from ssl_dask.propagation.engine.recurrence import LinearSystem, Steps, StepsDone
-from ssl_dask.propagation.engine.seed_sources import NodeSources
 from ssl_dask.run_control import Losses, State
 
 WATCH_SECONDS = 0.5
@@ -74,7 +78,7 @@ class WorkerParts(Parts):
         self.addresses: list[str] = []
         self._bytes_per_node = bytes_per_node
         self._wished = 0
-        self._begun: tuple[Any, ...] | None = None
+        self._begun: tuple[LinearSystem, RightHandSide] | None = None
         self._n_vectors = self._version = 0
         self._untold: list[tuple[str, str]] = []
         try:
@@ -127,18 +131,11 @@ class WorkerParts(Parts):
         # The lists of halos go from worker to worker.
         self._numbers(self._on_each(lambda part: (worker_state.answer, asked, part, self.session)))
         if self._begun is not None:
-            self.begin(*self._begun[:3], value=self._begun[3])
+            self.begin(*self._begun)
 
-    def begin(
-        self,
-        system: LinearSystem,
-        sources: NodeSources | None,
-        dense: Sequence[Delayed] | None,
-        *,
-        value: float,
-    ) -> float:
+    def begin(self, system: LinearSystem, given: RightHandSide) -> float:
         """Make a new system the one that is solved."""
-        self._begun = (system, sources, dense, value)
+        self._begun, (sources, dense, value) = (system, given), given
         blocks = None if dense is None else self._futures(dense, TASK_LABEL)
 
         def task(part: int) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,16 @@ Vector = list[Delayed]
 """Blocks of a vector over the nodes, one a strip."""
 
 
+class RightHandSide(NamedTuple):
+    """What a solve begins with: seeds, or a source at every node, or both."""
+
+    sources: NodeSources | None
+    dense: Sequence[Delayed] | None
+    """float32 (m_i, K), one for each strip."""
+    value: float
+    """What sources are multiplied by, a power of two."""
+
+
 class Parts(ABC):
     """The parts of one graph, and the vectors of the solve that is under way."""
 
@@ -50,19 +60,10 @@ class Parts(ABC):
         return len(self.cuts) - 1
 
     @abstractmethod
-    def begin(
-        self,
-        system: LinearSystem,
-        sources: NodeSources | None,
-        dense: Sequence[Delayed] | None,
-        *,
-        value: float,
-    ) -> float:
+    def begin(self, system: LinearSystem, given: RightHandSide) -> float:
         """Make a new system the one that is solved; return the largest |F| a source alone makes.
 
-        Sources are seeds, or `dense`, float32 (m_i, K) for each strip, or both; they are multiplied
-        by `value`, a power of two. Raises BlocksLostError if `dense` was made of scores that are
-        gone.
+        Raises BlocksLostError if `given.dense` was made of scores that are gone.
         """
 
     @abstractmethod
@@ -228,15 +229,9 @@ class LocalParts(Parts):
         """Number of vectors of the solve."""
         return len(self._runs[0].vectors)
 
-    def begin(
-        self,
-        system: LinearSystem,
-        sources: NodeSources | None,
-        dense: Sequence[Delayed] | None,
-        *,
-        value: float,
-    ) -> float:
+    def begin(self, system: LinearSystem, given: RightHandSide) -> float:
         """Make a new system the one that is solved."""
+        sources, dense, value = given
         blocks = None if dense is None else self.execution.compute(dense, TASK_LABEL)
         n_threads = self.execution.n_slots if self.n_parts == 1 else 1
         self._runs = []

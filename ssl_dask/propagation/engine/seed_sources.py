@@ -145,7 +145,7 @@ class SeedSources:
 
 @dataclass(frozen=True)
 class NodeSources:
-    """The sources at nodes of a graph. Seeds that share a node, being copies, are averaged there."""
+    """The sources at nodes of a graph. Seeds at one node, being copies, are averaged there."""
 
     sources: SeedSources
     """The seeds by row."""

@@ -14,7 +14,7 @@ from ssl_dask.errors import BlocksLostError, ResumeMismatchError, WorkersChanged
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.propagation.engine.distributed_partitions import WorkerParts
-from ssl_dask.propagation.engine.partitions import LocalParts, Parts
+from ssl_dask.propagation.engine.partitions import LocalParts, Parts, RightHandSide
 from ssl_dask.propagation.engine.recurrence import LinearSystem, Recurrence
 from ssl_dask.propagation.engine.seed_sources import NodeSources
 from ssl_dask.propagation.engine.solve_state import RunningSolve, StopRule
@@ -173,8 +173,8 @@ class PropagationSession:
         identity = {**(identity or {}), "method": recurrence.name}
         if control.resume is not None:
             check_identity(control.resume[2], identity)
-        blocks = None if dense is None else dense.blocks
-        largest = self._placed(lambda: self.parts.begin(system, sources, blocks, value=scale))
+        given = RightHandSide(sources, None if dense is None else dense.blocks, scale)
+        largest = self._placed(lambda: self.parts.begin(system, given))
         rule = None
         if tol is not None:
             largest *= 1.0 if recurrence.clamp_seeds else recurrence.target[1]
