@@ -52,17 +52,6 @@ SPARSE_COLUMN_BYTES = 20
 class RoutedOptions:
     """What a user may choose of a routed search.
 
-    Parameters
-    ----------
-    target_recall
-        Share of the true neighbours to be found.
-    shard_memory
-        Bytes of the task of a shard.
-    scratch
-        An existing, empty folder that all workers see: rows move through it. None: by tasks.
-    index_folder
-        Another one: the shards are kept there for new rows. None: they are not.
-
     Raises
     ------
     GraphError
@@ -70,9 +59,13 @@ class RoutedOptions:
     """
 
     target_recall: float = 0.98
+    """Share of the true neighbours to be found."""
     shard_memory: int = SHARD_MEMORY
+    """Bytes of the task of a shard."""
     scratch: str | Path | None = None
+    """An existing, empty folder that all workers see: rows move through it. None: by tasks."""
     index_folder: str | Path | None = None
+    """Another one: the shards are kept there for new rows. None: they are not."""
 
     def __post_init__(self) -> None:
         share, size = self.target_recall, self.shard_memory

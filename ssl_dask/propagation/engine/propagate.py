@@ -46,24 +46,17 @@ class Propagated(MethodResult):
     Rows are 0 (NaN for numbers) where no label reaches. `records` has the 5th, 10th, 20th, 30th,
     ... sweep and the last. `reason` is "converged", "max_iter", or "rounding": the type of the
     scores allows no smaller error.
-
-    Parameters
-    ----------
-    mass
-        Dask array float64 (N,): sum of the row before it was made a distribution. Small where the
-        evidence is far; 0 where there is none. None for methods that have none.
-    n_iter
-        Number of sweeps, over all resumed runs.
-    n_without_evidence
-        Rows of F that are zero: in a component without a seed, or too far from one.
-    details
-        What else the method reports, in JSON types.
     """
 
     mass: da.Array | None = None
+    """Dask array float64 (N,): sum of the row before it was made a distribution. Small where the
+    evidence is far; 0 where there is none. None for methods that have none."""
     n_iter: int = 0
+    """Number of sweeps, over all resumed runs."""
     n_without_evidence: int = 0
+    """Rows of F that are zero: in a component without a seed, or too far from one."""
     details: dict[str, Any] = field(default_factory=dict)
+    """What else the method reports, in JSON types."""
 
 
 def propagate(

@@ -45,29 +45,21 @@ class DenseSources:
 
 @dataclass(frozen=True)
 class Solved:
-    """Scores of the nodes of a graph.
-
-    Parameters
-    ----------
-    blocks
-        (m_i, K) in the type of the recurrence, one for each strip, where the strips are: `scale`
-        times Z = D^-r F.
-    scale
-        A power of two.
-    records
-        One for each sweep that was counted.
-    converged, reason
-        Whether the stop rule was met, and why it ended.
-    n_iter
-        Number of sweeps, over all resumed runs.
-    """
+    """Scores of the nodes of a graph."""
 
     blocks: list[Delayed]
+    """(m_i, K) in the type of the recurrence, one for each strip, where the strips are: `scale`
+    times Z = D^-r F."""
     scale: float
+    """A power of two."""
     records: list[RoundRecord]
+    """One for each sweep that was counted."""
     converged: bool
+    """Whether the stop rule was met."""
     n_iter: int
+    """Number of sweeps, over all resumed runs."""
     reason: Literal["converged", "max_iter", "rounding"]
+    """Why it ended."""
 
 
 class PropagationSession:

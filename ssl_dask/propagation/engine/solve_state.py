@@ -165,17 +165,6 @@ class ConjugateScalars:
 class RunningSolve:
     """A solve under way.
 
-    Parameters
-    ----------
-    recurrence, system, scale
-        What is solved, and what sources are multiplied by.
-    rule, max_iter
-        When it ends; without a rule after `max_iter` sweeps.
-    identity
-        What must be equal for a checkpoint to fit.
-    control
-        Its listener and its checkpoints.
-
     Attributes
     ----------
     n_iter, records, scalars
@@ -186,11 +175,16 @@ class RunningSolve:
 
     recurrence: Recurrence
     system: LinearSystem
+    """What is solved."""
     rule: StopRule | None
+    """When it ends; None: after `max_iter` sweeps."""
     identity: Mapping[str, Any]
+    """What must be equal for a checkpoint to fit."""
     max_iter: int
     scale: float
+    """What sources are multiplied by."""
     control: RunControl
+    """Its listener and its checkpoints."""
     n_iter: int = 0
     records: list[RoundRecord] = field(default_factory=list)
     scalars: ConjugateScalars = field(default_factory=ConjugateScalars)
