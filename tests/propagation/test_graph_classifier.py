@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
+import dask
 import dask.array as da
 import numpy as np
 import pandas as pd
@@ -487,3 +488,10 @@ def test_digits_with_few_labels(per_class: int, least: float) -> None:
         accuracies.append((model.transduction_ == truth)[y < 0].mean())
     assert np.mean(accuracies) >= least
     assert np.max(accuracies) < 1.0
+
+
+def test_dask_hands_a_fitted_estimator_back_as_it_is() -> None:
+    # It builds dataclasses anew from their fields, and what was fitted would be lost.
+    model = LabelSpreading(n_neighbors=1).fit([[0.0], [1.0], [5.0], [6.0]], [0, -1, 1, -1])
+    _, back = dask.compute(dask.delayed(1), model)
+    assert back is model

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
 from sklearn.utils import Tags
@@ -15,7 +14,6 @@ from ssl_dask.propagation.methods.anchor_graph import AnchorGraphSpec, fit_ancho
 from ssl_dask.sklearn_skin import ClassifierSkin
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
 class AnchorGraph(ClassifierSkin):
     """The anchor graph as a scikit-learn classifier; it labels new rows as it does its own.
 
@@ -55,11 +53,16 @@ class AnchorGraph(ClassifierSkin):
     array([0, 0, 0, 1, 1, 1])
     """
 
-    n_anchors: int = field(default=1000, kw_only=False)
-    n_nearest: int = 3
-    gamma: float = 0.01
-    random_state: int = 0
-    client: AnyClient = None
+    def __init__(
+        self,
+        n_anchors: int = 1000,
+        *,
+        n_nearest: int = 3,
+        gamma: float = 0.01,
+        random_state: int = 0,
+        client: AnyClient = None,
+    ) -> None:
+        self._store(locals())
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Learn from rows `X` (N, d) and the labels in `y`, -1 or None for unlabelled rows.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Self, cast
 
@@ -17,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from ssl_dask.array_types import Float64
 from ssl_dask.class_labels import encode_seeds
 from ssl_dask.dask_arrays import as_dask_array, row_handles
-from ssl_dask.execution import AnyClient, Execution
+from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.build.kernel_graph import kernel_graph
 from ssl_dask.graph.build.neighbour_graph import knn_graph
@@ -46,11 +45,10 @@ USUAL_GAMMA = 20.0
 Kernel = str | Callable[[Any, Any], Any] | None
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
 class GraphClassifier(ClassifierSkin):
     """Builds a graph of the rows, propagates labels over it, and abstains where it is unclear.
 
-    A subclass names its `method` and adds the parameters of that method's spec.
+    A subclass has its parameters in `__init__`, among them those of the spec of its `method`.
     """
 
     method: ClassVar[Method]
@@ -60,15 +58,13 @@ class GraphClassifier(ClassifierSkin):
     edge_weights: ClassVar[tuple[str, ...]] = ()
     """Weights of the graph in place of the parameter `weights`."""
 
-    kernel: Kernel = field(default=None, kw_only=False)
-    n_neighbors: int = 15
-    metric: str = "euclidean"
-    weights: str = "gaussian"
-    symmetrize: str = "average"
-    gamma: float | None = None
-    max_iter: int = 10_000
-    tol: float = 1e-3
-    client: AnyClient = None
+    kernel: Kernel
+    n_neighbors: int
+    metric: str
+    weights: str
+    symmetrize: str
+    gamma: float | None
+    tol: float
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Label all rows of `X` from those that are labelled in `y`.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.propagation.engine.propagate import Propagated
 from ssl_dask.propagation.ensemble.ensemble_run import MEMBER_TOL
-from ssl_dask.propagation.estimators.graph_classifier import GraphClassifier, scaled_affinities
+from ssl_dask.propagation.estimators.graph_classifier import (
+    GraphClassifier,
+    Kernel,
+    scaled_affinities,
+)
 from ssl_dask.propagation.methods import (
     balanced_spreading,
     graph_ensemble,
@@ -21,7 +24,6 @@ from ssl_dask.propagation.methods import (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
 class LabelSpreading(GraphClassifier):
     """Label spreading (Zhou et al. 2004) as a scikit-learn classifier.
 
@@ -86,10 +88,23 @@ class LabelSpreading(GraphClassifier):
     """
 
     method = label_spreading.METHOD
-    alpha: float = 0.9
-    max_iter: int = 1000
-    tol: float = 1e-4
-    on_collapse: str = "warn"
+
+    def __init__(
+        self,
+        kernel: Kernel = None,
+        *,
+        n_neighbors: int = 15,
+        metric: str = "euclidean",
+        weights: str = "gaussian",
+        symmetrize: str = "average",
+        gamma: float | None = None,
+        alpha: float = 0.9,
+        max_iter: int = 1000,
+        tol: float = 1e-4,
+        on_collapse: str = "warn",
+        client: AnyClient = None,
+    ) -> None:
+        self._store(locals())
 
     def _build_graph(self) -> Any:
         """Return D^-1/2 W D^-1/2 of the fitted rows, under scikit-learn's name for subclasses."""
@@ -97,7 +112,6 @@ class LabelSpreading(GraphClassifier):
         return scaled_affinities(graph.toarray() if whole else graph, 0.5, 0.5)
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
 class LabelPropagation(GraphClassifier):
     """Label propagation (Zhu and Ghahramani 2002) as a scikit-learn classifier.
 
@@ -116,8 +130,23 @@ class LabelPropagation(GraphClassifier):
     """
 
     method = label_propagation.METHOD
-    class_mass: Any = "none"
-    on_collapse: str = "warn"
+
+    def __init__(
+        self,
+        kernel: Kernel = None,
+        *,
+        n_neighbors: int = 15,
+        metric: str = "euclidean",
+        weights: str = "gaussian",
+        symmetrize: str = "average",
+        gamma: float | None = None,
+        class_mass: Any = "none",
+        max_iter: int = 10_000,
+        tol: float = 1e-3,
+        on_collapse: str = "warn",
+        client: AnyClient = None,
+    ) -> None:
+        self._store(locals())
 
     def _build_graph(self) -> Any:
         """Return D^-1 W of the fitted rows (N, N), under scikit-learn's name for subclasses.
@@ -131,7 +160,6 @@ class LabelPropagation(GraphClassifier):
         return scaled_affinities(W.toarray() if kernel == "rbf" else W, 1.0, 0.0)
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
 class BalancedSpreading(GraphClassifier):
     """Balanced spreading as a scikit-learn classifier: label spreading for few labels a class.
 
@@ -147,12 +175,24 @@ class BalancedSpreading(GraphClassifier):
     """
 
     method = balanced_spreading.METHOD
-    alpha: float = 0.99
-    max_iter: int = 1000
-    tol: float = 1e-4
+
+    def __init__(
+        self,
+        kernel: Kernel = None,
+        *,
+        n_neighbors: int = 15,
+        metric: str = "euclidean",
+        weights: str = "gaussian",
+        symmetrize: str = "average",
+        gamma: float | None = None,
+        alpha: float = 0.99,
+        max_iter: int = 1000,
+        tol: float = 1e-4,
+        client: AnyClient = None,
+    ) -> None:
+        self._store(locals())
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
 class PoissonLearning(GraphClassifier):
     """Poisson learning (Calder et al. 2020) as a scikit-learn classifier.
 
@@ -168,10 +208,24 @@ class PoissonLearning(GraphClassifier):
     """
 
     method = poisson.METHOD
-    class_shares: Any = "none"
+
+    def __init__(
+        self,
+        kernel: Kernel = None,
+        *,
+        n_neighbors: int = 15,
+        metric: str = "euclidean",
+        weights: str = "gaussian",
+        symmetrize: str = "average",
+        gamma: float | None = None,
+        class_shares: Any = "none",
+        max_iter: int = 10_000,
+        tol: float = 1e-3,
+        client: AnyClient = None,
+    ) -> None:
+        self._store(locals())
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
 class PoissonMBO(GraphClassifier):
     """Poisson-MBO (Calder et al. 2020) as a scikit-learn classifier.
 
@@ -188,11 +242,25 @@ class PoissonMBO(GraphClassifier):
     """
 
     method = poisson_mbo.METHOD
-    class_shares: Any = "none"
-    n_rounds: int = 20
+
+    def __init__(
+        self,
+        kernel: Kernel = None,
+        *,
+        n_neighbors: int = 15,
+        metric: str = "euclidean",
+        weights: str = "gaussian",
+        symmetrize: str = "average",
+        gamma: float | None = None,
+        class_shares: Any = "none",
+        n_rounds: int = 20,
+        max_iter: int = 10_000,
+        tol: float = 1e-3,
+        client: AnyClient = None,
+    ) -> None:
+        self._store(locals())
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
 class ModifiedAdsorption(GraphClassifier):
     """Modified adsorption (Talukdar and Crammer 2009) as a scikit-learn classifier.
 
@@ -213,11 +281,25 @@ class ModifiedAdsorption(GraphClassifier):
     """
 
     method = modified_adsorption.METHOD
-    mu1: float = 1.0
-    mu2: float = 1.0
-    mu3: float | None = None
-    beta: float = 2.0
-    tol: float = 1e-4
+
+    def __init__(
+        self,
+        kernel: Kernel = None,
+        *,
+        n_neighbors: int = 15,
+        metric: str = "euclidean",
+        weights: str = "gaussian",
+        symmetrize: str = "average",
+        gamma: float | None = None,
+        mu1: float = 1.0,
+        mu2: float = 1.0,
+        mu3: float | None = None,
+        beta: float = 2.0,
+        max_iter: int = 10_000,
+        tol: float = 1e-4,
+        client: AnyClient = None,
+    ) -> None:
+        self._store(locals())
 
 
 class GraphEnsemble(GraphClassifier):
@@ -240,6 +322,10 @@ class GraphEnsemble(GraphClassifier):
     method = graph_ensemble.METHOD
     graph_parameters: ClassVar[Mapping[str, tuple[str, ...]]] = {"knn": ("n_neighbors", "metric")}
     edge_weights = graph_ensemble.ENSEMBLE_WEIGHTS
+
+    kernel = "knn"
+    weights = "gaussian"
+    symmetrize = "average"
     tol = MEMBER_TOL
 
     def __init__(

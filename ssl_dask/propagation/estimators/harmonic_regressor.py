@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
 import numpy as np
@@ -30,7 +29,6 @@ from ssl_dask.run_control import RunControl, retried
 from ssl_dask.sklearn_skin import SklearnSkin
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
 class HarmonicRegressor(RegressorMixin, SklearnSkin):
     """Label propagation of numbers (Zhu et al. 2003) as a scikit-learn regressor.
 
@@ -64,13 +62,18 @@ class HarmonicRegressor(RegressorMixin, SklearnSkin):
     array([0. , 1.3, 1.7, 3. ])
     """
 
-    n_neighbors: int = field(default=15, kw_only=False)
-    metric: str = "euclidean"
-    weights: str = "gaussian"
-    symmetrize: str = "average"
-    max_iter: int = 10_000
-    tol: float = 1e-3
-    client: AnyClient = None
+    def __init__(
+        self,
+        n_neighbors: int = 15,
+        *,
+        metric: str = "euclidean",
+        weights: str = "gaussian",
+        symmetrize: str = "average",
+        max_iter: int = 10_000,
+        tol: float = 1e-3,
+        client: AnyClient = None,
+    ) -> None:
+        self._store(locals())
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Give a value to all rows of `X` from those that have one in `y`.
