@@ -74,13 +74,27 @@ class LabelsFileSpec(SpecModel):
     """Seed labels kept in a file of their own, joined by id."""
 
     path: str
-    """Parquet or CSV file, relative to the job file."""
+    """CSV, TSV, JSON lines (also .gz) or Parquet: a file, or a folder of them, relative to the job
+    file."""
     id: str
-    """Column of the ids."""
+    """Column of the ids; where `by` is given it may be left out if it has that name."""
     label: str
     """Column of the labels."""
     allow_unmatched: bool = False
     """Ids that are not in the input: false is an error, true a note in the report."""
+    by: str | None = None
+    """Column of the input that the ids name, such as the block of a log line or a card: all rows
+    with a value get its label. Left out: input.id."""
+    conflicts: Literal["refuse", "leave_out", "majority"] = "refuse"
+    """An id that comes with different labels is an error, has no label, or the most frequent one
+    (none where two are as frequent)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_name_for_both(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "id" not in data and isinstance(data.get("by"), str):
+            return {**data, "id": data["by"]}
+        return data
 
 
 class InputSpec(SpecModel):
@@ -112,8 +126,8 @@ class InputSpec(SpecModel):
     def _one_source_of_labels(self) -> InputSpec:
         if (self.label is None) == (self.labels is None):
             raise ValueError("give either label (a column of the input) or labels (a file)")
-        if self.labels is not None and self.id is None:
-            raise ValueError("labels kept in a file are joined by id: give input.id")
+        if self.labels is not None and self.labels.by is None and self.id is None:
+            raise ValueError("labels kept in a file are joined by id: give input.id, or labels.by")
         if self.version is not None and self.format == "parquet":
             raise ValueError("version is that of a table: give format: delta, or leave it out")
         if self.label is not None and self.label == self.truth:

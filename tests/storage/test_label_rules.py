@@ -11,7 +11,7 @@ import pytest
 
 from ssl_dask.errors import cautions
 from ssl_dask.storage.labels.label_rules import ClassRule, NumberRule
-from ssl_dask.storage.labels.seed_labels import truth_codes
+from ssl_dask.storage.labels.true_labels import truth_codes
 from tests.parquet_samples import (
     open_reader,
     read_seeds,

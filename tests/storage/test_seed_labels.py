@@ -16,7 +16,8 @@ from ssl_dask.storage.checks.input_check import scan_input
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.labels.label_file import SeedFile, read_label_file
 from ssl_dask.storage.labels.label_rules import ClassRule
-from ssl_dask.storage.labels.seed_labels import SeedTable, truth_codes
+from ssl_dask.storage.labels.seed_labels import SeedTable
+from ssl_dask.storage.labels.true_labels import truth_codes
 from tests.parquet_samples import (
     HERE,
     open_reader,

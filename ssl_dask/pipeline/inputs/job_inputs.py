@@ -182,6 +182,7 @@ def column_needs(spec: JobSpec) -> ColumnNeeds:
     return ColumnNeeds(
         id=spec.input.id,
         label=spec.input.label,
+        label_by=None if spec.input.labels is None else spec.input.labels.by,
         truth=spec.input.truth,
         rule=label_kind(spec).rule(spec),
         **feature_needs(spec.features),
@@ -318,16 +319,18 @@ def scan_dataset(
 
 def _read_labels_file(spec: JobSpec, dataset: Dataset) -> SeedFile | None:
     labels = spec.input.labels
-    if labels is None:
+    if labels is None or (labels.by is not None and labels.by not in dataset.schema.names):
+        # A missing column is told with all others.
         return None
     return read_label_file(
         labels.path,
         id_column=labels.id,
         label_column=labels.label,
         base=Path.cwd(),
-        id_type=dataset.id_type(spec.input.id),
+        id_type=dataset.id_type(labels.by or spec.input.id),
         rule=label_kind(spec).rule(spec),
         allow_unmatched=labels.allow_unmatched,
+        conflicts=labels.conflicts,
     )
 
 

@@ -15,7 +15,7 @@ from ssl_dask.evaluation.block_scores import BlockScore, score_block
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.targets.block_task import BlockTask
-from ssl_dask.storage.labels.seed_labels import truth_codes
+from ssl_dask.storage.labels.true_labels import truth_codes
 from ssl_dask.storage.result.result_schema import ResultSchema, label_schema
 from ssl_dask.storage.runs.manifest import PartRecord
 

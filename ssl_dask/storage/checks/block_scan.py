@@ -118,7 +118,7 @@ class _Scanner:
             except InputDataError as error:
                 self._scan.problems += error.problems
         if seeds is not None and not self._scan.problems:
-            self._join(needs.id, seeds)
+            self._join(needs.label_by or needs.id, seeds)
         return self._scan
 
     def _count(self, column: str, what: str, mask: npt.NDArray[np.bool_]) -> None:

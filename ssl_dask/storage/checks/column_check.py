@@ -44,6 +44,8 @@ class ColumnNeeds:
         Column of ids; None: row numbers are the ids.
     label, truth
         Columns of seed labels and of true labels, null where there is none.
+    label_by
+        Column whose values the ids of a label file name; None: `id`.
     rule
         What labels and truth may be.
     numeric, string, vector
@@ -60,6 +62,7 @@ class ColumnNeeds:
     id: str | None = None
     label: str | None = None
     truth: str | None = None
+    label_by: str | None = None
     rule: LabelRule = ANY_CLASSES
     numeric: Mapping[str, bool] = field(default_factory=dict)
     string: Mapping[str, bool] = field(default_factory=dict)
@@ -71,7 +74,9 @@ class ColumnNeeds:
     @property
     def columns(self) -> tuple[str, ...]:
         """All columns, each once."""
-        single = [name for name in (self.id, self.label, self.truth) if name is not None]
+        single = [
+            name for name in (self.id, self.label, self.label_by, self.truth) if name is not None
+        ]
         return tuple(
             dict.fromkeys(
                 [*single, *self.numeric, *self.string, *self.vector, *self.keep, *self.entities]
@@ -101,6 +106,7 @@ def without_columns(needs: ColumnNeeds, columns: Collection[str]) -> ColumnNeeds
         needs,
         id=None if needs.id in columns else needs.id,
         label=None if needs.label in columns else needs.label,
+        label_by=None if needs.label_by in columns else needs.label_by,
         truth=None if needs.truth in columns else needs.truth,
         numeric=others(needs.numeric),
         string=others(needs.string),
@@ -167,6 +173,8 @@ def _uses(needs: ColumnNeeds) -> list[tuple[str, str, TypeCheck, bool]]:
     uses: list[tuple[str, str, TypeCheck, bool]] = []
     if needs.id is not None:
         uses.append((needs.id, "id", id_trouble, True))
+    if needs.label_by is not None:
+        uses.append((needs.label_by, "what labels name", _entity_trouble, True))
     for use, name in (("label", needs.label), ("truth", needs.truth)):
         if name is not None:
             uses.append((name, use, needs.rule.type_trouble, True))

@@ -82,6 +82,7 @@ def list_files(
     *,
     base: Path,
     storage_options: Mapping[str, Any] | None = None,
+    also: tuple[str, ...] = (),
 ) -> Listing:
     """Find the Parquet files that `path` means.
 
@@ -93,6 +94,8 @@ def list_files(
         Folder that a relative local path starts from.
     storage_options
         For fsspec, with a URL.
+    also
+        Endings of other files that are taken where there is no Parquet file, gzipped or not.
 
     Raises
     ------
@@ -103,7 +106,7 @@ def list_files(
     if text.startswith("file://"):
         text = unquote(urlsplit(text).path)
     if "://" in text:
-        return _list_url(text, dict(storage_options or {}))
+        return _list_url(text, dict(storage_options or {}), also)
     if storage_options:
         raise InputDataError(
             "storage options come with a local path",
@@ -112,20 +115,20 @@ def list_files(
         )
     full = os.path.abspath(Path(base) / os.path.expanduser(text))
     try:
-        return _list_local(text, full)
+        return _list_local(text, full, also)
     except OSError as error:
         where = error.filename if isinstance(error.filename, str) else text
         text = f"cannot be listed: {error.strerror or error}"
         raise InputDataError(text, file=where, hint="make it readable for this user") from error
 
 
-def _list_local(text: str, full: str) -> Listing:
+def _list_local(text: str, full: str, also: tuple[str, ...]) -> Listing:
     if os.path.isfile(full):
         source = FileSource(text, os.path.dirname(full), single=full)
         return _listing(source, [(os.path.basename(full), os.path.getsize(full))], (Path(full),))
     if os.path.isdir(full):
         source = FileSource(text, full)
-        return _listing(source, _walk(full, full), (Path(full),), whole=True)
+        return _listing(source, _walk(full, full), (Path(full),), whole=True, also=also)
     if not GLOB_CHARACTERS.search(full):
         raise InputDataError("not found: no such file or folder", file=text, hint=CHECK_PATH)
     root = _folder_above_glob(full)
@@ -142,7 +145,7 @@ def _list_local(text: str, full: str) -> Listing:
         else:
             found[os.path.relpath(match, root)] = _bytes_of_path(match)
     source = FileSource(_folder_above_glob(text), root)
-    return _listing(source, found.items(), tuple(Path(match) for match in matches))
+    return _listing(source, found.items(), tuple(Path(match) for match in matches), also=also)
 
 
 def _walk(folder: str, root: str) -> Iterator[tuple[str, int | None]]:
@@ -176,11 +179,11 @@ def _bytes_of_path(path: str) -> int:
     return os.path.getsize(path) if os.path.exists(path) else 0
 
 
-def _list_url(url: str, storage_options: dict[str, Any]) -> Listing:
+def _list_url(url: str, storage_options: dict[str, Any], also: tuple[str, ...]) -> Listing:
     shown = redact_url(url)
     source = FileSource(shown, "", url=url, storage_options=storage_options)
     try:
-        return _list_remote(url, shown, source)
+        return _list_remote(url, shown, source, also)
     except SslDaskError:
         raise
     except ImportError as error:
@@ -200,7 +203,7 @@ def _list_url(url: str, storage_options: dict[str, Any]) -> Listing:
         raise InputDataError(text, file=shown, hint=hint) from None
 
 
-def _list_remote(url: str, shown: str, source: FileSource) -> Listing:
+def _list_remote(url: str, shown: str, source: FileSource, also: tuple[str, ...]) -> Listing:
     filesystem = source.filesystem()
     path = fsspec.core.url_to_fs(url, **dict(source.storage_options))[1]
     pattern = GLOB_CHARACTERS.search(path.split("?")[0] if url.startswith("http") else path)
@@ -230,7 +233,7 @@ def _list_remote(url: str, shown: str, source: FileSource) -> Listing:
         if info["type"] == "file"
     )
     source = FileSource(root_shown, root, None, url, source.storage_options)
-    return _listing(source, files, (), whole=not pattern)
+    return _listing(source, files, (), whole=not pattern, also=also)
 
 
 def _with_info(filesystem: Any, found: Any) -> dict[str, Any]:
@@ -244,10 +247,11 @@ def _listing(
     local_paths: tuple[Path, ...],
     *,
     whole: bool = False,
+    also: tuple[str, ...] = (),
 ) -> Listing:
     """Return the Parquet files among what was found, known by their bytes, each once.
 
-    `whole` says that all of the folder was listed.
+    `whole` says that all of the folder was listed; `also` as for `list_files`.
     """
     sizes = dict(found)
     refuse_tables(source, list(sizes), whole=whole)
@@ -256,10 +260,19 @@ def _listing(
         return Listing(source, one, (), local_paths)
     kept, ignored, notes = _known_parquet(source, sizes)
     if not kept:
+        kept = [
+            name
+            for name in ignored
+            if name.lower().removesuffix(".gz").endswith(also)
+            and sizes[name] is not None
+            and not _hidden_part(name)
+        ]
+        ignored = [name for name in ignored if name not in kept]
+    if not kept:
         seen = f"; left out: {_listed(ignored)}" if ignored else ""
         hint = "give a folder of Parquet files; names that start with _ or . are left out"
         if any(name.lower().endswith(".csv") for name in ignored):
-            hint = "write Parquet; CSV is read for labels alone, and as one file: join its parts"
+            hint = "write Parquet; CSV is read for labels alone"
         raise InputDataError(f"no Parquet files here{seen}", file=source.shown, hint=hint)
     kept, links = _once_each(source, kept)
     files = tuple((name, sizes[name] or 0) for name in kept)

@@ -1,24 +1,23 @@
-"""Labels kept in a file of their own: Parquet or CSV with an id and a label a row."""
+"""Labels kept in files of their own: Parquet, CSV or JSON with an id and a label a row."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import os
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.types as pt
 
-from ssl_dask.errors import InputDataError, Problem
+from ssl_dask.errors import Caution, InputDataError, Problem
+from ssl_dask.labels import UNLABELLED
 from ssl_dask.storage.files.file_listing import Listing, holds_parquet, list_files
 from ssl_dask.storage.input.arrow_to_numpy import id_array
 from ssl_dask.storage.input.column_problems import column_problems, id_problems
@@ -26,13 +25,17 @@ from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.column_types import (
     id_read_type,
     is_text,
-    nearest_names,
 )
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.row_layout import plan_layout
 from ssl_dask.storage.labels.label_cells import INTEGER, values_of_cells
 from ssl_dask.storage.labels.label_rules import ANY_CLASSES, LabelRule
+from ssl_dask.storage.labels.label_text import ENDINGS, cells_of_text, text_ending
 from ssl_dask.storage.labels.label_verdict import LabelKind, LabelValue, Verdict, refusals
+
+Conflicts = Literal["refuse", "leave_out", "majority"]
+FIRST_SHOWN = 5
+"""Rows of ids with different labels that a message names."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +104,15 @@ def read_label_file(
     id_type: pa.DataType,
     rule: LabelRule = ANY_CLASSES,
     allow_unmatched: bool = False,
-    storage_options: Mapping[str, Any] | None = None,
+    conflicts: Conflicts = "refuse",
 ) -> SeedFile:
     """Read labels that are kept apart from the data.
 
     Parameters
     ----------
     path
-        A `.csv` file with a header line in UTF-8, or Parquet as for `Dataset.open`.
+        Text in UTF-8, gzipped or not: `.csv` or `.tsv` with a header line, `.jsonl`, `.ndjson` or
+        `.json` with an object a line; a folder of such files; or Parquet as for `Dataset.open`.
     id_column, label_column
         Its columns. A null label, or an empty cell, is a row without a label.
     base
@@ -119,8 +123,9 @@ def read_label_file(
         What labels may be.
     allow_unmatched
         Whether ids that the data does not hold are only noted.
-    storage_options
-        For fsspec, with a URL.
+    conflicts
+        What becomes of an id with different labels: a problem ("refuse"), no label ("leave_out"),
+        or the most frequent label ("majority"; no label where two are as frequent).
 
     Returns
     -------
@@ -136,35 +141,37 @@ def read_label_file(
     Holds the whole file in this process: O(S).
     """
     wanted = (id_column, label_column)
-    listing = list_files(path, base=base, storage_options=storage_options)
-    if _is_csv(listing):
-        read = _read_csv(listing, wanted, id_type, rule)
+    listing = list_files(path, base=base, also=ENDINGS)
+    if _is_text(listing):
+        read = _read_text(listing, wanted, id_type, rule)
     else:
-        read = _read_parquet(path, wanted, base, id_type, rule, storage_options)
-    return _judged(read, wanted, rule, allow_unmatched)
+        read = _read_parquet(path, wanted, base, id_type, rule)
+    return _judged(read, wanted, rule, allow_unmatched, conflicts)
 
 
-def _is_csv(listing: Listing) -> bool:
-    """Return whether the labels are CSV and not Parquet; a file is Parquet by its bytes."""
+def _is_text(listing: Listing) -> bool:
+    """Return whether the labels are text and not Parquet; a file is Parquet by its bytes."""
     name, size = listing.files[0]
-    ending = os.path.splitext(name.lower())[1]
-    if (
-        listing.source.single is None
-        or ending == ".parquet"
-        or holds_parquet(listing.source, name, size)
-    ):
+    ending = text_ending(name)
+    if ending == ".parquet" or (ending not in ENDINGS and listing.source.single is None):
         return False
-    if ending == ".csv":
+    if holds_parquet(listing.source, name, size):
+        return False
+    if ending in ENDINGS:
         return True
     raise InputDataError(
-        f"labels are CSV (.csv) or Parquet (.parquet); this is {ending or 'neither'}",
+        f"labels are CSV, TSV, JSON lines or Parquet; this is {ending or 'none of them'}",
         file=listing.source.shown_path(name),
-        hint="save them as CSV with commas, under a name that ends in .csv, or as Parquet",
+        hint=f"save them under a name that ends in .parquet or {', '.join(ENDINGS)}",
     )
 
 
 def _judged(
-    read: _Columns, wanted: tuple[str, str], rule: LabelRule, allow_unmatched: bool
+    read: _Columns,
+    wanted: tuple[str, str],
+    rule: LabelRule,
+    allow_unmatched: bool,
+    conflicts: Conflicts,
 ) -> SeedFile:
     """Return the labels, each id once, and what is wrong with them."""
     id_column, label_column = wanted
@@ -193,7 +200,7 @@ def _judged(
         )
         labels, ids = labels.filter(ids.is_valid()), ids.drop_null()
     codes = labels.to_numpy()
-    ids, codes, more_problems, more_notes = _once_each(ids, codes, read.shown, id_column)
+    ids, codes, more_problems, more_notes = _once_each(ids, codes, read.shown, id_column, conflicts)
     return SeedFile(
         read.shown,
         ids,
@@ -220,23 +227,50 @@ def _refused(
 
 
 def _once_each(
-    ids: pa.Array, codes: npt.NDArray[np.int32], shown: str, column: str
+    ids: pa.Array,
+    codes: npt.NDArray[np.int32],
+    shown: str,
+    column: str,
+    conflicts: Conflicts,
 ) -> tuple[pa.Array, npt.NDArray[np.int32], list[Problem], list[str]]:
-    """Keep the first row of each id; return problems and notes on ids that come twice."""
+    """Keep one label of each id; return problems and notes on ids that come more than once."""
     numbers = ids.dictionary_encode().indices.to_numpy(zero_copy_only=False)
     _, first, counts = np.unique(numbers, return_index=True, return_counts=True)
     if (counts == 1).all():
         return ids, codes, [], []
     # Numbers run from 0 in order of first appearance, so that `first` is a table of them.
     differing = np.unique(numbers[codes != codes[first[numbers]]])
-    problems, notes = [], []
-    if len(differing):
-        hint = "keep one label for each id"
-        message = f"{_ids_come(len(differing))} with different labels"
+    problems, notes, chosen = [], list[str](), codes[first]
+    kept = np.ones(len(first), dtype=bool)
+    if len(differing) and conflicts == "refuse":
+        rows = ", ".join(f"{row + 1:,}" for row in first[differing[:FIRST_SHOWN]])
+        message = f"{_ids_come(len(differing))} with different labels, first in the rows {rows}"
+        hint = "keep one label for each id, or set labels.conflicts: majority, or leave_out"
         problems.append(Problem(message, shown, None, column, len(differing), hint))
+    elif len(differing):
+        chosen[differing] = UNLABELLED
+        if conflicts == "majority":
+            chosen = _most_frequent(numbers, codes)
+        kept = chosen != UNLABELLED
+        text = f"{_ids_come(len(differing))} with different labels"
+        left = int((~kept).sum())
+        notes.append(Caution(f"{shown}: {text}; {left:,} of them are left without a label"))
     if same := int((counts > 1).sum()) - len(differing):
         notes.append(f"{shown}: {_ids_come(same)} more than once with the same label")
-    return ids.take(pa.array(first)), codes[first], problems, notes
+    return ids.take(pa.array(first[kept])), chosen[kept], problems, notes
+
+
+def _most_frequent(
+    numbers: npt.NDArray[np.int32], codes: npt.NDArray[np.int32]
+) -> npt.NDArray[np.int32]:
+    """Return the most frequent code of each number from 0 on; -1 where two are as frequent."""
+    pairs, n = np.unique(np.stack([numbers, codes], axis=1), axis=0, return_counts=True)
+    order = np.lexsort((n, pairs[:, 0]))
+    owner, code, n = pairs[order, 0], pairs[order, 1], n[order]
+    last = np.flatnonzero(np.r_[owner[1:] != owner[:-1], True])
+    before = np.maximum(last - 1, 0)
+    tied = (last > 0) & (owner[before] == owner[last]) & (n[before] == n[last])
+    return np.where(tied, UNLABELLED, code[last]).astype(np.int32)
 
 
 def _ids_come(n: int) -> str:
@@ -249,9 +283,8 @@ def _read_parquet(
     base: Path,
     id_type: pa.DataType,
     rule: LabelRule,
-    storage_options: Mapping[str, Any] | None,
 ) -> _Columns:
-    dataset = Dataset.open(path, base=base, storage_options=storage_options)
+    dataset = Dataset.open(path, base=base)
     id_column, label_column = wanted
     problems = [
         *id_problems(dataset, id_column, id_type),
@@ -280,43 +313,30 @@ def _read_parquet(
     )
 
 
-def _read_csv(
+def _read_text(
     listing: Listing, wanted: tuple[str, str], id_type: pa.DataType, rule: LabelRule
 ) -> _Columns:
-    source, (name, size) = listing.source, listing.files[0]
-    shown = source.shown_path(name)
-    try:
-        data = source.read_range(name, 0, size)
-    except Exception as error:
-        raise InputDataError(
-            source.why_unreadable(error), file=shown, hint="make the file readable"
-        ) from error
-    try:
-        text = data.decode("utf-8-sig")
-        _require_commas(text, shown)
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except UnicodeDecodeError:
-        raise InputDataError("is not UTF-8 text", file=shown, hint="save it as UTF-8") from None
-    except csv.Error as error:
-        raise InputDataError(
-            f"is no valid CSV: {error}", file=shown, hint="save it as CSV again"
-        ) from None
-    header, rows = (rows[0], rows[1:]) if rows else ([], [])
-    _require_columns(wanted, header, shown)
-    id_place, label_place = (header.index(column) for column in wanted)
-    rows = [row for row in rows if row]
-    uneven = sum(len(row) != len(header) for row in rows)
-    if uneven:
-        text = f"lines without the {len(header)} cells of the header: {uneven:,}"
-        raise InputDataError(text, file=shown, rows=uneven, hint="quote cells that hold a comma")
+    source, cells, identity = listing.source, list[tuple[str, str]](), []
+    for name, size in listing.files:
+        shown = source.shown_path(name)
+        try:
+            data = source.read_range(name, 0, size)
+        except Exception as error:
+            raise InputDataError(
+                source.why_unreadable(error), file=shown, hint="make the file readable"
+            ) from error
+        digest = hashlib.sha256(data).hexdigest()
+        identity.append({"path": name, "bytes": size, "sha256": digest})
+        if data or len(listing.files) == 1:
+            # Spark writes an empty part where a task had no row.
+            cells += cells_of_text(data, name, wanted, shown)
+    shown = source.shown if len(listing.files) > 1 else shown
     problems: list[Problem] = []
-    notes: list[str] = []
-    ids, kept = _ids_of_cells([row[id_place] for row in rows], id_type, shown, wanted[0], problems)
-    cells = [row[label_place] for row, keep in zip(rows, kept, strict=True) if keep]
-    labels, kind = rule.parse(cells, shown, wanted[1], problems, notes)
-    digest = hashlib.sha256(data).hexdigest()
-    identity = ({"path": name, "bytes": size, "sha256": digest},)
-    return _Columns(shown, ids, labels, kind, problems, notes, identity, listing.local_paths)
+    notes: list[str] = list(listing.notes)
+    ids, kept = _ids_of_cells([one for one, _ in cells], id_type, shown, wanted[0], problems)
+    texts = [text for (_, text), keep in zip(cells, kept, strict=True) if keep]
+    labels, kind = rule.parse(texts, shown, wanted[1], problems, notes)
+    return _Columns(shown, ids, labels, kind, problems, notes, tuple(identity), listing.local_paths)
 
 
 def _ids_of_cells(
@@ -348,35 +368,3 @@ def _ids_of_cells(
         text = f"ids that are no {kind}: {wrong:,}"
         problems.append(Problem(text, shown, None, column, wrong, hint))
     return pa.array([value for value, keep in zip(values, kept, strict=True) if keep], kind), kept
-
-
-def _require_commas(text: str, shown: str) -> None:
-    """Refuse a file that a spreadsheet has saved with other marks: its lines are one cell each."""
-    header = text.partition("\n")[0]
-    for mark, words in ((";", "semicolons"), ("\t", "tabs")):
-        if mark in header and "," not in header:
-            raise InputDataError(
-                f"looks like cells with {words} between them; a CSV file of labels has commas",
-                file=shown,
-                hint="save it with commas and decimal points, or keep the labels in Parquet",
-            )
-
-
-def _require_columns(wanted: Sequence[str], names: Sequence[str], shown: str) -> None:
-    problems = [
-        Problem("missing in the labels", shown, column=column, hint=nearest_names(column, names))
-        for column in wanted
-        if column not in names
-    ]
-    problems += [
-        Problem(
-            "the header has this column more than once",
-            shown,
-            column=column,
-            hint="keep one of them",
-        )
-        for column in wanted
-        if list(names).count(column) > 1
-    ]
-    if problems:
-        raise InputDataError(problems)

@@ -1,0 +1,125 @@
+"""Labels in text files of several kinds, by several hands, and of groups of rows."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from ssl_dask.errors import InputDataError, cautions
+from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns
+from ssl_dask.storage.labels.label_file import SeedFile, read_label_file
+from tests.parquet_samples import open_reader, read_seeds, told, write
+
+
+def labels_of(folder: Path, name: str, **more: Any) -> SeedFile:
+    options: dict[str, Any] = {"id_column": "id", "label_column": "y", "id_type": pa.int64()}
+    return read_label_file(name, base=folder, **options | more)
+
+
+def pairs(seeds: SeedFile) -> list[tuple[Any, Any]]:
+    assert seeds.problems == (), told(seeds)
+    labels = [seeds.values[code] for code in seeds.codes]
+    return list(zip(seeds.ids.to_pylist(), labels, strict=True))
+
+
+JSON = (
+    '{"id": 7, "y": "a,b", "who": "x"}\n{"y": ["c"], "id": 9}\n\n{"id": 8}\n{"id": 1, "y": null}\n'
+)
+ARRAY = '[{"id": 7, "y": "a,b"}, {"id": 9, "y": {"choices": ["c"]}}]'
+TEXTS = {
+    "y.csv": 'id,y\n7,"a,b"\n9,c\n8,\n',
+    "y.tsv": "id\ty\n7\ta,b\n9\tc\n8\t\n",
+    "y.jsonl": JSON,
+    "y.ndjson": JSON,
+    "y.json": ARRAY,
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("packed", [False, True])
+def test_kinds_of_text(tmp_path: Path, name: str, packed: bool) -> None:
+    data = TEXTS[name].encode()
+    name += ".gz" if packed else ""
+    (tmp_path / name).write_bytes(gzip.compress(data) if packed else data)
+    assert pairs(labels_of(tmp_path, name)) == [(7, "a,b"), (9, "c")]
+
+
+@pytest.mark.parametrize(
+    ("parts", "ending"),
+    [
+        (["id,y\n1,a\n", "id,y\n2,b\n", ""], ".csv"),
+        (['{"id": 1, "y": "a"}\n', '{"id": 2, "y": "b"}\n', ""], ".json"),
+    ],
+)
+def test_the_parts_of_a_folder(tmp_path: Path, parts: list[str], ending: str) -> None:
+    folder = tmp_path / "labels.csv"
+    folder.mkdir()
+    (folder / "_SUCCESS").write_text("")
+    (folder / f".part-0{ending}.crc").write_text("x")
+    for i, part in enumerate(parts):
+        (folder / f"part-{i}{ending}").write_text(part)
+    seeds = labels_of(tmp_path, "labels.csv")
+    assert pairs(seeds) == [(1, "a"), (2, "b")]
+    assert [one["path"] for one in seeds.identity] == [f"part-{i}{ending}" for i in range(3)]
+
+
+def test_numbers_in_json_are_exact(tmp_path: Path) -> None:
+    big = 2**53 + 1
+    (tmp_path / "y.jsonl").write_text(f'{{"id": {big}, "y": 1.0}}\n{{"id": 2, "y": 0}}\n')
+    assert pairs(labels_of(tmp_path, "y.jsonl")) == [(big, 1), (2, 0)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "text", "cure"),
+    [
+        ("y.xlsx", b"PK", "labels are CSV, TSV, JSON lines or Parquet; this is .xlsx", ".jsonl"),
+        ("y.jsonl", b'{"id": 1\n', "no JSON of one object a line", "write lines such as"),
+        ("y.jsonl", b"[1, 2]", "no JSON of one object a line", "write lines such as"),
+        ("y.jsonl", b'{"id": 1, "label": "a"}', "column 'y': missing in the labels", "id, label"),
+        ("y.csv.gz", gzip.compress(b"id,y\n1,a\n" * 99)[:20], "cannot be unpacked", "again"),
+        ("y.tsv", b"id,y\n1,a\n", "commas between them; a TSV file has tabs", "commas"),
+    ],
+)
+def test_a_file_that_cannot_be_used(
+    tmp_path: Path, name: str, content: bytes, text: str, cure: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputDataError) as caught:
+        labels_of(tmp_path, name)
+    (problem,) = caught.value.problems
+    assert text in str(problem)
+    assert cure in str(problem.hint)
+
+
+def test_annotators_who_disagree(tmp_path: Path) -> None:
+    lines = ["1,a", "1,b", "1,b", "2,a", "2,b", "3,c", "3,[]", "4,c", "4,c", "5,"]
+    (tmp_path / "y.csv").write_text("id,y\n" + "\n".join(lines) + "\n")
+    refused = labels_of(tmp_path, "y.csv")
+    (problem,) = refused.problems
+    assert "2 ids come with different labels, first in the rows 1, 4" in str(problem)
+    assert "labels.conflicts: majority" in str(problem.hint)
+    by_most = labels_of(tmp_path, "y.csv", conflicts="majority")
+    assert pairs(by_most) == [(1, "b"), (3, "c"), (4, "c")]
+    (said,) = cautions(by_most.notes)
+    assert "2 ids come with different labels; 1 of them are left without" in said
+    assert pairs(labels_of(tmp_path, "y.csv", conflicts="leave_out")) == [(3, "c"), (4, "c")]
+
+
+def test_labels_of_groups_of_rows(tmp_path: Path) -> None:
+    block = ["b1", "b2", None, "b1", "b3", "b2"]
+    write(tmp_path / "rows" / "0.parquet", {"id": range(6), "block": block})
+    (tmp_path / "y.csv").write_text("id,y\nb1,bad\nb2,good\n")
+    reader = open_reader(tmp_path / "rows", block_rows=2)
+    seeds = labels_of(tmp_path, "y.csv", id_type=pa.string())
+    found = read_seeds(reader, seed_file=seeds, id="id", label_by="block")
+    assert found.problems == ()
+    assert found.labels.rows.tolist() == [0, 1, 3, 5]
+    assert found.labels.codes.tolist() == [0, 1, 0, 1]
+    (said,) = cautions(found.notes)
+    assert "2 labels name groups of 4 rows" in said
+    (missing,) = check_columns(reader.dataset, ColumnNeeds(label_by="blok"))
+    assert "did you mean 'block'" in str(missing)
