@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from collections import Counter
 from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
 
 NASTY = "<script>alert('x')</script>"
 VOID = {"meta", "br", "link", "img", "hr", "input"}
@@ -50,3 +55,18 @@ def checked(page: str) -> Balanced:
     assert not re.search(r"(?:https?:)?//\w", re.sub(r'xmlns="[^"]*"', "", page))
     assert "@import" not in page
     return parser
+
+
+def opened(path: Path, profile: Path) -> str:
+    """Return the page as a real browser shows it; fail if that complains on its console."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    words = "headless no-sandbox disable-gpu disable-quic no-first-run disable-sync dump-dom"
+    words += " disable-background-networking disable-component-update enable-logging=stderr"
+    command = [chromium, *(f"--{word}" for word in words.split())]
+    command += [f"--user-data-dir={profile}", path.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    # A page that asks for anything outside itself, or breaks, says so there.
+    assert "CONSOLE" not in done.stderr
+    return done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import dask
@@ -10,6 +11,8 @@ import scipy.sparse as sp
 from dask.delayed import Delayed
 
 from ssl_dask.execution import Execution
+from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.graph.block.node_order import NodeOrder
 from ssl_dask.labels import Labels
 
 N_CLASSES = 4
@@ -22,6 +25,15 @@ def random_weights(n: int, seed: int, *, density: float = 0.08) -> sp.csr_array:
     W.setdiag(0)
     W.eliminate_zeros()
     return W
+
+
+def graph_of_nodes(
+    W: Any, node_of_row: np.ndarray, row_chunks: Sequence[int], n_strips: int = 3
+) -> BlockGraph:
+    """Return a graph whose rows have the nodes of W that they are told."""
+    plain = BlockGraph.from_scipy(W, n_strips=n_strips)
+    order = NodeOrder(cut(node_of_row, row_chunks), tuple(row_chunks), W.shape[0])
+    return BlockGraph(plain.strips, plain.node_chunks, plain.n_edges, plain.settings, order)
 
 
 def path_graph(n: int) -> sp.csr_array:
@@ -54,8 +66,8 @@ def delay(block: np.ndarray) -> Delayed:
     return dask.delayed(block, pure=False, traverse=False)
 
 
-def cut(values: np.ndarray, chunks: tuple[int, ...]) -> tuple[Delayed, ...]:
-    return tuple(delay(part) for part in np.split(values, np.cumsum(chunks)[:-1]))
+def cut(values: Any, chunks: Sequence[int]) -> tuple[Delayed, ...]:
+    return tuple(delay(part) for part in np.split(np.asarray(values), np.cumsum(chunks)[:-1]))
 
 
 def fetch(array: Any, execution: Execution) -> np.ndarray:

@@ -5,7 +5,6 @@ Tables of tests run over `VARIANTS`; a new method is in them with the parameters
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import dask.array as da
@@ -19,12 +18,14 @@ from ssl_dask.methods import METHODS
 from ssl_dask.run_control import RunControl
 from tests.committee_case import labels_of, made_rows
 from tests.made_graphs import random_weights
+from tests.made_points import in_chunks
 
 BAYES = {"name": "gaussian_nb"}
 TREE = {"name": "decision_tree", "parameters": {"max_depth": 2}}
 PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "anchor_graph": [{"n_anchors": 40}],
-    "label_propagation": [{"tol": 0.05}],
+    "label_propagation": [{"tol": 0.05}, {"tol": 0.05, "class_mass": "seeds"}],
+    "poisson": [{}, {"class_shares": "seeds"}],
     "poisson_mbo": [{"n_rounds": 3}],
     "propagated_features": [{"n_hops": 2}],
     "self_training": [
@@ -55,8 +56,7 @@ def bounds(n: int, n_blocks: int) -> list[int]:
 
 
 def in_blocks(X: Any, n_blocks: int) -> da.Array:
-    blocks = [X[a:b] for a, b in pairwise(bounds(X.shape[0], n_blocks))]
-    return da.concatenate([da.from_array(b, chunks=b.shape, asarray=False) for b in blocks])
+    return in_chunks(X, np.diff(bounds(X.shape[0], n_blocks)))
 
 
 def inputs_of(name: str, n_blocks: int) -> MethodInputs:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import scipy.sparse as sp
 
@@ -35,6 +38,13 @@ def token_rows(n=1000, seed=0, n_templates=60, d=2**10):
         values.append(1 + rng.random(len(tokens)))
     parts = (np.concatenate(rows), np.concatenate(columns))
     return sp.csr_array((np.concatenate(values), parts), shape=(n, d), dtype=np.float32)
+
+
+def in_chunks(X: Any, chunks: Sequence[int]) -> da.Array:
+    """Return rows, dense or sparse, as a Dask array of so many a block."""
+    bounds = np.cumsum([0, *chunks])
+    blocks = [X[a:b] for a, b in pairwise(bounds.tolist())]
+    return da.concatenate([da.from_array(b, chunks=b.shape, asarray=False) for b in blocks])
 
 
 def assert_same(left: Any, right: Any) -> None:

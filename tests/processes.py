@@ -40,12 +40,7 @@ def environment(
 
 @contextmanager
 def running(
-    command: Sequence[str],
-    log: Path,
-    *,
-    env: Mapping[str, str],
-    cwd: Path,
-    patience: float = 10.0,
+    command: Sequence[str], log: Path, *, env: Mapping[str, str], cwd: Path, patience: float = 10.0
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process with both of its outputs in `log`; end it and its children, whatever happens.
 
@@ -111,6 +106,20 @@ class Ended:
     def path(self) -> Path:
         """The run's folder, the first line of stdout."""
         return Path(self.stdout.splitlines()[0])
+
+
+def start(job: Path, log: Path, *more: str) -> subprocess.Popen[bytes]:
+    """Start `ssl-dask run` in a process of its own, with its events in `log`."""
+    command = [sys.executable, "-m", "ssl_dask", "run", str(job), "--json-logs", *more]
+    with log.open("wb") as stream:
+        return subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=stream,
+            env=environment(),
+            cwd=job.parent,
+            process_group=0,
+        )
 
 
 def ssl_dask(

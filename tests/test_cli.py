@@ -27,15 +27,7 @@ from ssl_dask.job_file import load_job
 from ssl_dask.pipeline.commands.draft import draft_job
 from ssl_dask.process_end import SignalReceived, exit_code, signals_as_exceptions
 from tests.faults.run_server import RunServer
-from tests.made_job import (
-    N_ROWS,
-    answer,
-    assert_useful,
-    made_job,
-    made_rows,
-    write_job,
-    write_rows,
-)
+from tests.made_job import N_ROWS, answer, assert_useful, made_job, made_rows, write_job, write_rows
 from tests.processes import PROJECT, end_group, environment, ssl_dask
 
 JOBS = PROJECT / "jobs"

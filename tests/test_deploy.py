@@ -70,11 +70,7 @@ class RunningCluster:
 
 @contextmanager
 def running_cluster(
-    folder: Path,
-    *,
-    extra: Sequence[str] = (),
-    scheme: str = "tcp",
-    shim: Path | None = None,
+    folder: Path, *, extra: Sequence[str] = (), scheme: str = "tcp", shim: Path | None = None
 ) -> Iterator[RunningCluster]:
     """Start scheduler and workers with the commands of deploy/README.md, on a free port."""
     (port,) = free_ports(1)

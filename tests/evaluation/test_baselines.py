@@ -19,10 +19,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
-from ssl_dask.evaluation.baselines import (
-    SupervisedBaseline,
-    SupervisedModel,
-)
+from ssl_dask.evaluation.baselines import SupervisedBaseline, SupervisedModel
 from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.kernels.arithmetic.linear_scores import linear_scores
 from ssl_dask.labels import Labels

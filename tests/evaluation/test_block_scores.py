@@ -10,12 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssl_dask.decision.labelling import REASONS, SOURCES, Decided
-from ssl_dask.evaluation.block_scores import (
-    N_BINS,
-    BlockScore,
-    score_block,
-    truth_scores,
-)
+from ssl_dask.evaluation.block_scores import N_BINS, BlockScore, score_block, truth_scores
 from ssl_dask.features.block_reader import add_all
 
 C = 3

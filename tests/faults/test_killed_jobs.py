@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,12 @@ from typing import Any
 import pytest
 from distributed import Client
 
+from ssl_dask.methods import METHODS
 from ssl_dask.pipeline.commands.run import run_job
 from ssl_dask.pipeline.infer import saved_state
 from tests.made_job import Heard, answer, assert_useful, made_job, made_rows, write_job, write_rows
 from tests.made_numbers import made_numbers, number_job
-from tests.processes import end_group, environment, ssl_dask
+from tests.processes import end_group, ssl_dask, start
 
 pytestmark = pytest.mark.slow
 N_KILLS = 20
@@ -28,20 +28,6 @@ N_KILLS = 20
 @pytest.fixture
 def rows(tmp_path: Path) -> Path:
     return write_rows(tmp_path / "rows", made_rows())
-
-
-def start(job: Path, address: str, log: Path) -> subprocess.Popen[bytes]:
-    """Run a job on a cluster that outlives it."""
-    command = [sys.executable, "-m", "ssl_dask", "run", str(job), "--json-logs", "--cluster"]
-    with log.open("wb") as stream:
-        return subprocess.Popen(
-            [*command, address],
-            stdout=subprocess.DEVNULL,
-            stderr=stream,
-            env=environment(),
-            cwd=job.parent,
-            process_group=0,
-        )
 
 
 def begun(log: Path, process: subprocess.Popen[bytes]) -> None:
@@ -72,7 +58,7 @@ def test_the_client_killed_at_any_moment_leaves_old_or_new(
 
     # The first result, and how long a run takes from taking its output.
     command("0.9")
-    process = start(job, address, log)
+    process = start(job, log, "--cluster", address)
     try:
         begun(log, process)
         at = time.monotonic()
@@ -88,7 +74,7 @@ def test_the_client_killed_at_any_moment_leaves_old_or_new(
         wanted = "0.8" if current == "0.9" else "0.9"
         command(wanted)
         before = os.readlink(out / "latest")
-        process = start(job, address, log)
+        process = start(job, log, "--cluster", address)
         try:
             begun(log, process)
             at = time.monotonic()
@@ -144,63 +130,40 @@ class KillsAWorker(Heard):
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("step", ["features", "graph", "neighbours", "decision", "propagation"])
+@pytest.mark.parametrize(
+    ("method", "step"),
+    [
+        *(
+            ("label_spreading", step)
+            for step in ("features", "graph", "neighbours", "decision", "propagation")
+        ),
+        # A worker that is lost after the propagation, before rows are labelled, takes its scores.
+        ("correct_and_smooth", "evaluation"),
+        ("propagated_features", "evaluation"),
+        ("harmonic_regression", "propagation"),
+        ("harmonic_regression", "decision"),
+    ],
+)
 def test_a_killed_worker_changes_nothing(
+    method: str,
     step: str,
-    rows: Path,
     tmp_path: Path,
     cluster_client: Client,
     losing_client: Client,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    undisturbed = run_job(made_job(rows, tmp_path / "whole"), client=cluster_client)
-    assert_useful(undisturbed.path)
-    if step == "propagation":
+    numbers = METHODS[method].target == "numbers"
+    rows = write_rows(tmp_path / "rows", made_numbers() if numbers else made_rows())
+
+    def job_of(name: str) -> dict[str, Any]:
+        make = number_job if numbers else made_job
+        return make(rows, tmp_path / name, method={"name": method})
+
+    undisturbed = run_job(job_of("whole"), client=cluster_client)
+    if numbers or step == "propagation":
         monkeypatch.setattr(saved_state, "IN_PROCESS_BYTES", 0)
     heard = KillsAWorker(losing_client, step)
-    job = made_job(rows, tmp_path / "out")
-    job["input"]["block_rows"] = 40
-    result = run_job(job, client=losing_client, listener=heard)
-    assert len(heard.killed) == 1
-    assert heard.killed[0] not in losing_client.run(os.getpid).values()
-    assert answer(result.path) == answer(undisturbed.path)
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("method", ["correct_and_smooth", "propagated_features"])
-def test_scores_that_a_killed_worker_held_are_found_again(
-    method: str,
-    rows: Path,
-    tmp_path: Path,
-    cluster_client: Client,
-    losing_client: Client,
-) -> None:
-    """A worker that is lost after the propagation, before rows are labelled, has taken its own."""
-    one = {"name": method} | ({"n_hops": 2} if method == "propagated_features" else {})
-    whole = made_job(rows, tmp_path / "whole") | {"method": one}
-    undisturbed = run_job(whole, client=cluster_client)
-    heard = KillsAWorker(losing_client, "evaluation")
-    job = made_job(rows, tmp_path / "out") | {"method": one}
-    job["input"]["block_rows"] = 40
-    result = run_job(job, client=losing_client, listener=heard)
-    assert len(heard.killed) == 1
-    assert answer(result.path) == answer(undisturbed.path)
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("step", ["propagation", "decision"])
-def test_a_killed_worker_changes_no_number(
-    step: str,
-    tmp_path: Path,
-    cluster_client: Client,
-    losing_client: Client,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    rows = write_rows(tmp_path / "rows", made_numbers())
-    undisturbed = run_job(number_job(rows, tmp_path / "whole"), client=cluster_client)
-    monkeypatch.setattr(saved_state, "IN_PROCESS_BYTES", 0)
-    heard = KillsAWorker(losing_client, step)
-    job = number_job(rows, tmp_path / "out")
+    job = job_of("out")
     job["input"]["block_rows"] = 40
     result = run_job(job, client=losing_client, listener=heard)
     assert len(heard.killed) == 1

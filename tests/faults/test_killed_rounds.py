@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -25,7 +23,7 @@ from ssl_dask.round_record import RoundRecord
 from ssl_dask.storage.runs.checkpoint import Checkpoints
 from ssl_dask.storage.runs.manifest import fingerprint
 from tests.made_job import Heard, answer, assert_useful, made_job, made_rows, write_job, write_rows
-from tests.processes import end_group, environment, ssl_dask
+from tests.processes import end_group, ssl_dask, start
 from tests.rounds_by_keywords import self_training
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -159,16 +157,7 @@ def test_the_client_killed_between_rounds_goes_on(
     undisturbed = run_job(rounds_job(rows, tmp_path / "whole", **more), client=cluster_client)
     job = write_job(tmp_path / "job.yaml", rounds_job(rows, tmp_path / "out", **more))
     address, log = cluster_client.scheduler.address, tmp_path / "log"
-    command = [sys.executable, "-m", "ssl_dask", "run", str(job), "--json-logs"]
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [*command, "--cluster", address],
-            stdout=subprocess.DEVNULL,
-            stderr=stream,
-            env=environment(),
-            cwd=tmp_path,
-            process_group=0,
-        )
+    process = start(job, log, "--cluster", address)
     try:
         while _checkpoints(log) < 3:
             assert process.poll() is None, log.read_text()[-2000:]

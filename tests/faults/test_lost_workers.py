@@ -95,8 +95,7 @@ class KillAt:
 
 @pytest.mark.parametrize("worker", [0, 1, 2])
 @pytest.mark.parametrize(
-    ("method", "parameters"),
-    [("label_spreading", {"alpha": 0.99}), ("label_propagation", {})],
+    ("method", "parameters"), [("label_spreading", {"alpha": 0.99}), ("label_propagation", {})]
 )
 def test_each_worker_is_killed_once(
     method: str,

@@ -10,9 +10,9 @@ from typing import Any
 
 from tests.goldens.case import QUICK, USUAL, Case, Work
 from tests.goldens.content import WORDS, Items, digest, without_places
-from tests.goldens.job_cases import write_job
 from tests.goldens.job_table import DENSE, made_job
 from tests.goldens.places import command
+from tests.made_job import write_job
 
 SENTENCES = ("description", "title", "markdownDescription")
 KNN = {"n_neighbors": 8}

@@ -12,10 +12,10 @@ import scipy.sparse as sp
 from distributed import Client
 from sklearn.datasets import load_digits
 
+from ssl_dask import estimators
 from tests.goldens.case import FULL, QUICK, USUAL, Case, Work
 from tests.goldens.content import WORDS, Items, array_digest
 from tests.goldens.places import heard_warnings
-from tests.goldens.public_names import public
 
 N_ROWS, N_HELD, SEEDS_OF_A_CLASS, CHUNK = 320, 60, 4, 70
 ESTIMATORS: dict[str, dict[str, Any]] = {
@@ -83,7 +83,7 @@ def estimator_items(name: str, form: str, work: Work) -> Items:
     X, y, held = digits(numbers=name == "LabelPropagationRegressor")
     shape = FORMS[form][0]
     client = work.places.client("cluster") if form == "cluster" else None
-    model = public(name)(**ESTIMATORS[name], client=client)
+    model = getattr(estimators, name)(**ESTIMATORS[name], client=client)
     items: Items = {}
     heard: list[tuple[str, str]] = []
     with heard_warnings(heard):

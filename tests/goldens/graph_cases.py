@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from ssl_dask import estimators, graphs
 from tests.goldens.case import QUICK, USUAL, Case, Work
 from tests.goldens.content import Items, array_digest, canonical, digest, without_places
 from tests.goldens.estimator_cases import FORMS, N_HELD, N_ROWS, digits
-from tests.goldens.public_names import public
 
 KNN: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -32,7 +32,7 @@ def graph_cases() -> list[Case]:
             size = max(FORMS[form][1], QUICK if name == "plain" else USUAL)
             cases.append(Case(f"graph/{name}/{form}", size, partial(knn_items, form, keys)))
     others: dict[str, Callable[[Work], Items]] = {
-        "rbf": lambda work: graph_items(public("rbf_graph")(rows()[0], gamma=0.001), work),
+        "rbf": lambda work: graph_items(graphs.rbf_graph(rows()[0], gamma=0.001), work),
         "entities": lambda work: graph_items(cards(), work),
         "edges": lambda work: graph_items(edges(directed=False), work),
         "directed": lambda work: graph_items(edges(directed=True), work),
@@ -63,44 +63,44 @@ def graph_items(graph: Any, work: Work) -> Items:
         "settings": digest(without_places(settings, work.folder)),
     }
     y = np.resize(digits(numbers=False)[1], graph.n_rows)
-    model = public("LabelSpreading")(alpha=0.9).fit(graph, y)
+    model = estimators.LabelSpreading(alpha=0.9).fit(graph, y)
     return {**items, "labels": array_digest(model.label_distributions_)}
 
 
 def knn_items(form: str, keys: dict[str, Any], work: Work) -> Items:
     X = FORMS[form][0](rows()[0])
-    return graph_items(public("knn_graph")(X, n_neighbors=7, **keys), work)
+    return graph_items(graphs.knn_graph(X, n_neighbors=7, **keys), work)
 
 
 def cards() -> Any:
     rng = np.random.default_rng(4)
     columns = {"card": rng.integers(0, 90, N_ROWS), "device": rng.integers(0, 20, N_ROWS)}
-    return public("entity_graph")(columns, weights={"card": 2.0, "device": 1.0})
+    return graphs.entity_graph(columns, weights={"card": 2.0, "device": 1.0})
 
 
 def edges(*, directed: bool) -> Any:
     rng = np.random.default_rng(5)
     u, v = rng.integers(0, N_ROWS, (2, 1500))
     weight = rng.integers(1, 5, 1500) / 4
-    return public("BlockGraph").from_edges(
+    return graphs.BlockGraph.from_edges(
         u, v, weight, n_rows=N_ROWS, directed=directed, duplicates="max" if directed else "sum"
     )
 
 
 def summed(work: Work) -> Items:
-    near = public("knn_graph")(rows()[0], n_neighbors=5)
+    near = graphs.knn_graph(rows()[0], n_neighbors=5)
     parts = [(near, 1.0), (cards(), 0.5), (edges(directed=False), 2.0)]
-    return graph_items(public("sum_graphs")(parts), work)
+    return graph_items(graphs.sum_graphs(parts), work)
 
 
 def kept(work: Work) -> Items:
     """Return the items of a graph that was made of a matrix, saved, and loaded."""
     W = sp.random_array((N_ROWS, N_ROWS), density=0.02, rng=np.random.default_rng(6))
-    graph = public("BlockGraph").from_scipy(sp.csr_array(W + W.T))
+    graph = graphs.BlockGraph.from_scipy(sp.csr_array(W + W.T))
     folder = work.folder / "kept_graph"
     folder.mkdir()
     graph.save(folder)
-    return graph_items(public("BlockGraph").load(folder), work)
+    return graph_items(graphs.BlockGraph.load(folder), work)
 
 
 def new_rows(work: Work) -> Items:
@@ -108,12 +108,12 @@ def new_rows(work: Work) -> Items:
     X, held = rows()
     folder = work.folder / "index"
     folder.mkdir()
-    graph = public("knn_graph")(X, n_neighbors=7, search="routed", index_folder=folder)
-    index = public("RoutedIndex").load(folder)
+    graph = graphs.knn_graph(X, n_neighbors=7, search="routed", index_folder=folder)
+    index = graphs.RoutedIndex.load(folder)
     F = np.eye(10, dtype=np.float32)[np.arange(N_ROWS) % 10]
-    alone = public("new_row_distributions")(held, graph, index, F, n_neighbors=7)
+    alone = graphs.new_row_distributions(held, graph, index, F, n_neighbors=7)
     distances, nodes = index.search(held, 7)
-    grown = public("attach_rows")(graph, index, held, n_neighbors=7)
+    grown = graphs.attach_rows(graph, index, held, n_neighbors=7)
     return {
         "held": N_HELD,
         "alone": array_digest(alone),
@@ -126,9 +126,9 @@ def new_rows(work: Work) -> Items:
 def features(work: Work) -> Items:
     """Return features that were carried along the edges."""
     X, _ = rows()
-    graph = public("knn_graph")(X, n_neighbors=7)
+    graph = graphs.knn_graph(X, n_neighbors=7)
     items: Items = {}
     for hops in ("last", "all"):
-        found = public("propagated_features")(graph, X, n_hops=2, hops=hops, unit_rows=True)
+        found = graphs.propagated_features(graph, X, n_hops=2, hops=hops, unit_rows=True)
         items[hops] = array_digest(np.asarray(found))
     return items

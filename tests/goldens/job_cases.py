@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -22,31 +21,20 @@ from tests.goldens.content import (
 from tests.goldens.job_table import BLOCK_ROWS, SHIPPED, MadeJob, all_made_jobs
 from tests.goldens.made_inputs import copy_jobs
 from tests.goldens.places import command, graphs_on_workers
+from tests.made_job import Heard, write_job
 
 SHIPPED_JOBS = Path(ssl_dask.__file__).parents[1] / "jobs"
 
 
-class Heard:
-    """Hears what a run tells a listener; the order of stages and the names of events are kept."""
+class HeardOrder(Heard):
+    """Hears what a run tells a listener; the order of stages and of events is kept."""
 
     def __init__(self) -> None:
-        self.stages: list[str] = []
-        self.events: list[str] = []
-
-    def begin(self, run_id: str) -> None:
-        pass
-
-    def stage(self, name: str) -> None:
-        self.stages.append(name)
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        pass
-
-    def round(self, record: Any) -> None:
-        pass
+        super().__init__()
+        self.order: list[str] = []
 
     def event(self, name: str, /, *, level: str = "info", **fields: Any) -> None:
-        self.events.append(f"{level} {name}")
+        self.order.append(f"{level} {name}")
 
 
 def job_cases() -> list[Case]:
@@ -85,12 +73,6 @@ def shipped_items(name: str, work: Work) -> Items:
     }
 
 
-def write_job(path: Path, job: dict[str, Any]) -> Path:
-    """Write a job file; JSON is YAML."""
-    path.write_text(json.dumps(job, indent=1))
-    return path
-
-
 def made_items(made: MadeJob, blocks: int, place: str, work: Work) -> Items:
     """Return the items of one run of a made job."""
     name = run_name(made, blocks, place)
@@ -98,7 +80,7 @@ def made_items(made: MadeJob, blocks: int, place: str, work: Work) -> Items:
     items: Items = {}
     if made.graph_of is not None:
         items |= stored_graph_items(made.graph_of, work)
-    heard = Heard()
+    heard = HeardOrder()
     overrides = [
         f"input.block_rows={BLOCK_ROWS[blocks]}",
         f"output.path=out+{name.replace('/', '+')}",
@@ -108,7 +90,7 @@ def made_items(made: MadeJob, blocks: int, place: str, work: Work) -> Items:
             job, overrides=overrides, client=work.places.client(place), listener=heard
         )
     items |= run_items(result.path, work.folder, keep=work.kept(name))
-    items |= {"stages": heard.stages, "events": heard.events}
+    items |= {"stages": heard.stages, "events": heard.order}
     again = ssl_dask.run_job(job, overrides=overrides, client=work.places.client(place))
     items["already done"] = again.already_done
     if made.predict:

@@ -17,14 +17,11 @@ from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.graph_spec import GraphSpec
+from tests.made_graphs import random_weights
 
 
 def symmetric(n=40, density=0.1, seed=0):
-    W = sp.random_array((n, n), density=density, rng=np.random.default_rng(seed), format="csr")
-    W = sp.csr_array(W + W.T)
-    W.setdiag(0)
-    W.eliminate_zeros()
-    return W.astype(np.float32)
+    return random_weights(n, seed, density=density)
 
 
 @pytest.mark.parametrize("n_strips", [1, 3, 8, 40])

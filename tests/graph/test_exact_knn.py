@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from ssl_dask.graph.build.knn_search import knn_search
 from ssl_dask.graph.build.neighbour_graph import knn_graph
 from ssl_dask.graph.graph_spec import GraphSpec
 from ssl_dask.graph.knn.knn_plan import MAX_STRIPS, RowCost, strip_count, strips_per_link
-from tests.made_points import assert_same
+from tests.made_points import assert_same, in_chunks
 from tests.oracles.brute_force_graph import (
     cosine_distances,
     nearest,
@@ -33,19 +32,6 @@ def rows_with_duplicates(n=240, d=6, seed=0):
     X = rng.normal(size=(n, d)).astype(np.float32)
     X[n // 2 : n // 2 + 9] = X[3]
     return X
-
-
-def sparse_blocks(X, chunks):
-    """Return X as a Dask array of CSR chunks."""
-    bounds = np.cumsum([0, *chunks])
-    blocks = [
-        da.from_delayed(
-            dask.delayed(sp.csr_array)(X[a:b]), (b - a, X.shape[1]), dtype=X.dtype,
-            meta=sp.csr_array((0, X.shape[1]), dtype=X.dtype),
-        )
-        for a, b in pairwise(bounds)
-    ]  # fmt: skip
-    return da.concatenate(blocks)
 
 
 def assert_sound(W):
@@ -116,7 +102,7 @@ def test_sparse_chunks_equal_dense_rows(cluster_client, metric):
     np.testing.assert_allclose(whole.to_scipy().data, want.data, rtol=1e-6)
     execution = Execution(cluster_client)
     for chunks in ((2300,), (1, 999, 300, 1000)):
-        cut = knn_graph(sparse_blocks(X, chunks), 6, metric=metric, execution=execution)
+        cut = knn_graph(in_chunks(sp.csr_array(X), chunks), 6, metric=metric, execution=execution)
         assert_same(cut.to_scipy(execution), whole.to_scipy())
     assert whole.settings["n_without_neighbours"] == np.count_nonzero(~X.any(axis=1)) * (
         metric == "cosine"
@@ -180,11 +166,9 @@ def test_unusable_input_is_refused(X, arguments, message):
 def test_values_that_are_not_finite_are_counted_and_placed(bad, kind):
     X = np.ones((50, 3))
     X[37, 2] = X[41, 0] = X[41, 1] = bad
-    given_rows = {
-        "numpy": X,
-        "dask": da.from_array(X, chunks=(10, 3)),
-        "csr": sp.csr_array(X),
-    }[kind]
+    given_rows = {"numpy": X, "dask": da.from_array(X, chunks=(10, 3)), "csr": sp.csr_array(X)}[
+        kind
+    ]
     with pytest.raises(GraphError, match=r"2 rows .* row 37, column 2") as caught:
         knn_graph(given_rows, 3)
     assert caught.value.problems[0].rows == 2

@@ -16,6 +16,7 @@ from distributed import futures_of
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.build.neighbour_graph import knn_graph
+from tests.made_points import assert_same
 
 
 def made_graph():
@@ -28,11 +29,6 @@ def made_graph():
     assert len(graph.strips) > 1
     lazy = graph.with_handles(delayed(dask.compute(one)[0], pure=False) for one in graph.handles)
     return lazy, graph.to_scipy()
-
-
-def assert_same(left, right):
-    for part in ("data", "indices", "indptr"):
-        assert getattr(left, part).tobytes() == getattr(right, part).tobytes()
 
 
 @pytest.fixture(params=["threads", "cluster"])

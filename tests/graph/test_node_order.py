@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,19 +11,11 @@ from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.node_order import NodeOrder
-from tests.made_graphs import cut
+from tests.made_graphs import cut, graph_of_nodes, random_weights
 
 
 def made_order(node_of_row, row_chunks, n_nodes):
     return NodeOrder(tuple(cut(node_of_row, row_chunks)), tuple(row_chunks), n_nodes)
-
-
-def reordered(W, node_of_row, row_chunks, n_strips):
-    """The graph of W, whose nodes are renumbered by `node_of_row` where that is one to one."""
-    n_nodes = W.shape[0]
-    plain = BlockGraph.from_scipy(W, n_strips=n_strips)
-    order = made_order(node_of_row, row_chunks, n_nodes)
-    return BlockGraph(plain.strips, plain.node_chunks, plain.n_edges, plain.settings, order)
 
 
 @settings(max_examples=40, deadline=None)
@@ -50,20 +41,17 @@ def test_values_at_nodes_come_back_in_row_order_for_any_cuts(data):
 
 def test_to_scipy_restores_the_order_of_the_rows():
     rng = np.random.default_rng(0)
-    W = sp.random_array((30, 30), density=0.2, rng=rng, format="csr")
-    W = sp.csr_array(W + W.T)
-    W.setdiag(0)
-    W.eliminate_zeros()
+    W = random_weights(30, 0, density=0.2)
     node_of_row = rng.permutation(30)
-    graph = reordered(W, node_of_row, [11, 19], 3)
+    graph = graph_of_nodes(W, node_of_row, [11, 19], 3)
     expected = W.toarray()[np.ix_(node_of_row, node_of_row)]
-    np.testing.assert_array_equal(graph.to_scipy().toarray(), expected.astype(np.float32))
+    np.testing.assert_array_equal(graph.to_scipy().toarray(), expected)
     assert not np.array_equal(expected, W.toarray())
 
 
 def test_copies_share_a_node_numbered_by_their_first_row():
     W = np.array([[0, 1, 2], [1, 0, 0], [2, 0, 0]], dtype=float)
-    graph = reordered(W, np.array([2, 0, 2, 1, 0]), [2, 3], 2)
+    graph = graph_of_nodes(W, np.array([2, 0, 2, 1, 0]), [2, 3], 2)
     assert (graph.n_rows, graph.n_nodes) == (5, 3)
     # Nodes by first row: 2, 0, 1.
     expected = W[np.ix_([2, 0, 1], [2, 0, 1])]
@@ -72,7 +60,7 @@ def test_copies_share_a_node_numbered_by_their_first_row():
 
 def test_saved_order_is_loaded_and_a_torn_one_refused(tmp_path, cluster_client):
     W = np.array([[0, 1, 2], [1, 0, 0], [2, 0, 0]], dtype=float)
-    graph = reordered(W, np.array([2, 0, 2, 1, 0]), [2, 3], 2)
+    graph = graph_of_nodes(W, np.array([2, 0, 2, 1, 0]), [2, 3], 2)
     execution = Execution(cluster_client)
     graph.save(tmp_path, execution)
     loaded = execution.persist([BlockGraph.load(tmp_path)])[0]

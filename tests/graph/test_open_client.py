@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
-import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -21,6 +18,7 @@ from ssl_dask.propagation.estimators.graph_classifiers import LabelSpreading
 from ssl_dask.propagation.estimators.harmonic_regressor import LabelPropagationRegressor
 from ssl_dask.propagation.methods.propagated_features import propagated_features
 from ssl_dask.self_labeled.estimators.self_training_classifier import SelfTrainingClassifier
+from tests.made_points import assert_same, in_chunks
 
 N = 120
 
@@ -33,16 +31,6 @@ def rows():
     return X.astype(np.float32), np.where(np.arange(N) < 10, side, -1)
 
 
-def in_csr_blocks(X):
-    bounds = [0, 50, N]
-    meta = sp.csr_array((0, X.shape[1]), dtype=X.dtype)
-    blocks = [
-        da.from_delayed(dask.delayed(sp.csr_array)(X[a:b]), (b - a, X.shape[1]), meta=meta)
-        for a, b in pairwise(bounds)
-    ]
-    return da.concatenate(blocks)
-
-
 def held_on(client, X):
     """Return X, persisted on the cluster where it is a Dask array."""
     return client.persist(X) if isinstance(X, da.Array) else X
@@ -52,15 +40,8 @@ def kinds_of(X):
     return {
         "numpy": X,
         "dask": da.from_array(X, chunks=(50, -1)),
-        "csr": in_csr_blocks(np.where(X > 1, X, 0)),
+        "csr": in_chunks(sp.csr_array(np.where(X > 1, X, 0)), (50, N - 50)),
     }
-
-
-def same_graph(left, right):
-    return all(
-        getattr(left, part).tobytes() == getattr(right, part).tobytes()
-        for part in ("data", "indices", "indptr")
-    )
 
 
 @pytest.mark.parametrize("kind", ["numpy", "dask", "csr"])
@@ -76,7 +57,8 @@ def test_graphs_are_made_on_the_open_client_with_the_same_bits(cluster_client, k
         found = [graph.to_scipy() for graph in (*there, sum_graphs([(g, 1.0) for g in there]))]
         same = np.asarray(propagated_features(there[0], held))
     assert min(W.nnz for W in expected) > N
-    assert all(map(same_graph, found, expected))
+    for one, other in zip(found, expected, strict=True):
+        assert_same(one, other)
     assert np.ptp(carried) > 1
     assert carried.tobytes() == same.tobytes()
 
@@ -86,7 +68,7 @@ def test_entities_are_joined_on_the_open_client(cluster_client):
     expected = entity_graph(columns).to_scipy()
     with cluster_client.as_current():
         found = entity_graph(columns)
-        assert same_graph(found.to_scipy(), expected)
+        assert_same(found, expected)
         with pytest.raises(ComputeError) as raised:
             found.to_scipy(Execution())
     assert "client=" in raised.value.problems[0].hint

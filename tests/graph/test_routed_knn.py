@@ -255,26 +255,6 @@ def test_an_index_of_rows_of_any_size_finds_neighbours_of_new_rows(factor, tmp_p
     assert np.mean(distances / factor <= best[:, -1:] * (1 + 1e-6)) > 0.95
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("routing.npz", b"", "cannot be read"),
-        ("routing.npz", b"PK\x03\x04 cut off", "cannot be read"),
-        ("index.json", b'{"format": 1}', "has format 1"),
-        ("index.json", b"[]", "cannot be read"),
-        ("shard-00000-X.npy", b"", "a shard of the index"),
-        ("shard-00000-nodes.npy", b"", "a shard of the index"),
-    ],
-)
-def test_a_torn_index_is_named(name, content, message, tmp_path):
-    X = sheets(300)
-    routed(X, shard_memory=2**27, index_folder=tmp_path)
-    assert (tmp_path / name).exists()
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(GraphError, match=message):
-        RoutedIndex.load(tmp_path).search(X[:3], 2)
-
-
 @pytest.mark.parametrize("sparse", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_cosine_of_so_many_rows_that_the_centre_is_that_of_some(sparse):
     X = sheets(3100)
@@ -335,11 +315,7 @@ def test_shards_do_not_depend_on_the_cluster(n_rows, n_columns, shard_memory, n_
         )
 
     one, many = plan(1), plan(n_slots)
-    assert (one.n_shards, one.n_cells, one.n_sample) == (
-        many.n_shards,
-        many.n_cells,
-        many.n_sample,
-    )
+    assert (one.n_shards, one.n_cells, one.n_sample) == (many.n_shards, many.n_cells, many.n_sample)
     # Shards are made of whole cells: with fewer cells they would be larger than what fits a task.
     assert one.n_cells >= min(4 * one.n_shards, max(n_rows // 64, 1))
     assert one.n_shards <= one.n_cells

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -19,7 +18,7 @@ from ssl_dask.graph.routed.routed_plan import Attempt, bytes_per_owned_row, spar
 from ssl_dask.kernels.knn.routing import HASHED_COLUMNS, column_sketch
 from ssl_dask.kernels.knn.shard_cells import Shard
 from ssl_dask.kernels.knn.shard_sparse import SparseEffort, search_sparse_shard
-from tests.made_points import token_rows
+from tests.made_points import in_chunks, token_rows
 from tests.oracles.brute_force_graph import (
     cosine_distances,
     nearest,
@@ -35,16 +34,6 @@ SMALL = 2_500_000
 def routed(X, k=10, **options):
     options = {"metric": "cosine", "shard_memory": SMALL, "target_recall": 0.9} | options
     return knn_graph(X, k, search="routed", **options)
-
-
-def chunked(X, sizes):
-    """X as a Dask array of CSR chunks."""
-    stops = np.cumsum(sizes)
-    blocks = [
-        da.from_array(X[stop - n : stop], chunks=(n, X.shape[1]), asarray=False)
-        for n, stop in zip(sizes, stops, strict=True)
-    ]
-    return da.concatenate(blocks)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +106,7 @@ def test_copies_are_one_node_and_change_nothing_for_the_others(rows):
     rng = np.random.default_rng(1)
     picked = rng.permutation(np.concatenate([np.arange(500), rng.integers(0, 30, 2500)]))
     X = base[picked]
-    graph = routed(chunked(X, (1000, 1700, 300)), target_recall=0.99)
+    graph = routed(in_chunks(X, (1000, 1700, 300)), target_recall=0.99)
     assert (graph.n_rows, graph.n_nodes, graph.settings["n_copies"]) == (3000, 500, 2500)
     node = graph.order.to_array(Execution())
     for original in (0, 5, 29, 400):

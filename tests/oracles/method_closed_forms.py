@@ -95,10 +95,10 @@ def corrected_and_smoothed(
     return F / F.sum(axis=1, keepdims=True)
 
 
-def modified_adsorption_scores(
-    W: Array, Y: Array, mu: tuple[float, float, float], beta: float
-) -> tuple[Array, Array]:
-    """Return (F (N, C + 1), the last column the dummy label's; inject (N,)).
+def modified_adsorption(
+    W: Array, Y: Array, mu: tuple[float, float, float], beta: float = 2.0
+) -> Array:
+    """Return F (N, C): zero where the dummy label is not outweighed.
 
     Y (N, C) has rows of zeros where there is no label. Row by row as in the paper's algorithm 1,
     with the linear system in the place of its iterations.
@@ -120,4 +120,7 @@ def modified_adsorption_scores(
     right = np.zeros((n, n_classes + 1))
     right[:, :-1] = mu[0] * inject[:, None] * Y
     right[:, -1] = mu[2] * abandon
-    return np.linalg.solve(M, right), inject
+    scores = np.linalg.solve(M, right)
+    classes, dummy = scores[:, :-1], scores[:, -1]
+    F = classes / np.maximum(classes.sum(axis=1, keepdims=True), 1e-300)
+    return F * (classes.max(axis=1) > dummy)[:, None]

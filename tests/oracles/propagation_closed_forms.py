@@ -46,7 +46,7 @@ def harmonic(W: Array, codes: npt.NDArray[np.integer], n_classes: int) -> Array:
 def harmonic_sources(W: Array, Y: Array) -> Array:
     """Return the same where the seeds are the rows of Y (N, C) that are not zero."""
     F, seeds = Y.copy(), Y.any(axis=1)
-    seeded = _reach(W)[:, seeds].any(axis=1)
+    seeded = reach_of(W)[:, seeds].any(axis=1)
     free = np.flatnonzero(seeded & ~seeds)
     held = np.flatnonzero(seeds)
     laplacian = np.diag(W.sum(axis=1)) - W
@@ -56,7 +56,7 @@ def harmonic_sources(W: Array, Y: Array) -> Array:
     return F
 
 
-def _reach(W: Array) -> npt.NDArray[np.bool_]:
+def reach_of(W: Array) -> npt.NDArray[np.bool_]:
     """Return which rows a path of edges joins, by squaring the adjacency until nothing changes."""
     reach = (W > 0) | np.eye(len(W), dtype=bool)
     while True:

@@ -14,7 +14,7 @@ import pytest
 from distributed import Client
 
 from ssl_dask.cli import app
-from ssl_dask.errors import InputDataError
+from ssl_dask.errors import InputDataError, QualityError
 from ssl_dask.pipeline.commands.run import run_job
 from ssl_dask.process_end import exit_code
 from tests.made_job import N_ROWS, made_job, made_rows, write_job, write_rows
@@ -155,9 +155,7 @@ CASES: dict[str, Case] = {
     "string numbers": Case(3, strings, ("'a'", "string")),
     "vectors of two lengths": Case(3, vectors([4, 4, 4, 5]), ("'v'", "another length")),
     "too many categories": Case(
-        3,
-        key("features.kinds", {"categorical": "id"}),
-        ("'id'", "max_categories"),
+        3, key("features.kinds", {"categorical": "id"}), ("'id'", "max_categories")
     ),
     "constant features": Case(3, constant_features, ("'a'", "nothing tells rows apart")),
     "labels of unknown ids": Case(
@@ -173,9 +171,7 @@ CASES: dict[str, Case] = {
         ("method.class_shares", "'bea' is none of them"),
     ),
     "shares of other classes, self-labelled": Case(
-        2,
-        shares_of_two_classes,
-        ("method.class_shares", "2 classes"),
+        2, shares_of_two_classes, ("method.class_shares", "2 classes")
     ),
     "one class": Case(8, with_value("seed", tuple(range(N_ROWS)), "ant"), ("class",)),
 }
@@ -211,14 +207,15 @@ def test_a_bad_input_is_named(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["torn file", "duplicate ids", "nan", "garbled pages"])
+@pytest.mark.parametrize("name", ["torn file", "duplicate ids", "nan", "garbled pages", "no seeds"])
 def test_a_run_says_the_same_and_leaves_nothing(
     name: str, job: Job, tmp_path: Path, cluster_client: Client
 ) -> None:
     case = CASES[name]
     case.make(tmp_path / "rows", job)
-    with pytest.raises(InputDataError) as error:
+    with pytest.raises((InputDataError, QualityError)) as error:
         run_job(job, client=cluster_client)
+    assert error.value.exit_code == case.code
     for word in case.words:
         assert word in str(error.value)
     out = tmp_path / "out"

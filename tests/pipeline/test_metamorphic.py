@@ -16,11 +16,7 @@ from distributed import Client
 from ssl_dask.pipeline.commands.run import run_job
 from tests.made_job import NAMES, WORDS, assert_useful, made_job, made_rows, read_parts, write_rows
 
-METHODS = {
-    "label_spreading": {},
-    "self_training": {"graph": None},
-    "auto": {},
-}
+METHODS = {"label_spreading": {}, "self_training": {"graph": None}, "auto": {}}
 
 
 @dataclass

@@ -19,12 +19,12 @@ from ssl_dask.cluster_spec import ClusterSpec
 from ssl_dask.console import Silent
 from ssl_dask.errors import (
     ComputeError,
-    QualityError,
     ResumeMismatchError,
     WorkersChangedError,
 )
 from ssl_dask.job_file import load_job, resolve_job
 from ssl_dask.method import MethodResult
+from ssl_dask.methods import METHODS
 from ssl_dask.pipeline.commands import lifecycle
 from ssl_dask.pipeline.commands.plan import plan_job
 from ssl_dask.pipeline.commands.run import RunResult, run_job
@@ -47,6 +47,7 @@ from tests.made_job import (
     read_parts,
     write_rows,
 )
+from tests.made_numbers import made_numbers, number_job
 from tests.stops import Stopped, StopsAfter
 from tests.undrawn_charts import drawn
 
@@ -59,16 +60,16 @@ JOBS: dict[str, dict[str, Any]] = {
     "ensemble": {"method": {"name": "auto"}},
     "ensemble of texts": {"method": {"name": "auto"}, "features": TEXT, "graph": COSINE},
     "spreading of texts": {"features": TEXT, "graph": COSINE},
-    "two views": {
-        "features": {"numbers": {"numeric": ["a", "b", "c"]}, **TEXT},
-        "graph": COSINE,
-    },
+    "two views": {"features": {"numbers": {"numeric": ["a", "b", "c"]}, **TEXT}, "graph": COSINE},
     "rbf": {"graph": {"kind": "rbf", "gamma": 2.0}},
+    "anchors": {"method": {"name": "anchor_graph", "n_anchors": 60}, "graph": None},
+    "correct and smooth": {"method": {"name": "correct_and_smooth", "correct_alpha": 0.8}},
+    "propagated features": {"method": {"name": "propagated_features", "n_hops": 1}},
     "supervised": {"method": {"name": "supervised"}, "graph": None},
     "supervised on texts": {"method": {"name": "supervised"}, "graph": None, "features": TEXT},
 }
 
-QUICK = ("spreading",)
+QUICK = ("spreading", "anchors", "correct and smooth")
 
 
 @pytest.fixture(scope="module")
@@ -242,8 +243,7 @@ def test_types_of_ids_and_labels_are_kept(
 
 
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in JOBS],
+    "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in JOBS]
 )
 def test_same_answer_for_any_blocks_files_and_workers(
     name: str, rows: Path, tmp_path: Path, cluster_client: Client, one_worker: Client
@@ -276,11 +276,7 @@ def test_same_answer_for_any_blocks_files_and_workers(
     ],
 )
 def test_same_answer_on_the_workers_and_in_this_process(
-    name: str,
-    rows: Path,
-    tmp_path: Path,
-    cluster_client: Client,
-    monkeypatch: pytest.MonkeyPatch,
+    name: str, rows: Path, tmp_path: Path, cluster_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers, places = [], []
     for size in (saved_state.IN_PROCESS_BYTES, 0):
@@ -409,22 +405,6 @@ def test_crowds_of_identical_rows_are_told(
     assert len(repr(result)) < 500
 
 
-@pytest.mark.parametrize(("kept", "message"), [((), "no"), (("ant",), "class")])
-def test_too_few_seeds_end_with_8(
-    kept: tuple[str, ...], message: str, tmp_path: Path, cluster_client: Client
-) -> None:
-    table = made_rows()
-    seeds = [name if name in kept else None for name in table["seed"].to_pylist()]
-    at = table.schema.get_field_index("seed")
-    changed = table.set_column(at, "seed", pa.array(seeds, pa.string()))
-    rows = write_rows(tmp_path / "rows", changed)
-    with pytest.raises(QualityError) as error:
-        run_job(made_job(rows, tmp_path / "out"), client=cluster_client)
-    assert error.value.exit_code == 8
-    assert message in str(error.value)
-    assert not (tmp_path / "out" / "latest").exists()
-
-
 def test_a_job_that_is_done_is_not_run_again(
     rows: Path, tmp_path: Path, cluster_client: Client
 ) -> None:
@@ -463,6 +443,8 @@ def test_a_job_that_is_done_is_not_run_again(
         pytest.param("label_spreading", "the workers", marks=pytest.mark.slow),
         pytest.param("label_propagation", "this process", marks=pytest.mark.slow),
         pytest.param("label_propagation", "the workers", marks=pytest.mark.slow),
+        ("harmonic_regression", "this process"),
+        pytest.param("harmonic_regression", "the workers", marks=pytest.mark.slow),
     ],
 )
 def test_a_run_goes_on_from_its_checkpoints(
@@ -475,12 +457,16 @@ def test_a_run_goes_on_from_its_checkpoints(
 ) -> None:
     if where == "the workers":
         monkeypatch.setattr(saved_state, "IN_PROCESS_BYTES", 0)
-    options = {"method": {"name": method}}
+    if numbers := METHODS[method].target == "numbers":
+        rows = write_rows(tmp_path / "numbers", made_numbers())
+
+    def job_of(name: str) -> dict[str, Any]:
+        make = number_job if numbers else made_job
+        return make(rows, tmp_path / name, method={"name": method, "tol": 1e-4})
+
     whole = Heard()
-    undisturbed = run_job(
-        made_job(rows, tmp_path / "whole", **options), client=cluster_client, listener=whole
-    )
-    job = made_job(rows, tmp_path / "out", **options)
+    undisturbed = run_job(job_of("whole"), client=cluster_client, listener=whole)
+    job = job_of("out")
     stopped = StopsAfter("propagation", 0)
     with monkeypatch.context() as often:
         often.setattr(inference, "RunControl", partial(RunControl, checkpoint_seconds=0.0))

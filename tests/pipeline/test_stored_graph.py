@@ -7,8 +7,6 @@ import shutil
 
 import dask.array as da
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -58,6 +56,9 @@ def test_a_job_on_a_stored_graph_gives_the_labels_of_one_that_builds_it(
     assert not list(tmp_path.rglob("exchange"))
     assert made.summary["n_rows"] == 320
     assert made.summary["settings"]["search"] == "routed"
+    graph = BlockGraph.load(folder / "graph")
+    assert graph.recall["n_sampled"] == 320
+    assert graph.to_scipy().shape == (320, 320)
     again = stored(folder, rows, tmp_path, cluster_client)
     assert again.already_stored
     heard = Heard()
@@ -190,13 +191,6 @@ def test_an_index_that_is_not_there_or_does_not_fit_is_refused(tmp_path):
         RoutedIndex.load(tmp_path)
 
 
-def test_a_stored_graph_is_loaded_from_python(rows, tmp_path, cluster_client):
-    stored(tmp_path / "graph", rows, tmp_path, cluster_client)
-    graph = BlockGraph.load(tmp_path / "graph" / "graph")
-    assert graph.recall["n_sampled"] == 320
-    assert graph.to_scipy().shape == (320, 320)
-
-
 def test_a_folder_of_something_else_is_never_replaced(rows, tmp_path, cluster_client):
     folder = tmp_path / "precious"
     folder.mkdir()
@@ -229,24 +223,6 @@ def test_a_sum_of_two_searches_is_stored(rows, tmp_path, cluster_client):
     ]
 
 
-def test_edges_that_changed_since_are_noticed(rows, tmp_path, cluster_client):
-    ids = pq.read_table(rows)["id"].to_numpy()
-    edges = {"path": str(tmp_path / "edges.parquet")}
-    job = resolve_job(made_job(rows, tmp_path / "unused", graph={"edges": edges}))
-
-    def write(step):
-        ends = {"source": ids, "target": np.roll(ids, step)}
-        pq.write_table(pa.table(ends), tmp_path / "edges.parquet")
-
-    write(1)
-    made = store_graph(job, tmp_path / "graph", client=cluster_client)
-    assert made.summary["n_edges"] == 320
-    assert store_graph(job, tmp_path / "graph", client=cluster_client).already_stored
-    write(2)
-    with pytest.raises(GraphError, match="not the same are edge files"):
-        store_graph(job, tmp_path / "graph", client=cluster_client)
-
-
 def test_damaged_files_of_a_saved_graph_are_named(tmp_path):
     whole, folder = tmp_path / "whole", tmp_path / "damaged"
     (whole / "index").mkdir(parents=True)
@@ -275,6 +251,9 @@ def test_damaged_files_of_a_saved_graph_are_named(tmp_path):
         assert "index" in read("index/index.json", text, index)
     content = (whole / "index" / "routing.npz").read_bytes()
     assert "cannot be read" in read("index/routing.npz", content[: len(content) // 2], index)
+    for name in ("X", "nodes"):
+        shard = read(f"index/shard-00000-{name}.npy", b"", lambda: index().search(sheets(9), 2))
+        assert "a shard of the index" in shard
     content = (whole / "graph" / nodes).read_bytes()
     assert "outside 0" in read(f"graph/{nodes}", content[:-4] + b"\x01\0\0\0", rows)
     shutil.copytree(whole, folder, dirs_exist_ok=True)

@@ -293,12 +293,7 @@ def test_all_that_runs_store_is_on_the_list() -> None:
 
 
 NUMBERS = {
-    "numbers": {
-        "numeric": ["a", "b", "c"],
-        "scale": "none",
-        "missing": "zero",
-        "n_components": 3,
-    }
+    "numbers": {"numeric": ["a", "b", "c"], "scale": "none", "missing": "zero", "n_components": 3}
 }
 SCALED = {"numbers": {"numeric": ["a", "b", "c"], "missing": "indicator", "n_components": 3}}
 WORDS = {"words": {"text": "text", "n_features": 256, "missing": "empty"}}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,18 @@ from distributed import Client
 from sklearn.metrics import mean_absolute_error, r2_score
 
 from ssl_dask.cli import app
-from ssl_dask.errors import InputDataError, JobSpecError, QualityError, ResumeMismatchError
+from ssl_dask.errors import InputDataError, JobSpecError, QualityError
 from ssl_dask.job_file import resolve_job
 from ssl_dask.pipeline.commands.plan import plan_job
 from ssl_dask.pipeline.commands.run import RunResult, run_job, summary_rows
 from ssl_dask.pipeline.commands.saved_runs import rebuild_report
 from ssl_dask.pipeline.commands.validate import validate_job
-from ssl_dask.pipeline.infer import inference, saved_state
+from ssl_dask.pipeline.infer import saved_state
 from ssl_dask.process_end import exit_code
 from ssl_dask.report.value_report import ValueReport
-from ssl_dask.run_control import RunControl
 from tests.made_job import Heard, answer, read_parts, write_job, write_rows
 from tests.made_numbers import N_ISLAND, N_ROWS, N_SEEDS, made_numbers, number_job
 from tests.oracles.propagation_closed_forms import harmonic_sources
-from tests.stops import Stopped, StopsAfter
 
 PROJECT = Path(__file__).parents[2]
 
@@ -206,43 +203,6 @@ def test_truth_is_never_used(rows: Path, tmp_path: Path, cluster_client: Client)
 
 
 @pytest.mark.parametrize(
-    "where", ["this process", pytest.param("the workers", marks=pytest.mark.slow)]
-)
-def test_a_run_goes_on_from_its_checkpoints(
-    where: str,
-    rows: Path,
-    tmp_path: Path,
-    cluster_client: Client,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    if where == "the workers":
-        monkeypatch.setattr(saved_state, "IN_PROCESS_BYTES", 0)
-    method = {"method": {"name": "harmonic_regression", "tol": 1e-6}}
-    whole = Heard()
-    undisturbed = run_job(
-        number_job(rows, tmp_path / "whole", **method), client=cluster_client, listener=whole
-    )
-    job = number_job(rows, tmp_path / "out", **method)
-    stopped = StopsAfter("propagation", 0)
-    with monkeypatch.context() as often:
-        often.setattr(inference, "RunControl", partial(RunControl, checkpoint_seconds=0.0))
-        with pytest.raises(Stopped):
-            run_job(job, client=cluster_client, listener=stopped)
-    assert not (tmp_path / "out" / "latest").exists()
-    changed = {**job, "method": {"name": "harmonic_regression", "tol": 1e-5}}
-    with pytest.raises(ResumeMismatchError, match="tol"):
-        run_job(changed, client=cluster_client, resume=True)
-    heard = Heard()
-    resumed = run_job(job, client=cluster_client, resume=True, listener=heard)
-    assert resumed.run_id == stopped.run_id
-    assert [one["name"] for one in heard.named("checkpoint_used")] == ["graph", "propagation"]
-    assert heard.rounds[0].iteration > 1
-    assert heard.rounds[-1].iteration == whole.rounds[-1].iteration
-    assert answer(resumed.path) == answer(undisturbed.path)
-    assert run_job(job, client=cluster_client).already_done
-
-
-@pytest.mark.parametrize(
     ("part", "keys", "words"),
     [
         ("input", {"classes": [1, 2]}, "input.classes (leave it out)"),
@@ -272,14 +232,10 @@ def test_coverage_is_refused_for_classes(tmp_path: Path) -> None:
         resolve_job(job)
 
 
-def test_a_resolved_job_resolves_to_itself(tmp_path: Path) -> None:
-    spec = resolve_job(number_job(tmp_path / "rows", tmp_path / "out"))
-    assert resolve_job(spec.model_dump(mode="json")) == spec
-    assert spec.target == "numbers"
-
-
 def test_validate_and_plan(rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = resolve_job(number_job(rows, tmp_path / "out"))
+    assert resolve_job(spec.model_dump(mode="json")) == spec
+    assert spec.target == "numbers"
     summary = dict(validate_job(spec))
     level = np.array([x for x in made_numbers()["level"].to_pylist() if x is not None])
     assert summary["seeds"] == f"60 (mean {level.mean():.6g}, deviation {level.std():.3g})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from sklearn.datasets import load_digits
 
 from ssl_dask.estimators import BalancedSpreading, LabelSpreading
@@ -22,23 +21,6 @@ def unequal_codes(n: int) -> np.ndarray:
     # Class 0 keeps one seed, the others five.
     codes[np.flatnonzero(codes == 0)[1:]] = -1
     return codes
-
-
-@pytest.mark.parametrize("n_strips", [1, 3, 8])
-def test_closed_form(n_strips: int) -> None:
-    W = random_weights(150, 1)
-    codes = unequal_codes(150)
-    graph = BlockGraph.from_scipy(W, n_strips=n_strips)
-    found = balanced_spreading(graph, labels_of(codes), alpha=ALPHA, tol=1e-6)
-    want = closed_forms.balanced(W.toarray().astype(float), codes, N_CLASSES, ALPHA)
-    F = np.asarray(found.F.compute())
-    np.testing.assert_allclose(F, closed_forms.normalised(want), atol=2e-5)
-    np.testing.assert_allclose(found.mass.compute(), want.sum(axis=1), rtol=1e-4)
-    assert found.converged
-    assert len(set(F.argmax(axis=1))) == N_CLASSES
-    plain = closed_forms.spread(W.toarray().astype(float), codes, N_CLASSES, ALPHA)
-    # It is another method, not label spreading in other words.
-    assert np.mean(plain.argmax(axis=1) != want.argmax(axis=1)) > 0.1
 
 
 def test_every_class_has_the_same_mass_however_many_seeds_it_has() -> None:

@@ -9,31 +9,8 @@ from ssl_dask.estimators import LabelSpreading
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.labels import Labels
 from tests.by_keywords import label_propagation, label_spreading
-from tests.made_graphs import N_CLASSES, cut, labels_of, random_weights, some_codes
+from tests.made_graphs import N_CLASSES, graph_of_nodes, labels_of, random_weights, some_codes
 from tests.oracles import method_closed_forms, propagation_closed_forms
-
-GIVEN = {0: 0.1, 1: 0.2, 2: 0.3, 3: 0.4}
-
-
-@pytest.mark.parametrize("shares", ["seeds", GIVEN])
-def test_closed_form(shares: str | dict[int, float]) -> None:
-    W = random_weights(150, 1)
-    codes = some_codes(150, 2, n_seeds=10)
-    q = np.array(list(GIVEN.values()))
-    if shares == "seeds":
-        q = np.bincount(codes[codes >= 0]) / 10
-    F = propagation_closed_forms.harmonic(W.toarray().astype(float), codes, N_CLASSES)
-    F = method_closed_forms.class_mass_normalised(F, codes, q)
-    answers = []
-    for n_strips in (1, 3, 8):
-        graph = BlockGraph.from_scipy(W, n_strips=n_strips)
-        found = label_propagation(graph, labels_of(codes), class_mass=shares, tol=5e-6)
-        assert found.converged
-        answers.append(found.F.compute())
-    np.testing.assert_allclose(answers[0], F, atol=1e-5)
-    assert len({answer.tobytes() for answer in answers}) == 1
-    plain = label_propagation(BlockGraph.from_scipy(W), labels_of(codes), tol=5e-6).F.compute()
-    assert (plain.argmax(axis=1) != F.argmax(axis=1)).mean() > 0.05
 
 
 def test_folds_are_scaled_by_their_own_mass() -> None:
@@ -59,14 +36,6 @@ def test_rows_that_share_a_node_count_each() -> None:
         graph = graph_of_nodes(W, nodes, chunks)
         found = label_propagation(graph, labels, class_mass="seeds", tol=5e-6)
         np.testing.assert_allclose(found.F.compute(), F, atol=1e-5)
-
-
-def graph_of_nodes(W, nodes, chunks):
-    from ssl_dask.graph.block.node_order import NodeOrder
-
-    plain = BlockGraph.from_scipy(W, n_strips=3)
-    order = NodeOrder(cut(nodes, chunks), chunks, 40)
-    return BlockGraph(plain.strips, plain.node_chunks, plain.n_edges, plain.settings, order)
 
 
 def test_weights_of_seeds() -> None:

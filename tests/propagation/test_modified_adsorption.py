@@ -22,46 +22,17 @@ from ssl_dask.propagation.engine.session import PropagationSession
 from tests.by_keywords import modified_adsorption
 from tests.made_graphs import N_CLASSES, few_labels, labels_of, random_weights, some_codes
 from tests.made_job import N_ISLAND, assert_useful, made_job, made_rows, write_rows
-from tests.oracles.method_closed_forms import modified_adsorption_scores
+from tests.oracles import method_closed_forms
+from tests.oracles.propagation_closed_forms import one_hot
 
 module = sys.modules["ssl_dask.propagation.methods.modified_adsorption"]
 MU = (1.0, 0.5, 0.014)
-
-
-def expected(W: sp.csr_array, Y: np.ndarray, mu: tuple[float, float, float] = MU) -> np.ndarray:
-    """Return F (N, C): zero where the dummy label is not outweighed."""
-    scores, _ = modified_adsorption_scores(W.toarray().astype(float), Y, mu, 2.0)
-    classes, dummy = scores[:, :-1], scores[:, -1]
-    F = classes / np.maximum(classes.sum(axis=1, keepdims=True), 1e-300)
-    return F * (classes.max(axis=1) > dummy)[:, None]
-
-
-def one_hot(codes: np.ndarray) -> np.ndarray:
-    return np.eye(N_CLASSES)[codes] * (codes >= 0)[:, None]
 
 
 def run(graph: BlockGraph, codes: np.ndarray, **more):
     mu1, mu2, mu3 = MU
     parameters = {"mu1": mu1, "mu2": mu2, "mu3": mu3, "tol": 1e-8, **more}
     return modified_adsorption(graph, labels_of(codes), **parameters)
-
-
-def test_closed_form() -> None:
-    W, codes = random_weights(150, 1), some_codes(150, 2, n_seeds=10)
-    F = expected(W, one_hot(codes))
-    refused = ~F.any(axis=1)
-    assert 0.1 < refused.mean() < 0.9
-    assert len(set(F[~refused].argmax(axis=1))) == N_CLASSES
-    answers = []
-    for n_strips in (1, 3, 8):
-        found = run(BlockGraph.from_scipy(W, n_strips=n_strips), codes)
-        assert found.converged
-        answers.append(found.F.compute())
-        assert found.n_without_evidence == refused.sum()
-        assert (found.mass.compute() > 0.0).all()
-        assert len(found.records[-1].class_mass) == N_CLASSES
-    np.testing.assert_allclose(answers[0], F, atol=1e-5)
-    assert len({answer.tobytes() for answer in answers}) == 1
 
 
 def test_a_larger_dummy_refuses_more() -> None:
@@ -88,11 +59,15 @@ def test_weights_of_seeds() -> None:
     W, codes = random_weights(100, 7), some_codes(100, 8)
     labels = labels_of(codes)
     weights = np.random.default_rng(1).uniform(0.2, 3, labels.n_seeds)
-    Y = one_hot(codes)
+    Y = one_hot(codes, N_CLASSES)
     Y[labels.rows] *= weights[:, None]
     found = run(BlockGraph.from_scipy(W), codes, sample_weight=weights).F.compute()
-    np.testing.assert_allclose(found, expected(W, Y), atol=1e-5)
-    assert np.abs(found - expected(W, one_hot(codes))).max() > 0.05
+    dense = W.toarray().astype(float)
+    exact, unweighted = (
+        method_closed_forms.modified_adsorption(dense, one, MU) for one in (Y, Y > 0)
+    )
+    np.testing.assert_allclose(found, exact, atol=1e-5)
+    assert np.abs(found - unweighted).max() > 0.05
 
 
 @pytest.mark.parametrize("n_parts", [2, 3])

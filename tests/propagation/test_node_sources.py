@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 from distributed import Client
 
 from ssl_dask.execution import Execution
@@ -14,7 +13,7 @@ from ssl_dask.labels import Labels
 from ssl_dask.pipeline.infer.seed_reach import seed_reach
 from tests.by_keywords import by_keywords
 from tests.known_methods import GRAPH_CLASSIFIERS
-from tests.made_graphs import N_CLASSES, cut, fetch, random_weights
+from tests.made_graphs import N_CLASSES, cut, fetch, graph_of_nodes, random_weights
 from tests.oracles import propagation_closed_forms as closed_forms
 
 N_NODES, N_ROWS = 90, 130
@@ -30,14 +29,6 @@ def node_of_row() -> np.ndarray:
     return nodes
 
 
-def graph_of(
-    W: sp.csr_array, node_of_row: np.ndarray, row_chunks: tuple[int, ...], n_strips: int
-) -> BlockGraph:
-    plain = BlockGraph.from_scipy(W, n_strips=n_strips)
-    order = NodeOrder(cut(node_of_row, row_chunks), row_chunks, N_NODES)
-    return BlockGraph(plain.strips, plain.node_chunks, plain.n_edges, plain.settings, order)
-
-
 @pytest.fixture(scope="module")
 def labels() -> Labels:
     codes = np.full(N_ROWS, -1)
@@ -48,16 +39,12 @@ def labels() -> Labels:
 @pytest.mark.parametrize("on_cluster", [False, True])
 @pytest.mark.parametrize("method", ["label_spreading", "label_propagation"])
 def test_scores_come_back_by_row(
-    method: str,
-    on_cluster: bool,
-    node_of_row: np.ndarray,
-    labels: Labels,
-    cluster_client: Client,
+    method: str, on_cluster: bool, node_of_row: np.ndarray, labels: Labels, cluster_client: Client
 ) -> None:
     W = random_weights(N_NODES, 1)
     execution = Execution(cluster_client if on_cluster else None)
     found = by_keywords(GRAPH_CLASSIFIERS[method])(
-        graph_of(W, node_of_row, (60, 30, 40), 3), labels, tol=1e-5, execution=execution
+        graph_of_nodes(W, node_of_row, (60, 30, 40), 3), labels, tol=1e-5, execution=execution
     )
     # What the nodes hold: copies with different labels count half each.
     Y = np.zeros((N_NODES, N_CLASSES))
@@ -78,7 +65,7 @@ def test_scores_come_back_by_row(
 
 
 def test_folds_of_copies_are_those_of_fewer_seeds(node_of_row: np.ndarray, labels: Labels) -> None:
-    graph = graph_of(random_weights(N_NODES, 1), node_of_row, (N_ROWS,), 4)
+    graph = graph_of_nodes(random_weights(N_NODES, 1), node_of_row, (N_ROWS,), 4)
     # Hides row 3, whose copy 93 stays; both of the copies 5 and 95; and row 89.
     fold = np.isin(labels.rows, [3, 5, 89, 95])
     run = by_keywords(GRAPH_CLASSIFIERS["label_spreading"])
@@ -99,11 +86,7 @@ def test_components_are_told_by_row() -> None:
     order = NodeOrder(cut(node_of_row, (5, 3)), (5, 3), 6)
     execution = Execution()
     reached, n_without, unseeded = seed_reach(
-        plain.components(execution),
-        order,
-        node_of_row[[6]],
-        (2, 4, 2),
-        execution,
+        plain.components(execution), order, node_of_row[[6]], (2, 4, 2), execution
     )
     whole = np.concatenate(execution.compute(reached))
     np.testing.assert_array_equal(whole, np.isin(node_of_row, [0, 1, 2]))

@@ -55,25 +55,19 @@ def test_closed_form(connected: bool, weighted: bool) -> None:
     weights = np.random.default_rng(5).uniform(0.5, 2, W.shape[0]) if weighted else None
     F = expected(W, codes, weights)
     labels = labels_of(codes)
-    answers = []
-    for n_strips in (1, 3, 8):
-        found = poisson(
-            BlockGraph.from_scipy(W, n_strips=n_strips),
-            labels,
-            tol=1e-7,
-            sample_weight=None if weights is None else weights[labels.rows],
-        )
-        assert found.converged
-        answers.append(found.F.compute())
-    assert len({answer.tobytes() for answer in answers}) == 1
+    at_seeds = None if weights is None else weights[labels.rows]
+    graph = BlockGraph.from_scipy(W, n_strips=3)
+    found = poisson(graph, labels, tol=1e-7, sample_weight=at_seeds)
+    assert found.converged
+    answer = found.F.compute()
     # The unit is known to 1.6 %.
-    np.testing.assert_allclose(answers[0], F, atol=0.02)
+    np.testing.assert_allclose(answer, F, atol=0.02)
     two = np.sort(F, axis=1)[:, -2:]
     clear = two[:, 1] - two[:, 0] > 1e-4
     assert clear.mean() > 0.6
-    np.testing.assert_array_equal(answers[0].argmax(1)[clear], F.argmax(1)[clear])
+    np.testing.assert_array_equal(answer.argmax(1)[clear], F.argmax(1)[clear])
     assert set(F.argmax(axis=1)[clear]) == set(range(N_CLASSES))
-    np.testing.assert_array_equal(answers[0].any(axis=1), F.any(axis=1))
+    np.testing.assert_array_equal(answer.any(axis=1), F.any(axis=1))
     if not connected:
         assert not F.any(axis=1).all()
 
@@ -110,12 +104,9 @@ def test_shares_of_classes_are_met() -> None:
     labels = Labels.from_codes(codes, classes)
     wanted = {"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4}
     free = poisson(BlockGraph.from_scipy(W), labels).F.compute()
-    answers = [
-        poisson(BlockGraph.from_scipy(W, n_strips=n), labels, class_shares=wanted).F.compute()
-        for n in (1, 3, 8)
-    ]
-    assert len({answer.tobytes() for answer in answers}) == 1
-    shares = np.bincount(answers[0].argmax(axis=1), minlength=4) / 400
+    graph = BlockGraph.from_scipy(W, n_strips=3)
+    answer = poisson(graph, labels, class_shares=wanted).F.compute()
+    shares = np.bincount(answer.argmax(axis=1), minlength=4) / 400
     np.testing.assert_allclose(shares, list(wanted.values()), atol=0.005)
     assert np.abs(np.bincount(free.argmax(axis=1), minlength=4) / 400 - shares).max() > 0.05
     with pytest.raises(ValueError, match="exactly the 4 classes"):
@@ -189,19 +180,16 @@ def test_heat_flows_as_the_exponential_of_the_walk() -> None:
 def test_mbo_is_the_dense_iteration() -> None:
     W, codes = random_weights(150, 1), some_codes(150, 2)
     u = closed_forms.poisson_mbo_scores(W.toarray().astype(float), codes, N_CLASSES, n_rounds=3)
-    answers = []
-    for n_strips in (1, 3, 8):
-        graph = BlockGraph.from_scipy(W, n_strips=n_strips)
-        found = poisson_mbo(graph, labels_of(codes), n_rounds=3, tol=1e-6)
-        assert found.converged
-        answers.append(found.F.compute())
-    assert len({answer.tobytes() for answer in answers}) == 1
+    graph = BlockGraph.from_scipy(W, n_strips=3)
+    found = poisson_mbo(graph, labels_of(codes), n_rounds=3, tol=1e-6)
+    assert found.converged
+    answer = found.F.compute()
     two = np.sort(u, axis=1)[:, -2:]
     clear = two[:, 1] - two[:, 0] > 1e-5
     assert clear.mean() > 0.9
-    np.testing.assert_array_equal(answers[0].argmax(1)[clear], u.argmax(1)[clear])
-    plain = poisson(BlockGraph.from_scipy(W), labels_of(codes)).F.compute()
-    assert (plain.argmax(axis=1) != answers[0].argmax(axis=1)).any()
+    np.testing.assert_array_equal(answer.argmax(1)[clear], u.argmax(1)[clear])
+    plain = poisson(graph, labels_of(codes)).F.compute()
+    assert (plain.argmax(axis=1) != answer.argmax(axis=1)).any()
 
 
 def test_mbo_holds_the_shares() -> None:

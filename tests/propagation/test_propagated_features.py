@@ -8,24 +8,19 @@ import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from distributed import Client
 
 from ssl_dask.errors import GraphError
 from ssl_dask.graph.block.block_graph import BlockGraph
-from ssl_dask.graph.block.node_order import NodeOrder
 from ssl_dask.hidden_seeds import hide_seeds
-from ssl_dask.job_file import resolve_job
 from ssl_dask.labels import Labels
 from ssl_dask.method import MethodInputs
 from ssl_dask.methods import METHODS
-from ssl_dask.pipeline.commands.run import run_job
 from ssl_dask.propagation.methods.propagated_features import (
     PropagatedFeaturesSpec,
     propagated_features,
 )
 from ssl_dask.run_control import RunControl
-from tests.made_graphs import cut, random_weights
-from tests.made_job import assert_useful, made_job, rows_that_share, some_edges, write_rows
+from tests.made_graphs import graph_of_nodes, random_weights
 
 
 def dense_hops(W: np.ndarray, X: np.ndarray, n_hops: int) -> list[np.ndarray]:
@@ -76,11 +71,7 @@ def test_rows_that_share_a_node() -> None:
     nodes = np.concatenate([np.random.default_rng(3).permutation(40), [7, 7, 11]])
     at_nodes = np.random.default_rng(4).normal(size=(40, 4)).astype(np.float32)
     X = at_nodes[nodes]
-    plain = BlockGraph.from_scipy(W, n_strips=3)
-    chunks = (20, 23)
-    order = NodeOrder(cut(nodes, chunks), chunks, 40)
-    graph = BlockGraph(plain.strips, plain.node_chunks, plain.n_edges, plain.settings, order)
-    found = propagated_features(graph, X, hops="last")
+    found = propagated_features(graph_of_nodes(W, nodes, (20, 23)), X, hops="last")
     expected = dense_hops(W.toarray().astype(float), at_nodes, 2)[2][nodes]
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -122,19 +113,3 @@ def test_hidden_seeds_choose_the_hops(alike: bool, tmp_path: Path) -> None:
     hidden = np.mean(hidden_F.argmax(axis=1) == labels.codes)
     assert accuracy > 0.87
     assert hidden == pytest.approx(accuracy, abs=0.06)
-
-
-def test_a_job(tmp_path: Path, cluster_client: Client) -> None:
-    rows = rows_that_share()
-    write_rows(tmp_path / "rows", rows)
-    write_rows(tmp_path / "edges", some_edges(rows))
-    edges = {"path": str(tmp_path / "edges"), "source": "from", "target": "to", "weight": "w"}
-    job = made_job(tmp_path / "rows", tmp_path / "out", graph={"edges": edges})
-    job["method"] = {"name": "propagated_features", "n_hops": 1}
-    assert resolve_job(job).method.n_hops == 1
-    table = assert_useful(run_job(job, client=cluster_client).path)
-    job["input"]["block_rows"] = 47
-    job["output"]["path"] = str(tmp_path / "again")
-    again = assert_useful(run_job(job, client=cluster_client).path)
-    assert again["label"].to_pylist() == table["label"].to_pylist()
-    np.testing.assert_array_equal(again["probability"], table["probability"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -21,18 +23,17 @@ from ssl_dask.propagation.engine.propagate import Propagated
 from ssl_dask.round_record import RoundRecord
 from tests.by_keywords import by_keywords, label_propagation, label_spreading
 from tests.known_methods import GRAPH_CLASSIFIERS
-from tests.made_graphs import (
-    N_CLASSES,
-    labels_of,
-    path_graph,
-    random_weights,
-    some_codes,
-)
+from tests.made_graphs import N_CLASSES, labels_of, path_graph, random_weights, some_codes
+from tests.oracles import method_closed_forms
 from tests.oracles import propagation_closed_forms as closed_forms
+
+Arrays = tuple[np.ndarray, ...]
+
+Oracle = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @pytest.fixture(scope="module")
-def digits() -> tuple[sp.csr_array, np.ndarray, np.ndarray]:
+def digits() -> Arrays:
     """Gaussian 10-neighbour graph of 600 digits, true classes, two seeds for each of 4 classes."""
     X, y = load_digits(return_X_y=True)
     keep = np.flatnonzero(y < N_CLASSES)[:600]
@@ -51,26 +52,52 @@ def run(method: str, graph: BlockGraph, codes: np.ndarray, **parameters: Any) ->
     return by_keywords(GRAPH_CLASSIFIERS[method])(graph, labels_of(codes), **parameters)
 
 
-def expected(method: str, W: sp.csr_array, codes: np.ndarray, alpha: float) -> np.ndarray:
-    dense = W.toarray().astype(np.float64)
-    if method == "label_propagation":
-        return closed_forms.harmonic(dense, codes, N_CLASSES)
-    return closed_forms.spread(dense, codes, N_CLASSES, alpha)
-
-
 # The ensemble is many solves, with tests of its own.
 SOLVERS = [name for name in GRAPH_CLASSIFIERS if name != "graph_ensemble"]
-CASES = [
-    ("label_spreading", {"alpha": 0.5, "tol": 1e-6}),
-    ("label_spreading", {"alpha": 0.9, "tol": 1e-6}),
-    ("label_spreading", {"alpha": 0.99, "tol": 3e-6}),
-    ("label_propagation", {"tol": 5e-6}),
+GIVEN = {0: 0.1, 1: 0.2, 2: 0.3, 3: 0.4}
+
+
+def spread(alpha: float) -> Oracle:
+    return lambda W, codes: closed_forms.spread(W, codes, N_CLASSES, alpha)
+
+
+def harmonic(W: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    return closed_forms.harmonic(W, codes, N_CLASSES)
+
+
+def with_mass(shares: dict[int, float] | None = None) -> Oracle:
+    def oracle(W: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        of_seeds = np.bincount(codes[codes >= 0]) / (codes >= 0).sum()
+        q = of_seeds if shares is None else np.array(list(shares.values()))
+        return method_closed_forms.class_mass_normalised(harmonic(W, codes), codes, q)
+
+    return oracle
+
+
+def adsorbed(W: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    Y = closed_forms.one_hot(codes, N_CLASSES)
+    return method_closed_forms.modified_adsorption(W, Y, (1.0, 0.5, 0.014))
+
+
+CLOSED_FORMS: list[tuple[str, dict[str, Any], Oracle]] = [
+    ("label_spreading", {"alpha": 0.5, "tol": 1e-6}, spread(0.5)),
+    ("label_spreading", {"alpha": 0.9, "tol": 1e-6}, spread(0.9)),
+    ("label_spreading", {"alpha": 0.99, "tol": 3e-6}, spread(0.99)),
+    (
+        "balanced_spreading",
+        {"alpha": 0.95, "tol": 1e-6},
+        lambda W, codes: closed_forms.balanced(W, codes, N_CLASSES, 0.95),
+    ),
+    ("label_propagation", {"tol": 5e-6}, harmonic),
+    ("label_propagation", {"tol": 5e-6, "class_mass": "seeds"}, with_mass()),
+    ("label_propagation", {"tol": 5e-6, "class_mass": GIVEN}, with_mass(GIVEN)),
+    ("modified_adsorption", {"mu1": 1.0, "mu2": 0.5, "mu3": 0.014, "tol": 1e-8}, adsorbed),
 ]
 
 
-@pytest.mark.parametrize(("method", "parameters"), CASES)
+@pytest.mark.parametrize(("method", "parameters", "oracle"), CLOSED_FORMS)
 @pytest.mark.parametrize("dense", [True, False])
-def test_closed_forms(method: str, parameters: dict[str, float], dense: bool) -> None:
+def test_closed_forms(method: str, parameters: dict[str, Any], oracle: Oracle, dense: bool) -> None:
     W = random_weights(150, 1)
     if dense:
         points = np.random.default_rng(8).random((150, 2))
@@ -78,31 +105,32 @@ def test_closed_forms(method: str, parameters: dict[str, float], dense: bool) ->
         W = sp.csr_array(np.exp(-20 * square).astype(np.float32))
         W.setdiag(0)
         assert W.nnz > 0.9 * 150**2
-    codes = some_codes(150, 2)
-    F = expected(method, W, codes, parameters.get("alpha", 0))
-    answers = []
-    for n_strips in (1, 3, 8):
-        graph = BlockGraph.from_scipy(W, n_strips=n_strips)
-        found = run(method, graph, codes, **parameters)
-        assert found.converged
-        assert found.reason == "converged"
-        assert found.F.dtype == np.float32
-        assert found.F.chunks[0] == graph.node_chunks
-        answers.append(found)
-    np.testing.assert_allclose(answers[0].F.compute(), closed_forms.normalised(F), atol=1e-5)
-    if method == "label_spreading":
-        mass = answers[0].mass.compute()
-        np.testing.assert_allclose(mass, F.sum(axis=1), atol=1e-5 * F.max(), rtol=1e-4)
-    assert len({found.F.compute().tobytes() for found in answers}) == 1
-    assert len({found.mass.compute().tobytes() for found in answers}) == 1
-    assert len({found.n_iter for found in answers}) == 1
+    codes = some_codes(150, 2, n_seeds=10)
+    scores = oracle(W.toarray().astype(np.float64), codes)
+    graph = BlockGraph.from_scipy(W, n_strips=3)
+    found = run(method, graph, codes, **parameters)
+    assert found.converged
+    assert found.reason == "converged"
+    F = found.F.compute()
+    assert F.dtype == np.float32
+    assert found.F.chunks[0] == graph.node_chunks
+    np.testing.assert_allclose(F, closed_forms.normalised(scores), atol=2e-5)
+    assert found.n_without_evidence == (~scores.any(axis=1)).sum()
+    if "spreading" in method:
+        mass = found.mass.compute()
+        np.testing.assert_allclose(mass, scores.sum(axis=1), atol=1e-5 * scores.max(), rtol=1e-4)
     # Not degenerate: every class is the answer somewhere.
-    assert set(answers[0].F.compute().argmax(axis=1)) == set(range(N_CLASSES))
+    assert set(scores[scores.any(axis=1)].argmax(axis=1)) == set(range(N_CLASSES))
 
 
-def test_the_client_holds_no_growing_graph(
-    cluster_client: Client, digits: tuple[sp.csr_array, np.ndarray, np.ndarray]
-) -> None:
+def test_methods_are_not_each_other_in_other_words() -> None:
+    W, codes = random_weights(150, 1).toarray().astype(float), some_codes(150, 2, n_seeds=10)
+    oracles = [CLOSED_FORMS[number][2] for number in (1, 3, 4, 5, 7)]
+    for one, other in combinations((oracle(W, codes).argmax(axis=1) for oracle in oracles), 2):
+        assert (one != other).mean() > 0.02
+
+
+def test_the_client_holds_no_growing_graph(cluster_client: Client, digits: Arrays) -> None:
     W, _, codes = digits
     graph = BlockGraph.from_scipy(W, n_strips=3)
     # Tests before may have left some in cycles of references.
@@ -190,7 +218,7 @@ def test_any_mask_of_labels(data: st.DataObject) -> None:
     assert found.converged
     F = found.F.compute()
     assert (F >= 0).all()
-    reach = closed_forms._reach(W.toarray())
+    reach = closed_forms.reach_of(W.toarray())
     seeded = reach[:, codes >= 0].any(axis=1)
     # Modified adsorption refuses rows with a path as well, a seed without neighbours among them.
     answered = F.any(axis=1) if method == "modified_adsorption" else seeded
@@ -205,9 +233,7 @@ def test_any_mask_of_labels(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("method", SOLVERS)
-def test_order_of_rows_does_not_matter(
-    digits: tuple[sp.csr_array, np.ndarray, np.ndarray], method: str
-) -> None:
+def test_order_of_rows_does_not_matter(digits: Arrays, method: str) -> None:
     W, _, codes = digits
     order = np.random.default_rng(7).permutation(len(codes))
     F = run(method, BlockGraph.from_scipy(W, n_strips=2), codes).F.compute()
@@ -221,18 +247,14 @@ def test_order_of_rows_does_not_matter(
     np.testing.assert_array_equal(F_shuffled.argmax(1)[clear], F[order].argmax(1)[clear])
 
 
-def test_digits_are_labelled_well(
-    digits: tuple[sp.csr_array, np.ndarray, np.ndarray],
-) -> None:
+def test_digits_are_labelled_well(digits: Arrays) -> None:
     W, y, codes = digits
     F = run("label_spreading", BlockGraph.from_scipy(W), codes, alpha=0.99).F.compute()
     free = codes < 0
     assert (F.argmax(axis=1)[free] == y[free]).mean() > 0.95
 
 
-def test_records_tell_what_happened(
-    digits: tuple[sp.csr_array, np.ndarray, np.ndarray],
-) -> None:
+def test_records_tell_what_happened(digits: Arrays) -> None:
     W, _, codes = digits
     heard: list[RoundRecord] = []
     found = run("label_spreading", BlockGraph.from_scipy(W), codes, on_round=heard.append)
@@ -268,7 +290,7 @@ def test_rows_far_from_the_seeds_have_come_to_rest_too(alpha: float) -> None:
     codes[[0, 200, 399]] = [0, 1, 0]
     W = path_graph(400)
     found = run("label_spreading", BlockGraph.from_scipy(W), codes, alpha=alpha)
-    exact = closed_forms.normalised(expected("label_spreading", W, codes, alpha))
+    exact = closed_forms.normalised(spread(alpha)(W.toarray().astype(float), codes))
     assert found.converged
     assert np.abs(found.F.compute() - exact).max() < 0.01
     assert np.sort(exact, axis=1)[:, -1].min() < 0.6

@@ -15,11 +15,7 @@ from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.propagation.engine import distributed_partitions
 from ssl_dask.propagation.engine.distributed_partitions import bytes_of_part
 from ssl_dask.propagation.engine.partitions import LocalParts
-from ssl_dask.propagation.engine.recurrence import (
-    ConjugateSteps,
-    LinearSystem,
-    RecurrenceSteps,
-)
+from ssl_dask.propagation.engine.recurrence import ConjugateSteps, LinearSystem, RecurrenceSteps
 from ssl_dask.propagation.engine.session import CONJUGATE_BYTES, RECURRENCE_BYTES
 from tests.by_keywords import label_propagation, label_spreading
 from tests.made_graphs import delay, labels_of, random_weights, some_codes

@@ -108,10 +108,7 @@ def test_a_step_with_its_residual_is_a_sweep_where_scores_are_tiny(
 
 
 @given(
-    seed=st.integers(0, 10_000),
-    n=st.integers(2, 30),
-    n_columns=st.integers(1, 9),
-    data=st.data(),
+    seed=st.integers(0, 10_000), n=st.integers(2, 30), n_columns=st.integers(1, 9), data=st.data()
 )
 @settings(max_examples=60, deadline=None)
 def test_a_row_has_the_same_bits_in_any_run_and_beside_any_columns(

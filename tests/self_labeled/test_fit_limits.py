@@ -79,8 +79,4 @@ def test_learners_whose_rows_are_too_many_for_a_worker_take_turns() -> None:
     # More than two fits take: none of 100, 90 and 100 more than 100, two of them at a time.
     runs = learners_together(counts([300, 90, 250, 40], 500), 4, 100)
     assert runs == [range(2), range(2, 4)]
-    assert learners_together(counts([300] * 5, 500), 5, 100) == [
-        range(2),
-        range(2, 4),
-        range(4, 5),
-    ]
+    assert learners_together(counts([300] * 5, 500), 5, 100) == [range(2), range(2, 4), range(4, 5)]

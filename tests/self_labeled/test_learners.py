@@ -21,6 +21,8 @@ from ssl_dask.self_labeled.learners.learner import Learner
 from ssl_dask.self_labeled.learners.learner_spec import LearnerSpec, learner_of
 from ssl_dask.self_labeled.rows.block_rows import Piece
 
+Arrays = tuple[np.ndarray, ...]
+
 QUICK: dict[str, dict[str, Any]] = {
     "random_forest": {"n_estimators": 20},
     "hist_gradient_boosting": {"max_iter": 5},
@@ -29,7 +31,7 @@ QUICK: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def digits() -> tuple[np.ndarray, np.ndarray]:
+def digits() -> Arrays:
     X, y = load_digits(return_X_y=True)
     return (X / 16).astype(np.float32), y.astype(np.int32)
 
@@ -40,9 +42,7 @@ def piece(X: Any, y: np.ndarray, weights: np.ndarray | None = None) -> Piece:
 
 
 @pytest.mark.parametrize("name", list(LEARNERS))
-def test_a_row_is_scored_alike_in_any_block(
-    name: str, digits: tuple[np.ndarray, np.ndarray]
-) -> None:
+def test_a_row_is_scored_alike_in_any_block(name: str, digits: Arrays) -> None:
     X, y = digits
     learner = learner_of(LearnerSpec(name=name, parameters=QUICK.get(name, {})))
     model = learner.fit([piece(X[:150], y[:150]), piece(X[150:200], y[150:200])], 11, (0, 0, 1, 0))
@@ -61,7 +61,7 @@ def test_a_row_is_scored_alike_in_any_block(
 
 
 @pytest.mark.parametrize("name", [name for name, one in LEARNERS.items() if one.sparse])
-def test_sparse_rows(name: str, digits: tuple[np.ndarray, np.ndarray]) -> None:
+def test_sparse_rows(name: str, digits: Arrays) -> None:
     X, y = digits
     learner = learner_of(LearnerSpec(name=name, parameters=QUICK.get(name, {})))
     rows = sp.csr_array(X)
@@ -73,13 +73,13 @@ def test_sparse_rows(name: str, digits: tuple[np.ndarray, np.ndarray]) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, one in LEARNERS.items() if not one.sparse])
-def test_dense_learners_say_so(name: str, digits: tuple[np.ndarray, np.ndarray]) -> None:
+def test_dense_learners_say_so(name: str, digits: Arrays) -> None:
     X, y = digits
     with pytest.raises(QualityError, match="could not be fitted"):
         learner_of(LearnerSpec(name=name)).fit([piece(sp.csr_array(X), y)], 10, (0, 0, 1, 0))
 
 
-def test_the_same_key_gives_the_same_model(digits: tuple[np.ndarray, np.ndarray]) -> None:
+def test_the_same_key_gives_the_same_model(digits: Arrays) -> None:
     X, y = digits
     learner = learner_of(LearnerSpec(name="random_forest", parameters={"n_estimators": 5}))
     fits = [
@@ -90,7 +90,7 @@ def test_the_same_key_gives_the_same_model(digits: tuple[np.ndarray, np.ndarray]
     assert (fits[0] != fits[2]).any()
 
 
-def test_weights_reach_the_model(digits: tuple[np.ndarray, np.ndarray]) -> None:
+def test_weights_reach_the_model(digits: Arrays) -> None:
     X, y = digits
     learner = learner_of(LearnerSpec())
     weights = np.where(np.arange(400) < 200, 1.0, 0.25)
@@ -99,9 +99,7 @@ def test_weights_reach_the_model(digits: tuple[np.ndarray, np.ndarray]) -> None:
     assert np.abs(light - heavy).max() > 1e-3
 
 
-def test_rows_are_drawn_by_weight_for_a_learner_without_weights(
-    digits: tuple[np.ndarray, np.ndarray],
-) -> None:
+def test_rows_are_drawn_by_weight_for_a_learner_without_weights(digits: Arrays) -> None:
     X, y = digits
     rows, given = np.arange(1797), np.arange(1797) < 100
     weights = np.where(given, 2.0, 0.5).astype(np.float32)
@@ -166,7 +164,7 @@ def test_what_is_no_number_is_refused_by_the_learners_name(digits: Any) -> None:
         model.probabilities(X[:300])
 
 
-def test_one_class_is_given_to_all(digits: tuple[np.ndarray, np.ndarray]) -> None:
+def test_one_class_is_given_to_all(digits: Arrays) -> None:
     X, _ = digits
     model = learner_of(LearnerSpec()).fit([piece(X[:2], np.array([3, 3], np.int32))], 5, (0,))
     np.testing.assert_array_equal(model.probabilities(X)[:, 3], np.ones(1797))

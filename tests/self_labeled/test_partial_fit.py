@@ -29,11 +29,13 @@ from ssl_dask.self_labeled.methods.self_training import SelfTraining
 from ssl_dask.self_labeled.methods.tri_training import TriTrainingSpec
 from tests.rounds_by_keywords import co_training, self_training, tri_training
 
+Arrays = tuple[np.ndarray, ...]
+
 MOST = 90
 
 
 @pytest.fixture(scope="module")
-def digits() -> tuple[np.ndarray, np.ndarray]:
+def digits() -> Arrays:
     """500 digits sorted by class, 20 of each class with their label."""
     X, y = load_digits(return_X_y=True)
     order = np.argsort(y[:500], kind="stable")
@@ -45,11 +47,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def run(
-    data: tuple[np.ndarray, np.ndarray],
-    name: str,
-    chunks: int,
-    execution: Execution | None = None,
-    **settings: Any,
+    data: Arrays, name: str, chunks: int, execution: Execution | None = None, **settings: Any
 ) -> SelfLabeled:
     X, y = data
     own, passes = settings.pop("own", {}), settings.pop("passes", None)
@@ -63,7 +61,7 @@ def run(
     )
 
 
-def learned(found: SelfLabeled) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def learned(found: SelfLabeled) -> Arrays:
     """Rows, classes and weights that the last models have learned from."""
     parts = [one.compute(scheduler="sync").assignment for one in found.assignment]
     codes = np.concatenate([part.codes[:, 0] for part in parts])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from typing import Any
 
@@ -26,6 +25,7 @@ from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.loop.round_fits import default_fit_rows
 from ssl_dask.self_labeled.loop.rounds import RoundLimits, run_rounds
 from ssl_dask.self_labeled.methods.self_training import SelfTraining, SelfTrainingSpec
+from tests.made_points import in_chunks
 from tests.oracles.self_training_rounds import rounds_of_sklearn
 from tests.rounds_by_keywords import self_training
 
@@ -47,11 +47,7 @@ def run(
     X: Any, y: np.ndarray, estimator: Any, n_blocks: int, execution: Execution, **settings: Any
 ) -> SelfLabeled:
     labels = Labels.from_codes(y, np.arange(10))
-    cuts = np.linspace(0, len(y), n_blocks + 1).astype(int)
-    chunks = tuple(np.diff(cuts).tolist())
-    blocks = [X[a:b] for a, b in itertools.pairwise(cuts)]
-    view = da.concatenate([da.from_array(b, asarray=False, chunks=b.shape) for b in blocks])
-    assert view.chunks[0] == chunks
+    view = in_chunks(X, np.diff(np.linspace(0, len(y), n_blocks + 1).astype(int)))
     return self_training(
         {"X": view},
         labels,
@@ -60,15 +56,6 @@ def run(
         execution=execution,
         **{"mass": None, "class_shares": "none", **settings},
     )
-
-
-def answers(found: SelfLabeled) -> dict[str, np.ndarray]:
-    parts = [one.compute(scheduler="sync").assignment for one in found.assignment]
-    return {
-        "labels": np.concatenate([part.codes[:, 0] for part in parts]),
-        "rounds": np.concatenate([part.since[:, 0] for part in parts]),
-        "F": found.F.compute(scheduler="sync"),
-    }
 
 
 def fetched(found: SelfLabeled, execution: Execution) -> dict[str, np.ndarray]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 from typing import Any
 
 import dask.array as da
@@ -19,6 +18,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.labels import Labels
 from ssl_dask.self_labeled.loop.hidden_loss import HiddenLoss
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
+from tests.made_points import in_chunks
 from tests.oracles.em_naive_bayes import e_step, em
 from tests.rounds_by_keywords import semi_supervised_nb
 
@@ -36,9 +36,7 @@ LABELS = Labels.from_codes(CODES, np.arange(C))
 
 
 def run(chunks: Any, execution: Execution, **settings: Any) -> SelfLabeled:
-    cuts = np.cumsum([0, *chunks])
-    blocks = [sp.csr_array(X[a:b]) for a, b in pairwise(cuts)]
-    view = da.concatenate([da.from_array(b, asarray=False, chunks=b.shape) for b in blocks])
+    view = in_chunks(sp.csr_array(X), chunks)
     given = {"alpha": 0.1, "max_iter": 6, "tol": 0.0, "patience": None, **settings}
     return semi_supervised_nb({"X": view}, LABELS, execution=execution, **given)
 
@@ -84,11 +82,7 @@ def test_a_later_round_as_good_as_the_best_answers() -> None:
     late = np.array([0.7, 0.8, 0.6, 0.9, 0.75, 0.15])
     wrong = np.where(np.arange(6) == 1, 0.45, sure)
     # The late one loses 0.4 standard errors more than the best; the wrong one names fewer right.
-    for leeway, kept in (
-        (0.0, [0, 1, 1, 1, 1]),
-        (0.25, [0, 1, 1, 1, 1]),
-        (2.0, [0, 1, 2, 2, 2]),
-    ):
+    for leeway, kept in ((0.0, [0, 1, 1, 1, 1]), (0.25, [0, 1, 1, 1, 1]), (2.0, [0, 1, 2, 2, 2])):
         loss = HiddenLoss(codes, masks, leeway)
         for number, right in enumerate((base, sure, late, wrong, base)):
             loss.add(said(right))

@@ -19,7 +19,7 @@ from ssl_dask.storage.runs.checkpoint import Checkpoints, load_block, save_block
 from ssl_dask.storage.runs.manifest import fingerprint
 from ssl_dask.storage.runs.run_folder import OutputFolder
 from tests.faults.run_server import N_ROWS, RunServer
-from tests.oracles.run_reader import latest_folder, read_run
+from tests.oracles.run_reader import read_latest
 from tests.parquet_samples import flip_a_bit
 
 flip_last = partial(flip_a_bit, at=-3)
@@ -309,10 +309,8 @@ def test_a_run_killed_before_any_change_of_the_disk_is_resumed(
         assert again["code"] == -9, again
         last = server.ask(out, "x", writer="resuming")
         assert last["code"] == 0, last
-        folder = latest_folder(out)
-        assert folder is not None
-        assert read_run(folder, N_ROWS) == "x-4-4"
-        began_at.append(json.loads((folder / "report.json").read_text())["began_at"])
+        assert read_latest(out, N_ROWS) == "x-4-4"
+        began_at.append(json.loads((out / "latest" / "report.json").read_text())["began_at"])
         assert list((out / ".work").iterdir()) == []
     assert set(began_at) == {0, 1, 2, 3, 4}, began_at
 

@@ -56,13 +56,7 @@ def schema_of(
     schema = pa.schema(fields or [("id", pa.int64())])
     id_column, *kept = schema.names
     return label_schema(
-        schema,
-        id_column,
-        kept,
-        np.asarray(classes),
-        label_type,
-        TEXTS,
-        probabilities=probabilities,
+        schema, id_column, kept, np.asarray(classes), label_type, TEXTS, probabilities=probabilities
     )
 
 
@@ -125,11 +119,7 @@ def test_a_part_holds_what_was_decided(stage: Path) -> None:
             "dictionary<values=string, indices=int8, ordered=0>",
             pa.dictionary(pa.int32(), pa.string()),
         ),
-        (
-            np.array([3, 4]),
-            pa.dictionary(pa.int8(), pa.int16()),
-            pa.int16(),
-        ),
+        (np.array([3, 4]), pa.dictionary(pa.int8(), pa.int16()), pa.int16()),
     ],
 )
 def test_labels_keep_the_type_of_the_input(
@@ -376,11 +366,7 @@ def test_parts_written_by_workers_twice_enter_a_run_once(
         assert len({record.attempt for record in records}) == 6
         assert len({record.sha256 for record in records}) == 3
         run = output.commit(
-            records[1::2],
-            {},
-            expected_rows=30,
-            fingerprint=fingerprint({}),
-            versions={},
+            records[1::2], {}, expected_rows=30, fingerprint=fingerprint({}), versions={}
         )
         stage = output.stage
     assert run.verify(execution) == []

@@ -29,7 +29,7 @@ from ssl_dask.storage.runs.output_path import check_output_path
 from ssl_dask.storage.runs.run_folder import OutputFolder
 from tests.faults.made_rows import all_of_class, schema_of_class
 from tests.faults.run_server import N_ROWS, RunServer
-from tests.oracles.run_reader import Torn, latest_folder, read_run
+from tests.oracles.run_reader import Torn, read_latest, read_run
 from tests.parquet_samples import flip_a_bit
 
 NOBODY = 65534
@@ -83,9 +83,7 @@ def run_once(out: Path, tag: str, *, keep_runs: int = 2, **how: Any) -> Committe
 
 
 def latest_tag(out: Path) -> str:
-    folder = latest_folder(out)
-    assert folder is not None
-    return read_run(folder, 2 * ROWS)
+    return read_latest(out, 2 * ROWS)
 
 
 def tree(folder: Path) -> dict[str, Any]:
@@ -239,9 +237,7 @@ def test_a_kill_before_any_change_of_the_disk_leaves_old_or_new(
     seen = {"old": 0, "new": 0}
     for number in range(1, 200):
         answer = server.ask(out, f"killed-{number}", kill_at=number)
-        folder = latest_folder(out)
-        assert folder is not None
-        found = read_run(folder, N_ROWS)
+        found = read_latest(out, N_ROWS)
         if answer["code"] == 0:
             break
         assert answer["code"] == -9, answer
@@ -249,7 +245,7 @@ def test_a_kill_before_any_change_of_the_disk_leaves_old_or_new(
         seen["new" if found != last else "old"] += 1
         last = f"after-{number}"
         assert server.ask(out, last)["code"] == 0
-        assert read_run(latest_folder(out) or out, N_ROWS) == last
+        assert read_latest(out, N_ROWS) == last
         assert list((out / ".work").iterdir()) == []
         for run in (out / "runs").iterdir():
             read_run(run, N_ROWS)
@@ -270,15 +266,13 @@ def test_a_kill_at_a_random_moment_leaves_old_or_new(out: Path, server: RunServe
     seen = {"old": 0, "new": 0}
     for number in range(1, 26):
         server.ask(out, str(number), delay=rng.uniform(0, 1.2 * whole))
-        folder = latest_folder(out)
-        assert folder is not None
-        found = int(read_run(folder, N_ROWS))
+        found = int(read_latest(out, N_ROWS))
         assert last <= found <= number
         seen["old" if found == last else "new"] += 1
         last = found
     assert seen["old"] > 0, seen
     assert server.ask(out, "26")["code"] == 0
-    assert read_run(latest_folder(out) or out, N_ROWS) == "26"
+    assert read_latest(out, N_ROWS) == "26"
 
 
 def test_a_plain_writer_tears_under_the_same_kills(out: Path, server: RunServer) -> None:
@@ -298,33 +292,32 @@ def test_a_plain_writer_tears_under_the_same_kills(out: Path, server: RunServer)
     assert torn >= 5
 
 
-def test_a_commit_cut_between_run_and_pointer_is_finished_by_the_next_run(
-    out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run_once(out, "a")
+@pytest.fixture
+def cut(out: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a run whose commit was cut before the pointer moved, after a first run."""
+    first = run_once(out, "a")
     fail_at(monkeypatch, "latest", error=KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
         run_once(out, "b")
     monkeypatch.undo()
     assert latest_tag(out) == "a"
+    (folder,) = (path for path in (out / "runs").iterdir() if path.name != first.run_id)
+    return folder
+
+
+def test_a_commit_cut_between_run_and_pointer_is_finished_by_the_next_run(
+    out: Path, cut: Path
+) -> None:
     with take(out) as output:
         assert "finished" in " ".join(output.notes)
         found = output.latest()
         assert found is not None
         assert found.fingerprint == fingerprint({"config": "b", "input": [1, 2]})
     assert latest_tag(out) == "b"
-    assert json.loads((out / "latest.json").read_text())["run_id"] == found.run_id
+    assert json.loads((out / "latest.json").read_text())["run_id"] == found.run_id == cut.name
 
 
-def test_a_cut_commit_that_is_damaged_is_not_finished(
-    out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = run_once(out, "a")
-    fail_at(monkeypatch, "latest", error=KeyboardInterrupt)
-    with pytest.raises(KeyboardInterrupt):
-        run_once(out, "b")
-    monkeypatch.undo()
-    (cut,) = (path for path in (out / "runs").iterdir() if path.name != first.run_id)
+def test_a_cut_commit_that_is_damaged_is_not_finished(out: Path, cut: Path) -> None:
     flip_a_bit(next(cut.glob("labels/*")))
     with take(out) as output:
         assert "damaged" in " ".join(output.notes)
@@ -553,18 +546,22 @@ def test_an_output_over_an_input_is_refused_and_nothing_is_made(tmp_path: Path) 
     (tmp_path / "link-to-empty").symlink_to(tmp_path / "empty")
     before = sorted(tmp_path.rglob("*"))
     folder = data / "in"
-    assert "is the same as" in refused(folder, [folder])
-    assert "is inside" in refused(folder / "out", [folder])
-    assert "is inside" in refused(folder / "deep" / "out", [folder])
-    assert "is above" in refused(data, [folder])
-    assert "is above" in refused(folder, [file])
-    assert "is the same as" in refused(tmp_path / "link", [folder])
-    assert "is inside" in refused(tmp_path / "link" / "out", [folder])
-    assert "is inside" in refused(folder / "out", [tmp_path / "link"])
-    assert "is above" in refused(tmp_path / "link", [file])
-    assert "is above" in refused(data, [tmp_path / "link"])
-    assert "is the same as" in refused(tmp_path / "link-to-empty", [tmp_path / "empty"])
-    assert "is inside" in refused(tmp_path / "empty" / ".." / "link" / "out", [folder])
+    link, empty = tmp_path / "link", tmp_path / "empty"
+    for word, output, given in (
+        ("the same as", folder, folder),
+        ("the same as", link, folder),
+        ("the same as", tmp_path / "link-to-empty", empty),
+        ("inside", folder / "out", folder),
+        ("inside", folder / "deep" / "out", folder),
+        ("inside", link / "out", folder),
+        ("inside", folder / "out", link),
+        ("inside", empty / ".." / "link" / "out", folder),
+        ("above", data, folder),
+        ("above", folder, file),
+        ("above", link, file),
+        ("above", data, link),
+    ):
+        assert f"is {word}" in refused(output, [given])
     assert sorted(tmp_path.rglob("*")) == before
     # Beside a single file, or beside the folder, an output is welcome.
     assert check_output_path(folder / "out", [file]) == folder / "out"
