@@ -24,6 +24,7 @@ from ssl_dask import cluster
 from ssl_dask.cli import app
 from ssl_dask.execution import Execution
 from ssl_dask.job_file import load_job
+from ssl_dask.job_spec import JobSpec
 from ssl_dask.pipeline.commands.draft import draft_job
 from ssl_dask.process_end import SignalReceived, exit_code, signals_as_exceptions
 from tests.faults.run_server import RunServer
@@ -149,6 +150,14 @@ def test_a_draft_is_a_job(name: str, tmp_path: Path, capsys: pytest.CaptureFixtu
         assert "labels.csv" in drafted
 
 
+def draft_of(folder: Path, data: dict[str, Any]) -> tuple[str, JobSpec]:
+    """Return the draft of a job for these columns, as text and as it is read."""
+    pq.write_table(pa.table(data), folder / "data.parquet")
+    drafted = draft_job(str(folder / "data.parquet"), relative_to=folder)
+    (folder / "job.yaml").write_text(drafted)
+    return drafted, load_job(folder / "job.yaml")
+
+
 @pytest.mark.parametrize(
     ("columns", "label", "truth", "features"),
     [
@@ -176,11 +185,7 @@ def test_a_draft_never_makes_the_answer_a_feature(
     for name, kind in columns.items():
         values = other if kind == "other" else classes
         data[name] = [c if kind != "sparse" or i % 20 < 2 else None for i, c in enumerate(values)]
-    pq.write_table(pa.table(data), tmp_path / "data.parquet")
-    drafted = draft_job(str(tmp_path / "data.parquet"), relative_to=tmp_path)
-    path = tmp_path / "job.yaml"
-    path.write_text(drafted)
-    spec = load_job(path)
+    drafted, spec = draft_of(tmp_path, data)
     assert spec.input.label == label
     assert {c for group in spec.features.values() for c in group.columns()} == features
     assert f"# truth: {truth or 'COLUMN'} " in drafted
@@ -195,8 +200,7 @@ def test_a_draft_names_what_rows_may_share(tmp_path: Path) -> None:
         "amount": [i / 7 for i in range(n)],
         "fraud": ["yes" if i == 3 else "no" if i == 5 else None for i in range(n)],
     }
-    pq.write_table(pa.table(data), tmp_path / "data.parquet")
-    drafted = draft_job(str(tmp_path / "data.parquet"), relative_to=tmp_path)
+    drafted, _ = draft_of(tmp_path, data)
     (line,) = [line for line in drafted.splitlines() if line.startswith("# graph:")]
     chosen = drafted.replace(line, "").replace("graph: {n_neighbors: 15} ", line[2:])
     path = tmp_path / "job.yaml"
@@ -219,11 +223,7 @@ def test_labels_below_the_rows_looked_at_are_no_feature(tmp_path: Path) -> None:
         "label": pa.array([None if one is None else "ab"[one] for one in sparse], pa.string()),
         "score": pa.array(sparse, pa.float64()),
     }
-    pq.write_table(pa.table(data), tmp_path / "data.parquet")
-    drafted = draft_job(str(tmp_path / "data.parquet"), relative_to=tmp_path)
-    path = tmp_path / "job.yaml"
-    path.write_text(drafted)
-    spec = load_job(path)
+    drafted, spec = draft_of(tmp_path, data)
     assert spec.input.label == "label"
     assert [c for group in spec.features.values() for c in group.columns()] == ["x"]
     for name in ("kind", "score"):
@@ -241,11 +241,8 @@ def test_a_column_that_tells_the_answer_in_other_words_is_no_feature(tmp_path: P
         "bytes": [i * 37 % 101 for i in range(n)],
         "label": attack,
     }
-    pq.write_table(pa.table(data), tmp_path / "data.parquet")
-    drafted = draft_job(str(tmp_path / "data.parquet"), relative_to=tmp_path)
-    path = tmp_path / "job.yaml"
-    path.write_text(drafted)
-    columns = {c for group in load_job(path).features.values() for c in group.columns()}
+    drafted, spec = draft_of(tmp_path, data)
+    columns = {c for group in spec.features.values() for c in group.columns()}
     assert columns == {"tool", "bytes"}
     assert "# truth: label " in drafted
     assert "# family: each of its values goes with one value of label" in drafted

@@ -139,35 +139,27 @@ def test_running_cluster_gives_the_answer_of_a_local_one(job: Path, local_run: P
 
 
 @pytest.mark.slow
-def test_worker_of_another_version_ends_with_2(job: Path) -> None:
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("__path__ = [{shim!r}, {home!r}]", r"has ssl_dask 0\.0\.1"),
+        ("raise ModuleNotFoundError('No module', name='ssl_dask')", "cannot import ssl_dask"),
+    ],
+)
+def test_worker_with_another_ssl_dask_or_none_ends_with_2(job: Path, code: str, words: str) -> None:
     shim = job.parent / "shim" / "ssl_dask"
     shim.mkdir(parents=True)
     home = str(PROJECT / "ssl_dask")
-    (shim / "__init__.py").write_text(f"__path__ = [{str(shim)!r}, {home!r}]\n")
+    (shim / "__init__.py").write_text(code.format(shim=str(shim), home=home) + "\n")
     (shim / "version.py").write_text("__version__ = '0.0.1'\n")
 
     with running_cluster(job.parent, shim=shim.parent) as cluster:
         run = run_on(cluster.address, job)
 
     assert run.code == 2, run.stderr
-    assert re.search(r"worker tcp://127\.0\.0\.1:\d+ has ssl_dask 0\.0\.1", run.stderr)
-    assert not list((job.parent / "out").glob("runs/*"))
-
-
-@pytest.mark.slow
-def test_worker_without_ssl_dask_ends_with_2(job: Path) -> None:
-    shim = job.parent / "shim" / "ssl_dask"
-    shim.mkdir(parents=True)
-    (shim / "__init__.py").write_text(
-        "raise ModuleNotFoundError(\"No module named 'ssl_dask'\", name='ssl_dask')\n"
-    )
-
-    with running_cluster(job.parent, shim=shim.parent) as cluster:
-        run = run_on(cluster.address, job)
-
-    assert run.code == 2, run.stderr
-    assert re.search(r"worker tcp://127\.0\.0\.1:\d+ cannot import ssl_dask", run.stderr)
+    assert re.search(rf"worker tcp://127\.0\.0\.1:\d+ {words}", run.stderr)
     assert "Traceback" not in run.stderr
+    assert not list((job.parent / "out").glob("runs/*"))
 
 
 @pytest.mark.slow
