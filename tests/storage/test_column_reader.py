@@ -20,10 +20,12 @@ from hypothesis import strategies as st
 
 from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
+from ssl_dask.storage.checks.column_check import ColumnNeeds
+from ssl_dask.storage.checks.input_check import scan_input
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.row_layout import plan_layout
-from tests.parquet_samples import open_reader, travelled, write
+from tests.parquet_samples import HERE, open_reader, travelled, write
 
 BIG = 2**53 + 1
 
@@ -398,3 +400,41 @@ def test_a_reader_travels_to_workers_and_so_do_its_errors(
     again = [delayed(ColumnReader.read, pure=False)(shared, 0, {"x": "numeric"})]
     with pytest.raises(InputDataError, match=r"a\.parquet: is gone"):
         Execution(cluster_client).compute(again)
+
+
+def test_many_small_files_are_read_as_one(tmp_path: Path) -> None:
+    n_files, total = 40, 40 * 3
+    for i in range(n_files):
+        rows = np.arange(3 * i, 3 * i + 3)
+        write(
+            tmp_path / f"half={i % 2}" / f"{i:02}.parquet",
+            {"id": rows, "name": [f"n{row}" for row in rows], "v": [[row, 0.5] for row in rows]},
+        )
+    reader = open_reader(tmp_path)
+    assert len(reader.blocks) == 1
+    found = reader.read(0, {"id": "id", "name": "string", "v": "vector", "half": "string"})
+    order = [3 * i + j for half in (0, 1) for i in range(half, n_files, 2) for j in range(3)]
+    assert found["id"].tolist() == order
+    assert found["name"].tolist() == [f"n{row}" for row in order]
+    assert found["v"].tolist() == [[row, 0.5] for row in order]
+    assert found["half"].tolist() == ["0"] * (total // 2) + ["1"] * (total // 2)
+
+
+def test_what_is_wrong_in_one_of_many_small_files_is_named(tmp_path: Path) -> None:
+    for i in range(40):
+        values = [None, 0.5] if i == 7 else [0.5, 1.5]
+        label = "NA" if i == 8 else "a"
+        write(
+            tmp_path / f"{i:02}.parquet", {"x": values, "y": [label, "b"], "id": [2 * i, 2 * i + 1]}
+        )
+    reader = open_reader(tmp_path)
+    needs = ColumnNeeds(id="id", label="y", numeric={"x": False})
+    found = scan_input(reader, needs, HERE)
+    places = [(Path(str(one.file)).name, one.column, one.rows) for one in found.problems]
+    assert places == [("07.parquet", "x", 1), ("08.parquet", "y", 1)]
+
+    path = tmp_path / "09.parquet"
+    path.write_bytes(path.read_bytes()[:-1] + b"X")
+    with pytest.raises(InputDataError, match="changed since validation") as caught:
+        reader.read(0, {"x": "numeric"})
+    assert caught.value.problems[0].file == str(path)

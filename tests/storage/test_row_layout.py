@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import tempfile
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from ssl_dask.errors import JobSpecError
 from ssl_dask.storage.files.file_source import FileSource
 from ssl_dask.storage.input.dataset import DataFile, Dataset
-from ssl_dask.storage.input.row_layout import RowLayout, plan_layout
+from ssl_dask.storage.input.row_layout import FILES_APART, RowLayout, plan_layout
 from tests.parquet_samples import travelled, write
 
 
@@ -44,15 +45,15 @@ def by_rows(dataset: Dataset, rows: int) -> RowLayout:
 def test_small_row_groups_are_joined_and_large_ones_split() -> None:
     layout = by_rows(pretend([10, 10, 10, 0, 25, 90, 5], [5]), 30)
     assert layout.row_chunks == (30, 25, 30, 30, 30, 5, 5)
-    joined, alone, *split = layout.blocks[:5]
+    joined, alone, *split = (block.pieces[0] for block in layout.blocks[:5])
     assert joined.row_groups == (0, 1, 2)
     assert alone.row_groups == (4,)
-    assert [(block.row_groups, block.offset) for block in split] == [
+    assert [(rows.row_groups, rows.offset) for rows in split] == [
         ((5,), 0),
         ((5,), 30),
         ((5,), 60),
     ]
-    assert [block.file for block in layout.blocks] == [0, 0, 0, 0, 0, 0, 1]
+    assert [block.pieces[0].file for block in layout.blocks] == [0, 0, 0, 0, 0, 0, 1]
 
 
 def test_bytes_set_the_rows() -> None:
@@ -66,8 +67,8 @@ def test_bytes_set_the_rows() -> None:
 def test_files_and_row_groups_without_rows_vanish() -> None:
     layout = by_rows(pretend([], [0, 0], [3, 0, 2], [0]), 10)
     assert layout.row_chunks == (5,)
-    assert layout.blocks[0].file == 2
-    assert layout.blocks[0].row_groups == (0, 2)
+    assert layout.blocks[0].pieces[0].file == 2
+    assert layout.blocks[0].pieces[0].row_groups == (0, 2)
     assert layout.place(4) == (2, 2, 1)
 
 
@@ -101,14 +102,31 @@ def test_every_row_has_one_place(files: list[list[int]], rows: int) -> None:
     for block in layout.blocks:
         # Segments tell the same places once more.
         places = [
-            (group, position)
-            for group, first, stop in block.segments()
+            (place, position)
+            for place, first, stop in block.segments()
             for position in range(first, stop)
         ]
-        assert [group for group, _ in places] == [
-            group for _, group, _ in expected[block.start : block.start + block.n_rows]
+        assert [place for place, _ in places] == [
+            (file, group) for file, group, _ in expected[block.start : block.start + block.n_rows]
         ]
         assert [position for _, position in places] == list(range(block.n_rows))
+
+
+def test_many_small_files_share_blocks() -> None:
+    few = by_rows(pretend(*[[3]] * FILES_APART), 10)
+    assert len(few.blocks) == FILES_APART
+    many = by_rows(pretend(*[[3]] * FILES_APART, [25, 2], [3, 3]), 10)
+    # 32 files of 3 rows, three to a block; 25 rows of a row group in three; 2 rows with 3 and 3.
+    assert many.row_chunks == (9,) * 10 + (6, 8, 8, 9, 8)
+    assert [len(block.pieces) for block in many.blocks] == [3] * 10 + [2, 1, 1, 1, 2]
+    places = [place for place, _, _ in many.blocks[-1].segments()]
+    assert places == [(FILES_APART, 1), (FILES_APART + 1, 0), (FILES_APART + 1, 1)]
+    assert many.place(many.n_rows - 1) == (FILES_APART + 1, 1, 2)
+    assert many.blocks[0].row_group is None
+    plain = pretend(*[[3]] * 40)
+    files = tuple(dataclasses.replace(one, schema=i % 2) for i, one in enumerate(plain.files))
+    differing = dataclasses.replace(plain, files=files, file_schemas=plain.file_schemas * 2)
+    assert len(by_rows(differing, 10).blocks) == 40
 
 
 @pytest.mark.parametrize("row", [-1, 5])

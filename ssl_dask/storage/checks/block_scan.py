@@ -28,6 +28,7 @@ from ssl_dask.storage.input.arrow_to_numpy import (
 )
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.column_types import is_text
+from ssl_dask.storage.input.row_layout import Place
 from ssl_dask.storage.labels.label_file import SeedFile
 from ssl_dask.storage.labels.seed_labels import (
     BlockLabels,
@@ -47,12 +48,12 @@ class BlockScan:
     Parameters
     ----------
     counts
-        (column, what, row group) -> rows; what is a key of `input_check.FINDINGS`.
+        (column, what, place) -> rows; what is a key of `input_check.FINDINGS`.
     ranges
         Feature column -> (low, high) of its values, of text their hashes; equal only if all values
         are. Absent where a column has no value here.
     lengths
-        Vector column -> row group -> length -> rows.
+        Vector column -> place -> length -> rows.
     ids, labels
         Of the block, where the job has them.
     truth
@@ -61,9 +62,9 @@ class BlockScan:
         Why the block could not be read.
     """
 
-    counts: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    counts: dict[tuple[str, str, Place], int] = field(default_factory=dict)
     ranges: dict[str, tuple[Any, Any]] = field(default_factory=dict)
-    lengths: dict[str, dict[int, dict[int, int]]] = field(default_factory=dict)
+    lengths: dict[str, dict[Place, dict[int, int]]] = field(default_factory=dict)
     ids: IdSummary | None = None
     labels: BlockLabels | None = None
     truth: dict[Any, int] = field(default_factory=dict)
@@ -125,10 +126,10 @@ class _Scanner:
         """Count the rows of `mask`, bool (n,), in each row group."""
         if not mask.any():
             return
-        for group, first, stop in self._segments:
+        for place, first, stop in self._segments:
             if n := int(mask[first:stop].sum()):
                 # Set, not added: a column that serves twice is counted once.
-                self._scan.counts[column, what, group] = n
+                self._scan.counts[column, what, place] = n
 
     def _numeric(self, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> None:
         values = decoded(values)
@@ -170,10 +171,10 @@ class _Scanner:
         array = one_vector_array(values)
         lengths = vector_lengths(array)
         self._count(column, "null", lengths < 0)
-        groups = self._scan.lengths.setdefault(column, {})
-        for group, first, stop in self._segments:
+        places = self._scan.lengths.setdefault(column, {})
+        for place, first, stop in self._segments:
             found, n = np.unique(lengths[first:stop], return_counts=True)
-            groups[group] = {
+            places[place] = {
                 int(length): int(rows) for length, rows in zip(found, n, strict=True) if length >= 0
             }
         if not (lengths > 0).any():

@@ -187,10 +187,10 @@ def _value_problems(
 ) -> tuple[list[Problem], list[str]]:
     """Merge the counts of all blocks: one problem for a column, a kind of finding and a file."""
     counts: Counter[tuple[int, int, str, str]] = Counter(length_counts)
-    for place, scan in zip(reader.layout.blocks, scans, strict=True):
-        for (column, what, group), n in scan.counts.items():
+    for scan in scans:
+        for (column, what, (file, group)), n in scan.counts.items():
             if what != NO_ENTITY:
-                counts[place.file, group, column, what] += n
+                counts[file, group, column, what] += n
     uses = (needs.numeric, needs.string, needs.vector)
     allowed = {
         column: all(use.get(column, True) for use in uses) for column in needs.feature_columns
@@ -242,11 +242,11 @@ def _vector_lengths(
         if total
     }
     counts: dict[tuple[int, int, str, str], int] = {}
-    for place, scan in zip(reader.layout.blocks, scans, strict=True):
+    for scan in scans:
         for column, found in scan.lengths.items():
-            for group, lengths in found.items():
+            for (file, group), lengths in found.items():
                 if other := sum(n for length, n in lengths.items() if length != usual[column]):
-                    key = (place.file, group, column, "length")
+                    key = (file, group, column, "length")
                     counts[key] = counts.get(key, 0) + other
     return usual, counts
 

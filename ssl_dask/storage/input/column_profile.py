@@ -29,7 +29,7 @@ from ssl_dask.storage.input.column_types import (
     why_unreadable,
 )
 from ssl_dask.storage.input.dataset import Dataset
-from ssl_dask.storage.input.row_layout import Block
+from ssl_dask.storage.input.row_layout import Block, FileRows
 
 ProfileKind = Literal["numeric", "string", "vector", "bool", "other"]
 
@@ -170,7 +170,7 @@ def _spread(dataset: Dataset, rows: int) -> list[Block]:
         take = min(n, -(-left // (len(by_size) - i)))
         left -= take
         if take:
-            blocks.append(Block(place, number, (group,), (n,), 0, take, 0))
+            blocks.append(Block(place, 0, (FileRows(number, (group,), (n,), 0, take),)))
     return sorted(blocks, key=lambda block: block.index)
 
 
@@ -239,7 +239,7 @@ def _kind_in_sample(kind: pa.DataType, pieces: list[pa.ChunkedArray]) -> Profile
 def _holds_column(dataset: Dataset, place: Block, name: str) -> bool:
     if name in dataset.partition_columns:
         return True
-    schema = dataset.file_schemas[dataset.files[place.file].schema]
+    schema = dataset.file_schemas[dataset.files[place.pieces[0].file].schema]
     return name in schema.names and why_unreadable(schema.field(name).type) is None
 
 

@@ -37,7 +37,7 @@ from ssl_dask.storage.input.parquet_footer import (
     parse_footer,
     read_footer_bytes,
 )
-from ssl_dask.storage.input.row_layout import Block, RowLayout
+from ssl_dask.storage.input.row_layout import Block, FileRows, RowLayout
 
 Kind = Literal["numeric", "string", "vector", "vector_or_null", "id"]
 
@@ -160,10 +160,11 @@ class ColumnReader:
             yield
         except ColumnValueError as error:
             place = self.layout.blocks[block]
+            others = len(place.pieces) - 1
             raise InputDataError(
-                str(error),
-                file=self.dataset.shown_path(place.file),
-                row_group=place.row_groups[0] if len(place.row_groups) == 1 else None,
+                f"{error}{f', here or in one of the {others:,} files behind' if others else ''}",
+                file=self.dataset.shown_path(place.pieces[0].file),
+                row_group=place.row_group,
                 column=column,
                 hint=error.hint,
             ) from None
@@ -204,37 +205,43 @@ def as_features(values: pa.ChunkedArray, field_type: pa.DataType, kind: str) -> 
 
 
 def read_rows(dataset: Dataset, block: Block, columns: Sequence[str]) -> pa.Table:
-    """Read columns of the rows of `block`, in the types of their file.
+    """Read columns of the rows of `block`, in the types of their files.
 
     Raises
     ------
     InputDataError
-        The file changed since it was opened, is damaged or gone.
+        A file changed since it was opened, is damaged or gone.
 
     Notes
     -----
     Holds the rows once. A part of a row group is streamed: what comes before it is decoded and
     let go.
     """
-    file = dataset.files[block.file]
+    tables = [_read_piece(dataset, piece, columns) for piece in block.pieces]
+    return tables[0] if len(tables) == 1 else pa.concat_tables(tables)
+
+
+def _read_piece(dataset: Dataset, piece: FileRows, columns: Sequence[str]) -> pa.Table:
+    """Read columns of the rows of one file."""
+    file = dataset.files[piece.file]
     folders = dict(file.partition)
     there = dataset.file_schemas[file.schema].names
     stored = [name for name in dict.fromkeys(columns) if name not in folders and name in there]
-    shown = dataset.shown_path(block.file)
+    shown = dataset.shown_path(piece.file)
     try:
-        table = _read_stored(dataset, block, stored) if stored else None
+        table = _read_stored(dataset, piece, stored) if stored else None
     except Exception as error:
-        raise _as_input_error(error, dataset, block, stored, shown) from None
+        raise _as_input_error(error, dataset, piece, stored, shown) from None
     arrays = {}
     for name in columns:
         if name in folders:
             kind = dataset.schema.field(name).type
             value = folders[name]
             scalar = pa.scalar(value, pa.string()).cast(kind)
-            arrays[name] = pa.chunked_array([pa.repeat(scalar, block.n_rows)])
+            arrays[name] = pa.chunked_array([pa.repeat(scalar, piece.n_rows)])
         elif name not in there:
             # Where the job does not say what a missing value becomes, it was refused.
-            arrays[name] = nulls_of(dataset.schema.field(name).type, block.n_rows)
+            arrays[name] = nulls_of(dataset.schema.field(name).type, piece.n_rows)
         else:
             assert table is not None
             arrays[name] = table.column(name)
@@ -249,11 +256,11 @@ class _InexactTimesError(Exception):
     """INT96 times that no timestamp of microseconds holds; the argument is the column."""
 
 
-def _read_stored(dataset: Dataset, block: Block, columns: list[str]) -> pa.Table:
+def _read_stored(dataset: Dataset, piece: FileRows, columns: list[str]) -> pa.Table:
     """Read columns that are in the file; INT96 times three times, to be sure that none changes."""
-    table, int96 = _read_in_unit(dataset, block, columns, "us")
+    table, int96 = _read_in_unit(dataset, piece, columns, "us")
     if int96:
-        finer, coarser = (_read_in_unit(dataset, block, int96, unit)[0] for unit in ("ns", "s"))
+        finer, coarser = (_read_in_unit(dataset, piece, int96, unit)[0] for unit in ("ns", "s"))
         for name in int96:
             if not same_times(table.column(name), finer.column(name), coarser.column(name)):
                 raise _InexactTimesError(name)
@@ -261,10 +268,10 @@ def _read_stored(dataset: Dataset, block: Block, columns: list[str]) -> pa.Table
 
 
 def _read_in_unit(
-    dataset: Dataset, block: Block, columns: list[str], unit: str
+    dataset: Dataset, piece: FileRows, columns: list[str], unit: str
 ) -> tuple[pa.Table, list[str]]:
     """Return the columns, INT96 times in a unit, and the names of those that hold such times."""
-    file = dataset.files[block.file]
+    file = dataset.files[piece.file]
     source = dataset.source
     footer = read_footer_bytes(source, file.name, file.size)
     if footer_sha256(footer) != file.footer_sha256:
@@ -288,28 +295,28 @@ def _read_in_unit(
             **streaming,
         ) as parquet,
     ):
-        if block.is_whole:
-            groups = list(block.row_groups)
+        if piece.is_whole:
+            groups = list(piece.row_groups)
             table = parquet.read_row_groups(groups, columns=columns, use_threads=False)
         else:
-            table = _read_part(parquet, block, columns)
-    if table.num_rows != block.n_rows:
+            table = _read_part(parquet, piece, columns)
+    if table.num_rows != piece.n_rows:
         raise _ChangedError
     return table, [name for name in int96_columns(metadata) if name in columns]
 
 
-def _read_part(parquet: Any, block: Block, columns: list[str]) -> pa.Table:
+def _read_part(parquet: Any, piece: FileRows, columns: list[str]) -> pa.Table:
     batches, seen = [], 0
-    stop = block.offset + block.n_rows
+    stop = piece.offset + piece.n_rows
     schema = None
     for batch in parquet.iter_batches(
-        batch_size=min(BATCH_ROWS, max(block.n_rows, 64)),
-        row_groups=list(block.row_groups),
+        batch_size=min(BATCH_ROWS, max(piece.n_rows, 64)),
+        row_groups=list(piece.row_groups),
         columns=columns,
         use_threads=False,
     ):
         schema = batch.schema
-        first, last = max(block.offset - seen, 0), min(stop - seen, batch.num_rows)
+        first, last = max(piece.offset - seen, 0), min(stop - seen, batch.num_rows)
         if first < last:
             batches.append(batch.slice(first, last - first))
         seen += batch.num_rows
@@ -319,16 +326,17 @@ def _read_part(parquet: Any, block: Block, columns: list[str]) -> pa.Table:
 
 
 def _as_input_error(
-    error: Exception, dataset: Dataset, block: Block, columns: list[str], shown: str
+    error: Exception, dataset: Dataset, piece: FileRows, columns: list[str], shown: str
 ) -> InputDataError:
     """Return the error that names the file, and the first row group and column that are damaged."""
+    dataset.source.require_reachable(error)
     if isinstance(error, (_ChangedError, NotParquetError, FileNotFoundError)):
         text = "changed since validation"
         if isinstance(error, FileNotFoundError):
             text = "is gone: it was there when the input was validated"
         hint = "run again when nothing writes to the input"
         return InputDataError(text, file=shown, hint=hint)
-    group = block.row_groups[0] if len(block.row_groups) == 1 else None
+    group = piece.row_groups[0] if len(piece.row_groups) == 1 else None
     if isinstance(error, _InexactTimesError):
         return InputDataError(
             "has INT96 times finer than a microsecond, or beyond the year 294,000",
@@ -340,17 +348,17 @@ def _as_input_error(
     text = dataset.source.why_unreadable(error)
     column = columns[0] if len(columns) == 1 else None
     if is_damage(error) and not isinstance(error, PermissionError):
-        group, column = _first_damage(dataset, block, columns) or (group, column)
+        group, column = _first_damage(dataset, piece, columns) or (group, column)
     hint = "write the file again from its source"
     return InputDataError(text, file=shown, row_group=group, column=column, hint=hint)
 
 
-def _first_damage(dataset: Dataset, block: Block, columns: list[str]) -> tuple[int, str] | None:
-    for group, first, stop in block.segments():
-        part = block
-        if block.is_whole:
+def _first_damage(dataset: Dataset, piece: FileRows, columns: list[str]) -> tuple[int, str] | None:
+    for (_, group), first, stop in piece.segments():
+        part = piece
+        if piece.is_whole:
             rows = stop - first
-            part = replace(block, row_groups=(group,), group_rows=(rows,), n_rows=rows)
+            part = replace(piece, row_groups=(group,), group_rows=(rows,), n_rows=rows)
         for name in columns:
             try:
                 _read_stored(dataset, part, [name])

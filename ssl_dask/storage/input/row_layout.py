@@ -15,48 +15,87 @@ from ssl_dask.errors import JobSpecError
 from ssl_dask.storage.input.column_types import value_bytes
 from ssl_dask.storage.input.dataset import DataFile, Dataset
 
+FILES_APART = 32
+"""Up to so many files each is a block at least; of more, small ones are joined."""
+
+Place = tuple[int, int]
+"""(position of a file in `Dataset.files`, row group)."""
+
 
 @dataclass(frozen=True)
-class Block:
+class FileRows:
     """A run of consecutive rows of one file.
 
     Parameters
     ----------
-    index
-        Position of the block in the layout.
     file
         Position of the file in `Dataset.files`.
     row_groups
-        Row groups that hold the rows; one only when the block is a part of a row group.
+        Row groups that hold the rows; one only when they are a part of a row group.
     group_rows
         Rows of each of these row groups as a whole.
     offset
-        Rows of the first row group that come before the block.
+        Rows of the first row group that come before.
     n_rows
-        Rows of the block.
-    start
-        Row number of its first row in the whole data set.
+        Number of the rows.
     """
 
-    index: int
     file: int
     row_groups: tuple[int, ...]
     group_rows: tuple[int, ...]
     offset: int
     n_rows: int
-    start: int
 
     @property
     def is_whole(self) -> bool:
-        """Whether the block is made of whole row groups."""
+        """Whether the rows are those of whole row groups."""
         return self.n_rows == sum(self.group_rows)
 
-    def segments(self) -> list[tuple[int, int, int]]:
-        """Return (row group, first, stop) of each row group, positions counted in the block."""
+    def segments(self) -> list[tuple[Place, int, int]]:
+        """Return (place, first, stop) of each row group, positions counted in these rows."""
         if not self.is_whole:
-            return [(self.row_groups[0], 0, self.n_rows)]
+            return [((self.file, self.row_groups[0]), 0, self.n_rows)]
+        places = [(self.file, group) for group in self.row_groups]
         stops = np.cumsum(self.group_rows).tolist()
-        return list(zip(self.row_groups, [0, *stops[:-1]], stops, strict=True))
+        return list(zip(places, [0, *stops[:-1]], stops, strict=True))
+
+
+@dataclass(frozen=True)
+class Block:
+    """A run of consecutive rows, of one file or of several small ones.
+
+    Parameters
+    ----------
+    index
+        Position of the block in the layout.
+    start
+        Row number of its first row in the whole data set.
+    pieces
+        The rows of each file, all of one schema.
+    """
+
+    index: int
+    start: int
+    pieces: tuple[FileRows, ...]
+
+    @cached_property
+    def n_rows(self) -> int:
+        """Rows of the block."""
+        return sum(piece.n_rows for piece in self.pieces)
+
+    @property
+    def row_group(self) -> int | None:
+        """The row group, where all rows are of one."""
+        groups = self.pieces[0].row_groups
+        return groups[0] if len(self.pieces) == len(groups) == 1 else None
+
+    def segments(self) -> list[tuple[Place, int, int]]:
+        """Return (place, first, stop) of each row group, positions counted in the block."""
+        found, before = [], 0
+        for piece in self.pieces:
+            found += [(place, before + a, before + b) for place, a, b in piece.segments()]
+            before += piece.n_rows
+        return found
 
 
 @dataclass(frozen=True)
@@ -103,11 +142,11 @@ class RowLayout:
             raise IndexError(f"row {row} of {self.n_rows}")
         block = self.blocks[int(np.searchsorted(self.starts, row, side="right")) - 1]
         position = row - block.start
-        if not block.is_whole:
-            return block.file, block.row_groups[0], block.offset + position
         segments = block.segments()
         i = bisect.bisect_right([first for _, first, _ in segments], position) - 1
-        return block.file, segments[i][0], position - segments[i][1]
+        (file, group), first, _ = segments[i]
+        offset = 0 if len(segments) > 1 else block.pieces[0].offset
+        return file, group, offset + position - first
 
 
 def plan_layout(
@@ -119,8 +158,9 @@ def plan_layout(
 ) -> RowLayout:
     """Divide the rows of `dataset` into blocks.
 
-    Small neighbouring row groups of one file are joined, large ones are split evenly; no block
-    spans files, and row groups without rows vanish.
+    Small neighbouring row groups of one file are joined, large ones are split evenly, and row
+    groups without rows vanish. Where there are many files, small neighbours of one schema share a
+    block.
 
     Parameters
     ----------
@@ -149,8 +189,8 @@ def plan_layout(
             f"blocks of {block_bytes} bytes and {block_rows} rows",
             hint="give at least 1 of both",
         )
-    blocks: list[Block] = []
-    start = 0
+    pieces: list[FileRows] = []
+    limits: list[int] = []
     for number, file in enumerate(dataset.files):
         if block_rows is None:
             limit = max(1, int(block_bytes // _row_bytes(dataset, file, columns)))
@@ -158,9 +198,32 @@ def plan_layout(
             limit = block_rows
         for groups, offset, n_rows in _cut_file([rows for rows, _ in file.row_groups], limit):
             group_rows = tuple(file.row_groups[group][0] for group in groups)
-            blocks.append(Block(len(blocks), number, groups, group_rows, offset, n_rows, start))
-            start += n_rows
-    return RowLayout(tuple(blocks))
+            pieces.append(FileRows(number, groups, group_rows, offset, n_rows))
+            limits.append(limit)
+    runs: list[tuple[FileRows, ...]] = [(piece,) for piece in pieces]
+    if len(dataset.files) > FILES_APART:
+        runs = _joined_files(dataset, pieces, limits)
+    starts = np.cumsum([0, *(sum(piece.n_rows for piece in run) for run in runs)]).tolist()
+    return RowLayout(tuple(Block(i, starts[i], run) for i, run in enumerate(runs)))
+
+
+def _joined_files(
+    dataset: Dataset, pieces: Sequence[FileRows], limits: Sequence[int]
+) -> list[tuple[FileRows, ...]]:
+    """Join neighbouring pieces of one schema while their rows are within the limit of each."""
+    runs: list[list[FileRows]] = []
+    schema, rows, most = -1, 0, 0
+    for piece, limit in zip(pieces, limits, strict=True):
+        here = dataset.files[piece.file].schema
+        # A part of a row group stays a block of its own.
+        most = min(most, limit) if piece.is_whole else 0
+        if here == schema and rows + piece.n_rows <= most:
+            runs[-1].append(piece)
+            rows += piece.n_rows
+        else:
+            runs.append([piece])
+            schema, rows, most = here, piece.n_rows, limit if piece.is_whole else 0
+    return [tuple(run) for run in runs]
 
 
 def _row_bytes(dataset: Dataset, file: DataFile, columns: Sequence[str]) -> float:

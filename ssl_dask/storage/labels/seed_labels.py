@@ -21,6 +21,7 @@ from ssl_dask.label_words import alike_names
 from ssl_dask.labels import UNLABELLED, Labels
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.column_types import is_text
+from ssl_dask.storage.input.row_layout import Place
 from ssl_dask.storage.labels.label_file import SeedFile
 from ssl_dask.storage.labels.label_rules import LabelRule
 from ssl_dask.storage.labels.label_verdict import (
@@ -51,21 +52,21 @@ class BlockLabels:
     n_said_none
         Rows beside them whose value says that there is no label.
     refused
-        (row group, why) -> rows beside them whose value is refused.
+        (place, why) -> rows beside them whose value is refused.
     """
 
     positions: npt.NDArray[np.int64]
     codes: npt.NDArray[np.int32]
     values: tuple[LabelValue | None, ...]
     n_said_none: int = 0
-    refused: Mapping[tuple[int, Verdict], int] = field(default_factory=dict)
+    refused: Mapping[tuple[Place, Verdict], int] = field(default_factory=dict)
 
 
 def seeds_of_block(
     column: pa.ChunkedArray,
     kind: pa.DataType,
     rule: LabelRule,
-    segments: Sequence[tuple[int, int, int]],
+    segments: Sequence[tuple[Place, int, int]],
 ) -> BlockLabels:
     """Find the seeds in one block of a label column; other values are counted.
 
@@ -83,13 +84,13 @@ def seeds_of_block(
     """
     found = labels_of_block(column, kind, rule)
     verdicts = [rule.verdict(value) for value in found.values]
-    refused: Counter[tuple[int, Verdict]] = Counter()
+    refused: Counter[tuple[Place, Verdict]] = Counter()
     for code, verdict in enumerate(verdicts):
         if verdict.refused is not None:
             at = found.positions[found.codes == code]
-            for group, first, stop in segments:
+            for place, first, stop in segments:
                 if n := int(((at >= first) & (at < stop)).sum()):
-                    refused[group, verdict] += n
+                    refused[place, verdict] += n
     none = np.array([verdict == NO_LABEL for verdict in verdicts], dtype=bool)
     values = tuple(dict.fromkeys(one.label for one in verdicts if one.label is not None))
     codes = _codes_of([one.label for one in verdicts], np.array(values, dtype=object))[found.codes]
@@ -254,10 +255,10 @@ def seeds_from_column(
     label_kind = rule.kind_of(kind)
     if trouble := rule.job_problems(label_kind, column):
         return SeedTable(_no_labels(reader, label_kind, rule), 0, tuple(trouble), ())
-    refused: dict[tuple[int, int], Counter[Verdict]] = {}
-    for place, block in zip(reader.layout.blocks, blocks, strict=True):
-        for (group, verdict), n in block.refused.items():
-            refused.setdefault((place.file, group), Counter())[verdict] += n
+    refused: dict[Place, Counter[Verdict]] = {}
+    for block in blocks:
+        for (place, verdict), n in block.refused.items():
+            refused.setdefault(place, Counter())[verdict] += n
     accepted = {value for block in blocks for value in block.values if value is not None}
     classes = rule.values(accepted, label_kind)
     codes = [_codes_of(block.values, classes)[block.codes] for block in blocks]
