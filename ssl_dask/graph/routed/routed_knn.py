@@ -114,10 +114,14 @@ def routed_lists(
     # A list that is lost later is searched again. With the handles gone, that routes the rows again
     # first; a handle that is still there would name files that are removed.
     del search
-    # A wait that timed out meanwhile leaves its error, and the handles with it, in a cycle.
+    _close(exchange)
+    return found
+
+
+def _close(exchange: RowExchange) -> None:
+    # A wait that timed out leaves its error, and the handles with it, in a cycle.
     gc.collect()
     exchange.close()
-    return found
 
 
 class _Stages:
@@ -184,7 +188,7 @@ class _RoutedSearch:
         self.lists = []
         if attempt.n_routes != self._n_routes:
             self._drop_routed()
-            self.exchange.close()
+            _close(self.exchange)
             self._route(attempt.n_routes)
             stages.done("route")
         self._search(attempt.effort)
