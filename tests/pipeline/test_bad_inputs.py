@@ -83,8 +83,9 @@ def garbled_pages(folder: Path, job: Job) -> None:
 
 
 def no_files(folder: Path, job: Job) -> None:
-    for path in folder.iterdir():
-        path.rename(path.with_suffix(".csv"))
+    for path in list(folder.iterdir()):
+        path.with_suffix(".csv").write_text("id,a\n1,0.5\n")
+        path.unlink()
 
 
 def no_rows(folder: Path, job: Job) -> None:
