@@ -7,16 +7,24 @@ from typing import Any, Self
 
 import dask.array as da
 import numpy as np
+import scipy.sparse as sp
 from pydantic import ValidationError
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags, check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ssl_dask.array_types import Floating, Int32
+from ssl_dask.array_types import Float64, Floating, Int32
+from ssl_dask.block_exchange import block_tasks
 from ssl_dask.class_labels import decode_labels, decoded_dtype, encode_targets
-from ssl_dask.dask_arrays import as_dask_array
+from ssl_dask.dask_arrays import as_dask_array, row_handles
 from ssl_dask.execution import AnyClient, Execution
+from ssl_dask.kernels.arithmetic.offsets import (
+    extent_of,
+    far_offsets,
+    loses_digits,
+    without_offsets,
+)
 from ssl_dask.kernels.distributions.label_distributions import predicted_codes, summarise_rows
 from ssl_dask.labels import OTHER_CLASS, UNLABELLED, Labels
 from ssl_dask.spec_model import SpecModel
@@ -71,6 +79,21 @@ class SklearnSkin(BaseEstimator):
                 f" {self.n_features_in_} features as input"
             )
         return X
+
+    def _near_zero(self, X: Any, *, reset: bool) -> Any:
+        """Return checked rows without the offset of columns that are far from zero.
+
+        `reset` takes the offsets from them: one pass over a Dask array.
+        """
+        if reset:
+            self._offsets = column_offsets(X, self._execution())
+        if self._offsets is None:
+            return X
+        if isinstance(X, da.Array):
+            whole = X.rechunk({1: -1})
+            return whole.map_blocks(without_offsets, self._offsets, dtype=np.float32)
+        dense = X.toarray() if sp.issparse(X) else X
+        return without_offsets(dense, self._offsets)
 
     def _forget_features(self) -> None:
         for name in ("X_", "n_features_in_", "feature_names_in_"):
@@ -197,6 +220,19 @@ class ClassifierSkin(ClassifierMixin, SklearnSkin):
         dtype = decoded_dtype(self.classes_, abstained=abstain)
         labels = codes.map_blocks(decode_labels, self.classes_, dtype, dtype=dtype)
         return labels, codes == UNLABELLED
+
+
+def column_offsets(X: Any, execution: Execution) -> Float64 | None:
+    """Return what float32 needs to have subtracted from the columns of rows (N, d); None: nothing.
+
+    See `kernels.arithmetic.offsets`. Sparse rows have none: their zeros would be lost.
+    """
+    if not isinstance(X, da.Array):
+        return far_offsets([extent_of(X)])
+    if not loses_digits(X.dtype):
+        return None
+    blocks = row_handles(X.rechunk({1: -1}))
+    return far_offsets(execution.compute(block_tasks(extent_of, [blocks]), "features"))
 
 
 def decided_codes(F: Floating, ties_abstain: bool, without_evidence: int) -> Int32:

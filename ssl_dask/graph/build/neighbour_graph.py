@@ -41,9 +41,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
+import scipy.sparse as sp
 
-from ssl_dask.block_exchange import block_tasks
+from ssl_dask.block_exchange import block_tasks, row_starts
+from ssl_dask.dask_arrays import as_dask_array, row_handles
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.symmetric_graph import (
@@ -62,10 +65,12 @@ from ssl_dask.graph.knn.row_kind import RowKind
 from ssl_dask.graph.knn.row_strips import RowStrips, checked_rows
 from ssl_dask.graph.routed.routed_knn import RoutedLists, routed_lists
 from ssl_dask.graph.routed.routed_plan import SHARD_MEMORY, RoutedOptions
+from ssl_dask.kernels.arithmetic.offsets import loses_digits
 from ssl_dask.kernels.graph.symmetric_strip import SYMMETRIZE
 from ssl_dask.kernels.knn.exact_sparse import row_squares
 from ssl_dask.kernels.knn.neighbour_lists import METRICS
 
+COPIES_LOOKED_AT = 1000
 SEARCHES = ("auto", "exact", "routed")
 
 
@@ -92,7 +97,8 @@ def knn_graph(  # noqa: PLR0913 - users name each choice in one call
     ----------
     X
         (N, d): NumPy array, SciPy sparse array or matrix, or Dask array chunked by rows with
-        dense or CSR chunks. Taken as float32.
+        dense or CSR chunks. Taken as float32; columns that are far from zero lose their offset
+        before (timestamps, ids), except for cosine and where an index is kept.
     n_neighbors
         k >= 1. With k >= N - 1 every row is joined with every other, and `settings` says so.
     metric, weights, symmetrize, search
@@ -124,10 +130,19 @@ def knn_graph(  # noqa: PLR0913 - users name each choice in one call
     check_choice("symmetrize", symmetrize, SYMMETRIZE)
     check_n_neighbors(n_neighbors)
     options = RoutedOptions(target_recall, shard_memory, scratch, index_folder)
+    # An index gets new rows as they are: what was subtracted here would be missing there.
+    centred = metric == "euclidean" and index_folder is None
     # No name for the rows: they are let go before their lists are joined.
     found = _searched(
-        checked_rows(X, execution), int(n_neighbors), metric, search, options, execution
+        checked_rows(X, execution, centred=centred),
+        int(n_neighbors),
+        metric,
+        search,
+        options,
+        execution,
     )
+    if found.order is None and found.facts["n_among_copies"]:
+        _note_rounded_rows(found, X, execution)
     return _joined(found, names, symmetrize, execution)
 
 
@@ -193,6 +208,38 @@ def _note_odd_rows(
         n_zero = sum(execution.compute(block_tasks(_count_zeros, [rows.strips])))
         if n_zero:
             settings["notes"].append(f"{n_zero} rows hold only zeros and have no neighbours")
+
+
+def _note_rounded_rows(found: RoutedLists, X: Any, execution: Execution) -> None:
+    """Say how many of the rows that have only copies of themselves differ from them in X."""
+    X = as_dask_array(X)
+    if not (isinstance(X, da.Array) or sp.issparse(X)):
+        X = np.asarray(X)
+    if sp.issparse(X) or not loses_digits(X.dtype):
+        return
+    columns, most = [found.lists, row_starts(found.node_chunks)], COPIES_LOOKED_AT
+    tasks = block_tasks(_pairs_of_copies, columns, -(-most // len(found.lists)))
+    pairs = np.concatenate(execution.compute(tasks))
+    rows, place = np.unique(pairs, return_inverse=True)
+    values = X[rows]
+    if isinstance(values, da.Array):
+        values = np.concatenate(execution.compute(row_handles(values.rechunk({1: -1}))))
+    first, second = place.reshape(pairs.shape).T
+    rounded = int((values[first] != values[second]).any(axis=1).sum())
+    if rounded:
+        found.facts["n_equal_by_rounding"] = rounded
+        found.facts["notes"].append(
+            f"{rounded} of {len(pairs)} rows that were looked at became equal to their neighbours"
+            " by rounding: float32 does not hold how they differ, beside the range of the columns;"
+            " take logarithms, or leave out or cut off the values that are far from all others"
+        )
+
+
+def _pairs_of_copies(lists: Lists, start: int, most: int) -> Any:
+    """Return (row, neighbour) of at most so many rows all of whose neighbours are at distance 0."""
+    distances, indices = lists
+    rows = np.flatnonzero((indices[:, -1] >= 0) & (distances[:, -1] == 0))[:most]
+    return np.column_stack([rows + start, indices[rows, 0]])
 
 
 def _count_zeros(rows: Any) -> int:

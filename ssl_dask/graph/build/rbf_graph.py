@@ -37,7 +37,8 @@ def rbf_graph(
     ----------
     X
         (N, d): NumPy array, SciPy sparse array or matrix, or Dask array chunked by rows with
-        dense or CSR chunks. Taken as float32; distances are float64.
+        dense or CSR chunks. Taken as float32, without the offset of columns that are far from
+        zero; distances are float64.
     gamma
         A number > 0. Pairs whose weight is below the smallest normal float32, 1.2e-38, are not
         joined (gamma |x - y|^2 above 87); `settings` says how many.
@@ -64,7 +65,7 @@ def rbf_graph(
     execution = Execution.of(client, execution)
     _check_gamma(gamma)
     rbf_bytes(checked_shape(as_dask_array(X))[0], memory_limit)
-    chunks = checked_rows(X, execution)
+    chunks = checked_rows(X, execution, centred=True)
     slots, memory = execution.n_slots, execution.memory_per_task
     n_strips = rbf_strips(chunks.n_rows, chunks.cost(1), slots, memory)
     rows = cut_rows(chunks, n_strips, execution)

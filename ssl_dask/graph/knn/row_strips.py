@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from dask.delayed import Delayed
 
+from ssl_dask.array_types import Float64
 from ssl_dask.block_exchange import block_tasks, row_starts
 from ssl_dask.dask_arrays import as_dask_array
 from ssl_dask.errors import GraphError
@@ -19,6 +20,12 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import even_chunks
 from ssl_dask.graph.knn.knn_plan import MAX_STRIPS, RowCost, usual_strips
 from ssl_dask.graph.knn.row_kind import DENSE, SPARSE, RowKind
+from ssl_dask.kernels.arithmetic.offsets import (
+    extent_of,
+    far_offsets,
+    loses_digits,
+    without_offsets,
+)
 from ssl_dask.kernels.arithmetic.sparse_rows import canonical_rows, stacked_rows, stored_as
 from ssl_dask.kernels.knn.exact_dense import MAX_COLUMNS
 
@@ -35,6 +42,8 @@ class RowStrips:
     """Columns d."""
     nonzeros_per_row: float | None
     """Mean number of stored entries of sparse rows; None for dense rows."""
+    offsets: Float64 | None = None
+    """float64 (d,): what was subtracted from the columns; None: nothing."""
 
     @property
     def n_rows(self) -> int:
@@ -62,7 +71,9 @@ class ChunkFacts:
     first_bad: tuple[int, int] | None
 
 
-def checked_rows(X: Any, execution: Execution) -> RowStrips:
+def checked_rows(
+    X: Any, execution: Execution, *, centred: bool = False, offsets: Float64 | None = None
+) -> RowStrips:
     """Return the rows of `X` in its own chunks, as float32, checked to be finite.
 
     Parameters
@@ -70,6 +81,11 @@ def checked_rows(X: Any, execution: Execution) -> RowStrips:
     X
         (N, d): NumPy array, SciPy sparse array or matrix, or array chunked by rows as those of
         Dask are, with dense or CSR chunks.
+    centred
+        Whether dense columns that are far from zero lose their offset before they become float32,
+        see `kernels/arithmetic/offsets`: where distances do not change with it.
+    offsets
+        Those of other rows, to be subtracted from these.
 
     Raises
     ------
@@ -79,16 +95,42 @@ def checked_rows(X: Any, execution: Execution) -> RowStrips:
 
     Notes
     -----
-    Two tasks a chunk. The workers hold X as float32 from here on.
+    Two tasks a chunk, and a third one if it is looked at for offsets. The workers hold X as float32
+    from here on.
     """
     X = as_dask_array(X)
     n_rows, n_columns = checked_shape(X)
-    chunks, row_chunks = _chunks(X, n_rows, execution)
-    kept = execution.persist(block_tasks(_clean, [chunks]), "features")
+    if not isinstance(X, da.Array):
+        X = sp.csr_array(X) if sp.issparse(X) else np.asarray(X)
+        offsets = far_offsets([extent_of(X)]) if centred else offsets
+    chunks, row_chunks = _chunks(X, n_rows, execution, offsets)
+    if isinstance(X, da.Array):
+        looks = centred and loses_digits(X.dtype)
+        kept, offsets = _cleaned(chunks, offsets, execution, looks=looks)
+    else:
+        kept = execution.persist(block_tasks(_clean, [chunks]), "features")
     facts = execution.compute(block_tasks(_facts, [kept]), "features")
     _refuse_bad(facts, row_starts(row_chunks), n_columns)
     nonzeros = sum(fact.n_entries for fact in facts) / n_rows if facts[0].sparse else None
-    return RowStrips(tuple(kept), row_chunks, n_columns, nonzeros)
+    return RowStrips(tuple(kept), row_chunks, n_columns, nonzeros, offsets)
+
+
+def _cleaned(
+    chunks: list[Delayed], offsets: Float64 | None, execution: Execution, *, looks: bool
+) -> tuple[list[Delayed], Float64 | None]:
+    """Return the chunks on the workers, and what was subtracted; `looks` for offsets of their own.
+
+    Chunks are computed once, and once more if they have offsets.
+    """
+    extents = block_tasks(extent_of, [chunks]) if looks else []
+    tasks = [*block_tasks(_clean, [chunks], offsets), *extents]
+    held = execution.persist(tasks, "features")
+    kept = held[: len(chunks)]
+    if looks:
+        own = far_offsets(execution.compute(held[len(chunks) :], "features"))
+        if own is not None:
+            return _cleaned(chunks, own, execution, looks=False)
+    return kept, offsets
 
 
 def cut_rows(rows: RowStrips, n_strips: int, execution: Execution) -> RowStrips:
@@ -147,7 +189,9 @@ def checked_shape(X: Any) -> tuple[int, int]:
     return int(shape[0]), int(shape[1])
 
 
-def _chunks(X: Any, n_rows: int, execution: Execution) -> tuple[list[Delayed], tuple[int, ...]]:
+def _chunks(
+    X: Any, n_rows: int, execution: Execution, offsets: Float64 | None
+) -> tuple[list[Delayed], tuple[int, ...]]:
     """Return the chunks of `X` on their way to the workers, none of them empty."""
     if isinstance(X, da.Array):
         sizes = [int(n) for n in X.chunks[0]]
@@ -155,10 +199,9 @@ def _chunks(X: Any, n_rows: int, execution: Execution) -> tuple[list[Delayed], t
         pairs = [(chunk, n) for chunk, n in zip(chunks, sizes, strict=True) if n > 0]
         return [chunk for chunk, _ in pairs], tuple(n for _, n in pairs)
     row_chunks = even_chunks(n_rows, usual_strips(n_rows, execution.n_slots))
-    matrix = sp.csr_array(X) if sp.issparse(X) else np.asarray(X)
-    _refuse_non_numbers(matrix.dtype)
+    _refuse_non_numbers(X.dtype)
     parts = [
-        _clean(matrix[start : start + n])
+        _clean(X[start : start + n], offsets)
         for start, n in zip(row_starts(row_chunks), row_chunks, strict=True)
     ]
     return execution.place(parts), row_chunks
@@ -172,10 +215,12 @@ def _refuse_non_numbers(dtype: np.dtype[Any]) -> None:
         )
 
 
-def _clean(chunk: Any) -> Any:
+def _clean(chunk: Any, offsets: Float64 | None = None) -> Any:
     """Return the chunk as float32, C-contiguous, or CSR with sorted and distinct columns."""
     _refuse_non_numbers(chunk.dtype)
     with np.errstate(over="ignore"):  # becomes inf, which is refused with its row
+        if offsets is not None and not sp.issparse(chunk):
+            return without_offsets(chunk, offsets)
         if not sp.issparse(chunk):
             return np.ascontiguousarray(chunk, dtype=np.float32)
         return canonical_rows(sp.csr_array(chunk)).astype(np.float32, copy=False)

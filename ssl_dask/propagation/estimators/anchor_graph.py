@@ -86,7 +86,7 @@ class AnchorGraph(ClassifierSkin):
         self._require_y(y)
         execution = self._execution()
         spec = cast(AnchorGraphSpec, self._checked_spec(AnchorGraphSpec))
-        X = self._checked_rows(X, reset=True)
+        X = self._near_zero(self._checked_rows(X, reset=True), reset=True)
         labels, weights = encode_seeds(y, X.shape[0], sample_weight, execution)
         sources = SeedSources.from_folds(labels, (), weights)
         self.model_, _ = fit_anchors(X, sources, spec, execution)
@@ -98,7 +98,8 @@ class AnchorGraph(ClassifierSkin):
     def predict_proba(self, X: Any) -> Any:
         """Return the class distribution of rows (m, d), float32 (m, C); 0 without evidence."""
         check_is_fitted(self)
-        return score_rows(self.model_, self._checked_rows(X, reset=False))
+        rows = self._near_zero(self._checked_rows(X, reset=False), reset=False)
+        return score_rows(self.model_, rows)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

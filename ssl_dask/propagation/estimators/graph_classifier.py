@@ -107,6 +107,8 @@ class GraphClassifier(ClassifierSkin):
         graph = self._graph_of(rows, control.execution) if given is None else given
         if given is None:
             self.X_ = rows
+            if "n_equal_by_rounding" in graph.settings:
+                warnings.warn(graph.settings["notes"][-1], UserWarning, stacklevel=2)
         self._keep_classes(labels)
 
         inputs = partial(self._inputs, graph, rows, labels, weights, control.execution)

@@ -21,6 +21,7 @@ from ssl_dask.dask_arrays import array_of_blocks, row_handles
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.build.knn_search import knn_search
+from ssl_dask.kernels.arithmetic.offsets import extent_of, far_offsets, without_offsets
 from ssl_dask.kernels.arithmetic.sparse_rows import canonical_rows, stacked_rows, stored_as
 from ssl_dask.kernels.distributions.label_distributions import normalise_rows
 from ssl_dask.kernels.propagation.neighbour_means import nearest_means, radial_means
@@ -82,7 +83,7 @@ def radial_distributions(
         points = delayed(_stacked, pure=False)(*row_handles(X))
     else:
         (points,) = execution.place([X])
-    (points,) = execution.persist(block_tasks(_as_float32, [[points]]), "training rows")
+    (points,) = execution.persist(block_tasks(_near_zero, [[points]]), "training rows")
     columns = [_placed(X_new, execution)]
     parts = block_tasks(_radial_means, columns, points, _whole(F, execution), gamma)
     return _joined(parts, X_new, F.shape[1], execution)
@@ -132,11 +133,19 @@ def _stacked(*blocks: Any) -> Any:
     return stacked_rows(blocks)
 
 
-def _as_float32(X: Any) -> Any:
+def _near_zero(X: Any) -> tuple[Any, Float64 | None]:
+    """Return training rows as float32, and what was subtracted from their columns before."""
+    offsets = far_offsets([extent_of(X)])
+    return _as_float32(X, offsets), offsets
+
+
+def _as_float32(X: Any, offsets: Float64 | None) -> Any:
     rows, values = X, X
     if sp.issparse(X):
         rows = canonical_rows(sp.csr_array(X).astype(np.float32))
         values = rows.data
+    elif offsets is not None:
+        rows = values = without_offsets(X, offsets)
     else:
         rows = values = np.ascontiguousarray(X, dtype=np.float32)
     if not np.isfinite(values).all():
@@ -165,5 +174,9 @@ def _kernel_means(X_new: Any, X: Any, F: Float32, kernel: Callable[[Any, Any], A
     return normalise_rows(np.asarray(affinities.T @ F, dtype=np.float64))
 
 
-def _radial_means(X_new: Any, X: Any, F: Float32, gamma: float) -> Float32:
-    return radial_means(stored_as(_as_float32(X_new), sparse=sp.issparse(X)), X, F, gamma)
+def _radial_means(
+    X_new: Any, training: tuple[Any, Float64 | None], F: Float32, gamma: float
+) -> Float32:
+    X, offsets = training
+    rows = _as_float32(stored_as(X_new, sparse=sp.issparse(X)), offsets)
+    return radial_means(rows, X, F, gamma)

@@ -102,7 +102,7 @@ class RoundClassifier(ClassifierSkin):
         self._require_y(y)
         X = as_dask_array(X)
         spec = self._spec()
-        rows = self._checked_rows(X, reset=True)
+        rows = self._learned_rows(X, reset=True)
         execution = self._execution()
         labels, weights = encode_seeds(y, rows.shape[0], sample_weight, execution)
         views, present = self._views(rows, execution)
@@ -135,7 +135,7 @@ class RoundClassifier(ClassifierSkin):
         """
         check_is_fitted(self)
         X = as_dask_array(X)
-        rows = self._checked_rows(X, reset=False)
+        rows = self._learned_rows(X, reset=False)
         execution = self._execution()
         views, present = self._views(rows, execution)
         answering = delayed((self.method_, list(self.models_)), pure=False, traverse=False)
@@ -145,6 +145,10 @@ class RoundClassifier(ClassifierSkin):
         return np.concatenate(
             execution.compute(list(F.to_delayed(optimize_graph=False).ravel()), "scores")
         )
+
+    def _learned_rows(self, X: Any, *, reset: bool) -> Any:
+        """Return checked rows as the learners see them: trees, among others, take float32."""
+        return self._near_zero(self._checked_rows(X, reset=reset), reset=reset)
 
     def _told_before(self, labels: Labels) -> None:
         """Warn of labels with which the rounds do little."""

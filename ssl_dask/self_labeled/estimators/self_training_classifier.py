@@ -119,6 +119,11 @@ class SelfTrainingClassifier(RoundClassifier):
                 )
         return spec.model_copy(update=AS_SCIKIT_LEARN)
 
+    def _learned_rows(self, X: Any, *, reset: bool) -> Any:
+        if self.cautious:
+            return super()._learned_rows(X, reset=reset)
+        return self._checked_rows(X, reset=reset)
+
     def _most_folds(self) -> int:
         return super()._most_folds() if self.cautious else 0
 
@@ -160,7 +165,7 @@ class SelfTrainingClassifier(RoundClassifier):
             All labels were of one class, of which no model was made.
         """
         check_is_fitted(self)
-        rows = self._checked_rows(as_dask_array(X), reset=False)
+        rows = self._learned_rows(as_dask_array(X), reset=False)
         model = self.models_[0].model
         if model is None:
             raise ValueError("all labels are of one class: there is no decision between classes")

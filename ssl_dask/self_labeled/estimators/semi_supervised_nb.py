@@ -54,6 +54,9 @@ class SemiSupervisedNB(RoundClassifier):
             check_non_negative(rows, f"{type(self).__name__} (input X)")
         return rows
 
+    def _learned_rows(self, X: Any, *, reset: bool) -> Any:
+        return self._checked_rows(X, reset=reset)  # counts are counts from 0
+
     def _keep(self, found: SelfLabeled, labels: Labels, X: Any, execution: Execution) -> None:
         super()._keep(found, labels, X, execution)
         self.log_likelihood_ = [(one.notes or {})["log_likelihood"] for one in found.records]
