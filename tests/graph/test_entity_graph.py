@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ssl_dask.errors import GraphError
@@ -102,3 +103,26 @@ def test_nobody_shares_anything():
     assert (graph.n_nodes, graph.n_edges) == (3, 0)
     both = sum_graphs([(graph, 1.0), (graph, 2.0)], execution=Execution(threads=1))
     assert both.n_edges == 0
+
+
+def test_null_and_words_for_it_are_no_entity():
+    plain = ["a", None, "a", None, "b", "b"]
+    forms = {
+        "objects": np.array(plain, dtype=object),
+        "empty texts": np.array(["a", "", "a", " ", "b", "b"]),
+        "words": np.array(["a", "NA", "a", "na", "b", "b"]),
+        "texts of pandas": pd.Series(plain, dtype="string"),
+        "integers of pandas": pd.Series([1, None, 1, None, 2, 2], dtype="Int64"),
+        "integers": np.array([1, -1, 1, -1, 2, 2]),
+    }
+    for name, values in forms.items():
+        graph = entity_graph({"card": values}, execution=Execution(threads=1))
+        assert (graph.n_nodes, graph.n_edges) == (6 + 2, 8), name
+
+
+def test_what_more_than_half_of_the_rows_share_is_left_out():
+    values = np.r_[np.zeros(13, int), np.arange(12) // 2 + 1]
+    graph = entity_graph({"card": values}, execution=Execution(threads=1))
+    assert graph.settings["entities"]["card"]["dropped_rows"] == 13
+    assert graph.settings["entities"]["card"]["kept"] == 6
+    assert "shared by more than 12 rows" in graph.settings["notes"][0]

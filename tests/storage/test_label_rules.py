@@ -10,9 +10,16 @@ import pyarrow as pa
 import pytest
 
 from ssl_dask.errors import cautions
+from ssl_dask.job_file import load_job
+from ssl_dask.pipeline.commands.draft import draft_job
+from ssl_dask.storage.checks.column_check import ColumnNeeds
+from ssl_dask.storage.checks.input_check import scan_input
+from ssl_dask.storage.ids.id_hash import entity_keys
 from ssl_dask.storage.labels.label_rules import ClassRule, NumberRule
 from ssl_dask.storage.labels.true_labels import truth_codes
+from ssl_dask.storage.result.result_schema import label_schema
 from tests.parquet_samples import (
+    HERE,
     open_reader,
     read_seeds,
     seeds_of_column,
@@ -134,3 +141,50 @@ def test_names_that_look_alike_are_told_apart(tmp_path: Path) -> None:
     names = ["caf\u00e9", "cafe\u0301", "ham", "ham\u200b", None]
     (alike,) = cautions(seeds_of_column(tmp_path, names).notes)
     assert "'cafe\\u0301' and 'caf\\xe9', 'ham' and 'ham\\u200b'" in alike
+
+
+def test_the_result_has_whole_numbers_where_the_input_has_floats() -> None:
+    for kind in (pa.float64(), "double"):
+        schema = label_schema(pa.schema([]), None, [], np.array([1, 2]), kind, {})
+        assert schema.added[0].type == pa.int64()
+    choices = pa.list_(pa.string())
+    names = np.array(["a", "b"], object)
+    assert label_schema(pa.schema([]), None, [], names, choices, {}).added[0].type == pa.string()
+
+
+def test_words_for_nothing_join_no_rows(tmp_path: Path) -> None:
+    cards = ["c1", "NA", None, "c1", " Unknown", "", "na"]
+    write(tmp_path / "0.parquet", {"card": cards, "device": [1, -1, 2, -1, 1, 3, None]})
+    reader = open_reader(tmp_path)
+    needs = ColumnNeeds(entities=("card", "device"))
+    card, device = cautions(scan_input(reader, needs, HERE).notes)
+    assert "Of 7 rows 4 hold a word for 'no value' in 'card'" in card
+    assert "2 hold a word for 'no value' in 'device'" in device
+    keys, valid = HERE.compute(entity_keys(reader, "card"))[0]
+    assert valid.tolist() == [True, False, False, True, False, False, False]
+    assert keys[0] == keys[3] != 0
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        (["1", "2", "unknown", "unknown"] * 25, "unlabelled: [unknown]"),
+        (["a", "b", "?", "N/A"] * 25, 'unlabelled: ["?", N/A]'),
+        ([0, 1, -1, -1] * 25, 'unlabelled: ["-1"]'),
+    ],
+)
+def test_a_draft_lists_the_words_that_it_sees(tmp_path: Path, values: Any, line: str) -> None:
+    write(tmp_path / "d.parquet", {"id": range(100), "x": np.arange(100) / 7, "class": values})
+    text = draft_job(str(tmp_path / "d.parquet"), relative_to=tmp_path)
+    assert "  label: class" in text
+    assert line in text
+    job = load_job(_written(tmp_path / "job.yaml", text))
+    rule = ClassRule(unlabelled=job.input.unlabelled)
+    found = read_seeds(open_reader(tmp_path), rule=rule, label="class")
+    assert found.problems == ()
+    assert found.labels.n_seeds == 50
+
+
+def _written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path

@@ -96,11 +96,11 @@ def test_a_file_that_cannot_be_used(
 
 
 def test_annotators_who_disagree(tmp_path: Path) -> None:
-    lines = ["1,a", "1,b", "1,b", "2,a", "2,b", "3,c", "3,[]", "4,c", "4,c", "5,"]
+    lines = ["5,", "1,a", "1,b", "1,b", "2,a", "2,b", "3,c", "3,[]", "4,c", "4,c"]
     (tmp_path / "y.csv").write_text("id,y\n" + "\n".join(lines) + "\n")
     refused = labels_of(tmp_path, "y.csv")
     (problem,) = refused.problems
-    assert "2 ids come with different labels, first in the rows 1, 4" in str(problem)
+    assert "2 ids come with different labels, first in the rows 2, 5" in str(problem)
     assert "labels.conflicts: majority" in str(problem.hint)
     by_most = labels_of(tmp_path, "y.csv", conflicts="majority")
     assert pairs(by_most) == [(1, "b"), (3, "c"), (4, "c")]

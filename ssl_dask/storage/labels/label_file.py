@@ -187,6 +187,7 @@ def _judged(
     notes = list(read.notes)
     if unlabelled := len(labels) - labels.is_valid().true_count:
         notes.append(f"{read.shown}: rows without a label: {unlabelled:,}")
+    rows = np.flatnonzero(labels.is_valid().to_numpy(zero_copy_only=False))
     ids, labels = read.ids.filter(labels.is_valid()), labels.drop_null()
     if ids.null_count:
         problems.append(
@@ -198,9 +199,12 @@ def _judged(
                 hint="give every labelled row an id",
             )
         )
+        rows = rows[ids.is_valid().to_numpy(zero_copy_only=False)]
         labels, ids = labels.filter(ids.is_valid()), ids.drop_null()
     codes = labels.to_numpy()
-    ids, codes, more_problems, more_notes = _once_each(ids, codes, read.shown, id_column, conflicts)
+    ids, codes, more_problems, more_notes = _once_each(
+        ids, codes, rows, (read.shown, id_column), conflicts
+    )
     return SeedFile(
         read.shown,
         ids,
@@ -229,11 +233,15 @@ def _refused(
 def _once_each(
     ids: pa.Array,
     codes: npt.NDArray[np.int32],
-    shown: str,
-    column: str,
+    rows: npt.NDArray[np.int64],
+    place: tuple[str, str],
     conflicts: Conflicts,
 ) -> tuple[pa.Array, npt.NDArray[np.int32], list[Problem], list[str]]:
-    """Keep one label of each id; return problems and notes on ids that come more than once."""
+    """Keep one label of each id; return problems and notes on ids that come more than once.
+
+    `rows` are their numbers in the file, `place` is its path and column.
+    """
+    shown, column = place
     numbers = ids.dictionary_encode().indices.to_numpy(zero_copy_only=False)
     _, first, counts = np.unique(numbers, return_index=True, return_counts=True)
     if (counts == 1).all():
@@ -243,8 +251,8 @@ def _once_each(
     problems, notes, chosen = [], list[str](), codes[first]
     kept = np.ones(len(first), dtype=bool)
     if len(differing) and conflicts == "refuse":
-        rows = ", ".join(f"{row + 1:,}" for row in first[differing[:FIRST_SHOWN]])
-        message = f"{_ids_come(len(differing))} with different labels, first in the rows {rows}"
+        at = ", ".join(str(row + 1) for row in rows[first[differing[:FIRST_SHOWN]]])
+        message = f"{_ids_come(len(differing))} with different labels, first in the rows {at}"
         hint = "keep one label for each id, or set labels.conflicts: majority, or leave_out"
         problems.append(Problem(message, shown, None, column, len(differing), hint))
     elif len(differing):
