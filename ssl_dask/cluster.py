@@ -114,7 +114,7 @@ def local_workers(spec: ClusterSpec) -> tuple[int, int, int]:
 def _local(spec: ClusterSpec, dashboard: bool) -> Iterator[Client]:
     workers, threads, memory = local_workers(spec)
     with (
-        _scratch_folder() as scratch,
+        scratch_folder() as scratch,
         dask.config.set({} if dashboard else _NO_PAGES),
         # The scheduler keeps a folder of its own, and takes no argument for it.
         dask.config.set({"temporary-directory": scratch}),
@@ -127,7 +127,7 @@ def _local(spec: ClusterSpec, dashboard: bool) -> Iterator[Client]:
 
 
 @contextlib.contextmanager
-def _scratch_folder() -> Iterator[str]:
+def scratch_folder() -> Iterator[str]:
     """Make a folder that workers may spill to, after removing those of processes that were killed.
 
     Its owner holds a lock on a file in it: the kernel lets go of that however the owner ends.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ssl_dask.cluster import SCRATCH_LOCK, SCRATCH_PREFIX, _scratch_folder
+from ssl_dask.cluster import SCRATCH_LOCK, SCRATCH_PREFIX, scratch_folder
 from tests.made_job import made_job, made_rows, write_job, write_rows
 from tests.processes import environment
 
@@ -47,9 +47,9 @@ def test_scratch_of_a_killed_owner_is_removed_and_that_of_a_living_one_kept(
         (folder / "worker-1").mkdir(parents=True)
         (folder / "worker-1" / "spilled").write_bytes(b"x" * 1000)
     (dead / SCRATCH_LOCK).touch()
-    with _scratch_folder() as first:
+    with scratch_folder() as first:
         assert not dead.exists()
-        with _scratch_folder() as second:
+        with scratch_folder() as second:
             assert Path(first).is_dir()
             assert Path(second).is_dir()
             assert first != second

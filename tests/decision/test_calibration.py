@@ -14,7 +14,6 @@ from ssl_dask.decision.calibration import (
     Calibration,
     calibration_quality,
     fit_calibration,
-    not_calibrated,
 )
 
 
@@ -151,7 +150,3 @@ def test_bits_do_not_depend_on_the_blocks(cuts: list[int], n_classes: int) -> No
     edges = [0, *sorted(cuts), 300]
     pieces = [calibration.apply(F[a:b]) for a, b in itertools.pairwise(edges)]
     np.testing.assert_array_equal(np.vstack(pieces), whole)
-
-
-def test_not_calibrated_tells_why() -> None:
-    assert not_calibrated("no seed was hidden").reason == "no seed was hidden"

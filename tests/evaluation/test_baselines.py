@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from distributed import Client
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
@@ -210,14 +209,6 @@ def test_a_class_with_one_seed_is_not_judged() -> None:
     baseline = SupervisedBaseline.fit(X[rows], labels.codes, folds, 10)
     assert (baseline.hidden_codes[labels.codes == 9] == -1).all()
     assert (baseline.hidden_codes[labels.codes != 9] >= 0).all()
-
-
-def test_workers_give_the_same_bits(cluster_client: Client) -> None:
-    X, y, seeds = digits()
-    model: SupervisedModel = fit_supervised(X[seeds], y[seeds], 10, SPEC)
-    futures = [cluster_client.submit(model.predict_proba, X[a : a + 600]) for a in (0, 600, 1200)]
-    there = np.vstack(cluster_client.gather(futures))
-    np.testing.assert_array_equal(there, model.predict_proba(X))
 
 
 def test_it_serves_where_a_fitted_classifier_is_asked_for() -> None:

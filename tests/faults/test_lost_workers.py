@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -218,11 +219,15 @@ def test_what_earlier_solves_found_is_lost_in_a_later_one(
     assert found.tobytes() == expected.tobytes()
 
 
+spread = partial(
+    by_keywords(GRAPH_CLASSIFIERS["label_spreading"]), alpha=0.99, max_iter=40, tol=0.0
+)
+
+
 def test_it_goes_on_from_the_last_checkpoint(
     graph: BlockGraph, labels: Labels, tmp_path: Path
 ) -> None:
-    run = by_keywords(GRAPH_CLASSIFIERS["label_spreading"])
-    here = run(graph, labels, alpha=0.99, max_iter=40, tol=0.0)
+    here = spread(graph, labels)
     with cluster(tmp_path, 2) as workers, Client(workers, set_as_default=False) as client:
         kill, execution, kept = KillAt(client, 0, 20), Execution(client), []
 
@@ -235,12 +240,9 @@ def test_it_goes_on_from_the_last_checkpoint(
             kept.append(iteration)
             return iteration, blocks, meta
 
-        there = run(
+        there = spread(
             graph,
             labels,
-            alpha=0.99,
-            max_iter=40,
-            tol=0.0,
             execution=execution,
             on_round=kill,
             checkpoint=keep,
@@ -255,8 +257,7 @@ def test_it_goes_on_from_the_last_checkpoint(
 
 
 def test_workers_that_join_are_used(graph: BlockGraph, labels: Labels, tmp_path: Path) -> None:
-    run = by_keywords(GRAPH_CLASSIFIERS["label_spreading"])
-    here = run(graph, labels, alpha=0.99, max_iter=40, tol=0.0)
+    here = spread(graph, labels)
     with cluster(tmp_path, 1) as workers, Client(workers, set_as_default=False) as client:
         execution = Execution(client)
         with PropagationSession(graph, execution, n_columns=5) as session:
@@ -276,12 +277,9 @@ def test_workers_that_join_are_used(graph: BlockGraph, labels: Labels, tmp_path:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(PropagationSession, "_keep", watch)
-            there = run(
+            there = spread(
                 graph,
                 labels,
-                alpha=0.99,
-                max_iter=40,
-                tol=0.0,
                 execution=execution,
                 on_round=join,
                 checkpoint=lambda *_: None,

@@ -11,12 +11,10 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
-from ssl_dask.graph.graph_spec import GraphSpec
 from tests.made_graphs import random_weights
 
 
@@ -175,23 +173,6 @@ def test_folders_that_hold_no_whole_graph_are_refused(tmp_path):
     (tmp_path / "graph.json").write_text(json.dumps({**about, "format": 99}))
     with pytest.raises(GraphError, match="format 99"):
         BlockGraph.load(tmp_path)
-
-
-def test_spec_refuses_what_its_kind_ignores_and_reads_back_what_it_writes():
-    assert GraphSpec().n_neighbors == 15
-    assert "gamma" not in GraphSpec().model_dump()
-    assert GraphSpec(kind="rbf", gamma=3).model_dump() == {"kind": "rbf", "gamma": 3.0}
-    for spec in (GraphSpec(), GraphSpec(metric="cosine"), GraphSpec(kind="rbf")):
-        assert GraphSpec.model_validate(json.loads(spec.model_dump_json())) == spec
-    for given_keys, message in [
-        ({"gamma": 20}, "gamma only goes with kind: rbf"),
-        ({"kind": "rbf", "n_neighbors": 15, "metric": "cosine"}, "n_neighbors, metric only go"),
-        ({"n_neighbors": 0}, "greater than or equal to 1"),
-        ({"kind": "rbf", "gamma": 0}, "greater than 0"),
-        ({"recall": 1}, "recall"),
-    ]:
-        with pytest.raises(ValidationError, match=message):
-            GraphSpec(**given_keys)
 
 
 def test_a_strip_that_is_written_again_is_there_whole_at_any_time(tmp_path, monkeypatch):

@@ -76,6 +76,10 @@ def test_keys_say_the_kind_and_what_is_written_is_readable(given, kind):
         ({"parts": [{}, {"weight": 2}], "part_weights": "learned"}, "would not use it"),
         ({"part_weights": "learned"}, "only goes with kind: sum"),
         ({"edges": {**EDGES, "directd": True}}, "not permitted"),
+        ({"gamma": 20}, "gamma only goes with kind: rbf"),
+        ({"kind": "rbf", "n_neighbors": 15, "metric": "cosine"}, "n_neighbors, metric only go"),
+        ({"n_neighbors": 0}, "greater than or equal to 1"),
+        ({"kind": "rbf", "gamma": 0}, "greater than 0"),
     ],
 )
 def test_keys_that_do_not_go_together_are_refused(given, message):

@@ -18,8 +18,7 @@ from ssl_dask.kernels.propagation.graph_parts import even_cuts, leaf_entries, pa
 from ssl_dask.propagation.engine.recurrence import Recurrence, chebyshev_steps
 from ssl_dask.propagation.engine.seed_sources import SeedSources
 from ssl_dask.propagation.engine.session import DenseSources, PropagationSession, Solved
-from tests.made_graphs import N_CLASSES, delay, labels_of, random_weights, some_codes
-from tests.oracles import propagation_closed_forms as closed_forms
+from tests.made_graphs import delay, labels_of, random_weights, some_codes
 
 N = 1_000
 
@@ -125,49 +124,6 @@ def test_powers_of_the_walk(W: sp.csr_array) -> None:
             F = rows_of(solved) * np.sqrt(degree)[:, None]
             expected = np.linalg.matrix_power(S, power) @ X
             np.testing.assert_allclose(F, expected, atol=1e-5)
-
-
-def test_weights_of_seeds(W: sp.csr_array) -> None:
-    codes = some_codes(N, 2)
-    weights = np.linspace(0.2, 3.0, 12)
-    graph = BlockGraph.from_scipy(W)
-    sources = SeedSources.from_folds(labels_of(codes), sample_weight=weights)
-    with PropagationSession(graph, Execution(), n_columns=4) as session:
-        solved = session.solve(
-            SPREADING, sources=sources.at_nodes(graph, Execution()), max_iter=200, tol=1e-6
-        )
-    Y = closed_forms.one_hot(codes, N_CLASSES)
-    Y[codes >= 0] *= weights[:, None]
-    F = closed_forms.spread_sources(W.toarray().astype(float), Y, 0.9)
-    np.testing.assert_allclose(
-        closed_forms.normalised(rows_of(solved)), closed_forms.normalised(F), atol=1e-4
-    )
-    for wrong in (np.zeros(12), np.full(12, np.nan), np.ones(11)):
-        with pytest.raises(ValueError, match="sample_weight"):
-            SeedSources.from_folds(labels_of(codes), sample_weight=wrong)
-
-
-def test_a_bipartite_graph_does_not_oscillate() -> None:
-    # A ring of even length: -1 is an eigenvalue of the walk.
-    ring = np.roll(np.eye(200), 1, axis=0)
-    W = sp.csr_array((ring + ring.T).astype(np.float32))
-    codes = np.full(200, -1)
-    codes[[0, 60]] = 0, 1
-    labels = labels_of(codes)
-    for recurrence, exact in (
-        (SPREADING, closed_forms.spread(W.toarray().astype(float), codes, N_CLASSES, 0.9)),
-        (HARMONIC, closed_forms.harmonic(W.toarray().astype(float), codes, N_CLASSES)),
-    ):
-        graph = BlockGraph.from_scipy(W)
-        sources = SeedSources.from_folds(labels).at_nodes(graph, Execution())
-        with PropagationSession(graph, Execution(), n_columns=4) as session:
-            solved = session.solve(recurrence, sources=sources, max_iter=2_000, tol=1e-5)
-        assert solved.converged
-        np.testing.assert_allclose(
-            closed_forms.normalised(np.maximum(rows_of(solved), 0)),
-            closed_forms.normalised(exact),
-            atol=1e-3,
-        )
 
 
 @given(st.data())

@@ -295,8 +295,7 @@ def test_mistakes_of_the_job_and_of_its_columns_make_one_list(
 
 
 @pytest.mark.parametrize(
-    ("place", "code"),
-    [("rows/out", 2), ("rows", 2), ("", 2), ("file", 6), ("full", 6)],
+    ("place", "code"), [("rows/out", 2), ("rows", 2), ("", 2), ("file", 6), ("full", 6)]
 )
 @pytest.mark.parametrize("command", ["validate", "run"])
 def test_an_output_that_cannot_be_is_refused(

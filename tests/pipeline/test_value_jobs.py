@@ -190,18 +190,6 @@ def test_same_answer_for_any_blocks_files_and_workers(
             assert getattr(run.report, part) == getattr(first.report, part)
 
 
-def test_truth_is_never_used(rows: Path, tmp_path: Path, cluster_client: Client) -> None:
-    table = made_numbers()
-    at = table.schema.get_field_index("truth")
-    other = table.set_column(at, "truth", pa.array(np.arange(N_ROWS) * -1.0))
-    runs = [
-        run_job(number_job(folder, tmp_path / f"out{i}"), client=cluster_client)
-        for i, folder in enumerate([rows, write_rows(tmp_path / "rows", other)])
-    ]
-    assert answer(runs[0].path) == answer(runs[1].path)
-    assert runs[0].report.evaluation.truth != runs[1].report.evaluation.truth
-
-
 @pytest.mark.parametrize(
     ("part", "keys", "words"),
     [

@@ -54,6 +54,9 @@ def test_weights_of_seeds() -> None:
     exact = normalised(propagation_closed_forms.harmonic_sources(dense, Y))
     np.testing.assert_allclose(harmonic, exact, atol=1e-5)
     assert np.abs(label_spreading(graph, labels).F.compute() - spread).max() > 0.05
+    for wrong in (np.zeros(12), np.full(12, np.nan), np.ones(11)):
+        with pytest.raises(ValueError, match="sample_weight"):
+            label_spreading(graph, labels, sample_weight=wrong)
 
 
 def test_weights_at_fit() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from typing import Any
 
 import dask
@@ -21,11 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ssl_dask.errors import GraphError, WorkersChangedError
-from ssl_dask.estimators import (
-    LabelPropagation,
-    LabelPropagationRegressor,
-    LabelSpreading,
-)
+from ssl_dask.estimators import LabelPropagation, LabelPropagationRegressor, LabelSpreading
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.build.neighbour_graph import knn_graph
@@ -33,11 +28,13 @@ from ssl_dask.propagation.engine.session import PropagationSession
 from ssl_dask.sklearn_skin import decided_codes
 from tests.made_graphs import delay, few_labels
 
+Arrays = tuple[np.ndarray, ...]
+
 BOTH = pytest.mark.parametrize("Classifier", [LabelSpreading, LabelPropagation])
 
 
 @pytest.fixture(scope="module")
-def blobs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def blobs() -> Arrays:
     """400 rows in 3 clouds, true classes, y with 4 rows of each class labelled."""
     X, truth = make_blobs(400, n_features=5, centers=3, cluster_std=2.0, random_state=3)
     y = np.full(400, -1)
@@ -47,9 +44,7 @@ def blobs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @BOTH
-def test_clouds_are_labelled(
-    blobs: tuple[np.ndarray, np.ndarray, np.ndarray], Classifier: Any
-) -> None:
+def test_clouds_are_labelled(blobs: Arrays, Classifier: Any) -> None:
     X, truth, y = blobs
     before = X.copy(), y.copy()
     model = Classifier().fit(X, y)
@@ -72,9 +67,7 @@ def test_clouds_are_labelled(
 
 @pytest.mark.parametrize("Estimator", [LabelSpreading, LabelPropagationRegressor])
 def test_a_fit_begins_anew_when_scores_go_with_a_worker(
-    Estimator: Any,
-    blobs: tuple[np.ndarray, np.ndarray, np.ndarray],
-    monkeypatch: pytest.MonkeyPatch,
+    Estimator: Any, blobs: Arrays, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     X, _, y = blobs
     graph = knn_graph(X, 7)
@@ -107,7 +100,7 @@ def test_a_fit_begins_anew_when_scores_go_with_a_worker(
 
 @BOTH
 def test_all_kinds_of_arrays_give_the_same_bits(
-    blobs: tuple[np.ndarray, np.ndarray, np.ndarray], Classifier: Any, cluster_client: Client
+    blobs: Arrays, Classifier: Any, cluster_client: Client
 ) -> None:
     X, _, y = blobs
     X = np.where(np.abs(X) < 1, 0, X).astype(np.float32)
@@ -145,9 +138,7 @@ def test_all_kinds_of_arrays_give_the_same_bits(
 
 @BOTH
 @pytest.mark.parametrize("kernel", ["knn", "rbf"])
-def test_sparse_rows(
-    blobs: tuple[np.ndarray, np.ndarray, np.ndarray], Classifier: Any, kernel: str
-) -> None:
+def test_sparse_rows(blobs: Arrays, Classifier: Any, kernel: str) -> None:
     X, _, y = blobs
     X = np.where(np.abs(X) < 1, 0, X / 4).astype(np.float32)[:200]
     y = np.where(np.arange(200) % 20 == 0, blobs[1][:200], -1)
@@ -167,7 +158,7 @@ def test_sparse_rows(
     np.testing.assert_array_equal(lazy.predict(sp.csr_array(new)), dense.predict(new))
 
 
-def iris_of_the_tutorials() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def iris_of_the_tutorials() -> Arrays:
     X, truth = load_iris(return_X_y=True)
     unlabelled = np.random.RandomState(42).rand(len(truth)) > 0.1
     return X[:, :2], truth, np.where(unlabelled, -1, truth)
@@ -196,9 +187,7 @@ def test_iris_is_scikit_learns() -> None:
         assert np.isnan(theirs.predict_proba([[100.0, 3.0]])).all()
 
 
-def test_gamma_alone_is_the_kernel_that_has_it(
-    blobs: tuple[np.ndarray, np.ndarray, np.ndarray],
-) -> None:
+def test_gamma_alone_is_the_kernel_that_has_it(blobs: Arrays) -> None:
     X, _, y = blobs
     alone = LabelSpreading(gamma=0.05).fit(X, y)
     named = LabelSpreading("rbf", gamma=0.05, n_neighbors=3).fit(X, y)
@@ -209,9 +198,7 @@ def test_gamma_alone_is_the_kernel_that_has_it(
 
 
 @BOTH
-def test_a_function_of_rows_is_a_kernel(
-    blobs: tuple[np.ndarray, np.ndarray, np.ndarray], Classifier: Any
-) -> None:
+def test_a_function_of_rows_is_a_kernel(blobs: Arrays, Classifier: Any) -> None:
     X, _, y = blobs
     new = X[::11] + 0.1
 
@@ -237,9 +224,7 @@ def test_a_function_of_rows_is_a_kernel(
 
 
 @pytest.mark.parametrize("kernel", ["knn", "rbf"])
-def test_scikit_learn_on_our_graph(
-    blobs: tuple[np.ndarray, np.ndarray, np.ndarray], kernel: str
-) -> None:
+def test_scikit_learn_on_our_graph(blobs: Arrays, kernel: str) -> None:
     X, _, y = blobs
     parameters = {"kernel": kernel, **({"gamma": 0.05} if kernel == "rbf" else {})}
     ours = LabelSpreading(alpha=0.8, tol=1e-6, **parameters).fit(X, y)
@@ -259,9 +244,7 @@ def test_scikit_learn_on_our_graph(
 
 
 @BOTH
-def test_a_graph_of_the_users_own(
-    blobs: tuple[np.ndarray, np.ndarray, np.ndarray], Classifier: Any
-) -> None:
+def test_a_graph_of_the_users_own(blobs: Arrays, Classifier: Any) -> None:
     X, _, y = blobs
     graph = knn_graph(X, n_neighbors=15)
     model = Classifier().fit(graph, y)
@@ -354,9 +337,7 @@ def test_predicted_distributions_are_the_weighted_mean() -> None:
 
 
 @BOTH
-def test_a_row_is_predicted_alike_in_any_company(
-    blobs: tuple[np.ndarray, np.ndarray, np.ndarray], Classifier: Any
-) -> None:
+def test_a_row_is_predicted_alike_in_any_company(blobs: Arrays, Classifier: Any) -> None:
     X, _, y = blobs
     for kernel, more in (("knn", {}), ("rbf", {"gamma": 0.05})):
         model = Classifier(kernel, **more).fit(X[:150], y[:150])
@@ -366,9 +347,7 @@ def test_a_row_is_predicted_alike_in_any_company(
 
 
 @BOTH
-def test_strings_data_frames_and_pipelines(
-    blobs: tuple[np.ndarray, np.ndarray, np.ndarray], Classifier: Any
-) -> None:
+def test_strings_data_frames_and_pipelines(blobs: Arrays, Classifier: Any) -> None:
     X, truth, y = blobs
     names = np.array(["ham", "spam", "eggs"], dtype=object)
     words = np.where(y < 0, None, names[y])
@@ -383,7 +362,7 @@ def test_strings_data_frames_and_pipelines(
     assert (piped.predict(frame) == names[truth]).mean() > 0.97
 
 
-def test_search_over_parameters(blobs: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+def test_search_over_parameters(blobs: Arrays) -> None:
     X, truth, _ = blobs
     search = GridSearchCV(LabelSpreading(), {"alpha": [0.5, 0.9]}, cv=StratifiedKFold(2))
     search.fit(X[:90], truth[:90])
@@ -395,17 +374,6 @@ def test_a_copy_shares_the_client(cluster_client: Client) -> None:
     assert copy.client is cluster_client
     assert copy.alpha == 0.5
     assert LabelSpreading().get_params()["client"] is None
-
-
-@BOTH
-def test_models_can_be_kept(
-    blobs: tuple[np.ndarray, np.ndarray, np.ndarray], Classifier: Any
-) -> None:
-    X, _, y = blobs
-    model = Classifier().fit(X, y)
-    kept = pickle.loads(pickle.dumps(model))  # noqa: S301 (made above)
-    np.testing.assert_array_equal(kept.predict(X[:20]), model.predict(X[:20]))
-    assert kept.graph_.n_edges == model.graph_.n_edges
 
 
 BAD_PARAMETERS: list[tuple[dict[str, Any], str]] = [
@@ -428,15 +396,13 @@ BAD_PARAMETERS: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(
     ("parameters", "message"), BAD_PARAMETERS, ids=lambda value: str(value)[:40]
 )
-def test_bad_parameters_are_named(
-    blobs: tuple[np.ndarray, np.ndarray, np.ndarray], parameters: dict[str, Any], message: str
-) -> None:
+def test_bad_parameters_are_named(blobs: Arrays, parameters: dict[str, Any], message: str) -> None:
     X, _, y = blobs
     with pytest.raises(ValueError, match=message):
         LabelSpreading(**parameters).fit(X, y)
 
 
-def test_numbers_of_numpy_are_numbers(blobs: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+def test_numbers_of_numpy_are_numbers(blobs: Arrays) -> None:
     X, _, y = blobs
     numbers = {"n_neighbors": np.int64(8), "alpha": np.float32(0.5), "max_iter": np.int32(500)}
     assert LabelSpreading(**numbers).fit(X, y).n_iter_ > 1
@@ -465,9 +431,7 @@ def test_bad_rows_are_refused(Classifier: Any) -> None:
 
 
 @BOTH
-def test_too_few_iterations_are_told(
-    blobs: tuple[np.ndarray, np.ndarray, np.ndarray], Classifier: Any
-) -> None:
+def test_too_few_iterations_are_told(blobs: Arrays, Classifier: Any) -> None:
     X, _, y = blobs
     told = r"max_iter=3 was reached without convergence: the error of .* raise max_iter or tol"
     with pytest.warns(ConvergenceWarning, match=told):

@@ -44,17 +44,6 @@ def test_a_larger_dummy_refuses_more() -> None:
     assert refused[-1] > 75
 
 
-def test_folds_are_as_if_their_seeds_had_no_label() -> None:
-    W, codes = random_weights(120, 5), some_codes(120, 6)
-    labels, fold = labels_of(codes), np.arange(12) < 4
-    graph = BlockGraph.from_scipy(W, n_strips=3)
-    both = modified_adsorption(graph, labels, hidden=[fold], mu3=2.5e-3)
-    alone = modified_adsorption(graph, labels.subset(~fold), mu3=2.5e-3).F.compute()
-    at_hidden = alone[labels.rows[fold]]
-    assert at_hidden.any()
-    assert both.fold_F[0].tobytes() == at_hidden.tobytes()
-
-
 def test_weights_of_seeds() -> None:
     W, codes = random_weights(100, 7), some_codes(100, 8)
     labels = labels_of(codes)

