@@ -302,7 +302,7 @@ def test_a_run_killed_before_any_change_of_the_disk_is_resumed(
     steps = server.ask(tmp_path / "quiet", "x", writer="resuming")["steps"]
     assert steps > 60
     began_at = []
-    for number in range(1, steps + 1, 4):
+    for number in range(1, steps + 1, 6):
         out = tmp_path / f"out-{number}"
         assert server.ask(out, "x", writer="resuming", kill_at=number)["code"] == -9
         again = server.ask(out, "x", writer="resuming", kill_at=number // 2 + 1)

@@ -58,11 +58,9 @@ def test_ends_are_the_rows_of_their_ids(tmp_path, kind, cluster_client):
     u, v = rng.integers(0, N, size=(2, 200))
     table = pa.table({"u": ids.take(pa.array(u)), "v": ids.take(pa.array(v))})
     file = file_of(tmp_path, table, ids.type)
-    for execution in (
-        Execution(threads=1),
-        Execution(threads=1, memory_per_task=2_000),
-        Execution(cluster_client),
-    ):
+    places = [Execution(threads=1), Execution(threads=1, memory_per_task=2_000)]
+    # Workers have the same code for every kind.
+    for execution in [*places, *([Execution(cluster_client)] if kind == "text" else [])]:
         source, target, weight = joined(file, data, "id", execution)
         np.testing.assert_array_equal(source, u)
         np.testing.assert_array_equal(target, v)
