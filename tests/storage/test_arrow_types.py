@@ -221,6 +221,13 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     assert caught.value.problems[0].hint == "cast it to string where the data is written"
 
 
+def test_times_of_a_zone_that_nobody_knows_have_no_text(tmp_path: Path) -> None:
+    write_parts(tmp_path, {"at": column([0, None], pa.timestamp("us", "Nowhere/City"))})
+    with pytest.raises(InputDataError, match="without a text form") as caught:
+        open_reader(tmp_path).read(0, {"at": "string"})
+    assert caught.value.problems[0].hint == "cast it to string where the data is written"
+
+
 def test_ids_as_warehouses_write_whole_numbers(tmp_path: Path) -> None:
     """NUMBER(38, 0) of Snowflake and Oracle: whole numbers up to int64, kept as decimals."""
     kind = pa.decimal128(38, 0)

@@ -150,6 +150,16 @@ def test_a_folder_of_csv_parts_is_told_what_it_is(tmp_path: Path) -> None:
     assert "CSV is read for labels alone" in str(caught.value.problems[0].hint)
 
 
+def test_labels_that_links_reach_twice_are_warned_of(tmp_path: Path) -> None:
+    write(tmp_path / "y" / "a.parquet", {"id": [1, 2], "y": ["a", "b"]})
+    (tmp_path / "y" / "latest.parquet").symlink_to("a.parquet")
+    found = labels_in("y", tmp_path)
+    assert found.n_labels == 2
+    assert cautions(found.notes) == (
+        "y/latest.parquet is y/a.parquet once more, by a link: it is read once",
+    )
+
+
 def test_labels_in_parquet_may_have_any_name(tmp_path: Path) -> None:
     write(tmp_path / "y.csv", {"id": [1, 2], "y": ["a", "b"]})
     assert labels_in("y.csv", tmp_path).values == ("a", "b")

@@ -248,7 +248,8 @@ def read_inputs(spec: JobSpec, inputs: Inputs, execution: Execution) -> ReadData
     label_kind(spec).require(scan.seeds)
     if spec.target == "classes":
         _refuse_shares_of_other_classes(spec, scan.seeds.labels)
-    warnings = cautions([*scan.seeds.notes, *inputs.dataset.notes, *scan.notes])
+    edges = [note for file in inputs.edge_files for note in file.dataset.notes]
+    warnings = cautions([*scan.seeds.notes, *inputs.dataset.notes, *edges, *scan.notes])
     notes = [*inputs.dataset.notes, *scan.notes]
     if inputs.dataset.ignored:
         left_out = ", ".join(inputs.dataset.ignored[:10])

@@ -177,7 +177,12 @@ def text_column(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
         except pa.ArrowException:
             raise ColumnValueError("has text that is not valid UTF-8") from None
         return column
-    return cast_exactly(column, plain_type(kind)).cast(pa.string())
+    column = cast_exactly(column, plain_type(kind))
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowException:
+        # Times of a zone that this machine does not know.
+        raise ColumnValueError(f"has {column.type} values without a text form", AS_STRING) from None
 
 
 def text_values(column: pa.ChunkedArray, kind: pa.DataType) -> npt.NDArray[np.object_]:

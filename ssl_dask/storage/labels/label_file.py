@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.types as pt
 
-from ssl_dask.errors import Caution, InputDataError, Problem
+from ssl_dask.errors import Caution, InputDataError, Problem, cautions
 from ssl_dask.labels import UNLABELLED
 from ssl_dask.storage.files.file_listing import Listing, holds_parquet, list_files
 from ssl_dask.storage.input.arrow_to_numpy import id_array
@@ -315,7 +315,7 @@ def _read_parquet(
         pa.concat_arrays(labels),
         rule.kind_of(label_kind),
         [],
-        [],
+        list(cautions(dataset.notes)),
         tuple(dataset.identity()),
         dataset.local_paths,
     )
