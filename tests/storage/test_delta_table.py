@@ -11,12 +11,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ssl_dask.errors import InputDataError, JobSpecError
+from ssl_dask.errors import InputDataError, JobSpecError, StorageError
 from ssl_dask.job_file import resolve_job
 from ssl_dask.pipeline.inputs.job_inputs import Inputs
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.row_layout import plan_layout
+from tests.processes import free_ports
 
 deltalake = pytest.importorskip("deltalake", reason="pip install ssl-dask[delta]")
 
@@ -56,6 +57,8 @@ def test_the_rows_of_a_version_are_read(tmp_path: Path) -> None:
     first = Dataset.open("t", base=tmp_path, table="delta", version=0)
     assert rows(first, "id", "k") == [(1, "01"), (2, "a/b c"), (3, None)]
     assert first.identity() != now.identity()
+    by_url = Dataset.open(f"file://{tmp_path}/t", base=tmp_path, table="delta")
+    assert by_url.local_paths == (tmp_path / "t",)
 
 
 def test_keys_are_of_the_type_of_the_table(tmp_path: Path) -> None:
@@ -138,6 +141,22 @@ def test_what_is_no_table_or_no_version(tmp_path: Path) -> None:
     os.remove(tmp_path / "t" / name)
     with pytest.raises(InputDataError, match="No such file"):
         Dataset.open("t", base=tmp_path, table="delta")
+
+
+def test_a_store_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (port,) = free_ports(1)
+    options = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "someone",
+        "AWS_SECRET_ACCESS_KEY": "a-secret-of-mine",
+        "AWS_REGION": "us-east-1",
+        "max_retries": "1",
+    }
+    with pytest.raises(StorageError, match="the store cannot be reached") as caught:
+        Dataset.open("s3://b/t", base=tmp_path, table="delta", storage_options=options)
+    assert caught.value.exit_code == 6
+    assert "a-secret-of-mine" not in str(caught.value)
 
 
 def test_a_job_pins_a_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

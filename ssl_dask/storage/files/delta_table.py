@@ -12,7 +12,12 @@ import fsspec.core
 import pyarrow as pa
 
 from ssl_dask.errors import InputDataError
-from ssl_dask.storage.files.file_listing import Listing, TableVersion, natural_key
+from ssl_dask.storage.files.file_listing import (
+    Listing,
+    TableVersion,
+    natural_key,
+    without_file_scheme,
+)
 from ssl_dask.storage.files.file_source import FileSource, redact_url
 
 READABLE = frozenset(
@@ -57,8 +62,10 @@ def list_delta_files(
         There is no such table or version; deltalake is not installed; or the table uses what a
         plain reading of its files would get wrong, by name: deletion vectors, column mapping, a
         reader feature that is not known here.
+    StorageError
+        The store cannot be reached.
     """
-    text = os.fspath(path)
+    text = without_file_scheme(os.fspath(path))
     remote = "://" in text
     place = text if remote else os.path.abspath(Path(base) / os.path.expanduser(text))
     shown = redact_url(text)
@@ -105,6 +112,10 @@ def _open_table(place: str, shown: str, version: int | None, options: dict[str, 
         return DeltaTable(place, version=version, storage_options=options or None)
     except (DeltaError, OSError) as error:
         source = FileSource(shown, "", url=shown, storage_options=options)
+        if "error sending request" in str(error) or "HTTP error" in str(error):
+            # The library of deltalake says it in words alone.
+            error = ConnectionError(str(error))
+        source.require_reachable(error)
         which = "the table" if version is None else f"version {version} of the table"
         raise InputDataError(
             f"{which} cannot be opened: {source.words_of(error)}",

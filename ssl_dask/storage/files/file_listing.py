@@ -102,9 +102,7 @@ def list_files(
     InputDataError
         Nothing is there, it cannot be listed, or there is no Parquet file in it.
     """
-    text = os.fspath(path)
-    if text.startswith("file://"):
-        text = unquote(urlsplit(text).path)
+    text = without_file_scheme(os.fspath(path))
     if "://" in text:
         return _list_url(text, dict(storage_options or {}), also)
     if storage_options:
@@ -120,6 +118,11 @@ def list_files(
         where = error.filename if isinstance(error.filename, str) else text
         text = f"cannot be listed: {error.strerror or error}"
         raise InputDataError(text, file=where, hint="make it readable for this user") from error
+
+
+def without_file_scheme(text: str) -> str:
+    """Return a path of this machine for a URL of one; anything else as it is."""
+    return unquote(urlsplit(text).path) if text.startswith("file://") else text
 
 
 def _list_local(text: str, full: str, also: tuple[str, ...]) -> Listing:
@@ -332,21 +335,25 @@ def _once_each(source: FileSource, names: Sequence[str]) -> tuple[list[str], lis
     """Keep one name of each file that links, or hard links, give several."""
     if not source.is_local:
         return list(names), []
+    by_file: dict[tuple[int, ...], list[str]] = {}
+    for name in names:
+        path = source.path_of(name)
+        if os.path.exists(path):
+            about = os.stat(path)
+            # Some file systems of networks give files numbers that are not their own.
+            mark = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns)
+            by_file.setdefault(mark if about.st_ino else (len(by_file),), []).append(name)
     root = os.path.realpath(source.root)
 
     def by_a_link(name: str) -> bool:
         return os.path.realpath(source.path_of(name)) != os.path.join(root, name)
 
-    first: dict[tuple[int, ...], str] = {}
     again: dict[str, str] = {}
-    # The name that leads to the file without a link is the one that stays.
-    for name in sorted(names, key=by_a_link):
-        path = source.path_of(name)
-        if os.path.exists(path):
-            about = os.stat(path)
-            mark = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns)
-            if about.st_ino and first.setdefault(mark, name) != name:
-                again[name] = first[mark]
+    for same in by_file.values():
+        if len(same) > 1:
+            # The name that leads to the file without a link is the one that stays.
+            first = min(same, key=by_a_link)
+            again |= {name: first for name in same if name != first}
     told = [
         Caution(
             f"{source.shown_path(name)} is {source.shown_path(same)} once more, by a link: it is"

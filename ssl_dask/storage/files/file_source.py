@@ -143,7 +143,8 @@ class FileSource:
 
     def words_of(self, error: Exception) -> str:
         """Return kind and text of an error, without credentials."""
-        return self.redact(f"{type(error).__name__}: {error}")[:300]
+        text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
+        return self.redact(f"{type(error).__name__}: {text}")[:300]
 
     def require_reachable(self, error: Exception) -> None:
         """Tell an error of which the store is the cause, not its files.
