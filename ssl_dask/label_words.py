@@ -34,6 +34,8 @@ def folded(text: str) -> str:
     >>> folded(" N/A\\u200b"), folded("cafe\\u0301") == folded("CAF\\u00c9")
     ('n/a', True)
     """
+    if text.isascii() and text.isprintable():
+        return _BLANKS.sub(" ", text).strip().casefold()
     plain = unicodedata.normalize("NFKC", text)
     # Cf: zero-width characters, the byte order mark, marks of direction; Cc: NUL and its like.
     seen = "".join(

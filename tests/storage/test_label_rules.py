@@ -63,7 +63,7 @@ def test_a_word_does_not_change_the_kind_of_the_labels(tmp_path: Path) -> None:
     reader = open_reader(tmp_path)
     content = "id,y\n0,1\n1,2\n2,NA\n3, n/a\n4,\n"
     refused = seeds_of_csv(tmp_path, reader, content)
-    assert "words for 'no value' ('n/a', 'na'): 2" in told(refused)
+    assert "words for 'no value' ('NA', 'n/a'): 2" in told(refused)
     rule = ClassRule(unlabelled=["na", "N/A"])
     seeds = seeds_of_csv(tmp_path, reader, content, rule=rule)
     assert seeds.problems == ()
@@ -122,7 +122,7 @@ def test_rows_that_all_have_a_label_are_warned_of(tmp_path: Path) -> None:
     (warning,) = cautions(seeds_of_column(tmp_path, [0] * 19 + [1]).notes)
     assert "Every row has a label already" in warning
     assert "19 labels are '0'" in warning
-    assert "input.unlabelled: [0]" in warning
+    assert "input.unlabelled: [0]; two other classes" in warning
     (warning,) = cautions(seeds_of_column(tmp_path, ["a", "b"] * 10 + [None]).notes)
     assert "Of 21 rows only 1 have no label" in warning
     assert cautions(seeds_of_column(tmp_path, ["a", "b", None]).notes) == ()

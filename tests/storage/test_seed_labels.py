@@ -119,8 +119,8 @@ def test_a_label_outside_the_classes_is_told_by_row_group(tmp_path: Path) -> Non
     [
         (["a", "", None, "  "], "empty text"),
         ([-1, -1, 0, 1], "scikit-learn"),
-        (["-1", " NaN", "a", "b"], "words for 'no value' ('-1', 'nan')"),
-        (["#N/A", "Unlabelled", "a", "b"], "words for 'no value' ('#n/a', 'unlabelled')"),
+        (["-1", " NaN", "a", "b"], "words for 'no value' ('-1', 'NaN')"),
+        (["#N/A", "Unlabelled", "a", "b"], "words for 'no value' ('#N/A', 'Unlabelled')"),
         (['["a", "b"]', '{"choices": ["b", "a"]}', "a", "b"], "several choices"),
         (['[{"start": 0}]', '{"label": "a"}', "a", "b"], "JSON, and no list of choices"),
         (pa.array([b"\xff", b"\xfe", b"a", b"b"]).view(pa.string()), "UTF-8"),
@@ -324,7 +324,7 @@ def test_unmatched_ids_are_an_error_or_a_note(tmp_path: Path) -> None:
         ("id,y\n,a\n2,b\n", {}, "rows with a label but no id"),
         ("id,y\n1,-1\n2,1\n", {}, "scikit-learn"),
         ("id,y\n1,0.5\n2,1\n", {}, "decimal"),
-        ("id,y\n1,0\n2, NA\n3,1\n", {}, "words for 'no value' ('na'): 1"),
+        ("id,y\n1,0\n2, NA\n3,1\n", {}, "words for 'no value' ('NA'): 1"),
         (
             "id,y\n1,a\n2,c\n",
             {"rule": ClassRule(["a", "b"])},

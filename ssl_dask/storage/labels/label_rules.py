@@ -137,7 +137,8 @@ class ClassRule:
         The kind is that of the job's classes, else that of all cells which may be labels. Appends
         problems that count wrong cells, and a caution where numbers stand among other text.
         """
-        read = [self._verdict_of_cell(cell) for cell in cells]
+        verdicts = {cell: self._verdict_of_cell(cell) for cell in set(cells)}
+        read = [verdicts[cell] for cell in cells]
         problems += refusals(Counter(one for one in read if one.refused), shown, None, column)
         filled = [str(one.label).strip() for one in read if one.label is not None]
         n_whole = sum(WHOLE.fullmatch(text) is not None for text in filled)
@@ -197,8 +198,9 @@ class ClassRule:
             return NO_LABEL
         if text in listed or not stands_for_nothing(text):
             return Verdict(text)
-        word = folded(text)
-        return Verdict(None, "placeholder", word) if word else Verdict(None, "empty")
+        return (
+            Verdict(None, "placeholder", text.strip()) if folded(text) else Verdict(None, "empty")
+        )
 
     def verdict(self, value: LabelValue | None) -> Verdict:
         """Return whether `value` is a label, no label, or refused.
@@ -317,9 +319,11 @@ class NumberRule:
 
         Appends problems that count the wrong ones.
         """
-        known = ["" if label_key(cell) in self._no_labels else cell for cell in cells]
+        known = [
+            "" if self._no_labels and label_key(cell) in self._no_labels else cell for cell in cells
+        ]
         words = Counter(
-            Verdict(None, "placeholder", folded(cell))
+            Verdict(None, "placeholder", cell.strip())
             for cell in known
             if cell.strip() and NUMBER.fullmatch(cell.strip()) is None and stands_for_nothing(cell)
         )
@@ -334,7 +338,7 @@ class NumberRule:
     def verdict(self, value: LabelValue | None) -> Verdict:
         """Return whether `value` is a number to reckon with, no label, or refused."""
         number = float(value) if value is not None else math.nan
-        if label_key(number) in self._no_labels:
+        if self._no_labels and label_key(number) in self._no_labels:
             return NO_LABEL
         if math.isfinite(number):
             return Verdict(None, "huge") if abs(number) > MAX_NUMBER else Verdict(number)

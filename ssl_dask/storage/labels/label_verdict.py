@@ -52,7 +52,7 @@ class Verdict(NamedTuple):
     refused
         Why it is refused, a key of `REFUSALS`.
     word
-        The word for "no value" that it is.
+        The word for "no value" that it is, as it stands there.
     """
 
     label: LabelValue | None
@@ -61,6 +61,8 @@ class Verdict(NamedTuple):
 
 
 NO_LABEL = Verdict(None)
+MOST_WORDS = 5
+"""Words that a message names."""
 
 
 def refusals(
@@ -70,8 +72,8 @@ def refusals(
     problems = []
     for why in sorted({str(one.refused) for one in counts}):
         rows = sum(n for one, n in counts.items() if one.refused == why)
-        words = sorted({repr(one.word) for one in counts if one.refused == why and one.word})
-        named = f" ({', '.join(words)})" if words else ""
+        words = sorted({f"'{one.word}'" for one in counts if one.refused == why and one.word})
+        named = f" ({', '.join(words[:MOST_WORDS])})" if words else ""
         text, hint = REFUSALS[why]
         problems.append(Problem(f"{text}{named}: {rows:,}", shown, group, column, rows, hint))
     return problems

@@ -380,6 +380,6 @@ def _nothing_to_label(labels: Labels) -> list[Caution]:
     if n >= NEARLY_ALL * labels.n_seeds:
         cure = (
             f"{n:,} labels are {name!r}: if that stands for 'not known', set"
-            f" input.unlabelled: [{name}]."
+            f" input.unlabelled: [{name}]; two other classes must have labels then."
         )
     return [Caution(f"{text}. {cure}")]
