@@ -129,7 +129,7 @@ def test_bad_vectors() -> None:
     vectors[4, 4], vectors[50, 2] = np.nan, np.inf
     with pytest.raises(InputDataError, match="hold 2 missing or infinite"):
         view_of(vectors, [30])
-    with pytest.raises(InputDataError, match="no numbers"):
+    with pytest.raises(InputDataError, match="no row has a vector with numbers"):
         view_of(np.zeros((4, 0)))
 
 
