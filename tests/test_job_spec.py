@@ -45,63 +45,58 @@ def test_urls_are_left_as_they_are(tmp_path: Path) -> None:
     assert load_job(write(tmp_path, text)).input.path == "s3://bucket/data"
 
 
+NAME, METHOD, OUT = (
+    "name: label_spreading",
+    "method: {name: label_spreading}",
+    "output: {path: out}",
+)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("method: {name: label_spreading}", "methud: {name: supervised}", "did you mean 'method'"),
-        ("name: label_spreading", "name: label_spreading, alhpa: 0.5", "did you mean 'alpha'"),
-        ("name: label_spreading", "name: label_spreadin", "did you mean 'label_spreading'"),
-        ("name: label_spreading", "name: xyz", "'xyz' is not one of the methods"),
+        (METHOD, "methud: {name: supervised}", "did you mean 'method'"),
+        (NAME, "name: label_spreading, alhpa: 0.5", "did you mean 'alpha'"),
+        (NAME, "name: label_spreadin", "did you mean 'label_spreading'"),
+        (NAME, "name: xyz", "'xyz' is not one of the methods"),
         ("{name: label_spreading}", "co_forest", "write method: {name: co_forest}"),
         (
-            "name: label_spreading",
+            NAME,
             "name: modified_adsorption, alpha: 1",
             "valid keys here: beta, max_iter, mu1, mu2, mu3",
         ),
         (
-            "name: label_spreading",
+            NAME,
             "name: democratic_co_learning, learners: [{name: sgd}, {name: knn}, {name: sdg}]",
             "did you mean 'sgd'",
         ),
+        (NAME, "name: self_training, criterion: k_best, threshold: 0.9", "leave threshold out"),
+        (NAME, "name: self_training, k_best: 5", "leave k_best out"),
+        (NAME, "name: self_training, class_shares: {a: 0.5, b: 0.8}", "these sum to 1.3"),
         (
-            "name: label_spreading",
-            "name: self_training, criterion: k_best, threshold: 0.9",
-            "leave threshold out",
-        ),
-        ("name: label_spreading", "name: self_training, k_best: 5", "leave k_best out"),
-        (
-            "name: label_spreading",
-            "name: self_training, class_shares: {a: 0.5, b: 0.8}",
-            "these sum to 1.3",
-        ),
-        (
-            "name: label_spreading",
+            NAME,
             "name: self_training, learner: {name: random_forest, parameters: {n_estimators: many}}",
             "'n_estimators' parameter",
         ),
+        (NAME, "name: co_training, view_names: [numbers, number]", "did you mean 'numbers'"),
         (
-            "name: label_spreading",
-            "name: co_training, view_names: [numbers, number]",
-            "did you mean 'numbers'",
-        ),
-        (
-            "name: label_spreading",
+            NAME,
             "name: co_training, view_names: numbers",
             "method.view_names is a list, and got 'numbers' (write view_names: [numbers])",
         ),
-        ("output: {path: out}", "output: {path: out, columns: a}", "write columns: [a]"),
+        (OUT, "output: {path: out, columns: a}", "write columns: [a]"),
         (
-            "name: label_spreading",
+            NAME,
             "name: self_training, max_iter: true",
             "method.max_iter: a number is due here, not true or false, got True",
         ),
         (
-            "name: label_spreading",
+            NAME,
             "name: self_training, class_shares: {b: true}",
             "method.class_shares.b: a number is due",
         ),
-        ("output: {path: out}", "output: {path: out, keep_runs: true}", "output.keep_runs: a num"),
-        ("name: label_spreading", "name: label_spreading, alpha: 1.5", "method.alpha"),
+        (OUT, "output: {path: out, keep_runs: true}", "output.keep_runs: a num"),
+        (NAME, "name: label_spreading, alpha: 1.5", "method.alpha"),
         ("numeric: [a, b]", "numerik: [a, b]", "features.numbers"),
         ("numeric: [a, b]", "numeric: [a, b], scael: none", "did you mean 'scale'"),
         ("label: y}", "label: y, labels: {path: l.csv, id: id, label: l}}", "either label"),
@@ -109,20 +104,12 @@ def test_urls_are_left_as_they_are(tmp_path: Path) -> None:
         ("id: id, label: y", "id: y, label: y", "both the id"),
         ("numeric: [a, b]", "numeric: [a, y]", "holds the labels"),
         ("name: small", "name: ../../etc", "name"),
-        ("output: {path: out}", "output: {path: out, keep_runs: 0}", "output.keep_runs"),
-        ("output: {path: out}", "output: {path: out}\ncluster: {memory: 2}", "cluster.memory"),
-        ("output: {path: out}", "output: {path: out}\ncluster: {memory: 60MiB}", "at least"),
-        ("output: {path: out}", "output: {path: out}\ncluster: {kind: address}", "needs address"),
-        (
-            "output: {path: out}",
-            "output: {path: out}\ncluster: {address: 'tcp://h:1'}",
-            "only go with kind: address",
-        ),
-        (
-            "method: {name: label_spreading}",
-            "method: {name: supervised}\ngraph: {n_neighbors: 5}",
-            "uses no graph",
-        ),
+        (OUT, "output: {path: out, keep_runs: 0}", "output.keep_runs"),
+        (OUT, "output: {path: out}\ncluster: {memory: 2}", "cluster.memory"),
+        (OUT, "output: {path: out}\ncluster: {memory: 60MiB}", "at least"),
+        (OUT, "output: {path: out}\ncluster: {kind: address}", "needs address"),
+        (OUT, "output: {path: out}\ncluster: {address: 'tcp://h:1'}", "only go with kind: address"),
+        (METHOD, "method: {name: supervised}\ngraph: {n_neighbors: 5}", "uses no graph"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, expected: str) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 import ssl_dask
@@ -36,10 +33,3 @@ def test_labels_have_moved() -> None:
 def test_unknown_name() -> None:
     with pytest.raises(AttributeError, match="no attribute 'LabelSpreding'"):
         _ = ssl_dask.LabelSpreding
-
-
-def test_importing_the_package_loads_no_library() -> None:
-    heavy = ("numpy", "dask", "distributed", "numba", "sklearn", "pyarrow", "pydantic")
-    code = f"import ssl_dask, sys; print([m for m in {heavy!r} if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"

@@ -30,6 +30,11 @@ def modules_after(code: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
+def test_the_package_itself_loads_no_library() -> None:
+    loaded = modules_after("import ssl_dask")
+    assert loaded & {*HEAVY, "numpy", "dask", "pydantic"} == set()
+
+
 def test_the_types_of_a_job_need_no_heavy_library() -> None:
     loaded = modules_after("import ssl_dask.job_file")
     assert loaded & set(HEAVY) == set()

@@ -48,11 +48,7 @@ def test_small_row_groups_are_joined_and_large_ones_split() -> None:
     joined, alone, *split = (block.pieces[0] for block in layout.blocks[:5])
     assert joined.row_groups == (0, 1, 2)
     assert alone.row_groups == (4,)
-    assert [(rows.row_groups, rows.offset) for rows in split] == [
-        ((5,), 0),
-        ((5,), 30),
-        ((5,), 60),
-    ]
+    assert [(rows.row_groups, rows.offset) for rows in split] == [((5,), 0), ((5,), 30), ((5,), 60)]
     assert [block.pieces[0].file for block in layout.blocks] == [0, 0, 0, 0, 0, 0, 1]
 
 
