@@ -19,6 +19,7 @@ from ssl_dask.errors import InputDataError, cautions
 from ssl_dask.pipeline.commands.draft import draft_job
 from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns
 from ssl_dask.storage.checks.input_check import scan_input
+from ssl_dask.storage.input.column_types import is_variant
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.table_reader import TableReader
 from ssl_dask.storage.labels.label_file import read_label_file
@@ -152,6 +153,19 @@ def test_what_does_not_serve_is_refused_by_name(
     assert problem.column == name
     assert found in problem.message
     assert cure in str(problem.hint)
+
+
+@pytest.mark.parametrize(
+    ("names", "is_one"),
+    [
+        (("value", "metadata"), True),
+        (("metadata", "value", "typed_value"), True),
+        (("metadata",), False),
+        (("metadata", "value", "more"), False),
+    ],
+)
+def test_variants_are_known_by_their_parts(names: tuple[str, ...], is_one: bool) -> None:
+    assert is_variant(pa.struct([(name, pa.binary()) for name in names])) == is_one
 
 
 def test_columns_are_kept_in_the_type_of_the_input(odd: Path) -> None:

@@ -111,9 +111,9 @@ def is_variant(kind: pa.DataType) -> bool:
     """Whether values are VARIANT, which comes as a struct of its parts, shredded or not."""
     if not pt.is_struct(kind):
         return False
-    names = [kind.field(i).name for i in range(kind.num_fields)]
-    return names in (["metadata", "value"], ["metadata", "value", "typed_value"]) and all(
-        is_bytes(plain_type(kind.field(i).type)) for i in (0, 1)
+    parts = {field.name: field.type for field in map(kind.field, range(kind.num_fields))}
+    return {"metadata", "value"} <= set(parts) <= {"metadata", "value", "typed_value"} and all(
+        is_bytes(plain_type(parts[name])) for name in ("metadata", "value")
     )
 
 
