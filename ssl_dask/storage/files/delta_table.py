@@ -19,6 +19,7 @@ from ssl_dask.storage.files.file_listing import (
     without_file_scheme,
 )
 from ssl_dask.storage.files.file_source import FileSource, redact_url
+from ssl_dask.storage.files.table_folders import AS_PARQUET
 
 READABLE = frozenset(
     {
@@ -33,7 +34,6 @@ READABLE = frozenset(
     }
 )
 """Reader features under which a file holds the rows as they are; the first two are looked into."""
-AS_PARQUET = "write the rows of the table to Parquet files where it is maintained, and name these"
 
 
 def list_delta_files(

@@ -30,6 +30,8 @@ LOOKED_FOR = {
 AS_PARQUET = "write the rows of the table to Parquet files, and name these"
 CURES = {
     "Delta Lake": f"give the table as input with input.format: delta; or {AS_PARQUET}",
+    "Apache Iceberg": f"{AS_PARQUET}: table.scan(snapshot_id=...).to_arrow() of pyiceberg has them",
+    "DuckLake": f"{AS_PARQUET}: COPY (FROM the_table) TO 'rows.parquet' in DuckDB",
 }
 
 
