@@ -170,6 +170,7 @@ def test_words_for_nothing_join_no_rows(tmp_path: Path) -> None:
     [
         (["1", "2", "unknown", "unknown"] * 25, "unlabelled: [unknown]"),
         (["a", "b", "?", "N/A"] * 25, 'unlabelled: ["?", N/A]'),
+        ([0.0, 1.0, None, None] * 25, "null = unlabelled"),
         ([0, 1, -1, -1] * 25, 'unlabelled: ["-1"]'),
     ],
 )

@@ -143,7 +143,9 @@ def _is_answer(one: ColumnProfile, label: str | None) -> bool:
 def _guess_label(profiles: Sequence[ColumnProfile]) -> str | None:
     """Return the column that looks most like labels of some rows; a complete one is the truth."""
     possible = [
-        one for one in profiles if _may_be_labels(one) and _has_gaps(one) and one.type not in FLOATS
+        one
+        for one in profiles
+        if _may_be_labels(one) and _has_gaps(one) and (one.whole or one.type not in FLOATS)
     ]
     best = max(
         possible,
@@ -259,10 +261,10 @@ def _telling(
 def _why_left_out(one: ColumnProfile) -> str:
     if one.n_distinct == 0:
         return f"{one.type}, empty in the rows that were looked at: labels, if anything"
-    if one.type in FLOATS and one.null_share > 0:
+    if one.type in FLOATS and one.null_share > 0 and not one.whole:
         return (
-            f"looks like labels, but is {one.type}: cast it to a nullable integer or to text, or"
-            " name it as label with method harmonic_regression"
+            f"looks like labels, but is {one.type} and not whole: cast it to text, or name it as"
+            " label with method harmonic_regression"
         )
     return "looks like labels or the truth, so it is left out"
 

@@ -52,6 +52,8 @@ class ColumnProfile:
         Rows of the sample.
     null_share
         Share of null (and of NaN) among them, 0 to 1.
+    whole
+        Whether no value is a number with a fraction.
     words, word_share
         Values among them that stand for "no value", such as NA, unknown or -1, and their share.
     n_distinct
@@ -71,6 +73,7 @@ class ColumnProfile:
     n_distinct: int
     unique: bool
     mean_text_length: float | None
+    whole: bool = True
     words: tuple[str, ...] = ()
     word_share: float = 0.0
 
@@ -192,6 +195,7 @@ def _profile(dataset: Dataset, places: list[Block], name: str) -> ColumnProfile:
             n_missing += place.n_rows
     n_distinct = 0
     lengths: list[float] = []
+    whole = True
     if not pt.is_nested(plain_type(kind)):
         seen: set[object] = set()
         for values in pieces:
@@ -204,6 +208,7 @@ def _profile(dataset: Dataset, places: list[Block], name: str) -> ColumnProfile:
                 filled = filled.cast(pa.int32() if filled.type.bit_width == 32 else pa.int64())
             seen.update(value for value in filled.unique().to_pylist() if value == value)
         n_distinct = len(seen)
+        whole = all(value.is_integer() for value in seen if isinstance(value, float))
     return ColumnProfile(
         name,
         shown_type(kind),
@@ -213,6 +218,7 @@ def _profile(dataset: Dataset, places: list[Block], name: str) -> ColumnProfile:
         n_distinct,
         n_distinct == n_sampled,
         float(np.mean(lengths)) if lengths else None,
+        whole,
         tuple(sorted(words)),
         n_words / n_sampled,
     )
