@@ -6,6 +6,7 @@ has no value for "unlabelled": all its rows are labelled, and words for "no valu
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import dask.array as da
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from dask import delayed
 
 from ssl_dask.array_types import Float64, Int64, Integer
-from ssl_dask.dask_arrays import as_dask_array
+from ssl_dask.dask_arrays import as_dask_array, row_handles
 from ssl_dask.execution import Execution
 from ssl_dask.label_words import stands_for_nothing
 from ssl_dask.labels import UNLABELLED, Labels
@@ -65,7 +66,10 @@ def encode_targets(y: Any, n_rows: int, execution: Execution) -> Labels:
         raise ValueError(
             "y holds no labelled rows: all are -1 or None; label a few rows of each class"
         )
-    check_classification_targets(values)
+    with warnings.catch_warnings():
+        # Few rows a class are what the labels of a few rows are.
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        check_classification_targets(values)
     classes, codes = np.unique(values, return_inverse=True)
     if classes.dtype.kind in "OU":
         _refuse_words(classes.tolist(), codes)
@@ -205,7 +209,7 @@ def _labelled_of_dask(y: da.Array, execution: Execution) -> tuple[Int64, npt.NDA
     parts: list[Part] = execution.compute(
         [
             delayed(_labelled, pure=False)(block, int(start))
-            for block, start in zip(y.to_delayed().ravel(), starts[:-1], strict=True)
+            for block, start in zip(row_handles(y), starts[:-1], strict=True)
         ],
         "labels",
     )

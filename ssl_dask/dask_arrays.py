@@ -18,7 +18,9 @@ from ssl_dask.errors import UnknownChunksError
 def row_handles(X: da.Array) -> list[Delayed]:
     """Return the blocks of an array that is chunked by rows only; none is optimised.
 
-    Optimising puts names in the place of futures, and the results behind them are gone with `X`.
+    Optimising puts names in the place of futures, and the results behind them are gone with `X`;
+    and it makes a second graph for the names of `X`, of which a scheduler that knows the first one
+    warns.
     """
     return list(X.to_delayed(optimize_graph=False).ravel())
 
@@ -59,6 +61,8 @@ def as_dask_array(X: Any) -> Any:
     ------
     UnknownChunksError
         Such a collection does not know the lengths of its chunks.
+    ValueError
+        A Dask data frame, series or delayed value: NumPy would compute it in this process.
 
     Examples
     --------
@@ -69,7 +73,16 @@ def as_dask_array(X: Any) -> Any:
     """
     if isinstance(X, da.Array) or not is_dask_collection(X):
         return X
+    if isinstance(X, Delayed):
+        raise ValueError(
+            "a Delayed has no known shape: give dask.array.from_delayed of it, or .compute()"
+        )
     if not all(hasattr(X, name) for name in ("chunks", "dtype", "to_delayed")):
+        if hasattr(X, "to_dask_array"):
+            raise ValueError(
+                f"a Dask {type(X).__name__} has no blocks of known lengths: give"
+                " .to_dask_array(lengths=True) of it, or .compute() if it fits into memory"
+            )
         return X
     if any(n != n for sizes in X.chunks for n in sizes):
         raise UnknownChunksError(

@@ -195,7 +195,7 @@ class ClassifierSkin(ClassifierMixin, SklearnSkin):
             )
         codes = self._codes_of(F, abstain=True)
         if isinstance(codes, da.Array):
-            codes = np.concatenate(execution.compute(list(codes.to_delayed()), "scores"))
+            codes = np.concatenate(execution.compute(row_handles(codes), "scores"))
         place = np.minimum(np.searchsorted(self.classes_, truth.classes), len(self.classes_) - 1)
         # -2 is no code: a class that `fit` has not seen is never right.
         known = np.where(self.classes_[place] == truth.classes, place, OTHER_CLASS)

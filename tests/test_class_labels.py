@@ -93,3 +93,9 @@ def test_abstained_rows_are_minus_one_or_none(classes: np.ndarray, expected: np.
     whole = decode_labels(np.array([1, 0]), classes)
     assert whole.dtype == classes.dtype
     np.testing.assert_array_equal(whole, classes[[1, 0]])
+
+
+def test_few_rows_a_class_are_no_news() -> None:
+    # Warnings are errors here, and scikit-learn warns of as many classes as labels.
+    labels = encode_targets([*range(30), -1, -1], 32, Execution())
+    assert labels.n_classes == 30

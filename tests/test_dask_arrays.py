@@ -5,14 +5,19 @@ The package dask-array is used where it is there; else a class with the same pro
 
 from __future__ import annotations
 
+import logging
+
+import dask
 import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from dask.base import DaskMethodsMixin
 
-from ssl_dask.dask_arrays import as_dask_array
+from ssl_dask.dask_arrays import array_of_blocks, as_dask_array, row_handles
 from ssl_dask.errors import GraphError, UnknownChunksError
+from ssl_dask.execution import Execution
+from ssl_dask.graph.build.entity_graph import entity_graph
 from ssl_dask.graph.build.knn_search import knn_search
 from ssl_dask.graph.build.neighbour_graph import knn_graph
 from ssl_dask.propagation.estimators.graph_classifiers import LabelSpreading
@@ -112,3 +117,47 @@ def test_what_is_no_array_stays_as_it_is():
     graph = knn_graph(X, 3)
     assert as_dask_array(graph) is graph
     assert as_dask_array(X) is X
+
+
+class LikeAFrame:
+    """A Dask collection that becomes an array, as data frames of Dask do."""
+
+    def __dask_graph__(self):
+        return {"one": 1}
+
+    def to_dask_array(self, lengths=None):
+        raise AssertionError("nobody asked for it")
+
+
+def test_what_numpy_would_compute_here_is_refused_with_the_cure():
+    X, y = rows()
+    calls = (
+        lambda: LabelSpreading().fit(LikeAFrame(), y),
+        lambda: SelfTrainingClassifier().fit(X, LikeAFrame()),
+    )
+    for call in calls:
+        with pytest.raises(ValueError, match=r"LikeAFrame has no .*\.to_dask_array\(lengths"):
+            call()
+    with pytest.raises(ValueError, match=r"Delayed has no known shape.*from_delayed"):
+        LabelSpreading().fit(dask.delayed(X), y)
+    with pytest.raises(GraphError, match="column 'card' is a Dask Array"):
+        entity_graph({"card": da.from_array(np.arange(6) % 2, chunks=3)})
+
+
+def test_one_name_has_one_graph(cluster_client):
+    execution = Execution(cluster_client)
+    blocks = execution.persist([dask.delayed(np.full)((30, 3), float(i)) for i in (1, 2)])
+    X = array_of_blocks(blocks, (30, 30), (3,), np.float64)
+    heard = []
+    listener = logging.Handler()
+    listener.emit = lambda record: heard.append(record.getMessage())
+    scheduler = logging.getLogger("distributed.scheduler")
+    scheduler.addHandler(listener)
+    try:
+        graph = knn_graph(X, 3, execution=execution)
+        more = X.map_blocks(np.add, 1.0, dtype=np.float64)
+        assert execution.compute(row_handles(more))[1][0, 0] == 3.0
+    finally:
+        scheduler.removeHandler(listener)
+    assert graph.n_rows == 60
+    assert not [text for text in heard if "run_spec" in text]

@@ -12,7 +12,7 @@ from dask import delayed
 from dask.delayed import Delayed
 
 from ssl_dask.array_types import Bool
-from ssl_dask.dask_arrays import array_of_blocks
+from ssl_dask.dask_arrays import array_of_blocks, row_handles
 from ssl_dask.execution import Execution
 from ssl_dask.features.block_reader import BlockReader, Columns
 from ssl_dask.features.feature_groups import FeatureGroup
@@ -59,7 +59,7 @@ class FeatureView:
 
     def blocks(self) -> list[Delayed]:
         """Return the tasks that make the blocks, in row order."""
-        return list(self.X.to_delayed().ravel())
+        return row_handles(self.X)
 
     def transform(self, columns: Columns) -> Block:
         """Return the features of other rows, from columns in the forms of `BlockReader.read`."""

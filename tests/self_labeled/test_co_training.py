@@ -162,3 +162,5 @@ def test_the_estimator_takes_columns_of_views() -> None:
         CoTrainingClassifier(view_columns=[[0], [8]]).fit(X, seeds)
     with pytest.raises(ValueError, match="it must have two"):
         CoTrainingClassifier(view_columns=[[0], [1], [2]]).fit(X, seeds)
+    with pytest.raises(ValueError, match=r"view_columns\[1\] names a column twice"):
+        CoTrainingClassifier(view_columns=[[0], [1, 1]]).fit(X, seeds)

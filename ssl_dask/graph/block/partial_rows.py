@@ -15,7 +15,7 @@ from dask.delayed import Delayed
 
 from ssl_dask.array_types import Bool, Int64
 from ssl_dask.block_exchange import block_tasks, row_starts
-from ssl_dask.dask_arrays import array_of_blocks
+from ssl_dask.dask_arrays import array_of_blocks, row_handles
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph, even_chunks
@@ -62,7 +62,7 @@ def rows_present(X: da.Array, present: Sequence[Delayed], execution: Execution) 
     counts = execution.compute(block_tasks(np.count_nonzero, [present]), "rows")
     if not any(counts):
         raise GraphError("no row has these features: there is nothing to join")
-    taken = block_tasks(_rows_where, [X.to_delayed().ravel(), present])
+    taken = block_tasks(_rows_where, [row_handles(X), present])
     blocks = [block for block, n in zip(taken, counts, strict=True) if n]
     chunks = [int(n) for n in counts if n]
     some = array_of_blocks(blocks, chunks, (X.shape[1],), X.dtype, X._meta)

@@ -10,6 +10,7 @@ from typing import Any
 import dask
 import numpy as np
 import numpy.typing as npt
+from dask.base import is_dask_collection
 from dask.delayed import Delayed
 
 from ssl_dask.block_exchange import block_tasks, exchange, row_starts
@@ -94,6 +95,11 @@ def entity_graph(
         raise GraphError(f"weights names {unknown}, which are none of the columns")
     keyed, lengths = [], set()
     for name, values in columns.items():
+        if is_dask_collection(values):
+            raise GraphError(
+                f"column {name!r} is a Dask {type(values).__name__}; give an array of this process",
+                hint="call .compute() on it, or run a job with graph.entities, which reads blocks",
+            )
         array = np.asarray(values)
         if array.dtype.kind == "f" and "Int" in str(getattr(values, "dtype", "")):
             # Nullable integers of pandas become floats.

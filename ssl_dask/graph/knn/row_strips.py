@@ -14,7 +14,7 @@ from dask.delayed import Delayed
 
 from ssl_dask.array_types import Float64
 from ssl_dask.block_exchange import block_tasks, row_starts
-from ssl_dask.dask_arrays import as_dask_array
+from ssl_dask.dask_arrays import as_dask_array, row_handles
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import even_chunks
@@ -195,7 +195,7 @@ def _chunks(
     """Return the chunks of `X` on their way to the workers, none of them empty."""
     if isinstance(X, da.Array):
         sizes = [int(n) for n in X.chunks[0]]
-        chunks = X.to_delayed().ravel()
+        chunks = row_handles(X)
         pairs = [(chunk, n) for chunk, n in zip(chunks, sizes, strict=True) if n > 0]
         return [chunk for chunk, _ in pairs], tuple(n for _, n in pairs)
     row_chunks = even_chunks(n_rows, usual_strips(n_rows, execution.n_slots))

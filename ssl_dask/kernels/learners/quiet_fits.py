@@ -1,4 +1,4 @@
-"""Suppress `ConvergenceWarning` in fits of several threads.
+"""Suppress warnings of scikit-learn in fits of several threads.
 
 Warning filters belong to the process, and `catch_warnings` restores what it found: overlapping
 threads would restore each other's filters. Here the first thread that enters saves the filters and
@@ -22,7 +22,11 @@ _taken: warnings.catch_warnings[Any] | None = None
 
 @contextmanager
 def quiet_fits() -> Iterator[None]:
-    """Ignore `ConvergenceWarning` in this process until the last thread has left."""
+    """Ignore what scikit-learn warns of in fits, in this process, until the last thread has left.
+
+    That a solver did not converge is told by who asked it. That most classes have few rows is no
+    news where a few rows are labelled.
+    """
     from sklearn.exceptions import ConvergenceWarning
 
     global _inside, _taken
@@ -31,6 +35,7 @@ def quiet_fits() -> Iterator[None]:
             _taken = warnings.catch_warnings()
             _taken.__enter__()
             warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
         _inside += 1
     try:
         yield

@@ -10,6 +10,7 @@ import numpy as np
 
 from ssl_dask.array_types import Int64
 from ssl_dask.block_exchange import fetch_rows, row_starts
+from ssl_dask.dask_arrays import row_handles
 from ssl_dask.execution import Execution
 
 
@@ -52,5 +53,5 @@ def fetch_seeds_and_sample(
 
 def fetch_array_rows(X: da.Array, wanted: Int64, execution: Execution) -> Any:
     """Return the rows `wanted` of X, dense or CSR."""
-    chunks = X.to_delayed().ravel()
+    chunks = row_handles(X)
     return fetch_rows(chunks, row_starts(X.chunks[0]), wanted, execution, "fetch rows")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ssl_dask.dask_arrays import row_handles
 from ssl_dask.decision.labelling import DecisionRule
 from ssl_dask.decision.review_queue import ReviewQueue, merge_review
 from ssl_dask.features.block_reader import add_all
@@ -59,7 +60,7 @@ def write_classes(
     baseline_F = None
     if spec.input.truth is not None and judged.baseline is not None:
         scored = predict_proba_blocks(judged.baseline.model, inferred.rows.X)
-        baseline_F = scored.to_delayed().ravel()
+        baseline_F = row_handles(scored)
     results = write_blocks(task, inferred.F, run.execution, inferred.has_seed, baseline_F)
     score = add_all([result.score for result in results])
     warnings = warn_of_classes_gone(run, folds, inferred, score.labels)

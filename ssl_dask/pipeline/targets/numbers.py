@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ssl_dask.dask_arrays import row_handles
 from ssl_dask.decision.value_decision import VALUE_REASONS, VALUE_SOURCES
 from ssl_dask.features.dask_ml_adapter import predict_blocks
 from ssl_dask.hidden_seeds import HiddenSeeds
@@ -39,7 +40,7 @@ def write_numbers(
     baseline = None
     if spec.input.truth is not None and judged.baseline is not None:
         predicted = predict_blocks(judged.baseline.model, inferred.rows.X)
-        baseline = predicted.to_delayed().ravel()
+        baseline = row_handles(predicted)
     return write_blocks(task, inferred.F, run.execution, baseline)
 
 

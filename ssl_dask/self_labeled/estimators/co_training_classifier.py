@@ -80,7 +80,10 @@ class CoTrainingClassifier(RoundClassifier):
                 )
             return views, present
         (X,) = views.values()
-        chosen = [column_numbers("view_columns", one, X.shape[1]) for one in self.view_columns]
+        chosen = [
+            column_numbers(f"view_columns[{number}]", one, X.shape[1])
+            for number, one in enumerate(self.view_columns)
+        ]
         cut = {
             name: X.map_blocks(
                 _columns_of, columns, dtype=X.dtype, chunks=(X.chunks[0], len(columns))

@@ -115,8 +115,6 @@ class MultiViewClassifier(RoundClassifier):
         views, present = {}, {}
         for name, columns in self.views.items():
             at = column_numbers(f"views[{name!r}]", columns, held.shape[1])
-            if len(np.unique(at)) < len(at):
-                raise ValueError(f"views[{name!r}] names a column twice")
             parts = execution.persist([cut(block, name, at) for block in blocks], "features")
             has = execution.persist([look(block, at) for block in blocks], "features")
             sizes = held.chunks[0]

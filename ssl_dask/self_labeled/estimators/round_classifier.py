@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ssl_dask.array_types import Int64
 from ssl_dask.class_labels import decode_labels, decoded_dtype, encode_seeds
-from ssl_dask.dask_arrays import array_of_blocks, as_dask_array
+from ssl_dask.dask_arrays import array_of_blocks, as_dask_array, row_handles
 from ssl_dask.execution import Execution
 from ssl_dask.hidden_seeds import hide_seeds
 from ssl_dask.labels import Labels
@@ -269,7 +269,7 @@ def column_numbers(what: str, columns: Any, n_features: int) -> Int64:
     Raises
     ------
     ValueError
-        `what` is no slice or list of column numbers of X.
+        `what` is no slice or list of column numbers of X, or names a column twice.
     """
     if isinstance(columns, slice):
         columns = np.arange(n_features)[columns]
@@ -281,6 +281,8 @@ def column_numbers(what: str, columns: Any, n_features: int) -> Int64:
             f"{what}: column numbers must be 0 to {n_features - 1}, got {found.min()} to"
             f" {found.max()}, beyond the {n_features} of X"
         )
+    if len(np.unique(found)) < len(found):
+        raise ValueError(f"{what} names a column twice")
     return found.astype(np.int64)
 
 
@@ -295,7 +297,7 @@ def held_rows(X: Any, execution: Execution) -> da.Array:
     """
     if isinstance(X, da.Array):
         whole = X.rechunk({1: -1})
-        blocks = execution.persist(list(whole.to_delayed().ravel()), "features")
+        blocks = execution.persist(row_handles(whole), "features")
         chunks, meta = whole.chunks[0], X._meta
     else:
         starts = range(0, max(X.shape[0], 1), BLOCK_ROWS)
