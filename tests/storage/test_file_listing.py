@@ -14,7 +14,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
 from ssl_dask.errors import InputDataError, StorageError, cautions
-from ssl_dask.storage.files.file_source import redact_url
+from ssl_dask.storage.files.file_source import FileSource, redact_url
+from ssl_dask.storage.files.table_folders import refuse_tables
 from ssl_dask.storage.ids.edges import open_edge_file
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.labels.label_file import read_label_file
@@ -284,3 +285,13 @@ def test_a_container_is_no_secret() -> None:
     assert redact_url(url) == url
     assert redact_url("abfs://u:p@acct/d") == "abfs://***@acct/d"
     assert redact_url("https://token@host/d") == "https://***@host/d"
+
+
+def test_a_web_server_is_not_asked_what_lies_beside_a_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[FileSource] = []
+    monkeypatch.setattr(FileSource, "filesystem", lambda self: asked.append(self) or fsspec)
+    for url, n_looks in (("https://host/d/a.parquet", 0), ("s3://bucket/d/a.parquet", 4)):
+        refuse_tables(FileSource(url, "d", "d/a.parquet", url), ["a.parquet"], whole=False)
+        assert len(asked) == n_looks

@@ -61,6 +61,9 @@ def refuse_tables(source: FileSource, names: Sequence[str], *, whole: bool) -> N
         for kind, mark in MARKS.items():
             if (found := mark.search(name)) is not None:
                 raise _refusal(source, kind, name[: found.start()])
+    if source.url is not None and source.url.startswith("http"):
+        # A web server has files, and seldom says which others lie beside them.
+        return
     inside = {"" if whole else posixpath.dirname(name.rstrip("/")) for name in names}
     for folder in dict.fromkeys(_table_folders(source, sorted(inside))):
         for kind, wanted in LOOKED_FOR.items():
