@@ -45,6 +45,16 @@ def test_urls_are_left_as_they_are(tmp_path: Path) -> None:
     assert load_job(write(tmp_path, text)).input.path == "s3://bucket/data"
 
 
+def test_labels_may_name_groups_of_rows_and_words_for_nothing(tmp_path: Path) -> None:
+    new = 'labels: {path: y.csv, by: block, label: y}, unlabelled: [NA, "?", 0, -1.5, false]'
+    spec = load_job(write(tmp_path, MINIMAL.replace("id: id, label: y", new)))
+    labels = spec.input.labels
+    assert labels is not None
+    assert (labels.id, labels.by, labels.conflicts) == ("block", "block", "refuse")
+    given = [repr(one) for one in spec.input.unlabelled]
+    assert given == ["'NA'", "'?'", "0", "-1.5", "False"]
+
+
 NAME, METHOD, OUT = (
     "name: label_spreading",
     "method: {name: label_spreading}",
@@ -59,6 +69,13 @@ NAME, METHOD, OUT = (
         (NAME, "name: label_spreading, alhpa: 0.5", "did you mean 'alpha'"),
         (NAME, "name: label_spreadin", "did you mean 'label_spreading'"),
         (NAME, "name: xyz", "'xyz' is not one of the methods"),
+        ("label: y", 'label: y, classes: [a, NA], unlabelled: ["na "]', "listed in classes and in"),
+        ("label: y", "label: y, unlabelled: NA", "write unlabelled: [NA]"),
+        (
+            "id: id, label: y",
+            "labels: {path: y.csv, id: a, label: y}",
+            "give input.id, or labels.by",
+        ),
         ("{name: label_spreading}", "co_forest", "write method: {name: co_forest}"),
         (
             NAME,
