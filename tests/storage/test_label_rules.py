@@ -147,9 +147,10 @@ def test_the_result_has_whole_numbers_where_the_input_has_floats() -> None:
     for kind in (pa.float64(), "double"):
         schema = label_schema(pa.schema([]), None, [], np.array([1, 2]), kind, {})
         assert schema.added[0].type == pa.int64()
-    choices = pa.list_(pa.string())
     names = np.array(["a", "b"], object)
-    assert label_schema(pa.schema([]), None, [], names, choices, {}).added[0].type == pa.string()
+    for choices in (pa.list_(pa.string()), str(pa.large_list(pa.string()))):
+        schema = label_schema(pa.schema([]), None, [], names, choices, {})
+        assert schema.added[0].type == pa.string()
 
 
 def test_words_for_nothing_join_no_rows(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ NO_NAME = "none"
 
 METADATA_RUN_ID = b"ssl_dask.run_id"
 METADATA_COLUMNS = b"ssl_dask.columns"
+LIST_TEXT = re.compile(r"(large_|fixed_size_)?list(_view)?<.*")
 DICTIONARY_TEXT = re.compile(r"dictionary<values=(\w+),.*")
 DECIMAL_TEXT = re.compile(r"(decimal\d+)\((\d+), 0\)")
 
@@ -347,6 +348,9 @@ def _parse_type(text: str) -> pa.DataType:
         return pa.dictionary(pa.int32(), pa.type_for_alias(in_dictionary[1]))
     if (decimal := DECIMAL_TEXT.fullmatch(text)) is not None:
         return getattr(pa, decimal[1])(int(decimal[2]), 0)
+    if LIST_TEXT.fullmatch(text) is not None:
+        # Lists of labels are choices, which are text.
+        return pa.list_(pa.string())
     return pa.type_for_alias(text)
 
 
