@@ -42,8 +42,8 @@ class BlockReader(Protocol):
             Counts from 0.
         kinds
             For each column "numeric" (float64 (n,), null as NaN), "string" (object (n,) of str or
-            None), "vector" (float32 (n, width)) or "vector_or_null" (the same with NaN in null
-            rows; (n, 0) if all rows are null and the schema gives no length).
+            None), "vector" (float32 or float64 (n, width)) or "vector_or_null" (the same with NaN
+            in null rows; (n, 0) if all rows are null and the schema gives no length).
         """
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import scipy.linalg
 
-from ssl_dask.array_types import Float32, Float64
+from ssl_dask.array_types import Bool, Float32, Float64, Floating
 from ssl_dask.errors import InputDataError, Problem
 from ssl_dask.features.block_reader import Columns
 from ssl_dask.features.feature_groups import VectorGroup
 from ssl_dask.features.numeric_columns import Scaling
 from ssl_dask.features.transform import DenseTransform
 from ssl_dask.kernels.arithmetic.exact_sums import ColumnSums, SecondMoments, quantum_of
+from ssl_dask.kernels.arithmetic.offsets import far_offsets, may_be_far
 from ssl_dask.kernels.features.row_transforms import project_rows, unit_rows
 from ssl_dask.one_thread import one_thread
 
@@ -32,14 +33,17 @@ class VectorSurvey:
     column
         Name, for messages.
     sums
-        Of the positions of the vectors; None without rows.
+        Of the positions of the vectors as float32; None without rows.
     n_zero
         Vectors of zeros.
+    exact
+        Of the positions in double precision; None if none is far from zero.
     """
 
     column: str
     sums: ColumnSums | None
     n_zero: int
+    exact: ColumnSums | None = None
 
     def __add__(self, other: VectorSurvey) -> VectorSurvey:
         if self.sums is None or other.sums is None:
@@ -51,7 +55,11 @@ class VectorSurvey:
                 column=self.column,
                 hint="all vectors of a column must be of one length",
             )
-        return VectorSurvey(self.column, self.sums + other.sums, self.n_zero + other.n_zero)
+        exact = None
+        if self.exact is not None and other.exact is not None:
+            exact = self.exact + other.exact
+        n_zero = self.n_zero + other.n_zero
+        return VectorSurvey(self.column, self.sums + other.sums, n_zero, exact)
 
 
 def survey_vector(group: VectorGroup, columns: Columns) -> VectorSurvey:
@@ -59,7 +67,16 @@ def survey_vector(group: VectorGroup, columns: Columns) -> VectorSurvey:
     X = columns[group.vector]
     if len(X) == 0:
         return VectorSurvey(group.vector, None, 0)
-    return VectorSurvey(group.vector, ColumnSums.of(X), int(np.count_nonzero(~X.any(axis=1))))
+    near = as_float32(X)
+    exact = ColumnSums.of(X) if may_be_far(X) else None
+    n_zero = int(np.count_nonzero(~near.any(axis=1)))
+    return VectorSurvey(group.vector, ColumnSums.of(near), n_zero, exact)
+
+
+def as_float32(X: Floating) -> Float32:
+    """Return vectors as float32; what is too large becomes infinite, and is refused as such."""
+    with np.errstate(over="ignore"):
+        return np.asarray(X, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -73,7 +90,7 @@ class VectorTransform:
     width
         Number of features d.
     scaling
-        For scale "standard", else None.
+        For scale "standard", and where positions are far from zero; else None.
     unit_length
         Whether vectors are scaled to length 1.
     bounds
@@ -89,6 +106,8 @@ class VectorTransform:
     notes: tuple[str, ...]
     spread: float
     sparse: bool = False
+    far: Bool | None = None
+    """bool (d,): positions that are scaled in double precision; None: no position is."""
 
     def transform(self, columns: Columns) -> Float32:
         """Return the features of a block, float32 (n, d).
@@ -98,7 +117,8 @@ class VectorTransform:
         InputDataError
             Vectors of another length than those fitted, or values that are not finite.
         """
-        X = np.asarray(columns[self.column], dtype=np.float32)
+        given = columns[self.column]
+        X = as_float32(given)
         if X.ndim != 2 or X.shape[1] != self.width:
             raise InputDataError(
                 f"features.{self.name}: vectors of shape {X.shape[1:]}, not ({self.width},)",
@@ -113,6 +133,8 @@ class VectorTransform:
             )
         if self.unit_length:
             return unit_rows(X)[0]
+        if self.far is not None:
+            X = np.where(self.far, given, X.astype(np.float64))
         return X if self.scaling is None else self.scaling.apply(X)
 
 
@@ -141,7 +163,19 @@ def fit_vector(name: str, group: VectorGroup, survey: VectorSurvey) -> VectorTra
     notes = []
     width = len(sums.sums)
     scaling = Scaling.of(sums, "standard") if group.scale == "standard" else None
-    n_constant = int(Scaling.of(sums, "none").constant.sum())
+    constant = Scaling.of(sums, "none").constant
+    extremes = np.stack([sums.minimum, sums.maximum, sums.mean()])
+    far, exact = None, survey.exact
+    if exact is not None and group.scale != "l2":
+        offsets = far_offsets([(exact.minimum, exact.maximum)])
+        far = None if offsets is None else offsets != 0.0
+    if far is not None:
+        scaling, constant, extremes = _in_double(group, sums, exact, far)
+        notes.append(
+            f"column {group.vector!r}: {int(far.sum())} of {width} positions are far from zero"
+            " against how they vary, and lost that offset before they became float32"
+        )
+    n_constant = int(constant.sum())
     if n_constant:
         notes.append(
             f"column {group.vector!r}: {n_constant} of {width} positions hold one value only"
@@ -152,14 +186,38 @@ def fit_vector(name: str, group: VectorGroup, survey: VectorSurvey) -> VectorTra
         ones = np.ones(width, dtype=np.float32)
         bounds, spread = (-ones, ones, 0 * ones), 1.0
     else:
-        extremes = np.stack([sums.minimum, sums.maximum, sums.mean()])
         scaled = extremes.astype(np.float32) if scaling is None else scaling.apply(extremes)
         bounds = tuple(scaled)
         variance = scaling.variance if scaling is not None else sums.std() ** 2
         spread = float(np.sqrt(variance.sum()))
     return VectorTransform(
-        name, group.vector, width, scaling, group.scale == "l2", bounds, tuple(notes), spread
+        name,
+        group.vector,
+        width,
+        scaling,
+        group.scale == "l2",
+        bounds,
+        tuple(notes),
+        spread,
+        far=far,
     )
+
+
+def _in_double(
+    group: VectorGroup, sums: ColumnSums, exact: ColumnSums | None, far: Bool
+) -> tuple[Scaling, Bool, Float64]:
+    """Return scaling, constant positions and extremes: of those that are far by exact sums."""
+    assert exact is not None
+    how = "standard" if group.scale == "standard" else "none"
+    near, double = Scaling.of(sums, how), Scaling.of(exact, how)
+    if how == "none":
+        double = replace(double, shift=exact.minimum)
+    names = [one.name for one in fields(Scaling)]
+    scaling = Scaling(
+        **{one: np.where(far, getattr(double, one), getattr(near, one)) for one in names}
+    )
+    of_both = [np.stack([one.minimum, one.maximum, one.mean()]) for one in (exact, sums)]
+    return scaling, scaling.constant, np.where(far, *of_both)
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,20 @@ def far_offsets(extents: Iterable[Extent | None]) -> Float64 | None:
     return np.where(far, low, 0.0) if far.any() else None
 
 
+def may_be_far(X: npt.NDArray[Any]) -> bool:
+    """Return whether a column of X can be far from zero; False for no block of one that is.
+
+    A block's range is at most that of all blocks, and its magnitude less by at most that.
+    """
+    extent = extent_of(X)
+    if extent is None:
+        return False
+    low, high = extent
+    with np.errstate(over="ignore", invalid="ignore"):
+        size = np.fmax(np.abs(low), np.abs(high))
+        return bool((size > (FAR - 1.0) * (high - low)).any())
+
+
 def without_offsets(X: npt.NDArray[Any], offsets: Float64) -> Float32:
     """Return X - offsets, (n, d) with float64 (d,), as float32, C-contiguous.
 

@@ -190,10 +190,10 @@ def text_values(column: pa.ChunkedArray, kind: pa.DataType) -> npt.NDArray[np.ob
     return text_column(column, kind).to_numpy().astype(object, copy=False)
 
 
-def vector_values(
-    column: pa.ChunkedArray, *, only_null_allowed: bool = False
-) -> npt.NDArray[np.float32]:
+def vector_values(column: pa.ChunkedArray, *, only_null_allowed: bool = False) -> npt.NDArray[Any]:
     """Return float32 (n, width) of a list column; a null row and a null element become NaN.
+
+    float64 of numbers that float32 does not hold: doubles, and integers of 32 bits and more.
 
     With `only_null_allowed` a column without any list is (n, 0) where its type gives no length.
 
@@ -216,11 +216,13 @@ def vector_values(
         )
         raise ColumnValueError(f"has {found}; a vector needs one length")
     values = numeric_values(pa.chunked_array([array.flatten()])) if len(array) else np.empty(0)
-    with np.errstate(over="ignore"):
-        flat = values.astype(np.float32)
+    kind = array.type.value_type
+    narrow = pt.is_float32(kind) or pt.is_float16(kind) or pt.is_null(kind)
+    narrow = narrow or (pt.is_integer(kind) and kind.bit_width < 32) or pt.is_boolean(kind)
+    flat = values.astype(np.float32 if narrow else np.float64)
     if valid.all():
         return flat.reshape(len(array), int(widths[0]))
-    out = np.full((len(array), int(widths[0])), np.nan, dtype=np.float32)
+    out = np.full((len(array), int(widths[0])), np.nan, dtype=flat.dtype)
     out[valid] = flat.reshape(-1, int(widths[0]))
     return out
 

@@ -84,9 +84,9 @@ class ColumnReader:
             Position in the layout.
         kinds
             Column -> what to make of it: "numeric" float64 (n,), null as NaN; "string" object (n,)
-            of str or None; "vector" float32 (n, width), null as NaN; "vector_or_null" the same,
-            but (n, 0) where there is no vector at all; "id" integers in their exact type, or
-            object (n,) of str or bytes (16 bytes for a UUID).
+            of str or None; "vector" float32 or float64 (n, width), null as NaN; "vector_or_null"
+            the same, but (n, 0) where there is no vector at all; "id" integers in their exact type,
+            or object (n,) of str or bytes (16 bytes for a UUID).
         """
         table = self.read_raw(block, list(kinds))
         return {
