@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from dask import delayed
-from distributed import Client
 from sklearn.datasets import load_digits
 
 from ssl_dask.errors import ResumeMismatchError, WorkersChangedError
@@ -145,22 +144,18 @@ def test_dense_oracle_with_fitted_weights(
     assert len(set(F.argmax(axis=1))) == N_CLASSES
 
 
-def test_same_bits_for_any_strips_and_on_workers(
-    digits: Arrays, graph: BlockGraph, cluster_client: Client
+def test_same_bits_for_any_strips_below_three_seeds_a_class(
+    digits: Arrays, graph: BlockGraph
 ) -> None:
     X, y = digits
     labels = labels_of(y, (2,) * N_CLASSES)
     hidden = [np.arange(labels.n_seeds) % 3 == fold for fold in range(3)]
     found = run(graph, X, labels, hidden=hidden)
-    first = found.F.compute()
     assert accuracy(found, y, labels) > 0.9
-    for n_strips, execution in ((3, Execution()), (8, Execution(cluster_client))):
-        other = run(recut(graph, n_strips), X, labels, hidden=hidden, execution=execution)
-        blocks = execution.compute(list(other.F.to_delayed().ravel()))
-        np.testing.assert_array_equal(np.concatenate(blocks), first)
-        assert other.details == found.details
-        for mine, theirs in zip(found.fold_F, other.fold_F, strict=True):
-            np.testing.assert_array_equal(mine, theirs)
+    other = run(recut(graph, 8), X, labels, hidden=hidden)
+    np.testing.assert_array_equal(other.F.compute(), found.F.compute())
+    assert other.details == found.details
+    np.testing.assert_equal(other.fold_F, found.fold_F)
 
 
 def test_hidden_seeds_are_judged_without_their_own_labels(

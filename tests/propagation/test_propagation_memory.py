@@ -14,7 +14,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.propagation.engine import distributed_partitions
 from ssl_dask.propagation.engine.distributed_partitions import bytes_of_part
-from ssl_dask.propagation.engine.partitions import LocalParts
+from ssl_dask.propagation.engine.partitions import LocalParts, RightHandSide
 from ssl_dask.propagation.engine.recurrence import ConjugateSteps, LinearSystem, RecurrenceSteps
 from ssl_dask.propagation.engine.session import CONJUGATE_BYTES, RECURRENCE_BYTES
 from tests.by_keywords import label_propagation, label_spreading
@@ -35,7 +35,7 @@ def test_the_bytes_that_are_checked_are_those_that_sweeps_take(conjugate: bool) 
     peaks = []
     for _ in range(2):  # Once for what is loaded and compiled on the way.
         tracemalloc.start()
-        parts.begin(system, None, [delay(right)], value=1.0)
+        parts.begin(system, RightHandSide(None, [delay(right)], 1.0))
         parts.start(0.0, conjugate=conjugate)
         parts.advance(steps)
         peaks.append(tracemalloc.get_traced_memory()[1])
