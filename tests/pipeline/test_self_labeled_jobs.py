@@ -53,7 +53,7 @@ def test_a_job_labels_in_rounds_and_tells_of_them(
     assert again.method.rounds == method.rounds
     page = render_page(again)
     assert "What each round did" in page
-    assert "the seeds alone" in page
+    assert "seeds alone" in page
 
     blocks = rounds_job(rows, tmp_path / "blocks", patience=None)
     blocks["input"]["block_rows"] = 50
