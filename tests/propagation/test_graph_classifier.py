@@ -394,7 +394,7 @@ BAD_PARAMETERS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(
-    ("parameters", "message"), BAD_PARAMETERS, ids=lambda value: str(value)[:40]
+    ("parameters", "message"), BAD_PARAMETERS, ids=[message for _, message in BAD_PARAMETERS]
 )
 def test_bad_parameters_are_named(blobs: Arrays, parameters: dict[str, Any], message: str) -> None:
     X, _, y = blobs
