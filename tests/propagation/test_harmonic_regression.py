@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from ssl_dask.estimators import LabelPropagationRegressor
+from ssl_dask.estimators import HarmonicRegressor
 from ssl_dask.graph.block.block_graph import BlockGraph
 from tests.by_keywords import harmonic_regression
 from tests.made_graphs import random_weights
@@ -57,7 +58,7 @@ def test_rows_without_a_path_are_nan() -> None:
     W = sp.csr_array(sp.block_diag([random_weights(30, 1, density=0.3)] * 2, format="csr"))
     y = np.full(60, np.nan)
     y[[3, 8]] = [-1.0, 4.0]
-    model = LabelPropagationRegressor().fit(BlockGraph.from_scipy(W), y)
+    model = HarmonicRegressor().fit(BlockGraph.from_scipy(W), y)
     np.testing.assert_array_equal(np.isnan(model.transduction_), np.arange(60) >= 30)
     np.testing.assert_allclose(model.transduction_[[3, 8]], [-1, 4])
     with pytest.raises(ValueError, match="nothing about new rows"):
@@ -69,9 +70,13 @@ def test_a_smooth_function_is_learned() -> None:
     X = rng.uniform(-2, 2, (800, 2))
     truth = np.sin(X[:, 0]) + X[:, 1] ** 2
     y = np.where(rng.random(800) < 0.1, truth, np.nan)
-    model = LabelPropagationRegressor(n_neighbors=8).fit(X[:700], y[:700])
+    model = HarmonicRegressor(n_neighbors=8).fit(X[:700], y[:700])
     free = np.isnan(y[:700])
     assert 1 - ((model.transduction_ - truth[:700])[free] ** 2).mean() / truth.var() > 0.85
     assert model.score(X[700:], truth[700:]) > 0.85
+    new = da.from_array(X[700:], chunks=(30, 2))
+    in_blocks = model.predict(new)
+    assert in_blocks.chunks == ((30, 30, 30, 10),)
+    np.testing.assert_array_equal(in_blocks.compute(), model.predict(X[700:]))
     with pytest.raises(ValueError, match="no row is labelled"):
         model.fit(X, np.full(800, np.nan))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Self, cast
 
+import dask.array as da
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
-from ssl_dask.array_types import Float64
+from ssl_dask.array_types import Float64, Int64
 from ssl_dask.dask_arrays import row_handles
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
@@ -142,13 +143,17 @@ class HarmonicRegressor(RegressorMixin, SklearnSkin):
             execution=execution,
         )
 
-    def predict(self, X: Any) -> Float64:
-        """Return the mean value of the nearest training rows, weighed as edges are, float64 (m,).
+    def predict(self, X: Any) -> Any:
+        """Return the mean value of the nearest training rows, weighed as edges are.
 
         Parameters
         ----------
         X
-            (m, d), of a kind that `fit` takes, but no Dask array.
+            (m, d), of a kind that `fit` takes.
+
+        Returns
+        -------
+        float64 (m,), NaN where no training row nearby has a value; a Dask array if `X` is one.
 
         Raises
         ------
@@ -162,12 +167,23 @@ class HarmonicRegressor(RegressorMixin, SklearnSkin):
         distances, indices = knn_search(
             X, self.X_, self.n_neighbors, metric=self.metric, execution=self._execution()
         )
-        squares = distances**2 if self.metric == "euclidean" else distances
-        w = edge_weights(squares, indices, self.weights).astype(np.float64)
-        values = self.transduction_[indices]
-        w[(indices < 0) | np.isnan(values)] = 0.0
-        total, mean = ordered_sums(w), ordered_sums(w * np.where(w > 0.0, values, 0.0))
-        return np.divide(mean, total, where=total > 0.0, out=np.full(len(w), np.nan))
+        how = {"values": self.transduction_, "metric": self.metric, "weights": self.weights}
+        if not isinstance(distances, da.Array):
+            return _mean_values(distances, indices, **how)
+        return da.map_blocks(
+            _mean_values, distances, indices, **how, drop_axis=1, dtype=np.float64, meta=np.empty(0)
+        )
+
+
+def _mean_values(
+    distances: Float64, indices: Int64, *, values: Float64, metric: str, weights: str
+) -> Float64:
+    squares = distances**2 if metric == "euclidean" else distances
+    w = edge_weights(squares, indices, weights).astype(np.float64)
+    nearby = values[indices]
+    w[(indices < 0) | np.isnan(nearby)] = 0.0
+    total, mean = ordered_sums(w), ordered_sums(w * np.where(w > 0.0, nearby, 0.0))
+    return np.divide(mean, total, where=total > 0.0, out=np.full(len(w), np.nan))
 
 
 def _checked_targets(y: Any, sample_weight: Any, n_rows: int) -> tuple[Float64, Float64]:
