@@ -182,7 +182,8 @@ def _judged(
     # Classes of another kind would refuse every label once more.
     problems += trouble or _refused(encoded, verdicts, read.shown, label_column)
     values = tuple(dict.fromkeys(one.label for one in verdicts if one.label is not None))
-    places = [None if one.label is None else values.index(one.label) for one in verdicts]
+    codes_of = {value: code for code, value in enumerate(values)}
+    places = [None if one.label is None else codes_of[one.label] for one in verdicts]
     labels = pa.array(places, pa.int32()).take(encoded.indices)
     notes = list(read.notes)
     if unlabelled := len(labels) - labels.is_valid().true_count:

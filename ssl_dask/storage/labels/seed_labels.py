@@ -84,13 +84,15 @@ def seeds_of_block(
     """
     found = labels_of_block(column, kind, rule)
     verdicts = [rule.verdict(value) for value in found.values]
+    # Many values share a verdict: rows are counted by it, not by value.
+    whys = dict.fromkeys(verdict for verdict in verdicts if verdict.refused is not None)
+    numbers = {why: number for number, why in enumerate(whys)}
+    why_of_row = np.array([numbers.get(one, -1) for one in verdicts], dtype=np.int64)[found.codes]
     refused: Counter[tuple[Place, Verdict]] = Counter()
-    for code, verdict in enumerate(verdicts):
-        if verdict.refused is not None:
-            at = found.positions[found.codes == code]
-            for place, first, stop in segments:
-                if n := int(((at >= first) & (at < stop)).sum()):
-                    refused[place, verdict] += n
+    for place, first, stop in segments if whys else ():
+        inside = slice(*np.searchsorted(found.positions, [first, stop]))
+        counts = np.bincount(why_of_row[inside] + 1, minlength=len(whys) + 1)[1:]
+        refused.update({(place, why): n for why, n in zip(whys, counts.tolist(), strict=True) if n})
     none = np.array([verdict == NO_LABEL for verdict in verdicts], dtype=bool)
     values = tuple(dict.fromkeys(one.label for one in verdicts if one.label is not None))
     codes = _codes_of([one.label for one in verdicts], np.array(values, dtype=object))[found.codes]
