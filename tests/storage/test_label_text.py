@@ -48,6 +48,18 @@ def test_kinds_of_text(tmp_path: Path, name: str, packed: bool) -> None:
     assert pairs(labels_of(tmp_path, name)) == [(7, "a,b"), (9, "c")]
 
 
+def test_ends_of_lines_within_a_text_of_json_end_nothing(tmp_path: Path) -> None:
+    text = '{"id": 7, "text": "one\u2028two\x85three", "y": "a"}\r\n{"id": 9, "y": "b"}\r\n'
+    (tmp_path / "y.jsonl").write_bytes(text.encode())
+    assert pairs(labels_of(tmp_path, "y.jsonl")) == [(7, "a"), (9, "b")]
+
+
+def test_long_texts_beside_the_labels_are_told_with_a_cure(tmp_path: Path) -> None:
+    (tmp_path / "y.csv").write_text(f"id,y,text\n7,a,{'x' * 140_000}\n")
+    with pytest.raises(InputDataError, match="ids and labels alone"):
+        labels_of(tmp_path, "y.csv")
+
+
 @pytest.mark.parametrize(
     ("parts", "ending"),
     [

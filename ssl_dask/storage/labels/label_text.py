@@ -69,9 +69,8 @@ def _cells_of_lines(text: str, mark: str, wanted: tuple[str, str], shown: str) -
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True))
     except csv.Error as error:
-        raise InputDataError(
-            f"is no valid CSV: {error}", file=shown, hint="save it as CSV again"
-        ) from None
+        hint = "save it as CSV again; ids and labels alone, where it holds long texts"
+        raise InputDataError(f"is no valid CSV: {error}", file=shown, hint=hint) from None
     header, rows = (rows[0], rows[1:]) if rows else ([], [])
     _require_columns(wanted, header, shown)
     id_place, label_place = (header.index(column) for column in wanted)
@@ -86,7 +85,8 @@ def _cells_of_lines(text: str, mark: str, wanted: tuple[str, str], shown: str) -
 
 def _cells_of_json(text: str, wanted: tuple[str, str], shown: str) -> Cells:
     """Return the cells of objects, one a line, or of one list of objects."""
-    lines = [line for line in text.splitlines() if line.strip()]
+    # Not `splitlines`: strings of JSON may hold other ends of lines, such as U+2028, as they are.
+    lines = [line for line in text.split("\n") if line.strip()]
     listed = text.lstrip().startswith("[")
     try:
         objects = [json.loads(one, parse_float=str) for one in ([text] if listed else lines)]
