@@ -15,6 +15,7 @@ from ssl_dask.pipeline.commands.draft import draft_job
 from ssl_dask.storage.checks.column_check import ColumnNeeds
 from ssl_dask.storage.checks.input_check import scan_input
 from ssl_dask.storage.ids.id_hash import entity_keys
+from ssl_dask.storage.input.arrow_to_numpy import said_none
 from ssl_dask.storage.labels.label_rules import ClassRule, NumberRule
 from ssl_dask.storage.labels.true_labels import truth_codes
 from ssl_dask.storage.result.result_schema import label_schema
@@ -164,6 +165,11 @@ def test_words_for_nothing_join_no_rows(tmp_path: Path) -> None:
     keys, valid = HERE.compute(entity_keys(reader, "card"))[0]
     assert valid.tolist() == [True, False, False, True, False, False, False]
     assert keys[0] == keys[3] != 0
+
+
+def test_words_are_known_beside_bytes_that_are_no_text() -> None:
+    cells = pa.array([b" NA ", b"\xff", None, b"c1"]).view(pa.string())
+    assert said_none(cells).tolist() == [True, False, False, False]
 
 
 @pytest.mark.parametrize(

@@ -334,7 +334,10 @@ def said_none(values: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
         try:
             plain = pc.utf8_lower(pc.utf8_trim_whitespace(values))
         except pa.ArrowInvalid:
-            plain = values  # Bytes that are no UTF-8 stand for themselves.
+            # Cells that are no UTF-8 are no words; the others are what they are beside any cell.
+            cells = values.cast(pa.large_binary()).to_pylist()
+            texts = [None if cell is None else cell.decode(errors="replace") for cell in cells]
+            plain = pc.utf8_lower(pc.utf8_trim_whitespace(pa.array(texts, values.type)))
         found = pc.is_in(plain, value_set=words)
     elif pt.is_signed_integer(values.type):
         found = pc.fill_null(pc.equal(values, -1), False)
