@@ -151,6 +151,14 @@ def test_a_folder_of_csv_parts_is_told_what_it_is(tmp_path: Path) -> None:
     assert "CSV is read for labels alone" in str(caught.value.problems[0].hint)
 
 
+def test_folders_that_link_to_each_other_are_walked_once(tmp_path: Path) -> None:
+    for name, other in (("a", "b"), ("b", "a")):
+        write(tmp_path / "data" / name / "p.parquet", {"v": pa.array([1 if name == "a" else 2])})
+        for number in (1, 2, 3):
+            (tmp_path / "data" / name / f"to-{number}").symlink_to(f"../{other}")
+    assert names(Dataset.open("data", base=tmp_path)) == ["a/p.parquet", "b/p.parquet"]
+
+
 def test_labels_that_links_reach_twice_are_warned_of(tmp_path: Path) -> None:
     write(tmp_path / "y" / "a.parquet", {"id": [1, 2], "y": ["a", "b"]})
     (tmp_path / "y" / "latest.parquet").symlink_to("a.parquet")

@@ -169,12 +169,13 @@ def _walk(folder: str, root: str) -> Iterator[tuple[str, int | None]]:
 
 
 def _is_loop(parent: str, name: str) -> bool:
-    """Whether the folder is a link to a folder that it lies in."""
+    """Whether the folder is a link to a folder that it lies in, by the folders or by links."""
     path = os.path.join(parent, name)
     if not os.path.islink(path):
         return False
-    target, here = os.path.realpath(path), os.path.realpath(parent)
-    return os.path.commonpath([target, here]) == target
+    target = os.path.realpath(path)
+    above = [os.path.realpath(one) for one in (parent, *Path(parent).parents)]
+    return any(os.path.commonpath([target, here]) == target for here in above)
 
 
 def _bytes_of_path(path: str) -> int:
