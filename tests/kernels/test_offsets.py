@@ -48,6 +48,14 @@ def test_integers_keep_all_digits(dtype: type[np.integer]) -> None:
     assert (near - near[0]).ravel().tolist() == [0, 4096, 8193, 90_001]
 
 
+def test_large_unsigned_numbers_without_an_offset_stay_what_they_are() -> None:
+    X = np.array([[2**64 - 2**40, 2**40], [5, 2**40 + 9]], dtype=np.uint64)
+    found = far_offsets([extent_of(X)])
+    assert found is not None
+    assert found.tolist() == [0.0, 2.0**40]
+    assert without_offsets(X, found).tolist() == [[2.0**64 - 2.0**40, 0.0], [5.0, 9.0]]
+
+
 def test_types_that_float32_holds_are_left_alone() -> None:
     assert [loses_digits(np.dtype(one)) for one in ("f8", "i8", "u4", "f4", "i2", "?")] == [
         True,
