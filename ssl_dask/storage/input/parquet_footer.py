@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,9 +152,10 @@ def _wide_integers(metadata: Any) -> set[str]:
 def _readable(columns: pa.Schema, wide: set[str]) -> pa.Schema:
     """Return each column once, in the type that its values come in."""
     fields = []
+    counts = Counter(columns.names)
     for field in columns:
         kind = without_view(field.type)
-        if columns.names.count(field.name) > 1:
+        if counts[field.name] > 1:
             kind = unreadable("in the file more than once")
         elif field.name in wide:
             kind = unreadable("an integer of more than 64 bits")
