@@ -174,7 +174,7 @@ def _is_loop(parent: str, name: str) -> bool:
     if not os.path.islink(path):
         return False
     target = os.path.realpath(path)
-    above = [os.path.realpath(one) for one in (parent, *Path(parent).parents)]
+    above = map(os.path.realpath, (parent, *map(str, Path(parent).parents)))
     return any(os.path.commonpath([target, here]) == target for here in above)
 
 
