@@ -14,6 +14,8 @@ import pytest
 from ssl_dask.errors import InputDataError, JobSpecError, StorageError
 from ssl_dask.job_file import resolve_job
 from ssl_dask.pipeline.inputs.job_inputs import Inputs
+from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns
+from ssl_dask.storage.input.column_profile import profile_columns
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.row_layout import plan_layout
@@ -79,6 +81,17 @@ def test_keys_are_of_the_type_of_the_table(tmp_path: Path) -> None:
     ]
     given = pa.table({"id": [1, 2], **keys}).to_pydict().values()
     assert rows(dataset, "id", *keys) == list(zip(*given, strict=True))
+
+
+def test_bytes_that_only_the_log_holds_are_no_column(tmp_path: Path) -> None:
+    write(tmp_path / "t", {"id": [1, 2], "k": [b"a", b"\xff"]}, partition_by=["k"])
+    dataset = Dataset.open("t", base=tmp_path, table="delta")
+    assert dataset.columns == {"id": "int64", "k": "bytes in the log of a table"}
+    assert [one.name for one in profile_columns(dataset)] == ["id", "k"]
+    assert rows(dataset, "id") == [(1,), (2,)]
+    for use in ({"keep": ("k",)}, {"string": {"k": True}}, {"entities": ("k",)}):
+        (problem,) = check_columns(dataset, ColumnNeeds(**use))
+        assert problem.hint == "cast it to string where the table is written"
 
 
 def test_a_column_that_came_later(tmp_path: Path) -> None:

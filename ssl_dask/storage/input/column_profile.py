@@ -244,7 +244,7 @@ def _kind_in_sample(kind: pa.DataType, pieces: list[pa.ChunkedArray]) -> Profile
 
 def _holds_column(dataset: Dataset, place: Block, name: str) -> bool:
     if name in dataset.partition_columns:
-        return True
+        return why_unreadable(dataset.schema.field(name).type) is None
     schema = dataset.file_schemas[dataset.files[place.pieces[0].file].schema]
     return name in schema.names and why_unreadable(schema.field(name).type) is None
 

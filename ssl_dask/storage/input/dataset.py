@@ -17,7 +17,7 @@ from ssl_dask.errors import InputDataError, Problem
 from ssl_dask.storage.files.delta_table import list_delta_files
 from ssl_dask.storage.files.file_listing import Listing, hive_values, list_files
 from ssl_dask.storage.files.file_source import FileSource
-from ssl_dask.storage.input.column_types import common_type, shown_type
+from ssl_dask.storage.input.column_types import common_type, is_bytes, shown_type, unreadable
 from ssl_dask.storage.input.parquet_footer import Footer, read_footer
 
 MAX_FOOTER_THREADS = 16
@@ -149,7 +149,7 @@ class Dataset:
         if listing.table is None:
             files, partitions = _with_partitions(files, full, distinct, listing.source)
         else:
-            partitions = list(listing.table.fields)
+            partitions = [_key_of_log(key) for key in listing.table.fields]
         schema, notes = _merge(full, distinct, partitions)
         notes[:0] = listing.notes
         if len(full) < len(files):
@@ -360,6 +360,11 @@ def _merge(
     ):
         notes.append("the files have their columns in different orders")
     return pa.schema([*fields, *partitions]), notes
+
+
+def _key_of_log(key: pa.Field) -> pa.Field:
+    """Return a key of a table as it can be read: bytes stand in a log as text, escaped."""
+    return key.with_type(unreadable("bytes in the log of a table")) if is_bytes(key.type) else key
 
 
 def _counted(n: int, what: str) -> str:
