@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Self, cast
 import dask.array as da
 import numpy as np
 import scipy.sparse as sp
-from dask import delayed
 from sklearn.utils.validation import check_is_fitted
 
 from ssl_dask.array_types import Float64
@@ -161,7 +160,8 @@ class GraphClassifier(ClassifierSkin):
         if rows is not None and self.method.needs == "graph and features":
             X = rows
             if not isinstance(rows, da.Array):
-                whole = delayed(rows, pure=False, traverse=False)
+                # Sent once, not with each pass over X.
+                (whole,) = execution.place([rows], lasting=True)
                 X = da.from_delayed(whole, rows.shape, meta=rows[:0])
             features = {"X": X, "X_seeds": rows_of(rows, labels.rows, execution)}
         return MethodInputs(labels, sample_weight=weights, graph=graph, **features)
