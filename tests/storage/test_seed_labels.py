@@ -283,6 +283,19 @@ def test_a_parquet_file_of_labels(tmp_path: Path) -> None:
     assert seeds.local_paths == (tmp_path / "y",)
 
 
+def test_labels_of_a_parquet_file_that_are_no_text_are_counted(tmp_path: Path) -> None:
+    texts = pa.array([b"\xff", b"\xfe", b"a", b"b"]).view(pa.string())
+    write(tmp_path / "y.parquet", {"id": [1, 2, 3, 4], "y": texts})
+    where: dict[str, Any] = {"id_column": "id", "label_column": "y", "id_type": pa.int64()}
+    (problem,) = read_label_file("y.parquet", base=tmp_path, **where).problems
+    assert "labels that are not valid UTF-8: 2" in str(problem)
+    assert problem.rows == 2
+    lists = pa.ListArray.from_arrays([0, 1], texts[:1])
+    write(tmp_path / "y.parquet", {"id": [1], "y": lists})
+    with pytest.raises(InputDataError, match="not valid UTF-8"):
+        read_label_file("y.parquet", base=tmp_path, **where)
+
+
 def test_row_numbers_are_the_ids_of_data_without_ids(tmp_path: Path) -> None:
     reader = data(tmp_path, pa.array(range(100, 110)), block_rows=2)
     seeds = seeds_of_csv(tmp_path, reader, "id,y\n0,a\n9,b\n", id_type=pa.int64())

@@ -294,11 +294,15 @@ def label_array(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
     Raises
     ------
     ColumnValueError
-        An unsigned integer above 2**63 - 1, or a float that is no whole number.
+        An unsigned integer above 2**63 - 1, a float that is no whole number, or a list of choices
+        that are not valid UTF-8.
     """
     column = decoded(column)
     if is_list(column.type):
-        texts = [None if one is None else json.dumps(one) for one in column.to_pylist()]
+        try:
+            texts = [None if one is None else json.dumps(one) for one in column.to_pylist()]
+        except UnicodeDecodeError:
+            raise ColumnValueError("has text that is not valid UTF-8") from None
         return pa.array(texts, pa.string())
     if pt.is_floating(column.type):
         numbers = column.cast(pa.float64())

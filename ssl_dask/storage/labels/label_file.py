@@ -29,7 +29,7 @@ from ssl_dask.storage.input.column_types import (
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.row_layout import plan_layout
 from ssl_dask.storage.labels.label_cells import INTEGER, values_of_cells
-from ssl_dask.storage.labels.label_rules import ANY_CLASSES, LabelRule
+from ssl_dask.storage.labels.label_rules import ANY_CLASSES, LabelRule, distinct_labels
 from ssl_dask.storage.labels.label_text import ENDINGS, cells_of_text, text_ending
 from ssl_dask.storage.labels.label_verdict import LabelKind, LabelValue, Verdict, refusals
 
@@ -177,14 +177,14 @@ def _judged(
     id_column, label_column = wanted
     problems = list(read.problems)
     trouble = rule.job_problems(read.kind, label_column)
-    encoded = read.labels.dictionary_encode()
-    verdicts = [rule.verdict(value) for value in encoded.dictionary.to_pylist()]
+    indices, found = distinct_labels(read.labels)
+    verdicts = [rule.verdict(value) for value in found]
     # Classes of another kind would refuse every label once more.
-    problems += trouble or _refused(encoded, verdicts, read.shown, label_column)
+    problems += trouble or _refused(indices, verdicts, read.shown, label_column)
     values = tuple(dict.fromkeys(one.label for one in verdicts if one.label is not None))
     codes_of = {value: code for code, value in enumerate(values)}
     places = [None if one.label is None else codes_of[one.label] for one in verdicts]
-    labels = pa.array(places, pa.int32()).take(encoded.indices)
+    labels = pa.array(places, pa.int32()).take(indices)
     notes = list(read.notes)
     if unlabelled := len(labels) - labels.is_valid().true_count:
         notes.append(f"{read.shown}: rows without a label: {unlabelled:,}")
@@ -221,9 +221,9 @@ def _judged(
 
 
 def _refused(
-    encoded: pa.DictionaryArray, verdicts: Sequence[Verdict], shown: str, column: str
+    indices: pa.Array, verdicts: Sequence[Verdict], shown: str, column: str
 ) -> list[Problem]:
-    rows = np.bincount(encoded.indices.drop_null().to_numpy(), minlength=len(verdicts)).tolist()
+    rows = np.bincount(indices.drop_null().to_numpy(), minlength=len(verdicts)).tolist()
     counts: Counter[Verdict] = Counter()
     for verdict, n in zip(verdicts, rows, strict=True):
         if verdict.refused is not None:

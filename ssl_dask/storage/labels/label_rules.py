@@ -18,6 +18,7 @@ from ssl_dask.errors import Caution, Problem
 from ssl_dask.label_words import folded, stands_for_nothing
 from ssl_dask.storage.input.arrow_to_numpy import label_array, number_label_array
 from ssl_dask.storage.input.column_types import (
+    is_text,
     label_trouble,
     label_type,
     number_label_trouble,
@@ -370,6 +371,26 @@ class NumberRule:
 
 LabelRule = ClassRule | NumberRule
 """Which values are labels. Both have the same methods."""
+
+
+def distinct_labels(labels: pa.Array) -> tuple[pa.Array, tuple[LabelValue | None, ...]]:
+    """Return the place of each label among the distinct ones, int32, and these.
+
+    The place of a null is null. None stands for text that is not valid UTF-8.
+    """
+    if is_text(labels.type):
+        labels = labels.cast(pa.binary())
+    encoded = labels.dictionary_encode()
+    return encoded.indices, tuple(_decoded(value) for value in encoded.dictionary.to_pylist())
+
+
+def _decoded(value: int | bool | float | bytes) -> LabelValue | None:
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def kind_of_type(kind: pa.DataType) -> LabelKind:

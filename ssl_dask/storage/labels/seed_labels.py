@@ -20,10 +20,9 @@ from ssl_dask.errors import Caution, Problem, QualityError
 from ssl_dask.label_words import alike_names
 from ssl_dask.labels import UNLABELLED, Labels
 from ssl_dask.storage.input.column_reader import ColumnReader
-from ssl_dask.storage.input.column_types import is_text
 from ssl_dask.storage.input.row_layout import Place
 from ssl_dask.storage.labels.label_file import SeedFile
-from ssl_dask.storage.labels.label_rules import LabelRule
+from ssl_dask.storage.labels.label_rules import LabelRule, distinct_labels
 from ssl_dask.storage.labels.label_verdict import (
     NO_LABEL,
     LabelKind,
@@ -120,22 +119,9 @@ def labels_of_block(column: pa.ChunkedArray, kind: pa.DataType, rule: LabelRule)
     """
     array = rule.array(column, kind)
     positions = np.flatnonzero(array.is_valid().to_numpy(zero_copy_only=False)).astype(np.int64)
-    array = array.drop_null()
-    if is_text(array.type):
-        array = array.cast(pa.binary())
-    encoded = array.dictionary_encode()
-    values = tuple(_decoded(value) for value in encoded.dictionary.to_pylist())
-    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
+    places, values = distinct_labels(array.drop_null())
+    codes = places.to_numpy(zero_copy_only=False).astype(np.int32)
     return BlockLabels(positions, codes, values)
-
-
-def _decoded(value: int | bool | float | bytes) -> LabelValue | None:
-    if not isinstance(value, bytes):
-        return value
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return None
 
 
 def matches_of_block(ids: pa.Array, seeds: SeedFile) -> BlockLabels:
