@@ -100,7 +100,10 @@ def list_files(
     Raises
     ------
     InputDataError
-        Nothing is there, it cannot be listed, or there is no Parquet file in it.
+        Nothing is there, it cannot be listed, there is no Parquet file in it, or its files are
+        those of a table format.
+    StorageError
+        The store cannot be reached.
     """
     text = without_file_scheme(os.fspath(path))
     if "://" in text:

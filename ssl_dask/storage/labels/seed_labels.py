@@ -235,7 +235,7 @@ def seeds_from_column(
     column
         The label column.
     blocks
-        One a block, from `labels_of_block`.
+        One a block, from `seeds_of_block`.
     rule
         What labels may be.
     """
