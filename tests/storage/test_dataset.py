@@ -15,7 +15,8 @@ import pytest
 
 from ssl_dask.errors import InputDataError
 from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns
-from ssl_dask.storage.files.file_listing import hive_values, list_files, natural_key
+from ssl_dask.storage.files.file_listing import list_files
+from ssl_dask.storage.files.file_names import hive_values, natural_key
 from ssl_dask.storage.files.file_source import redact_url
 from ssl_dask.storage.input.column_profile import profile_columns
 from ssl_dask.storage.input.dataset import Dataset
@@ -200,6 +201,17 @@ def test_a_hive_key_that_is_in_the_files_is_taken_from_there(tmp_path: Path) -> 
         assert reader.dataset.columns[key] == kind
         assert reader.dataset.partition_columns == ()
         assert reader.read(0, {key: "string"})[key][0] == first
+
+
+@pytest.mark.parametrize("folder", ["code=%E4", "%E4=1", "code=\udce4"])
+def test_folder_names_that_are_no_utf8_are_refused(tmp_path: Path, folder: str) -> None:
+    write(tmp_path / "data" / "k=1" / "x.parquet", ROWS)
+    (tmp_path / "data" / "k=1").rename(tmp_path / "data" / folder)
+    with pytest.raises(InputDataError, match="not UTF-8") as caught:
+        Dataset.open("data", base=tmp_path)
+    (problem,) = caught.value.problems
+    assert problem.file == ascii(folder)[1:-1]
+    assert "label=%C3%A4" in str(problem.hint)
 
 
 def test_hive_keys_must_agree_and_win_over_columns_of_some_files(tmp_path: Path) -> None:

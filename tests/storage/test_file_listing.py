@@ -93,8 +93,47 @@ def test_parquet_is_known_by_its_bytes(tmp_path: Path, path: str) -> None:
     dataset = Dataset.open(path, base=tmp_path)
     assert names(dataset) == ["a.parquet", "b.pq", "c.parquet.snappy", "d"]
     assert dataset.ignored == ("e.parq", "f.csv")
-    (note,) = cautions(dataset.notes)
-    assert note.endswith("are read too: b.pq, c.parquet.snappy, d")
+    read_too, left_out = cautions(dataset.notes)
+    assert read_too.endswith("are read too: b.pq, c.parquet.snappy, d")
+    assert left_out.endswith("files of other kinds are left out (2): e.parq, f.csv")
+
+
+def test_what_may_hold_rows_and_is_left_out_is_warned_of(tmp_path: Path) -> None:
+    write(tmp_path / "data" / "a.parquet", {**ROWS, "y": [1, 2, 1]})
+    kinds = ("b.parquet.gz", "c.feather", "d.orc", "e.arrow", "f.json", "g.txt")
+    for name in (*kinds, "_SUCCESS", ".a.parquet.crc", "README", "notes.md", "a.crc"):
+        (tmp_path / "data" / name).write_text("x")
+    (tmp_path / "data" / "empty").write_text("")
+    told = "files of other kinds are left out (6): b.parquet.gz, c.feather, d.orc, e.arrow, f.json"
+    (data,) = cautions(Dataset.open("data", base=tmp_path).notes)
+    assert data == f"data: {told} and 1 more"
+    (tmp_path / "data" / "f.json").unlink()
+    for notes in (
+        labels_in("data", tmp_path).notes,
+        open_edge_file(
+            "data", source="id", target="y", base=tmp_path, id_type=pa.int64()
+        ).dataset.notes,
+    ):
+        assert "left out (5): b.parquet.gz, c.feather" in cautions(notes)[0]
+
+
+@pytest.mark.parametrize("text", ["a.csv", "a.jsonl.gz"])
+def test_labels_of_mixed_kinds_in_one_folder_are_refused_by_name(tmp_path: Path, text: str) -> None:
+    write(tmp_path / "y" / "b.parquet", {"id": [1, 2], "y": ["a", "b"]})
+    (tmp_path / "y" / text).write_text("id,y\n3,a\n")
+    with pytest.raises(InputDataError, match=f"in one folder: b.parquet; {text}") as caught:
+        labels_in("y", tmp_path)
+    assert caught.value.exit_code == 3
+    assert "FOLDER/*.csv" in str(caught.value.problems[0].hint)
+    assert labels_in("y/*.parquet", tmp_path).n_labels == 2
+
+
+def test_text_of_no_known_kind_beside_text_of_labels_is_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "y").mkdir()
+    for i, name in enumerate(("a.csv", "b.txt")):
+        (tmp_path / "y" / name).write_text(f"id,y\n{i},a\n")
+    (said,) = cautions(labels_in("y", tmp_path).notes)
+    assert said == "y: files of other kinds are left out (1): b.txt"
 
 
 def test_a_folder_without_the_usual_ending_needs_no_warning(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from ssl_dask.errors import InputDataError
 from ssl_dask.storage.files.file_listing import (
     Listing,
     TableVersion,
-    natural_key,
     without_file_scheme,
 )
+from ssl_dask.storage.files.file_names import natural_key
 from ssl_dask.storage.files.file_source import FileSource, redact_url
 from ssl_dask.storage.files.table_folders import AS_PARQUET
 

@@ -19,11 +19,11 @@ import fsspec.core
 import pyarrow as pa
 
 from ssl_dask.errors import Caution, InputDataError, SslDaskError
+from ssl_dask.storage.files.file_names import hidden_part, is_hidden, may_hold_rows, natural_key
 from ssl_dask.storage.files.file_source import FileSource, redact_url
 from ssl_dask.storage.files.table_folders import refuse_tables
 
 GLOB_CHARACTERS = re.compile(r"[*?\[]")
-NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 CHECK_PATH = "correct the path"
 MAGIC = (b"PAR1", b"PARE")
 MIN_PARQUET_BYTES = 12
@@ -144,7 +144,7 @@ def _list_local(text: str, full: str, also: tuple[str, ...]) -> Listing:
     found: dict[str, int | None] = {}
     for match in matches:
         if os.path.isdir(match):
-            if _hidden_part(os.path.relpath(match, root)):
+            if hidden_part(os.path.relpath(match, root)):
                 found[os.path.relpath(match, root) + "/"] = None
             else:
                 found.update(_walk(match, root))
@@ -164,7 +164,7 @@ def _walk(folder: str, root: str) -> Iterator[tuple[str, int | None]]:
         relative = os.path.relpath(parent, root)
         here = "" if relative == "." else f"{relative}/"
         for name in list(folders):
-            if _is_hidden(name) or _is_loop(parent, name):
+            if is_hidden(name) or _is_loop(parent, name):
                 folders.remove(name)
                 yield f"{here}{name}/", None
         for name in names:
@@ -266,24 +266,31 @@ def _listing(
         one = tuple((name, size or 0) for name, size in sizes.items())
         return Listing(source, one, (), local_paths)
     kept, ignored, notes = _known_parquet(source, sizes)
-    if not kept:
-        kept = [
-            name
-            for name in ignored
-            if name.lower().removesuffix(".gz").endswith(also)
-            and sizes[name] is not None
-            and not _hidden_part(name)
-        ]
-        ignored = [name for name in ignored if name not in kept]
+    texts = [name for name in ignored if _ends_in(name, also) and sizes[name] is not None]
+    if kept and any(sizes[name] for name in texts):
+        raise InputDataError(
+            f"Parquet and text lie in one folder: {_listed(kept)}; {_listed(texts)}",
+            file=source.shown,
+            hint="keep files of one kind there, or name these by a pattern such as FOLDER/*.csv",
+        )
+    kept = kept or texts
+    ignored = [name for name in ignored if name not in texts]
     if not kept:
         seen = f"; left out: {_listed(ignored)}" if ignored else ""
         hint = "give a folder of Parquet files; names that start with _ or . are left out"
         if any(name.lower().endswith(".csv") for name in ignored):
             hint = "write Parquet; CSV is read for labels alone"
         raise InputDataError(f"no Parquet files here{seen}", file=source.shown, hint=hint)
+    if unread := [name for name in ignored if may_hold_rows(name, sizes[name])]:
+        text = f"files of other kinds are left out ({len(unread):,}): {_listed(unread)}"
+        notes.append(Caution(f"{source.shown}: {text}"))
     kept, links = _once_each(source, kept)
     files = tuple((name, sizes[name] or 0) for name in kept)
     return Listing(source, files, tuple(ignored), local_paths, (*notes, *links))
+
+
+def _ends_in(name: str, endings: tuple[str, ...]) -> bool:
+    return name.lower().removesuffix(".gz").endswith(endings) and not hidden_part(name)
 
 
 def _known_parquet(
@@ -295,7 +302,7 @@ def _known_parquet(
     others: list[str] = []
     ignored: list[str] = []
     for name, size in sizes.items():
-        if size is None or _hidden_part(name):
+        if size is None or hidden_part(name):
             ignored.append(name)
         elif name.lower().endswith(".parquet") and name not in folders:
             usual.append(name)
@@ -377,35 +384,6 @@ def _parents(name: str) -> Iterator[str]:
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(names[:5]) + more
-
-
-def natural_key(name: str) -> tuple[Any, ...]:
-    """Return a sort key in which part-2 comes before part-10."""
-    parts = [
-        tuple(int(piece) if i % 2 else piece for i, piece in enumerate(re.split("([0-9]+)", part)))
-        for part in name.split("/")
-    ]
-    return tuple(parts), name
-
-
-def hive_values(name: str) -> tuple[tuple[str, str | None], ...]:
-    """Return the (key, value) pairs in the folders of a name such as `day=3/a.parquet`."""
-    pairs = []
-    for part in name.split("/")[:-1]:
-        key, equals, value = part.partition("=")
-        if equals and key:
-            text = unquote(value)
-            pairs.append((unquote(key), None if text == NULL_PARTITION else text))
-    return tuple(pairs)
-
-
-def _is_hidden(part: str) -> bool:
-    # A hive folder may be named after a column that starts with an underscore.
-    return part.startswith(".") or (part.startswith("_") and "=" not in part)
-
-
-def _hidden_part(name: str) -> bool:
-    return any(_is_hidden(part) for part in name.split("/"))
 
 
 def _folder_above_glob(path: str) -> str:

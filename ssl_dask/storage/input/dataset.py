@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from ssl_dask.errors import InputDataError, Problem
 from ssl_dask.storage.files.delta_table import list_delta_files
-from ssl_dask.storage.files.file_listing import Listing, hive_values, list_files
+from ssl_dask.storage.files.file_listing import Listing, list_files
+from ssl_dask.storage.files.file_names import hive_values
 from ssl_dask.storage.files.file_source import FileSource
 from ssl_dask.storage.input.column_types import common_type, is_bytes, shown_type, unreadable
 from ssl_dask.storage.input.parquet_footer import Footer, read_footer
