@@ -146,20 +146,7 @@ def fit_vector(name: str, group: VectorGroup, survey: VectorSurvey) -> VectorTra
     InputDataError
         Missing or infinite values; vectors of length 0; no rows.
     """
-    sums = survey.sums
-    if sums is None or len(sums.sums) == 0:
-        raise InputDataError(
-            f"features.{name}: no row has a vector with numbers",
-            column=group.vector,
-            hint="take the group out of the features",
-        )
-    n_unusable = int(sums.missing.sum() + sums.infinite.sum())
-    if n_unusable:
-        raise InputDataError(
-            f"features.{name}: vectors hold {n_unusable} missing or infinite values",
-            column=group.vector,
-            hint="mend or drop these rows",
-        )
+    sums = _usable_sums(name, group.vector, survey)
     notes = []
     width = len(sums.sums)
     scaling = Scaling.of(sums, "standard") if group.scale == "standard" else None
@@ -201,6 +188,23 @@ def fit_vector(name: str, group: VectorGroup, survey: VectorSurvey) -> VectorTra
         spread,
         far=far,
     )
+
+
+def _usable_sums(name: str, column: str, survey: VectorSurvey) -> ColumnSums:
+    sums = survey.sums
+    if sums is None or len(sums.sums) == 0:
+        raise InputDataError(
+            f"features.{name}: no row has a vector with numbers",
+            column=column,
+            hint="take the group out of the features",
+        )
+    if n_unusable := int(sums.missing.sum() + sums.infinite.sum()):
+        raise InputDataError(
+            f"features.{name}: vectors hold {n_unusable} missing or infinite values",
+            column=column,
+            hint="mend or drop these rows",
+        )
+    return sums
 
 
 def _in_double(

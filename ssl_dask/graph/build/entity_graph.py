@@ -95,20 +95,7 @@ def entity_graph(
         raise GraphError(f"weights names {unknown}, which are none of the columns")
     keyed, lengths = [], set()
     for name, values in columns.items():
-        if is_dask_collection(values):
-            raise GraphError(
-                f"column {name!r} is a Dask {type(values).__name__}; give an array of this process",
-                hint="call .compute() on it, or run a job with graph.entities, which reads blocks",
-            )
-        array = np.asarray(values)
-        if array.dtype.kind == "f" and "Int" in str(getattr(values, "dtype", "")):
-            # Nullable integers of pandas become floats.
-            array = np.asarray(values, dtype=object)
-        if array.ndim != 1 or array.dtype.kind not in "iuOUS":
-            raise GraphError(
-                f"column {name!r} is an array of {array.dtype} with {array.ndim} dimensions;"
-                " entities are integers or texts in one dimension"
-            )
+        array = _entity_array(name, values)
         lengths.add(len(array))
         block = dask.delayed(_keys_of(name, array), pure=False, traverse=False)
         keyed.append(KeyColumn(name, (block,), given.get(name, 1.0)))
@@ -116,6 +103,24 @@ def entity_graph(
         raise GraphError(f"the columns have {sorted(lengths)} rows; give arrays of one length >= 1")
     how: Any = {"max_entity_rows": max_entity_rows, "scale": scale}
     return shared_key_graph(keyed, tuple(lengths), **how, execution=execution)
+
+
+def _entity_array(name: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
+    if is_dask_collection(values):
+        raise GraphError(
+            f"column {name!r} is a Dask {type(values).__name__}; give an array of this process",
+            hint="call .compute() on it, or run a job with graph.entities, which reads blocks",
+        )
+    array = np.asarray(values)
+    if array.dtype.kind == "f" and "Int" in str(getattr(values, "dtype", "")):
+        # Nullable integers of pandas become floats.
+        array = np.asarray(values, dtype=object)
+    if array.ndim != 1 or array.dtype.kind not in "iuOUS":
+        raise GraphError(
+            f"column {name!r} is an array of {array.dtype} with {array.ndim} dimensions;"
+            " entities are integers or texts in one dimension"
+        )
+    return array
 
 
 def shared_key_graph(

@@ -14,7 +14,7 @@ from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.symmetric_graph import check_choice
 from ssl_dask.graph.knn.exact_knn import Lists, check_n_neighbors, nearest_lists, search_strips
-from ssl_dask.graph.knn.row_strips import checked_rows, checked_shape, of_kind
+from ssl_dask.graph.knn.row_strips import RowStrips, checked_rows, checked_shape, of_kind
 from ssl_dask.kernels.knn.neighbour_lists import METRICS
 
 Found = tuple[Float64, Int64] | tuple[da.Array, da.Array]
@@ -67,13 +67,7 @@ def knn_search(
     check_n_neighbors(n_neighbors)
     k, X_new = int(n_neighbors), as_dask_array(X_new)
     points = checked_rows(X_train, execution, centred=metric == "euclidean")
-    n_columns = checked_shape(X_new)[1]
-    if n_columns != points.n_columns:
-        raise GraphError(
-            f"the new rows have {n_columns} columns, the training rows {points.n_columns}"
-        )
-    queries = checked_rows(X_new, execution, offsets=points.offsets)
-    queries = of_kind(queries, points.kind, execution)
+    queries = _rows_like(points, X_new, execution)
     queries, points = (search_strips(rows, k, execution) for rows in (queries, points))
     lists = nearest_lists(queries, points, k, metric, execution, same_rows=False)
     found = [dask.delayed(_as_distances, nout=2)(part, metric) for part in lists]
@@ -85,6 +79,16 @@ def knn_search(
         for i, dtype in enumerate((np.float64, np.int64))
     ]
     return both[0].rechunk({0: X_new.chunks[0]}), both[1].rechunk({0: X_new.chunks[0]})
+
+
+def _rows_like(points: RowStrips, X_new: da.Array, execution: Execution) -> RowStrips:
+    n_columns = checked_shape(X_new)[1]
+    if n_columns != points.n_columns:
+        raise GraphError(
+            f"the new rows have {n_columns} columns, the training rows {points.n_columns}"
+        )
+    rows = checked_rows(X_new, execution, offsets=points.offsets)
+    return of_kind(rows, points.kind, execution)
 
 
 def _as_distances(lists: Lists, metric: str) -> Lists:

@@ -130,31 +130,24 @@ def knn_graph(  # noqa: PLR0913 - users name each choice in one call
     check_choice("symmetrize", symmetrize, SYMMETRIZE)
     check_n_neighbors(n_neighbors)
     options = RoutedOptions(target_recall, shard_memory, scratch, index_folder)
-    # An index gets new rows as they are: what was subtracted here would be missing there.
-    centred = metric == "euclidean" and index_folder is None
-    # No name for the rows: they are let go before their lists are joined.
-    found = _searched(
-        checked_rows(X, execution, centred=centred),
-        int(n_neighbors),
-        metric,
-        search,
-        options,
-        execution,
-    )
+    found = _searched(X, int(n_neighbors), metric, search, options, execution)
     if found.order is None and found.facts["n_among_copies"]:
         _note_rounded_rows(found, X, execution)
     return _joined(found, names, symmetrize, execution)
 
 
 def _searched(
-    rows: RowStrips,
+    X: Any,
     n_neighbors: int,
     metric: str,
     search: str,
     options: RoutedOptions,
     execution: Execution,
 ) -> RoutedLists:
-    """Return the neighbour lists, and what the graph says of them."""
+    """Return the neighbour lists, and what the graph says of them; the rows are let go here."""
+    # An index gets new rows as they are: what was subtracted here would be missing there.
+    centred = metric == "euclidean" and options.index_folder is None
+    rows = checked_rows(X, execution, centred=centred)
     places = max(min(n_neighbors, rows.n_rows - 1), 1)
     if chosen_search(search, rows.n_rows, rows.kind) == "exact":
         rows = search_strips(rows, places, execution)

@@ -104,13 +104,7 @@ def scan_input(
     """
     if needs.label is not None and seed_file is not None:
         raise JobSpecError("labels come from a column and from a file", hint="give one of them")
-    shared = delayed(reader, pure=False, traverse=False)
-    wanted = delayed(needs, pure=False, traverse=False)
-    labels = delayed(seed_file, pure=False, traverse=False)
-    tasks = [
-        delayed(scan_block, pure=False)(shared, block, wanted, labels) for block in reader.blocks
-    ]
-    scans: list[BlockScan] = execution.compute(tasks, "checking the input")
+    scans = _scanned(reader, needs, seed_file, execution)
     unreadable = [problem for scan in scans for problem in scan.problems]
     lengths, length_counts = _vector_lengths(reader, scans)
     found, notes = _value_problems(reader, needs, scans, length_counts)
@@ -126,17 +120,20 @@ def scan_input(
     notes += seeds.notes if seeds is not None else ()
     notes += lacking_files(reader.dataset, needs)
     n_truth = _truth(needs, scans, seeds, notes)
-    shown = tuple(problems[:MAX_PROBLEMS_SHOWN])
-    return InputScan(
-        shown,
-        len(problems),
-        tuple(notes),
-        tuple(constant),
-        lengths,
-        ids,
-        seeds,
-        n_truth,
+    shown, told = tuple(problems[:MAX_PROBLEMS_SHOWN]), tuple(notes)
+    return InputScan(shown, len(problems), told, tuple(constant), lengths, ids, seeds, n_truth)
+
+
+def _scanned(
+    reader: ColumnReader, needs: ColumnNeeds, seed_file: SeedFile | None, execution: Execution
+) -> list[BlockScan]:
+    shared, wanted, labels = (
+        delayed(one, pure=False, traverse=False) for one in (reader, needs, seed_file)
     )
+    tasks = [
+        delayed(scan_block, pure=False)(shared, block, wanted, labels) for block in reader.blocks
+    ]
+    return execution.compute(tasks, "checking the input")
 
 
 def _no_entities(reader: ColumnReader, scans: Sequence[BlockScan]) -> list[Caution]:

@@ -107,7 +107,7 @@ class Dataset:
         table: str | None = None,
         version: int | None = None,
     ) -> Dataset:
-        """Find the files of `path` and read their footers.
+        """Find the files of `path` and read their footers: one small read a file, in threads.
 
         Parameters
         ----------
@@ -127,32 +127,23 @@ class Dataset:
         InputDataError
             Nothing is there; no Parquet files; files that are torn or no Parquet, all of them
             named; no rows.
-
-        Notes
-        -----
-        Costs one small read a file, in threads, and some hundred bytes a file on the client.
         """
+        where: Any = {"base": base, "storage_options": storage_options}
         if table == "delta":
-            listing = list_delta_files(
-                path, base=base, version=version, storage_options=storage_options
-            )
+            listing = list_delta_files(path, version=version, **where)
         else:
-            listing = list_files(path, base=base, storage_options=storage_options)
+            listing = list_files(path, **where)
         footers = _read_footers(listing)
         files, distinct = _data_files(listing, footers)
         full = [file for file in files if file.n_rows]
         if not full:
-            raise InputDataError(
-                f"no rows: {_counted(len(files), 'file')} found, all without rows",
-                file=listing.source.shown,
-                hint="give files that have rows",
-            )
-        if listing.table is None:
-            files, partitions = _with_partitions(files, full, distinct, listing.source)
-        else:
+            raise _no_rows(files, listing.source)
+        if listing.table is not None:
             partitions = [_key_of_log(key) for key in listing.table.fields]
-        schema, notes = _merge(full, distinct, partitions)
-        notes[:0] = listing.notes
+        else:
+            files, partitions = _with_partitions(files, full, distinct, listing.source)
+        schema, merged = _merge(full, distinct, partitions)
+        notes = [*listing.notes, *merged]
         if len(full) < len(files):
             notes.append(f"{_counted(len(files) - len(full), 'file')} without rows")
         return cls(
@@ -164,7 +155,7 @@ class Dataset:
             tuple(notes),
             listing.ignored,
             listing.local_paths,
-            None if listing.table is None else listing.table.number,
+            listing.table.number if listing.table else None,
         )
 
     @property
@@ -370,3 +361,11 @@ def _key_of_log(key: pa.Field) -> pa.Field:
 
 def _counted(n: int, what: str) -> str:
     return f"{n:,} {what}" + ("" if n == 1 else "s")
+
+
+def _no_rows(files: Sequence[Any], source: FileSource) -> InputDataError:
+    return InputDataError(
+        f"no rows: {_counted(len(files), 'file')} found, all without rows",
+        file=source.shown,
+        hint="give files that have rows",
+    )
