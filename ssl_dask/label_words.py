@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 WORDS_FOR_NOTHING = frozenset(
     """
-    na n/a n.a. n.a #n/a #na <na> null <null> (null) \\n nil none <none> (none) nan -nan nat
+    na n/a n.a #n/a #na <na> null <null> (null) \\n nil none <none> (none) nan -nan nat
     1.#ind -1.#ind 1.#qnan #null! #value! #ref! #div/0! #name? #num!
     undefined undef unknown unk unlabeled unlabelled unset unspecified unassigned missing <missing>
-    (missing) blank (blank) empty (empty) - -- --- – — . ? ?? ??? -1 -1.0
+    (missing) blank (blank) empty (empty) -1 -1.0 n\\a tbd tba todo pending
     """.split()  # noqa: SIM905
 ) | {
     "",
@@ -22,8 +22,15 @@ WORDS_FOR_NOTHING = frozenset(
     "no value",
     "not available",
     "not applicable",
+    "not set",
+    "no answer",
+    "to do",
+    "#n/a n/a",
 }
-"""What programs and people write for "no value", as `folded` returns it."""
+"""What programs and people write for "no value", as `folded` returns it, full stops at the end
+left out."""
+MARKS_FOR_NOTHING = "[-?.\u2013\u2014]+"
+"""A pattern of what else they write: marks alone, such as ???, dashes and dots."""
 
 _BLANKS = re.compile(r"\s+")
 
@@ -47,11 +54,13 @@ def folded(text: str) -> str:
 def stands_for_nothing(value: object) -> bool:
     """Return whether `value` is what programs write for "no value": None, NaN, -1, or a word.
 
-    >>> [stands_for_nothing(one) for one in (" n/a", "-", -1.0, 0, False, "no")]
+    >>> [stands_for_nothing(one) for one in (" n/a", "????", -1.0, 0, False, "no")]
     [True, True, True, False, False, False]
     """
     if isinstance(value, str):
-        return folded(value) in WORDS_FOR_NOTHING
+        seen = folded(value)
+        marks = re.fullmatch(MARKS_FOR_NOTHING, seen) is not None
+        return marks or seen.rstrip(".") in WORDS_FOR_NOTHING
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return not isinstance(value, bool) and bool(value == -1 or value != value)

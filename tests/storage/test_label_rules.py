@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 
 from ssl_dask.errors import cautions
 from ssl_dask.job_file import load_job
@@ -31,6 +32,8 @@ from tests.parquet_samples import (
 
 WORDS = ["NA", "n/a", "NULL", "#N/A", "?", "-", "\\N", "NaT", "undefined", " Unknown ", "-1.0"]
 WORDS += ["unlabeled", "NONE", "nan", "\u00a0", "\u2014", "N\u200bA"]
+WORDS += ["TBD", "todo", "pending", "not set", "No answer", "#N/A N/A", "????", "----", "..."]
+WORDS += ["\u2013\u2013", "unlabeled.", "N\\A", "-9", "-99", "-9999", " -999 ", "n.a."]
 
 
 @pytest.mark.parametrize("word", WORDS)
@@ -123,10 +126,21 @@ def test_rows_that_all_have_a_label_are_warned_of(tmp_path: Path) -> None:
     (warning,) = cautions(seeds_of_column(tmp_path, [0] * 19 + [1]).notes)
     assert "Every row has a label already" in warning
     assert "19 labels are '0'" in warning
-    assert "input.unlabelled: [0]; two other classes" in warning
+    assert 'input.unlabelled: ["0"]; two other classes' in warning
     (warning,) = cautions(seeds_of_column(tmp_path, ["a", "b"] * 10 + [None]).notes)
     assert "Of 21 rows only 1 have no label" in warning
     assert cautions(seeds_of_column(tmp_path, ["a", "b", None]).notes) == ()
+
+
+@pytest.mark.parametrize("word", ["no", "#1", "a: [b", 'say "x"', "~", "x\\y"])
+def test_the_list_that_a_warning_gives_is_yaml(tmp_path: Path, word: str) -> None:
+    values = [word] * 97 + ["ham", "spam", "ham"]
+    (warning,) = cautions(seeds_of_column(tmp_path, values).notes)
+    said = warning.partition("input.")[2].rpartition("; two other")[0]
+    listed = yaml.safe_load(said)["unlabelled"]
+    assert listed == [word]
+    found = seeds_of_column(tmp_path, values, rule=ClassRule(unlabelled=listed))
+    assert found.labels.rows.tolist() == [97, 98, 99]
 
 
 def test_a_truth_may_be_a_choice_or_a_word(tmp_path: Path) -> None:
@@ -168,8 +182,8 @@ def test_words_for_nothing_join_no_rows(tmp_path: Path) -> None:
 
 
 def test_words_are_known_beside_bytes_that_are_no_text() -> None:
-    cells = pa.array([b" NA ", b"\xff", None, b"c1"]).view(pa.string())
-    assert said_none(cells).tolist() == [True, False, False, False]
+    cells = pa.array([b" NA ", b"\xff", None, b"c1", b"????", b"tbd."]).view(pa.string())
+    assert said_none(cells).tolist() == [True, False, False, False, True, True]
 
 
 @pytest.mark.parametrize(

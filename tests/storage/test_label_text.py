@@ -90,6 +90,13 @@ def test_numbers_in_json_are_exact(tmp_path: Path) -> None:
     [
         ("y.xlsx", b"PK", "labels are CSV, TSV, JSON lines or Parquet; this is .xlsx", ".jsonl"),
         ("y.jsonl", b'{"id": 1\n', "no JSON of one object a line", "write lines such as"),
+        (
+            "y.jsonl",
+            b'{"id": 1, "y": "a"}\n\n{"id": 2, "y": "a", "y": "b"}',
+            "column 'y': an object has this key more than once, in line 3",
+            "keep one",
+        ),
+        ("y.json", b'[{"id": 1, "y": "a", "id": 2}]', "has this key more than once", "keep one"),
         ("y.jsonl", b"[1, 2]", "no JSON of one object a line", "write lines such as"),
         ("y.jsonl", b'{"id": 1, "label": "a"}', "column 'y': missing in the labels", "id, label"),
         ("y.csv.gz", gzip.compress(b"id,y\n1,a\n" * 99)[:20], "cannot be unpacked", "again"),

@@ -332,7 +332,8 @@ def test_unmatched_ids_are_an_error_or_a_note(tmp_path: Path) -> None:
     ("content", "options", "text"),
     [
         ("id,y\n1,a\nalice@x,b\n2,b\n", {}, "ids that are no int64: 1"),
-        ("id,y\n1.0,a\n2,b\n", {}, "ids that are no int64: 1"),
+        ("id,y\n1.5,a\n2,b\n", {}, "ids that are no int64: 1"),
+        (f"id,y\n{2**53 + 2}.0,a\n2,b\n", {}, "ids that are no int64: 1"),
         ("id,y\n99999999999999999999,a\n2,b\n", {}, "ids that are no int64: 1"),
         ("id,y\n,a\n2,b\n", {}, "rows with a label but no id"),
         ("id,y\n1,-1\n2,1\n", {}, "scikit-learn"),
@@ -368,6 +369,11 @@ def test_what_is_wrong_in_a_csv_file_is_told_without_cells(
         (b"id,y\n1,\xff\n", "not UTF-8"),
         (b'id,y\n1,"a\n', "no valid CSV"),
         (b"", "missing in the labels"),
+        (
+            b"# from tool; 7\nid,y\n1,a\n",
+            "must be the header, with the columns id and y",
+        ),
+        (b"1115,ham\n1,a\n", "first line must be the header"),
         (b"id,y,y\n1,a,b\n", "more than once"),
         (b"id;y\n1;a\n", "semicolons between them; .* commas"),
         (b'"id";"y"\r\n1;"0,5"\r\n', "semicolons"),
@@ -378,6 +384,13 @@ def test_a_csv_file_that_cannot_be_used(tmp_path: Path, content: bytes, text: st
     reader = data(tmp_path, pa.array(range(10)))
     with pytest.raises(InputDataError, match=text):
         seeds_of_csv(tmp_path, reader, content)
+
+
+def test_ids_that_became_floats_and_lines_of_blanks(tmp_path: Path) -> None:
+    reader = data(tmp_path, pa.array(range(10)))
+    seeds = seeds_of_csv(tmp_path, reader, "id,y\n1.0,a\n2.,b\n3,a\n\n  \n")
+    assert seeds.problems == ()
+    assert seeds.ids.to_pylist() == [1, 2, 3]
 
 
 def test_a_missing_file_of_labels(tmp_path: Path) -> None:

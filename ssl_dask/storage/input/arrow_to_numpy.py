@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from ssl_dask.label_words import WORDS_FOR_NOTHING
+from ssl_dask.label_words import MARKS_FOR_NOTHING, WORDS_FOR_NOTHING
 from ssl_dask.storage.input.column_types import (
     AS_STRING,
     id_read_type,
@@ -342,7 +342,10 @@ def said_none(values: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
             cells = values.cast(pa.large_binary()).to_pylist()
             texts = [None if cell is None else cell.decode(errors="replace") for cell in cells]
             plain = pc.utf8_lower(pc.utf8_trim_whitespace(pa.array(texts, values.type)))
-        found = pc.is_in(plain, value_set=words)
+        found = pc.or_(
+            pc.is_in(pc.utf8_rtrim(plain, "."), value_set=words),
+            pc.fill_null(pc.match_substring_regex(plain, f"^{MARKS_FOR_NOTHING}$"), False),
+        )
     elif pt.is_signed_integer(values.type):
         found = pc.fill_null(pc.equal(values, -1), False)
     else:

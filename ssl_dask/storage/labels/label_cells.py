@@ -9,7 +9,6 @@ from typing import Any
 
 from ssl_dask.label_words import folded
 
-INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 WHOLE = re.compile(r"-?(0|[1-9][0-9]*)(\.0*)?")
 """An integer, or one that became a float because other cells are empty."""
 DECIMAL = re.compile(r"-?[0-9]+\.[0-9]*")
@@ -101,11 +100,16 @@ def as_number(cell: str) -> float:
     return float(cell) + 0.0
 
 
-def as_int64(cell: str) -> int:
-    """Return the whole number of a cell; raise ValueError where it is none that int64 holds."""
+def as_whole(cell: str) -> int:
+    """Return the whole number of a cell, 7 for 7.0; raise ValueError where it is none."""
     if not WHOLE.fullmatch(cell.strip()):
         raise ValueError
-    value = int(cell.strip().partition(".")[0])
+    return int(cell.strip().partition(".")[0])
+
+
+def as_int64(cell: str) -> int:
+    """Return the whole number of a cell; raise ValueError where it is none that int64 holds."""
+    value = as_whole(cell)
     if not -(2**63) <= value < 2**63:
         raise ValueError
     return value

@@ -28,12 +28,14 @@ from ssl_dask.storage.input.column_types import (
 )
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.row_layout import plan_layout
-from ssl_dask.storage.labels.label_cells import INTEGER, values_of_cells
+from ssl_dask.storage.labels.label_cells import as_whole, values_of_cells
 from ssl_dask.storage.labels.label_rules import ANY_CLASSES, LabelRule, distinct_labels
 from ssl_dask.storage.labels.label_text import ENDINGS, cells_of_text, text_ending
 from ssl_dask.storage.labels.label_verdict import LabelKind, LabelValue, Verdict, refusals
 
 Conflicts = Literal["refuse", "leave_out", "majority"]
+LAST_EXACT = 2**53
+"""Beyond it, ids that were floats once may be those of other rows."""
 FIRST_SHOWN = 5
 """Rows of ids with different labels that a message names."""
 
@@ -359,9 +361,10 @@ def _ids_of_cells(
         high = low + 2**kind.bit_width
 
         def turn(cell: str) -> int:
-            if not INTEGER.fullmatch(cell.strip()) or not low <= int(cell) < high:
+            value = as_whole(cell)
+            if not low <= value < high or ("." in cell and abs(value) > LAST_EXACT):
                 raise ValueError
-            return int(cell)
+            return value
     elif is_text(kind):
         turn = str
     elif pt.is_large_binary(kind):

@@ -197,11 +197,14 @@ class ClassRule:
             text = choices[0]
         if label_key(text) in self._no_labels:
             return NO_LABEL
-        if text in listed or not stands_for_nothing(text):
+        if text in listed:
             return Verdict(text)
-        return (
-            Verdict(None, "placeholder", text.strip()) if folded(text) else Verdict(None, "empty")
-        )
+        if stands_for_nothing(text):
+            word = text.strip() if folded(text) else ""
+            return Verdict(None, "placeholder" if word else "empty", word)
+        if WHOLE.fullmatch(text.strip()) and float(text) < 0:
+            return Verdict(None, "negative")
+        return Verdict(text)
 
     def verdict(self, value: LabelValue | None) -> Verdict:
         """Return whether `value` is a label, no label, or refused.

@@ -13,6 +13,7 @@ from typing import Any
 
 from ssl_dask.errors import InputDataError, Problem
 from ssl_dask.storage.input.column_types import nearest_names
+from ssl_dask.storage.labels.label_cells import NUMBER
 
 MARKS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson", ".json")
@@ -74,7 +75,8 @@ def _cells_of_lines(text: str, mark: str, wanted: tuple[str, str], shown: str) -
     header, rows = (rows[0], rows[1:]) if rows else ([], [])
     _require_columns(wanted, header, shown)
     id_place, label_place = (header.index(column) for column in wanted)
-    rows = [row for row in rows if row]
+    # A line of blanks holds no cells, however few cells the header has.
+    rows = [row for row in rows if row and (len(row) == len(header) or any(map(str.strip, row)))]
     if uneven := sum(len(row) != len(header) for row in rows):
         found = f"lines without the {len(header)} cells of the header: {uneven:,}"
         raise InputDataError(
@@ -86,10 +88,10 @@ def _cells_of_lines(text: str, mark: str, wanted: tuple[str, str], shown: str) -
 def _cells_of_json(text: str, wanted: tuple[str, str], shown: str) -> Cells:
     """Return the cells of objects, one a line, or of one list of objects."""
     # Not `splitlines`: strings of JSON may hold other ends of lines, such as U+2028, as they are.
-    lines = [line for line in text.split("\n") if line.strip()]
+    lines = [(at, line) for at, line in enumerate(text.split("\n"), 1) if line.strip()]
     listed = text.lstrip().startswith("[")
     try:
-        objects = [json.loads(one, parse_float=str) for one in ([text] if listed else lines)]
+        objects = [_json_of(one, at, shown) for at, one in ([(None, text)] if listed else lines)]
     except (ValueError, RecursionError):
         objects = [None]
     rows: list[Any] = objects[0] if listed and objects[0] is not None else objects
@@ -104,6 +106,24 @@ def _cells_of_json(text: str, wanted: tuple[str, str], shown: str) -> Cells:
     return [(_cell(row.get(wanted[0])), _cell(row.get(wanted[1]))) for row in rows]
 
 
+def _json_of(text: str, line: int | None, shown: str) -> Any:
+    """Return what a text of JSON holds, floats as they are written; refuse a key twice."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        if twice := [name for name in names if names.count(name) > 1]:
+            where = "" if line is None else f", in line {line:,}"
+            raise InputDataError(
+                f"an object has this key more than once{where}",
+                file=shown,
+                column=twice[0],
+                hint="keep one of them",
+            )
+        return dict(pairs)
+
+    return json.loads(text, parse_float=str, object_pairs_hook=once)
+
+
 def _cell(value: Any) -> str:
     """Return a JSON value as the text of a cell: lists and objects as JSON."""
     if value is None or isinstance(value, str):
@@ -116,7 +136,7 @@ def _require_mark(text: str, mark: str, shown: str) -> None:
     header = text.partition("\n")[0]
     due = {",": "a CSV file of labels has commas", "\t": "a TSV file has tabs"}[mark]
     for other, words in ((";", "semicolons"), ("\t", "tabs"), (",", "commas")):
-        if other in header and mark not in header:
+        if other in header and mark not in header and not header.startswith("#"):
             raise InputDataError(
                 f"looks like cells with {words} between them; {due}",
                 file=shown,
@@ -126,6 +146,9 @@ def _require_mark(text: str, mark: str, shown: str) -> None:
 
 def _require_columns(wanted: Sequence[str], names: Sequence[str], shown: str) -> None:
     there = f"the columns are {', '.join(names[:20]) or 'none'}"
+    if any(name[:1] == "#" or NUMBER.fullmatch(name.strip()) for name in names):
+        # The names would be cells of a row.
+        there = f"the first line must be the header, with the columns {' and '.join(wanted)}"
     problems = [
         Problem(
             "missing in the labels",

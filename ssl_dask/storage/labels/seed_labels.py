@@ -6,6 +6,7 @@ without a label.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -366,8 +367,9 @@ def _nothing_to_label(labels: Labels) -> list[Caution]:
     )
     cure = "If a class stands for 'not known', list it in input.unlabelled."
     if n >= NEARLY_ALL * labels.n_seeds:
+        listed = json.dumps(name, ensure_ascii=False)
         cure = (
             f"{n:,} labels are {name!r}: if that stands for 'not known', set"
-            f" input.unlabelled: [{name}]; two other classes must have labels then."
+            f" input.unlabelled: [{listed}]; two other classes must have labels then."
         )
     return [Caution(f"{text}. {cure}")]
