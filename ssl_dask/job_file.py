@@ -125,7 +125,8 @@ def _examine(
     except ValidationError as error:
         items = error.errors()
         keys = _job_keys()
-        mistakes = [keys.problem(item, data, source) for item in items if not follows(item, items)]
+        told = [keys.problem(item, data, source) for item in items if not follows(item, items)]
+        mistakes = list(dict.fromkeys(told))
         rest = _without_mistakes(data, error)
         return None if rest is None else _with_absolute_paths(rest, base), mistakes
 

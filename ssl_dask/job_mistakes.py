@@ -8,6 +8,8 @@ from typing import Any
 
 from ssl_dask.errors import Problem, did_you_mean
 
+SCALARS = ("bool", "int", "float", "str")
+
 
 @dataclass(frozen=True)
 class JobKeys:
@@ -30,7 +32,13 @@ class JobKeys:
         path = self.user_path(item["loc"])
         key = ".".join(path)
         kind, given, hint = item["type"], item.get("input"), None
-        if kind == "extra_forbidden":
+        if len(path) > 1 and path[-2].isdigit() and path[-1] in SCALARS:
+            # pydantic tells of each kind that the entry is not.
+            key = ".".join(path[:-2])
+            what = "null" if given is None else repr(given) if isinstance(given, float) else ""
+            message = f"{key}: entry {int(path[-2]) + 1} is {what or type(given).__name__}"
+            hint = "write texts in quotes, whole numbers, true or false; leave null out"
+        elif kind == "extra_forbidden":
             valid = f"valid keys here: {', '.join(sorted(known))}"
             hint = did_you_mean(path[-1], known, valid)
             message = f"unknown key {key!r}"
@@ -58,6 +66,8 @@ class JobKeys:
 
     def _meaning(self, path: Sequence[str], data: Mapping[str, Any]) -> str | None:
         """Return what the schema says of a key."""
+        while path and path[-1].isdigit():
+            path = path[:-1]
         if not path:
             return None
         for node in _expand(self._schema_nodes(path[:-1], data), self.schema):

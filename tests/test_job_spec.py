@@ -70,6 +70,15 @@ NAME, METHOD, OUT = (
         (NAME, "name: label_spreadin", "did you mean 'label_spreading'"),
         (NAME, "name: xyz", "'xyz' is not one of the methods"),
         ("label: y", 'label: y, classes: [a, NA], unlabelled: ["na "]', "listed in classes and in"),
+        (
+            "label: y",
+            "label: y, classes: [ham, spam, null]",
+            "input.classes: entry 3 is null (write texts in quotes, whole numbers, true or false;"
+            " leave null out)",
+        ),
+        ("label: y", "label: y, classes: [0, 1.5]", "input.classes: entry 2 is 1.5 (write"),
+        ("label: y", "label: y, unlabelled: [[a]]", "input.unlabelled: entry 1 is list (write"),
+        (OUT, "output: {path: out, columns: [1]}", "(columns: Input columns to carry over"),
         ("label: y", "label: y, unlabelled: NA", "write unlabelled: [NA]"),
         (
             "id: id, label: y",

@@ -57,6 +57,18 @@ def test_files_of_a_table_format_are_refused(tmp_path: Path, kind: str, path: st
     assert "write the rows of the table to Parquet files" in str(caught.value.problems[0].hint)
 
 
+@pytest.mark.parametrize("kind", ["Delta Lake", "Apache Hudi"])
+@pytest.mark.parametrize("path", ["t/2024/01", "t/2024/01/a.parquet", "t/2024/*/*.parquet"])
+def test_a_table_is_known_from_deep_inside(tmp_path: Path, kind: str, path: str) -> None:
+    write(tmp_path / "t" / "2024" / "01" / "a.parquet", ROWS)
+    (tmp_path / "t" / LOGS[kind]).parent.mkdir()
+    with pytest.raises(InputDataError, match=f"files of a {kind} table"):
+        Dataset.open(path, base=tmp_path)
+    # A table beside the folder is none of its business.
+    write(tmp_path / "2024" / "01" / "a.parquet", ROWS)
+    assert Dataset.open(path.removeprefix("t/"), base=tmp_path).n_rows == 3
+
+
 def test_labels_and_edges_of_a_table_format_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "t" / "a.parquet", ROWS)
     (tmp_path / "t" / "_delta_log").mkdir()

@@ -27,6 +27,8 @@ LOOKED_FOR = {
     "Apache Iceberg": ("metadata/*.metadata.json",),
 }
 """Table format -> what its folder holds; the names of DuckLake's files say enough."""
+DEEP = {"Delta Lake": "_delta_log", "Apache Hudi": ".hoodie"}
+"""Table format whose files may lie at any depth below -> what the folder of the table holds."""
 AS_PARQUET = "write the rows of the table to Parquet files, and name these"
 CURES = {
     "Delta Lake": f"give the table as input with input.format: delta; or {AS_PARQUET}",
@@ -55,7 +57,8 @@ def refuse_tables(source: FileSource, names: Sequence[str], *, whole: bool) -> N
     Notes
     -----
     Where the names do not say it, looks at the folder of the input, or of each file of a glob, and
-    at those above that a table could have made it in; four looks a folder.
+    at those above that a table could have made it in; four looks a folder, and two at each folder
+    above.
     """
     for name in names:
         for kind, mark in MARKS.items():
@@ -68,6 +71,10 @@ def refuse_tables(source: FileSource, names: Sequence[str], *, whole: bool) -> N
     for folder in dict.fromkeys(_table_folders(source, sorted(inside))):
         for kind, wanted in LOOKED_FOR.items():
             if any(_is_there(source, f"{folder}/{one}") for one in wanted):
+                raise _refusal(source, kind, posixpath.relpath(folder, source.root))
+    for folder in dict.fromkeys(_folders_above(source, sorted(inside))):
+        for kind, log in DEEP.items():
+            if _is_there(source, f"{folder}/{log}"):
                 raise _refusal(source, kind, posixpath.relpath(folder, source.root))
 
 
@@ -89,6 +96,13 @@ def _table_folders(source: FileSource, inside: Sequence[str]) -> Iterator[str]:
         yield folder
         if posixpath.basename(folder) == "data":
             yield posixpath.dirname(folder)
+
+
+def _folders_above(source: FileSource, inside: Sequence[str]) -> Iterator[str]:
+    for below in inside:
+        folder = posixpath.join(source.root, below).rstrip("/")
+        while (folder := posixpath.dirname(folder)) not in ("", "/"):
+            yield folder
 
 
 def _is_there(source: FileSource, path: str) -> bool:
