@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import os
 import shutil
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ssl_dask.errors import InputDataError
+from ssl_dask.errors import InputDataError, cautions
 from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns
 from ssl_dask.storage.files.file_listing import list_files
 from ssl_dask.storage.files.file_names import hive_values, natural_key
@@ -201,6 +202,39 @@ def test_a_hive_key_that_is_in_the_files_is_taken_from_there(tmp_path: Path) -> 
         assert reader.dataset.columns[key] == kind
         assert reader.dataset.partition_columns == ()
         assert reader.read(0, {key: "string"})[key][0] == first
+        assert cautions(reader.dataset.notes) == ()
+
+
+@pytest.mark.parametrize(
+    ("folder", "cells", "differs"),
+    [
+        ("w", pa.array(["q"] * 10), True),
+        ("w", pa.array(["w"] * 9 + [None]), True),
+        ("w", pa.array(["w"] * 10).dictionary_encode(), False),
+        ("w", pa.array([1] * 10), True),
+        ("01", pa.array([1] * 10, pa.int8()), False),
+        ("1", pa.array([1] * 9 + [2]), True),
+        ("true", pa.array([True] * 10), False),
+        ("2024-05-06", pa.array([dt.date(2024, 5, 6)] * 10), False),
+        ("2024-05-06", pa.array([dt.date(2024, 5, 7)] * 10), True),
+        ("__HIVE_DEFAULT_PARTITION__", pa.nulls(10, pa.string()), False),
+        ("__HIVE_DEFAULT_PARTITION__", pa.array(["w"] * 10), True),
+    ],
+)
+def test_a_hive_key_that_says_another_value_than_the_files(
+    tmp_path: Path, folder: str, cells: pa.Array, differs: bool
+) -> None:
+    write(tmp_path / "t" / f"z={folder}" / "a.parquet", {**ROWS, "z": cells})
+    said = cautions(Dataset.open("t", base=tmp_path).notes)
+    told = "column 'z' has other values than the folder's name in some rows of 1 file, first"
+    path = f"t/z={folder}/a.parquet"
+    assert said == ((f"{told} {path}: the values in the files are taken",) if differs else ())
+    # Where another file lacks the column, the names of the folders give it.
+    write(tmp_path / "t" / "z=x" / "b.parquet", ROWS)
+    said = cautions(Dataset.open("t", base=tmp_path).notes)
+    assert said == ((f"{told} {path}: the names of the folders are taken",) if differs else ())
+    # The one file that a path names has no folders.
+    assert cautions(Dataset.open(path, base=tmp_path).notes) == ()
 
 
 @pytest.mark.parametrize("folder", ["code=%E4", "%E4=1", "code=\udce4"])
@@ -219,7 +253,7 @@ def test_hive_keys_must_agree_and_win_over_columns_of_some_files(tmp_path: Path)
     write(tmp_path / "day=2" / "x.parquet", ROWS)
     dataset = Dataset.open(str(tmp_path), base=tmp_path)
     assert dataset.columns == {"id": "int64", "f0": "double", "day": "string"}
-    assert "folder names" in dataset.notes[0]
+    assert any("taken from the folder names" in note for note in dataset.notes)
     write(tmp_path / "loose.parquet", ROWS)
     assert "loose.parquet" in refused(str(tmp_path), tmp_path)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ssl_dask.errors import InputDataError, Problem
+from ssl_dask.errors import Caution, InputDataError, Problem
 from ssl_dask.storage.files.delta_table import list_delta_files
 from ssl_dask.storage.files.file_listing import Listing, list_files
 from ssl_dask.storage.files.file_names import hive_values
@@ -143,7 +143,7 @@ class Dataset:
         else:
             files, partitions = _with_partitions(files, full, distinct, listing.source)
         schema, merged = _merge(full, distinct, partitions)
-        notes = [*listing.notes, *merged]
+        notes = [*listing.notes, *_folders_that_differ(listing, footers, partitions), *merged]
         if len(full) < len(files):
             notes.append(f"{_counted(len(files) - len(full), 'file')} without rows")
         return cls(
@@ -241,7 +241,7 @@ class Dataset:
 
 def _read_footers(listing: Listing) -> list[Footer]:
     with ThreadPoolExecutor(min(MAX_FOOTER_THREADS, len(listing.files))) as pool:
-        read = list(pool.map(lambda file: read_footer(listing.source, *file), listing.files))
+        read = list(pool.map(lambda file: _footer_of(listing, *file), listing.files))
     problems: list[Problem] = []
     footers: list[Footer] = []
     for footer in read:
@@ -252,6 +252,10 @@ def _read_footers(listing: Listing) -> list[Footer]:
     if problems:
         raise InputDataError(problems)
     return footers
+
+
+def _footer_of(listing: Listing, name: str, size: int) -> Footer | list[Problem]:
+    return read_footer(listing.source, name, size, _folder_values(listing, name))
 
 
 def _data_files(
@@ -274,12 +278,37 @@ def _data_file(name: str, size: int, footer: Footer, schema: int, listing: Listi
     if listing.table is not None:
         partition = listing.table.partitions[name]
     else:
-        # The one file of an input path has no folders: those above it belong to the user's disk.
-        partition = () if listing.source.single is not None else hive_values(name)
+        partition = _folder_values(listing, name)
     n_rows = sum(rows for rows, _ in footer.row_groups)
     return DataFile(
         name, size, n_rows, footer.row_groups, footer.sha256, partition, schema, footer.column_bytes
     )
+
+
+def _folder_values(listing: Listing, name: str) -> tuple[tuple[str, str | None], ...]:
+    # The one file of an input path has no folders: those above it belong to the user's disk.
+    # What the folders of a table are called its log says.
+    alone = listing.source.single is not None or listing.table is not None
+    return () if alone else hive_values(name)
+
+
+def _folders_that_differ(
+    listing: Listing, footers: Sequence[Footer], partitions: Sequence[pa.Field]
+) -> list[Caution]:
+    """Return a caution for each key whose folder name and column do not agree, with its files."""
+    from_folders = {field.name for field in partitions}
+    places: dict[str, list[str]] = {}
+    for (name, _), footer in zip(listing.files, footers, strict=True):
+        for key in footer.differing:
+            places.setdefault(key, []).append(listing.source.shown_path(name))
+    return [
+        Caution(
+            f"column {key!r} has other values than the folder's name in some rows of"
+            f" {_counted(len(files), 'file')}, first {files[0]}: the"
+            f" {'names of the folders' if key in from_folders else 'values in the files'} are taken"
+        )
+        for key, files in places.items()
+    ]
 
 
 def _with_partitions(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyarrow.types as pt
 
 from ssl_dask.errors import Problem
 from ssl_dask.storage.files.file_source import FileSource
@@ -17,6 +19,10 @@ from ssl_dask.storage.input.column_types import STRING_OVERHEAD, unreadable, wit
 MAGIC = b"PAR1"
 TAIL_BYTES = 1 << 16
 ARROW_SCHEMA, SKIPPED_SCHEMA = b"ARROW:schema", b"ARROW-schema"
+CUT_TEXT = 16
+"""Characters from which on a text in the statistics may be the beginning of one."""
+COMPARED = (pt.is_integer, pt.is_boolean, pt.is_string, pt.is_large_string, pt.is_date)
+"""Types whose values stand in a folder name as they are written elsewhere."""
 LEAF_BYTES = {"BOOLEAN": 8, "INT32": 8, "INT64": 8, "INT96": 8, "FLOAT": 4, "DOUBLE": 8}
 
 
@@ -34,12 +40,16 @@ class Footer:
         Estimated bytes of each column of `schema` when it is read.
     sha256
         Hash of the footer, in hexadecimal digits: another file has another one.
+    differing
+        Keys of the folder's name that are columns of the file too, with another value in some rows
+        by the statistics of its row groups.
     """
 
     schema: pa.Schema
     row_groups: tuple[tuple[int, int], ...]
     column_bytes: tuple[int, ...]
     sha256: str
+    differing: tuple[str, ...]
 
 
 class NotParquetError(Exception):
@@ -113,8 +123,13 @@ def footer_sha256(footer: bytes) -> str:
     return hashlib.sha256(footer).hexdigest()
 
 
-def read_footer(source: FileSource, name: str, size: int) -> Footer | list[Problem]:
-    """Read one footer; a file that cannot be used is returned as its problems."""
+def read_footer(
+    source: FileSource, name: str, size: int, folder: Sequence[tuple[str, str | None]]
+) -> Footer | list[Problem]:
+    """Read one footer; a file that cannot be used is returned as its problems.
+
+    `folder` holds the keys and values in the name of the file's folder.
+    """
     shown = source.shown_path(name)
     try:
         footer = read_footer_bytes(source, name, size)
@@ -131,9 +146,38 @@ def read_footer(source: FileSource, name: str, size: int) -> Footer | list[Probl
     )
     schema = _readable(columns, _wide_integers(metadata))
     sizes = dict(zip(columns.names, _column_bytes(metadata, columns), strict=True))
-    return Footer(
-        schema, groups, tuple(sizes[name] for name in schema.names), footer_sha256(footer)
+    differing = tuple(
+        key
+        for key, value in folder
+        if key in schema.names and _differs(metadata, key, schema.field(key).type, value)
     )
+    widths = tuple(sizes[name] for name in schema.names)
+    return Footer(schema, groups, widths, footer_sha256(footer), differing)
+
+
+def _differs(metadata: Any, column: str, kind: pa.DataType, value: str | None) -> bool:
+    """Return whether the statistics say that rows of a column hold another value than a text's."""
+    kind = kind.value_type if pt.is_dictionary(kind) else kind
+    if not any(is_kind(kind) for is_kind in COMPARED):
+        return False
+    try:
+        due = pa.scalar(value, pa.string()).cast(kind).as_py()
+    except pa.ArrowInvalid:
+        # The text is no value of this type.
+        due = value
+    for g in range(metadata.num_row_groups):
+        group = metadata.row_group(g)
+        chunks = map(group.column, range(group.num_columns))
+        for about in (one.statistics for one in chunks if one.path_in_schema == column):
+            if about is None:
+                continue
+            if value is not None and about.has_null_count and about.null_count:
+                return True
+            # Writers cut long texts.
+            ends = (about.min, about.max) if about.has_min_max else ()
+            if any(end != due and len(str(end)) < CUT_TEXT for end in ends):
+                return True
+    return False
 
 
 def _wide_integers(metadata: Any) -> set[str]:
