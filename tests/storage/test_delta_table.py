@@ -152,8 +152,9 @@ def test_what_is_no_table_or_no_version(tmp_path: Path) -> None:
     assert "version 7 of the table cannot be opened" in str(refused(tmp_path / "t", version=7))
     name = Dataset.open("t", base=tmp_path, table="delta").files[0].name
     os.remove(tmp_path / "t" / name)
-    with pytest.raises(InputDataError, match="No such file"):
+    with pytest.raises(InputDataError, match="No such file") as caught:
         Dataset.open("t", base=tmp_path, table="delta")
+    assert "a later input.version: a vacuum" in str(caught.value.problems[0].hint)
 
 
 def test_a_store_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

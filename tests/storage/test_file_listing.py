@@ -78,8 +78,10 @@ def test_labels_and_edges_of_a_table_format_are_refused(tmp_path: Path) -> None:
         ),
         lambda: open_edge_file("t", source="a", target="b", base=tmp_path, id_type=pa.int64()),
     ):
-        with pytest.raises(InputDataError, match="Delta Lake"):
+        with pytest.raises(InputDataError, match="Delta Lake") as caught:
             read()
+        hint = str(caught.value.problems[0].hint)
+        assert hint.startswith("where it is input.path, set input.format: delta; else write the")
 
 
 def test_files_of_ducklake_are_known_by_their_names(tmp_path: Path) -> None:

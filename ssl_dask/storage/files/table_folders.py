@@ -31,7 +31,7 @@ DEEP = {"Delta Lake": "_delta_log", "Apache Hudi": ".hoodie"}
 """Table format whose files may lie at any depth below -> what the folder of the table holds."""
 AS_PARQUET = "write the rows of the table to Parquet files, and name these"
 CURES = {
-    "Delta Lake": f"give the table as input with input.format: delta; or {AS_PARQUET}",
+    "Delta Lake": f"where it is input.path, set input.format: delta; else {AS_PARQUET}",
     "Apache Iceberg": f"{AS_PARQUET}: table.scan(snapshot_id=...).to_arrow() of pyiceberg has them",
     "DuckLake": f"{AS_PARQUET}: COPY (FROM the_table) TO 'rows.parquet' in DuckDB",
 }

@@ -139,6 +139,11 @@ def read_footer(
         return [Problem(str(error), file=shown, hint="write the file again, or take it away")]
     except Exception as error:
         hint = "write the file again from its source, or make it readable"
+        if isinstance(error, FileNotFoundError):
+            hint = (
+                "run again when nothing writes there; of a Delta table give a later input.version:"
+                " a vacuum takes away the files of earlier ones"
+            )
         return [Problem(source.why_unreadable(error), file=shown, hint=hint)]
     groups = tuple(
         (group.num_rows, group.total_byte_size)
