@@ -136,7 +136,7 @@ def read_label_file(
     Raises
     ------
     InputDataError
-        The file is not there, cannot be read, or lacks a column.
+        The file is not there, cannot be read, or lacks a column; a folder holds Parquet and text.
 
     Notes
     -----
