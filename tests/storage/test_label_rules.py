@@ -12,6 +12,7 @@ import yaml
 
 from ssl_dask.errors import cautions
 from ssl_dask.job_file import load_job
+from ssl_dask.label_words import stands_for_nothing
 from ssl_dask.pipeline.commands.draft import draft_job
 from ssl_dask.storage.checks.column_check import ColumnNeeds
 from ssl_dask.storage.checks.input_check import scan_input
@@ -179,6 +180,17 @@ def test_words_for_nothing_join_no_rows(tmp_path: Path) -> None:
     keys, valid = HERE.compute(entity_keys(reader, "card"))[0]
     assert valid.tolist() == [True, False, False, True, False, False, False]
     assert keys[0] == keys[3] != 0
+
+
+def test_a_column_and_python_know_the_same_words() -> None:
+    words = ["NA", " n/a", "unlabeled.", "????", "", " \t"]
+    words += ["N/A\u200b", "not  known", "\uff2e\uff21", "NA\0"]
+    values = ["c1", "no", "0", "NAN1", "not  now"]
+    for kind in (pa.string(), pa.large_string()):
+        cells = pa.chunked_array([pa.array(words, kind), pa.array([*values, None], kind)])
+        assert said_none(cells).tolist() == [True] * len(words) + [False] * (len(values) + 1)
+    assert all(map(stands_for_nothing, words))
+    assert not any(map(stands_for_nothing, values))
 
 
 def test_words_are_known_beside_bytes_that_are_no_text() -> None:

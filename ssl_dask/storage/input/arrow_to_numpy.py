@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from ssl_dask.label_words import MARKS_FOR_NOTHING, WORDS_FOR_NOTHING
+from ssl_dask.label_words import stands_for_nothing
 from ssl_dask.storage.input.column_types import (
     AS_STRING,
     id_read_type,
@@ -331,21 +331,14 @@ def number_label_array(column: pa.ChunkedArray) -> pa.Array:
 def said_none(values: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     """Return which values stand for "no value", bool (n,): -1, empty text, words such as NA.
 
-    Capitals and blanks around a word do not matter. Nulls are not among them.
+    Text is judged by `stands_for_nothing`, once for each distinct text. Nulls are not among them.
     """
     if is_text(values.type):
-        words = pa.array(sorted(WORDS_FOR_NOTHING), values.type)
-        try:
-            plain = pc.utf8_lower(pc.utf8_trim_whitespace(values))
-        except pa.ArrowInvalid:
-            # Cells that are no UTF-8 are no words; the others are what they are beside any cell.
-            cells = values.cast(pa.large_binary()).to_pylist()
-            texts = [None if cell is None else cell.decode(errors="replace") for cell in cells]
-            plain = pc.utf8_lower(pc.utf8_trim_whitespace(pa.array(texts, values.type)))
-        found = pc.or_(
-            pc.is_in(pc.utf8_rtrim(plain, "."), value_set=words),
-            pc.fill_null(pc.match_substring_regex(plain, f"^{MARKS_FOR_NOTHING}$"), False),
-        )
+        # As bytes: cells that are no UTF-8 are no words.
+        cells = values.cast(pa.large_binary())
+        distinct = cells.unique().drop_null().to_pylist()
+        words = [one for one in distinct if stands_for_nothing(one.decode(errors="replace"))]
+        found = pc.is_in(cells, value_set=pa.array(words, pa.large_binary()))
     elif pt.is_signed_integer(values.type):
         found = pc.fill_null(pc.equal(values, -1), False)
     else:
