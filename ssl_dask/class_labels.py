@@ -17,7 +17,7 @@ from dask import delayed
 from ssl_dask.array_types import Float64, Int64, Integer
 from ssl_dask.dask_arrays import as_dask_array, row_handles
 from ssl_dask.execution import Execution
-from ssl_dask.label_words import stands_for_nothing
+from ssl_dask.label_words import stands_for_nothing, wrapped_minus_one
 from ssl_dask.labels import UNLABELLED, Labels
 
 Part = tuple[Int64, npt.NDArray[Any]]
@@ -38,8 +38,8 @@ def encode_targets(y: Any, n_rows: int, execution: Execution) -> Labels:
     Raises
     ------
     ValueError
-        `y` has another length, no label, continuous numbers, NaN, labels of several types, or a
-        word for "no value", such as "nan", "NA" or "-1".
+        `y` has another length, no label, continuous numbers, NaN, labels of several types, a word
+        for "no value", such as "nan", "NA" or "-1", or what -1 becomes in an unsigned type.
 
     Examples
     --------
@@ -87,13 +87,24 @@ def _refuse_words(classes: list[str], codes: Integer) -> None:
         )
 
 
-def weighted_labels(labels: Labels, sample_weight: Any) -> tuple[Labels, Float64]:
+def numbers_of(values: Any, execution: Execution) -> Float64:
+    """Return numbers (N,) as float64; those of a Dask array are computed on its workers."""
+    values = as_dask_array(values)
+    if isinstance(values, da.Array):
+        values = np.concatenate(execution.compute(row_handles(values), "labels"))
+    return np.asarray(values, dtype=np.float64)
+
+
+def weighted_labels(
+    labels: Labels, sample_weight: Any, execution: Execution
+) -> tuple[Labels, Float64]:
     """Return the seeds whose weight is above 0, and their weights, float64 (S,).
 
     Parameters
     ----------
     sample_weight
-        (N,): weight >= 0 of each row; weights of unlabelled rows are ignored.
+        (N,), array or Dask array, of which all is brought to this process: weight >= 0 of each
+        row; weights of unlabelled rows are ignored.
 
     Raises
     ------
@@ -102,7 +113,7 @@ def weighted_labels(labels: Labels, sample_weight: Any) -> tuple[Labels, Float64
     """
     from sklearn.utils import column_or_1d
 
-    weights = column_or_1d(np.asarray(sample_weight), dtype=np.float64)
+    weights = column_or_1d(numbers_of(sample_weight, execution))
     if len(weights) != labels.n_rows:
         raise ValueError(
             f"sample_weight has {len(weights)} values and X {labels.n_rows} rows; give one a row"
@@ -127,7 +138,9 @@ def encode_seeds(
 ) -> tuple[Labels, Float64 | None]:
     """Return `encode_targets`, of rows of a weight above 0, and their weights; None: 1 each."""
     labels = encode_targets(y, n_rows, execution)
-    return (labels, None) if sample_weight is None else weighted_labels(labels, sample_weight)
+    if sample_weight is None:
+        return labels, None
+    return weighted_labels(labels, sample_weight, execution)
 
 
 def decode_labels(
@@ -181,9 +194,20 @@ def _labelled(y: npt.NDArray[Any], first_row: int = 0) -> Part:
                     " np.where(np.isnan(y), -1, y)"
                 )
             assert_all_finite(y, input_name="y")
+        if y.dtype.kind == "u":
+            _refuse_wrapped(y)
         labelled = y != UNLABELLED if y.dtype.kind in "if" else np.ones(len(y), dtype=np.bool_)
         values = y[labelled]
     return np.flatnonzero(labelled).astype(np.int64) + first_row, values
+
+
+def _refuse_wrapped(y: npt.NDArray[Any]) -> None:
+    wrapped = wrapped_minus_one(8 * y.dtype.itemsize)
+    if n := int((y == wrapped).sum()):
+        raise ValueError(
+            f"y is of {y.dtype} and holds {wrapped} in {n:,} rows, which -1 becomes in that type:"
+            " give y.astype(np.int64), with -1 for unlabelled rows"
+        )
 
 
 def _is_missing(value: Any) -> bool:

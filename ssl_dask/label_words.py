@@ -66,6 +66,15 @@ def stands_for_nothing(value: object) -> bool:
     return not isinstance(value, bool) and bool(value == -1 or value != value)
 
 
+def wrapped_minus_one(bits: int) -> int:
+    """Return what -1 becomes in an unsigned integer, and what many programs write for "no label".
+
+    >>> wrapped_minus_one(8)
+    255
+    """
+    return int(2**bits - 1)
+
+
 def alike_names(names: Sequence[str]) -> str | None:
     """Return a warning if class names look alike, else None.
 

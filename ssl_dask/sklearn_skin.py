@@ -14,15 +14,19 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags, check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ssl_dask.array_types import Float64, Floating, Int32
+from ssl_dask.array_types import Floating, Int32
 from ssl_dask.block_exchange import block_tasks
-from ssl_dask.class_labels import decode_labels, decoded_dtype, encode_targets
+from ssl_dask.class_labels import decode_labels, decoded_dtype, encode_targets, numbers_of
 from ssl_dask.dask_arrays import as_dask_array, row_handles
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.kernels.arithmetic.offsets import (
+    Offsets,
     extent_of,
     far_offsets,
     loses_digits,
+    rounded,
+    rounding_shows,
+    rounding_told,
     without_offsets,
 )
 from ssl_dask.kernels.distributions.label_distributions import predicted_codes, summarise_rows
@@ -61,11 +65,19 @@ class SklearnSkin(BaseEstimator):
         X = as_dask_array(X)
         if not isinstance(X, da.Array):
             sparse = "csr" if self.__sklearn_tags__().input_tags.sparse else False
-            return validate_data(
-                self, X, reset=reset, accept_sparse=sparse, dtype=[np.float64, np.float32]
-            )
+            refuse_times(X)
+            if isinstance(X, list | tuple):
+                X = np.asarray(X)
+            kept = [np.float64, np.float32, np.int64, np.uint64]
+            rows = validate_data(self, X, reset=reset, accept_sparse=sparse, dtype=kept)
+            if rows.dtype.kind == "f":
+                warn_of_rounding(X)
+                return rows
+            exact = not sp.issparse(rows) and rounded(rows).any()
+            return rows if exact else rows.astype(np.float64)
         if X.ndim != 2:
             raise ValueError(f"Expected 2D array, got an array of shape {X.shape} instead")
+        refuse_times(X)
         if any(n != n for n in X.chunks[0]):
             raise ValueError(
                 "the lengths of X's chunks are not known: call X.compute_chunk_sizes()"
@@ -88,7 +100,8 @@ class SklearnSkin(BaseEstimator):
         if reset:
             self._offsets = column_offsets(X, self._execution())
         if self._offsets is None:
-            return X
+            is_whole = not isinstance(X, da.Array) and X.dtype.kind in "iu"
+            return X.astype(np.float64) if is_whole else X
         if isinstance(X, da.Array):
             whole = X.rechunk({1: -1})
             return whole.map_blocks(without_offsets, self._offsets, dtype=np.float32)
@@ -173,7 +186,7 @@ class ClassifierSkin(ClassifierMixin, SklearnSkin):
             (m,): true class labels, array or Dask array. Rows that are unlabelled, as for `fit`,
             are left out.
         sample_weight
-            (m,): weight of each row; None for equal weights.
+            (m,): weight of each row, array or Dask array; None for equal weights.
 
         Raises
         ------
@@ -182,7 +195,7 @@ class ClassifierSkin(ClassifierMixin, SklearnSkin):
 
         Notes
         -----
-        Brings an int32 of each row to this process.
+        Brings an int32 of each row to this process, and a float64 if `sample_weight` is given.
         """
         check_is_fitted(self)
         F = self.predict_proba(X)
@@ -202,7 +215,7 @@ class ClassifierSkin(ClassifierMixin, SklearnSkin):
         right = codes[truth.rows] == known[truth.codes]
         if sample_weight is None:
             return float(right.mean())
-        weights = column_or_1d(np.asarray(sample_weight, dtype=np.float64))
+        weights = column_or_1d(numbers_of(sample_weight, execution))
         check_consistent_length(weights, F)
         return float(np.average(right, weights=weights[truth.rows]))
 
@@ -222,7 +235,43 @@ class ClassifierSkin(ClassifierMixin, SklearnSkin):
         return labels, codes == UNLABELLED
 
 
-def column_offsets(X: Any, execution: Execution) -> Float64 | None:
+def refuse_times(X: Any) -> None:
+    """Refuse arrays of times, and data frames with columns of them, by name.
+
+    Raises
+    ------
+    ValueError
+        It names the columns, and the cure.
+    """
+    names, kinds = getattr(X, "columns", None), getattr(X, "dtypes", None)
+    if names is None or kinds is None:
+        names, kinds = ["X"], [getattr(X, "dtype", None)]
+    times = [
+        f"{name!r} ({kind})" if name != "X" else f"X ({kind})"
+        for name, kind in zip(names, kinds, strict=False)
+        if getattr(kind, "kind", None) in ("M", "m")
+    ]
+    if times:
+        raise ValueError(
+            f"{', '.join(times)} holds times, which have no unit that suits all features: turn them"
+            " into numbers, such as (t - t.min()) / np.timedelta64(1, 'D') for days"
+        )
+
+
+def warn_of_rounding(X: Any) -> None:
+    """Warn of each column of a data frame whose integers become floats beside other columns."""
+    if not hasattr(X, "columns") or not hasattr(X, "dtypes"):
+        return
+    for place, (name, kind) in enumerate(zip(X.columns, X.dtypes, strict=True)):
+        if getattr(kind, "kind", None) not in ("i", "u") or kind.itemsize < 8:
+            continue
+        values = X.iloc[:, place].dropna().to_numpy(dtype=f"{kind.kind}8")
+        n_rounded = int(rounded(values).sum())
+        if n_rounded and rounding_shows(float(values.min()), float(values.max())):
+            warnings.warn(rounding_told(repr(name), n_rounded, len(X)), UserWarning, stacklevel=4)
+
+
+def column_offsets(X: Any, execution: Execution) -> Offsets | None:
     """Return what float32 needs to have subtracted from the columns of rows (N, d); None: nothing.
 
     See `kernels.arithmetic.offsets`. Sparse rows have none: their zeros would be lost.

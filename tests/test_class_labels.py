@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssl_dask.class_labels import decode_labels, decoded_dtype, encode_targets
+from ssl_dask.class_labels import decode_labels, decoded_dtype, encode_seeds, encode_targets
 from ssl_dask.execution import Execution
 
 HERE = Execution()
@@ -25,6 +25,8 @@ GOOD: list[tuple[Any, list[int], list[Any]]] = [
     (np.array([True, None, False, True], dtype=object), [0, 2, 3], [False, True]),
     (np.array([7, -1, 5, 7], dtype=object), [0, 2, 3], [5, 7]),
     (np.array([7, np.nan, 5, 7], dtype=object), [0, 2, 3], [5, 7]),
+    (np.array([255, -1, 5, 255]), [0, 2, 3], [5, 255]),
+    (np.array([255, 5, 5, 255], dtype=np.uint16), [0, 1, 2, 3], [5, 255]),
     (pd.Series([7, -1, 5, 7], index=list("wxyz")), [0, 2, 3], [5, 7]),
     (pd.Series(["b", None, "a", "b"], dtype="string"), [0, 2, 3], ["a", "b"]),
     (pd.Series([7, None, 5, 7], dtype="Int64"), [0, 2, 3], [5, 7]),
@@ -60,6 +62,8 @@ BAD = [
     (np.array(["a", "NaN", "b", "None"]), "'NaN', 'None' in 2 rows"),
     (np.array(["a", "-1", "b", "-1"], dtype=object), "'-1' in 2 rows"),
     (np.array(["a", 3, "b", None], dtype=object), "mixes"),
+    (np.array([1, 255, 0, 1], dtype=np.uint8), "uint8 and holds 255 in 1 rows.*np.int64"),
+    (np.array([1, 2**64 - 1, 0, 1], dtype=np.uint64), "uint64 and holds 18446744073709551615"),
     (np.array([0, 1, 0]), "inconsistent numbers of samples"),
     (np.zeros((4, 2)), "1d array"),
 ]
@@ -99,3 +103,12 @@ def test_few_rows_a_class_are_no_news() -> None:
     # Warnings are errors here, and scikit-learn warns of as many classes as labels.
     labels = encode_targets([*range(30), -1, -1], 32, Execution())
     assert labels.n_classes == 30
+
+
+@pytest.mark.parametrize("chunks", [1, 3, 4])
+def test_weights_of_a_dask_array_are_those_of_numpy(chunks: int) -> None:
+    y, weights = np.array([2, -1, 0, 2]), np.array([0.5, 9.0, 2.0, 0.0])
+    labels, kept = encode_seeds(y, 4, da.from_array(weights, chunks=chunks), HERE)
+    assert labels.rows.tolist() == [0, 2]
+    assert kept is not None
+    assert kept.tolist() == [0.5, 2.0]

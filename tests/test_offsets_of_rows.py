@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 
@@ -75,3 +77,52 @@ def test_rows_that_rounding_makes_equal_are_told(
     settings = knn_graph(copies, 3).settings
     assert settings["n_among_copies"] == 120
     assert "n_equal_by_rounding" not in settings
+
+
+@pytest.mark.parametrize(("name", "settings"), SETTINGS, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_an_offset_of_integers_beyond_2_53_changes_no_label(
+    clouds: tuple[np.ndarray, np.ndarray, np.ndarray],
+    name: str,
+    settings: dict[str, Any],
+    dtype: Any,
+) -> None:
+    X, y, truth = clouds
+    small = (4 * (X - X.min())).astype(dtype)
+    offset = dtype(1_700_000_000_000_000_001 if dtype is np.int64 else 2**64 - 1000)
+    make = getattr(ours, name)
+    near = make(**settings).fit(small, y)
+    assert (near.transduction_ == truth).mean() > 0.9
+    given = small + offset
+    for form in (given, da.from_array(given, chunks=(70, 2)), pd.DataFrame(given), given.tolist()):
+        far = make(**settings).fit(form, y)
+        np.testing.assert_array_equal(np.asarray(far.transduction_), near.transduction_)
+        np.testing.assert_array_equal(far.predict(given[::5]), near.predict(small[::5]))
+
+
+def test_integers_that_become_floats_beside_others_are_told() -> None:
+    rng, y = np.random.default_rng(0), np.arange(60) % 2
+    frame = pd.DataFrame({"at": rng.integers(0, 5000, 60), "size": rng.normal(size=60) + y})
+    far = frame.assign(at=frame["at"] + 1_700_000_000_000_000_000)
+    n_rounded = sum(int(float(one)) != one for one in far["at"].tolist())
+    match = f"column 'at': {n_rounded} of 60 rows .* subtract the column's smallest value"
+    with pytest.warns(UserWarning, match=match):
+        ours.LabelSpreading(n_neighbors=3).fit(far, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ours.LabelSpreading(n_neighbors=3).fit(frame, y)
+        # Nanoseconds over days: float32 features drop more digits than float64 does.
+        days = frame.assign(at=frame["at"] * 10**12 + 1_700_000_000_000_000_001)
+        ours.LabelSpreading(n_neighbors=3).fit(days, y)
+
+
+def test_times_are_refused_by_name() -> None:
+    y, times = np.arange(8) % 2, np.arange(8).astype("datetime64[s]")
+    frame = pd.DataFrame({"size": np.arange(8.0), "bought": times.astype("datetime64[ns]")})
+    for X, match in (
+        (frame, r"^'bought' \(datetime64\[ns\]\) holds times.*turn them into numbers"),
+        (times[:, None], r"^X \(datetime64\[s\]\) holds times"),
+        (da.from_array(times[:, None], chunks=(4, 1)), r"^X \(datetime64\[s\]\) holds times"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            ours.LabelSpreading(n_neighbors=3).fit(X, y)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from distributed import Client
 
-from ssl_dask.errors import JobSpecError, Problem
+from ssl_dask.errors import JobSpecError, Problem, cautions
 from ssl_dask.execution import Execution
 from ssl_dask.storage.checks.block_scan import MAX_CELL_BYTES
 from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns
@@ -427,3 +427,29 @@ def test_the_scan_does_not_depend_on_blocks(tmp_path: Path) -> None:
         assert found[0].seeds is not None
         np.testing.assert_array_equal(other.seeds.labels.rows, found[0].seeds.labels.rows)
         np.testing.assert_array_equal(other.seeds.labels.codes, found[0].seeds.labels.codes)
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.uint64(), pa.decimal128(38, 0)])
+def test_integers_that_lose_their_digits_are_told(tmp_path: Path, kind: pa.DataType) -> None:
+    values = [1_700_000_000_000_000_000 + 37 * row for row in range(100)]
+    n_rounded = sum(int(float(one)) != one for one in values)
+    data = {**good(), "f0": pa.array(values).cast(kind)}
+    assert scan(tmp_path / "small", NUMERIC, {**data, "f0": np.arange(100)}).notes == ()
+    for rows in (100, 13):
+        (note,) = cautions(scan(tmp_path / str(rows), NUMERIC, data, block_rows=rows).notes)
+        assert note.startswith(f"column 'f0': {n_rounded} of 100 rows hold integers that float64")
+        assert "subtract the column's smallest value" in note
+    # Their range has more digits than float32 keeps of it.
+    wide = [one * 10**6 + 1 for one in range(10**12, 10**12 + 10**8, 10**6)]
+    assert any(int(float(one)) != one for one in wide)
+    data["f0"] = pa.array(wide).cast(kind)
+    assert scan(tmp_path / "wide", NUMERIC, data).notes == ()
+
+
+def test_vectors_of_integers_that_lose_their_digits_are_told(tmp_path: Path) -> None:
+    vectors = [[row, 2**53 + row] for row in range(10)]
+    data = {"id": np.arange(10), "v": pa.array(vectors)}
+    found = scan(tmp_path, ColumnNeeds(id="id", vector={"v": False}), data)
+    (note,) = cautions(found.notes)
+    assert note.startswith("column 'v': 5 of 10 rows")
+    assert found.problems == ()

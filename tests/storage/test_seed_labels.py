@@ -458,3 +458,28 @@ def test_truth_of_another_kind_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", {"t": ["a"]})
     with pytest.raises(InputDataError, match="classes are int64"):
         truth_codes(open_reader(tmp_path), 0, "t", np.array([0, 1]))
+
+
+@pytest.mark.parametrize("kind", [pa.uint8(), pa.uint16(), pa.uint32()])
+def test_minus_one_that_an_unsigned_type_wrapped_is_refused(
+    tmp_path: Path, kind: pa.DataType
+) -> None:
+    wrapped = 2**kind.bit_width - 1
+    column = pa.array([0, 1, wrapped, wrapped], kind)
+    write_parts(tmp_path / "data", {"id": [0, 1, 2, 3], "y": column})
+    write(tmp_path / "y.parquet", {"id": [0, 1, 2, 3], "y": column})
+    text = f"has {wrapped} in 2 rows, which -1 for 'unlabelled' becomes in {kind}"
+    found = scan_input(open_reader(tmp_path / "data"), ColumnNeeds(label="y"), HERE).problems
+    with pytest.raises(InputDataError) as caught:
+        read_label_file(
+            "y.parquet", id_column="id", label_column="y", base=tmp_path, id_type=pa.int64()
+        )
+    for (problem,) in (found, caught.value.problems):
+        assert (problem.message, problem.column) == (text, "y")
+        assert f"list {wrapped} in input.unlabelled" in (problem.hint or "")
+    allowed = seeds_of_column(tmp_path / "none", column, rule=ClassRule(unlabelled=[wrapped]))
+    assert allowed.labels.rows.tolist() == [0, 1]
+    named = seeds_of_column(tmp_path / "class", column, rule=ClassRule([0, 1, wrapped]))
+    assert named.labels.codes.tolist() == [0, 1, 2, 2]
+    wide = seeds_of_column(tmp_path / "wide", column.cast(pa.int64()))
+    assert wide.labels.classes.tolist() == [0, 1, wrapped]

@@ -12,7 +12,6 @@ import numpy as np
 import scipy.sparse as sp
 from dask.delayed import Delayed
 
-from ssl_dask.array_types import Float64
 from ssl_dask.block_exchange import block_tasks, row_starts
 from ssl_dask.dask_arrays import as_dask_array, row_handles
 from ssl_dask.errors import GraphError
@@ -21,6 +20,7 @@ from ssl_dask.graph.block.block_graph import even_chunks
 from ssl_dask.graph.knn.knn_plan import MAX_STRIPS, RowCost, usual_strips
 from ssl_dask.graph.knn.row_kind import DENSE, SPARSE, RowKind
 from ssl_dask.kernels.arithmetic.offsets import (
+    Offsets,
     extent_of,
     far_offsets,
     loses_digits,
@@ -42,8 +42,8 @@ class RowStrips:
     """Columns d."""
     nonzeros_per_row: float | None
     """Mean number of stored entries of sparse rows; None for dense rows."""
-    offsets: Float64 | None = None
-    """float64 (d,): what was subtracted from the columns; None: nothing."""
+    offsets: Offsets | None = None
+    """(d,): what was subtracted from the columns; None: nothing."""
 
     @property
     def n_rows(self) -> int:
@@ -72,7 +72,7 @@ class ChunkFacts:
 
 
 def checked_rows(
-    X: Any, execution: Execution, *, centred: bool = False, offsets: Float64 | None = None
+    X: Any, execution: Execution, *, centred: bool = False, offsets: Offsets | None = None
 ) -> RowStrips:
     """Return the rows of `X` in its own chunks, as float32, checked to be finite.
 
@@ -116,8 +116,8 @@ def checked_rows(
 
 
 def _cleaned(
-    chunks: list[Delayed], offsets: Float64 | None, execution: Execution, *, looks: bool
-) -> tuple[list[Delayed], Float64 | None]:
+    chunks: list[Delayed], offsets: Offsets | None, execution: Execution, *, looks: bool
+) -> tuple[list[Delayed], Offsets | None]:
     """Return the chunks on the workers, and what was subtracted; `looks` for offsets of their own.
 
     Chunks are computed once, and once more if they have offsets.
@@ -190,7 +190,7 @@ def checked_shape(X: Any) -> tuple[int, int]:
 
 
 def _chunks(
-    X: Any, n_rows: int, execution: Execution, offsets: Float64 | None
+    X: Any, n_rows: int, execution: Execution, offsets: Offsets | None
 ) -> tuple[list[Delayed], tuple[int, ...]]:
     """Return the chunks of `X` on their way to the workers, none of them empty."""
     if isinstance(X, da.Array):
@@ -215,7 +215,7 @@ def _refuse_non_numbers(dtype: np.dtype[Any]) -> None:
         )
 
 
-def _clean(chunk: Any, offsets: Float64 | None = None) -> Any:
+def _clean(chunk: Any, offsets: Offsets | None = None) -> Any:
     """Return the chunk as float32, C-contiguous, or CSR with sorted and distinct columns."""
     _refuse_non_numbers(chunk.dtype)
     with np.errstate(over="ignore"):  # becomes inf, which is refused with its row

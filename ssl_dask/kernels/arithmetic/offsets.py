@@ -20,8 +20,11 @@ FAR = 16.0
 """A column is far from zero if its largest magnitude is more than so many times its range: float32
 would drop more than 4 of the 24 bits that the range has."""
 
-Extent = tuple[Float64, Float64]
-"""Smallest and largest value of each column, float64 (d,) each."""
+Offsets = Float64 | npt.NDArray[Any]
+"""What is subtracted from each column, (d,): integers, as they are, of integers; else float64."""
+
+Extent = tuple[Offsets, Offsets]
+"""Smallest and largest value of each column, (d,) each: integers, as they are, or float64."""
 
 
 def loses_digits(dtype: np.dtype[Any]) -> bool:
@@ -32,18 +35,22 @@ def loses_digits(dtype: np.dtype[Any]) -> bool:
 def extent_of(X: Any) -> Extent | None:
     """Return the extent of the columns of X (n, d) without NaN; NaN where there is no number.
 
-    None where X is sparse, or of a type that float32 holds.
+    The smallest value is above the largest where X is of integers, and has no rows. None where X
+    is sparse, or of a type that float32 holds.
     """
     if sp.issparse(X) or not loses_digits(X.dtype):
         return None
+    if X.dtype.kind in "iu":
+        ends = np.iinfo(X.dtype)
+        return X.min(axis=0, initial=ends.max), X.max(axis=0, initial=ends.min)
     if len(X) == 0:
         return np.full(X.shape[1], np.nan), np.full(X.shape[1], np.nan)
     low, high = np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)
     return low.astype(np.float64), high.astype(np.float64)
 
 
-def far_offsets(extents: Iterable[Extent | None]) -> Float64 | None:
-    """Return what is to be subtracted from each column, float64 (d,); None: nothing from any.
+def far_offsets(extents: Iterable[Extent | None]) -> Offsets | None:
+    """Return what is to be subtracted from each column, (d,); None: nothing from any.
 
     Nothing where the extent of a block is None.
 
@@ -63,12 +70,55 @@ def far_offsets(extents: Iterable[Extent | None]) -> Float64 | None:
     low, high = np.fmin.reduce(smallest), np.fmax.reduce(largest)
     # Columns without a number, and those with infinite ones, which are refused elsewhere, stay.
     with np.errstate(over="ignore", invalid="ignore"):
-        spread = high - low
+        spread = _spread(low, high)
         widest = np.fmax.reduce(spread, initial=0.0)
-        size = np.fmax(np.abs(low), np.abs(high))
+        size = _size(low, high)
         far = np.isfinite(size) & (size > FAR * np.where(spread > 0.0, spread, widest))
         far &= widest > 0.0  # rows that are all equal differ in no digit
-    return np.where(far, low, 0.0) if far.any() else None
+    return np.where(far, low, low.dtype.type(0)) if far.any() else None
+
+
+def _spread(low: Offsets, high: Offsets) -> Float64:
+    """Return high - low, float64 (d,), of integers without rounding them first."""
+    if low.dtype.kind not in "iu":
+        return high - low
+    # Right modulo 2**64, and below that.
+    spread = (high.astype(np.uint64) - low.astype(np.uint64)).astype(np.float64)
+    return np.where(high < low, 0.0, spread)
+
+
+def _size(low: Offsets, high: Offsets) -> Float64:
+    return np.fmax(np.abs(low.astype(np.float64)), np.abs(high.astype(np.float64)))
+
+
+def rounded(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return which integers of an array float64 does not hold, bool of its shape.
+
+    >>> rounded(np.array([3, 2**53 + 1, 2**60])).tolist()
+    [False, True, False]
+    """
+    if values.dtype.kind not in "iu" or values.dtype.itemsize < 8:
+        return np.zeros(values.shape, dtype=bool)
+    size = np.where(values < 0, -values, values).astype(np.uint64)
+    lowest_bit = size & (~size + np.uint64(1))
+    return (size >> np.uint64(53)) >= np.maximum(lowest_bit, np.uint64(1))
+
+
+def rounding_shows(low: float, high: float) -> bool:
+    """Return whether numbers that are rounded to float64 lose more digits than in float32 features.
+
+    Features have 24 bits of the range of a column, from `low` to `high`.
+    """
+    return bool(high - low < 2.0**24 * np.spacing(max(abs(low), abs(high))))
+
+
+def rounding_told(column: str, n_rounded: int, n_rows: int) -> str:
+    """Return a warning of a column of integers that lose digits, with the cure."""
+    return (
+        f"column {column}: {n_rounded:,} of {n_rows:,} rows hold integers that float64 rounds, and"
+        " lose digits in which they differ: subtract the column's smallest value where the data is"
+        " written; if they are ids or codes, leave them out or write them as text"
+    )
 
 
 def may_be_far(X: npt.NDArray[Any]) -> bool:
@@ -81,21 +131,20 @@ def may_be_far(X: npt.NDArray[Any]) -> bool:
         return False
     low, high = extent
     with np.errstate(over="ignore", invalid="ignore"):
-        size = np.fmax(np.abs(low), np.abs(high))
-        return bool((size > (FAR - 1.0) * (high - low)).any())
+        return bool((_size(low, high) > (FAR - 1.0) * _spread(low, high)).any())
 
 
-def without_offsets(X: npt.NDArray[Any], offsets: Float64) -> Float32:
-    """Return X - offsets, (n, d) with float64 (d,), as float32, C-contiguous.
+def without_offsets(X: npt.NDArray[Any], offsets: Offsets) -> Float32:
+    """Return X - offsets, (n, d) with (d,), as float32, C-contiguous.
 
     Integers are subtracted as integers: no digit of an id is lost.
     """
-    if X.dtype.kind not in "iu":
+    if X.dtype.kind not in "iu" or (offsets % 1 != 0).any():
         return np.ascontiguousarray(X.astype(np.float64) - offsets, dtype=np.float32)
     # Unsigned numbers too: differences are right modulo 2**64, and these are small.
     whole = np.array([int(one) % 2**64 for one in offsets], dtype=np.uint64).view(np.int64)
     near = np.ascontiguousarray(X.astype(np.int64) - whole, dtype=np.float32)
     # Those of columns without an offset need not be small: int64 may not hold them.
-    kept = offsets == 0.0
+    kept = offsets == 0
     near[:, kept] = X[:, kept]
     return near

@@ -74,7 +74,7 @@ class AnchorGraph(ClassifierSkin):
         y
             (N,), array or Dask array.
         sample_weight
-            (N,): weight >= 0 of each labelled row; None: 1 each.
+            (N,), array or Dask array: weight >= 0 of each labelled row; None: 1 each.
 
         Raises
         ------

@@ -77,8 +77,8 @@ class GraphClassifier(ClassifierSkin):
             (N,), array or Dask array: class labels; -1 for unlabelled rows, or None in an array of
             objects (strings).
         sample_weight
-            (N,): weight >= 0 of each row as a seed; None: 1 each. A row of weight 0 is no seed;
-            weights of unlabelled rows are ignored.
+            (N,), array or Dask array: weight >= 0 of each row as a seed; None: 1 each. A row of
+            weight 0 is no seed; weights of unlabelled rows are ignored.
 
         Raises
         ------

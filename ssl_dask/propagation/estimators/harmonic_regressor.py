@@ -11,6 +11,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
 from ssl_dask.array_types import Float64, Int64
+from ssl_dask.class_labels import numbers_of
 from ssl_dask.dask_arrays import row_handles
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
@@ -85,9 +86,9 @@ class HarmonicRegressor(RegressorMixin, SklearnSkin):
             (N, d): NumPy array, data frame, SciPy sparse matrix, or Dask array chunked by rows; or
             a `BlockGraph` of N rows.
         y
-            (N,): numbers; NaN for unlabelled rows.
+            (N,), array or Dask array: numbers; NaN for unlabelled rows.
         sample_weight
-            (N,): weight >= 0 of each labelled row; 0: it is not labelled. See
+            (N,), array or Dask array: weight >= 0 of each labelled row; 0: it is not labelled. See
             `harmonic_regression`.
 
         Raises
@@ -114,7 +115,7 @@ class HarmonicRegressor(RegressorMixin, SklearnSkin):
         else:
             self.X_ = X = self._checked_rows(X, reset=True)
             n_rows = X.shape[0]
-        targets, weights = _checked_targets(y, sample_weight, n_rows)
+        targets, weights = _checked_targets(y, sample_weight, n_rows, execution)
         graph = X if isinstance(X, BlockGraph) else self._build_graph(X, execution)
         rows = np.flatnonzero(weights > 0.0)
         labels = NumberLabels(n_rows, rows, targets[rows]).as_labels()
@@ -186,12 +187,14 @@ def _mean_values(
     return np.divide(mean, total, where=total > 0.0, out=np.full(len(w), np.nan))
 
 
-def _checked_targets(y: Any, sample_weight: Any, n_rows: int) -> tuple[Float64, Float64]:
+def _checked_targets(
+    y: Any, sample_weight: Any, n_rows: int, execution: Execution
+) -> tuple[Float64, Float64]:
     """Return targets and weights, float64 (N,) each; weight 0 where there is no target."""
-    targets = column_or_1d(np.asarray(y, dtype=np.float64), warn=True)
+    targets = column_or_1d(numbers_of(y, execution), warn=True)
     weights = np.ones(len(targets))
     if sample_weight is not None:
-        weights = column_or_1d(np.asarray(sample_weight, dtype=np.float64)).copy()
+        weights = column_or_1d(numbers_of(sample_weight, execution)).copy()
     for name, values in (("y", targets), ("sample_weight", weights)):
         if len(values) != n_rows:
             raise ValueError(

@@ -21,7 +21,7 @@ from ssl_dask.dask_arrays import array_of_blocks, row_handles
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.build.knn_search import knn_search
-from ssl_dask.kernels.arithmetic.offsets import extent_of, far_offsets, without_offsets
+from ssl_dask.kernels.arithmetic.offsets import Offsets, extent_of, far_offsets, without_offsets
 from ssl_dask.kernels.arithmetic.sparse_rows import canonical_rows, stacked_rows, stored_as
 from ssl_dask.kernels.distributions.label_distributions import normalise_rows
 from ssl_dask.kernels.propagation.neighbour_means import nearest_means, radial_means
@@ -133,13 +133,13 @@ def _stacked(*blocks: Any) -> Any:
     return stacked_rows(blocks)
 
 
-def _near_zero(X: Any) -> tuple[Any, Float64 | None]:
+def _near_zero(X: Any) -> tuple[Any, Offsets | None]:
     """Return training rows as float32, and what was subtracted from their columns before."""
     offsets = far_offsets([extent_of(X)])
     return _as_float32(X, offsets), offsets
 
 
-def _as_float32(X: Any, offsets: Float64 | None) -> Any:
+def _as_float32(X: Any, offsets: Offsets | None) -> Any:
     rows, values = X, X
     if sp.issparse(X):
         rows = canonical_rows(sp.csr_array(X).astype(np.float32))
@@ -175,7 +175,7 @@ def _kernel_means(X_new: Any, X: Any, F: Float32, kernel: Callable[[Any, Any], A
 
 
 def _radial_means(
-    X_new: Any, training: tuple[Any, Float64 | None], F: Float32, gamma: float
+    X_new: Any, training: tuple[Any, Offsets | None], F: Float32, gamma: float
 ) -> Float32:
     X, offsets = training
     rows = _as_float32(stored_as(X_new, sparse=sp.issparse(X)), offsets)

@@ -84,8 +84,8 @@ class RoundClassifier(ClassifierSkin):
             (N,), array or Dask array: class labels; -1 for unlabelled rows, or None in an array of
             objects (strings).
         sample_weight
-            (N,): weight >= 0 of each row as a seed; None: 1 each. A row of weight 0 is no seed,
-            but still a row that may be labelled.
+            (N,), array or Dask array: weight >= 0 of each row as a seed; None: 1 each. A row of
+            weight 0 is no seed, but still a row that may be labelled.
 
         Raises
         ------

@@ -22,6 +22,7 @@ from ssl_dask.storage.input.arrow_to_numpy import (
     id_array,
     numeric_values,
     one_vector_array,
+    rounded_integers,
     said_none,
     text_column,
     vector_lengths,
@@ -48,7 +49,8 @@ class BlockScan:
     Parameters
     ----------
     counts
-        (column, what, place) -> rows; what is a key of `input_check.FINDINGS`.
+        (column, what, place) -> rows; what is a key of `input_check.FINDINGS` or
+        among `input_check.NO_PROBLEMS`.
     ranges
         Feature column -> (low, high) of its values, of text their hashes; equal only if all values
         are. Absent where a column has no value here.
@@ -138,6 +140,7 @@ class _Scanner:
         self._count(column, "null", null)
         self._count(column, "nan", np.isnan(numbers) & ~null)
         self._count(column, "inf", np.isinf(numbers))
+        self._count(column, "rounded", rounded_integers(values))
         finite = numbers[np.isfinite(numbers)]
         if len(finite):
             self._scan.ranges[column] = float(finite.min()), float(finite.max())
@@ -179,12 +182,15 @@ class _Scanner:
             }
         if not (lengths > 0).any():
             return
+        values = pa.chunked_array([array.flatten()])
         with np.errstate(over="ignore"):
-            flat = numeric_values(pa.chunked_array([array.flatten()])).astype(np.float32)
-        if np.isfinite(flat).all():
+            flat = numeric_values(values).astype(np.float32)
+        rounded = rounded_integers(values)
+        if np.isfinite(flat).all() and not rounded.any():
             return
         row_of = np.repeat(np.arange(len(lengths)), np.maximum(lengths, 0))
-        for what, wrong in (("nan", np.isnan(flat)), ("inf", np.isinf(flat))):
+        findings = ("nan", np.isnan(flat)), ("inf", np.isinf(flat)), ("rounded", rounded)
+        for what, wrong in findings:
             mask = np.zeros(len(lengths), dtype=bool)
             mask[row_of[wrong]] = True
             self._count(column, what, mask)

@@ -11,6 +11,7 @@ from dask.delayed import delayed
 
 from ssl_dask.errors import MAX_PROBLEMS_SHOWN, Caution, JobSpecError, Problem
 from ssl_dask.execution import Execution
+from ssl_dask.kernels.arithmetic.offsets import rounding_shows, rounding_told
 from ssl_dask.storage.checks.block_scan import MAX_CELL_BYTES, BlockScan, scan_block
 from ssl_dask.storage.checks.column_check import ColumnNeeds, lacking_files
 from ssl_dask.storage.ids.id_check import IdCheck, find_duplicate_ids
@@ -32,8 +33,8 @@ FINDINGS: dict[str, tuple[str, str]] = {
     "length": ("vectors of another length", "write all vectors with one length"),
 }
 """What a scan counts: its name in messages, and the cure."""
-NO_ENTITY = "no_entity"
-"""Beside these: rows whose value of an entity stands for none."""
+NO_PROBLEMS = NO_ENTITY, ROUNDED = "no_entity", "rounded"
+"""Beside these: rows whose value of an entity stands for none, and whose integer is rounded."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def scan_input(
     seeds = None if unreadable else _seeds(reader, needs, scans, seed_file)
     for more in (ids, seeds):
         problems += more.problems if more is not None else ()
-    notes += _no_entities(reader, scans)
+    notes += [*_no_entities(reader, scans), *_rounded(reader, scans)]
     notes += seeds.notes if seeds is not None else ()
     notes += lacking_files(reader.dataset, needs)
     n_truth = _truth(needs, scans, seeds, notes)
@@ -138,19 +139,35 @@ def _scanned(
 
 def _no_entities(reader: ColumnReader, scans: Sequence[BlockScan]) -> list[Caution]:
     """Return a caution for each column of entities with words for "no value"."""
-    counts: Counter[str] = Counter()
-    for scan in scans:
-        for column, what, group in scan.counts:
-            if what == NO_ENTITY:
-                counts[column] += scan.counts[column, what, group]
     return [
         Caution(
             f"Of {reader.layout.n_rows:,} rows {n:,} hold a word for 'no value' in {column!r}, as"
             " NA, unknown or -1: it joins them with no other row. Where it is a value, spell it"
             " otherwise."
         )
-        for column, n in sorted(counts.items())
+        for column, n in _columns_with(NO_ENTITY, scans)
     ]
+
+
+def _rounded(reader: ColumnReader, scans: Sequence[BlockScan]) -> list[Caution]:
+    """Return a caution for each column of integers that are rounded, of numbers where it shows."""
+    cautions = []
+    for column, n in _columns_with(ROUNDED, scans):
+        ends = [scan.ranges[column] for scan in scans if column in scan.ranges]
+        # Of vectors there is none.
+        if not ends or rounding_shows(min(low for low, _ in ends), max(high for _, high in ends)):
+            cautions.append(Caution(rounding_told(repr(column), n, reader.layout.n_rows)))
+    return cautions
+
+
+def _columns_with(what: str, scans: Sequence[BlockScan]) -> list[tuple[str, int]]:
+    """Return (column, rows) of what scans count, in the order of names."""
+    counts: Counter[str] = Counter()
+    for scan in scans:
+        for (column, found, _), n in scan.counts.items():
+            if found == what:
+                counts[column] += n
+    return sorted(counts.items())
 
 
 def _ids(
@@ -186,7 +203,7 @@ def _value_problems(
     counts: Counter[tuple[int, int, str, str]] = Counter(length_counts)
     for scan in scans:
         for (column, what, (file, group)), n in scan.counts.items():
-            if what != NO_ENTITY:
+            if what not in NO_PROBLEMS:
                 counts[file, group, column, what] += n
     uses = (needs.numeric, needs.string, needs.vector)
     allowed = {

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from ssl_dask.kernels.arithmetic.offsets import rounded
 from ssl_dask.label_words import stands_for_nothing
 from ssl_dask.storage.input.column_types import (
     AS_STRING,
@@ -130,7 +131,7 @@ def cast_exactly(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
 
 
 def numeric_values(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
-    """Return float64 (n,); null becomes NaN, true 1, integers above 2**53 are rounded.
+    """Return float64 (n,); null becomes NaN, true 1, and `rounded_integers` are rounded.
 
     Text must be numbers, as the names of folders can be.
 
@@ -147,6 +148,17 @@ def numeric_values(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
     if pt.is_boolean(column.type):
         column = column.cast(pa.uint8())
     return column.cast(pa.float64(), safe=False).to_numpy()
+
+
+def rounded_integers(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    """Return which values are whole numbers by their type that float64 does not hold, bool (n,)."""
+    column = decoded(column)
+    if pt.is_decimal(column.type) and column.type.scale == 0 and column.type.precision > 15:
+        there = column.cast(pa.float64()).cast(column.type, safe=False)
+        return pc.fill_null(pc.not_equal(column, there), False).to_numpy()
+    if not pt.is_integer(column.type):
+        return np.zeros(len(column), dtype=bool)
+    return rounded(pc.fill_null(column, 0).to_numpy())
 
 
 def text_column(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:

@@ -32,6 +32,7 @@ from ssl_dask.storage.labels.label_cells import as_whole, values_of_cells
 from ssl_dask.storage.labels.label_rules import ANY_CLASSES, LabelRule, distinct_labels
 from ssl_dask.storage.labels.label_text import ENDINGS, cells_of_text, text_ending
 from ssl_dask.storage.labels.label_verdict import LabelKind, LabelValue, Verdict, refusals
+from ssl_dask.storage.labels.unsigned_labels import refuse_wrapped
 
 Conflicts = Literal["refuse", "leave_out", "majority"]
 LAST_EXACT = 2**53
@@ -311,6 +312,7 @@ def _read_parquet(
         with reader.naming_place(block, id_column):
             ids.append(id_array(table.column(id_column), id_type))
         with reader.naming_place(block, label_column):
+            refuse_wrapped(table.column(label_column), rule)
             labels.append(rule.array(table.column(label_column), label_kind))
     return _Columns(
         dataset.path,

@@ -178,7 +178,7 @@ class ClassRule:
 
     def _verdict_of_cell(self, cell: str) -> Verdict:
         """Return what a cell says before its kind is known: -1 may be a number or a word."""
-        if cell == "" or label_key(cell) in self._no_labels:
+        if cell == "" or label_key(cell) in self.no_labels:
             return NO_LABEL
         return Verdict(cell) if WHOLE.fullmatch(cell.strip()) else self._verdict_of_text(cell)
 
@@ -195,7 +195,7 @@ class ClassRule:
             if not choices:
                 return NO_LABEL
             text = choices[0]
-        if label_key(text) in self._no_labels:
+        if label_key(text) in self.no_labels:
             return NO_LABEL
         if text in listed:
             return Verdict(text)
@@ -213,7 +213,7 @@ class ClassRule:
         """
         if value is None:
             return Verdict(None, "utf8")
-        if label_key(value) in self._no_labels:
+        if label_key(value) in self.no_labels:
             return NO_LABEL
         if isinstance(value, str):
             read = self._verdict_of_text(value)
@@ -227,7 +227,8 @@ class ClassRule:
         return Verdict(value)
 
     @cached_property
-    def _no_labels(self) -> frozenset[str]:
+    def no_labels(self) -> frozenset[str]:
+        """What stands for no label, each as `label_key` gives it."""
         return frozenset(map(label_key, self.unlabelled))
 
     def values(self, found: Iterable[LabelValue], kind: LabelKind) -> npt.NDArray[Any]:

@@ -31,6 +31,7 @@ from ssl_dask.storage.labels.label_verdict import (
     Verdict,
     refusals,
 )
+from ssl_dask.storage.labels.unsigned_labels import refuse_wrapped
 
 NEARLY_ALL = 0.9
 """Share of the rows from which on seeds are said to be nearly all of them."""
@@ -80,8 +81,9 @@ def seeds_of_block(
     Raises
     ------
     ColumnValueError
-        As `labels_of_block`.
+        As `labels_of_block`, and `refuse_wrapped`.
     """
+    refuse_wrapped(column, rule)
     found = labels_of_block(column, kind, rule)
     verdicts = [rule.verdict(value) for value in found.values]
     # Many values share a verdict: rows are counted by it, not by value.
