@@ -24,6 +24,7 @@ from tests.goldens.places import command, graphs_on_workers
 from tests.made_job import Heard, write_job
 
 SHIPPED_JOBS = Path(ssl_dask.__file__).parents[1] / "jobs"
+PLANNED_FOR = "cluster={workers: 2, memory: 1GiB}"
 
 
 class HeardOrder(Heard):
@@ -68,7 +69,8 @@ def shipped_items(name: str, work: Work) -> Items:
     case = f"shipped/{name}"
     return {
         **run_items(result.path, work.folder, keep=work.kept(case)),
-        **command_items("plan", path, work, "--set", *overrides),
+        # A plan for this machine would tell of its cores and memory.
+        **command_items("plan", path, work, "--set", *overrides, "--set", PLANNED_FOR),
         **command_items("validate", path, work, "--set", *overrides),
     }
 
