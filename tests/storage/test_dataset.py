@@ -217,6 +217,8 @@ def test_a_hive_key_that_is_in_the_files_is_taken_from_there(tmp_path: Path) -> 
         ("true", pa.array([True] * 10), False),
         ("2024-05-06", pa.array([dt.date(2024, 5, 6)] * 10), False),
         ("2024-05-06", pa.array([dt.date(2024, 5, 7)] * 10), True),
+        ("2024-05-06", pa.array([10**7] * 10, pa.date32()), True),
+        ("w", pa.array([b"\xff"] * 10).view(pa.string()), False),
         ("__HIVE_DEFAULT_PARTITION__", pa.nulls(10, pa.string()), False),
         ("__HIVE_DEFAULT_PARTITION__", pa.array(["w"] * 10), True),
     ],

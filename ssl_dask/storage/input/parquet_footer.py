@@ -178,8 +178,15 @@ def _differs(metadata: Any, column: str, kind: pa.DataType, value: str | None) -
                 continue
             if value is not None and about.has_null_count and about.null_count:
                 return True
+            try:
+                ends = (about.min, about.max) if about.has_min_max else ()
+            except UnicodeDecodeError:
+                # No text, or one that was cut within a character.
+                ends = ()
+            except (OverflowError, ValueError):
+                # Days beyond the year 9999: `due` is none of them.
+                return True
             # Writers cut long texts.
-            ends = (about.min, about.max) if about.has_min_max else ()
             if any(end != due and len(str(end)) < CUT_TEXT for end in ends):
                 return True
     return False
