@@ -184,7 +184,7 @@ class ClassRule:
 
     def _verdict_of_text(self, text: str) -> Verdict:
         """Return what a text says, whichever classes the job lists: a choice is unpacked."""
-        listed = self.classes or ()
+        listed = self._listed
         try:
             choices = None if text in listed else choices_in(text)
         except NoChoicesError:
@@ -221,7 +221,7 @@ class ClassRule:
                 return read
             value = read.label
         if self.classes is not None:
-            return Verdict(value) if value in self.classes else Verdict(None, "outside")
+            return Verdict(value) if value in self._listed else Verdict(None, "outside")
         if not isinstance(value, (bool, str)) and value < 0:
             return Verdict(None, "negative")
         return Verdict(value)
@@ -230,6 +230,11 @@ class ClassRule:
     def no_labels(self) -> frozenset[str]:
         """What stands for no label, each as `label_key` gives it."""
         return frozenset(map(label_key, self.unlabelled))
+
+    @cached_property
+    def _listed(self) -> frozenset[LabelValue]:
+        """The classes that the job lists, to be looked up."""
+        return frozenset(self.classes or ())
 
     def values(self, found: Iterable[LabelValue], kind: LabelKind) -> npt.NDArray[Any]:
         """Return the classes, int64, bool or object (C,): as the job lists them, else sorted."""
@@ -245,9 +250,9 @@ class ClassRule:
         self, column: str, counts: Mapping[Any, int], labels: npt.NDArray[Any] | None
     ) -> tuple[int, list[str]]:
         """Return how many rows have a truth that is a class, and notes on the others."""
-        listed = self.classes if self.classes is not None else ()
-        classes = list(listed if labels is None or self.classes is not None else labels.tolist())
-        read = [(true_label(value, classes), n) for value, n in counts.items()]
+        classes = self.classes if labels is None or self.classes is not None else labels.tolist()
+        rule = ClassRule(classes or ())
+        read = [(true_label(value, rule), n) for value, n in counts.items()]
         known = sum(n for one, n in read if one.label is not None)
         without = sum(n for one, n in read if one == NO_LABEL)
         other = sum(counts.values()) - known - without
@@ -269,9 +274,12 @@ ANY_CLASSES = ClassRule()
 """The rule of a job that lists no classes."""
 
 
-def true_label(value: LabelValue | None, classes: Sequence[LabelValue]) -> Verdict:
-    """Return the true class that a value names, no label where it is not known, or "outside"."""
-    found = ClassRule(classes).verdict(value)
+def true_label(value: LabelValue | None, rule: ClassRule) -> Verdict:
+    """Return the true class that a value names, no label where it is not known, or "outside".
+
+    `rule` lists the classes, and nothing that stands for no label.
+    """
+    found = rule.verdict(value)
     if found.label is not None or found == NO_LABEL:
         return found
     not_known = found.refused in ("placeholder", "empty")

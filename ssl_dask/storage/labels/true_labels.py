@@ -13,7 +13,7 @@ from ssl_dask.labels import OTHER_CLASS, UNLABELLED
 from ssl_dask.storage.input.arrow_to_numpy import ColumnValueError, numeric_values
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.column_types import label_type
-from ssl_dask.storage.labels.label_rules import ANY_CLASSES, true_label
+from ssl_dask.storage.labels.label_rules import ANY_CLASSES, ClassRule, true_label
 from ssl_dask.storage.labels.label_verdict import NO_LABEL
 from ssl_dask.storage.labels.seed_labels import labels_of_block
 
@@ -83,7 +83,8 @@ def codes_of_truth(
         raise ColumnValueError(f"is {kind}, but the classes are {known.type}")
     found = labels_of_block(column, kind, ANY_CLASSES)
     places = {value: code for code, value in enumerate(classes.tolist())}
-    read = [true_label(value, list(places)) for value in found.values]
+    rule = ClassRule(tuple(places))
+    read = [true_label(value, rule) for value in found.values]
     table = [UNLABELLED if one == NO_LABEL else places.get(one.label, OTHER_CLASS) for one in read]
     codes[found.positions] = np.array(table, dtype=np.int32)[found.codes]
     return codes
