@@ -156,11 +156,28 @@ def test_a_truth_of_numbers(tmp_path: Path) -> None:
     found = scanned(reader, truth="t")
     assert not found.problems
     assert found.n_truth == 3
-    assert any("2 rows hold NaN or infinity in place of a truth" in note for note in found.notes)
+    assert any("2 rows hold NaN, infinity" in note for note in found.notes)
     nan = np.nan
-    np.testing.assert_array_equal(true_numbers(reader, 0, "t"), [1, nan, nan, 4, nan, 6])
+    np.testing.assert_array_equal(true_numbers(reader, 0, "t", NUMBERS), [1, nan, nan, 4, nan, 6])
     write(tmp_path / "text" / "0.parquet", {"y": [1.0, None], "t": ["a", "b"]})
     dataset = open_reader(tmp_path / "text").dataset
     needs = ColumnNeeds(label="y", truth="t", rule=NumberRule())
     with pytest.raises(InputDataError, match="numbers"):
         raise InputDataError(check_columns(dataset, needs))
+
+
+def test_a_truth_is_counted_and_scored_by_one_rule(tmp_path: Path) -> None:
+    rule, truth = NumberRule([-999, "0.5", "NA"]), [-999.0, 0.5, 2.0, 1e101, -1e100, 2.0]
+    write(tmp_path / "0.parquet", {"y": [1.0, 3.0, None, None, None, None], "t": truth})
+    reader = open_reader(tmp_path)
+    found = scan_input(reader, ColumnNeeds(label="y", truth="t", rule=rule), HERE)
+    assert found.n_truth == 3
+    assert any("column 't': 3 rows hold" in note for note in found.notes)
+    nan = np.nan
+    np.testing.assert_array_equal(
+        true_numbers(reader, 0, "t", rule), [nan, nan, 2.0, nan, -1e100, 2.0]
+    )
+    assert [rule.verdict(one).label is not None for one in truth] == [
+        *(False, False, True),
+        *(False, True, True),
+    ]

@@ -19,6 +19,7 @@ from ssl_dask.kernels.arithmetic.exact_sums import ColumnSums
 from ssl_dask.kernels.arithmetic.field_sums import FieldSums
 from ssl_dask.labels import NumberLabels
 from ssl_dask.pipeline.targets.block_task import BlockTask
+from ssl_dask.storage.labels.label_rules import NumberRule
 from ssl_dask.storage.labels.true_labels import true_numbers
 from ssl_dask.storage.runs.manifest import PartRecord
 
@@ -76,6 +77,8 @@ class NumberBlocks(BlockTask[NumberResult]):
     ----------
     labels
         The seeds.
+    rule
+        Which values of the truth are numbers.
     half_width
         Of the interval; None for none.
     unit
@@ -85,6 +88,7 @@ class NumberBlocks(BlockTask[NumberResult]):
     """
 
     labels: NumberLabels
+    rule: NumberRule
     half_width: float | None
     unit: Unit
     edges: Float64
@@ -126,7 +130,7 @@ class NumberBlocks(BlockTask[NumberResult]):
         unit = self.unit
         errors = baseline_errors = None
         if self.truth is not None:
-            truth = true_numbers(self.reader, block, self.truth)[others]
+            truth = true_numbers(self.reader, block, self.truth, self.rule)[others]
             ends = decided.low[others], decided.high[others]
             errors = sum_errors(truth, decided.value[others], unit, *ends)
             if baseline is not None:

@@ -361,24 +361,31 @@ class NumberRule:
     def _no_labels(self) -> frozenset[str]:
         return frozenset(map(label_key, self.unlabelled))
 
+    def are_numbers(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """Return which values have a label for `verdict`, bool (n,)."""
+        none = [float(key) for key in self._no_labels if NUMBER.fullmatch(key)]
+        return (np.abs(values) <= MAX_NUMBER) & ~np.isin(values, none)
+
     def values(self, found: Iterable[LabelValue], kind: LabelKind) -> npt.NDArray[Any]:
         """Return the distinct numbers, float64 (C,), sorted."""
         return np.array(sorted(set(found)), dtype=np.float64)
 
     def truth_counts(self, values: Sequence[Any], rows: Sequence[int]) -> dict[Any, int]:
         """Return whether there is a number -> rows."""
-        counts: Counter[Any] = Counter()
-        for value, n in zip(values, rows, strict=True):
-            counts[self.verdict(value).label is not None] += n
-        return dict(counts)
+        known = self.are_numbers(np.array(values, dtype=np.float64))
+        n = np.bincount(known, weights=rows, minlength=2).astype(np.int64).tolist()
+        return {is_known: count for is_known, count in zip((False, True), n, strict=True) if count}
 
     def judge_truth(
         self, column: str, counts: Mapping[Any, int], labels: npt.NDArray[Any] | None
     ) -> tuple[int, list[str]]:
         """Return how many rows have a true number, and notes on those that hold none."""
         without = counts.get(False, 0)
-        text = f"column {column!r}: {without:,} rows hold NaN or infinity in place of a truth"
-        return counts.get(True, 0), [f"{text}; they are not scored"] if without else []
+        text = (
+            f"column {column!r}: {without:,} rows hold NaN, infinity, a number beyond 1e100 or one"
+            " of input.unlabelled in place of a truth; they are not scored"
+        )
+        return counts.get(True, 0), [text] if without else []
 
 
 LabelRule = ClassRule | NumberRule

@@ -13,7 +13,7 @@ from ssl_dask.labels import OTHER_CLASS, UNLABELLED
 from ssl_dask.storage.input.arrow_to_numpy import ColumnValueError, numeric_values
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.column_types import label_type
-from ssl_dask.storage.labels.label_rules import ANY_CLASSES, ClassRule, true_label
+from ssl_dask.storage.labels.label_rules import ANY_CLASSES, ClassRule, NumberRule, true_label
 from ssl_dask.storage.labels.label_verdict import NO_LABEL
 from ssl_dask.storage.labels.seed_labels import labels_of_block
 
@@ -47,10 +47,12 @@ def truth_codes(
         return codes_of_truth(values, kind, classes)
 
 
-def true_numbers(reader: ColumnReader, block: int, column: str) -> npt.NDArray[np.float64]:
+def true_numbers(
+    reader: ColumnReader, block: int, column: str, rule: NumberRule
+) -> npt.NDArray[np.float64]:
     """Return the true number of each row of a block, float64 (n,); NaN where it is not known.
 
-    Infinity in place of a truth is taken as not known.
+    It is not known where `rule` takes a value for no label.
 
     Raises
     ------
@@ -58,7 +60,7 @@ def true_numbers(reader: ColumnReader, block: int, column: str) -> npt.NDArray[n
         The data cannot be read.
     """
     values = numeric_values(reader.read_raw(block, [column]).column(column)).copy()
-    values[np.isinf(values)] = np.nan
+    values[~rule.are_numbers(values)] = np.nan
     return values
 
 
