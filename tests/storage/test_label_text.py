@@ -85,6 +85,13 @@ def test_numbers_in_json_are_exact(tmp_path: Path) -> None:
     assert pairs(labels_of(tmp_path, "y.jsonl")) == [(big, 1), (2, 0)]
 
 
+def test_whole_numbers_of_more_than_64_bits_are_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "y.csv").write_text(f"id,y\n1,7\n2,{2**63}\n")
+    (problem,) = labels_of(tmp_path, "y.csv").problems
+    assert "whole numbers of more than 64 bits: 1" in str(problem)
+    assert "input.classes" not in str(problem)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "text", "cure"),
     [

@@ -173,6 +173,9 @@ class ClassRule:
         if wrong := kept.count(False):
             text = f"labels that are not of kind {kind}, as input.classes is: {wrong:,}"
             hint = "correct the labels, or input.classes, or list them in input.unlabelled"
+            if not self.classes:
+                text = f"labels that are whole numbers of more than 64 bits: {wrong:,}"
+                hint = "correct them, or keep the labels as text in Parquet"
             problems.append(Problem(text, shown, None, column, wrong, hint))
         return pa.array(values, arrow), kind
 
