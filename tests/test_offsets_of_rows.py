@@ -100,6 +100,20 @@ def test_an_offset_of_integers_beyond_2_53_changes_no_label(
         np.testing.assert_array_equal(far.predict(given[::5]), near.predict(small[::5]))
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_the_classifier_beside_a_graph_sees_integers_beyond_2_53(chunked: bool) -> None:
+    X = np.random.default_rng(0).integers(0, 100_000, (200, 2))
+    truth = (X.sum(axis=1) > 100_000).astype(np.int64)
+    y, far = np.where(np.arange(200) < 40, truth, -1), X + np.int64(1_700_000_000_000_000_001)
+    near = ours.GraphEnsemble(n_neighbors=6).fit(X, y)
+    weight = near.details_["weights"]["classifier"]
+    assert weight > 0.1
+    given = da.from_array(far, chunks=(70, 2)) if chunked else far
+    model = ours.GraphEnsemble(n_neighbors=6).fit(given, y)
+    assert model.details_["weights"]["classifier"] == pytest.approx(weight, rel=1e-3)
+    np.testing.assert_array_equal(np.asarray(model.transduction_), near.transduction_)
+
+
 def test_integers_that_become_floats_beside_others_are_told() -> None:
     rng, y = np.random.default_rng(0), np.arange(60) % 2
     frame = pd.DataFrame({"at": rng.integers(0, 5000, 60), "size": rng.normal(size=60) + y})

@@ -158,12 +158,14 @@ class GraphClassifier(ClassifierSkin):
         """Return what the method learns from; features only if it needs them and there are any."""
         features: dict[str, Any] = {}
         if rows is not None and self.method.needs == "graph and features":
-            X = rows
-            if not isinstance(rows, da.Array):
+            # Large integers lose their offset while they are exact; classifiers scale the rest.
+            near = self._near_zero(rows, reset=True) if rows.dtype.kind in "iu" else rows
+            X = near
+            if not isinstance(near, da.Array):
                 # Sent once, not with each pass over X.
-                (whole,) = execution.place([rows], lasting=True)
-                X = da.from_delayed(whole, rows.shape, meta=rows[:0])
-            features = {"X": X, "X_seeds": rows_of(rows, labels.rows, execution)}
+                (whole,) = execution.place([near], lasting=True)
+                X = da.from_delayed(whole, near.shape, meta=near[:0])
+            features = {"X": X, "X_seeds": rows_of(near, labels.rows, execution)}
         return MethodInputs(labels, sample_weight=weights, graph=graph, **features)
 
     def predict_proba(self, X: Any) -> Any:
