@@ -59,11 +59,6 @@ def _booleans_made_numbers(data: Any, read: Any) -> Iterator[tuple[Place, bool]]
             yield (key, *place), given
 
 
-def spec_parameters(spec: SpecModel) -> dict[str, Any]:
-    """Return the fields of a spec but its name, the inner ones as they are."""
-    return {name: getattr(spec, name) for name in type(spec).model_fields if name != "name"}
-
-
 def checked_size(value: str, *, at_least: int, why: str = "") -> str:
     """Return a size such as 2GiB; raise ValueError if it has no unit or is too small.
 

@@ -25,7 +25,6 @@ from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.loop.round_spec import check_learners
 from ssl_dask.self_labeled.loop.track import make_tracks
 from ssl_dask.self_labeled.methods.co_training import CoTrainingSpec
-from ssl_dask.self_labeled.methods.self_training import SelfTraining
 from ssl_dask.self_labeled.methods.tri_training import TriTrainingSpec
 from tests.rounds_by_keywords import co_training, self_training, tri_training
 
@@ -157,7 +156,6 @@ def test_seeds_that_are_too_many_for_a_worker_stay_where_they_are(
 ) -> None:
     X, y = digits
     tracks = make_tracks(
-        SelfTraining(learner_of(LearnerSpec()), 10, "none"),
         MethodInputs(
             Labels.from_codes(y, np.arange(10)),
             hidden=[np.arange(200) < 50],

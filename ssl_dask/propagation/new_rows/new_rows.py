@@ -83,7 +83,7 @@ def new_row_distributions(
     X_new = as_dask_array(X_new)
     rows = checked_rows(X_new, execution)
     lists = index.nearest_lists(rows, n_neighbors, execution)
-    parts = _mean_tasks(F, graph, lists, (weights, index.metric), execution)
+    parts = _mean_tasks(F, graph, lists, weights, execution)
     if not isinstance(X_new, da.Array):
         return np.concatenate(execution.compute(parts, WHAT))
     held = execution.persist(parts, WHAT)
@@ -104,14 +104,14 @@ def _mean_tasks(
     F: Any,
     graph: BlockGraph,
     lists: Sequence[Delayed],
-    how: tuple[str, str],
+    weights: str,
     execution: Execution,
 ) -> list[Delayed]:
     """Return a task for each block of new rows, of what the strips have at its nearest nodes."""
     blocks = execution.persist(rows_in_blocks(F.astype(np.float32), graph.row_chunks), WHAT)
     at_nodes = graph.at_nodes(blocks, execution)
     columns, mean = [at_nodes, graph.node_starts, graph.node_chunks], delayed(_means, pure=False)
-    return [mean(one, *how, *block_tasks(_taken, columns, one)) for one in lists]
+    return [mean(one, weights, *block_tasks(_taken, columns, one)) for one in lists]
 
 
 def _taken(block: Float32, start: int, n: int, lists: tuple[Distances, RowIds]) -> Float32:
@@ -120,7 +120,7 @@ def _taken(block: Float32, start: int, n: int, lists: tuple[Distances, RowIds]) 
     return block[wanted[(wanted >= start) & (wanted < start + n)] - start]
 
 
-def _means(lists: tuple[Distances, RowIds], weights: str, metric: str, *pieces: Float32) -> Float32:
+def _means(lists: tuple[Distances, RowIds], weights: str, *pieces: Float32) -> Float32:
     squares, nodes = lists
     wanted = np.unique(nodes[nodes >= 0])
     local = np.where(nodes >= 0, np.searchsorted(wanted, nodes), -1)

@@ -140,7 +140,6 @@ class _Rounds:
         random_state = limits.random_state
         self.method, self.execution = method, execution
         self.tracks = make_tracks(
-            method,
             inputs,
             pool_rows=limits.pool_rows,
             max_fit_rows=most,

@@ -132,7 +132,6 @@ class Track:
 
 
 def make_tracks(
-    method: RoundMethod,
     inputs: MethodInputs,
     *,
     pool_rows: int,

@@ -107,7 +107,7 @@ def scan_input(
         raise JobSpecError("labels come from a column and from a file", hint="give one of them")
     scans = _scanned(reader, needs, seed_file, execution)
     unreadable = [problem for scan in scans for problem in scan.problems]
-    lengths, length_counts = _vector_lengths(reader, scans)
+    lengths, length_counts = _vector_lengths(scans)
     found, notes = _value_problems(reader, needs, scans, length_counts)
     constant, empty = _constant_columns(needs, scans)
     problems = list(dict.fromkeys(unreadable)) + found + empty
@@ -242,7 +242,7 @@ def _as_problem(
 
 
 def _vector_lengths(
-    reader: ColumnReader, scans: Sequence[BlockScan]
+    scans: Sequence[BlockScan],
 ) -> tuple[dict[str, int], dict[tuple[int, int, str, str], int]]:
     """Return the length that most vectors of a column have, and how many rows have another."""
     totals: dict[str, Counter[int]] = {}

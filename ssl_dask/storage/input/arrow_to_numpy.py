@@ -16,6 +16,7 @@ from ssl_dask.kernels.arithmetic.offsets import rounded
 from ssl_dask.label_words import stands_for_nothing
 from ssl_dask.storage.input.column_types import (
     AS_STRING,
+    LABEL_TYPES,
     id_read_type,
     is_bytes,
     is_list,
@@ -323,8 +324,8 @@ def label_array(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
             return _one_array(column.cast(pa.int64(), safe=True))
         except pa.ArrowException:
             raise ColumnValueError(
-                "has numbers that are not whole; labels are integers, booleans or strings, null"
-                " where unlabelled, or numbers of method harmonic_regression"
+                f"has numbers that are not whole; {LABEL_TYPES}, or numbers of method"
+                " harmonic_regression"
             ) from None
     return _one_array(cast_exactly(column, label_type(kind)))
 

@@ -196,9 +196,7 @@ def id_trouble(kind: pa.DataType) -> tuple[str, str] | None:
 def label_trouble(kind: pa.DataType) -> tuple[str, str] | None:
     """Return (what is wrong, cure) of `kind` as a label, or None."""
     plain = plain_type(kind)
-    found = (
-        f"is {shown_type(kind)}; labels are integers, booleans or strings, null where unlabelled"
-    )
+    found = f"is {shown_type(kind)}; {LABEL_TYPES}"
     if isinstance(kind, (pa.UuidType, pa.JsonType)):
         return found, AS_STRING
     if pt.is_integer(plain) or pt.is_boolean(plain) or is_text(plain) or pt.is_null(plain):
