@@ -153,6 +153,17 @@ def test_a_truth_may_be_a_choice_or_a_word(tmp_path: Path) -> None:
     assert codes.tolist() == [0, 1, -1, -1, -2]
 
 
+@pytest.mark.parametrize("block_rows", [40_000, 16_000, 7_000])
+def test_a_truth_of_very_many_values_is_counted_in_full(tmp_path: Path, block_rows: int) -> None:
+    truth = [f"v{row}" for row in range(30_000)] + ["b", "b", "a", "a", "b", "c"] * 20
+    labels = ["a", "b"] + [None] * (len(truth) - 2)
+    write(tmp_path / "0.parquet", {"y": labels, "t": truth})
+    reader = open_reader(tmp_path, block_rows=block_rows)
+    found = scan_input(reader, ColumnNeeds(label="y", truth="t"), HERE)
+    assert found.n_truth == 100
+    assert any("30,020 rows have a truth that is none" in note for note in found.notes)
+
+
 def test_names_that_look_alike_are_told_apart(tmp_path: Path) -> None:
     names = ["caf\u00e9", "cafe\u0301", "ham", "ham\u200b", None]
     (alike,) = cautions(seeds_of_column(tmp_path, names).notes)

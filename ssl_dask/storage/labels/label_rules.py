@@ -45,6 +45,10 @@ from ssl_dask.storage.labels.label_verdict import (
 )
 
 MAX_TRUTH_VALUES = 10_000
+"""True labels of a block that are counted one by one: classes that the job lists, then the most
+frequent."""
+OTHER_TRUTH = ("other",)
+"""Stands for all others in the counts."""
 MAX_NUMBER = 1e100
 """Errors are squared and added up over all rows: of larger numbers that would not be finite."""
 NOT_WHOLE = "labels are decimal numbers"
@@ -247,7 +251,11 @@ class ClassRule:
 
     def truth_counts(self, values: Sequence[Any], rows: Sequence[int]) -> dict[Any, int]:
         """Return true label -> rows, given the distinct values of a block and their rows."""
-        return dict(list(zip(values, rows, strict=True))[:MAX_TRUTH_VALUES])
+        counts = sorted(
+            zip(values, rows, strict=True), key=lambda one: (one[0] not in self._listed, -one[1])
+        )
+        others = sum(n for _, n in counts[MAX_TRUTH_VALUES:])
+        return dict(counts[:MAX_TRUTH_VALUES]) | ({OTHER_TRUTH: others} if others else {})
 
     def judge_truth(
         self, column: str, counts: Mapping[Any, int], labels: npt.NDArray[Any] | None
@@ -255,7 +263,8 @@ class ClassRule:
         """Return how many rows have a truth that is a class, and notes on the others."""
         classes = self.classes if labels is None or self.classes is not None else labels.tolist()
         rule = ClassRule(classes or ())
-        read = [(true_label(value, rule), n) for value, n in counts.items()]
+        told = ((value, n) for value, n in counts.items() if value != OTHER_TRUTH)
+        read = [(true_label(value, rule), n) for value, n in told]
         known = sum(n for one, n in read if one.label is not None)
         without = sum(n for one, n in read if one == NO_LABEL)
         other = sum(counts.values()) - known - without
