@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ssl_dask.errors import InputDataError
+from ssl_dask.storage.input.arrow_to_numpy import ColumnValueError, cast_exactly
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.row_layout import plan_layout
@@ -104,3 +106,28 @@ def test_what_serves_for_no_feature_is_told_and_not_quoted(tmp_path: Path) -> No
         TableReader.of(uneven, list(uneven), types)
     nothing = TableReader.of({"v": [None, None]}, ["v"], types)
     assert nothing.read(0, {"v": "vector_or_null"})["v"].shape == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [([0, 1, None], pa.bool_()), ([0.0, 1.0], pa.bool_()), ([datetime(2020, 1, 1)], pa.date32())],
+)
+def test_values_that_fit_another_type(values: list[Any], kind: pa.DataType) -> None:
+    column = pa.chunked_array([pa.array(values)])
+    assert cast_exactly(column, kind).cast(column.type).equals(column)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (2, pa.bool_()),
+        (0.5, pa.bool_()),
+        (datetime(2020, 1, 1, 13), pa.date32()),
+        (18262, pa.date32()),
+        (3, pa.timestamp("us")),
+        (1.5, pa.int64()),
+    ],
+)
+def test_no_value_changes_with_its_type(value: Any, kind: pa.DataType) -> None:
+    with pytest.raises(ColumnValueError, match="do not fit"):
+        cast_exactly(pa.chunked_array([pa.array([value])]), kind)

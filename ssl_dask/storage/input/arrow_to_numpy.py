@@ -119,7 +119,13 @@ def cast_exactly(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
             column = decoded(column)
         if pt.is_fixed_size_binary(column.type) and is_text(kind):
             column = column.cast(pa.binary())
-        return column.cast(kind, safe=True)
+        cast = column.cast(kind, safe=True)
+        # Arrow takes any number for true, drops times of day, and counts days in integers.
+        if _drops_values(column.type, kind) and not cast.cast(column.type).equals(column):
+            raise pa.ArrowInvalid
+        if pt.is_temporal(kind) and pt.is_integer(column.type):
+            raise pa.ArrowInvalid
+        return cast
     except pa.ArrowException:
         if is_bytes(plain_type(found)) and is_text(kind):
             text = "is binary without text annotation, and not all of it is UTF-8"
@@ -129,6 +135,13 @@ def cast_exactly(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
             raise ColumnValueError(text, AS_STRING) from None
         # Arrow's own message quotes the value.
         raise ColumnValueError(text) from None
+
+
+def _drops_values(found: pa.DataType, kind: pa.DataType) -> bool:
+    """Return whether Arrow's safe cast between the types may change a value without a word."""
+    if pt.is_boolean(kind):
+        return bool(pt.is_integer(found) or pt.is_floating(found))
+    return bool(pt.is_date(kind) and pt.is_temporal(found))
 
 
 def numeric_values(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
