@@ -11,7 +11,7 @@ WORDS_FOR_NOTHING = frozenset(
     na n/a n.a #n/a #na <na> null <null> (null) \\n nil none <none> (none) nan -nan nat
     1.#ind -1.#ind 1.#qnan #null! #value! #ref! #div/0! #name? #num!
     undefined undef unknown unk unlabeled unlabelled unset unspecified unassigned missing <missing>
-    (missing) blank (blank) empty (empty) -1 -1.0 n\\a tbd tba todo pending
+    (missing) blank (blank) empty (empty) n\\a tbd tba todo pending
     """.split()  # noqa: SIM905
 ) | {
     "",
@@ -26,11 +26,15 @@ WORDS_FOR_NOTHING = frozenset(
     "no answer",
     "to do",
     "#n/a n/a",
+    "#n/d",
+    "n.d",
 }
 """What programs and people write for "no value", as `folded` returns it, full stops at the end
 left out."""
-MARKS_FOR_NOTHING = "[-?.\u2013\u2014]+"
-"""A pattern of what else they write: marks alone, such as ???, dashes and dots."""
+MARKS_FOR_NOTHING = re.compile("[-?.~_\u2013\u2014\u2212]+|[-\u2212]0*1(\\.0*)?(e\\+?0+)?")
+"""What else they write: marks alone, such as ???, dashes and dots; minus one as a number."""
+QUOTES = "'\"`;"
+"""What stands around a word that was written as text of text."""
 
 _BLANKS = re.compile(r"\s+")
 
@@ -58,9 +62,9 @@ def stands_for_nothing(value: object) -> bool:
     [True, True, True, False, False, False]
     """
     if isinstance(value, str):
-        seen = folded(value)
-        marks = re.fullmatch(MARKS_FOR_NOTHING, seen) is not None
-        return marks or seen.rstrip(".") in WORDS_FOR_NOTHING
+        seen = folded(value).strip(QUOTES)
+        words = {seen.rstrip("."), re.sub("[_-]+", " ", seen).strip()}
+        return bool(MARKS_FOR_NOTHING.fullmatch(seen) or words & WORDS_FOR_NOTHING)
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return not isinstance(value, bool) and bool(value == -1 or value != value)

@@ -191,6 +191,6 @@ def test_a_job_pins_a_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(JobSpecError, match="give format: delta"):
         resolve_job(job)
     del job["input"]["version"]  # type: ignore[attr-defined]
-    with pytest.raises(InputDataError, match="files of a Delta Lake table") as caught:
+    with pytest.raises(InputDataError, match="files of a table of Delta Lake") as caught:
         Inputs.open(resolve_job(job))
     assert "input.format: delta" in str(caught.value.problems[0].hint)

@@ -51,7 +51,7 @@ def test_files_of_a_table_format_are_refused(tmp_path: Path, kind: str, path: st
         os.rename(tmp_path / "t" / "data" / "day=1", tmp_path / "t" / "day=1")
         (tmp_path / "t" / "data").rmdir()
         path = path.replace("/data", "")
-    with pytest.raises(InputDataError, match=f"files of a {kind} table") as caught:
+    with pytest.raises(InputDataError, match=f"files of a table of {kind}") as caught:
         Dataset.open(path, base=tmp_path)
     assert caught.value.exit_code == 3
     assert "write the rows of the table to Parquet files" in str(caught.value.problems[0].hint)
@@ -62,7 +62,7 @@ def test_files_of_a_table_format_are_refused(tmp_path: Path, kind: str, path: st
 def test_a_table_is_known_from_deep_inside(tmp_path: Path, kind: str, path: str) -> None:
     write(tmp_path / "t" / "2024" / "01" / "a.parquet", ROWS)
     (tmp_path / "t" / LOGS[kind]).parent.mkdir()
-    with pytest.raises(InputDataError, match=f"files of a {kind} table"):
+    with pytest.raises(InputDataError, match=f"files of a table of {kind}"):
         Dataset.open(path, base=tmp_path)
     # A table beside the folder is none of its business.
     write(tmp_path / "2024" / "01" / "a.parquet", ROWS)

@@ -35,6 +35,7 @@ WORDS = ["NA", "n/a", "NULL", "#N/A", "?", "-", "\\N", "NaT", "undefined", " Unk
 WORDS += ["unlabeled", "NONE", "nan", "\u00a0", "\u2014", "N\u200bA"]
 WORDS += ["TBD", "todo", "pending", "not set", "No answer", "#N/A N/A", "????", "----", "..."]
 WORDS += ["\u2013\u2013", "unlabeled.", "N\\A", "-9", "-99", "-9999", " -999 ", "n.a."]
+WORDS += ["no_label", "not-labeled", "\u22121", "-1e0", "''", "NULL;", "--null--", "_", "~", "#N/D"]
 
 
 @pytest.mark.parametrize("word", WORDS)
@@ -133,7 +134,7 @@ def test_rows_that_all_have_a_label_are_warned_of(tmp_path: Path) -> None:
     assert cautions(seeds_of_column(tmp_path, ["a", "b", None]).notes) == ()
 
 
-@pytest.mark.parametrize("word", ["no", "#1", "a: [b", 'say "x"', "~", "x\\y"])
+@pytest.mark.parametrize("word", ["no", "#1", "a: [b", 'say "x"', "*x", "x\\y"])
 def test_the_list_that_a_warning_gives_is_yaml(tmp_path: Path, word: str) -> None:
     values = [word] * 97 + ["ham", "spam", "ham"]
     (warning,) = cautions(seeds_of_column(tmp_path, values).notes)

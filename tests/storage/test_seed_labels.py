@@ -454,6 +454,16 @@ def test_truth_codes(
     assert codes.tolist() == expected
 
 
+def test_a_truth_that_stands_for_no_label_is_not_known(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", {"t": pa.array([0, 1, 2, 9])})
+    codes = truth_codes(open_reader(tmp_path), 0, "t", np.array([1, 2]), [0])
+    assert codes.tolist() == [-1, 0, 1, -2]
+    known, (other, without) = ClassRule(unlabelled=[0]).judge_truth(
+        "t", {0: 5, 1: 3, 9: 1}, np.array([1, 2])
+    )
+    assert (known, other.split()[2], without.split()[2]) == (3, "1", "5")
+
+
 def test_truth_of_another_kind_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", {"t": ["a"]})
     with pytest.raises(InputDataError, match="classes are int64"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from ssl_dask.evaluation.block_scores import BlockScore, score_block
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.targets.block_task import BlockTask
+from ssl_dask.storage.labels.label_verdict import LabelValue
 from ssl_dask.storage.labels.true_labels import truth_codes
 from ssl_dask.storage.result.result_schema import ResultSchema, label_schema
 from ssl_dask.storage.runs.manifest import PartRecord
@@ -101,11 +102,14 @@ class ClassBlocks(BlockTask[ClassResult]):
         How rows become labels.
     unseeded
         First row of a component without seeds -> its number of rows.
+    unlabelled
+        Values of the truth column that stand for no label.
     """
 
     labels: Labels
     rule: DecisionRule
     unseeded: Mapping[int, int]
+    unlabelled: Sequence[LabelValue] = ()
 
     def write(self, block: int, start: int, F: Any, *beside: Any) -> ClassResult:
         """Decide, count and write the rows of one block.
@@ -128,7 +132,9 @@ class ClassBlocks(BlockTask[ClassResult]):
         )
         truth = baseline = review = None
         if self.truth is not None:
-            truth = truth_codes(self.reader, block, self.truth, self.labels.classes)
+            truth = truth_codes(
+                self.reader, block, self.truth, self.labels.classes, self.unlabelled
+            )
         if baseline_F is not None:
             plain = DecisionRule(not_calibrated("baseline"), DecisionSpec())
             most_likely = decide_block(baseline_F, positions, codes, None, plain)

@@ -56,6 +56,7 @@ def write_classes(
         labels=run.data.labels,
         rule=DecisionRule(*rule),
         unseeded=inferred.unseeded,
+        unlabelled=spec.input.unlabelled,
     )
     baseline_F = None
     if spec.input.truth is not None and judged.baseline is not None:

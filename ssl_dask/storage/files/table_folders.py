@@ -81,7 +81,7 @@ def refuse_tables(source: FileSource, names: Sequence[str], *, whole: bool) -> N
 def _refusal(source: FileSource, kind: str, folder: str) -> InputDataError:
     below = "" if folder in ("", ".") else f", in {folder},"
     return InputDataError(
-        f"these{below} are the files of a {kind} table: its log says which of them hold its rows",
+        f"these{below} are files of a table of {kind}: its log says which of them hold its rows",
         file=source.shown,
         hint=CURES.get(kind, AS_PARQUET),
     )

@@ -262,7 +262,7 @@ class ClassRule:
     ) -> tuple[int, list[str]]:
         """Return how many rows have a truth that is a class, and notes on the others."""
         classes = self.classes if labels is None or self.classes is not None else labels.tolist()
-        rule = ClassRule(classes or ())
+        rule = ClassRule(classes or (), self.unlabelled)
         told = ((value, n) for value, n in counts.items() if value != OTHER_TRUTH)
         read = [(true_label(value, rule), n) for value, n in told]
         known = sum(n for one, n in read if one.label is not None)
@@ -289,7 +289,7 @@ ANY_CLASSES = ClassRule()
 def true_label(value: LabelValue | None, rule: ClassRule) -> Verdict:
     """Return the true class that a value names, no label where it is not known, or "outside".
 
-    `rule` lists the classes, and nothing that stands for no label.
+    `rule` lists the classes, and what stands for no label.
     """
     found = rule.verdict(value)
     if found.label is not None or found == NO_LABEL:

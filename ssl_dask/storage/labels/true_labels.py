@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,16 @@ from ssl_dask.storage.input.arrow_to_numpy import ColumnValueError, numeric_valu
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.column_types import label_type
 from ssl_dask.storage.labels.label_rules import ANY_CLASSES, ClassRule, NumberRule, true_label
-from ssl_dask.storage.labels.label_verdict import NO_LABEL
+from ssl_dask.storage.labels.label_verdict import NO_LABEL, LabelValue
 from ssl_dask.storage.labels.seed_labels import labels_of_block
 
 
 def truth_codes(
-    reader: ColumnReader, block: int, column: str, classes: npt.NDArray[Any]
+    reader: ColumnReader,
+    block: int,
+    column: str,
+    classes: npt.NDArray[Any],
+    unlabelled: Sequence[LabelValue] = (),
 ) -> npt.NDArray[np.int32]:
     """Return the true class of each row of a block, for scoring on the workers.
 
@@ -31,6 +36,8 @@ def truth_codes(
         Column of true labels.
     classes
         array (C,) of classes, as in `Labels`.
+    unlabelled
+        Values that stand for no label: the truth is not known there.
 
     Returns
     -------
@@ -44,7 +51,7 @@ def truth_codes(
     values = reader.read_raw(block, [column]).column(column)
     kind = reader.dataset.schema.field(column).type
     with reader.naming_place(block, column):
-        return codes_of_truth(values, kind, classes)
+        return codes_of_truth(values, kind, classes, unlabelled)
 
 
 def true_numbers(
@@ -65,7 +72,10 @@ def true_numbers(
 
 
 def codes_of_truth(
-    column: pa.ChunkedArray, kind: pa.DataType, classes: npt.NDArray[Any]
+    column: pa.ChunkedArray,
+    kind: pa.DataType,
+    classes: npt.NDArray[Any],
+    unlabelled: Sequence[LabelValue],
 ) -> npt.NDArray[np.int32]:
     """Return the place of each value in `classes`, int32 (n,).
 
@@ -85,7 +95,7 @@ def codes_of_truth(
         raise ColumnValueError(f"is {kind}, but the classes are {known.type}")
     found = labels_of_block(column, kind, ANY_CLASSES)
     places = {value: code for code, value in enumerate(classes.tolist())}
-    rule = ClassRule(tuple(places))
+    rule = ClassRule(tuple(places), unlabelled)
     read = [true_label(value, rule) for value in found.values]
     table = [UNLABELLED if one == NO_LABEL else places.get(one.label, OTHER_CLASS) for one in read]
     codes[found.positions] = np.array(table, dtype=np.int32)[found.codes]
