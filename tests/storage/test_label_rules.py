@@ -18,7 +18,8 @@ from ssl_dask.storage.checks.column_check import ColumnNeeds
 from ssl_dask.storage.checks.input_check import scan_input
 from ssl_dask.storage.ids.id_hash import entity_keys
 from ssl_dask.storage.input.arrow_to_numpy import said_none
-from ssl_dask.storage.labels.label_rules import ClassRule, NumberRule
+from ssl_dask.storage.labels.label_rules import ClassRule
+from ssl_dask.storage.labels.number_rule import NumberRule
 from ssl_dask.storage.labels.true_labels import truth_codes
 from ssl_dask.storage.result.result_schema import label_schema
 from tests.parquet_samples import (

@@ -14,7 +14,7 @@ from ssl_dask.labels import NumberLabels
 from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns
 from ssl_dask.storage.checks.input_check import InputScan, scan_input
 from ssl_dask.storage.input.column_reader import ColumnReader
-from ssl_dask.storage.labels.label_rules import NumberRule
+from ssl_dask.storage.labels.number_rule import NumberRule
 from ssl_dask.storage.labels.seed_labels import SeedTable, require_numbers
 from ssl_dask.storage.labels.true_labels import true_numbers
 from tests.parquet_samples import (

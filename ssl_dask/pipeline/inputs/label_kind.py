@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels, NumberLabels
-from ssl_dask.storage.labels.label_rules import ClassRule, LabelRule, NumberRule
+from ssl_dask.storage.labels.label_rules import ClassRule, LabelRule
+from ssl_dask.storage.labels.number_rule import NumberRule
 from ssl_dask.storage.labels.seed_labels import SeedTable, require_numbers
 from ssl_dask.storage.result.result_schema import LABELS, NUMBERS, REVIEW, refuse_names
 

@@ -19,7 +19,7 @@ from ssl_dask.kernels.arithmetic.exact_sums import ColumnSums
 from ssl_dask.kernels.arithmetic.field_sums import FieldSums
 from ssl_dask.labels import NumberLabels
 from ssl_dask.pipeline.targets.block_task import BlockTask
-from ssl_dask.storage.labels.label_rules import NumberRule
+from ssl_dask.storage.labels.number_rule import NumberRule
 from ssl_dask.storage.labels.true_labels import true_numbers
 from ssl_dask.storage.runs.manifest import PartRecord
 

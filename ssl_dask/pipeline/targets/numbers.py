@@ -16,7 +16,7 @@ from ssl_dask.pipeline.targets.number_blocks import N_BINS, NumberBlocks, Number
 from ssl_dask.pipeline.targets.number_judging import NumbersJudged, judge_numbers
 from ssl_dask.pipeline.targets.number_report import build_number_report
 from ssl_dask.pipeline.targets.steps import Target, task_fields
-from ssl_dask.storage.labels.label_rules import NumberRule
+from ssl_dask.storage.labels.number_rule import NumberRule
 from ssl_dask.storage.result.result_schema import number_schema
 
 

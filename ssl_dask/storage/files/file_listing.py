@@ -20,14 +20,13 @@ import pyarrow as pa
 
 from ssl_dask.errors import Caution, InputDataError, SslDaskError
 from ssl_dask.storage.files.file_names import hidden_part, is_hidden, may_hold_rows, natural_key
-from ssl_dask.storage.files.file_source import FileSource, redact_url
+from ssl_dask.storage.files.file_source import LISTING_THREADS, FileSource, redact_url
 from ssl_dask.storage.files.table_folders import refuse_tables
 
 GLOB_CHARACTERS = re.compile(r"[*?\[]")
 CHECK_PATH = "correct the path"
 MAGIC = (b"PAR1", b"PARE")
 MIN_PARQUET_BYTES = 12
-LISTING_THREADS = 16
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ UNREACHABLE = frozenset(
     }
 )
 """Classes of errors of aiohttp, botocore, azure.core and paramiko when nobody answers."""
+LISTING_THREADS = 16
+"""Requests at a time while an input is looked at."""
 CONTAINER_SCHEMES = ("abfs", "abfss", "az", "adl", "wasb", "wasbs")
 """Azure's URLs have a container in front of the @, which is no secret."""
 

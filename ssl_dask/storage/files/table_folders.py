@@ -10,9 +10,11 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from ssl_dask.errors import InputDataError
-from ssl_dask.storage.files.file_source import FileSource
+from ssl_dask.storage.files.file_source import LISTING_THREADS, FileSource
 
 MARKS = {
     "Delta Lake": re.compile(r"(^|/)_delta_log/"),
@@ -57,8 +59,8 @@ def refuse_tables(source: FileSource, names: Sequence[str], *, whole: bool) -> N
     Notes
     -----
     Where the names do not say it, looks at the folder of the input, or of each file of a glob, and
-    at those above that a table could have made it in; four looks a folder, and two at each folder
-    above.
+    at those above that a table could have made it in: four looks a folder, and two at each folder
+    above, in threads.
     """
     for name in names:
         for kind, mark in MARKS.items():
@@ -67,15 +69,22 @@ def refuse_tables(source: FileSource, names: Sequence[str], *, whole: bool) -> N
     if source.url is not None and source.url.startswith("http"):
         # A web server has files, and seldom says which others lie beside them.
         return
-    inside = {"" if whole else posixpath.dirname(name.rstrip("/")) for name in names}
-    for folder in dict.fromkeys(_table_folders(source, sorted(inside))):
-        for kind, wanted in LOOKED_FOR.items():
-            if any(_is_there(source, f"{folder}/{one}") for one in wanted):
-                raise _refusal(source, kind, posixpath.relpath(folder, source.root))
-    for folder in dict.fromkeys(_folders_above(source, sorted(inside))):
-        for kind, log in DEEP.items():
-            if _is_there(source, f"{folder}/{log}"):
-                raise _refusal(source, kind, posixpath.relpath(folder, source.root))
+    inside = sorted({"" if whole else posixpath.dirname(name.rstrip("/")) for name in names})
+    looks = [
+        (kind, folder, one)
+        for folder in dict.fromkeys(_table_folders(source, inside))
+        for kind, wanted in LOOKED_FOR.items()
+        for one in wanted
+    ]
+    above = dict.fromkeys(_folders_above(source, inside))
+    looks += [(kind, folder, log) for folder in above for kind, log in DEEP.items()]
+    files = None if source.is_local else source.filesystem()
+    with ThreadPoolExecutor(LISTING_THREADS) as pool:
+        paths = (f"{folder}/{one}" for _, folder, one in looks)
+        there = list(pool.map(lambda path: _is_there(source, files, path), paths))
+    for (kind, folder, _), yes in zip(looks, there, strict=True):
+        if yes:
+            raise _refusal(source, kind, posixpath.relpath(folder, source.root))
 
 
 def _refusal(source: FileSource, kind: str, folder: str) -> InputDataError:
@@ -105,15 +114,14 @@ def _folders_above(source: FileSource, inside: Sequence[str]) -> Iterator[str]:
             yield folder
 
 
-def _is_there(source: FileSource, path: str) -> bool:
-    if source.is_local:
+def _is_there(source: FileSource, files: Any, path: str) -> bool:
+    if files is None:
         folder, pattern = os.path.split(path)
         if "*" not in pattern:
             return os.path.exists(path)
         return os.path.isdir(folder) and any(
             name.endswith(pattern[1:]) for name in os.listdir(folder)
         )
-    files = source.filesystem()
     try:
         return bool(files.glob(path)) if "*" in path else bool(files.exists(path))
     except Exception as error:

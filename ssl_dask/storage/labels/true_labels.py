@@ -14,8 +14,9 @@ from ssl_dask.labels import OTHER_CLASS, UNLABELLED
 from ssl_dask.storage.input.arrow_to_numpy import ColumnValueError, numeric_values
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.column_types import label_type
-from ssl_dask.storage.labels.label_rules import ANY_CLASSES, ClassRule, NumberRule, true_label
+from ssl_dask.storage.labels.label_rules import ANY_CLASSES, ClassRule, true_label
 from ssl_dask.storage.labels.label_verdict import NO_LABEL, LabelValue
+from ssl_dask.storage.labels.number_rule import NumberRule
 from ssl_dask.storage.labels.seed_labels import labels_of_block
 
 
