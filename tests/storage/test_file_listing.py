@@ -102,14 +102,18 @@ def test_parquet_is_known_by_its_bytes(tmp_path: Path, path: str) -> None:
     folder = tmp_path / "data"
     for name in ("a.parquet", "b.pq", "c.parquet.snappy", "d"):
         write(folder / name, ROWS)
-    (folder / "e.parq").write_bytes((folder / "b.pq").read_bytes()[:-1])
+    (folder / "e.tmp").write_bytes((folder / "b.pq").read_bytes()[:-1])
     (folder / "f.csv").write_text("id\n1\n")
     dataset = Dataset.open(path, base=tmp_path)
     assert names(dataset) == ["a.parquet", "b.pq", "c.parquet.snappy", "d"]
-    assert dataset.ignored == ("e.parq", "f.csv")
+    assert dataset.ignored == ("e.tmp", "f.csv")
     read_too, left_out = cautions(dataset.notes)
     assert read_too.endswith("are read too: b.pq, c.parquet.snappy, d")
-    assert left_out.endswith("files of other kinds are left out (2): e.parq, f.csv")
+    assert left_out.endswith("files of other kinds are left out (2): e.tmp, f.csv")
+    (folder / "e.tmp").rename(folder / "e")
+    with pytest.raises(InputDataError, match="not a whole Parquet file") as caught:
+        Dataset.open(path, base=tmp_path)
+    assert [one.file for one in caught.value.problems] == [f"{path.removesuffix('/*')}/e"]
 
 
 def test_what_may_hold_rows_and_is_left_out_is_warned_of(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ from ssl_dask.storage.files.table_folders import refuse_tables
 GLOB_CHARACTERS = re.compile(r"[*?\[]")
 CHECK_PATH = "correct the path"
 MAGIC = (b"PAR1", b"PARE")
+UNFINISHED = re.compile(r"\.(tmp|temp|part|partial|inprogress|crdownload)$", re.IGNORECASE)
+"""Names of files that are still being written."""
 MIN_PARQUET_BYTES = 12
 
 
@@ -323,7 +325,7 @@ def _known_parquet(
 
 
 def holds_parquet(source: FileSource, name: str, size: int | None) -> bool:
-    """Return whether a file is Parquet, by its first and last bytes.
+    """Return whether a file is Parquet by its bytes, or was to be: one that is cut off is refused.
 
     Raises
     ------
@@ -333,12 +335,12 @@ def holds_parquet(source: FileSource, name: str, size: int | None) -> bool:
     if size is None or size < MIN_PARQUET_BYTES:
         return False
     try:
-        ends = [source.read_range(name, at, at + 4) for at in (0, size - 4)]
+        first, last = (source.read_range(name, at, at + 4) for at in (0, size - 4))
     except Exception as error:
         # What may not be read is left out as what is no Parquet, and listed.
         source.require_reachable(error)
         return False
-    return all(end in MAGIC for end in ends)
+    return first in MAGIC and (last in MAGIC or not UNFINISHED.search(name))
 
 
 def _once_each(source: FileSource, names: Sequence[str]) -> tuple[list[str], list[Caution]]:
