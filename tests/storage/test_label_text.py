@@ -107,7 +107,18 @@ def test_whole_numbers_of_more_than_64_bits_are_told_as_such(tmp_path: Path) -> 
         ("y.jsonl", b"[1, 2]", "no JSON of one object a line", "write lines such as"),
         ("y.jsonl", b'{"id": 1, "label": "a"}', "column 'y': missing in the labels", "id, label"),
         ("y.csv.gz", gzip.compress(b"id,y\n1,a\n" * 99)[:20], "cannot be unpacked", "again"),
-        ("y.tsv", b"id,y\n1,a\n", "commas between them; a TSV file has tabs", "commas"),
+        ("y.tsv", b"id,y\n1,a\n", "commas between them; a .tsv file has tabs", "ends in .csv"),
+        ("y.csv", b"id\ty\n1\ta\n", "tabs between them; a .csv file has commas", "ends in .tsv"),
+        ("y.csv", b"id|y\n1|a\n", "vertical bars between them", "save it with commas"),
+        (
+            "y.csv",
+            b'id,y\n1,"a\nb"\n2\n3,a,b\n',
+            "lines without the 2 cells of the header: 2, the first is line 4 with 1",
+            "empty cells too",
+        ),
+        ("y.csv", b'id,y\n1,a\n2,"b\n3,c\n', "in what begins in line 3", "save it as CSV again"),
+        ("y.json", b'[{"id": 1, "y": "a"}, 7]', "object 2 is none", "write lines such as"),
+        ("y.jsonl", b'{"id": 1, "y": "a"}\n\n{"id"', "line 3 is none", "write lines such as"),
     ],
 )
 def test_a_file_that_cannot_be_used(
@@ -126,13 +137,59 @@ def test_annotators_who_disagree(tmp_path: Path) -> None:
     (tmp_path / "y.csv").write_text("id,y\n" + "\n".join(lines) + "\n")
     refused = labels_of(tmp_path, "y.csv")
     (problem,) = refused.problems
-    assert "2 ids come with different labels, first in the rows 2, 5" in str(problem)
+    assert "2 ids come with different labels, first at line 3, line 6" in str(problem)
     assert "labels.conflicts: majority" in str(problem.hint)
     by_most = labels_of(tmp_path, "y.csv", conflicts="majority")
     assert pairs(by_most) == [(1, "b"), (3, "c"), (4, "c")]
     (said,) = cautions(by_most.notes)
     assert "2 ids come with different labels; 1 of them are left without" in said
     assert pairs(labels_of(tmp_path, "y.csv", conflicts="leave_out")) == [(3, "c"), (4, "c")]
+
+
+def test_what_is_wrong_in_the_parts_of_a_folder_is_named_by_part_and_line(tmp_path: Path) -> None:
+    parts = ['id,y\n8,\n1,"a\nb"\nx,a\n2,a\n', "", "id,y\n1,c\n,a\n2,b\n"]
+    (tmp_path / "y").mkdir()
+    for i, part in enumerate(parts):
+        (tmp_path / "y" / f"{i}.csv").write_text(part)
+    problems = "\n".join(one.message for one in labels_of(tmp_path, "y").problems)
+    assert "ids that are no int64: 1, at y/0.csv, line 5\n" in problems
+    assert "rows with a label but no id: 1, at y/2.csv, line 3\n" in problems
+    assert "different labels, first at y/0.csv, line 3; y/0.csv, line 6" in problems
+    objects = '[{"id": 1}, {"id": 2, "y": "a"}, {"id": 2, "y": "b"}]'
+    (tmp_path / "y.json").write_text(objects)
+    assert "first at object 2" in told(labels_of(tmp_path, "y.json"))
+
+
+def test_what_is_wrong_in_labels_in_parquet_is_named_by_file_and_row(tmp_path: Path) -> None:
+    write(tmp_path / "y" / "0.parquet", {"id": [5, 1, None], "y": [None, "a", "b"]}, group_rows=2)
+    write(tmp_path / "y" / "1.parquet", {"id": [3, 1, 2], "y": ["a", "b", "a"]}, group_rows=1)
+    write(tmp_path / "y" / "2.parquet", {"id": [2], "y": ["b"]})
+    without_id, differing = labels_of(tmp_path, "y").problems
+    assert without_id.message == "rows with a label but no id: 1, at y/0.parquet, row 3"
+    assert differing.message.endswith("first at y/0.parquet, row 2; y/1.parquet, row 3")
+
+
+@pytest.mark.parametrize("ending", [".csv", ".json"])
+def test_a_column_in_the_names_of_folders_of_text_is_told_so(tmp_path: Path, ending: str) -> None:
+    (tmp_path / "y" / "y=a").mkdir(parents=True)
+    (tmp_path / "y" / "y=a" / f"part-0{ending}").write_text(
+        "id\n1\n" if ending == ".csv" else '{"id": 1}\n'
+    )
+    with pytest.raises(InputDataError, match="missing in the labels") as caught:
+        labels_of(tmp_path, "y")
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.column) == (f"y/y=a/part-0{ending}", "y")
+    assert "names of folders, which are columns of Parquet alone" in str(problem.hint)
+
+
+def test_parts_without_an_ending_are_told_which_they_need(tmp_path: Path) -> None:
+    (tmp_path / "y").mkdir()
+    (tmp_path / "y" / "part-00000").write_text("id,y\n1,a\n")
+    with pytest.raises(InputDataError, match=r"no Parquet files or text .*: part-00000") as caught:
+        labels_of(tmp_path, "y")
+    (problem,) = caught.value.problems
+    assert problem.file == "y"
+    assert "text needs a name that ends in .csv, .tsv" in str(problem.hint)
 
 
 def test_labels_of_groups_of_rows(tmp_path: Path) -> None:

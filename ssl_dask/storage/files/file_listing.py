@@ -277,17 +277,26 @@ def _listing(
     kept = kept or texts
     ignored = [name for name in ignored if name not in texts]
     if not kept:
-        seen = f"; left out: {_listed(ignored)}" if ignored else ""
-        hint = "give a folder of Parquet files; names that start with _ or . are left out"
-        if any(name.lower().endswith(".csv") for name in ignored):
-            hint = "write Parquet; CSV is read for labels alone"
-        raise InputDataError(f"no Parquet files here{seen}", file=source.shown, hint=hint)
+        raise _nothing_to_read(source, ignored, also)
     if unread := [name for name in ignored if may_hold_rows(name, sizes[name])]:
         text = f"files of other kinds are left out ({len(unread):,}): {_listed(unread)}"
         notes.append(Caution(f"{source.shown}: {text}"))
     kept, links = _once_each(source, kept)
     files = tuple((name, sizes[name] or 0) for name in kept)
     return Listing(source, files, tuple(ignored), local_paths, (*notes, *links))
+
+
+def _nothing_to_read(
+    source: FileSource, ignored: Sequence[str], also: tuple[str, ...]
+) -> InputDataError:
+    hint = "give a folder of Parquet files; names that start with _ or . are left out"
+    if also:
+        hint = f"{hint}; text needs a name that ends in {', '.join(also)}, such as part-0{also[0]}"
+    elif any(name.lower().endswith(".csv") for name in ignored):
+        hint = "write Parquet; CSV is read for labels alone"
+    seen = f"; left out: {_listed(ignored)}" if ignored else ""
+    kinds = "Parquet files or text of labels" if also else "Parquet files"
+    return InputDataError(f"no {kinds} here{seen}", file=source.shown, hint=hint)
 
 
 def _ends_in(name: str, endings: tuple[str, ...]) -> bool:

@@ -29,6 +29,7 @@ from ssl_dask.storage.input.column_types import (
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.row_layout import plan_layout
 from ssl_dask.storage.labels.label_cells import as_whole, values_of_cells
+from ssl_dask.storage.labels.label_places import LabelPlaces
 from ssl_dask.storage.labels.label_rules import ANY_CLASSES, LabelRule, distinct_labels
 from ssl_dask.storage.labels.label_text import ENDINGS, cells_of_text, text_ending
 from ssl_dask.storage.labels.label_verdict import LabelKind, LabelValue, Verdict, refusals
@@ -37,8 +38,6 @@ from ssl_dask.storage.labels.unsigned_labels import refuse_wrapped
 Conflicts = Literal["refuse", "leave_out", "majority"]
 LAST_EXACT = 2**53
 """Beyond it, ids that were floats once may be those of other rows."""
-FIRST_SHOWN = 5
-"""Rows of ids with different labels that a message names."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +85,15 @@ class SeedFile:
 
 @dataclass(frozen=True)
 class _Columns:
-    """The two columns of a label file before they are judged; null ids and labels included."""
+    """The two columns of a label file before they are judged; null ids and labels included.
+
+    `places` says where each of their rows stands.
+    """
 
     shown: str
     ids: pa.Array
     labels: pa.Array
+    places: LabelPlaces
     kind: LabelKind
     problems: list[Problem]
     notes: list[str]
@@ -186,28 +189,30 @@ def _judged(
     problems += trouble or _refused(indices, verdicts, read.shown, label_column)
     values = tuple(dict.fromkeys(one.label for one in verdicts if one.label is not None))
     codes_of = {value: code for code, value in enumerate(values)}
-    places = [None if one.label is None else codes_of[one.label] for one in verdicts]
-    labels = pa.array(places, pa.int32()).take(indices)
+    codes_found = [None if one.label is None else codes_of[one.label] for one in verdicts]
+    labels = pa.array(codes_found, pa.int32()).take(indices)
     notes = list(read.notes)
     if unlabelled := len(labels) - labels.is_valid().true_count:
         notes.append(f"{read.shown}: rows without a label: {unlabelled:,}")
-    rows = np.flatnonzero(labels.is_valid().to_numpy(zero_copy_only=False))
+    places = read.places.keep(labels.is_valid().to_numpy(zero_copy_only=False))
     ids, labels = read.ids.filter(labels.is_valid()), labels.drop_null()
     if ids.null_count:
+        has_id = ids.is_valid().to_numpy(zero_copy_only=False)
+        where = places.told(np.flatnonzero(~has_id))
         problems.append(
             Problem(
-                f"rows with a label but no id: {ids.null_count:,}",
+                f"rows with a label but no id: {ids.null_count:,}, at {where}",
                 file=read.shown,
                 column=id_column,
                 rows=ids.null_count,
                 hint="give every labelled row an id",
             )
         )
-        rows = rows[ids.is_valid().to_numpy(zero_copy_only=False)]
+        places = places.keep(has_id)
         labels, ids = labels.filter(ids.is_valid()), ids.drop_null()
     codes = labels.to_numpy()
     ids, codes, more_problems, more_notes = _once_each(
-        ids, codes, rows, (read.shown, id_column), conflicts
+        ids, codes, places, (read.shown, id_column), conflicts
     )
     return SeedFile(
         read.shown,
@@ -237,13 +242,13 @@ def _refused(
 def _once_each(
     ids: pa.Array,
     codes: npt.NDArray[np.int32],
-    rows: npt.NDArray[np.int64],
+    places: LabelPlaces,
     place: tuple[str, str],
     conflicts: Conflicts,
 ) -> tuple[pa.Array, npt.NDArray[np.int32], list[Problem], list[str]]:
     """Keep one label of each id; return problems and notes on ids that come more than once.
 
-    `rows` are their numbers in the file, `place` is its path and column.
+    `place` is path and column of the file.
     """
     shown, column = place
     numbers = ids.dictionary_encode().indices.to_numpy(zero_copy_only=False)
@@ -255,8 +260,10 @@ def _once_each(
     problems, notes, chosen = [], list[str](), codes[first]
     kept = np.ones(len(first), dtype=bool)
     if len(differing) and conflicts == "refuse":
-        at = ", ".join(str(row + 1) for row in rows[first[differing[:FIRST_SHOWN]]])
-        message = f"{_ids_come(len(differing))} with different labels, first in the rows {at}"
+        message = (
+            f"{_ids_come(len(differing))} with different labels, first at"
+            f" {places.told(first[differing])}"
+        )
         hint = "keep one label for each id, or set labels.conflicts: majority, or leave_out"
         problems.append(Problem(message, shown, None, column, len(differing), hint))
     elif len(differing):
@@ -318,6 +325,10 @@ def _read_parquet(
         dataset.path,
         pa.concat_arrays(ids),
         pa.concat_arrays(labels),
+        LabelPlaces.of(
+            (dataset.shown_path(i), "row", range(1, file.n_rows + 1))
+            for i, file in enumerate(dataset.files)
+        ),
         rule.kind_of(label_kind),
         [],
         list(cautions(dataset.notes)),
@@ -330,6 +341,7 @@ def _read_text(
     listing: Listing, wanted: tuple[str, str], id_type: pa.DataType, rule: LabelRule
 ) -> _Columns:
     source, cells, identity = listing.source, list[tuple[str, str]](), []
+    places = list[tuple[str, str, Sequence[int]]]()
     for name, size in listing.files:
         shown = source.shown_path(name)
         try:
@@ -342,20 +354,36 @@ def _read_text(
         identity.append({"path": name, "bytes": size, "sha256": digest})
         if data or len(listing.files) == 1:
             # Spark writes an empty part where a task had no row.
-            cells += cells_of_text(data, name, wanted, shown)
+            found = cells_of_text(data, name, wanted, shown)
+            cells += found.pairs
+            places.append((shown, found.unit, found.numbers))
     shown = source.shown if len(listing.files) > 1 else shown
     problems: list[Problem] = []
     notes: list[str] = list(listing.notes)
-    ids, kept = _ids_of_cells([one for one, _ in cells], id_type, shown, wanted[0], problems)
+    ids, kept = _ids_of_cells([one for one, _ in cells], id_type)
+    at = LabelPlaces.of(places)
+    wrong = np.flatnonzero(~kept)
+    if len(wrong):
+        text = f"ids that are no {id_read_type(id_type)}: {len(wrong):,}, at {at.told(wrong)}"
+        hint = "write ids as they stand in the data"
+        problems.append(Problem(text, shown, None, wanted[0], len(wrong), hint))
     texts = [text for (_, text), keep in zip(cells, kept, strict=True) if keep]
     labels, kind = rule.parse(texts, shown, wanted[1], problems, notes)
-    return _Columns(shown, ids, labels, kind, problems, notes, tuple(identity), listing.local_paths)
+    return _Columns(
+        shown,
+        ids,
+        labels,
+        at.keep(kept),
+        kind,
+        problems,
+        notes,
+        tuple(identity),
+        listing.local_paths,
+    )
 
 
-def _ids_of_cells(
-    cells: list[str], id_type: pa.DataType, shown: str, column: str, problems: list[Problem]
-) -> tuple[pa.Array, list[bool]]:
-    """Return the ids in the type of the data, and which cells they are; others are a problem."""
+def _ids_of_cells(cells: list[str], id_type: pa.DataType) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
+    """Return the ids in the type of the data, and which cells are ids, bool (S,)."""
     kind = id_read_type(id_type)
     turn: Callable[[str], Any]
     if pt.is_integer(kind):
@@ -377,8 +405,5 @@ def _ids_of_cells(
             return uuid.UUID(cell.strip()).bytes
 
     values, kept = values_of_cells(cells, turn)
-    if wrong := kept.count(False):
-        hint = "write ids as they stand in the data"
-        text = f"ids that are no {kind}: {wrong:,}"
-        problems.append(Problem(text, shown, None, column, wrong, hint))
-    return pa.array([value for value, keep in zip(values, kept, strict=True) if keep], kind), kept
+    ids = pa.array([value for value, keep in zip(values, kept, strict=True) if keep], kind)
+    return ids, np.array(kept, dtype=bool)

@@ -9,19 +9,36 @@ import json
 import os
 import zlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ssl_dask.errors import InputDataError, Problem
+from ssl_dask.storage.files.file_names import hive_values
 from ssl_dask.storage.input.column_types import nearest_names
 from ssl_dask.storage.labels.label_cells import NUMBER
 
 MARKS = {".csv": ",", ".tsv": "\t"}
+MARK_WORDS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 ENDINGS = (*MARKS, *JSON_LINES)
 GZIP = b"\x1f\x8b"
 
-Cells = list[tuple[str, str]]
-"""(id, label) of each row, empty where there is none."""
+
+class Cells(NamedTuple):
+    """The cells of two columns of one file.
+
+    Parameters
+    ----------
+    pairs
+        (id, label) of each row, empty where there is none.
+    unit
+        What `numbers` count, from 1: the lines of the file, or the objects of a list.
+    numbers
+        The line in which each row begins.
+    """
+
+    pairs: list[tuple[str, str]]
+    unit: str
+    numbers: list[int]
 
 
 def text_ending(name: str) -> str:
@@ -37,7 +54,7 @@ def cells_of_text(data: bytes, name: str, wanted: tuple[str, str], shown: str) -
     data
         The whole file.
     name
-        Its name, whose ending is one of `ENDINGS`.
+        Its name, whose ending is one of `ENDINGS`, with its folders.
     wanted
         The columns, or keys of the objects, of ids and labels.
     shown
@@ -60,54 +77,80 @@ def cells_of_text(data: bytes, name: str, wanted: tuple[str, str], shown: str) -
     except UnicodeDecodeError:
         raise InputDataError("is not UTF-8 text", file=shown, hint="save it as UTF-8") from None
     ending = text_ending(name)
+    in_folders = [key for key, _ in hive_values(name)]
     if ending in JSON_LINES:
-        return _cells_of_json(text, wanted, shown)
-    return _cells_of_lines(text, MARKS[ending], wanted, shown)
+        return _cells_of_json(text, wanted, in_folders, shown)
+    return _cells_of_lines(text, ending, wanted, in_folders, shown)
 
 
-def _cells_of_lines(text: str, mark: str, wanted: tuple[str, str], shown: str) -> Cells:
-    _require_mark(text, mark, shown)
+def _cells_of_lines(
+    text: str, ending: str, wanted: tuple[str, str], in_folders: Sequence[str], shown: str
+) -> Cells:
+    _require_mark(text, ending, shown)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=MARKS[ending], strict=True)
+    lines: list[tuple[int, list[str]]] = []
+    first = 1
     try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True))
+        for row in reader:
+            lines.append((first, row))
+            first = reader.line_num + 1
     except csv.Error as error:
+        found = f"is no valid CSV: {error}, in what begins in line {first:,}"
         hint = "save it as CSV again; ids and labels alone, where it holds long texts"
-        raise InputDataError(f"is no valid CSV: {error}", file=shown, hint=hint) from None
-    header, rows = (rows[0], rows[1:]) if rows else ([], [])
-    _require_columns(wanted, header, shown)
-    id_place, label_place = (header.index(column) for column in wanted)
+        raise InputDataError(found, file=shown, hint=hint) from None
+    header = lines[0][1] if lines else []
+    _require_columns(wanted, header, in_folders, shown)
     # A line of blanks holds no cells, however few cells the header has.
-    rows = [row for row in rows if row and (len(row) == len(header) or any(map(str.strip, row)))]
-    if uneven := sum(len(row) != len(header) for row in rows):
-        found = f"lines without the {len(header)} cells of the header: {uneven:,}"
+    lines = [
+        (at, row)
+        for at, row in lines[1:]
+        if row and (len(row) == len(header) or any(map(str.strip, row)))
+    ]
+    if uneven := [(at, len(row)) for at, row in lines if len(row) != len(header)]:
+        at, n_cells = uneven[0]
         raise InputDataError(
-            found, file=shown, rows=uneven, hint="quote cells that hold a comma or tab"
+            f"lines without the {len(header)} cells of the header: {len(uneven):,}, the first is"
+            f" line {at:,} with {n_cells}",
+            file=shown,
+            rows=len(uneven),
+            hint="write empty cells too, and quote cells that hold a comma or tab",
         )
-    return [(row[id_place], row[label_place]) for row in rows]
+    id_place, label_place = (header.index(column) for column in wanted)
+    pairs = [(row[id_place], row[label_place]) for _, row in lines]
+    return Cells(pairs, "line", [at for at, _ in lines])
 
 
-def _cells_of_json(text: str, wanted: tuple[str, str], shown: str) -> Cells:
+def _cells_of_json(
+    text: str, wanted: tuple[str, str], in_folders: Sequence[str], shown: str
+) -> Cells:
     """Return the cells of objects, one a line, or of one list of objects."""
-    # Not `splitlines`: strings of JSON may hold other ends of lines, such as U+2028, as they are.
-    lines = [(at, line) for at, line in enumerate(text.split("\n"), 1) if line.strip()]
-    listed = text.lstrip().startswith("[")
-    try:
-        objects = [_json_of(one, at, shown) for at, one in ([(None, text)] if listed else lines)]
-    except (ValueError, RecursionError):
-        objects = [None]
-    rows: list[Any] = objects[0] if listed and objects[0] is not None else objects
-    if not all(isinstance(row, dict) for row in rows):
+    unit, numbered = "line", list[tuple[int, Any]]()
+    if text.lstrip().startswith("["):
+        unit, found = "object", _json_of(text, None, shown)
+        numbered = list(enumerate(found if isinstance(found, list) else [None], 1))
+    else:
+        # Not `splitlines`: strings of JSON may hold other ends of lines, such as U+2028.
+        for at, line in enumerate(text.split("\n"), 1):
+            if line.strip():
+                numbered.append((at, _json_of(line, at, shown)))
+    if wrong := [at for at, row in numbered if not isinstance(row, dict)]:
         raise InputDataError(
-            "is no JSON of one object a line",
+            f"is no JSON of one object a line: {unit} {wrong[0]:,} is none",
             file=shown,
             hint='write lines such as {"id": 7, "label": "ham"}',
         )
+    rows: list[dict[str, Any]] = [row for _, row in numbered]
     names = list(dict.fromkeys(name for row in rows for name in row))
-    _require_columns(wanted, names, shown)
-    return [(_cell(row.get(wanted[0])), _cell(row.get(wanted[1]))) for row in rows]
+    _require_columns(wanted, names, in_folders, shown)
+    pairs = [(_cell(row.get(wanted[0])), _cell(row.get(wanted[1]))) for row in rows]
+    return Cells(pairs, unit, [at for at, _ in numbered])
 
 
 def _json_of(text: str, line: int | None, shown: str) -> Any:
-    """Return what a text of JSON holds, floats as they are written; refuse a key twice."""
+    """Return what a text of JSON holds, floats as they are written, None where it is none.
+
+    Refuses an object that has a key twice.
+    """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
@@ -121,7 +164,10 @@ def _json_of(text: str, line: int | None, shown: str) -> Any:
             )
         return dict(pairs)
 
-    return json.loads(text, parse_float=str, object_pairs_hook=once)
+    try:
+        return json.loads(text, parse_float=str, object_pairs_hook=once)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _cell(value: Any) -> str:
@@ -131,30 +177,40 @@ def _cell(value: Any) -> str:
     return json.dumps(value)
 
 
-def _require_mark(text: str, mark: str, shown: str) -> None:
-    """Refuse a file that a spreadsheet has saved with other marks: its lines are one cell each."""
-    header = text.partition("\n")[0]
-    due = {",": "a CSV file of labels has commas", "\t": "a TSV file has tabs"}[mark]
-    for other, words in ((";", "semicolons"), ("\t", "tabs"), (",", "commas")):
-        if other in header and mark not in header and not header.startswith("#"):
+def _require_mark(text: str, ending: str, shown: str) -> None:
+    """Refuse a file whose cells have other marks between them: its lines are one cell each."""
+    header, mark = text.partition("\n")[0], MARKS[ending]
+    if mark in header or header.startswith("#"):
+        return
+    for other, words in MARK_WORDS.items():
+        if other in header:
+            right = next((one for one, its in MARKS.items() if its == other), None)
+            cure = "save it with commas and decimal points, or keep the labels in Parquet"
             raise InputDataError(
-                f"looks like cells with {words} between them; {due}",
+                f"looks like cells with {words} between them; a {ending} file has"
+                f" {MARK_WORDS[mark]}",
                 file=shown,
-                hint="save it with commas and decimal points, or keep the labels in Parquet",
+                hint=cure if right is None else f"give it a name that ends in {right}",
             )
 
 
-def _require_columns(wanted: Sequence[str], names: Sequence[str], shown: str) -> None:
+def _require_columns(
+    wanted: Sequence[str], names: Sequence[str], in_folders: Sequence[str], shown: str
+) -> None:
     there = f"the columns are {', '.join(names[:20]) or 'none'}"
     if any(name[:1] == "#" or NUMBER.fullmatch(name.strip()) for name in names):
         # The names would be cells of a row.
         there = f"the first line must be the header, with the columns {' and '.join(wanted)}"
+    from_folders = (
+        "it is in the names of folders, which are columns of Parquet alone: write the labels as"
+        " Parquet, or the column into the files"
+    )
     problems = [
         Problem(
             "missing in the labels",
             shown,
             column=column,
-            hint=nearest_names(column, names) or there,
+            hint=from_folders if column in in_folders else nearest_names(column, names) or there,
         )
         for column in wanted
         if column not in names

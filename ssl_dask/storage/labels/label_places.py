@@ -1,0 +1,54 @@
+"""Where the rows of a label file stand: the number of the line or row, and the part's name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FIRST_SHOWN = 5
+"""Rows that a message names."""
+
+
+@dataclass(frozen=True)
+class LabelPlaces:
+    """The places of the rows of a label file, which may be of several parts.
+
+    Parameters
+    ----------
+    parts
+        (name of the part, what its rows are numbered by, such as "line") of each part.
+    part
+        int64 (S,): position of each row's part in `parts`.
+    number
+        int64 (S,): its line, or row counted from 1, in that part.
+    """
+
+    parts: Sequence[tuple[str, str]]
+    part: npt.NDArray[np.int64]
+    number: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, parts: Iterable[tuple[str, str, Sequence[int]]]) -> LabelPlaces:
+        """Return the places of all rows, given name, unit and numbers of each part."""
+        known = list(parts)
+        lengths = [len(numbers) for _, _, numbers in known]
+        number = np.fromiter((one for _, _, numbers in known for one in numbers), dtype=np.int64)
+        names = [(name, unit) for name, unit, _ in known]
+        return cls(names, np.repeat(np.arange(len(known)), lengths), number)
+
+    def keep(self, kept: npt.NDArray[np.bool_]) -> LabelPlaces:
+        """Return the places of the rows of a mask, bool (S,)."""
+        return LabelPlaces(self.parts, self.part[kept], self.number[kept])
+
+    def told(self, rows: npt.NDArray[np.int64]) -> str:
+        """Return the first places of rows in words: line 3, line 7; or with the parts' names."""
+        words = []
+        for row in rows[:FIRST_SHOWN].tolist():
+            name, unit = self.parts[self.part[row]]
+            here = f"{name}, " if len(self.parts) > 1 else ""
+            words.append(f"{here}{unit} {self.number[row]:,}")
+        more = ", ..." if len(rows) > FIRST_SHOWN else ""
+        return ("; " if len(self.parts) > 1 else ", ").join(words) + more
