@@ -95,7 +95,7 @@ def test_it_is_validated_planned_and_run(tmp_path: Path) -> None:
     assert dict(plan_job(spec))["method"] == "nearest_mean: one pass over the rows: N d C"
     assert "NearestMeanSpec" in job_schema()["$defs"]
     with (
-        LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster,
+        LocalCluster(n_workers=1, processes=False, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         result = run_job(spec, client=client)
