@@ -169,7 +169,7 @@ def test_numbers_read_well() -> None:
     hidden = digits_report().evaluation.hidden
     assert hidden is not None
     assert re.fullmatch(
-        r"\d+\.\d % \(\d+\.\d to \d+\.\d\), 48 of 49", interval_text(hidden.accuracy)
+        r"\d+\.\d % \(\d+\.\d to \d+\.\d\), 49 of 50", interval_text(hidden.accuracy)
     )
 
 
@@ -179,7 +179,7 @@ def test_a_real_browser_opens_it(tmp_path: Path) -> None:
     path.write_text(render_page(report), encoding="utf-8")
     shown = opened(path, tmp_path / "profile")
     assert f">{sum(report.decision.labels):,}</div>" in shown
-    assert "48 of 49 hidden seeds" in shown
+    assert "49 of 50 hidden seeds" in shown
     assert shown.count("<svg") == 8
 
 

@@ -39,7 +39,7 @@ def test_json_round_trip(with_truth: bool) -> None:
     assert RunReport.from_json(text).to_json() == text
     plain = json.loads(text)
     assert plain["schema_version"] == 1
-    assert plain["evaluation"]["hidden"]["accuracy"]["n"] == 49
+    assert plain["evaluation"]["hidden"]["accuracy"]["n"] == 50
     assert len(text) < 400_000
 
 
@@ -69,7 +69,7 @@ def test_decision_counts_add_up() -> None:
     assert sum(decision.labels) + decision.n_abstained == report.input.rows
     assert sum(decision.sources.values()) == sum(decision.labels)
     assert sum(decision.reasons.values()) == decision.n_abstained > 0
-    assert {"no_path_to_seed", "low_mass"} <= set(decision.reasons)
+    assert {"no_path_to_seed", "below_threshold"} <= set(decision.reasons)
     assert "none" not in decision.reasons | decision.sources
     assert sum(decision.probability) == decision.sources["propagated"]
 
