@@ -341,15 +341,18 @@ def _cluster_keys(text: str) -> dict[str, Any]:
 
 
 def _print_table(title: str, rows: list[tuple[str, str]]) -> None:
+    if not sys.stdout.isatty():
+        # A file or a pipe has no width of its own: no line is folded, none filled with blanks.
+        width = max(len(name) for name, _ in rows)
+        typer.echo("\n".join([title, *(f"{name:<{width}}  {value}" for name, value in rows)]))
+        return
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     # Folded, not cut: a path that ends in dots is of no use.
     table.add_column(overflow="fold")
     for name, value in rows:
         table.add_row(name, value)
-    # A file or a pipe has no width of its own: never fold the lines there.
-    width = None if sys.stdout.isatty() else 4096
-    console = Console(width=width, highlight=False, markup=False)
+    console = Console(highlight=False, markup=False)
     console.print(title, style="bold", soft_wrap=True)
     console.print(table)
 

@@ -191,24 +191,23 @@ def test_a_draft_never_makes_the_answer_a_feature(
     assert f"# truth: {truth or 'COLUMN'} " in drafted
 
 
-def test_a_draft_names_what_rows_may_share(tmp_path: Path) -> None:
+def test_a_draft_joins_rows_that_share_a_key_and_takes_no_key_for_a_number(tmp_path: Path) -> None:
     n = 300
     data = {
         "tx_id": list(range(n)),
+        "batch_id": list(range(n, 2 * n)),
         "card_id": [f"card-{i % 70}" for i in range(n)],
         "device_key": [i % 40 for i in range(n)],
         "amount": [i / 7 for i in range(n)],
         "fraud": ["yes" if i == 3 else "no" if i == 5 else None for i in range(n)],
     }
-    drafted, _ = draft_of(tmp_path, data)
-    (line,) = [line for line in drafted.splitlines() if line.startswith("# graph:")]
-    chosen = drafted.replace(line, "").replace("graph: {n_neighbors: 15} ", line[2:])
-    path = tmp_path / "job.yaml"
-    path.write_text(chosen)
-    graph = load_job(path).graph
-    assert graph is not None
-    assert graph.entity_columns() == ("card_id", "device_key")
-    assert [part.kind for part in graph.each()] == ["knn", "entities"]
+    drafted, spec = draft_of(tmp_path, data)
+    assert [group.columns() for group in spec.features.values()] == [("amount",)]
+    assert "# batch_id: names each row" in drafted
+    assert spec.method.name == "graph_ensemble"
+    assert spec.graph is not None
+    assert spec.graph.entity_columns() == ("card_id", "device_key")
+    assert [part.kind for part in spec.graph.each()] == ["knn", "entities"]
 
 
 def test_labels_below_the_rows_looked_at_are_no_feature(tmp_path: Path) -> None:

@@ -57,6 +57,8 @@ def draft_job(data: str, *, relative_to: Path) -> str:
         default=None,
     )
     answers |= _telling(dataset, profiles, truth or label, {row_id, label, *answers})
+    keys = [one for one in profiles if one.name not in (row_id, label, *answers) and _is_key(one)]
+    left_out = answers | {one.name: _why_no_feature(one) for one in keys}
     lines = [
         f"# A job for {dataset.n_rows:,} rows in {len(dataset.files):,} file(s), drafted from their"
         " columns. Check each line.",
@@ -69,10 +71,9 @@ def draft_job(data: str, *, relative_to: Path) -> str:
         f"  # truth: {_yaml(truth) if truth else 'COLUMN'}            # true classes: only to"
         " score a benchmark, never learned from",
         "features:                     # groups of columns; none may hold the answer",
-        *_feature_lines([one for one in profiles if one.name not in (row_id, label)], answers),
-        "graph: {n_neighbors: 15}      # metric: cosine for texts and embeddings",
-        *_entity_lines([one for one in profiles if one.name not in (row_id, label)], answers),
-        "method: {name: label_spreading, alpha: 0.9}   # alpha 0.99 for one to five labels a class",
+        *_feature_lines([one for one in profiles if one.name not in (row_id, label)], left_out),
+        *_graph_lines([one for one in keys if not one.unique]),
+        "method: {name: auto}          # several methods, weighed by hidden seeds; or one of them",
         "# decision: {min_probability: 0.8}            # refuse below it",
         f"output: {{path: out-{name}}}",
         "cluster: {kind: local}        # workers: 2, memory: 2GiB; or kind: address, address: tcp://...",
@@ -98,22 +99,25 @@ def write_draft(text: str, path: Path, *, force: bool) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def _entity_lines(profiles: Sequence[ColumnProfile], answers: Mapping[str, str]) -> list[str]:
-    """Return a comment on columns that look like keys of what rows share."""
-    shared = [
-        one
-        for one in profiles
-        if ID_NAME.search(one.name)
-        and not one.unique
-        and one.n_distinct > 1
-        and one.name not in answers
-        and (one.kind == "string" or one.type.startswith(("int", "uint")))
-    ]
+def _is_key(one: ColumnProfile) -> bool:
+    """Return whether a column names things, such as a card: its numbers measure nothing."""
+    whole = one.kind == "string" or one.type.startswith(("int", "uint"))
+    return bool(ID_NAME.search(one.name)) and whole and one.n_distinct > 1
+
+
+def _why_no_feature(one: ColumnProfile) -> str:
+    return "names each row, so it tells nothing" if one.unique else "rows that share it are joined"
+
+
+def _graph_lines(shared: Sequence[ColumnProfile]) -> list[str]:
+    """Return the graph: near rows, and rows that share a key."""
     if not shared:
-        return []
+        return ["graph: {n_neighbors: 15}      # metric: cosine for texts and embeddings"]
     return [
-        f"# graph: {{parts: [{{n_neighbors: 15}}, {{entities: {_names(shared)}}}]}}"
-        "   # rows that share a value are joined too"
+        "graph:",
+        "  parts:",
+        "    - {n_neighbors: 15}       # near rows; metric: cosine for texts and embeddings",
+        f"    - {{entities: {_names(shared)}}}   # rows that share a value",
     ]
 
 
