@@ -91,6 +91,48 @@ def test_a_file_named_by_the_user_may_have_any_name(tmp_path: Path) -> None:
     assert Dataset.open("_rows.pq", base=tmp_path).n_rows == 10
 
 
+@pytest.mark.parametrize("hidden", ["_x.parquet", ".x.parquet", "_day/x.parquet"])
+def test_what_is_hidden_is_read_where_a_pattern_asks_for_it(tmp_path: Path, hidden: str) -> None:
+    write(tmp_path / hidden, ROWS)
+    write(tmp_path / "y.parquet", ROWS)
+    # A dot in brackets means no dot in front, as in a shell.
+    bracketed = hidden.replace("_", "[._]")
+    for pattern in (f"{hidden[0]}*", bracketed, f"**/{hidden}"):
+        found = Dataset.open(pattern, base=tmp_path)
+        assert (names(found), found.ignored) == ([hidden], ())
+    for pattern in ("*", "[!.]*", "**"):
+        assert names(Dataset.open(pattern, base=tmp_path)) == ["y.parquet"]
+
+
+def test_what_a_path_cannot_mean_is_told_with_a_cure(tmp_path: Path) -> None:
+    for name in "ab":
+        write(tmp_path / f"{name}.parquet", ROWS)
+    with pytest.raises(InputDataError, match="not found: no such file or folder") as caught:
+        Dataset.open("{a,b}.parquet", base=tmp_path)
+    assert "*, ? and [ab] for other names" in str(caught.value.problems[0].hint)
+    assert Dataset.open("[ab].parquet", base=tmp_path).n_rows == 20
+    for name in ("c.pq", "d"):
+        (tmp_path / name).symlink_to("nowhere")
+    with pytest.raises(InputDataError, match="is a link that leads nowhere") as caught:
+        Dataset.open("c.pq", base=tmp_path)
+    assert caught.value.problems[0].file == "c.pq"
+    assert "mend the link" in str(caught.value.problems[0].hint)
+    (said,) = cautions(Dataset.open(str(tmp_path), base=tmp_path).notes)
+    assert said == f"{tmp_path}: links that lead nowhere: c.pq, d"
+
+
+@pytest.mark.parametrize("path", ["rows/y.csv", "rows/*.csv", "rows/labels", "rows/labels/"])
+def test_labels_that_lie_among_the_data_are_not_left_out(tmp_path: Path, path: str) -> None:
+    write(tmp_path / "rows" / "a.parquet", ROWS)
+    (tmp_path / "rows" / "labels").mkdir()
+    (tmp_path / "rows" / ("y.csv" if "csv" in path else "labels/0.csv")).write_text("id,y\n1,a\n")
+    (tmp_path / "rows" / "other.json").write_text("{}")
+    dataset = Dataset.open("rows", base=tmp_path, elsewhere=(path,))
+    assert dataset.ignored == ("other.json",)
+    (said,) = cautions(dataset.notes)
+    assert said == "rows: files of other kinds are left out (1): other.json"
+
+
 def test_the_three_kinds_of_nothing_differ(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "only_csv").mkdir()
@@ -125,6 +167,8 @@ def test_every_torn_file_is_named_at_once(tmp_path: Path) -> None:
         "e.parquet",
         "g.parquet",
     ]
+    assert caught.value.problems[2].message == "the file has 0 bytes"
+    assert caught.value.problems[-1].message == "is a link that leads nowhere"
 
 
 def test_a_footer_longer_than_the_first_read(tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ class Inputs:
                 base=Path.cwd(),
                 table=None if spec.input.format == "parquet" else spec.input.format,
                 version=spec.input.version,
+                elsewhere=() if spec.input.labels is None else (spec.input.labels.path,),
             )
             needs = column_needs(spec)
             problems = check_columns(dataset, needs)

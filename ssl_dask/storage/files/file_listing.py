@@ -8,9 +8,10 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -19,12 +20,18 @@ import fsspec.core
 import pyarrow as pa
 
 from ssl_dask.errors import Caution, InputDataError, SslDaskError
-from ssl_dask.storage.files.file_names import hidden_part, is_hidden, may_hold_rows, natural_key
+from ssl_dask.storage.files.file_links import is_loop, leads_nowhere, once_each
+from ssl_dask.storage.files.file_names import (
+    hidden_part,
+    is_hidden,
+    may_hold_rows,
+    natural_key,
+    parts_by_name,
+)
 from ssl_dask.storage.files.file_source import LISTING_THREADS, FileSource, redact_url
 from ssl_dask.storage.files.table_folders import refuse_tables
 
 GLOB_CHARACTERS = re.compile(r"[*?\[]")
-CHECK_PATH = "correct the path"
 MAGIC = (b"PAR1", b"PARE")
 UNFINISHED = re.compile(r"\.(tmp|temp|part|partial|inprogress|crdownload)$", re.IGNORECASE)
 """Names of files that are still being written."""
@@ -61,13 +68,16 @@ class Listing:
     files
         (name, bytes) of each, in natural order of the names: part-2 before part-10.
     ignored
-        Names that were left out: no Parquet, or `_` or `.` in front of a name.
+        Names that were left out: no Parquet, or `_` or `.` in front of a name that the path does
+        not ask for.
     local_paths
         What the path means on this machine: the file, the folder, or what the glob matched.
     notes
         What changes which rows are read.
     table
         The version of a table whose files these are.
+    unread
+        Those of `ignored` that may hold rows.
     """
 
     source: FileSource
@@ -76,6 +86,7 @@ class Listing:
     local_paths: tuple[Path, ...]
     notes: tuple[str, ...] = ()
     table: TableVersion | None = None
+    unread: tuple[str, ...] = ()
 
 
 def list_files(
@@ -84,6 +95,7 @@ def list_files(
     base: Path,
     storage_options: Mapping[str, Any] | None = None,
     also: tuple[str, ...] = (),
+    elsewhere: Sequence[str] = (),
 ) -> Listing:
     """Find the Parquet files that `path` means.
 
@@ -97,6 +109,8 @@ def list_files(
         For fsspec, with a URL.
     also
         Endings of other files that are taken where there is no Parquet file, gzipped or not.
+    elsewhere
+        Paths that are read as something else: their files are not told as left out.
 
     Raises
     ------
@@ -108,7 +122,8 @@ def list_files(
     """
     text = without_file_scheme(os.fspath(path))
     if "://" in text:
-        return _list_url(text, dict(storage_options or {}), also)
+        found = _list_url(text, dict(storage_options or {}), also)
+        return _without(found, elsewhere)
     if storage_options:
         raise InputDataError(
             "storage options come with a local path",
@@ -117,11 +132,28 @@ def list_files(
         )
     full = os.path.abspath(Path(base) / os.path.expanduser(text))
     try:
-        return _list_local(text, full, also)
+        return _without(_list_local(text, full, also), elsewhere)
     except OSError as error:
         where = error.filename if isinstance(error.filename, str) else text
         text = f"cannot be listed: {error.strerror or error}"
         raise InputDataError(text, file=where, hint="make it readable for this user") from error
+
+
+def _without(listing: Listing, elsewhere: Sequence[str]) -> Listing:
+    """Return a listing that warns of what is left out, but for what is read as something else."""
+
+    def is_left(name: str) -> bool:
+        shown = listing.source.shown_path(name)
+        return not any(
+            fnmatchcase(shown, path) or shown.startswith(f"{path.rstrip('/')}/")
+            for path in elsewhere
+        )
+
+    notes = listing.notes
+    if unread := list(filter(is_left, listing.unread)):
+        text = f"files of other kinds are left out ({len(unread):,}): {_listed(unread)}"
+        notes = (*notes, Caution(f"{listing.source.shown}: {text}"))
+    return replace(listing, ignored=tuple(filter(is_left, listing.ignored)), notes=notes)
 
 
 def without_file_scheme(text: str) -> str:
@@ -137,22 +169,34 @@ def _list_local(text: str, full: str, also: tuple[str, ...]) -> Listing:
         source = FileSource(text, full)
         return _listing(source, _walk(full, full), (Path(full),), whole=True, also=also)
     if not GLOB_CHARACTERS.search(full):
-        raise InputDataError("not found: no such file or folder", file=text, hint=CHECK_PATH)
+        if leads_nowhere(full):
+            nowhere, hint = "is a link that leads nowhere", "mend the link, or name another path"
+            raise InputDataError(nowhere, file=text, hint=hint)
+        raise _not_found("no such file or folder", text)
     root = _folder_above_glob(full)
     matches = sorted(glob.glob(full, recursive=True))
     if not matches:
-        raise InputDataError("not found: nothing matches this pattern", file=text, hint=CHECK_PATH)
+        raise _not_found("nothing matches this pattern", text)
+    named = parts_by_name(full.removeprefix(root))
     found: dict[str, int | None] = {}
     for match in matches:
         if os.path.isdir(match):
-            if hidden_part(os.path.relpath(match, root)):
+            if hidden_part(os.path.relpath(match, root), named):
                 found[os.path.relpath(match, root) + "/"] = None
             else:
                 found.update(_walk(match, root))
         else:
             found[os.path.relpath(match, root)] = _bytes_of_path(match)
     source = FileSource(_folder_above_glob(text), root)
-    return _listing(source, found.items(), tuple(Path(match) for match in matches), also=also)
+    local_paths = tuple(Path(match) for match in matches)
+    return _listing(source, found.items(), local_paths, also=also, named=named)
+
+
+def _not_found(what: str, shown: str) -> InputDataError:
+    hint = "correct the path"
+    if "{" in shown:
+        hint += "; braces stand for themselves in it, and *, ? and [ab] for other names"
+    return InputDataError(f"not found: {what}", file=shown, hint=hint)
 
 
 def _walk(folder: str, root: str) -> Iterator[tuple[str, int | None]]:
@@ -165,25 +209,15 @@ def _walk(folder: str, root: str) -> Iterator[tuple[str, int | None]]:
         relative = os.path.relpath(parent, root)
         here = "" if relative == "." else f"{relative}/"
         for name in list(folders):
-            if is_hidden(name) or _is_loop(parent, name):
+            if is_hidden(name) or is_loop(parent, name):
                 folders.remove(name)
                 yield f"{here}{name}/", None
         for name in names:
             yield here + name, _bytes_of_path(os.path.join(parent, name))
 
 
-def _is_loop(parent: str, name: str) -> bool:
-    """Whether the folder is a link to a folder that it lies in, by the folders or by links."""
-    path = os.path.join(parent, name)
-    if not os.path.islink(path):
-        return False
-    target = os.path.realpath(path)
-    above = map(os.path.realpath, (parent, *map(str, Path(parent).parents)))
-    return any(os.path.commonpath([target, here]) == target for here in above)
-
-
 def _bytes_of_path(path: str) -> int:
-    # A dangling link is listed with no bytes: reading its footer then names it.
+    # A link that leads nowhere has none: where it would be read, its footer is the place to say so.
     return os.path.getsize(path) if os.path.exists(path) else 0
 
 
@@ -203,8 +237,7 @@ def _list_url(url: str, storage_options: dict[str, Any], also: tuple[str, ...]) 
     except Exception as error:
         source.require_reachable(error)
         if isinstance(error, FileNotFoundError):
-            text = "not found: no such object or folder"
-            raise InputDataError(text, file=shown, hint=CHECK_PATH) from error
+            raise _not_found("no such object or folder", shown) from error
         # fsspec's back ends raise their own kinds: whatever it was, the input cannot be listed.
         text = f"cannot be listed: {source.words_of(error)}"
         hint = "see whether URL, network and credentials are right"
@@ -221,8 +254,7 @@ def _list_remote(url: str, shown: str, source: FileSource, also: tuple[str, ...]
         for folder in [name for name, info in found.items() if info["type"] == "directory"]:
             found.update(_with_info(filesystem, filesystem.find(folder, detail=True)))
         if not found:
-            text = "not found: nothing matches this pattern"
-            raise InputDataError(text, file=shown, hint=CHECK_PATH)
+            raise _not_found("nothing matches this pattern", shown)
     else:
         root, root_shown = path.rstrip("/"), shown
         info = filesystem.info(path)
@@ -241,7 +273,8 @@ def _list_remote(url: str, shown: str, source: FileSource, also: tuple[str, ...]
         if info["type"] == "file"
     )
     source = FileSource(root_shown, root, None, url, source.storage_options)
-    return _listing(source, files, (), whole=not pattern, also=also)
+    named = parts_by_name(path.removeprefix(root)) if pattern else ()
+    return _listing(source, files, (), whole=not pattern, also=also, named=named)
 
 
 def _with_info(filesystem: Any, found: Any) -> dict[str, Any]:
@@ -256,18 +289,21 @@ def _listing(
     *,
     whole: bool = False,
     also: tuple[str, ...] = (),
+    named: tuple[str, ...] = (),
 ) -> Listing:
     """Return the Parquet files among what was found, known by their bytes, each once.
 
-    `whole` says that all of the folder was listed; `also` as for `list_files`.
+    `whole` says that all of the folder was listed; `also` as for `list_files`; `named` as for
+    `hidden_part`.
     """
     sizes = dict(found)
     refuse_tables(source, list(sizes), whole=whole)
     if source.single is not None:
         one = tuple((name, size or 0) for name, size in sizes.items())
         return Listing(source, one, (), local_paths)
-    kept, ignored, notes = _known_parquet(source, sizes)
-    texts = [name for name in ignored if _ends_in(name, also) and sizes[name] is not None]
+    hidden = {name for name, size in sizes.items() if size is None or hidden_part(name, named)}
+    kept, ignored, notes = _known_parquet(source, sizes, hidden)
+    texts = [name for name in ignored if name not in hidden and _ends_in(name, also)]
     if kept and any(sizes[name] for name in texts):
         raise InputDataError(
             f"Parquet and text lie in one folder: {_listed(kept)}; {_listed(texts)}",
@@ -278,12 +314,13 @@ def _listing(
     ignored = [name for name in ignored if name not in texts]
     if not kept:
         raise _nothing_to_read(source, ignored, also)
-    if unread := [name for name in ignored if may_hold_rows(name, sizes[name])]:
-        text = f"files of other kinds are left out ({len(unread):,}): {_listed(unread)}"
-        notes.append(Caution(f"{source.shown}: {text}"))
-    kept, links = _once_each(source, kept)
+    unread = tuple(name for name in ignored if may_hold_rows(name, sizes[name]))
+    broken = [name for name in ignored if source.is_local and leads_nowhere(source.path_of(name))]
+    if broken:
+        notes.append(Caution(f"{source.shown}: links that lead nowhere: {_listed(broken)}"))
+    kept, links = once_each(source, kept)
     files = tuple((name, sizes[name] or 0) for name in kept)
-    return Listing(source, files, tuple(ignored), local_paths, (*notes, *links))
+    return Listing(source, files, tuple(ignored), local_paths, (*notes, *links), unread=unread)
 
 
 def _nothing_to_read(
@@ -300,19 +337,19 @@ def _nothing_to_read(
 
 
 def _ends_in(name: str, endings: tuple[str, ...]) -> bool:
-    return name.lower().removesuffix(".gz").endswith(endings) and not hidden_part(name)
+    return name.lower().removesuffix(".gz").endswith(endings)
 
 
 def _known_parquet(
-    source: FileSource, sizes: Mapping[str, int | None]
+    source: FileSource, sizes: Mapping[str, int | None], hidden: Collection[str]
 ) -> tuple[list[str], list[str], list[Caution]]:
     """Return which of the names are Parquet files, which are left out, and notes."""
     folders = {parent for name in sizes for parent in _parents(name)}
     usual: list[str] = []
     others: list[str] = []
     ignored: list[str] = []
-    for name, size in sizes.items():
-        if size is None or hidden_part(name):
+    for name in sizes:
+        if name in hidden:
             ignored.append(name)
         elif name.lower().endswith(".parquet") and name not in folders:
             usual.append(name)
@@ -350,39 +387,6 @@ def holds_parquet(source: FileSource, name: str, size: int | None) -> bool:
         source.require_reachable(error)
         return False
     return first in MAGIC and (last in MAGIC or not UNFINISHED.search(name))
-
-
-def _once_each(source: FileSource, names: Sequence[str]) -> tuple[list[str], list[Caution]]:
-    """Keep one name of each file that links, or hard links, give several."""
-    if not source.is_local:
-        return list(names), []
-    by_file: dict[tuple[int, ...], list[str]] = {}
-    for name in names:
-        path = source.path_of(name)
-        if os.path.exists(path):
-            about = os.stat(path)
-            # Some file systems of networks give files numbers that are not their own.
-            mark = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns)
-            by_file.setdefault(mark if about.st_ino else (len(by_file),), []).append(name)
-    root = os.path.realpath(source.root)
-
-    def by_a_link(name: str) -> bool:
-        return os.path.realpath(source.path_of(name)) != os.path.join(root, name)
-
-    again: dict[str, str] = {}
-    for same in by_file.values():
-        if len(same) > 1:
-            # The name that leads to the file without a link is the one that stays.
-            first = min(same, key=by_a_link)
-            again |= {name: first for name in same if name != first}
-    told = [
-        Caution(
-            f"{source.shown_path(name)} is {source.shown_path(same)} once more, by a link: it is"
-            " read once"
-        )
-        for name, same in sorted(again.items(), key=lambda pair: natural_key(pair[0]))
-    ]
-    return [name for name in names if name not in again], told
 
 
 def _parents(name: str) -> Iterator[str]:

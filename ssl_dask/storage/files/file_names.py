@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import unquote
 
@@ -13,6 +15,8 @@ SIDE_FILES = re.compile(
     re.IGNORECASE,
 )
 """Names of what lies beside rows and holds none."""
+HIDDEN_BY_NAME = re.compile(r"[_.]|\[(?!!)[^\]]*[_.]")
+"""How a part of a glob begins that asks for what is hidden."""
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -31,9 +35,24 @@ def is_hidden(part: str) -> bool:
     return part.startswith(".") or (part.startswith("_") and "=" not in part)
 
 
-def hidden_part(name: str) -> bool:
-    """Return whether a part of a name, a folder or the file, is hidden."""
-    return any(is_hidden(part) for part in name.split("/"))
+def hidden_part(name: str, named: Sequence[str] = ()) -> bool:
+    """Return whether a part of a name, a folder or the file, is hidden.
+
+    `named`: from `parts_by_name`; what one of them means is not hidden.
+    """
+    return any(
+        is_hidden(part) and not any(fnmatchcase(part, one) for one in named)
+        for part in name.split("/")
+    )
+
+
+def parts_by_name(pattern: str) -> tuple[str, ...]:
+    """Return the parts of a glob that ask for names with `_` or `.` in front.
+
+    >>> parts_by_name("day=*/_x*/[._]y"), parts_by_name("**/*.parquet")
+    (('_x*', '[._]y'), ())
+    """
+    return tuple(part for part in pattern.split("/") if HIDDEN_BY_NAME.match(part))
 
 
 def may_hold_rows(name: str, size: int | None) -> bool:

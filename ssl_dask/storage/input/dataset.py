@@ -106,6 +106,7 @@ class Dataset:
         storage_options: Mapping[str, Any] | None = None,
         table: str | None = None,
         version: int | None = None,
+        elsewhere: Sequence[str] = (),
     ) -> Dataset:
         """Find the files of `path` and read their footers: one small read a file, in threads.
 
@@ -121,6 +122,8 @@ class Dataset:
             "delta" where the path is a Delta table; None: Parquet files.
         version
             Version of the table; None: the latest.
+        elsewhere
+            Paths that are read as something else: their files are not told as left out.
 
         Raises
         ------
@@ -132,7 +135,7 @@ class Dataset:
         if table == "delta":
             listing = list_delta_files(path, version=version, **where)
         else:
-            listing = list_files(path, **where)
+            listing = list_files(path, **where, elsewhere=elsewhere)
         footers = _read_footers(listing)
         files, distinct = _data_files(listing, footers)
         full = [file for file in files if file.n_rows]

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from ssl_dask.errors import Problem
+from ssl_dask.storage.files.file_links import leads_nowhere
 from ssl_dask.storage.files.file_source import FileSource
 from ssl_dask.storage.input.column_types import STRING_OVERHEAD, unreadable, without_view
 
@@ -65,7 +66,8 @@ def read_footer_bytes(source: FileSource, name: str, size: int) -> bytes:
         The file is empty, cut off, or something else.
     """
     if size == 0:
-        raise NotParquetError("the file has 0 bytes")
+        nowhere = source.is_local and leads_nowhere(source.path_of(name))
+        raise NotParquetError("is a link that leads nowhere" if nowhere else "the file has 0 bytes")
     tail = source.read_range(name, max(0, size - TAIL_BYTES), size)
     if size < 12 or tail[-4:] != MAGIC:
         if tail[-4:] == b"PARE":
