@@ -134,6 +134,12 @@ def label_file(text: str) -> Callable[[Path, Job], None]:
     return make
 
 
+def labels_by_lists(folder: Path, job: Job) -> None:
+    vectors([2])(folder, job)
+    label_file("id,label\n7,ant\n")(folder, job)
+    job["input"]["labels"]["by"] = "v"
+
+
 FIRST = 10**15
 CASES: dict[str, Case] = {
     "missing path": Case(3, key("input.path", "/nowhere/rows"), ("/nowhere/rows", "no such file")),
@@ -162,6 +168,7 @@ CASES: dict[str, Case] = {
     "labels of unknown ids": Case(
         3, label_file(f"id,label\n{FIRST},ant\n{FIRST + 3},bee\n7,ant\n"), ("labels.csv", "1")
     ),
+    "labels of lists": Case(3, labels_by_lists, ("'v'", "columns for input.labels.by are")),
     "labels given twice": Case(
         3, label_file(f"id,label\n{FIRST},ant\n{FIRST + 3},bee\n{FIRST},bee\n"), ("labels.csv",)
     ),

@@ -126,7 +126,7 @@ def test_columns_are_checked_from_the_footers(tmp_path):
     with pytest.raises(InputDataError) as caught:
         file_of(tmp_path, table, pa.int64(), weight="w")
     messages = {(one.column, one.message) for one in caught.value.problems}
-    assert ("u", "is string, but the ids of the data are int64") in messages
+    assert ("u", "is string, but what it names in the data is int64") in messages
     assert {column for column, _ in messages} == {"u", "w"}
     with pytest.raises(InputDataError, match="no such column"):
         file_of(tmp_path, table, pa.int64(), source="from")

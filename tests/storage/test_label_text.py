@@ -206,3 +206,19 @@ def test_labels_of_groups_of_rows(tmp_path: Path) -> None:
     assert "2 labels name groups of 4 rows" in said
     (missing,) = check_columns(reader.dataset, ColumnNeeds(label_by="blok"))
     assert "did you mean 'block'" in str(missing)
+    (tmp_path / "y.csv").write_text("id,y\nb9,bad\n")
+    seeds = labels_of(tmp_path, "y.csv", id_type=pa.string())
+    (problem,) = read_seeds(reader, seed_file=seeds, id="id", label_by="block").problems
+    assert "1 of 1 labelled values of 'block' are not in the data" in problem.message
+    assert "input.labels.allow_unmatched: true" in str(problem.hint)
+
+
+def test_columns_that_labels_cannot_name(tmp_path: Path) -> None:
+    columns = {"times": pa.array([1.5]), "lists": pa.array([[1]])}
+    write(tmp_path / "0.parquet", columns)
+    dataset = open_reader(tmp_path).dataset
+    for column, cure in (("times", "cast it to int64"), ("lists", "as input.labels.by")):
+        (problem,) = check_columns(dataset, ColumnNeeds(label_by=column))
+        assert problem.column == column
+        assert "columns for input.labels.by are integers" in problem.message
+        assert cure in str(problem.hint)

@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ssl_dask.errors import InputDataError, QualityError
+from ssl_dask.errors import InputDataError, QualityError, cautions
 from ssl_dask.labels import NumberLabels
 from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns
 from ssl_dask.storage.checks.input_check import InputScan, scan_input
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.labels.number_rule import NumberRule
-from ssl_dask.storage.labels.seed_labels import SeedTable, require_numbers
+from ssl_dask.storage.labels.seed_labels import SeedTable
 from ssl_dask.storage.labels.true_labels import true_numbers
 from tests.parquet_samples import (
     HERE,
@@ -54,7 +54,7 @@ def test_any_type_of_number_is_read_exactly(
     assert labels.rows.tolist() == [0, 2, 3, 5, 6, 7]
     assert labels.values.dtype == np.float64
     assert labels.values.tolist() == [3, 1, 3, 120, 7, 0]
-    require_numbers(found)
+    found.require_numbers()
 
 
 def test_negative_numbers_and_fractions_are_labels(tmp_path: Path) -> None:
@@ -117,8 +117,23 @@ def test_numbers_that_tell_nothing_are_a_matter_of_quality(
     values: Any, words: str, tmp_path: Path
 ) -> None:
     with pytest.raises(QualityError, match=words) as error:
-        require_numbers(from_column(tmp_path, values))
+        from_column(tmp_path, values).require_numbers()
     assert error.value.exit_code == 8
+
+
+def test_entries_of_unlabelled_that_numbers_never_are_are_warned_of(tmp_path: Path) -> None:
+    rule = NumberRule([-999, -1.0])
+    write(tmp_path / "0.parquet", {"y": [1.0, None, -999.0], "t": [1.0, 2.0, -1.0]})
+    found = scan_input(open_reader(tmp_path), ColumnNeeds(label="y", rule=rule), HERE)
+    (said,) = [one for one in cautions(found.notes) if "input.unlabelled" in one]
+    assert said.startswith("input.unlabelled lists -1.0, which is no row's label")
+    assert found.seeds is not None
+    with pytest.raises(QualityError, match=r"takes labels away \('-999': 1\); at least") as error:
+        found.seeds.require_numbers()
+    assert "take out of input.unlabelled" in str(error.value.problems[0].hint)
+    # It may be what the truth needs.
+    of_truth = ColumnNeeds(label="y", truth="t", rule=rule)
+    assert "lists -1.0" not in str(scan_input(open_reader(tmp_path), of_truth, HERE).notes)
 
 
 def test_a_csv_file_of_numbers_is_joined_by_id(tmp_path: Path) -> None:

@@ -179,6 +179,37 @@ def test_too_few_classes_are_a_matter_of_quality(tmp_path: Path) -> None:
         untyped.require_classes()
 
 
+@pytest.mark.parametrize("kept", ["column", "file"])
+def test_what_unlabelled_takes_away_is_named(tmp_path: Path, kept: str) -> None:
+    rule = ClassRule(unlabelled=["Not Sure", "ham?"])
+    labels = ["ham", "not sure", '["NOT SURE"]', "", "ham"]
+    data = {"id": range(5)} | ({"y": [one or None for one in labels]} if kept == "column" else {})
+    write(tmp_path / "rows" / "0.parquet", data)
+    reader, seeds = open_reader(tmp_path / "rows"), None
+    if kept == "file":
+        lines = ["id,y", *(f"{i},{one!r}" for i, one in enumerate(labels))]
+        text = "\n".join(lines).replace('["', '[""').replace('"]', '""]').replace("'", '"')
+        seeds = seeds_of_csv(tmp_path, reader, text, rule=rule)
+    needs = ColumnNeeds(id="id", label=None if seeds else "y", rule=rule)
+    found = scan_input(reader, needs, HERE, seed_file=seeds)
+    assert found.seeds is not None
+    assert found.seeds.said_none == {"not sure": 2}
+    (said,) = [one for one in cautions(found.notes) if "input.unlabelled" in one]
+    assert said == "input.unlabelled lists 'ham?', which is no row's label: did you mean 'ham'?"
+    with pytest.raises(QualityError, match=r"takes labels away \('not sure': 2\)") as caught:
+        found.seeds.require_classes()
+    assert "take out of input.unlabelled what is a label" in str(caught.value.problems[0].hint)
+
+
+def test_what_only_the_truth_needs_of_unlabelled_is_no_matter(tmp_path: Path) -> None:
+    write(tmp_path / "0.parquet", {"y": ["a", "b", None], "t": ["a", "b", "unsure"]})
+    rule = ClassRule(unlabelled=["unsure"])
+    for truth, n_said in ((None, 1), ("t", 0)):
+        needs = ColumnNeeds(label="y", truth=truth, rule=rule)
+        said = cautions(scan_input(open_reader(tmp_path), needs, HERE).notes)
+        assert sum("input.unlabelled" in one for one in said) == n_said
+
+
 def test_labels_too_large_for_int64_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "0.parquet", {"y": pa.array([2**63, 1], pa.uint64())})
     found = scan_input(open_reader(tmp_path), ColumnNeeds(label="y"), HERE)
@@ -403,7 +434,7 @@ def test_a_missing_file_of_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "text"),
     [
-        ({"id": ["1"], "y": ["a"]}, "the ids of the data are int64"),
+        ({"id": ["1"], "y": ["a"]}, "what it names in the data is int64"),
         ({"id": [1.0], "y": ["a"]}, "ids are integers"),
         ({"id": [1], "y": [0.5]}, "labels are integers"),
         ({"id": pa.array([2**63], pa.uint64()), "y": ["a"]}, "do not fit int64"),

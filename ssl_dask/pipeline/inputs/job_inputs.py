@@ -113,7 +113,7 @@ class Inputs:
             # Without usable ids those of labels and edges have nothing to be compared with.
             if needs.id == spec.input.id:
                 with collect_errors(errors):
-                    seed_file = _read_labels_file(spec, dataset)
+                    seed_file = _read_labels_file(spec, dataset, needs)
                 for edges in () if spec.graph is None else spec.graph.edge_lists():
                     with collect_errors(errors):
                         edge_files.append(_open_edges(edges, spec, dataset))
@@ -319,10 +319,10 @@ def scan_dataset(
     return reader, scan
 
 
-def _read_labels_file(spec: JobSpec, dataset: Dataset) -> SeedFile | None:
+def _read_labels_file(spec: JobSpec, dataset: Dataset, needs: ColumnNeeds) -> SeedFile | None:
     labels = spec.input.labels
-    if labels is None or (labels.by is not None and labels.by not in dataset.schema.names):
-        # A missing column is told with all others.
+    if labels is None or labels.by != needs.label_by:
+        # A column that is missing, or cannot be read, is told with all others.
         return None
     return read_label_file(
         labels.path,

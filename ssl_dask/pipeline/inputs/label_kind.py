@@ -9,7 +9,7 @@ from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels, NumberLabels
 from ssl_dask.storage.labels.label_rules import ClassRule, LabelRule
 from ssl_dask.storage.labels.number_rule import NumberRule
-from ssl_dask.storage.labels.seed_labels import SeedTable, require_numbers
+from ssl_dask.storage.labels.seed_labels import SeedTable
 from ssl_dask.storage.result.result_schema import LABELS, NUMBERS, REVIEW, refuse_names
 
 MOST_CLASSES_TOLD = 30
@@ -58,7 +58,7 @@ LABEL_KINDS = {
     "numbers": LabelKind(
         lambda spec: NumberRule(spec.input.unlabelled),
         lambda spec: refuse_names(spec.input.id, spec.output.columns, NUMBERS),
-        require_numbers,
+        SeedTable.require_numbers,
         _number_words,
     ),
 }

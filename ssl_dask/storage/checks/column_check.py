@@ -174,7 +174,7 @@ def _uses(needs: ColumnNeeds) -> list[tuple[str, str, TypeCheck, bool]]:
     if needs.id is not None:
         uses.append((needs.id, "id", id_trouble, True))
     if needs.label_by is not None:
-        uses.append((needs.label_by, "what labels name", _entity_trouble, True))
+        uses.append((needs.label_by, "what labels name", _named_trouble, True))
     for use, name in (("label", needs.label), ("truth", needs.truth)):
         if name is not None:
             uses.append((name, use, needs.rule.type_trouble, True))
@@ -188,14 +188,21 @@ def _uses(needs: ColumnNeeds) -> list[tuple[str, str, TypeCheck, bool]]:
 
 def _entity_trouble(kind: pa.DataType) -> tuple[str, str] | None:
     """Return (what is wrong, cure) of `kind` as what rows share, or None."""
+    return _shared_trouble(kind, "entities are", "under graph.entities")
+
+
+def _named_trouble(kind: pa.DataType) -> tuple[str, str] | None:
+    """Return (what is wrong, cure) of `kind` as what labels of a file name, or None."""
+    return _shared_trouble(kind, "columns for input.labels.by are", "as input.labels.by")
+
+
+def _shared_trouble(kind: pa.DataType, what: str, where: str) -> tuple[str, str] | None:
     trouble = id_trouble(kind)
     if trouble is None:
         return None
     text, hint = trouble
-    found = text.replace(ID_TYPES, "entities are integers, strings, binary or UUIDs")
-    if hint == OTHER_ID:
-        return found, "name another column under graph.entities"
-    return found, hint
+    found = text.replace(ID_TYPES, f"{what} integers, strings, binary or UUIDs")
+    return found, f"name another column {where}" if hint == OTHER_ID else hint
 
 
 def _vector_lengths(dataset: Dataset, column: str) -> list[Problem]:

@@ -9,14 +9,17 @@ from typing import Any
 
 from dask.delayed import delayed
 
-from ssl_dask.errors import MAX_PROBLEMS_SHOWN, Caution, JobSpecError, Problem
+from ssl_dask.errors import MAX_PROBLEMS_SHOWN, Caution, JobSpecError, Problem, did_you_mean
 from ssl_dask.execution import Execution
 from ssl_dask.kernels.arithmetic.offsets import rounding_shows, rounding_told
 from ssl_dask.storage.checks.block_scan import MAX_CELL_BYTES, BlockScan, scan_block
 from ssl_dask.storage.checks.column_check import ColumnNeeds, lacking_files
 from ssl_dask.storage.ids.id_check import IdCheck, find_duplicate_ids
 from ssl_dask.storage.input.column_reader import ColumnReader
+from ssl_dask.storage.labels.label_cells import label_key
 from ssl_dask.storage.labels.label_file import SeedFile
+from ssl_dask.storage.labels.label_rules import OTHER_TRUTH
+from ssl_dask.storage.labels.number_rule import NumberRule
 from ssl_dask.storage.labels.seed_labels import SeedTable, seeds_from_column, seeds_from_file
 
 _MISSING_CURE = "fill them, or set `missing` in the feature group"
@@ -33,6 +36,8 @@ FINDINGS: dict[str, tuple[str, str]] = {
     "length": ("vectors of another length", "write all vectors with one length"),
 }
 """What a scan counts: its name in messages, and the cure."""
+MOST_NAMES = 20
+"""Classes that a warning names."""
 NO_PROBLEMS = NO_ENTITY, ROUNDED = "no_entity", "rounded"
 """Beside these: rows whose value of an entity stands for none, and whose integer is rounded."""
 
@@ -120,7 +125,9 @@ def scan_input(
     notes += [*_no_entities(reader, scans), *_rounded(reader, scans)]
     notes += seeds.notes if seeds is not None else ()
     notes += lacking_files(reader.dataset, needs)
-    n_truth = _truth(needs, scans, seeds, notes)
+    truth = sum((Counter(scan.truth) for scan in scans), Counter[Any]())
+    n_truth = _truth(needs, truth, seeds, notes)
+    notes += [] if seeds is None else _not_met(needs, truth, seeds)
     shown, told = tuple(problems[:MAX_PROBLEMS_SHOWN]), tuple(notes)
     return InputScan(shown, len(problems), told, tuple(constant), lengths, ids, seeds, n_truth)
 
@@ -187,7 +194,7 @@ def _seeds(
 ) -> SeedTable | None:
     blocks = [scan.labels for scan in scans if scan.labels is not None]
     if seed_file is not None:
-        return seeds_from_file(reader, seed_file, blocks, needs.rule)
+        return seeds_from_file(reader, seed_file, blocks, needs.rule, needs.label_by)
     if needs.label is not None:
         return seeds_from_column(reader, needs.label, blocks, needs.rule)
     return None
@@ -290,17 +297,35 @@ def _constant_columns(
 
 def _truth(
     needs: ColumnNeeds,
-    scans: Sequence[BlockScan],
+    counts: Counter[Any],
     seeds: SeedTable | None,
     notes: list[str],
 ) -> int:
     """Return how many rows have a truth that can be scored; note those that have none."""
     if needs.truth is None:
         return 0
-    counts: Counter[Any] = Counter()
-    for scan in scans:
-        counts.update(scan.truth)
     labels = None if seeds is None else seeds.labels.classes
     known, more = needs.rule.judge_truth(needs.truth, counts, labels)
     notes += more
     return known
+
+
+def _not_met(needs: ColumnNeeds, truth: Counter[Any], seeds: SeedTable) -> list[Caution]:
+    """Return a caution for each entry of `input.unlabelled` that no label and no truth is."""
+    names = [] if isinstance(needs.rule, NumberRule) else seeds.labels.class_names
+    met = {
+        *seeds.said_none,
+        *(needs.rule.verdict(one).word for one in truth if names and one != OTHER_TRUTH),
+    }
+    if not names and truth.get(False):
+        # Of a truth of numbers it is only counted that there is none.
+        return []
+    hint = f"the labels are {', '.join(names[:MOST_NAMES])}" if names else "correct it"
+    return [
+        Caution(
+            f"input.unlabelled lists {entry!r}, which is no row's label:"
+            f" {did_you_mean(str(entry), names, hint)}"
+        )
+        for entry in needs.rule.unlabelled
+        if label_key(entry) not in met
+    ]

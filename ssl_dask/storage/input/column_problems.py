@@ -40,7 +40,7 @@ def id_problems(dataset: Dataset, column: str, id_type: pa.DataType) -> list[Pro
     problems = column_problems(dataset, column, "id", id_trouble)
     if problems or id_family(dataset.schema.field(column).type) == id_family(id_type):
         return problems
-    text = f"is {dataset.schema.field(column).type}, but the ids of the data are {id_type}"
+    text = f"is {dataset.schema.field(column).type}, but what it names in the data is {id_type}"
     return [Problem(text, dataset.path, column=column, hint="write both as one type")]
 
 

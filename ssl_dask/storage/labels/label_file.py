@@ -9,15 +9,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.types as pt
 
-from ssl_dask.errors import Caution, InputDataError, Problem, cautions
-from ssl_dask.labels import UNLABELLED
+from ssl_dask.errors import InputDataError, Problem, cautions
 from ssl_dask.storage.files.file_listing import Listing, holds_parquet, list_files
 from ssl_dask.storage.input.arrow_to_numpy import id_array
 from ssl_dask.storage.input.column_problems import column_problems, id_problems
@@ -32,10 +31,16 @@ from ssl_dask.storage.labels.label_cells import as_whole, values_of_cells
 from ssl_dask.storage.labels.label_places import LabelPlaces
 from ssl_dask.storage.labels.label_rules import ANY_CLASSES, LabelRule, distinct_labels
 from ssl_dask.storage.labels.label_text import ENDINGS, cells_of_text, text_ending
-from ssl_dask.storage.labels.label_verdict import LabelKind, LabelValue, Verdict, refusals
+from ssl_dask.storage.labels.label_verdict import (
+    LabelKind,
+    LabelValue,
+    Verdict,
+    refusals,
+    said_none,
+)
+from ssl_dask.storage.labels.repeated_ids import Conflicts, one_label_each
 from ssl_dask.storage.labels.unsigned_labels import refuse_wrapped
 
-Conflicts = Literal["refuse", "leave_out", "majority"]
 LAST_EXACT = 2**53
 """Beyond it, ids that were floats once may be those of other rows."""
 
@@ -56,6 +61,8 @@ class SeedFile:
         The distinct labels.
     kind
         What the labels are.
+    said_none
+        Entry of `input.unlabelled` -> rows that hold it.
     allow_unmatched
         Whether ids that the data does not hold are only noted.
     problems, notes
@@ -71,6 +78,7 @@ class SeedFile:
     codes: npt.NDArray[np.int32]
     values: tuple[LabelValue, ...]
     kind: LabelKind
+    said_none: Mapping[str, int]
     allow_unmatched: bool
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
@@ -95,6 +103,7 @@ class _Columns:
     labels: pa.Array
     places: LabelPlaces
     kind: LabelKind
+    said_none: Counter[str]
     problems: list[Problem]
     notes: list[str]
     identity: tuple[Mapping[str, Any], ...]
@@ -186,7 +195,9 @@ def _judged(
     indices, found = distinct_labels(read.labels)
     verdicts = [rule.verdict(value) for value in found]
     # Classes of another kind would refuse every label once more.
-    problems += trouble or _refused(indices, verdicts, read.shown, label_column)
+    counts = _rows_of(indices, verdicts)
+    refused = {one: n for one, n in counts.items() if one.refused is not None}
+    problems += trouble or refusals(refused, read.shown, None, label_column)
     values = tuple(dict.fromkeys(one.label for one in verdicts if one.label is not None))
     codes_of = {value: code for code, value in enumerate(values)}
     codes_found = [None if one.label is None else codes_of[one.label] for one in verdicts]
@@ -211,7 +222,7 @@ def _judged(
         places = places.keep(has_id)
         labels, ids = labels.filter(ids.is_valid()), ids.drop_null()
     codes = labels.to_numpy()
-    ids, codes, more_problems, more_notes = _once_each(
+    ids, codes, more_problems, more_notes = one_label_each(
         ids, codes, places, (read.shown, id_column), conflicts
     )
     return SeedFile(
@@ -220,6 +231,7 @@ def _judged(
         codes,
         values,
         read.kind,
+        read.said_none + said_none(counts.elements()),
         allow_unmatched,
         tuple(problems + more_problems),
         tuple(notes + more_notes),
@@ -228,72 +240,12 @@ def _judged(
     )
 
 
-def _refused(
-    indices: pa.Array, verdicts: Sequence[Verdict], shown: str, column: str
-) -> list[Problem]:
+def _rows_of(indices: pa.Array, verdicts: Sequence[Verdict]) -> Counter[Verdict]:
     rows = np.bincount(indices.drop_null().to_numpy(), minlength=len(verdicts)).tolist()
     counts: Counter[Verdict] = Counter()
     for verdict, n in zip(verdicts, rows, strict=True):
-        if verdict.refused is not None:
-            counts[verdict] += n
-    return refusals(counts, shown, None, column)
-
-
-def _once_each(
-    ids: pa.Array,
-    codes: npt.NDArray[np.int32],
-    places: LabelPlaces,
-    place: tuple[str, str],
-    conflicts: Conflicts,
-) -> tuple[pa.Array, npt.NDArray[np.int32], list[Problem], list[str]]:
-    """Keep one label of each id; return problems and notes on ids that come more than once.
-
-    `place` is path and column of the file.
-    """
-    shown, column = place
-    numbers = ids.dictionary_encode().indices.to_numpy(zero_copy_only=False)
-    _, first, counts = np.unique(numbers, return_index=True, return_counts=True)
-    if (counts == 1).all():
-        return ids, codes, [], []
-    # Numbers run from 0 in order of first appearance, so that `first` is a table of them.
-    differing = np.unique(numbers[codes != codes[first[numbers]]])
-    problems, notes, chosen = [], list[str](), codes[first]
-    kept = np.ones(len(first), dtype=bool)
-    if len(differing) and conflicts == "refuse":
-        message = (
-            f"{_ids_come(len(differing))} with different labels, first at"
-            f" {places.told(first[differing])}"
-        )
-        hint = "keep one label for each id, or set labels.conflicts: majority, or leave_out"
-        problems.append(Problem(message, shown, None, column, len(differing), hint))
-    elif len(differing):
-        chosen[differing] = UNLABELLED
-        if conflicts == "majority":
-            chosen = _most_frequent(numbers, codes)
-        kept = chosen != UNLABELLED
-        text = f"{_ids_come(len(differing))} with different labels"
-        left = int((~kept).sum())
-        notes.append(Caution(f"{shown}: {text}; {left:,} of them are left without a label"))
-    if same := int((counts > 1).sum()) - len(differing):
-        notes.append(f"{shown}: {_ids_come(same)} more than once with the same label")
-    return ids.take(pa.array(first[kept])), chosen[kept], problems, notes
-
-
-def _most_frequent(
-    numbers: npt.NDArray[np.int32], codes: npt.NDArray[np.int32]
-) -> npt.NDArray[np.int32]:
-    """Return the most frequent code of each number from 0 on; -1 where two are as frequent."""
-    pairs, n = np.unique(np.stack([numbers, codes], axis=1), axis=0, return_counts=True)
-    order = np.lexsort((n, pairs[:, 0]))
-    owner, code, n = pairs[order, 0], pairs[order, 1], n[order]
-    last = np.flatnonzero(np.r_[owner[1:] != owner[:-1], True])
-    before = np.maximum(last - 1, 0)
-    tied = (last > 0) & (owner[before] == owner[last]) & (n[before] == n[last])
-    return np.where(tied, UNLABELLED, code[last]).astype(np.int32)
-
-
-def _ids_come(n: int) -> str:
-    return "1 id comes" if n == 1 else f"{n:,} ids come"
+        counts[verdict] += n
+    return counts
 
 
 def _read_parquet(
@@ -330,6 +282,7 @@ def _read_parquet(
             for i, file in enumerate(dataset.files)
         ),
         rule.kind_of(label_kind),
+        Counter(),
         [],
         list(cautions(dataset.notes)),
         tuple(dataset.identity()),
@@ -368,13 +321,14 @@ def _read_text(
         hint = "write ids as they stand in the data"
         problems.append(Problem(text, shown, None, wanted[0], len(wrong), hint))
     texts = [text for (_, text), keep in zip(cells, kept, strict=True) if keep]
-    labels, kind = rule.parse(texts, shown, wanted[1], problems, notes)
+    labels, kind, said = rule.parse(texts, shown, wanted[1], problems, notes)
     return _Columns(
         shown,
         ids,
         labels,
         at.keep(kept),
         kind,
+        said,
         problems,
         notes,
         tuple(identity),

@@ -38,6 +38,7 @@ from ssl_dask.storage.labels.label_verdict import (
     LabelValue,
     Verdict,
     refusals,
+    said_none,
 )
 from ssl_dask.storage.labels.number_rule import NumberRule
 
@@ -131,8 +132,8 @@ class ClassRule:
         column: str,
         problems: list[Problem],
         notes: list[str],
-    ) -> tuple[pa.Array, LabelKind]:
-        """Return the labels of text cells, null where there is none, and their kind.
+    ) -> tuple[pa.Array, LabelKind, Counter[str]]:
+        """Return the labels of text cells, null where there is none, their kind, and `said_none`.
 
         The kind is that of the job's classes, else that of all cells which may be labels. Appends
         problems that count wrong cells, and a caution where numbers stand among other text.
@@ -176,12 +177,14 @@ class ClassRule:
                 text = f"labels that are whole numbers of more than 64 bits: {wrong:,}"
                 hint = "correct them, or keep the labels as text in Parquet"
             problems.append(Problem(text, shown, None, column, wrong, hint))
-        return pa.array(values, arrow), kind
+        return pa.array(values, arrow), kind, said_none(read)
 
     def _verdict_of_cell(self, cell: str) -> Verdict:
         """Return what a cell says before its kind is known: -1 may be a number or a word."""
-        if cell == "" or label_key(cell) in self.no_labels:
+        if cell == "":
             return NO_LABEL
+        if label_key(cell) in self.no_labels:
+            return self._said_none(cell)
         return Verdict(cell) if WHOLE.fullmatch(cell.strip()) else self._verdict_of_text(cell)
 
     def _verdict_of_text(self, text: str) -> Verdict:
@@ -198,7 +201,7 @@ class ClassRule:
                 return NO_LABEL
             text = choices[0]
         if label_key(text) in self.no_labels:
-            return NO_LABEL
+            return self._said_none(text)
         if text in listed:
             return Verdict(text)
         if stands_for_nothing(text):
@@ -208,6 +211,9 @@ class ClassRule:
             return Verdict(None, "negative")
         return Verdict(text)
 
+    def _said_none(self, value: LabelValue) -> Verdict:
+        return Verdict(None, None, label_key(value))
+
     def verdict(self, value: LabelValue | None) -> Verdict:
         """Return whether `value` is a label, no label, or refused.
 
@@ -216,7 +222,7 @@ class ClassRule:
         if value is None:
             return Verdict(None, "utf8")
         if label_key(value) in self.no_labels:
-            return NO_LABEL
+            return self._said_none(value)
         if isinstance(value, str):
             read = self._verdict_of_text(value)
             if read.label is None:
@@ -261,7 +267,7 @@ class ClassRule:
         told = ((value, n) for value, n in counts.items() if value != OTHER_TRUTH)
         read = [(true_label(value, rule), n) for value, n in told]
         known = sum(n for one, n in read if one.label is not None)
-        without = sum(n for one, n in read if one == NO_LABEL)
+        without = sum(n for one, n in read if one.says_none)
         other = sum(counts.values()) - known - without
         notes = []
         if other and labels is not None:
@@ -287,7 +293,7 @@ def true_label(value: LabelValue | None, rule: ClassRule) -> Verdict:
     `rule` lists the classes, and what stands for no label.
     """
     found = rule.verdict(value)
-    if found.label is not None or found == NO_LABEL:
+    if found.label is not None or found.says_none:
         return found
     not_known = found.refused in ("placeholder", "empty")
     if not_known or (value is not None and stands_for_nothing(value)):

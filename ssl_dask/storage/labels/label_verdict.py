@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from ssl_dask.errors import Problem
@@ -52,15 +53,28 @@ class Verdict(NamedTuple):
     refused
         Why it is refused, a key of `REFUSALS`.
     word
-        The word for "no value" that it is, as it stands there.
+        The word for "no value" that it is: of what is refused as it stands there, of an entry of
+        `input.unlabelled` as `label_key` gives it.
     """
 
     label: LabelValue | None
     refused: str | None = None
     word: str = ""
 
+    @property
+    def says_none(self) -> bool:
+        """Whether there is no label, and nothing is wrong."""
+        return self.label is None and self.refused is None
+
 
 NO_LABEL = Verdict(None)
+
+
+def said_none(verdicts: Iterable[Verdict]) -> Counter[str]:
+    """Return how many rows an entry of `input.unlabelled` leaves without a label, by its word."""
+    return Counter(one.word for one in verdicts if one.says_none and one.word)
+
+
 MOST_WORDS = 5
 """Words that a message names."""
 

@@ -19,7 +19,6 @@ from ssl_dask.storage.input.arrow_to_numpy import number_label_array
 from ssl_dask.storage.input.column_types import number_label_trouble
 from ssl_dask.storage.labels.label_cells import NUMBER, as_number, label_key, values_of_cells
 from ssl_dask.storage.labels.label_verdict import (
-    NO_LABEL,
     LabelKind,
     LabelValue,
     Verdict,
@@ -69,14 +68,14 @@ class NumberRule:
         column: str,
         problems: list[Problem],
         notes: list[str],
-    ) -> tuple[pa.Array, LabelKind]:
-        """Return the labels of text cells, null where there is none, and "number".
+    ) -> tuple[pa.Array, LabelKind, Counter[str]]:
+        """Return the labels of text cells, null where there is none, "number", and `said_none`.
 
         Appends problems that count the wrong ones.
         """
-        known = [
-            "" if self._no_labels and label_key(cell) in self._no_labels else cell for cell in cells
-        ]
+        keys = map(label_key, cells) if self._no_labels else iter([])
+        said = Counter(key for key in keys if key in self._no_labels)
+        known = ["" if said and label_key(cell) in said else cell for cell in cells]
         words = Counter(
             Verdict(None, "placeholder", cell.strip())
             for cell in known
@@ -88,13 +87,13 @@ class NumberRule:
             text = f"labels that are no numbers: {wrong:,}"
             hint = "write a decimal point, and leave the cell empty where there is no label"
             problems.append(Problem(text, shown, None, column, wrong, hint))
-        return pa.array(values, pa.float64()), "number"
+        return pa.array(values, pa.float64()), "number", said
 
     def verdict(self, value: LabelValue | None) -> Verdict:
         """Return whether `value` is a number to reckon with, no label, or refused."""
         number = float(value) if value is not None else math.nan
-        if self._no_labels and label_key(number) in self._no_labels:
-            return NO_LABEL
+        if self._no_labels and (key := label_key(number)) in self._no_labels:
+            return Verdict(None, None, key)
         if math.isfinite(number):
             return Verdict(None, "huge") if abs(number) > MAX_NUMBER else Verdict(number)
         return Verdict(None, "nan" if math.isnan(number) else "infinite")

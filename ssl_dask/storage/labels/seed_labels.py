@@ -25,11 +25,11 @@ from ssl_dask.storage.input.row_layout import Place
 from ssl_dask.storage.labels.label_file import SeedFile
 from ssl_dask.storage.labels.label_rules import LabelRule, distinct_labels
 from ssl_dask.storage.labels.label_verdict import (
-    NO_LABEL,
     LabelKind,
     LabelValue,
     Verdict,
     refusals,
+    said_none,
 )
 from ssl_dask.storage.labels.unsigned_labels import refuse_wrapped
 
@@ -52,6 +52,8 @@ class BlockLabels:
         `SeedFile`, whose ids `codes` then points to.
     n_said_none
         Rows beside them whose value says that there is no label.
+    said_none
+        Entry of `input.unlabelled` -> rows among these that hold it.
     refused
         (place, why) -> rows beside them whose value is refused.
     """
@@ -60,6 +62,7 @@ class BlockLabels:
     codes: npt.NDArray[np.int32]
     values: tuple[LabelValue | None, ...]
     n_said_none: int = 0
+    said_none: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[tuple[Place, Verdict], int] = field(default_factory=dict)
 
 
@@ -95,12 +98,13 @@ def seeds_of_block(
         inside = slice(*np.searchsorted(found.positions, [first, stop]))
         counts = np.bincount(why_of_row[inside] + 1, minlength=len(whys) + 1)[1:]
         refused.update({(place, why): n for why, n in zip(whys, counts.tolist(), strict=True) if n})
-    none = np.array([verdict == NO_LABEL for verdict in verdicts], dtype=bool)
+    none = np.array([verdict.says_none for verdict in verdicts], dtype=bool)
     values = tuple(dict.fromkeys(one.label for one in verdicts if one.label is not None))
     codes = _codes_of([one.label for one in verdicts], np.array(values, dtype=object))[found.codes]
     keep = codes != UNLABELLED
     n_said_none = int(none[found.codes].sum())
-    return BlockLabels(found.positions[keep], codes[keep], values, n_said_none, refused)
+    said = said_none(verdicts[code] for code in found.codes[none[found.codes]].tolist())
+    return BlockLabels(found.positions[keep], codes[keep], values, n_said_none, said, refused)
 
 
 def labels_of_block(column: pa.ChunkedArray, kind: pa.DataType, rule: LabelRule) -> BlockLabels:
@@ -163,12 +167,15 @@ class SeedTable:
         Labels of a file whose id is not in the data.
     problems, notes
         What stops the job; what is worth knowing.
+    said_none
+        Entry of `input.unlabelled` -> rows that have no label for it.
     """
 
     labels: Labels
     n_unmatched: int
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
+    said_none: Mapping[str, int] = field(default_factory=dict)
 
     def require_classes(self, n_classes: int = 2) -> None:
         """Refuse labels of too few classes.
@@ -194,33 +201,42 @@ class SeedTable:
                 f"labels of {found} class only, on {self.labels.n_seeds:,} of"
                 f" {self.labels.n_rows:,} rows"
             )
+        taken, more = self._taken_away()
         raise QualityError(
-            f"{text}; at least {n_classes} classes must have one",
+            f"{text}{taken}; at least {n_classes} classes must have one",
             rows=self.labels.n_seeds,
-            hint="label a few rows of each class; null means unlabelled",
+            hint=f"label a few rows of each class; null means unlabelled{more}",
         )
 
+    def require_numbers(self) -> None:
+        """Refuse labels that are numbers where there are fewer than two, or all are the same.
 
-def require_numbers(seeds: SeedTable) -> None:
-    """Refuse labels that are numbers where there are fewer than two, or all are the same.
+        Raises
+        ------
+        QualityError
+            The message gives the counts.
+        """
+        labels = self.labels
+        if labels.n_seeds == 0:
+            text = f"no labelled row among {labels.n_rows:,}"
+        elif labels.n_classes == 1:
+            text = f"one and the same number on all {labels.n_seeds:,} labelled rows"
+        else:
+            return
+        taken, more = self._taken_away()
+        raise QualityError(
+            f"{text}{taken}; at least two rows must have labels, and different ones",
+            rows=labels.n_seeds,
+            hint=f"label a few more rows; null means unlabelled{more}",
+        )
 
-    Raises
-    ------
-    QualityError
-        The message gives the counts.
-    """
-    labels = seeds.labels
-    if labels.n_seeds == 0:
-        text = f"no labelled row among {labels.n_rows:,}"
-    elif labels.n_classes == 1:
-        text = f"one and the same number on all {labels.n_seeds:,} labelled rows"
-    else:
-        return
-    raise QualityError(
-        f"{text}; at least two rows must have labels, and different ones",
-        rows=labels.n_seeds,
-        hint="label a few more rows; null means unlabelled",
-    )
+    def _taken_away(self) -> tuple[str, str]:
+        """Return what `input.unlabelled` has to do with it, and the cure; both may be empty."""
+        if not self.said_none:
+            return "", ""
+        words = ", ".join(f"{word!r}: {n:,}" for word, n in self.said_none.items())
+        cure = "; take out of input.unlabelled what is a label"
+        return f"; input.unlabelled takes labels away ({words})", cure
 
 
 def seeds_from_column(
@@ -262,7 +278,8 @@ def seeds_from_column(
     notes: list[str] = [*_cautions_on(labels)]
     if none := sum(block.n_said_none for block in blocks):
         notes.append(f"column {column!r}: rows whose label says that there is none: {none:,}")
-    return SeedTable(labels, 0, problems, tuple(notes))
+    said = sum((Counter(block.said_none) for block in blocks), Counter[str]())
+    return SeedTable(labels, 0, problems, tuple(notes), said)
 
 
 def seeds_from_file(
@@ -270,6 +287,7 @@ def seeds_from_file(
     seeds: SeedFile,
     blocks: Sequence[BlockLabels],
     rule: LabelRule,
+    by: str | None = None,
 ) -> SeedTable:
     """Join what the tasks found of the ids in a label file.
 
@@ -283,6 +301,8 @@ def seeds_from_file(
         One a block, from `matches_of_block`.
     rule
         What labels may be.
+    by
+        Column of the data that the ids name; None: its ids.
     """
     problems, notes = list(seeds.problems), list(seeds.notes)
     if rule.job_problems(seeds.kind, None):
@@ -296,11 +316,12 @@ def seeds_from_file(
     for block in blocks:
         matched[block.codes] = True
     if n_unmatched := int((~matched).sum()):
-        text = f"{n_unmatched:,} of {seeds.n_labels:,} labelled ids are not in the data"
+        what = "ids" if by is None else f"values of {by!r}"
+        text = f"{n_unmatched:,} of {seeds.n_labels:,} labelled {what} are not in the data"
         if seeds.allow_unmatched:
             notes.append(f"{seeds.shown}: {text}")
         else:
-            hint = "correct the ids, or set allow_unmatched: true"
+            hint = "correct them, or set input.labels.allow_unmatched: true"
             problems.append(Problem(text, seeds.shown, rows=n_unmatched, hint=hint))
     n_rows = int(sum(len(block.codes) for block in blocks))
     if n_rows > matched.sum():
@@ -310,7 +331,7 @@ def seeds_from_file(
         )
         notes.append(Caution(text))
     notes = [*_cautions_on(labels), *notes]
-    return SeedTable(labels, n_unmatched, tuple(problems), tuple(notes))
+    return SeedTable(labels, n_unmatched, tuple(problems), tuple(notes), seeds.said_none)
 
 
 def _codes_of(

@@ -15,7 +15,7 @@ from ssl_dask.storage.input.arrow_to_numpy import ColumnValueError, numeric_valu
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.column_types import label_type
 from ssl_dask.storage.labels.label_rules import ANY_CLASSES, ClassRule, true_label
-from ssl_dask.storage.labels.label_verdict import NO_LABEL, LabelValue
+from ssl_dask.storage.labels.label_verdict import LabelValue
 from ssl_dask.storage.labels.number_rule import NumberRule
 from ssl_dask.storage.labels.seed_labels import labels_of_block
 
@@ -98,7 +98,7 @@ def codes_of_truth(
     places = {value: code for code, value in enumerate(classes.tolist())}
     rule = ClassRule(tuple(places), unlabelled)
     read = [true_label(value, rule) for value in found.values]
-    table = [UNLABELLED if one == NO_LABEL else places.get(one.label, OTHER_CLASS) for one in read]
+    table = [UNLABELLED if one.says_none else places.get(one.label, OTHER_CLASS) for one in read]
     codes[found.positions] = np.array(table, dtype=np.int32)[found.codes]
     return codes
 
