@@ -112,6 +112,11 @@ class NumericGroup(_Group):
     """Number of principal components of the scaled columns to keep; null: no projection."""
 
     @property
+    def zero_counts(self) -> bool:
+        """Whether zero has a meaning: values are kept as they are, or a null becomes 0."""
+        return self.scale == "none" or self.missing == "zero"
+
+    @property
     def components(self) -> int:
         """Number of principal components that the group asks for; 0: no projection."""
         return self.n_components or 0

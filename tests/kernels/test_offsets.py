@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import compress
+
 import numpy as np
 import pytest
 
 from ssl_dask.kernels.arithmetic.offsets import (
     extent_of,
     far_offsets,
+    less_offset,
     loses_digits,
     without_offsets,
 )
@@ -65,3 +68,21 @@ def test_types_that_float32_holds_are_left_alone() -> None:
         False,
         False,
     ]
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.uint64])
+@pytest.mark.parametrize("offset", [-(2**63), -5, 2**53 + 1, 1_700_000_000_000_000_001, 2**64 - 1])
+def test_differences_are_those_of_whole_numbers(dtype: type[np.integer], offset: int) -> None:
+    ends = np.iinfo(dtype)
+    rng = np.random.default_rng(0)
+    some = {ends.min, ends.max, 0, 7, *rng.integers(ends.min, ends.max, 20, dtype=dtype).tolist()}
+    near = {offset + i for i in range(-3, 4) if ends.min <= offset + i <= ends.max}
+    values = sorted(some | near)
+    found = less_offset(np.array(values, dtype=dtype), offset).tolist()
+    differences = [one - offset for one in values]
+    small = [abs(one) < 2**62 for one in differences]
+    assert sum(small) >= len(near)
+    assert list(compress(found, small)) == list(map(float, compress(differences, small)))
+    assert found == pytest.approx(list(map(float, differences)), rel=1e-15)
+    floats = [float(offset), float(offset) + 2.0**12]
+    assert less_offset(np.array(floats), offset).tolist() == [int(x) - offset for x in floats]

@@ -13,8 +13,19 @@ import pyarrow.compute as pc
 import pytest
 from distributed import Client
 
+from ssl_dask import load_models
+from ssl_dask.pipeline.commands.predict import predict_rows
 from ssl_dask.pipeline.commands.run import run_job
-from tests.made_job import NAMES, WORDS, assert_useful, made_job, made_rows, read_parts, write_rows
+from tests.made_job import (
+    NAMES,
+    WORDS,
+    answer,
+    assert_useful,
+    made_job,
+    made_rows,
+    read_parts,
+    write_rows,
+)
 
 METHODS = {"label_spreading": {}, "self_training": {"graph": None}, "auto": {}}
 
@@ -153,3 +164,65 @@ def test_another_form_of_the_question_has_the_same_labels(
     assert labels.keys() == first.keys()
     other = {row: (first[row], label) for row, label in labels.items() if label != first[row]}
     assert other == {}
+
+
+FAR = 1_700_000_000_000_000_001
+WHOLE: dict[str, tuple[pa.DataType, int]] = {
+    "nanoseconds": (pa.int64(), FAR),
+    "unsigned": (pa.uint64(), 2**64 - 10**6),
+    "below zero": (pa.int64(), -(2**63)),
+    "decimals": (pa.decimal128(38, 0), FAR),
+}
+
+
+def whole_numbers(kind: pa.DataType, offset: int) -> pa.Table:
+    """The made rows with integers from `offset` on; a few of the first column are null."""
+    rows = made_rows()
+    for name in "abc":
+        numbers = np.round(rows[name].to_numpy().astype(np.float64) * 64).astype(np.int64)
+        values = [offset + one for one in (numbers - numbers.min()).tolist()]
+        nulls = np.arange(len(values)) % 50 == (3 if name == "a" else 50)
+        rows = with_column(rows, name, pa.array(values, kind, mask=nulls))
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("method", "scale", "forms"),
+    [
+        ("self_training", "standard", ["nanoseconds"]),
+        pytest.param("self_training", "minmax", list(WHOLE), marks=pytest.mark.slow),
+        pytest.param("label_spreading", "standard", list(WHOLE), marks=pytest.mark.slow),
+    ],
+)
+def test_an_offset_of_integers_beyond_2_53_changes_no_bit(
+    method: str, scale: str, forms: list[str], tmp_path: Path
+) -> None:
+    numbers = {"numeric": ["a", "b", "c"], "scale": scale, "missing": "indicator"}
+
+    def run(name: str, table: pa.Table, block_rows: int) -> tuple[Path, list[tuple[str, Any]]]:
+        rows = write_rows(tmp_path / name / "rows", table)
+        more = METHODS[method] | {"cluster": None, "features": {"numbers": numbers}}
+        more["evaluation"] = {"folds": 0, "baseline": False}
+        job = made_job(rows, tmp_path / name / "out", method={"name": method}, **more)
+        job["input"]["block_rows"] = block_rows
+        job["output"] |= {"models": method == "self_training", "probabilities": True}
+        found = run_job(job)
+        assert not any("float64 rounds" in one for one in found.report.warnings)
+        return found.path, answer(found.path)
+
+    near = whole_numbers(pa.int64(), 0)
+    path, expected = run("near", near, 100)
+    assert_useful(path)
+    runs = {name: run(name, whole_numbers(*WHOLE[name]), 77) for name in forms}
+    assert all(found == expected for _, found in runs.values())
+    if method == "self_training":
+        models = load_models(path)
+        for name, (far_path, _) in runs.items():
+            table = whole_numbers(*WHOLE[name])
+            far = load_models(far_path)
+            said = far.label_distributions(table)
+            np.testing.assert_array_equal(said, models.label_distributions(near))
+            out = predict_rows(far_path, str(tmp_path / name / "rows"), tmp_path / name / "new")
+            labels = read_parts(out.path)["label"].to_pylist()
+            assert labels == far.predict(table).tolist()
+            assert out.summary["warnings"] == []

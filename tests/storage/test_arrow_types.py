@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import json
 import zlib
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +20,7 @@ from ssl_dask.errors import InputDataError, cautions
 from ssl_dask.pipeline.commands.draft import draft_job
 from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns
 from ssl_dask.storage.checks.input_check import scan_input
+from ssl_dask.storage.input.arrow_to_numpy import label_array, text_column
 from ssl_dask.storage.input.column_types import is_variant
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.table_reader import TableReader
@@ -388,3 +390,17 @@ def test_a_column_that_later_files_have_is_null_in_the_first(tmp_path: Path) -> 
     assert "missing: mean" in str(
         check_columns(reader.dataset, ColumnNeeds(numeric={"score": False}))[0].hint
     )
+
+
+def test_uuids_and_choices_of_any_slice_are_written_as_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    cells = pa.array([None if i % 7 == 0 else rng.bytes(16) for i in range(100)], pa.binary(16))
+    rows = [["a"], None, [], ["b", 'c"ü'], [None], ["a", None, "a"], None, ["x,y"]]
+    choices = [pa.array(rows[:3], pa.list_(pa.string())), pa.array(rows[3:])]
+    for start, stop in ((0, 8), (2, 7), (3, 3)):
+        ids = pa.chunked_array([cells[start:stop], cells[stop:50], cells[99:99]])
+        said = [None if one is None else str(UUID(bytes=one)) for one in ids.to_pylist()]
+        assert text_column(ids, pa.uuid()).to_pylist() == said
+        lists = pa.chunked_array(choices).slice(start, stop - start)
+        texts = [None if one is None else json.dumps(one) for one in lists.to_pylist()]
+        assert label_array(lists, lists.type).to_pylist() == texts

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -430,20 +432,54 @@ def test_the_scan_does_not_depend_on_blocks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [pa.int64(), pa.uint64(), pa.decimal128(38, 0)])
-def test_integers_that_lose_their_digits_are_told(tmp_path: Path, kind: pa.DataType) -> None:
-    values = [1_700_000_000_000_000_000 + 37 * row for row in range(100)]
+def test_integers_that_lose_their_digits_get_an_offset(tmp_path: Path, kind: pa.DataType) -> None:
+    values = [1_700_000_000_000_000_001 + row for row in range(100)]
     n_rounded = sum(int(float(one)) != one for one in values)
-    data = {**good(), "f0": pa.array(values).cast(kind)}
-    assert scan(tmp_path / "small", NUMERIC, {**data, "f0": np.arange(100)}).notes == ()
+    data = {**good(), "f0": pa.array(values[::-1]).cast(kind)}
+    small = scan(tmp_path / "small", NUMERIC, {**data, "f0": np.arange(100)})
+    assert (small.notes, small.offsets) == ((), {})
+    # Text of a column that serves twice is no number.
+    twice = replace(NUMERIC, string={"f0": False})
     for rows in (100, 13):
-        (note,) = cautions(scan(tmp_path / str(rows), NUMERIC, data, block_rows=rows).notes)
-        assert note.startswith(f"column 'f0': {n_rounded} of 100 rows hold integers that float64")
-        assert "subtract the column's smallest value" in note
+        for needs in (NUMERIC, twice):
+            write_parts(tmp_path / str(rows), data)
+            found = scan_input(open_reader(tmp_path / str(rows), block_rows=rows), needs, HERE)
+            assert (cautions(found.notes), found.offsets) == ((), {"f0": values[0]})
+            assert found.constant_columns == ()
+    fixed = replace(NUMERIC, unmoved=("f0",))
+    found = scan(tmp_path / "fixed", fixed, data)
+    (note,) = cautions(found.notes)
+    assert note.startswith(f"column 'f0': {n_rounded} of 100 rows hold integers that float64")
+    assert "subtract the column's smallest value" in note
+    assert found.offsets == {}
     # Their range has more digits than float32 keeps of it.
     wide = [one * 10**6 + 1 for one in range(10**12, 10**12 + 10**8, 10**6)]
     assert any(int(float(one)) != one for one in wide)
     data["f0"] = pa.array(wide).cast(kind)
-    assert scan(tmp_path / "wide", NUMERIC, data).notes == ()
+    assert scan(tmp_path / "wide", fixed, data).notes == ()
+
+
+def test_decimals_beyond_64_bits_get_no_offset(tmp_path: Path) -> None:
+    data = {**good(), "f0": pa.array([Decimal(10**30 + row) for row in range(100)])}
+    found = scan(tmp_path, NUMERIC, data)
+    assert found.offsets == {}
+    assert "that float64 rounds" in cautions(found.notes)[0]
+
+
+def test_new_rows_too_far_from_a_fitted_offset_are_told(tmp_path: Path) -> None:
+    offsets = {"f0": 1_700_000_000_000_000_001}
+    for at, n_told in ((0, 0), (2**50, 0), (-(2**54), 1), (-offsets["f0"], 1)):
+        values = [offsets["f0"] + at + row for row in range(100)]
+        write_parts(tmp_path / str(at), {**good(), "f0": pa.array(values)})
+        reader = open_reader(tmp_path / str(at), block_rows=17)
+        found = scan_input(reader, NUMERIC, HERE, offsets=offsets)
+        assert found.offsets == offsets
+        told = cautions(found.notes)
+        assert len(told) == n_told, at
+        assert all(one.startswith("column 'f0': its integers are more than 2**53") for one in told)
+    # The column was not moved in the fit: it is not moved now.
+    found = scan_input(reader, replace(NUMERIC, numeric={"id": False}), HERE, offsets={})
+    assert found.offsets == {}
 
 
 def test_vectors_of_integers_that_lose_their_digits_are_told(tmp_path: Path) -> None:

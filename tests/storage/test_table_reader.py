@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +132,40 @@ def test_values_that_fit_another_type(values: list[Any], kind: pa.DataType) -> N
 def test_no_value_changes_with_its_type(value: Any, kind: pa.DataType) -> None:
     with pytest.raises(ColumnValueError, match="do not fit"):
         cast_exactly(pa.chunked_array([pa.array([value])]), kind)
+
+
+FAR = 1_700_000_000_000_000_001
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.int64(), pa.uint64(), pa.decimal128(38, 0), pa.decimal128(38, 4), pa.decimal64(18)]
+)
+def test_numbers_lose_their_offset_exactly(kind: pa.DataType) -> None:
+    offset = FAR if kind != pa.decimal64(18) else FAR // 100
+    given = pa.array([None if one is None else Decimal(offset + one) for one in (0, 5, None, -9)])
+    table = pa.table({"n": pa.chunked_array([given[:2], given[2:]]).cast(kind)})
+    reader = TableReader(table, table.schema, {"n": offset})
+    found = reader.read(0, {"n": "numeric"})["n"]
+    assert found[[0, 1, 3]].tolist() == [0.0, 5.0, -9.0]
+    assert np.isnan(found[2])
+    assert reader.far_values() == []
+    assert TableReader(table, table.schema).read(0, {"n": "numeric"})["n"][1] == float(offset + 5)
+
+
+def test_other_kinds_of_numbers_lose_the_offset_too() -> None:
+    ways = [[3, None], [True, None], [1.7e18, None]]
+    for values, expected in zip(ways, (3.0 - FAR, 1.0 - FAR, -1.0), strict=True):
+        table = pa.table({"n": values})
+        found = TableReader(table, table.schema, {"n": FAR}).read(0, {"n": "numeric"})["n"]
+        assert found[0] == expected
+        assert np.isnan(found[1])
+    wide = pa.table({"n": pa.array([Decimal(10**75)], pa.decimal256(76, 0))})
+    with pytest.raises(InputDataError, match="do not fit"):
+        TableReader(wide, wide.schema, {"n": FAR}).read(0, {"n": "numeric"})
+
+
+def test_values_too_far_from_the_offset_are_told() -> None:
+    for values, n_told in (([FAR + 2**54, FAR + 2**54 + 1], 1), ([FAR + 2**50], 0), ([None], 0)):
+        table = pa.table({"n": pa.array(values, pa.int64())})
+        told = TableReader(table, table.schema, {"n": FAR}).far_values()
+        assert [one[:12] for one in told] == ["column 'n': "] * n_told

@@ -91,6 +91,28 @@ def _size(low: Offsets, high: Offsets) -> Float64:
     return np.fmax(np.abs(low.astype(np.float64)), np.abs(high.astype(np.float64)))
 
 
+def less_offset(values: npt.NDArray[Any], offset: int) -> Float64:
+    """Return values - offset, float64 of their shape; integers are not rounded first.
+
+    Parameters
+    ----------
+    values
+        Integers, or float64.
+    offset
+        From -2**63 to 2**64 - 1.
+
+    >>> less_offset(np.array([2**60 + 1, 2**60 - 1]), 2**60).tolist()
+    [1.0, -1.0]
+    """
+    if values.dtype.kind not in "iu":
+        head = float(offset)
+        return values - head - float(offset - int(head))
+    rough = values.astype(np.float64) - float(offset)
+    # Right modulo 2**64, and below half of that; beyond it float64 drops the last digits anyway.
+    near = (values.astype(np.uint64) - np.uint64(offset % 2**64)).view(np.int64)
+    return np.where(np.abs(rough) < 2.0**62, near, rough)
+
+
 def rounded(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Return which integers of an array float64 does not hold, bool of its shape.
 
@@ -109,7 +131,7 @@ def rounding_shows(low: float, high: float) -> bool:
 
     Features have 24 bits of the range of a column, from `low` to `high`.
     """
-    return bool(high - low < 2.0**24 * np.spacing(max(abs(low), abs(high))))
+    return bool(high - low < 2.0**24 * np.spacing(float(max(abs(low), abs(high)))))
 
 
 def rounding_told(column: str, n_rounded: int, n_rows: int) -> str:
@@ -118,6 +140,24 @@ def rounding_told(column: str, n_rounded: int, n_rows: int) -> str:
         f"column {column}: {n_rounded:,} of {n_rows:,} rows hold integers that float64 rounds, and"
         " lose digits in which they differ: subtract the column's smallest value where the data is"
         " written; if they are ids or codes, leave them out or write them as text"
+    )
+
+
+def fits_offset(low: float, high: float) -> bool:
+    """Return whether `less_offset` takes numbers from `low` to `high`."""
+    return low >= -(2**63) and high < 2**64
+
+
+def far_from_offset(low: float, high: float) -> bool:
+    """Return whether integers lose digits whose distances from the offset are `low` to `high`."""
+    return max(abs(low), abs(high)) > 2**53 and rounding_shows(low, high)
+
+
+def distance_told(column: str) -> str:
+    """Return a warning of a column whose new values are too far from those of the fit."""
+    return (
+        f"column {column}: its integers are more than 2**53 away from those that the models were"
+        " fitted on, and lose digits in which they differ: look whether they are of the same unit"
     )
 
 

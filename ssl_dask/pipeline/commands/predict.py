@@ -187,8 +187,9 @@ def _label(
 ) -> PredictResult:
     """Check all rows, label and write them, commit."""
     clock.stage("read")
-    reader, scan = scan_dataset(dataset, needs, models.job.input.block_rows, execution)
-    typed = ColumnReader(read_in_types(dataset, models.column_types), reader.layout)
+    block_rows, offsets = models.job.input.block_rows, models.offsets
+    reader, scan = scan_dataset(dataset, needs, block_rows, execution, offsets=offsets)
+    typed = ColumnReader(read_in_types(dataset, models.column_types), reader.layout, offsets)
     unknown, blank = models.look_at_categories(typed, execution)
     notes = [*unknown, *dataset.notes, *scan.notes]
     warnings = [*models.notes, *cautions(notes)]

@@ -18,7 +18,7 @@ from ssl_dask.errors import (
     raise_all,
 )
 from ssl_dask.execution import Execution
-from ssl_dask.features.feature_groups import FeatureGroup
+from ssl_dask.features.feature_groups import FeatureGroup, NumericGroup
 from ssl_dask.graph.graph_spec import EdgesSpec
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
@@ -200,7 +200,9 @@ def feature_needs(groups: Mapping[str, FeatureGroup]) -> dict[str, Any]:
             before = kinds[need.kind].get(column, True)
             # Two groups may use a column; the stricter of them counts.
             kinds[need.kind][column] = before and need.missing_allowed
-    return kinds
+    numeric = [group for group in groups.values() if isinstance(group, NumericGroup)]
+    unmoved = tuple(name for group in numeric if group.zero_counts for name in group.columns())
+    return {**kinds, "unmoved": unmoved}
 
 
 def plan_blocks(
@@ -290,6 +292,7 @@ def scan_dataset(
     execution: Execution,
     *,
     seed_file: SeedFile | None = None,
+    offsets: Mapping[str, int] | None = None,
 ) -> tuple[ColumnReader, InputScan]:
     """Cut a data set into blocks, read every one once, and count what is there.
 
@@ -299,6 +302,8 @@ def scan_dataset(
         Rows of a block, where the job says so.
     seed_file
         Labels of a file.
+    offsets
+        As for `scan_input`; the reader subtracts those of the scan.
 
     Raises
     ------
@@ -313,10 +318,10 @@ def scan_dataset(
         n_slots=execution.n_slots,
     )
     reader = ColumnReader(dataset, layout)
-    scan = scan_input(reader, needs, execution, seed_file=seed_file)
+    scan = scan_input(reader, needs, execution, seed_file=seed_file, offsets=offsets)
     if scan.problems:
         raise InputDataError([*scan.problems, *_not_shown(scan)])
-    return reader, scan
+    return ColumnReader(dataset, layout, scan.offsets), scan
 
 
 def _read_labels_file(spec: JobSpec, dataset: Dataset, needs: ColumnNeeds) -> SeedFile | None:

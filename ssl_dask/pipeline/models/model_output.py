@@ -63,6 +63,7 @@ def store_models(
         if label is None
         else str(label_output_type(dataset.schema.field(label).type)),
         column_types=types_to_text(dataset, list(dict.fromkeys(columns))),
+        offsets=dict(run.data.reader.offsets),
         calibration=calibration,
         answers=joining.record.name,
         learners=tuple(one.record.name for one in learners),

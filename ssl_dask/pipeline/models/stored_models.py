@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from dask import delayed
 from dask.delayed import Delayed
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from ssl_dask.array_types import Float32
 from ssl_dask.class_labels import decode_labels
@@ -55,6 +55,8 @@ class ModelsDescription(SpecModel):
     """Type of the labels in the input; null: the plain type of the classes."""
     column_types: str
     """Arrow types of the feature columns in the input, as text."""
+    offsets: Mapping[str, int] = Field(default_factory=dict)
+    """What was subtracted from feature columns of integers that float64 does not hold."""
     calibration: Calibration
     answers: str
     """Name of the file of the method and of the fitted features."""
@@ -93,6 +95,8 @@ class StoredModels:
         Makes chances of being right from class distributions.
     label_type, column_types
         Types of the labels and of the feature columns in the run's input.
+    offsets
+        What is subtracted from columns as they are read.
     notes
         What a person should know of them, a sentence each.
     """
@@ -106,6 +110,7 @@ class StoredModels:
     calibration: Calibration = field(repr=False)
     label_type: str | None
     column_types: Any = field(repr=False)
+    offsets: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -208,18 +213,19 @@ class StoredModels:
         Warns
         -----
         UserWarning
-            Categories are unknown.
+            Categories are unknown, or integers too far from those of the run.
 
         Notes
         -----
         Runs in this process and holds the features of all rows: label many with
         `ssl-dask predict`.
         """
-        reader = TableReader.of(columns, self.columns, self.column_types)
+        reader = TableReader.of(columns, self.columns, self.column_types, self.offsets)
         if reader.row_counts == (0,):
             return np.zeros((0, len(self.classes_)), dtype=np.float32)
         execution = Execution()
         said, blank = self.look_at_categories(reader, execution)
+        said += reader.far_values()
         if said:
             warnings.warn(" ".join(said), UserWarning, stacklevel=2)
         F = self.distributions(reader, execution, blank)
@@ -330,6 +336,7 @@ def read_models(run: CommittedRun, trusted: Collection[str]) -> StoredModels:
         calibration=about.calibration,
         label_type=about.label_type,
         column_types=types_from_text(about.column_types),
+        offsets=about.offsets,
         notes=_other_versions(run),
     )
 

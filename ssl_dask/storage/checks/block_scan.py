@@ -52,8 +52,9 @@ class BlockScan:
         (column, what, place) -> rows; what is a key of `input_check.FINDINGS` or
         among `input_check.NO_PROBLEMS`.
     ranges
-        Feature column -> (low, high) of its values, of text their hashes; equal only if all values
-        are. Absent where a column has no value here.
+        Feature column -> (low, high) of its values: integers where float64 does not hold them, of
+        text hashes; equal only if all values are. Absent where a column has no value here. Of a
+        column that serves both as text and as numbers: of the numbers.
     lengths
         Vector column -> place -> length -> rows.
     ids, labels
@@ -108,8 +109,8 @@ class _Scanner:
             steps.append((needs.label, self._labels))
         if needs.truth is not None:
             steps.append((needs.truth, self._truth))
-        steps += [(name, self._numeric) for name in needs.numeric]
         steps += [(name, self._string) for name in needs.string]
+        steps += [(name, self._numeric) for name in needs.numeric]
         steps += [(name, self._vector) for name in needs.vector]
         steps += [(name, self._kept) for name in needs.keep]
         steps += [(name, self._entities) for name in needs.entities]
@@ -140,9 +141,13 @@ class _Scanner:
         self._count(column, "null", null)
         self._count(column, "nan", np.isnan(numbers) & ~null)
         self._count(column, "inf", np.isinf(numbers))
-        self._count(column, "rounded", rounded_integers(values))
+        rounded = rounded_integers(values)
+        self._count(column, "rounded", rounded)
         finite = numbers[np.isfinite(numbers)]
-        if len(finite):
+        if rounded.any():
+            ends = pc.min_max(values).as_py()
+            self._scan.ranges[column] = int(ends["min"]), int(ends["max"])
+        elif len(finite):
             self._scan.ranges[column] = float(finite.min()), float(finite.max())
 
     def _string(self, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> None:

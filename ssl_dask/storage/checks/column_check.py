@@ -54,6 +54,8 @@ class ColumnNeeds:
         Columns to carry to the output.
     entities
         Columns of what rows share; missing values are allowed.
+    unmoved
+        Numeric columns in which zero has a meaning: nothing may be subtracted from their values.
     empty_allowed
         Whether a column in which missing values are allowed may have no value at all: its features
         were fitted on other rows.
@@ -69,6 +71,7 @@ class ColumnNeeds:
     vector: Mapping[str, bool] = field(default_factory=dict)
     keep: tuple[str, ...] = ()
     entities: tuple[str, ...] = ()
+    unmoved: tuple[str, ...] = ()
     empty_allowed: bool = False
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,13 @@ from dask.delayed import delayed
 
 from ssl_dask.errors import MAX_PROBLEMS_SHOWN, Caution, JobSpecError, Problem, did_you_mean
 from ssl_dask.execution import Execution
-from ssl_dask.kernels.arithmetic.offsets import rounding_shows, rounding_told
+from ssl_dask.kernels.arithmetic.offsets import (
+    distance_told,
+    far_from_offset,
+    fits_offset,
+    rounding_shows,
+    rounding_told,
+)
 from ssl_dask.storage.checks.block_scan import MAX_CELL_BYTES, BlockScan, scan_block
 from ssl_dask.storage.checks.column_check import ColumnNeeds, lacking_files
 from ssl_dask.storage.ids.id_check import IdCheck, find_duplicate_ids
@@ -58,6 +65,9 @@ class InputScan:
         Feature columns with one and the same value in all rows that have one.
     vector_lengths
         Vector column -> length of its vectors.
+    offsets
+        Numeric column -> what is to be subtracted from its values as they are read: of integers
+        that float64 does not hold, the smallest.
     ids
         Whether ids are different; None without an id column, or when the input cannot be read.
     seeds
@@ -71,6 +81,7 @@ class InputScan:
     notes: tuple[str, ...]
     constant_columns: tuple[str, ...]
     vector_lengths: Mapping[str, int]
+    offsets: Mapping[str, int]
     ids: IdCheck | None
     seeds: SeedTable | None
     n_truth: int
@@ -82,6 +93,7 @@ def scan_input(
     execution: Execution,
     *,
     seed_file: SeedFile | None = None,
+    offsets: Mapping[str, int] | None = None,
 ) -> InputScan:
     """Read all needed columns once on the workers; check values, ids and labels.
 
@@ -95,6 +107,8 @@ def scan_input(
         Where the tasks run.
     seed_file
         Labels of a file, in place of `needs.label`.
+    offsets
+        Those that features were fitted with; None: they will be fitted on these rows.
 
     Raises
     ------
@@ -122,14 +136,24 @@ def scan_input(
     seeds = None if unreadable else _seeds(reader, needs, scans, seed_file)
     for more in (ids, seeds):
         problems += more.problems if more is not None else ()
-    notes += [*_no_entities(reader, scans), *_rounded(reader, scans)]
+    offsets, rounded = _rounded(reader, needs, scans, offsets)
+    notes += [*_no_entities(reader, scans), *rounded]
     notes += seeds.notes if seeds is not None else ()
     notes += lacking_files(reader.dataset, needs)
     truth = sum((Counter(scan.truth) for scan in scans), Counter[Any]())
     n_truth = _truth(needs, truth, seeds, notes)
     notes += [] if seeds is None else _not_met(needs, truth, seeds)
-    shown, told = tuple(problems[:MAX_PROBLEMS_SHOWN]), tuple(notes)
-    return InputScan(shown, len(problems), told, tuple(constant), lengths, ids, seeds, n_truth)
+    return InputScan(
+        tuple(problems[:MAX_PROBLEMS_SHOWN]),
+        len(problems),
+        tuple(notes),
+        tuple(constant),
+        lengths,
+        offsets,
+        ids,
+        seeds,
+        n_truth,
+    )
 
 
 def _scanned(
@@ -156,15 +180,33 @@ def _no_entities(reader: ColumnReader, scans: Sequence[BlockScan]) -> list[Cauti
     ]
 
 
-def _rounded(reader: ColumnReader, scans: Sequence[BlockScan]) -> list[Caution]:
-    """Return a caution for each column of integers that are rounded, of numbers where it shows."""
-    cautions = []
+def _rounded(
+    reader: ColumnReader,
+    needs: ColumnNeeds,
+    scans: Sequence[BlockScan],
+    fitted: Mapping[str, int] | None,
+) -> tuple[dict[str, int], list[Caution]]:
+    """Return the offsets of columns, those `fitted` if there are any, and what they cannot help."""
+    offsets, cautions = dict(fitted or {}), []
     for column, n in _columns_with(ROUNDED, scans):
-        ends = [scan.ranges[column] for scan in scans if column in scan.ranges]
-        # Of vectors there is none.
-        if not ends or rounding_shows(min(low for low, _ in ends), max(high for _, high in ends)):
+        ends = _ends(column, scans)
+        may_move = column in needs.numeric and column not in needs.unmoved
+        if fitted is None and may_move and ends is not None and fits_offset(*ends):
+            offsets[column] = math.floor(ends[0])
+        # Vectors have no ends.
+        elif column not in offsets and (ends is None or rounding_shows(*ends)):
             cautions.append(Caution(rounding_told(repr(column), n, reader.layout.n_rows)))
-    return cautions
+    for column, offset in (fitted or {}).items():
+        ends = _ends(column, scans)
+        if ends is not None and far_from_offset(ends[0] - offset, ends[1] - offset):
+            cautions.append(Caution(distance_told(repr(column))))
+    return offsets, cautions
+
+
+def _ends(column: str, scans: Sequence[BlockScan]) -> tuple[float, float] | None:
+    """Return the smallest and the largest value of a column, if it has a value."""
+    found = [scan.ranges[column] for scan in scans if column in scan.ranges]
+    return (min(low for low, _ in found), max(high for _, high in found)) if found else None
 
 
 def _columns_with(what: str, scans: Sequence[BlockScan]) -> list[tuple[str, int]]:

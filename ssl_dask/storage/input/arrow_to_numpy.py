@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import uuid
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from ssl_dask.kernels.arithmetic.offsets import rounded
+from ssl_dask.kernels.arithmetic.offsets import less_offset, rounded
 from ssl_dask.label_words import stands_for_nothing
 from ssl_dask.storage.input.column_types import (
     AS_STRING,
@@ -27,7 +27,7 @@ from ssl_dask.storage.input.column_types import (
     without_view,
 )
 
-MAX_SECONDS = (2**63 - 1) // 10**6
+HEX = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
 
 
 class ColumnValueError(Exception):
@@ -144,24 +144,34 @@ def _drops_values(found: pa.DataType, kind: pa.DataType) -> bool:
     return bool(pt.is_date(kind) and pt.is_temporal(found))
 
 
-def numeric_values(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
-    """Return float64 (n,); null becomes NaN, true 1, and `rounded_integers` are rounded.
+def numeric_values(column: pa.ChunkedArray, offset: int = 0) -> npt.NDArray[np.float64]:
+    """Return column - offset, float64 (n,); null becomes NaN, true 1.
 
+    Of integers and decimals the difference is rounded, not the value, see `rounded_integers`.
     Text must be numbers, as the names of folders can be.
 
     Raises
     ------
     ColumnValueError
-        Text that is no number.
+        Text that is no number, or a decimal of more than 75 digits with an offset.
     """
     column = decoded(column)
+    if offset and pt.is_decimal(column.type):
+        wide = pa.decimal256(75, column.type.scale)
+        subtracted = cast_exactly(pa.chunked_array([[Decimal(offset)]]), wide)[0]
+        column, offset = pc.subtract(cast_exactly(column, wide), subtracted), 0
+    if offset and pt.is_integer(column.type):
+        found = less_offset(pc.fill_null(column, 0).to_numpy(), offset)
+        return np.where(column.is_null().to_numpy(), np.nan, found)
     if is_text(column.type):
-        return cast_exactly(column, pa.float64()).to_numpy()
-    if pt.is_null(column.type):
-        return np.full(len(column), np.nan)
-    if pt.is_boolean(column.type):
-        column = column.cast(pa.uint8())
-    return column.cast(pa.float64(), safe=False).to_numpy()
+        found = cast_exactly(column, pa.float64()).to_numpy()
+    elif pt.is_null(column.type):
+        found = np.full(len(column), np.nan)
+    else:
+        if pt.is_boolean(column.type):
+            column = column.cast(pa.uint8())
+        found = column.cast(pa.float64(), safe=False).to_numpy()
+    return less_offset(found, offset) if offset else found
 
 
 def rounded_integers(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
@@ -189,10 +199,7 @@ def text_column(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     """
     column = decoded(column)
     if is_uuid(kind) and pt.is_fixed_size_binary(column.type):
-        texts = [
-            None if cell is None else str(uuid.UUID(bytes=cell)) for cell in column.to_pylist()
-        ]
-        return pa.chunked_array([pa.array(texts, pa.string())])
+        return pa.chunked_array([_uuid_texts(chunk) for chunk in column.chunks], pa.string())
     if is_bytes(column.type):
         return cast_exactly(column, pa.large_string())
     if is_text(column.type):
@@ -209,6 +216,16 @@ def text_column(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     except pa.ArrowException:
         # Times of a zone that this machine does not know.
         raise ColumnValueError(f"has {column.type} values without a text form", AS_STRING) from None
+
+
+def _uuid_texts(cells: pa.FixedSizeBinaryArray) -> pa.StringArray:
+    """Return UUIDs, 16 bytes each, as people write them."""
+    raw = np.frombuffer(cells.buffers()[1], dtype=np.uint8).reshape(-1, 16)
+    raw = raw[cells.offset : cells.offset + len(cells)]
+    digits = HEX[np.stack([raw >> 4, raw & 15], axis=2)].reshape(-1, 32)
+    text = np.insert(digits, [8, 12, 16, 20], ord("-"), axis=1).tobytes()
+    texts = pa.Array.from_buffers(pa.binary(36), len(cells), [None, pa.py_buffer(text)])
+    return pc.if_else(cells.is_null(), None, texts.cast(pa.binary())).cast(pa.string())
 
 
 def text_values(column: pa.ChunkedArray, kind: pa.DataType) -> npt.NDArray[np.object_]:
@@ -325,11 +342,7 @@ def label_array(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
     """
     column = decoded(column)
     if is_list(column.type):
-        try:
-            texts = [None if one is None else json.dumps(one) for one in column.to_pylist()]
-        except UnicodeDecodeError:
-            raise ColumnValueError("has text that is not valid UTF-8") from None
-        return pa.array(texts, pa.string())
+        return _json_texts(_one_array(column))
     if pt.is_floating(column.type):
         numbers = column.cast(pa.float64())
         column = pc.if_else(pc.is_nan(numbers), None, numbers)
@@ -341,6 +354,20 @@ def label_array(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
                 " harmonic_regression"
             ) from None
     return _one_array(cast_exactly(column, label_type(kind)))
+
+
+def _json_texts(choices: pa.Array) -> pa.Array:
+    """Return lists of texts as JSON, null where there is no list; each text is written once."""
+    cells = decoded(pa.chunked_array([choices.flatten()])).combine_chunks().dictionary_encode()
+    try:
+        written = pa.array(list(map(json.dumps, cells.dictionary.to_pylist())), pa.string())
+    except UnicodeDecodeError:
+        raise ColumnValueError("has text that is not valid UTF-8") from None
+    lengths = vector_lengths(choices)
+    ends = pa.array(np.concatenate([[0], np.cumsum(np.maximum(lengths, 0))]), pa.int64())
+    inner = pc.fill_null(written.take(cells.indices), "null")
+    lists = pa.LargeListArray.from_arrays(ends, inner, mask=pa.array(lengths < 0))
+    return pc.binary_join_element_wise("[", pc.binary_join(lists, ", "), "]", "")
 
 
 def number_label_array(column: pa.ChunkedArray) -> pa.Array:
@@ -371,30 +398,6 @@ def said_none(values: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
         return np.zeros(len(values), dtype=bool)
     mask: npt.NDArray[np.bool_] = found.to_numpy(zero_copy_only=False)
     return mask
-
-
-def same_times(us: pa.ChunkedArray, ns: pa.ChunkedArray, s: pa.ChunkedArray) -> bool:
-    """Return whether microseconds hold all times of a column that was read in three units.
-
-    Of a time that a unit cannot hold, Arrow keeps the lowest 64 bits: what is finer than a
-    microsecond is found in them all the same, and seconds hold every time there is.
-    """
-    found = (_times_in(_one_array(column)) for column in (us, ns, s))
-    for micro, nano, second in zip(*found, strict=True):
-        if (nano.view(np.uint64) != micro.view(np.uint64) * np.uint64(1000)).any():
-            return False
-        if (np.abs(second) > MAX_SECONDS).any():
-            return False
-    return True
-
-
-def _times_in(array: pa.Array) -> list[npt.NDArray[np.int64]]:
-    """Return the times at all depths of an array, null left out."""
-    if pt.is_timestamp(array.type):
-        return [array.drop_null().cast(pa.int64()).to_numpy(zero_copy_only=False)]
-    inner = array.flatten() if pt.is_nested(array.type) else []
-    parts = [inner] if isinstance(inner, pa.Array) else inner
-    return [times for part in parts for times in _times_in(part)]
 
 
 def _storage(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -23,12 +23,12 @@ from ssl_dask.storage.input.arrow_to_numpy import (
     id_values,
     nulls_of,
     numeric_values,
-    same_times,
     text_values,
     vector_values,
     without_views,
 )
 from ssl_dask.storage.input.dataset import Dataset
+from ssl_dask.storage.input.int96_times import same_times
 from ssl_dask.storage.input.parquet_footer import (
     NotParquetError,
     footer_sha256,
@@ -59,11 +59,16 @@ class ColumnReader:
         From `Dataset.open`.
     layout
         From `plan_layout` of the same data set.
+    offsets
+        What is subtracted from columns that are read as "numeric".
     """
 
-    def __init__(self, dataset: Dataset, layout: RowLayout) -> None:
+    def __init__(
+        self, dataset: Dataset, layout: RowLayout, offsets: Mapping[str, int] | None = None
+    ) -> None:
         self.dataset = dataset
         self.layout = layout
+        self.offsets = offsets or {}
 
     @property
     def row_counts(self) -> tuple[int, ...]:
@@ -83,10 +88,10 @@ class ColumnReader:
         block
             Position in the layout.
         kinds
-            Column -> what to make of it: "numeric" float64 (n,), null as NaN; "string" object (n,)
-            of str or None; "vector" float32 or float64 (n, width), null as NaN; "vector_or_null"
-            the same, but (n, 0) where there is no vector at all; "id" integers in their exact type,
-            or object (n,) of str or bytes (16 bytes for a UUID).
+            Column -> what to make of it: "numeric" float64 (n,), null as NaN, less its offset;
+            "string" object (n,) of str or None; "vector" float32 or float64 (n, width), null as
+            NaN; "vector_or_null" the same, but (n, 0) where there is no vector at all; "id"
+            integers in their exact type, or object (n,) of str or bytes (16 bytes for a UUID).
         """
         table = self.read_raw(block, list(kinds))
         return {
@@ -176,19 +181,23 @@ class ColumnReader:
         with self.naming_place(block, column):
             if kind == "id":
                 return id_values(id_array(values, field_type))
-            return as_features(values, field_type, kind)
+            return as_features(values, field_type, kind, self.offsets.get(column, 0))
 
     def __repr__(self) -> str:
         return f"ColumnReader({self.dataset!r}, {len(self.layout.blocks):,} blocks)"
 
 
-def as_features(values: pa.ChunkedArray, field_type: pa.DataType, kind: str) -> npt.NDArray[Any]:
+def as_features(
+    values: pa.ChunkedArray, field_type: pa.DataType, kind: str, offset: int = 0
+) -> npt.NDArray[Any]:
     """Return a column in the form `kind` of `ColumnReader.read`.
 
     Parameters
     ----------
     field_type
         Its type in the whole data set.
+    offset
+        What is subtracted where `kind` is "numeric".
 
     Raises
     ------
@@ -196,7 +205,7 @@ def as_features(values: pa.ChunkedArray, field_type: pa.DataType, kind: str) -> 
         A value cannot be turned.
     """
     turn: dict[str, Callable[[], npt.NDArray[Any]]] = {
-        "numeric": lambda: numeric_values(values),
+        "numeric": lambda: numeric_values(values, offset),
         "string": lambda: text_values(values, field_type),
         "vector": lambda: vector_values(values),
         "vector_or_null": lambda: vector_values(values, only_null_allowed=True),

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ssl_dask.errors import InputDataError, Problem
+from ssl_dask.errors import Caution, InputDataError, Problem
+from ssl_dask.kernels.arithmetic.offsets import distance_told, far_from_offset
 from ssl_dask.storage.input.arrow_to_numpy import ColumnValueError, without_views
 from ssl_dask.storage.input.column_reader import as_features
 from ssl_dask.storage.input.column_types import (
@@ -40,17 +41,27 @@ class TableReader:
     types
         Types that columns had in the data set where features were fitted: text is made of a value
         of another type as it was made there.
+    offsets
+        What is subtracted from columns that are read as "numeric".
 
     Notes
     -----
     Build it with `TableReader.of`.
     """
 
-    def __init__(self, table: pa.Table, types: pa.Schema) -> None:
-        self.table, self.types = table, types
+    def __init__(
+        self, table: pa.Table, types: pa.Schema, offsets: Mapping[str, int] | None = None
+    ) -> None:
+        self.table, self.types, self.offsets = table, types, offsets or {}
 
     @classmethod
-    def of(cls, columns: Any, names: Collection[str], types: pa.Schema) -> TableReader:
+    def of(
+        cls,
+        columns: Any,
+        names: Collection[str],
+        types: pa.Schema,
+        offsets: Mapping[str, int] | None = None,
+    ) -> TableReader:
         """Take columns from memory.
 
         Parameters
@@ -62,6 +73,8 @@ class TableReader:
             The columns that are needed.
         types
             Types that columns had in the data set where features were fitted.
+        offsets
+            What was subtracted from columns there.
 
         Raises
         ------
@@ -90,7 +103,7 @@ class TableReader:
             raise InputDataError(
                 f"the columns differ in their rows: {told}", hint="give columns of one length"
             )
-        return cls(without_views(pa.table(arrays)), types)
+        return cls(without_views(pa.table(arrays)), types, offsets)
 
     @property
     def row_counts(self) -> tuple[int, ...]:
@@ -107,13 +120,24 @@ class TableReader:
         """
         return {column: self._column(column, kind) for column, kind in kinds.items()}
 
+    def far_values(self) -> list[Caution]:
+        """Return a caution for each column whose values lose digits although it has an offset."""
+        cautions = []
+        for column in self.offsets:
+            values = self._column(column, "numeric")
+            ends = np.fmin.reduce(values, initial=np.inf), np.fmax.reduce(values, initial=-np.inf)
+            if far_from_offset(*ends):
+                cautions.append(Caution(distance_told(repr(column))))
+        return cautions
+
     def _column(self, column: str, kind: str) -> npt.NDArray[Any]:
         values = self.table.column(column)
         trouble = TROUBLES[kind](values.type)
         if trouble is not None:
             raise InputDataError(trouble[0], column=column, hint=trouble[1])
         try:
-            return as_features(values, self.types.field(column).type, kind)
+            field_type, offset = self.types.field(column).type, self.offsets.get(column, 0)
+            return as_features(values, field_type, kind, offset)
         except ColumnValueError as error:
             raise InputDataError(str(error), column=column, hint=error.hint) from None
 
