@@ -127,7 +127,8 @@ class VectorTransform:
             )
         if not np.isfinite(X).all():
             raise InputDataError(
-                f"features.{self.name}: vectors hold missing or infinite values",
+                f"features.{self.name}: vectors hold values that are missing, infinite or beyond"
+                " 3.4e38",
                 column=self.column,
                 hint="mend or drop these rows",
             )
@@ -200,7 +201,8 @@ def _usable_sums(name: str, column: str, survey: VectorSurvey) -> ColumnSums:
         )
     if n_unusable := int(sums.missing.sum() + sums.infinite.sum()):
         raise InputDataError(
-            f"features.{name}: vectors hold {n_unusable} missing or infinite values",
+            f"features.{name}: vectors hold {n_unusable} values that are missing, infinite or"
+            " beyond 3.4e38",
             column=column,
             hint="mend or drop these rows",
         )

@@ -109,7 +109,7 @@ def test_new_rows_and_wrong_lengths() -> None:
     )
     with pytest.raises(InputDataError, match=r"shape \(5,\), not \(9,\)"):
         view.transform({"pixels": VECTORS[:, :5]})
-    with pytest.raises(InputDataError, match="missing or infinite"):
+    with pytest.raises(InputDataError, match="missing, infinite or beyond"):
         view.transform({"pixels": np.full((2, WIDTH), np.nan)})
 
 
@@ -127,7 +127,7 @@ def test_bad_vectors() -> None:
         describe(RaggedReader({"pixels": VECTORS}, [30]), spec, Execution(threads=1))
     vectors = VECTORS.copy()
     vectors[4, 4], vectors[50, 2] = np.nan, np.inf
-    with pytest.raises(InputDataError, match="hold 2 missing or infinite"):
+    with pytest.raises(InputDataError, match="hold 2 values that are missing, infinite"):
         view_of(vectors, [30])
     with pytest.raises(InputDataError, match="no row has a vector with numbers"):
         view_of(np.zeros((4, 0)))

@@ -161,14 +161,27 @@ def test_unusable_input_is_refused(X, arguments, message):
         knn_graph(X, **arguments)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e39])
+def rows_of_kind(X, kind):
+    return {"numpy": X, "dask": da.from_array(X, chunks=(10, 3)), "csr": sp.csr_array(X)}[kind]
+
+
+@pytest.mark.parametrize("kind", ["numpy", "dask", "csr"])
+def test_numbers_that_float32_does_not_hold_are_told_with_the_largest(kind):
+    X = np.ones((50, 3))
+    X[7, 0], X[37, 2], X[38, 1] = np.nan, -1e39, 3e38
+    with pytest.raises(
+        GraphError, match=r"up to 1e\+39 in column 2, and at most 3.4e\+38"
+    ) as caught:
+        knn_graph(rows_of_kind(X, kind), 3)
+    assert "divide the column" in str(caught.value.problems[0].hint)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("kind", ["numpy", "dask", "csr"])
 def test_values_that_are_not_finite_are_counted_and_placed(bad, kind):
     X = np.ones((50, 3))
     X[37, 2] = X[41, 0] = X[41, 1] = bad
-    given_rows = {"numpy": X, "dask": da.from_array(X, chunks=(10, 3)), "csr": sp.csr_array(X)}[
-        kind
-    ]
+    given_rows = rows_of_kind(X, kind)
     with pytest.raises(GraphError, match=r"2 rows .* row 37, column 2") as caught:
         knn_graph(given_rows, 3)
     assert caught.value.problems[0].rows == 2

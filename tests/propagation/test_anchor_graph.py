@@ -72,6 +72,13 @@ def test_islands_without_a_seed_abstain() -> None:
     np.testing.assert_array_equal(model.transduction_[100:], -1)
 
 
+def test_rows_whose_distances_overflow_are_refused(digits: Arrays) -> None:
+    X, _, y = digits
+    with pytest.raises(GraphError, match=r"rows hold numbers up to 1\.6e\+20 in column") as caught:
+        AnchorGraph(30).fit(X * np.float32(1e19), y)
+    assert "divide the column" in str(caught.value.problems[0].hint)
+
+
 def test_estimator(digits: Arrays) -> None:
     X, truth, y = digits
     model = AnchorGraph(n_anchors=150).fit(X[:1500], y[:1500])

@@ -160,6 +160,13 @@ def test_wrong_parameters_are_named(
         SelfTrainingClassifier(**parameters).fit(X, y)
 
 
+def test_numbers_that_float32_does_not_hold_are_refused(digits: Arrays) -> None:
+    X, _, y = digits
+    X = X * 1e39
+    with pytest.raises(ValueError, match=r"up to 1e\+39 in column \d+, .*: divide the column"):
+        SelfTrainingClassifier().fit(X, y)
+
+
 def test_one_label_a_class_has_no_folds(digits: Arrays) -> None:
     X, truth, _ = digits
     y = np.full(len(truth), -1)

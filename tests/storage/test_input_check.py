@@ -306,12 +306,14 @@ def test_vectors(tmp_path: Path) -> None:
     told = {str(p.message): (p.row_group, p.rows) for p in found.problems}
     assert told == {
         "infinite values: 1": (1, 1),
+        "vectors with numbers beyond 3.4e38, the largest of float32: 1": (1, 1),
         "vectors of another length: 3 in 2 row groups": (None, 3),
         "NaN values: 1": (1, 1),
         "null values: 1": (0, 1),
     }
     allowed = scan(tmp_path, ColumnNeeds(vector={"v": True}))
-    assert len(allowed.problems) == 2
+    assert len(allowed.problems) == 3
+    assert any("divide the vectors" in str(one.hint) for one in allowed.problems)
 
 
 def test_text_that_is_none_or_too_long(tmp_path: Path) -> None:

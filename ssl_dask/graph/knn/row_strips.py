@@ -21,9 +21,11 @@ from ssl_dask.graph.knn.knn_plan import MAX_STRIPS, RowCost, usual_strips
 from ssl_dask.graph.knn.row_kind import DENSE, SPARSE, RowKind
 from ssl_dask.kernels.arithmetic.offsets import (
     Offsets,
+    beyond_told,
     extent_of,
     far_offsets,
     loses_digits,
+    number_beyond,
     without_offsets,
 )
 from ssl_dask.kernels.arithmetic.sparse_rows import canonical_rows, stacked_rows, stored_as
@@ -218,7 +220,10 @@ def _refuse_non_numbers(dtype: np.dtype[Any]) -> None:
 def _clean(chunk: Any, offsets: Offsets | None = None) -> Any:
     """Return the chunk as float32, C-contiguous, or CSR with sorted and distinct columns."""
     _refuse_non_numbers(chunk.dtype)
-    with np.errstate(over="ignore"):  # becomes inf, which is refused with its row
+    if (beyond := number_beyond(chunk)) is not None:
+        text, hint = beyond_told("rows of X", beyond)
+        raise GraphError(text, hint=hint)
+    with np.errstate(over="ignore"):  # an infinite one is refused with its row
         if offsets is not None and not sp.issparse(chunk):
             return without_offsets(chunk, offsets)
         if not sp.issparse(chunk):
@@ -266,8 +271,8 @@ def _refuse_bad(facts: list[ChunkFacts], starts: tuple[int, ...], n_columns: int
             if fact.first_bad is not None
         )
         raise GraphError(
-            f"{bad_rows} rows of X hold NaN, infinite values or values too large for float32;"
-            f" the first is row {row}, column {column}",
+            f"{bad_rows} rows of X hold NaN or infinite values; the first is row {row}, column"
+            f" {column}",
             rows=bad_rows,
             hint="declare how missing values are filled, or leave the rows out",
         )

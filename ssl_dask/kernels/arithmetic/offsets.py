@@ -20,6 +20,8 @@ FAR = 16.0
 """A column is far from zero if its largest magnitude is more than so many times its range: float32
 would drop more than 4 of the 24 bits that the range has."""
 
+MAX_FLOAT32 = float(np.finfo(np.float32).max)
+
 Offsets = Float64 | npt.NDArray[Any]
 """What is subtracted from each column, (d,): integers, as they are, of integers; else float64."""
 
@@ -47,6 +49,35 @@ def extent_of(X: Any) -> Extent | None:
         return np.full(X.shape[1], np.nan), np.full(X.shape[1], np.nan)
     low, high = np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)
     return low.astype(np.float64), high.astype(np.float64)
+
+
+def number_beyond(X: Any, limit: float = MAX_FLOAT32) -> tuple[int, float] | None:
+    """Return (column, magnitude) of the finite number of X (n, d) farthest beyond +-limit, or None.
+
+    X is dense or CSR; NaN and infinity do not count.
+
+    >>> number_beyond(np.array([[1.0, np.inf], [2.0, -1e39]]))
+    (1, 1e+39)
+    """
+    values = X.data if sp.issparse(X) else X
+    if values.dtype.kind != "f" or values.size == 0 or float(np.finfo(values.dtype).max) <= limit:
+        return None
+    if max(values.max(), -values.min()) <= limit:
+        return None
+    size = np.where(np.isfinite(values), np.abs(values), 0.0)
+    at = int(size.argmax())
+    if size.flat[at] <= limit:
+        return None
+    return int(X.indices[at] if sp.issparse(X) else at % X.shape[1]), float(size.flat[at])
+
+
+def beyond_told(what: str, found: tuple[int, float], limit: float = MAX_FLOAT32) -> tuple[str, str]:
+    """Return (what is wrong, cure) of what `number_beyond` found in the rows `what`."""
+    column, largest = found
+    text = (
+        f"{what} hold numbers up to {largest:.3g} in column {column}, and at most {limit:.3g} fit"
+    )
+    return text, "divide the column by its largest number, or take its logarithm"
 
 
 def far_offsets(extents: Iterable[Extent | None]) -> Offsets | None:

@@ -22,6 +22,7 @@ from ssl_dask.block_exchange import block_tasks
 from ssl_dask.dask_arrays import row_handles
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
+from ssl_dask.kernels.arithmetic.offsets import MAX_FLOAT32, beyond_told, number_beyond
 from ssl_dask.kernels.distributions.label_distributions import normalise_rows
 from ssl_dask.kernels.knn.cells import ROWS_PER_CENTRE, k_means
 from ssl_dask.kernels.propagation.anchor_weights import UNITS, anchor_products, anchor_weights
@@ -182,6 +183,11 @@ def _dense(X: Any) -> Float32:
             " sparse",
             hint="give texts as a column of vectors, leave such groups out, or take another method",
         )
+    # Distances are sums of d products of differences, in float32.
+    limit = float(np.sqrt(MAX_FLOAT32 / (4.0 * X.shape[1])))
+    if (beyond := number_beyond(X, limit)) is not None:
+        text, hint = beyond_told("rows", beyond, limit)
+        raise GraphError(f"{text} for distances between them", hint=hint)
     return np.ascontiguousarray(X, dtype=np.float32)
 
 

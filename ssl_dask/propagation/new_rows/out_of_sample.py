@@ -21,7 +21,14 @@ from ssl_dask.dask_arrays import array_of_blocks, row_handles
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.build.knn_search import knn_search
-from ssl_dask.kernels.arithmetic.offsets import Offsets, extent_of, far_offsets, without_offsets
+from ssl_dask.kernels.arithmetic.offsets import (
+    Offsets,
+    beyond_told,
+    extent_of,
+    far_offsets,
+    number_beyond,
+    without_offsets,
+)
 from ssl_dask.kernels.arithmetic.sparse_rows import canonical_rows, stacked_rows, stored_as
 from ssl_dask.kernels.distributions.label_distributions import normalise_rows
 from ssl_dask.kernels.propagation.neighbour_means import nearest_means, radial_means
@@ -141,6 +148,9 @@ def _near_zero(X: Any) -> tuple[Any, Offsets | None]:
 
 def _as_float32(X: Any, offsets: Offsets | None) -> Any:
     rows, values = X, X
+    if (beyond := number_beyond(X)) is not None:
+        text, hint = beyond_told("rows", beyond)
+        raise GraphError(text, hint=hint)
     if sp.issparse(X):
         rows = canonical_rows(sp.csr_array(X).astype(np.float32))
         values = rows.data
@@ -150,7 +160,7 @@ def _as_float32(X: Any, offsets: Offsets | None) -> Any:
         rows = values = np.ascontiguousarray(X, dtype=np.float32)
     if not np.isfinite(values).all():
         raise GraphError(
-            "rows hold NaN, infinite values or values too large for float32",
+            "rows hold NaN or infinite values",
             hint="fill missing values in the same way as for the training rows",
         )
     return rows

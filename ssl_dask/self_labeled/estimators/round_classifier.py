@@ -21,6 +21,7 @@ from ssl_dask.class_labels import decode_labels, decoded_dtype, encode_seeds
 from ssl_dask.dask_arrays import array_of_blocks, as_dask_array, row_handles
 from ssl_dask.execution import Execution
 from ssl_dask.hidden_seeds import hide_seeds
+from ssl_dask.kernels.arithmetic.offsets import beyond_told, number_beyond
 from ssl_dask.labels import Labels
 from ssl_dask.method import Method, MethodInputs
 from ssl_dask.run_control import OnRound, RunControl
@@ -148,7 +149,11 @@ class RoundClassifier(ClassifierSkin):
 
     def _learned_rows(self, X: Any, *, reset: bool) -> Any:
         """Return checked rows as the learners see them: trees, among others, take float32."""
-        return self._near_zero(self._checked_rows(X, reset=reset), reset=reset)
+        rows = self._checked_rows(X, reset=reset)
+        if not isinstance(rows, da.Array) and (beyond := number_beyond(rows)) is not None:
+            text, hint = beyond_told("rows of X", beyond)
+            raise ValueError(f"{text}: {hint}")
+        return self._near_zero(rows, reset=reset)
 
     def _told_before(self, labels: Labels) -> None:
         """Warn of labels with which the rounds do little."""

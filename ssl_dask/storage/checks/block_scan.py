@@ -188,13 +188,20 @@ class _Scanner:
         if not (lengths > 0).any():
             return
         values = pa.chunked_array([array.flatten()])
+        exact = numeric_values(values)
         with np.errstate(over="ignore"):
-            flat = numeric_values(values).astype(np.float32)
+            flat = exact.astype(np.float32)
         rounded = rounded_integers(values)
         if np.isfinite(flat).all() and not rounded.any():
             return
         row_of = np.repeat(np.arange(len(lengths)), np.maximum(lengths, 0))
-        findings = ("nan", np.isnan(flat)), ("inf", np.isinf(flat)), ("rounded", rounded)
+        infinite = np.isinf(exact)
+        findings = (
+            ("nan", np.isnan(flat)),
+            ("inf", infinite),
+            ("beyond", np.isinf(flat) & ~infinite),
+            ("rounded", rounded),
+        )
         for what, wrong in findings:
             mask = np.zeros(len(lengths), dtype=bool)
             mask[row_of[wrong]] = True

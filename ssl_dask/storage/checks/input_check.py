@@ -34,6 +34,10 @@ FINDINGS: dict[str, tuple[str, str]] = {
     "null": ("null values", _MISSING_CURE),
     "nan": ("NaN values", _MISSING_CURE),
     "inf": ("infinite values", "correct them, or write null where the value is unknown"),
+    "beyond": (
+        "vectors with numbers beyond 3.4e38, the largest of float32",
+        "divide the vectors by one number where the data is written",
+    ),
     "null_id": ("rows without an id", "give every row an id"),
     "long": (
         f"values of more than {MAX_CELL_BYTES >> 20} MiB",
