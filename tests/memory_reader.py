@@ -7,10 +7,14 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from ssl_dask.execution import Execution
+from ssl_dask.features.describe import describe
 from ssl_dask.features.feature_groups import FeatureGroup
+from ssl_dask.features.views import FeatureView
 
 GROUP = TypeAdapter(FeatureGroup)
 N_ROWS = 48
@@ -53,6 +57,21 @@ class MemoryReader:
             "vector_or_null": lambda values: np.asarray(values, dtype=np.float32),
         }
         return {name: forms[kind](self.columns[name][rows]) for name, kind in kinds.items()}
+
+
+def one_group(
+    columns: Mapping[str, Any], cuts: Sequence[int] = (), name: str = "group", **spec: Any
+) -> FeatureView:
+    """Return one group of features of columns that are cut into blocks."""
+    groups = {name: GROUP.validate_python(spec)}
+    return describe(MemoryReader(columns, cuts), groups, Execution(threads=1))[name]
+
+
+def dense(view: FeatureView) -> np.ndarray:
+    """Return all rows, each block as long as the view says."""
+    blocks = Execution(threads=1).compute(view.blocks())
+    assert [block.shape[0] for block in blocks] == list(view.row_chunks)
+    return np.vstack([block.toarray() if sp.issparse(block) else block for block in blocks])
 
 
 def cuts_of(n_rows: int) -> st.SearchStrategy[list[int]]:

@@ -59,6 +59,5 @@ def test_the_next_use_goes_on_from_the_newest_checkpoint() -> None:
 
     last = LastKept(RunControl(resume=begun, checkpoint=store))
     assert last.control.resume == begun
-    assert last.control.checkpoint is not None
     assert last.control.checkpoint(2, [], {"round": 2}) == stored[0]
     assert last.control.resume == stored[0]

@@ -51,7 +51,6 @@ def test_each_row_has_its_label_or_its_cause() -> None:
     ]  # fmt: skip
     np.testing.assert_allclose(decided.probability, [0.7, 1, 0, 0, 0.4, 0.45, 1], rtol=1e-6)
     np.testing.assert_allclose(decided.margin, [0.5, 1, 0, 0, 0, 0.15, 1], rtol=1e-6)
-    assert decided.probabilities is not None
     np.testing.assert_array_equal(decided.probabilities[[1, 6]], [[1, 0, 0], [0, 0, 1]])
     np.testing.assert_array_equal(decided.probabilities[[0, 4]], F[[0, 4]])
     assert decide(DecisionSpec()).probabilities is None

@@ -30,14 +30,14 @@ def some_rows(n: int, seed: int) -> tuple[Decided, np.ndarray, np.ndarray]:
 
 
 def scored(
-    rows: Decided, seeds: np.ndarray, truth: np.ndarray | None, a: int, b: int
+    rows: Decided, seeds: np.ndarray, truth: np.ndarray | None, a: int, b: int, n_classes: int = C
 ) -> BlockScore:
     part = Decided(*(getattr(rows, f)[a:b] for f in list(Decided.__dataclass_fields__)[:5]))
     mine = seeds[(seeds >= a) & (seeds < b)] - a
     return score_block(
         part,
         mine,
-        n_classes=C,
+        n_classes=n_classes,
         n_sources=len(SOURCES),
         n_reasons=len(REASONS),
         truth=None if truth is None else truth[a:b],
@@ -45,8 +45,6 @@ def scored(
 
 
 def flat(score: BlockScore) -> list[np.ndarray]:
-    assert score.truth is not None
-    assert score.reliability is not None
     parts = [score.n_rows, score.n_abstained, score.labels, score.sources, score.reasons]
     parts += [score.probability, *vars(score.reliability).values(), *vars(score.truth).values()]
     return [np.asarray(part) for part in parts]
@@ -68,8 +66,6 @@ def test_merged_blocks_equal_the_whole(cuts: list[int], seed: int) -> None:
 def test_counts_equal_a_count_row_by_row() -> None:
     rows, seeds, truth = some_rows(500, 4)
     score = scored(rows, seeds, truth, 0, 500)
-    assert score.truth is not None
-    assert score.reliability is not None
     seed = np.isin(np.arange(500), seeds)
     assert seed.sum() > 20
     for c in range(C):
@@ -104,7 +100,6 @@ def test_counts_equal_a_count_row_by_row() -> None:
 def test_seeds_never_mix_with_the_unlabelled() -> None:
     rows, seeds, truth = some_rows(400, 9)
     score = scored(rows, seeds, truth, 0, 400)
-    assert score.truth is not None
     names = ["a", "b", "c"]
     three = truth_scores(score.truth, names)
     assert three.overall.n == three.seeds.n + three.unlabelled.n
@@ -129,16 +124,7 @@ def test_a_class_without_seeds_counts_as_wrong() -> None:
     rows = Decided(
         label, probability, probability, source.astype(np.uint8), reason.astype(np.uint8)
     )
-    score = score_block(
-        rows,
-        np.array([0, 1]),
-        n_classes=2,
-        n_sources=len(SOURCES),
-        n_reasons=len(REASONS),
-        truth=known,
-    )
-    assert score.truth is not None
-    assert score.reliability is not None
+    score = scored(rows, np.array([0, 1]), known, 0, n, n_classes=2)
     found = truth_scores(score.truth, ["a", "b"])
     assert (found.unknown, found.other_class) == (0, 100)
     assert found.overall.accuracy_all.value == pytest.approx(2 / 3)

@@ -117,7 +117,6 @@ def test_two_methods_are_compared_on_the_same_rows() -> None:
     first, second = truth + 0.1 * rng.normal(size=80), truth + rng.normal(size=80)
     second[:5] = np.nan
     found = compare_errors(truth, first, second)
-    assert found is not None
     gaps = (np.abs(first - truth) - np.abs(second - truth))[5:]
     low, high = stats.t.interval(0.95, 74, gaps.mean(), stats.sem(gaps))
     assert found.n == 75
@@ -126,10 +125,8 @@ def test_two_methods_are_compared_on_the_same_rows() -> None:
     )
     assert found.verdict("graph", "ridge").startswith("Graph is off by")
     turned = compare_errors(truth, second, first)
-    assert turned is not None
     assert turned.verdict("graph", "ridge").startswith("Ridge is off by")
     assert "chance" not in turned.verdict("graph", "ridge")
     level = compare_errors(truth, first, first)
-    assert level is not None
     assert "level" in level.verdict("graph", "ridge")
     assert compare_errors(truth[:5], first[:5], second[:5]) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,9 @@ from sklearn.preprocessing import OneHotEncoder
 from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
 from ssl_dask.features import categorical_columns as module
-from ssl_dask.features.describe import describe
 from ssl_dask.features.feature_groups import CategoricalGroup
 from ssl_dask.features.views import FeatureView
-from tests.memory_reader import MemoryReader, cuts_of
+from tests.memory_reader import cuts_of, one_group
 
 N_ROWS = 30
 RNG = np.random.default_rng(0)
@@ -28,12 +28,8 @@ COLUMNS: dict[str, list[Any]] = {
 }
 
 
-def view_of(
-    columns: dict[str, list[Any]], cuts: list[int] | None = None, **group: Any
-) -> FeatureView:
-    spec = CategoricalGroup(categorical=tuple(columns), **group)
-    reader = MemoryReader(columns, cuts or [])
-    return describe(reader, {"kind": spec}, Execution(threads=1))["kind"]
+def view_of(columns: dict[str, list[Any]], cuts: Sequence[int] = (), **group: Any) -> FeatureView:
+    return one_group(columns, cuts, "kind", categorical=list(columns), **group)
 
 
 def dense(view: FeatureView) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,9 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from ssl_dask.errors import InputDataError
-from ssl_dask.execution import Execution
-from ssl_dask.features.describe import describe
 from ssl_dask.features.feature_groups import NumericGroup
 from ssl_dask.features.views import FeatureView
-from tests.memory_reader import MemoryReader, cuts_of
+from tests.memory_reader import cuts_of, one_group
 
 N_ROWS = 40
 RNG = np.random.default_rng(0)
@@ -27,11 +26,9 @@ VALUES = np.column_stack(
 NAMES = ["amount", "offset", "flag"]
 
 
-def view_of(values: np.ndarray, cuts: list[int] | None = None, **group: Any) -> FeatureView:
+def view_of(values: np.ndarray, cuts: Sequence[int] = (), **group: Any) -> FeatureView:
     columns = dict(zip(NAMES, values.T, strict=False))
-    spec = NumericGroup(numeric=tuple(columns), **group)
-    reader = MemoryReader(columns, cuts or [])
-    return describe(reader, {"shape": spec}, Execution(threads=1))["shape"]
+    return one_group(columns, cuts, "shape", numeric=list(columns), **group)
 
 
 def with_holes(seed: int = 0) -> np.ndarray:

@@ -7,18 +7,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import scipy.sparse as sp
-from pydantic import TypeAdapter
 
 from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
 from ssl_dask.features.describe import describe
-from ssl_dask.features.feature_groups import FeatureGroup
 from ssl_dask.features.views import FeatureView, join
 from ssl_dask.storage.input.arrow_to_numpy import ColumnValueError, vector_values
-from tests.memory_reader import MemoryReader
+from tests.memory_reader import GROUP, MemoryReader, dense, one_group
 
-GROUP = TypeAdapter(FeatureGroup)
 N = 40
 RNG = np.random.default_rng(1)
 LACKING = np.zeros(N, bool)
@@ -49,11 +45,6 @@ def described(data: dict[str, Any], cuts: list[int], **more: Any) -> dict[str, F
     return describe(MemoryReader(data, cuts), groups, Execution(threads=1))
 
 
-def dense(view: FeatureView) -> np.ndarray:
-    blocks = Execution(threads=1).compute(view.blocks())
-    return np.vstack([block.toarray() if sp.issparse(block) else block for block in blocks])
-
-
 def test_features_are_those_of_the_rows_that_have_the_group() -> None:
     rows = np.flatnonzero(~LACKING)
     there = {name: np.asarray(v, dtype=object if isinstance(v, list) else None)[rows]
@@ -65,13 +56,11 @@ def test_features_are_those_of_the_rows_that_have_the_group() -> None:
             X = dense(view)
             np.testing.assert_array_equal(X[rows], dense(alone[name]))
             assert not X[LACKING].any()
-            assert view.present is not None
             present = np.concatenate(Execution(threads=1).compute(view.present))
             np.testing.assert_array_equal(present, ~LACKING)
             assert f"features.{name}: 8 rows lack it" in view.notes
             assert view.sparse == alone[name].sparse
         kept = views["payload"].persist(Execution(threads=1))
-        assert kept.present is not None
         assert len(kept.present) == len(cuts) + 1
         assert join(views).present is None
 
@@ -81,10 +70,7 @@ def test_a_row_with_a_part_of_the_group_is_what_missing_says() -> None:
     data["amount"] = np.where(np.arange(N) == 10, np.nan, data["amount"])
     with pytest.raises(InputDataError, match=r"features\.shape: 1 missing values"):
         described(data, [7], optional=True)
-    groups = {"shape": GROUP.validate_python({**SPECS["shape"], "optional": True,
-                                              "missing": "mean"})}  # fmt: skip
-    view = describe(MemoryReader(data, [7]), groups, Execution(threads=1))["shape"]
-    X = dense(view)
+    X = dense(one_group(data, [7], optional=True, missing="mean", **SPECS["shape"]))
     assert X[10, 0] == pytest.approx(0.0, abs=1e-6)
     assert X[10, 1] != 0
     assert not X[0].any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,10 @@ from sklearn.pipeline import make_pipeline
 
 from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
-from ssl_dask.features.describe import describe
 from ssl_dask.features.feature_groups import TextGroup
 from ssl_dask.features.views import FeatureView
 from ssl_dask.kernels.features.hashed_ngrams import HashedNgrams
-from tests.memory_reader import MemoryReader, cuts_of
+from tests.memory_reader import cuts_of, one_group
 
 PROSE = "select union from where id 1 7 or drop table users <script> alert naïve ünï admin"
 WORDS = PROSE.split()
@@ -43,12 +43,8 @@ def some_texts(n_rows: int = N_ROWS, seed: int = 0) -> list[Any]:
 TEXTS = some_texts()
 
 
-def view_of(
-    columns: dict[str, list[Any]], cuts: list[int] | None = None, **group: Any
-) -> FeatureView:
-    spec = TextGroup(text=tuple(columns), **group)
-    reader = MemoryReader(columns, cuts or [])
-    return describe(reader, {"payload": spec}, Execution(threads=1))["payload"]
+def view_of(columns: dict[str, list[Any]], cuts: Sequence[int] = (), **group: Any) -> FeatureView:
+    return one_group(columns, cuts, "payload", text=list(columns), **group)
 
 
 def matrix(view: FeatureView) -> sp.csr_array:

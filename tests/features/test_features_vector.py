@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from ssl_dask.features import vector_columns as module
 from ssl_dask.features.describe import describe
 from ssl_dask.features.feature_groups import VectorGroup
 from ssl_dask.features.views import FeatureView
-from tests.memory_reader import MemoryReader, cuts_of
+from tests.memory_reader import MemoryReader, cuts_of, one_group
 
 N_ROWS, WIDTH = 60, 9
 RNG = np.random.default_rng(0)
@@ -27,10 +28,8 @@ VECTORS = (
 VECTORS[11] = 0
 
 
-def view_of(vectors: np.ndarray, cuts: list[int] | None = None, **group: Any) -> FeatureView:
-    reader = MemoryReader({"pixels": vectors}, cuts or [])
-    spec = VectorGroup(vector="pixels", **group)
-    return describe(reader, {"image": spec}, Execution(threads=1))["image"]
+def view_of(vectors: np.ndarray, cuts: Sequence[int] = (), **group: Any) -> FeatureView:
+    return one_group({"pixels": vectors}, cuts, "image", vector="pixels", **group)
 
 
 def test_as_they_are() -> None:

@@ -7,10 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 from distributed import Client
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ssl_dask.errors import InputDataError
@@ -19,29 +16,14 @@ from ssl_dask.features.block_reader import MERGE_WIDTH, merge_on_workers, runs_o
 from ssl_dask.features.describe import describe
 from ssl_dask.features.feature_groups import KINDS, VectorGroup
 from ssl_dask.features.views import FeatureView, join
-from tests.memory_reader import COLUMNS, GROUP, GROUPS, N_ROWS, SPECS, MemoryReader, cuts_of
+from tests.memory_reader import COLUMNS, GROUP, GROUPS, N_ROWS, SPECS, MemoryReader, dense
 
 
 def described(cuts: list[int], execution: Execution | None = None) -> dict[str, FeatureView]:
     return describe(MemoryReader(COLUMNS, cuts), GROUPS, execution or Execution(threads=1))
 
 
-def dense(view: FeatureView) -> np.ndarray:
-    blocks = Execution(threads=1).compute(view.blocks())
-    assert [block.shape[0] for block in blocks] == list(view.row_chunks)
-    return np.vstack([block.toarray() if sp.issparse(block) else block for block in blocks])
-
-
 WHOLE = described([])
-
-
-@settings(deadline=None, max_examples=10)
-@given(cuts_of(N_ROWS), st.integers(1, 3))
-def test_same_bits_for_any_blocks_and_threads(cuts: list[int], threads: int) -> None:
-    views = described(cuts, Execution(threads=threads))
-    for name, view in views.items():
-        assert dense(view).tobytes() == dense(WHOLE[name]).tobytes(), name
-    assert dense(join(views)).tobytes() == dense(join(WHOLE)).tobytes()
 
 
 def test_one_column_in_two_forms() -> None:

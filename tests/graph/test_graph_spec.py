@@ -102,7 +102,6 @@ def test_choices_are_those_of_the_kernels():
 
 def test_paths_of_edges_start_at_the_job_and_are_no_part_of_it():
     near = job(parts=[{"edges": EDGES}, {"entities": ["card"]}])
-    assert near.graph is not None
     (edges,) = near.graph.edge_lists()
     assert edges.path == "/jobs/links.parquet"
     elsewhere = job(parts=[{"edges": {**EDGES, "path": "s3://b/c"}}, {"entities": ["card"]}])

@@ -14,10 +14,6 @@ from ssl_dask.graph.block.node_order import NodeOrder
 from tests.made_graphs import cut, graph_of_nodes, random_weights
 
 
-def made_order(node_of_row, row_chunks, n_nodes):
-    return NodeOrder(tuple(cut(node_of_row, row_chunks)), tuple(row_chunks), n_nodes)
-
-
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_values_at_nodes_come_back_in_row_order_for_any_cuts(data):
@@ -29,7 +25,7 @@ def test_values_at_nodes_come_back_in_row_order_for_any_cuts(data):
     node_cuts = sorted(data.draw(st.lists(st.integers(0, n_nodes), max_size=3)))
     node_chunks = np.diff([0, *node_cuts, n_nodes]).tolist()
     values = np.arange(2 * n_nodes, dtype=np.float32).reshape(n_nodes, 2) + 7
-    order = made_order(node_of_row, row_chunks, n_nodes)
+    order = NodeOrder(cut(node_of_row, row_chunks), tuple(row_chunks), n_nodes)
     execution = Execution(threads=1)
     blocks = order.rows_of_nodes(cut(values, node_chunks), node_chunks, execution)
     found = execution.compute(blocks)
@@ -64,7 +60,6 @@ def test_saved_order_is_loaded_and_a_torn_one_refused(tmp_path, cluster_client):
     execution = Execution(cluster_client)
     graph.save(tmp_path, execution)
     loaded = execution.persist([BlockGraph.load(tmp_path)])[0]
-    assert loaded.order is not None
     assert loaded.order.row_chunks == (2, 3)
     assert loaded.order.to_array(execution).tolist() == [2, 0, 2, 1, 0]
     np.testing.assert_array_equal(loaded.to_scipy(execution).toarray(), graph.to_scipy().toarray())

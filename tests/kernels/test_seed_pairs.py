@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,6 +23,10 @@ EVERY = np.ones(40, bool)
 GOOD = np.eye(4)[CODES] * 3 + RNG.normal(size=(40, 4))
 FAIR = np.eye(4)[CODES] * 1.0 + RNG.normal(size=(40, 4))
 NOISE = RNG.normal(size=(40, 6)) * 100
+
+
+def part(X: Any, has: np.ndarray = EVERY, metric: str = "euclidean") -> SeedRows:
+    return SeedRows(X, has, metric)
 
 
 def oracle(parts: list[tuple[np.ndarray, str]], codes: np.ndarray) -> np.ndarray:
@@ -49,7 +54,7 @@ def oracle(parts: list[tuple[np.ndarray, str]], codes: np.ndarray) -> np.ndarray
 
 
 def test_the_weights_minimise_what_is_said() -> None:
-    parts = [SeedRows(GOOD, EVERY, "euclidean"), SeedRows(sp.csr_array(FAIR), EVERY, "cosine")]
+    parts = [part(GOOD), part(sp.csr_array(FAIR), metric="cosine")]
     found = learned_weights(parts, CODES)
     # Both are sure: of 199 permutations none is as near, and (1 - 2 / 200)^2 is common to them.
     want = oracle([(GOOD, "euclidean"), (FAIR, "cosine")], CODES)
@@ -57,7 +62,7 @@ def test_the_weights_minimise_what_is_said() -> None:
     assert found[0] == 1.0
     assert found[0] > found[1] > 0.1
     # What says no more of the classes than chance does has little to say.
-    more = learned_weights([*parts, SeedRows(NOISE, EVERY, "euclidean")], CODES)
+    more = learned_weights([*parts, part(NOISE)], CODES)
     assert more[2] < 0.05 < 0.5 * more[1]
 
 
@@ -86,8 +91,8 @@ def test_the_chance_is_that_of_permuted_classes() -> None:
 
 def test_in_doubt_weights_shrink_by_chance() -> None:
     two = np.array([0, 0, 1, 1], np.int32)
-    near = SeedRows(np.array([[0.0], [0.3], [5.0], [5.5]]), np.ones(4, bool), "euclidean")
-    far = SeedRows(np.array([[0.0], [5.0], [0.2], [5.3]]), np.ones(4, bool), "euclidean")
+    near = part(np.array([[0.0], [0.3], [5.0], [5.5]]), np.ones(4, bool))
+    far = part(np.array([[0.0], [5.0], [0.2], [5.3]]), np.ones(4, bool))
     # Of four seeds chance is never small: a third of the permutations are as near as can be.
     np.testing.assert_array_equal(learned_weights([near, far], two), [1.0, 0.01])
     # Nothing is known by either, so both are heard alike.
@@ -95,31 +100,25 @@ def test_in_doubt_weights_shrink_by_chance() -> None:
 
 
 def test_unit_and_order_do_not_matter() -> None:
-    plain = learned_weights(
-        [SeedRows(GOOD, EVERY, "euclidean"), SeedRows(FAIR, EVERY, "euclidean")], CODES
-    )
-    scaled = learned_weights(
-        [SeedRows(FAIR * 1000, EVERY, "euclidean"), SeedRows(GOOD - 7, EVERY, "euclidean")], CODES
-    )
+    plain = learned_weights([part(GOOD), part(FAIR)], CODES)
+    scaled = learned_weights([part(FAIR * 1000), part(GOOD - 7)], CODES)
     np.testing.assert_allclose(plain, scaled[::-1], atol=1e-3)
 
 
 def test_seeds_that_lack_a_part_say_nothing_of_it() -> None:
     has = np.arange(40) % 3 > 0
-    found = learned_weights(
-        [SeedRows(GOOD[has], has, "euclidean"), SeedRows(NOISE, EVERY, "euclidean")], CODES
-    )
+    found = learned_weights([part(GOOD[has], has), part(NOISE)], CODES)
     assert found[0] == 1.0
     assert found[1] < 0.5
-    nobody = SeedRows(np.zeros((0, 4)), ~EVERY, "euclidean")
-    alone = learned_weights([nobody, SeedRows(GOOD, EVERY, "euclidean")], CODES)
+    nobody = part(np.zeros((0, 4)), ~EVERY)
+    alone = learned_weights([nobody, part(GOOD)], CODES)
     assert alone.max() == 1.0
     assert alone.min() >= 0.01
 
 
 def test_without_pairs_of_one_class_all_weigh_the_same() -> None:
     different = np.arange(40, dtype=np.int32)
-    parts = [SeedRows(GOOD, EVERY, "euclidean"), SeedRows(NOISE, EVERY, "euclidean")]
+    parts = [part(GOOD), part(NOISE)]
     assert learned_weights(parts, different).tolist() == [1.0, 1.0]
 
 
@@ -128,8 +127,7 @@ def test_many_seeds_are_sampled() -> None:
     codes = (np.arange(n) % 2).astype(np.int32)
     X = codes[:, None] + RNG.normal(size=(n, 2)) * 0.3
     everywhere = np.ones(n, bool)
-    found = learned_weights(
-        [SeedRows(X, everywhere, "euclidean"), SeedRows(X[::-1] * 0 + RNG.normal(size=(n, 2)),
-         everywhere, "euclidean")], codes)  # fmt: skip
+    noise = RNG.normal(size=(n, 2))
+    found = learned_weights([part(X, everywhere), part(noise, everywhere)], codes)
     assert found[0] == 1.0
     assert found[1] < 0.5
