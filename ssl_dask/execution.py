@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dask
-from dask import delayed
+from dask import delayed, threaded
 from dask.callbacks import Callback
 from dask.delayed import Delayed
 
@@ -132,7 +132,7 @@ class Execution:
             return []
         if self.client is None:
             with self._here(tasks, what):
-                kept = dask.persist(*tasks, scheduler="threads", num_workers=self.n_slots)
+                kept = dask.persist(*tasks, scheduler=threaded.get, num_workers=self.n_slots)
             return list(kept)
         from distributed import futures_of
 
@@ -150,7 +150,7 @@ class Execution:
             return []
         if self.client is None:
             with self._here(tasks, what):
-                return list(dask.compute(*tasks, scheduler="threads", num_workers=self.n_slots))
+                return list(dask.compute(*tasks, scheduler=threaded.get, num_workers=self.n_slots))
         futures = self.client.compute(tasks, optimize_graph=False)
         self._wait(futures, what)
         return self._gathered(futures, what)

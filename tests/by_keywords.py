@@ -18,7 +18,7 @@ from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.labels import Labels, NumberLabels
 from ssl_dask.method import Method, MethodInputs
 from ssl_dask.methods import METHODS
-from ssl_dask.propagation.engine.propagate import Propagated
+from ssl_dask.propagation.engine.propagated import Propagated
 from ssl_dask.propagation.engine.seed_sources import SeedSources
 from ssl_dask.propagation.ensemble.ensemble_run import SeedClassifier
 from ssl_dask.propagation.methods import graph_ensemble as graph_ensemble_method

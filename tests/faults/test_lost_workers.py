@@ -27,8 +27,8 @@ from ssl_dask.pipeline.infer.saved_state import solve_and_store, stored_rows
 from ssl_dask.propagation.engine import worker_state
 from ssl_dask.propagation.engine.distributed_partitions import WorkerParts
 from ssl_dask.propagation.engine.partition_solver import Aborted
-from ssl_dask.propagation.engine.propagate import Propagated
-from ssl_dask.propagation.engine.session import PropagationSession, Solved
+from ssl_dask.propagation.engine.propagated import Propagated, Solved
+from ssl_dask.propagation.engine.session import PropagationSession
 from ssl_dask.propagation.methods.propagated_features import propagated_features
 from ssl_dask.round_record import RoundRecord
 from ssl_dask.run_control import Losses, RunControl, retried

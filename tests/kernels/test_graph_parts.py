@@ -15,9 +15,10 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.kernels.arithmetic.pairwise_sums import LEAF_ROWS, joined_products, weighted_products
 from ssl_dask.kernels.propagation.graph_parts import even_cuts, leaf_entries, part_of_strips
+from ssl_dask.propagation.engine.propagated import Solved
 from ssl_dask.propagation.engine.recurrence import Recurrence, chebyshev_steps
 from ssl_dask.propagation.engine.seed_sources import SeedSources
-from ssl_dask.propagation.engine.session import DenseSources, PropagationSession, Solved
+from ssl_dask.propagation.engine.session import DenseSources, PropagationSession
 from tests.made_graphs import delay, labels_of, random_weights, some_codes
 
 N = 1_000

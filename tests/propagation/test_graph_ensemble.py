@@ -20,7 +20,7 @@ from ssl_dask.graph.build.neighbour_graph import knn_graph
 from ssl_dask.kernels.distributions import class_evidence as ce
 from ssl_dask.kernels.distributions.class_evidence import fitted_weights
 from ssl_dask.labels import Labels
-from ssl_dask.propagation.engine.propagate import Propagated
+from ssl_dask.propagation.engine.propagated import Propagated
 from ssl_dask.propagation.ensemble import ensemble_run, pseudo_label_pass
 from ssl_dask.propagation.ensemble.mixing_weights import stacking_folds
 from ssl_dask.propagation.methods.graph_ensemble import ENSEMBLE_WEIGHTS

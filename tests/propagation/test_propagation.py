@@ -19,7 +19,7 @@ from sklearn.neighbors import kneighbors_graph
 from ssl_dask.errors import QualityError, ResumeMismatchError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
-from ssl_dask.propagation.engine.propagate import Propagated
+from ssl_dask.propagation.engine.propagated import Propagated
 from ssl_dask.round_record import RoundRecord
 from tests.by_keywords import by_keywords, label_propagation, label_spreading
 from tests.known_methods import GRAPH_CLASSIFIERS

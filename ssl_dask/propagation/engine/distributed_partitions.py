@@ -14,13 +14,10 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from dask.delayed import Delayed
-from distributed import Client, Future, KilledWorker, futures_of
-from distributed import wait as wait_for_futures
-from distributed.comm import CommClosedError
 
 from ssl_dask.block_exchange import block_tasks
 from ssl_dask.cluster_watch import as_package_error, gathered, no_workers, workers_of
@@ -38,6 +35,9 @@ from ssl_dask.propagation.engine.partitions import (
 )
 from ssl_dask.propagation.engine.recurrence import LinearSystem, Steps, StepsDone
 from ssl_dask.run_control import Losses, State
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
 
 WATCH_SECONDS = 0.5
 """How long a lost worker may go unnoticed."""
@@ -82,11 +82,11 @@ class WorkerParts(Parts):
         self._n_vectors = self._version = 0
         self._untold: list[tuple[str, str]] = []
         try:
-            self.client.register_plugin(worker_state.PartsPlugin())
-        except (CommClosedError, OSError):
+            self.client.register_plugin(worker_state.parts_plugin())
+        except OSError:
             # A worker died meanwhile. Workers that join later get the plugin as they start.
             time.sleep(RETURN_SECONDS / 4)
-            self.client.register_plugin(worker_state.PartsPlugin())
+            self.client.register_plugin(worker_state.parts_plugin())
         self.place()
 
     @property
@@ -120,7 +120,7 @@ class WorkerParts(Parts):
         counts = execution.compute(block_tasks(leaf_entries, [strips, graph.node_starts]), "graph")
         self.cuts = self._balanced_cuts(counts, len(workers))
         self.addresses = sorted(workers)[: self.n_parts]
-        futures = [futures_of(strip)[0] for strip in strips]
+        futures = _futures_of(strips)
 
         def task(part: int) -> tuple[Any, ...]:
             held = self._overlapping(*self._ends(part))
@@ -228,7 +228,7 @@ class WorkerParts(Parts):
                     on_error="ignore",
                     callback_timeout=worker_state.REACH_SECONDS,
                 )
-            except (OSError, TimeoutError, CommClosedError):
+            except (OSError, TimeoutError):
                 silent.append(address)
         return silent
 
@@ -254,7 +254,7 @@ class WorkerParts(Parts):
         Where they are made of scores, they cannot be made again once these have moved on.
         """
         try:
-            return [futures_of(block)[0] for block in self.execution.persist(blocks, what)]
+            return _futures_of(self.execution.persist(blocks, what))
         except WorkersChangedError as error:
             raise BlocksLostError(
                 "a worker was lost with what the propagation was to begin with"
@@ -274,6 +274,8 @@ class WorkerParts(Parts):
 
     def _numbers(self, futures: list[Future], superstep: str | None = None) -> list[Any]:
         """Return the results of pinned tasks, which are small."""
+        from distributed import KilledWorker
+
         self._wait(futures, superstep)
 
         def check() -> None:
@@ -283,7 +285,7 @@ class WorkerParts(Parts):
 
         try:
             return gathered(self.client, futures, check, WATCH_SECONDS)
-        except (CancelledError, KilledWorker, CommClosedError, OSError) as error:
+        except (CancelledError, KilledWorker, OSError) as error:
             raise WorkersChangedError("a worker was lost during the propagation") from error
 
     def _wait(self, futures: list[Future], superstep: str | None = None) -> None:
@@ -291,6 +293,8 @@ class WorkerParts(Parts):
 
         A task that is pinned to a worker that has gone would wait for ever.
         """
+        from distributed import wait as wait_for_futures
+
         checked = time.monotonic()
         while True:
             with suppress(TimeoutError, CancelledError), self.client.as_current():
@@ -308,6 +312,9 @@ class WorkerParts(Parts):
 
     def _give_up(self, futures: list[Future], superstep: str | None, broken: Any) -> None:
         """Stop what still runs, and raise why."""
+        from distributed import KilledWorker
+        from distributed.comm import CommClosedError
+
         alive = sorted(set(self.addresses) & set(self._workers()))
         if superstep is not None and alive:
             self._stop(superstep, alive)
@@ -349,6 +356,13 @@ class WorkerParts(Parts):
                 f" {USABLE_MEMORY:.0%} may be used",
                 hint="raise cluster.memory, add workers, or lower evaluation.folds",
             )
+
+
+def _futures_of(blocks: Sequence[Delayed]) -> list[Future]:
+    """Return the futures of persisted blocks."""
+    from distributed import futures_of
+
+    return [futures_of(block)[0] for block in blocks]
 
 
 def bytes_of_part(graph: BlockGraph, n_parts: int, bytes_per_node: int) -> int:

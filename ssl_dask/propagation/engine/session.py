@@ -1,11 +1,12 @@
-"""The one loop of all propagation methods: sources and a recurrence in, scores of nodes out."""
+"""The one loop of all propagation methods: seeds and a recurrence in, distributions of rows out."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Self, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from dask.delayed import Delayed
@@ -15,10 +16,15 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.propagation.engine.distributed_partitions import WorkerParts
 from ssl_dask.propagation.engine.partitions import LocalParts, Parts, RightHandSide
+from ssl_dask.propagation.engine.propagated import (
+    Propagated,
+    Solved,
+    check_rows,
+    distributions,
+)
 from ssl_dask.propagation.engine.recurrence import LinearSystem, Recurrence
-from ssl_dask.propagation.engine.seed_sources import NodeSources
+from ssl_dask.propagation.engine.seed_sources import NodeSources, SeedSources
 from ssl_dask.propagation.engine.solve_state import RunningSolve, StopRule
-from ssl_dask.round_record import RoundRecord
 from ssl_dask.run_control import Losses, RunControl
 
 SEED_VALUE = 2.0**48
@@ -41,25 +47,6 @@ class DenseSources:
     n_classes: int
     n_groups: int = 1
     """C and G."""
-
-
-@dataclass(frozen=True)
-class Solved:
-    """Scores of the nodes of a graph."""
-
-    blocks: list[Delayed]
-    """(m_i, K) in the type of the recurrence, one for each strip, where the strips are: `scale`
-    times Z = D^-r F."""
-    scale: float
-    """A power of two."""
-    records: list[RoundRecord]
-    """One for each sweep that was counted."""
-    converged: bool
-    """Whether the stop rule was met."""
-    n_iter: int
-    """Number of sweeps, over all resumed runs."""
-    reason: Literal["converged", "max_iter", "rounding"]
-    """Why it ended."""
 
 
 class PropagationSession:
@@ -272,6 +259,102 @@ class PropagationSession:
             except WorkersChangedError as error:
                 self.losses.add(error)
                 self.parts.place()
+
+
+def propagate(
+    graph: BlockGraph,
+    sources: SeedSources,
+    recurrence: Recurrence,
+    spec: Any,
+    control: RunControl,
+    *,
+    session: PropagationSession | None = None,
+    right_hand_side: Callable[[NodeSources], NodeSources] | None = None,
+    finish: Callable[[NodeSources, list[Delayed]], list[Delayed]] | None = None,
+) -> Propagated:
+    """Sweep over the graph until the stop rule is met or `spec.max_iter` sweeps are done.
+
+    Parameters
+    ----------
+    graph, sources
+        Graph of N rows; the seeds, and folds in which some are hidden.
+    recurrence, spec
+        The method; most sweeps (`max_iter`) and the largest error of `StopRule` (`tol`).
+    control
+        Where it runs, its listener, its checkpoints and its losses.
+    session
+        Where the graph lies already; None: it is placed for this call.
+    right_hand_side
+        Makes the method's right-hand side from the seeds at nodes.
+    finish
+        Makes tasks of scores >= 0 from the blocks that were found, (m_i, G * C), one a strip; both
+        are `scale` times the scores.
+
+    Raises
+    ------
+    ResumeMismatchError
+        The checkpoint is of something else.
+    ComputeError
+        Workers were lost again and again, or lack memory.
+
+    Notes
+    -----
+    Costs as of `PropagationSession`, with K = C (1 + number of folds) columns.
+    """
+    check_rows(graph, sources.labels.n_rows)
+    execution = control.execution
+    with _placed(graph, sources, recurrence, control, session) as placed:
+        seeds_at_nodes = sources.at_nodes(graph, execution)
+        at_nodes = seeds_at_nodes if right_hand_side is None else right_hand_side(seeds_at_nodes)
+        solved = placed.solve(
+            recurrence,
+            sources=at_nodes,
+            max_iter=spec.max_iter,
+            tol=spec.tol,
+            identity=identity_of(graph, sources, recurrence),
+            control=control,
+        )
+
+        def use(solved: Solved) -> Propagated:
+            if finish is not None:
+                solved = replace(solved, blocks=finish(seeds_at_nodes, solved.blocks))
+            return distributions(graph, at_nodes, recurrence, solved, execution)
+
+        return placed.used(solved, use)
+
+
+def _placed(
+    graph: BlockGraph,
+    sources: SeedSources,
+    recurrence: Recurrence,
+    control: RunControl,
+    session: PropagationSession | None,
+) -> AbstractContextManager[PropagationSession]:
+    """Return the session as it is, or a new one that is closed at the end."""
+    if session is not None:
+        return nullcontext(session)
+    return PropagationSession(
+        graph,
+        control.execution,
+        n_columns=sources.n_columns,
+        conjugate=recurrence.conjugate,
+        losses=control.losses,
+    )
+
+
+def identity_of(graph: BlockGraph, sources: SeedSources, recurrence: Recurrence) -> dict[str, Any]:
+    """Return what must be equal for a checkpoint to fit, in JSON types."""
+    return {
+        "method": recurrence.name,
+        "settings": dict(recurrence.settings),
+        "n_rows": graph.n_rows,
+        "n_nodes": graph.n_nodes,
+        "n_edges": graph.n_edges,
+        "n_classes": sources.labels.n_classes,
+        "n_groups": sources.n_groups,
+        "n_seeds": sources.labels.n_seeds,
+        "seeds": sources.digest(),
+    }
 
 
 def _linear_system(

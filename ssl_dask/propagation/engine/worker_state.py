@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from distributed import Worker, WorkerPlugin, get_worker
-from distributed.protocol import to_serialize
 
 from ssl_dask.array_types import Int64
 from ssl_dask.errors import WorkersChangedError
@@ -21,6 +19,9 @@ from ssl_dask.kernels.propagation.sweep import Scores
 from ssl_dask.propagation.engine.partition_solver import Aborted, Key, PartRun
 from ssl_dask.propagation.engine.partitions import Mailbox, rows_between
 from ssl_dask.propagation.engine.recurrence import LinearSystem, Steps, StepsDone
+
+if TYPE_CHECKING:
+    from distributed import Worker, WorkerPlugin
 
 STOP_SECONDS = 10.0
 REACH_SECONDS = 3.0
@@ -47,24 +48,30 @@ class HeldParts:
 
     def rows(self, session: str, version: int, vector: int, start: int, stop: int) -> Any:
         """Return rows of a vector in the state that is meant, or None if that has gone."""
+        from distributed.protocol import to_serialize
+
         run = self.runs.get(session)
         if run is None or run.version != version:
             return None
         return to_serialize(run.own_rows(vector, start, stop))
 
 
-class PartsPlugin(WorkerPlugin):
-    """Lets a worker hold parts, and take halos from others."""
+def parts_plugin() -> WorkerPlugin:
+    """Return what lets a worker hold parts, and take halos from others."""
+    from distributed import WorkerPlugin
 
-    name = "ssl_dask-parts"
+    class PartsPlugin(WorkerPlugin):
+        name = "ssl_dask-parts"
 
-    def setup(self, worker: Worker) -> None:
-        """Open the place for parts; one that is there already stays."""
-        if not hasattr(worker, HELD):
-            held = HeldParts(worker)
-            setattr(worker, HELD, held)
-            worker.handlers["ssl_dask_receive"] = held.receive
-            worker.handlers["ssl_dask_rows"] = held.rows
+        def setup(self, worker: Worker) -> None:
+            # A place for parts that is there already stays.
+            if not hasattr(worker, HELD):
+                held = HeldParts(worker)
+                setattr(worker, HELD, held)
+                worker.handlers["ssl_dask_receive"] = held.receive
+                worker.handlers["ssl_dask_rows"] = held.rows
+
+    return PartsPlugin()
 
 
 class _WorkerLinks:
@@ -75,6 +82,8 @@ class _WorkerLinks:
         self._sent: list[Any] = []
 
     def send(self, part: int, key: Key, value: Any) -> None:
+        from distributed.protocol import to_serialize
+
         whole_key = (self._superstep, *key)
         if self._addresses[part] == self._held.worker.address:
             self._held.mailbox.put(whole_key, value)
@@ -112,6 +121,8 @@ def _of_worker(worker: Worker) -> HeldParts | None:
 
 
 def _held(session: str | None = None) -> HeldParts:
+    from distributed import get_worker
+
     held = _of_worker(get_worker())
     if held is None or (session is not None and session not in held.parts):
         raise WorkersChangedError("this worker does not hold the part any more")
@@ -190,6 +201,8 @@ def advance(
 
 def rows_of(address: str, wanted: tuple[str, int, int, int, int]) -> Scores:
     """Return rows of a vector, wherever the task came to run."""
+    from distributed import get_worker
+
     worker = get_worker()
     if worker.address == address:
         held = _of_worker(worker)

@@ -20,9 +20,10 @@ from ssl_dask.kernels.propagation.sweep import Scores
 from ssl_dask.labels import Labels
 from ssl_dask.propagation.engine.node_vectors import NodeVectors
 from ssl_dask.propagation.engine.partitions import Vector
+from ssl_dask.propagation.engine.propagated import Solved
 from ssl_dask.propagation.engine.recurrence import unit_source_kernel
 from ssl_dask.propagation.engine.seed_sources import SeedSources
-from ssl_dask.propagation.engine.session import DenseSources, PropagationSession, Solved
+from ssl_dask.propagation.engine.session import DenseSources, PropagationSession
 from ssl_dask.propagation.ensemble.ensemble_state import EnsembleState
 from ssl_dask.propagation.ensemble.mixing_weights import weights_by_group
 from ssl_dask.propagation.ensemble.pseudo_label_pass import SHARPNESS, Pass, SecondPass

@@ -24,7 +24,7 @@ from ssl_dask.graph.graph_spec import GraphSpec
 from ssl_dask.labels import Labels
 from ssl_dask.method import Method, MethodInputs
 from ssl_dask.propagation.engine.node_vectors import rows_of
-from ssl_dask.propagation.engine.propagate import Propagated
+from ssl_dask.propagation.engine.propagated import Propagated
 from ssl_dask.propagation.fallback.class_collapse import CollapseWarning
 from ssl_dask.propagation.fallback.run_with_fallback import Answer, OnCollapse, run_with_fallback
 from ssl_dask.propagation.new_rows.out_of_sample import (

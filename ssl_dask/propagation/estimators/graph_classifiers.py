@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ssl_dask.execution import AnyClient, Execution
-from ssl_dask.propagation.engine.propagate import Propagated
+from ssl_dask.propagation.engine.propagated import Propagated
 from ssl_dask.propagation.ensemble.ensemble_run import MEMBER_TOL
 from ssl_dask.propagation.estimators.graph_classifier import (
     GraphClassifier,

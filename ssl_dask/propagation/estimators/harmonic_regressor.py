@@ -22,7 +22,7 @@ from ssl_dask.kernels.graph.edge_weights import edge_weights
 from ssl_dask.labels import NumberLabels
 from ssl_dask.method import MethodInputs
 from ssl_dask.propagation.engine.partitions import TASK_LABEL
-from ssl_dask.propagation.engine.propagate import Propagated
+from ssl_dask.propagation.engine.propagated import Propagated
 from ssl_dask.propagation.methods.harmonic_regression import (
     HarmonicRegressionSpec,
     harmonic_regression,

@@ -11,7 +11,7 @@ from ssl_dask.labels import Labels
 from ssl_dask.method import Method
 from ssl_dask.methods import METHODS
 from ssl_dask.propagation.engine.class_shares import expected_rows
-from ssl_dask.propagation.engine.propagate import Propagated
+from ssl_dask.propagation.engine.propagated import Propagated
 from ssl_dask.propagation.fallback.class_collapse import Collapse, find_collapse
 from ssl_dask.spec_model import SpecModel
 

@@ -30,7 +30,7 @@ from ssl_dask.labels import Labels
 from ssl_dask.method import FLOPS_PER_PRODUCT, JobShape, Method, MethodCost, MethodInputs
 from ssl_dask.one_thread import one_thread
 from ssl_dask.propagation.engine.node_vectors import rows_of
-from ssl_dask.propagation.engine.propagate import STOP_WORDS, Propagated
+from ssl_dask.propagation.engine.propagated import STOP_WORDS, Propagated
 from ssl_dask.propagation.engine.seed_sources import SeedSources
 from ssl_dask.run_control import RunControl
 from ssl_dask.spec_model import SpecModel

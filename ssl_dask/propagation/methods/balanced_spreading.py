@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ssl_dask.method import Method, MethodInputs
-from ssl_dask.propagation.engine.propagate import STOP_WORDS, Propagated, propagate, seeds_and_graph
+from ssl_dask.propagation.engine.propagated import STOP_WORDS, Propagated, seeds_and_graph
 from ssl_dask.propagation.engine.recurrence import unit_source_kernel
+from ssl_dask.propagation.engine.session import propagate
 from ssl_dask.propagation.engine.solve_cost import spreading_cost
 from ssl_dask.run_control import RunControl
 from ssl_dask.spec_model import SpecModel

@@ -23,15 +23,16 @@ from ssl_dask.kernels.learners.supervised_model import SupervisedModel
 from ssl_dask.kernels.propagation.sweep import Scores, row_degrees
 from ssl_dask.method import JobShape, Method, MethodCost, MethodInputs
 from ssl_dask.propagation.engine.partitions import TASK_LABEL
-from ssl_dask.propagation.engine.propagate import (
+from ssl_dask.propagation.engine.propagated import (
     STOP_WORDS,
     Propagated,
+    Solved,
     distributions,
     seeds_and_graph,
 )
 from ssl_dask.propagation.engine.recurrence import Recurrence, chebyshev_steps
 from ssl_dask.propagation.engine.seed_sources import NodeSources, SeedSources
-from ssl_dask.propagation.engine.session import DenseSources, PropagationSession, Solved
+from ssl_dask.propagation.engine.session import DenseSources, PropagationSession
 from ssl_dask.propagation.engine.solve_cost import sweeps_cost, sweeps_for
 from ssl_dask.run_control import RunControl, retried
 from ssl_dask.spec_model import SpecModel

@@ -14,7 +14,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.kernels.learners.supervised_model import SupervisedModel
 from ssl_dask.method import JobShape, Method, MethodCost, MethodInputs
-from ssl_dask.propagation.engine.propagate import STOP_WORDS, Propagated, graph_of, rows_of_blocks
+from ssl_dask.propagation.engine.propagated import STOP_WORDS, Propagated, graph_of, rows_of_blocks
 from ssl_dask.propagation.engine.solve_cost import sweeps_cost
 from ssl_dask.propagation.ensemble.ensemble_run import EnsembleRun, SeedClassifier
 from ssl_dask.propagation.ensemble.ensemble_state import run_steps
@@ -74,7 +74,7 @@ def graph_ensemble(
     QualityError
         There is no seed, or a fold hides them all.
     ComputeError, ResumeMismatchError
-        See `engine.propagate`. Checkpoints are stored between two steps.
+        See `session.propagate`. Checkpoints are stored between two steps.
 
     Notes
     -----

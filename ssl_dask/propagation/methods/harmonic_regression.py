@@ -19,17 +19,17 @@ from ssl_dask.kernels.propagation.sweep import Scores
 from ssl_dask.labels import NumberLabels
 from ssl_dask.method import Method, MethodInputs
 from ssl_dask.propagation.engine.partitions import TASK_LABEL
-from ssl_dask.propagation.engine.propagate import (
+from ssl_dask.propagation.engine.propagated import (
     STOP_WORDS,
     Propagated,
+    Solved,
     graph_of,
-    identity_of,
     told_records,
 )
 from ssl_dask.propagation.engine.recurrence import held_recurrence
 from ssl_dask.propagation.engine.seed_sources import NodeSources, SeedSources
 from ssl_dask.propagation.engine.seeded_components import SeededComponents
-from ssl_dask.propagation.engine.session import PropagationSession, Solved
+from ssl_dask.propagation.engine.session import PropagationSession, identity_of
 from ssl_dask.propagation.engine.solve_cost import CONJUGATE_VECTORS, sweeps_cost, sweeps_for
 from ssl_dask.round_record import RoundRecord
 from ssl_dask.run_control import RunControl
@@ -63,7 +63,7 @@ def harmonic_regression(
     Raises
     ------
     ValueError
-        A target is not a finite number. For others see `engine.propagate`, also for costs, with
+        A target is not a finite number. For others see `session.propagate`, also for costs, with
         K = 1 + number of folds columns.
 
     References

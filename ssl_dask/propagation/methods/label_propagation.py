@@ -13,10 +13,10 @@ from ssl_dask.propagation.engine.class_shares import (
     expected_shares,
     normalise_class_mass,
 )
-from ssl_dask.propagation.engine.propagate import STOP_WORDS, Propagated, propagate, seeds_and_graph
+from ssl_dask.propagation.engine.propagated import STOP_WORDS, Propagated, seeds_and_graph
 from ssl_dask.propagation.engine.recurrence import held_recurrence
 from ssl_dask.propagation.engine.seed_sources import NodeSources
-from ssl_dask.propagation.engine.session import SEED_VALUE
+from ssl_dask.propagation.engine.session import SEED_VALUE, propagate
 from ssl_dask.propagation.engine.solve_cost import conjugate_cost
 from ssl_dask.run_control import RunControl
 from ssl_dask.spec_model import SpecModel, given_shares
@@ -50,7 +50,7 @@ def label_propagation(
     Raises
     ------
     ValueError
-        `class_mass` names other classes than the seeds have. For others see `engine.propagate`,
+        `class_mass` names other classes than the seeds have. For others see `session.propagate`,
         also for costs.
 
     References

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ssl_dask.method import Method, MethodInputs
-from ssl_dask.propagation.engine.propagate import STOP_WORDS, Propagated, propagate, seeds_and_graph
+from ssl_dask.propagation.engine.propagated import STOP_WORDS, Propagated, seeds_and_graph
 from ssl_dask.propagation.engine.recurrence import Recurrence, chebyshev_steps
+from ssl_dask.propagation.engine.session import propagate
 from ssl_dask.propagation.engine.solve_cost import spreading_cost
 from ssl_dask.run_control import RunControl
 from ssl_dask.spec_model import SpecModel
@@ -32,7 +33,7 @@ def label_spreading(
 ) -> Propagated:
     """Solve (I - alpha S) F = (1 - alpha) Y, S = D^-1/2 W D^-1/2, Y one at each seed's class.
 
-    A seed of weight w has w in the place of one. Errors and costs: see `engine.propagate`.
+    A seed of weight w has w in the place of one. Errors and costs: see `session.propagate`.
 
     References
     ----------

@@ -23,10 +23,10 @@ from ssl_dask.kernels.propagation.sweep import Scores
 from ssl_dask.method import JobShape, Method, MethodCost, MethodInputs
 from ssl_dask.propagation.engine.node_vectors import rows_at
 from ssl_dask.propagation.engine.partitions import TASK_LABEL
-from ssl_dask.propagation.engine.propagate import (
+from ssl_dask.propagation.engine.propagated import (
     STOP_WORDS,
     Propagated,
-    identity_of,
+    Solved,
     items_of,
     rows_of_blocks,
     seeds_and_graph,
@@ -34,7 +34,7 @@ from ssl_dask.propagation.engine.propagate import (
 )
 from ssl_dask.propagation.engine.recurrence import Recurrence
 from ssl_dask.propagation.engine.seed_sources import NodeSources, SeedSources
-from ssl_dask.propagation.engine.session import DenseSources, PropagationSession, Solved
+from ssl_dask.propagation.engine.session import DenseSources, PropagationSession, identity_of
 from ssl_dask.propagation.engine.solve_cost import CONJUGATE_VECTORS, sweeps_cost
 from ssl_dask.round_record import RoundRecord
 from ssl_dask.run_control import LastKept, RunControl, retried
@@ -89,7 +89,7 @@ def modified_adsorption(
     -----
     A label changes the weights around it, so each fold is a solve of its own, of C + 1 columns. A
     worker holds 8 bytes a node. Only the solve with all seeds has checkpoints: folds begin anew
-    when the run is resumed. For errors see `engine.propagate`.
+    when the run is resumed. For errors see `session.propagate`.
 
     References
     ----------

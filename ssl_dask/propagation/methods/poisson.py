@@ -24,11 +24,11 @@ from ssl_dask.kernels.propagation.sweep import Scores
 from ssl_dask.method import Method, MethodInputs
 from ssl_dask.propagation.engine.class_shares import ClassShares, expected_shares, project_blocks
 from ssl_dask.propagation.engine.partitions import TASK_LABEL
-from ssl_dask.propagation.engine.propagate import STOP_WORDS, Propagated, propagate, seeds_and_graph
+from ssl_dask.propagation.engine.propagated import STOP_WORDS, Propagated, seeds_and_graph
 from ssl_dask.propagation.engine.recurrence import Recurrence
 from ssl_dask.propagation.engine.seed_sources import NodeSources
 from ssl_dask.propagation.engine.seeded_components import SeededComponents
-from ssl_dask.propagation.engine.session import SEED_VALUE
+from ssl_dask.propagation.engine.session import SEED_VALUE, propagate
 from ssl_dask.propagation.engine.solve_cost import conjugate_cost
 from ssl_dask.run_control import RunControl
 from ssl_dask.spec_model import SpecModel, given_shares
@@ -107,7 +107,7 @@ def poisson(inputs: MethodInputs, spec: PoissonSpec, control: RunControl) -> Pro
     Raises
     ------
     ValueError
-        `class_shares` names other classes than the seeds have. For others see `engine.propagate`,
+        `class_shares` names other classes than the seeds have. For others see `session.propagate`,
         also for costs.
 
     References

@@ -23,17 +23,17 @@ from ssl_dask.propagation.engine.class_shares import (
 )
 from ssl_dask.propagation.engine.node_vectors import rows_at
 from ssl_dask.propagation.engine.partitions import TASK_LABEL
-from ssl_dask.propagation.engine.propagate import (
+from ssl_dask.propagation.engine.propagated import (
     STOP_WORDS,
     Propagated,
+    Solved,
     distributions,
-    identity_of,
     seeds_and_graph,
 )
 from ssl_dask.propagation.engine.recurrence import heat_flow
 from ssl_dask.propagation.engine.seed_sources import NodeSources
 from ssl_dask.propagation.engine.seeded_components import SeededComponents
-from ssl_dask.propagation.engine.session import DenseSources, PropagationSession, Solved
+from ssl_dask.propagation.engine.session import DenseSources, PropagationSession, identity_of
 from ssl_dask.propagation.engine.solve_cost import conjugate_cost
 from ssl_dask.propagation.methods.poisson import (
     centred_sources,
@@ -85,7 +85,7 @@ def poisson_mbo(inputs: MethodInputs, spec: PoissonMBOSpec, control: RunControl)
     Raises
     ------
     ValueError
-        `class_shares` names other classes than the seeds have. For others see `engine.propagate`.
+        `class_shares` names other classes than the seeds have. For others see `session.propagate`.
 
     Notes
     -----

@@ -32,7 +32,7 @@ from ssl_dask.kernels.distributions.label_distributions import predicted_codes
 from ssl_dask.kernels.propagation.sweep import row_degrees
 from ssl_dask.method import JobShape, Method, MethodCost, MethodInputs
 from ssl_dask.propagation.engine.node_vectors import largest_degree, rows_of
-from ssl_dask.propagation.engine.propagate import STOP_WORDS, Propagated, graph_of
+from ssl_dask.propagation.engine.propagated import STOP_WORDS, Propagated, graph_of
 from ssl_dask.propagation.engine.recurrence import one_step_of_the_walk
 from ssl_dask.propagation.engine.session import DenseSources, PropagationSession
 from ssl_dask.run_control import Losses, RunControl, retried

@@ -11,7 +11,6 @@ import numpy as np
 import scipy.sparse as sp
 from dask import delayed
 from dask.delayed import Delayed
-from distributed import Future
 
 from ssl_dask.array_types import Int64
 from ssl_dask.kernels.arithmetic.row_keys import keys_below, row_keys
@@ -104,6 +103,8 @@ def held_chunks(array: da.Array) -> list[Delayed]:
 
 
 def _held(chunk: Delayed) -> Delayed:
+    from distributed import Future
+
     graph, name = dict(chunk.__dask_graph__()), chunk.key
     for _ in range(len(graph)):
         value = graph.get(name)

@@ -1,12 +1,11 @@
-"""Graph, seeds, method in; distributions of the rows out."""
+"""What a propagation found: scores of the nodes, and distributions of the rows made of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
-from typing import Any
+from typing import Any, Literal
 
 import dask.array as da
 import numpy as np
@@ -27,7 +26,6 @@ from ssl_dask.method import MethodInputs, MethodResult
 from ssl_dask.propagation.engine.partitions import TASK_LABEL
 from ssl_dask.propagation.engine.recurrence import Recurrence
 from ssl_dask.propagation.engine.seed_sources import NodeSources, SeedSources
-from ssl_dask.propagation.engine.session import PropagationSession, Solved
 from ssl_dask.round_record import RoundRecord
 from ssl_dask.run_control import RunControl
 
@@ -59,85 +57,23 @@ class Propagated(MethodResult):
     """What else the method reports, in JSON types."""
 
 
-def propagate(
-    graph: BlockGraph,
-    sources: SeedSources,
-    recurrence: Recurrence,
-    spec: Any,
-    control: RunControl,
-    *,
-    session: PropagationSession | None = None,
-    right_hand_side: Callable[[NodeSources], NodeSources] | None = None,
-    finish: Callable[[NodeSources, list[Delayed]], list[Delayed]] | None = None,
-) -> Propagated:
-    """Sweep over the graph until the stop rule is met or `spec.max_iter` sweeps are done.
+@dataclass(frozen=True)
+class Solved:
+    """Scores of the nodes of a graph."""
 
-    Parameters
-    ----------
-    graph, sources
-        Graph of N rows; the seeds, and folds in which some are hidden.
-    recurrence, spec
-        The method; most sweeps (`max_iter`) and the largest error of `StopRule` (`tol`).
-    control
-        Where it runs, its listener, its checkpoints and its losses.
-    session
-        Where the graph lies already; None: it is placed for this call.
-    right_hand_side
-        Makes the method's right-hand side from the seeds at nodes.
-    finish
-        Makes tasks of scores >= 0 from the blocks that were found, (m_i, G * C), one a strip; both
-        are `scale` times the scores.
-
-    Raises
-    ------
-    ResumeMismatchError
-        The checkpoint is of something else.
-    ComputeError
-        Workers were lost again and again, or lack memory.
-
-    Notes
-    -----
-    Costs as of `PropagationSession`, with K = C (1 + number of folds) columns.
-    """
-    check_rows(graph, sources.labels.n_rows)
-    execution = control.execution
-    with _placed(graph, sources, recurrence, control, session) as placed:
-        seeds_at_nodes = sources.at_nodes(graph, execution)
-        at_nodes = seeds_at_nodes if right_hand_side is None else right_hand_side(seeds_at_nodes)
-        solved = placed.solve(
-            recurrence,
-            sources=at_nodes,
-            max_iter=spec.max_iter,
-            tol=spec.tol,
-            identity=identity_of(graph, sources, recurrence),
-            control=control,
-        )
-
-        def use(solved: Solved) -> Propagated:
-            if finish is not None:
-                solved = replace(solved, blocks=finish(seeds_at_nodes, solved.blocks))
-            return distributions(graph, at_nodes, recurrence, solved, execution)
-
-        return placed.used(solved, use)
-
-
-def _placed(
-    graph: BlockGraph,
-    sources: SeedSources,
-    recurrence: Recurrence,
-    control: RunControl,
-    session: PropagationSession | None,
-) -> AbstractContextManager[PropagationSession]:
-    """Return the session as it is, or a new one that is closed at the end."""
-    if session is not None:
-        return nullcontext(session)
-    return PropagationSession(
-        graph,
-        control.execution,
-        n_columns=sources.n_columns,
-        conjugate=recurrence.conjugate,
-        losses=control.losses,
-    )
+    blocks: list[Delayed]
+    """(m_i, K) in the type of the recurrence, one for each strip, where the strips are: `scale`
+    times Z = D^-r F."""
+    scale: float
+    """A power of two."""
+    records: list[RoundRecord]
+    """One for each sweep that was counted."""
+    converged: bool
+    """Whether the stop rule was met."""
+    n_iter: int
+    """Number of sweeps, over all resumed runs."""
+    reason: Literal["converged", "max_iter", "rounding"]
+    """Why it ended."""
 
 
 def told_records(control: RunControl, change: Callable[[RoundRecord], RoundRecord]) -> RunControl:
@@ -264,18 +200,3 @@ def _finish_block(
     positions, groups = hidden
     grouped = Z.reshape(len(Z), Z.shape[1] // n_classes, n_classes)
     return normalise_rows(first_group), mass, normalise_rows(grouped[positions, groups])
-
-
-def identity_of(graph: BlockGraph, sources: SeedSources, recurrence: Recurrence) -> dict[str, Any]:
-    """Return what must be equal for a checkpoint to fit, in JSON types."""
-    return {
-        "method": recurrence.name,
-        "settings": dict(recurrence.settings),
-        "n_rows": graph.n_rows,
-        "n_nodes": graph.n_nodes,
-        "n_edges": graph.n_edges,
-        "n_classes": sources.labels.n_classes,
-        "n_groups": sources.n_groups,
-        "n_seeds": sources.labels.n_seeds,
-        "seeds": sources.digest(),
-    }
