@@ -29,21 +29,14 @@ PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 
 @dataclass(frozen=True)
 class FileRecord:
-    """What a file held when it was written.
-
-    Parameters
-    ----------
-    path
-        Relative to the folder that is described, with forward slashes.
-    bytes
-        Size of the file.
-    sha256
-        Hash of its content, 64 hexadecimal digits.
-    """
+    """What a file held when it was written."""
 
     path: str
+    """Relative to the folder that is described, with forward slashes."""
     bytes: int
+    """Size of the file."""
     sha256: str
+    """Hash of its content, 64 hexadecimal digits."""
 
 
 @contextmanager

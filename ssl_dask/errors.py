@@ -16,26 +16,18 @@ MAX_PROBLEMS_SHOWN = 100
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a job file or its input, and where.
-
-    Parameters
-    ----------
-    message
-        One sentence: what was expected and what was found.
-    file, row_group, column
-        Where, as far as it is known. `row_group` counts from 0, as Parquet does.
-    rows
-        How many rows are concerned.
-    hint
-        What to do about it.
-    """
+    """One thing that is wrong with a job file or its input, and where."""
 
     message: str
+    """One sentence: what was expected and what was found."""
     file: str | None = None
     row_group: int | None = None
     column: str | None = None
+    """Where, as far as it is known. `row_group` counts from 0, as Parquet does."""
     rows: int | None = None
+    """How many rows are concerned."""
     hint: str | None = None
+    """What to do about it."""
 
     def __str__(self) -> str:
         where = [self.file] if self.file else []

@@ -18,15 +18,6 @@ from ssl_dask.labels import Labels
 class HiddenSeeds:
     """Stratified folds of the seeds.
 
-    Parameters
-    ----------
-    fold
-        int32 (S,), in the order of `Labels.rows`: fold that hides the seed; -1: none.
-    n_folds
-        Number of folds; 0 if no seed can be hidden.
-    never_hidden
-        Codes of the classes with a single seed: hiding it would remove the class.
-
     Examples
     --------
     >>> labels = Labels.from_codes([0, 0, 1, 1, 2], ["a", "b", "c"])
@@ -36,8 +27,11 @@ class HiddenSeeds:
     """
 
     fold: Int32
+    """int32 (S,), in the order of `Labels.rows`: fold that hides the seed; -1: none."""
     n_folds: int
+    """Number of folds; 0 if no seed can be hidden."""
     never_hidden: tuple[int, ...]
+    """Codes of the classes with a single seed: hiding it would remove the class."""
 
     @property
     def n_hidden(self) -> int:

@@ -13,18 +13,12 @@ SCALARS = ("bool", "int", "float", "str")
 
 @dataclass(frozen=True)
 class JobKeys:
-    """The keys that a job file may have.
-
-    Parameters
-    ----------
-    schema
-        JSON Schema of a job.
-    method_names
-        What may stand as `method.name`.
-    """
+    """The keys that a job file may have."""
 
     schema: dict[str, Any]
+    """JSON Schema of a job."""
     method_names: Sequence[str]
+    """What may stand as `method.name`."""
 
     def problem(self, item: Any, data: Mapping[str, Any], source: str) -> Problem:
         """Turn one of pydantic's errors into a sentence with its key, and the nearest key."""

@@ -18,18 +18,12 @@ OTHER_CLASS = -2
 
 @dataclass(frozen=True)
 class LabelledRows:
-    """Rows with a label: a few hundred of possibly billions.
-
-    Parameters
-    ----------
-    n_rows
-        Number of rows N of the whole data set.
-    rows
-        int64 array (S,), strictly increasing: numbers of the labelled rows.
-    """
+    """Rows with a label: a few hundred of possibly billions."""
 
     n_rows: int
+    """Number of rows N of the whole data set."""
     rows: Int64
+    """int64 array (S,), strictly increasing: numbers of the labelled rows."""
 
     @property
     def n_seeds(self) -> int:
@@ -46,13 +40,6 @@ class LabelledRows:
 class Labels(LabelledRows):
     """Class labels of the seeds.
 
-    Parameters
-    ----------
-    codes
-        int32 array (S,): position of each row's label in `classes`.
-    classes
-        (C,): sorted distinct label values, in the dtype of the input.
-
     Examples
     --------
     >>> labels = Labels.from_codes([-1, 1, -1, 0], ["ham", "spam"])
@@ -61,7 +48,9 @@ class Labels(LabelledRows):
     """
 
     codes: Int32
+    """int32 array (S,): position of each row's label in `classes`."""
     classes: npt.NDArray[Any]
+    """(C,): sorted distinct label values, in the dtype of the input."""
 
     @property
     def n_classes(self) -> int:
@@ -102,15 +91,10 @@ class Labels(LabelledRows):
 
 @dataclass(frozen=True)
 class NumberLabels(LabelledRows):
-    """Numbers of the seeds.
-
-    Parameters
-    ----------
-    values
-        float64 array (S,), finite.
-    """
+    """Numbers of the seeds."""
 
     values: Float64
+    """float64 array (S,), finite."""
 
     @classmethod
     def of(cls, labels: Labels) -> NumberLabels:

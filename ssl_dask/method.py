@@ -29,115 +29,78 @@ Fallbacks = Sequence[tuple[str, Mapping[str, Any]]]
 
 @dataclass(frozen=True)
 class MethodInputs:
-    """What a method learns from; `Method.needs` says which fields are filled.
-
-    Parameters
-    ----------
-    labels
-        The seeds; of numbers the classes are the distinct ones.
-    hidden
-        For each fold a bool array (S,): the seeds that it hides.
-    sample_weight
-        float64 (S,): weight > 0 of each seed, in row order; None: 1 each.
-    graph
-        Graph of the N rows.
-    X
-        Dask array (N, d): all features of a row side by side.
-    X_seeds
-        (S, d) in memory: the rows of X of the seeds.
-    X_execution
-        Where X lies; None: where the method runs.
-    views
-        Name -> Dask array (N, d_v): what a method of rounds is given of the features.
-    present
-        Name -> Dask array bool (N,): rows that have a view which others may lack.
-    trusted
-        Modules whose classes may be imported as learners.
-    """
+    """What a method learns from; `Method.needs` says which fields are filled."""
 
     labels: Labels
+    """The seeds; of numbers the classes are the distinct ones."""
     hidden: Sequence[Bool] = ()
+    """For each fold a bool array (S,): the seeds that it hides."""
     sample_weight: Float64 | None = None
+    """float64 (S,): weight > 0 of each seed, in row order; None: 1 each."""
     graph: BlockGraph | None = None
+    """Graph of the N rows."""
     X: da.Array | None = None
+    """Dask array (N, d): all features of a row side by side."""
     X_seeds: Any = None
+    """(S, d) in memory: the rows of X of the seeds."""
     X_execution: Execution | None = None
+    """Where X lies; None: where the method runs."""
     views: Mapping[str, da.Array] = field(default_factory=dict)
+    """Name -> Dask array (N, d_v): what a method of rounds is given of the features."""
     present: Mapping[str, da.Array] = field(default_factory=dict)
+    """Name -> Dask array bool (N,): rows that have a view which others may lack."""
     trusted: Sequence[str] = ()
+    """Modules whose classes may be imported as learners."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MethodResult:
-    """What every method returns; the families add fields of their own.
-
-    Parameters
-    ----------
-    F
-        Dask array in the order of the rows. Classes: float32 (N, C), rows sum to 1, or to 0 without
-        evidence. Numbers: float64 (N,), NaN without evidence.
-    fold_F
-        For each fold the rows of F of the seeds that it hides, in row order.
-    records
-        One for each round or counted sweep.
-    converged
-        Whether the method's stop rule was met.
-    reason
-        Why it ended, a key of `Method.stop_words`.
-    class_rows
-        int64 (C,): rows by most likely class, without ties; None where nobody has counted them.
-    source
-        What labels are written down as, one of `decision.labelling.SOURCES`.
-    lasting
-        Whether F can be computed again at any time; else it is gone with the workers that hold it.
-    folds_not_converged
-        In how many folds a solver of its own did not settle on the seeds that were left.
-    warnings
-        What a person should know, a sentence each.
-    notes
-        What the report says beside the graph, a sentence each.
-    """
+    """What every method returns; the families add fields of their own."""
 
     F: da.Array
+    """Dask array in the order of the rows. Classes: float32 (N, C), rows sum to 1, or to 0 without
+    evidence. Numbers: float64 (N,), NaN without evidence."""
     fold_F: list[Any]
+    """For each fold the rows of F of the seeds that it hides, in row order."""
     records: list[RoundRecord] = field(default_factory=list)
+    """One for each round or counted sweep."""
     converged: bool = True
+    """Whether the method's stop rule was met."""
     reason: str = "converged"
+    """Why it ended, a key of `Method.stop_words`."""
     class_rows: Int64 | None = None
+    """int64 (C,): rows by most likely class, without ties; None where nobody has counted them."""
     source: str = "propagated"
+    """What labels are written down as, one of `decision.labelling.SOURCES`."""
     lasting: bool = False
+    """Whether F can be computed again at any time; else it is gone with the workers that hold
+    it."""
     folds_not_converged: int = 0
+    """In how many folds a solver of its own did not settle on the seeds that were left."""
     warnings: tuple[str, ...] = ()
+    """What a person should know, a sentence each."""
     notes: tuple[str, ...] = ()
+    """What the report says beside the graph, a sentence each."""
 
 
 @dataclass(frozen=True)
 class JobShape:
-    """The size of a job, as far as it is known before any row is read.
-
-    Parameters
-    ----------
-    n_rows, n_features, n_classes
-        N, d over all groups of features, and C (a guess where no label has been read).
-    n_folds
-        Folds in which seeds are hidden.
-    n_groups, n_optional
-        Groups of features, and how many of them rows may lack.
-    sparse
-        Whether rows are sparse.
-    n_blocks, n_workers
-        Blocks of rows, and workers.
-    """
+    """The size of a job, as far as it is known before any row is read."""
 
     n_rows: int
     n_features: int
     n_classes: int
+    """N, d over all groups of features, and C (a guess where no label has been read)."""
     n_folds: int = 0
+    """Folds in which seeds are hidden."""
     n_groups: int = 1
     n_optional: int = 0
+    """Groups of features, and how many of them rows may lack."""
     sparse: bool = False
+    """Whether rows are sparse."""
     n_blocks: int = 1
     n_workers: int = 1
+    """Blocks of rows, and workers."""
 
     @property
     def regression_flops(self) -> float:
@@ -147,36 +110,25 @@ class JobShape:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodCost:
-    """What a method costs beside its graph.
-
-    Parameters
-    ----------
-    sweeps, columns
-        Over the graph, and how many numbers of each node go through one. 0 without a graph.
-    bytes_per_node
-        Of the vectors of a solve, over all workers together.
-    bytes_a_sweep
-        Of a node, sent in a sweep to each worker that holds a neighbour of it.
-    fixed_bytes
-        What every worker needs whatever its rows.
-    row_flops
-        Floating point operations a row beside the sweeps.
-    time, memory
-        How they grow, in words: N rows, E edges, C classes, G = 1 + folds, d features.
-    tasks, bytes_moved
-        Of rounds; those of sweeps depend on the graph.
-    """
+    """What a method costs beside its graph."""
 
     time: str
     memory: str
+    """How they grow, in words: N rows, E edges, C classes, G = 1 + folds, d features."""
     sweeps: int = 0
     columns: int = 0
+    """Over the graph, and how many numbers of each node go through one. 0 without a graph."""
     bytes_per_node: int = 0
+    """Of the vectors of a solve, over all workers together."""
     bytes_a_sweep: int = 0
+    """Of a node, sent in a sweep to each worker that holds a neighbour of it."""
     fixed_bytes: int = 0
+    """What every worker needs whatever its rows."""
     row_flops: float = 0.0
+    """Floating point operations a row beside the sweeps."""
     tasks: int = 0
     bytes_moved: int = 0
+    """Of rounds; those of sweeps depend on the graph."""
 
     def bytes_of_worker(
         self, n_nodes: int, n_edges: float, n_workers: int, halo: float = 0.0
@@ -198,82 +150,59 @@ class MethodCost:
 
 @dataclass(frozen=True)
 class Method:
-    """A method as the job file, the plan, the run and the report know it.
-
-    Parameters
-    ----------
-    spec
-        Its parameters; the default of its field `name` is the method's name.
-    run
-        Called as `run(inputs, spec, control)`.
-    needs
-        What `MethodInputs` holds: the graph; the graph, X and X_seeds; X and X_seeds; or the views
-        of a method that labels in rounds, X and X_seeds.
-    cost
-        Called as `cost(spec, shape)`.
-    target
-        What it predicts.
-    stage
-        Name of the stage of a run in which it works.
-    keeps_X
-        X is kept on the workers; else each pass over X reads and describes the rows again.
-    runs_at_features
-        It runs where X lies; else a small graph is brought to this process.
-    is_baseline
-        It is the supervised baseline itself, which is then not fitted beside it.
-    fallbacks
-        Of a spec: name and parameters of the methods to try, in this order, where its classes
-        collapse; empty: none.
-    class_shares
-        Of a spec: what the classes' shares of its answer are compared with: "seeds", or
-        {class: share}.
-    no_evidence
-        What the rows are called that it has no evidence for, one of `decision.labelling.REASONS`.
-    more_weights
-        Weights that it wants beside the graph's own where a search for neighbours gives them.
-    named_views, knows_present
-        Of rounds: it gets each group of features as a view of its own, else one view of all; and
-        it gets `present`.
-    check_groups
-        Called as `check_groups(spec, groups)` with the names of the job's groups of features;
-        raises ValueError, whose text begins with a key of the method, if they do not suit it.
-    check_learners
-        Called as `check_learners(spec, features, trusted)` before the work, with the groups of
-        features by name and the modules that are trusted; raises JobSpecError where the method's
-        learners cannot be used.
-    trial_models
-        Called as `trial_models(spec, trusted)`: yields name and a fitted model of each learner of
-        which it is not known that its models can be stored.
-    model_types
-        Types of its models, which are stored with a run; empty: it leaves no models.
-    stop_words
-        Reason -> why it ended, in words of the report.
-    """
+    """A method as the job file, the plan, the run and the report know it."""
 
     spec: type[SpecModel]
+    """Its parameters; the default of its field `name` is the method's name."""
     run: Callable[[MethodInputs, Any, RunControl], Any]
+    """Called as `run(inputs, spec, control)`."""
     needs: Literal["graph", "graph and features", "features", "rounds"]
+    """What `MethodInputs` holds: the graph; the graph, X and X_seeds; X and X_seeds; or the views
+    of a method that labels in rounds, X and X_seeds."""
     cost: Callable[[Any, JobShape], MethodCost]
+    """Called as `cost(spec, shape)`."""
     target: Literal["classes", "numbers"] = "classes"
+    """What it predicts."""
     stage: str = "propagation"
+    """Name of the stage of a run in which it works."""
     keeps_X: bool = True
+    """X is kept on the workers; else each pass over X reads and describes the rows again."""
     runs_at_features: bool = False
+    """It runs where X lies; else a small graph is brought to this process."""
     is_baseline: bool = False
+    """It is the supervised baseline itself, which is then not fitted beside it."""
     fallbacks: Callable[[Any], Fallbacks] = lambda spec: ()
+    """Of a spec: name and parameters of the methods to try, in this order, where its classes
+    collapse; empty: none."""
     class_shares: Callable[[Any], Any] = lambda spec: "seeds"
+    """Of a spec: what the classes' shares of its answer are compared with: "seeds", or {class:
+    share}."""
     no_evidence: str = "low_mass"
+    """What the rows are called that it has no evidence for, one of `decision.labelling.REASONS`."""
     more_weights: tuple[str, ...] = ()
+    """Weights that it wants beside the graph's own where a search for neighbours gives them."""
     named_views: bool = False
     knows_present: bool = False
+    """Of rounds: it gets each group of features as a view of its own, else one view of all; and it
+    gets `present`."""
     check_groups: Callable[[Any, Sequence[str]], object] = lambda spec, groups: None
+    """Called as `check_groups(spec, groups)` with the names of the job's groups of features; raises
+    ValueError, whose text begins with a key of the method, if they do not suit it."""
     check_learners: Callable[[Any, Mapping[str, Any], Collection[str]], None] = (
         lambda spec, features, trusted: None
     )
+    """Called as `check_learners(spec, features, trusted)` before the work, with the groups of
+    features by name and the modules that are trusted; raises JobSpecError where the method's
+    learners cannot be used."""
     trial_models: Callable[[Any, Collection[str]], Iterable[tuple[str, Any]]] = (
         lambda spec, trusted: ()
     )
+    """Called as `trial_models(spec, trusted)`: yields name and a fitted model of each learner of
+    which it is not known that its models can be stored."""
     model_types: tuple[type, ...] = ()
+    """Types of its models, which are stored with a run; empty: it leaves no models."""
     stop_words: Mapping[str, str] = field(default_factory=dict)
+    """Reason -> why it ended, in words of the report."""
 
     @property
     def name(self) -> str:

@@ -27,19 +27,13 @@ Found = TypeVar("Found")
 
 @dataclass
 class Losses:
-    """How often a run may lose workers; one budget for all of its steps.
-
-    Parameters
-    ----------
-    most
-        Losses after which the run ends.
-    count
-        Losses so far. One worker may count twice: once for its scores, once for what was made of
-        them.
-    """
+    """How often a run may lose workers; one budget for all of its steps."""
 
     most: int = 50
+    """Losses after which the run ends."""
     count: int = 0
+    """Losses so far. One worker may count twice: once for its scores, once for what was made of
+    them."""
 
     def add(self, error: WorkersChangedError) -> None:
         """Count a loss.
@@ -74,34 +68,23 @@ def retried(find: Callable[[], Found], losses: Losses) -> Found:
 
 @dataclass(frozen=True)
 class RunControl:
-    """Where a method runs, the listener of its rounds, its checkpoints and its losses.
-
-    Parameters
-    ----------
-    execution
-        Where tasks run; default: threads of this process.
-    on_round
-        Called after each round or counted sweep; None: no listener.
-    checkpoint
-        Stores the state of a run; None: no checkpoints.
-    checkpoint_seconds
-        Least time between two checkpoints of a solver, in seconds; rounds are stored each.
-    resume
-        The checkpoint that the run restarts from; None: it begins anew.
-    keep
-        Writes an array (N, ...) of rows that lie on workers to files, and returns it as read from
-        there; None: rows stay where they are.
-    losses
-        How often workers may be lost.
-    """
+    """Where a method runs, the listener of its rounds, its checkpoints and its losses."""
 
     execution: Execution = field(default_factory=Execution)
+    """Where tasks run; default: threads of this process."""
     on_round: OnRound | None = None
+    """Called after each round or counted sweep; None: no listener."""
     checkpoint: Checkpoint | None = None
+    """Stores the state of a run; None: no checkpoints."""
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    """Least time between two checkpoints of a solver, in seconds; rounds are stored each."""
     resume: Resume | None = None
+    """The checkpoint that the run restarts from; None: it begins anew."""
     keep: Callable[[da.Array], da.Array] | None = None
+    """Writes an array (N, ...) of rows that lie on workers to files, and returns it as read from
+    there; None: rows stay where they are."""
     losses: Losses = field(default_factory=Losses)
+    """How often workers may be lost."""
 
 
 class LastKept:

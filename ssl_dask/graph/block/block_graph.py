@@ -46,24 +46,6 @@ class BlockGraph(DaskMethodsMixin):
     where they are made; `dask.compute(graph)` is the matrix of `to_scipy`, and so is the graph as
     an argument of a `dask.delayed` function; `graph.visualize()` draws its tasks.
 
-    Parameters
-    ----------
-    strips
-        One `scipy.sparse.csr_array` float32 (m_i, M) each. Columns are node numbers, sorted
-        within a row, int32 (int64 from 2**31 nodes or entries on). Every node is there; isolated
-        ones are empty.
-    node_chunks
-        Nodes m_i of each strip; need not equal the chunks of the features.
-    n_edges
-        Stored entries: each undirected edge counts twice.
-    settings
-        How the graph was made, in JSON types.
-    order
-        The node of each row; None: node i is row i.
-    alternatives
-        Further weights of the same edges by name: one float32 array (entries of the strip,) a
-        strip. Propagation does not look at them; `weighted` makes a graph of them.
-
     Examples
     --------
     >>> graph = BlockGraph.from_edges([0, 1], [1, 2], n_rows=3)
@@ -75,11 +57,20 @@ class BlockGraph(DaskMethodsMixin):
     """
 
     strips: tuple[Delayed, ...]
+    """One `scipy.sparse.csr_array` float32 (m_i, M) each. Columns are node numbers, sorted within a
+    row, int32 (int64 from 2**31 nodes or entries on). Every node is there; isolated ones are
+    empty."""
     node_chunks: tuple[int, ...]
+    """Nodes m_i of each strip; need not equal the chunks of the features."""
     n_edges: int
+    """Stored entries: each undirected edge counts twice."""
     settings: Mapping[str, Any]
+    """How the graph was made, in JSON types."""
     order: NodeOrder | None = None
+    """The node of each row; None: node i is row i."""
     alternatives: Mapping[str, tuple[Delayed, ...]] = field(default_factory=dict)
+    """Further weights of the same edges by name: one float32 array (entries of the strip,) a strip.
+    Propagation does not look at them; `weighted` makes a graph of them."""
 
     @property
     def n_nodes(self) -> int:

@@ -34,19 +34,6 @@ INDEX = "the index for new rows"
 class RoutedIndex:
     """The shards of a routed search, kept in a folder that all workers see.
 
-    Parameters
-    ----------
-    folder
-        Where `write_shard` and `write_about` wrote them.
-    routing
-        Which shard a row belongs to.
-    metric
-        "euclidean" or "cosine".
-    n_nodes
-        Nodes M of the graph.
-    n_columns, sparse
-        Columns d of its rows, and whether they are sparse.
-
     Examples
     --------
     >>> import tempfile
@@ -63,11 +50,16 @@ class RoutedIndex:
     """
 
     folder: str
+    """Where `write_shard` and `write_about` wrote them."""
     routing: Routing
+    """Which shard a row belongs to."""
     metric: str
+    """"euclidean" or "cosine"."""
     n_nodes: int
+    """Nodes M of the graph."""
     n_columns: int
     sparse: bool
+    """Columns d of its rows, and whether they are sparse."""
 
     @classmethod
     def load(cls, folder: str | Path) -> RoutedIndex:

@@ -41,27 +41,18 @@ WITHOUT_JOBS = (
 
 @dataclass(frozen=True)
 class FittedLearner:
-    """A fitted model, whose prediction for a row is the same in any block.
-
-    Parameters
-    ----------
-    model
-        A fitted scikit-learn classifier; None: one class was seen, and every row is of it.
-    seen
-        int64 (K,): codes of the classes that it knows, in its order.
-    n_classes
-        C.
-    scoring
-        How rows are scored so that a row gets the same bits in any block.
-    name
-        For messages.
-    """
+    """A fitted model, whose prediction for a row is the same in any block."""
 
     model: Any
+    """A fitted scikit-learn classifier; None: one class was seen, and every row is of it."""
     seen: Int64
+    """int64 (K,): codes of the classes that it knows, in its order."""
     n_classes: int
+    """C."""
     scoring: Scoring
+    """How rows are scored so that a row gets the same bits in any block."""
     name: str
+    """For messages."""
 
     def probabilities(self, X: Any, place: int = 0) -> Floating:
         """Return class probabilities (n, C) in the precision of the model; 0 for classes not seen.

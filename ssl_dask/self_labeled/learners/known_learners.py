@@ -13,32 +13,22 @@ from ssl_dask.self_labeled.learners.fitted_learner import Scoring
 
 @dataclass(frozen=True)
 class KnownLearner:
-    """A classifier of the registry.
-
-    Parameters
-    ----------
-    path
-        Module and class.
-    defaults
-        Parameters that differ from those of the class.
-    scoring
-        "rows": a row's bits depend on it alone; "linear": scored by `kernels/linear_scores`;
-        "batches": scored in batches of a fixed size.
-    sparse
-        Whether it takes CSR rows.
-    descends
-        Whether `partial_fit` is a step on a way, and more passes over the rows lead further on it;
-        else it adds up what it has seen.
-    hidden
-        Parameters of the class that are not the user's.
-    """
+    """A classifier of the registry."""
 
     path: str
+    """Module and class."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters that differ from those of the class."""
     scoring: Scoring = "batches"
+    """"rows": a row's bits depend on it alone; "linear": scored by `kernels/linear_scores`;
+    "batches": scored in batches of a fixed size."""
     sparse: bool = True
+    """Whether it takes CSR rows."""
     descends: bool = False
+    """Whether `partial_fit` is a step on a way, and more passes over the rows lead further on it;
+    else it adds up what it has seen."""
     hidden: tuple[str, ...] = ("n_jobs", "verbose", "random_state", "warm_start")
+    """Parameters of the class that are not the user's."""
 
 
 LEARNERS: Mapping[str, KnownLearner] = {

@@ -37,33 +37,22 @@ MOST_PASSES = 20
 
 @dataclass(frozen=True)
 class Learner:
-    """Makes models: a class with its parameters, or an estimator that was given as an object.
-
-    Parameters
-    ----------
-    path
-        Module and class; empty where `estimator` is given.
-    parameters
-        Of its constructor.
-    scoring
-        How rows are scored so that a row gets the same bits in any block.
-    name
-        For messages.
-    estimator
-        An unfitted scikit-learn classifier, cloned for each fit.
-    partial_fit
-        Whether it learns piece by piece from more rows than a fit may take.
-    passes
-        How often it goes over all pieces; None: by its kind.
-    """
+    """Makes models: a class with its parameters, or an estimator that was given as an object."""
 
     path: str
+    """Module and class; empty where `estimator` is given."""
     parameters: Mapping[str, Any]
+    """Of its constructor."""
     scoring: Scoring
+    """How rows are scored so that a row gets the same bits in any block."""
     name: str
+    """For messages."""
     estimator: Any = None
+    """An unfitted scikit-learn classifier, cloned for each fit."""
     partial_fit: bool = False
+    """Whether it learns piece by piece from more rows than a fit may take."""
     passes: int | None = None
+    """How often it goes over all pieces; None: by its kind."""
 
     @classmethod
     def of_estimator(cls, estimator: Any) -> Learner:

@@ -22,24 +22,16 @@ START, STRENGTH = 1.0, 0.3
 
 @dataclass(frozen=True)
 class ViewModel:
-    """The classifier of one view, and its predictions for held-out seeds.
-
-    Parameters
-    ----------
-    fitted
-        On all rows that have the view; None where none has.
-    seeds
-        int64 (s,): rows of the seeds that were hidden once.
-    codes
-        int32 (s,): their classes.
-    evidence
-        float32 (s, C) of `log_shares`: the prediction for each by a classifier of other seeds.
-    """
+    """The classifier of one view, and its predictions for held-out seeds."""
 
     fitted: FittedLearner | None
+    """On all rows that have the view; None where none has."""
     seeds: Int64
+    """int64 (s,): rows of the seeds that were hidden once."""
     codes: Int32
+    """int32 (s,): their classes."""
     evidence: Float32
+    """float32 (s, C) of `log_shares`: the prediction for each by a classifier of other seeds."""
 
 
 @dataclass(frozen=True)
@@ -48,23 +40,16 @@ class ViewFit:
 
     Classes weigh what they weigh among all seeds, whatever part of them has the view. Otherwise
     which rows have a view would change the frequency of the classes.
-
-    Parameters
-    ----------
-    name
-        Of the view.
-    learner
-        Its classifier.
-    shares
-        float64 (C,): of the classes among all seeds.
-    mass
-        Most that all pseudo-labels of a class weigh together, in multiples of its seeds.
     """
 
     name: str
+    """Of the view."""
     learner: Learner
+    """Its classifier."""
     shares: Float64
+    """float64 (C,): of the classes among all seeds."""
     mass: float
+    """Most that all pseudo-labels of a class weigh together, in multiples of its seeds."""
 
     def model(self, pieces: Sequence[Piece], key: tuple[int, ...]) -> ViewModel:
         """Return the classifier and its predictions for hidden seeds: five fits more on seeds.

@@ -29,20 +29,14 @@ class LabelledBlocks:
     """The rows of a track and their labels, and the tasks that fit models on them.
 
     Keys of fits are (random_state, track, round, learner).
-
-    Parameters
-    ----------
-    method
-        Task of the `RoundMethod`.
-    blocks
-        In row order.
-    assigned
-        Task of the labels of each block.
     """
 
     method: Delayed
+    """Task of the `RoundMethod`."""
     blocks: Sequence[RowBlock]
+    """In row order."""
     assigned: Sequence[Delayed]
+    """Task of the labels of each block."""
 
     def _tasks(self, function: Callable[..., Any], learner: Any, *more: Any) -> list[Delayed]:
         """Return the task of `function` for each block."""

@@ -22,31 +22,22 @@ class SelfLabeled(MethodResult):
     `F` holds the distributions by the models of the kept round, chunked as the views; rows are
     scored when they are asked for. `reason` is "all_labeled", "max_iter", "no_change",
     "hidden_loss" or a method's own.
-
-    Parameters
-    ----------
-    baseline_accuracy, baseline_loss
-        Of the hidden seeds before the first round; None without hidden seeds.
-    assignment
-        Per block the `Assigned` after the last round.
-    models
-        Tasks of the kept round's models, one a learner, on the workers.
-    method
-        What can score other rows by them.
-    kept_round
-        Whose models answer; 0: those fitted on the seeds alone.
-    findings
-        Those of `warnings` that are about the learners, not about the kept round.
     """
 
     baseline_accuracy: float | None
     baseline_loss: float | None
+    """Of the hidden seeds before the first round; None without hidden seeds."""
     assignment: list[Delayed]
+    """Per block the `Assigned` after the last round."""
     models: list[Delayed]
+    """Tasks of the kept round's models, one a learner, on the workers."""
     method: RoundMethod
+    """What can score other rows by them."""
     kept_round: int
+    """Whose models answer; 0: those fitted on the seeds alone."""
     lasting: bool = True
     findings: tuple[str, ...] = ()
+    """Those of `warnings` that are about the learners, not about the kept round."""
 
     @property
     def n_iter(self) -> int:

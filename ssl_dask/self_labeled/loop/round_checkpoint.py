@@ -24,42 +24,29 @@ from ssl_dask.self_labeled.loop.track import Track, stored_labels
 
 @dataclass
 class Run:
-    """Where the rounds are: in between two, or after the first half of one.
-
-    Parameters
-    ----------
-    assigned, models
-        Of each track: tasks of the labels of its blocks, and of its models.
-    round
-        Number of the round.
-    began
-        When it began, by the performance counter.
-    selection
-        Of the round whose labels are given and whose models are not fitted yet.
-    records
-        Of the rounds that are done.
-    kept_assigned, kept_models
-        Of the first track in the round that answers so far.
-    kept_fit
-        Number of the round in which these models were fitted.
-    kept_elsewhere
-        The labels of that round were stored again since its models were fitted: what these were
-        fitted on may be gone.
-    notes
-        What a person should know.
-    """
+    """Where the rounds are: in between two, or after the first half of one."""
 
     assigned: list[list[Delayed]]
     models: list[list[Delayed]]
+    """Of each track: tasks of the labels of its blocks, and of its models."""
     round: int = 0
+    """Number of the round."""
     began: float = 0.0
+    """When it began, by the performance counter."""
     selection: Selection | None = None
+    """Of the round whose labels are given and whose models are not fitted yet."""
     records: list[RoundRecord] = field(default_factory=list)
+    """Of the rounds that are done."""
     kept_assigned: list[Delayed] = field(default_factory=list)
     kept_models: list[Delayed] = field(default_factory=list)
+    """Of the first track in the round that answers so far."""
     kept_fit: int = 0
+    """Number of the round in which these models were fitted."""
     kept_elsewhere: bool = False
+    """The labels of that round were stored again since its models were fitted: what these were
+    fitted on may be gone."""
     notes: tuple[str, ...] = ()
+    """What a person should know."""
 
 
 def state_of(

@@ -38,18 +38,7 @@ STOP_WORDS: Mapping[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class RoundsMethod(Method):
-    """A method that labels in rounds; `cost` is counted from what stands here.
-
-    Parameters
-    ----------
-    rounds
-        What runs in the rounds.
-    n_learners
-        Called as `n_learners(spec, n_groups)`: models that a round fits.
-    n_histograms
-        Called as `n_histograms(spec, n_classes)`: histograms that a survey of the scores sums; 0:
-        it sums counts, and a round takes a single survey.
-    """
+    """A method that labels in rounds; `cost` is counted from what stands here."""
 
     needs: Literal["graph", "graph and features", "features", "rounds"] = "rounds"
     cost: Callable[[Any, JobShape], MethodCost] = field(init=False)
@@ -58,8 +47,12 @@ class RoundsMethod(Method):
     trial_models: Callable[[Any, Collection[str]], Iterable[tuple[str, Any]]] = trial_models
     stop_words: Mapping[str, str] = field(default_factory=lambda: STOP_WORDS)
     rounds: type[RoundMethod]
+    """What runs in the rounds."""
     n_learners: Callable[[Any, int], int] = lambda spec, n_groups: 1
+    """Called as `n_learners(spec, n_groups)`: models that a round fits."""
     n_histograms: Callable[[Any, int], int] = lambda spec, n_classes: 0
+    """Called as `n_histograms(spec, n_classes)`: histograms that a survey of the scores sums; 0: it
+    sums counts, and a round takes a single survey."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cost", partial(rounds_cost, self))

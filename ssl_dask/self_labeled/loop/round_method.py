@@ -17,35 +17,24 @@ from ssl_dask.self_labeled.rows.block_rows import Assignment, BlockRows, FitRows
 
 @dataclass
 class TrackState:
-    """State of one track on the client: of all seeds, or of those that one fold leaves.
-
-    Parameters
-    ----------
-    track
-        0 for all seeds, f + 1 for those outside fold f.
-    n_rows, n_total
-        Rows of the track, and of the data: folds may see a sample of the unlabelled rows.
-    class_seeds
-        int64 (C,): seeds of each class that the track sees.
-    round
-        The round that is under way, from 1.
-    counts
-        After the last round; None before the first.
-    temperature
-        At which the models that score are as sure as they are right about hidden seeds, but those
-        of the track's own fold; 1 without any.
-    memory
-        JSON types that the method keeps from round to round.
-    """
+    """State of one track on the client: of all seeds, or of those that one fold leaves."""
 
     track: int
+    """0 for all seeds, f + 1 for those outside fold f."""
     n_rows: int
     n_total: int
+    """Rows of the track, and of the data: folds may see a sample of the unlabelled rows."""
     class_seeds: Int64
+    """int64 (C,): seeds of each class that the track sees."""
     round: int = 0
+    """The round that is under way, from 1."""
     counts: RoundCounts | None = None
+    """After the last round; None before the first."""
     temperature: float = 1.0
+    """At which the models that score are as sure as they are right about hidden seeds, but those of
+    the track's own fold; 1 without any."""
     memory: dict[str, Any] = field(default_factory=dict)
+    """JSON types that the method keeps from round to round."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return what changes from round to round, in JSON types."""
@@ -82,22 +71,15 @@ class Query:
 
 @dataclass(frozen=True)
 class Selection:
-    """Ends the surveys of a round; a method adds by what rows are chosen.
-
-    Parameters
-    ----------
-    round
-        Number of the round.
-    thresholds
-        For the record, by class: the least confidence that is taken, None if no row is; empty where
-        confidences do not choose.
-    notes
-        For the record: numbers and words by name.
-    """
+    """Ends the surveys of a round; a method adds by what rows are chosen."""
 
     round: int
+    """Number of the round."""
     thresholds: tuple[float | None, ...] = ()
+    """For the record, by class: the least confidence that is taken, None if no row is; empty where
+    confidences do not choose."""
     notes: Mapping[str, Any] = field(default_factory=dict)
+    """For the record: numbers and words by name."""
 
 
 class RoundMethod(ABC):

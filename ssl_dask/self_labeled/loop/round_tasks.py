@@ -12,39 +12,28 @@ PER_STORED_BLOCK = 4
 
 @dataclass(frozen=True)
 class RoundTasks:
-    """Counts the tasks of the rounds of one run, over the track of all seeds and those of folds.
-
-    Parameters
-    ----------
-    n_blocks
-        B.
-    n_folds
-        Of hidden seeds, all blocks with some of each.
-    n_learners
-        L.
-    n_parts
-        What a block of rows is sent as: a part for each view, and for each that rows may lack.
-    pooled
-        Whether the folds see a sample of the rows, gathered in one block: with more than one block,
-        or more rows than `POOL_ROWS`.
-    shares_rows, sums, compares_learners
-        How the method fits, as in `RoundMethod`.
-    pieces, fold_pieces
-        Pieces that a fit of a round learns from, one in each pass over them being one, with the
-        rows of all blocks and with those of a fold; 0: it takes its rows at once. Of the models of
-        the seeds alone nothing is said by them: seeds are taken to be fewer than a fit may take.
-    """
+    """Counts the tasks of the rounds of one run, over the track of all seeds and those of folds."""
 
     n_blocks: int
+    """B."""
     n_folds: int
+    """Of hidden seeds, all blocks with some of each."""
     n_learners: int
+    """L."""
     n_parts: int = 1
+    """What a block of rows is sent as: a part for each view, and for each that rows may lack."""
     pooled: bool = True
+    """Whether the folds see a sample of the rows, gathered in one block: with more than one block,
+    or more rows than `POOL_ROWS`."""
     shares_rows: bool = False
     sums: bool = False
     compares_learners: bool = False
+    """How the method fits, as in `RoundMethod`."""
     pieces: int = 0
     fold_pieces: int = 0
+    """Pieces that a fit of a round learns from, one in each pass over them being one, with the rows
+    of all blocks and with those of a fold; 0: it takes its rows at once. Of the models of the seeds
+    alone nothing is said by them: seeds are taken to be fewer than a fit may take."""
 
     @property
     def begin(self) -> int:

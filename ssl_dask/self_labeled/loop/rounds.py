@@ -52,32 +52,23 @@ class _LimitedSpec(Protocol):
 
 @dataclass(frozen=True)
 class RoundLimits:
-    """When rounds end, and how many rows their models learn from.
-
-    Parameters
-    ----------
-    max_iter
-        Most rounds; None: no limit.
-    patience
-        Rounds without a lower loss of the hidden seeds after which the rounds end; the answer is
-        that of the round of least loss, which may be the baseline. None, or no hidden seeds: the
-        answer is that of the last round.
-    max_fit_rows
-        Rows that a fit may take: the seeds, and of the others a pseudo-random choice, the same in
-        each round; a learner with `partial_fit` takes all, in pieces of so many rows. None: as many
-        as fill 256 MiB, and 20,000 at least. Records of rounds with more labels note it.
-    random_state
-        Seed of all that is random.
-    pool_rows
-        The tracks of folds see the seeds and at most about so many of the other rows, in one block;
-        with more than `max_fit_rows` seeds they see all rows where they lie.
-    """
+    """When rounds end, and how many rows their models learn from."""
 
     max_iter: int | None = 10
+    """Most rounds; None: no limit."""
     patience: int | None = None
+    """Rounds without a lower loss of the hidden seeds after which the rounds end; the answer is
+    that of the round of least loss, which may be the baseline. None, or no hidden seeds: the answer
+    is that of the last round."""
     max_fit_rows: int | None = None
+    """Rows that a fit may take: the seeds, and of the others a pseudo-random choice, the same in
+    each round; a learner with `partial_fit` takes all, in pieces of so many rows. None: as many as
+    fill 256 MiB, and 20,000 at least. Records of rounds with more labels note it."""
     random_state: int = 0
+    """Seed of all that is random."""
     pool_rows: int = POOL_ROWS
+    """The tracks of folds see the seeds and at most about so many of the other rows, in one block;
+    with more than `max_fit_rows` seeds they see all rows where they lie."""
 
     @classmethod
     def of(cls, spec: _LimitedSpec) -> Self:

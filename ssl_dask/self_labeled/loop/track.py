@@ -41,30 +41,20 @@ TASK_LABEL = "tracks"
 
 @dataclass(frozen=True)
 class Track:
-    """The rows of a track, and the seeds that it sees.
-
-    Parameters
-    ----------
-    state
-        What the client knows.
-    blocks
-        In row order.
-    row_chunks
-        Rows of each block.
-    labels
-        The seeds that are seen.
-    seed_rows
-        For each block (positions, codes, weights) of its seeds.
-    hidden
-        The block of the seeds that are hidden; None if none are.
-    """
+    """The rows of a track, and the seeds that it sees."""
 
     state: TrackState
+    """What the client knows."""
     blocks: tuple[RowBlock, ...]
+    """In row order."""
     row_chunks: tuple[int, ...]
+    """Rows of each block."""
     labels: Labels
+    """The seeds that are seen."""
     seed_rows: tuple[tuple[Int64, Int32, Float32], ...]
+    """For each block (positions, codes, weights) of its seeds."""
     hidden: RowBlock | None
+    """The block of the seeds that are hidden; None if none are."""
 
     def begin(self, method: Delayed) -> list[Delayed]:
         """Return tasks of `Assigned`: the seeds alone."""

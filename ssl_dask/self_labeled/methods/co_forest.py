@@ -56,34 +56,23 @@ class CoForestSpec(CommitteeSpec):
 
 @dataclass(frozen=True)
 class Tree:
-    """A fitted tree, and the seeds of its first sample.
-
-    Parameters
-    ----------
-    model
-        The tree.
-    bag
-        int64, ascending: row numbers of the seeds in its bootstrap sample. It does not judge
-        the others on these.
-    """
+    """A fitted tree, and the seeds of its first sample."""
 
     model: FittedLearner
+    """The tree."""
     bag: Int64
+    """int64, ascending: row numbers of the seeds in its bootstrap sample. It does not judge the
+    others on these."""
 
 
 @dataclass(frozen=True)
 class OutOfBagErrors(FieldSums):
-    """Errors of the other trees on seeds out of their bags; those of blocks add up.
-
-    Parameters
-    ----------
-    judged, wrong
-        int64 (L,): for each tree, seeds of which some other tree may judge, and those of them
-        that most of these trees name wrongly.
-    """
+    """Errors of the other trees on seeds out of their bags; those of blocks add up."""
 
     judged: Int64
     wrong: Int64
+    """int64 (L,): for each tree, seeds of which some other tree may judge, and those of them that
+    most of these trees name wrongly."""
 
     def error(self, tree: int) -> float:
         """Return the share of errors of the others of a tree; 1 if nothing can be judged."""
@@ -93,45 +82,30 @@ class OutOfBagErrors(FieldSums):
 
 @dataclass(frozen=True)
 class ForestScores:
-    """Votes of the other trees of each tree for a block.
-
-    Parameters
-    ----------
-    rows
-        int64 (n,): row numbers.
-    codes, votes
-        int32 (n, L): the class that most others name, and how many do.
-    errors
-        Of the seeds in the block.
-    """
+    """Votes of the other trees of each tree for a block."""
 
     rows: Int64
+    """int64 (n,): row numbers."""
     codes: Int32
     votes: Int32
+    """int32 (n, L): the class that most others name, and how many do."""
     errors: OutOfBagErrors
+    """Of the seeds in the block."""
 
 
 @dataclass(frozen=True)
 class CoForest(SampledCommittee):
-    """The rounds of co-forest.
-
-    Parameters
-    ----------
-    tree
-        Makes the trees.
-    n_classes
-        C.
-    n_estimators, threshold
-        Keys of the method, by the same names.
-    random_state
-        Of the samples of the rows.
-    """
+    """The rounds of co-forest."""
 
     tree: Learner
+    """Makes the trees."""
     n_classes: int
+    """C."""
     n_estimators: int
     threshold: float
+    """Keys of the method, by the same names."""
     random_state: int
+    """Of the samples of the rows."""
 
     purpose = Purpose.FOREST_SAMPLE
 

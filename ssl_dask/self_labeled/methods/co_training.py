@@ -68,47 +68,32 @@ class CoTrainingSpec(CommitteeSpec):
 
 @dataclass(frozen=True)
 class CoScores:
-    """Predictions of the learner of each view for a block.
-
-    Parameters
-    ----------
-    order
-        int64 (n,), below 2**62: of rows that are equally sure, those with small ones are taken.
-    codes
-        int32 (n, 2): the most likely class, the first of equals.
-    confidence
-        float64 (n, 2): its probability.
-    """
+    """Predictions of the learner of each view for a block."""
 
     order: Int64
+    """int64 (n,), below 2**62: of rows that are equally sure, those with small ones are taken."""
     codes: Int32
+    """int32 (n, 2): the most likely class, the first of equals."""
     confidence: Float64
+    """float64 (n, 2): its probability."""
 
 
 @dataclass(frozen=True)
 class CoTraining(RoundMethod):
-    """The rounds of co-training.
-
-    Parameters
-    ----------
-    learners
-        Of the two views.
-    n_classes
-        C.
-    views
-        Names of the two views; one name: its features are split at random.
-    k_best, threshold, max_iter, random_state, rescores
-        Keys of the method, by the same names.
-    """
+    """The rounds of co-training."""
 
     learners: tuple[Learner, Learner]
+    """Of the two views."""
     n_classes: int
+    """C."""
     views: tuple[str, ...]
+    """Names of the two views; one name: its features are split at random."""
     k_best: int | None
     threshold: float
     max_iter: int
     random_state: int
     rescores: bool
+    """Keys of the method, by the same names."""
 
     n_learners = N_VIEWS
     own_labels = True

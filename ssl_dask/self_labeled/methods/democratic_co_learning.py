@@ -63,40 +63,26 @@ class DemocraticCoLearningSpec(CommitteeSpec):
 
 @dataclass(frozen=True)
 class Voter:
-    """A fitted learner, and how sure one is of it.
-
-    Parameters
-    ----------
-    model
-        The learner.
-    weight
-        Middle of the interval of its accuracy on the seeds.
-    low
-        Lower end of the interval of its accuracy on all rows that it was fitted on.
-    """
+    """A fitted learner, and how sure one is of it."""
 
     model: FittedLearner
+    """The learner."""
     weight: float
+    """Middle of the interval of its accuracy on the seeds."""
     low: float
+    """Lower end of the interval of its accuracy on all rows that it was fitted on."""
 
 
 @dataclass(frozen=True)
 class Proposals:
-    """How many rows the majority would teach each learner; those of blocks add up.
-
-    Parameters
-    ----------
-    sizes
-        int64 (L,): rows that each learner has learned from so far, |L_i|.
-    proposed
-        int64 (L,): rows that it would learn, |L_i'|.
-    lows
-        Lower ends of the accuracies of the voters.
-    """
+    """How many rows the majority would teach each learner; those of blocks add up."""
 
     sizes: Int64
+    """int64 (L,): rows that each learner has learned from so far, |L_i|."""
     proposed: Int64
+    """int64 (L,): rows that it would learn, |L_i'|."""
     lows: tuple[float, ...]
+    """Lower ends of the accuracies of the voters."""
 
     def __add__(self, other: Proposals) -> Proposals:
         return Proposals(self.sizes + other.sizes, self.proposed + other.proposed, self.lows)
@@ -123,41 +109,27 @@ class DemocraticSelection(Selection):
 
 @dataclass(frozen=True)
 class DemocraticScores:
-    """Votes of the learners for a block.
-
-    Parameters
-    ----------
-    majority
-        int32 (n,): class of the majority by heads and by weights; -1 where there is none.
-    proposed
-        bool (n, L): rows that the learner names otherwise and has not learned.
-    lows
-        Of the voters.
-    """
+    """Votes of the learners for a block."""
 
     majority: Int32
+    """int32 (n,): class of the majority by heads and by weights; -1 where there is none."""
     proposed: Bool
+    """bool (n, L): rows that the learner names otherwise and has not learned."""
     lows: tuple[float, ...]
+    """Of the voters."""
 
 
 @dataclass(frozen=True)
 class DemocraticCoLearning(RoundMethod):
-    """The rounds of democratic co-learning.
-
-    Parameters
-    ----------
-    learners
-        L of them.
-    n_classes
-        C.
-    confidence, voting
-        Keys of the method, by the same names.
-    """
+    """The rounds of democratic co-learning."""
 
     learners: tuple[Learner, ...]
+    """L of them."""
     n_classes: int
+    """C."""
     confidence: float
     voting: str
+    """Keys of the method, by the same names."""
 
     # A row that all learners name alike is labelled for none of them: that all rows have a label
     # is not how the rounds end.

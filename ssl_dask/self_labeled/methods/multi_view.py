@@ -66,27 +66,18 @@ class MultiViewSpec(RoundSpec):
 
 @dataclass(frozen=True)
 class ViewScores:
-    """Predictions of all views together for a block.
-
-    Parameters
-    ----------
-    rows
-        int64 (n,): their numbers.
-    codes
-        int32 (n,): the most likely class, -1 for rows without a view that was fitted.
-    confidence
-        float64 (n,): its probability.
-    agree
-        bool (n,): whether all views that the row has name that class.
-    weights
-        float64 (V,): of the views.
-    """
+    """Predictions of all views together for a block."""
 
     rows: Int64
+    """int64 (n,): their numbers."""
     codes: Int32
+    """int32 (n,): the most likely class, -1 for rows without a view that was fitted."""
     confidence: Float64
+    """float64 (n,): its probability."""
     agree: Bool
+    """bool (n,): whether all views that the row has name that class."""
     weights: tuple[float, ...]
+    """float64 (V,): of the views."""
 
 
 class MultiView(RoundMethod):

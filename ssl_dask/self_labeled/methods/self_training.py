@@ -103,25 +103,17 @@ class SelfTrainingSpec(RoundSpec):
 
 @dataclass(frozen=True)
 class SelfScores:
-    """Predictions of the model for a block.
-
-    Parameters
-    ----------
-    rows
-        int64 (n,): their numbers.
-    codes
-        int32 (n,): the most likely class, the first of equals.
-    confidence
-        float64 (n,): its probability.
-    units
-        int64 (C + 1,): sums over the rows that are no seeds of the probabilities of each class and
-        of the confidence, in units of 2**-30; zeros unless thresholds adapt.
-    """
+    """Predictions of the model for a block."""
 
     rows: Int64
+    """int64 (n,): their numbers."""
     codes: Int32
+    """int32 (n,): the most likely class, the first of equals."""
     confidence: Float64
+    """float64 (n,): its probability."""
     units: Int64
+    """int64 (C + 1,): sums over the rows that are no seeds of the probabilities of each class and
+    of the confidence, in units of 2**-30; zeros unless thresholds adapt."""
 
 
 @dataclass(frozen=True)
@@ -137,25 +129,14 @@ class SelfSelection(BestSelection):
 
 @dataclass(frozen=True)
 class SelfTraining(RoundMethod):
-    """The rounds of self-training.
-
-    Parameters
-    ----------
-    learner
-        Makes the classifier.
-    n_classes
-        C.
-    shares
-        float64 (C,) of the classes, or "none" or "baseline".
-    criterion, threshold, k_best, rescores, weight, mass, calibrate
-        Keys of the method, by the same names.
-    temperature
-        Of the confidences in this round.
-    """
+    """The rounds of self-training."""
 
     learner: Learner
+    """Makes the classifier."""
     n_classes: int
+    """C."""
     shares: tuple[float, ...] | str
+    """float64 (C,) of the classes, or "none" or "baseline"."""
     criterion: str = "threshold"
     threshold: float = 0.75
     k_best: int = 10
@@ -163,7 +144,9 @@ class SelfTraining(RoundMethod):
     weight: float = 1.0
     mass: float | None = None
     calibrate: bool = False
+    """Keys of the method, by the same names."""
     temperature: float = 1.0
+    """Of the confidences in this round."""
 
     @property
     def by_class(self) -> bool:

@@ -52,18 +52,12 @@ class SemiSupervisedNBSpec(SpecModel):
 
 @dataclass(frozen=True)
 class BlockLikelihood:
-    """The log likelihood of a block; add two for that of both.
-
-    Parameters
-    ----------
-    units
-        Of the rows, in steps of 2**-16.
-    density
-        That of the model's parameters, the same for all blocks.
-    """
+    """The log likelihood of a block; add two for that of both."""
 
     units: int
+    """Of the rows, in steps of 2**-16."""
     density: float
+    """That of the model's parameters, the same for all blocks."""
 
     def __add__(self, other: BlockLikelihood) -> BlockLikelihood:
         return replace(self, units=self.units + other.units)

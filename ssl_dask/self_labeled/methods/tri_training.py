@@ -52,19 +52,13 @@ class TriTrainingSpec(CommitteeSpec):
 
 @dataclass(frozen=True)
 class PairErrors(FieldSums):
-    """How often the two others of each learner agree, and err together; those of blocks add up.
-
-    Parameters
-    ----------
-    seeds_agreed, seeds_wrong
-        int64 (3,): seeds on which the pair agrees, and those of them that it names wrongly.
-    rows_agreed
-        int64 (3,): other rows on which the pair agrees.
-    """
+    """How often the two others of each learner agree, and err together; those of blocks add up."""
 
     seeds_agreed: Int64
     seeds_wrong: Int64
+    """int64 (3,): seeds on which the pair agrees, and those of them that it names wrongly."""
     rows_agreed: Int64
+    """int64 (3,): other rows on which the pair agrees."""
 
     def error(self, learner: int) -> float:
         """Return the share of seeds that the pair names wrongly where it agrees; 1 if nowhere."""
@@ -121,24 +115,16 @@ class TriScores:
 
 @dataclass(frozen=True)
 class TriTraining(SampledCommittee):
-    """The rounds of tri-training.
-
-    Parameters
-    ----------
-    learner
-        Makes the three models.
-    n_classes
-        C.
-    voting
-        "soft": the mean of the probabilities answers; "hard": the votes.
-    random_state
-        Of the samples that learners get when all rows would be too many.
-    """
+    """The rounds of tri-training."""
 
     learner: Learner
+    """Makes the three models."""
     n_classes: int
+    """C."""
     voting: str
+    """"soft": the mean of the probabilities answers; "hard": the votes."""
     random_state: int
+    """Of the samples that learners get when all rows would be too many."""
 
     n_learners = N_LEARNERS
     purpose = Purpose.TRI_SAMPLE

@@ -22,24 +22,16 @@ GIVEN, NEVER = 0, -1
 
 @dataclass(frozen=True)
 class BlockRows:
-    """The rows of one block, as a task on a worker sees them.
-
-    Parameters
-    ----------
-    rows
-        int64 (n,), ascending: their numbers.
-    views
-        By name: features (n, d), dense float32 or float64, or CSR.
-    present
-        By name of a view that rows may lack: bool (n,), the rows that have it.
-    place
-        Place of the first row in the fixed batches of `kernels/arithmetic/linear_scores.py`.
-    """
+    """The rows of one block, as a task on a worker sees them."""
 
     rows: Int64
+    """int64 (n,), ascending: their numbers."""
     views: Mapping[str, Any]
+    """By name: features (n, d), dense float32 or float64, or CSR."""
     present: Mapping[str, Bool]
+    """By name of a view that rows may lack: bool (n,), the rows that have it."""
     place: int
+    """Place of the first row in the fixed batches of `kernels/arithmetic/linear_scores.py`."""
 
     @property
     def n_rows(self) -> int:
@@ -64,25 +56,17 @@ class BlockRows:
 
 @dataclass(frozen=True)
 class Assignment:
-    """What the rows of a block are labelled, by L learners (1: all learners share one).
-
-    Parameters
-    ----------
-    codes
-        int32 (n, L): class, -1 without one.
-    weights
-        float32 (n, L): weight in a fit; of seeds their own.
-    since
-        int32 (n, L): the round in which the row got this label; `GIVEN` for seeds, `NEVER` for
-        rows without a label.
-    extra
-        float32 (n, K): what a method keeps beside; K = 0 for most.
-    """
+    """What the rows of a block are labelled, by L learners (1: all learners share one)."""
 
     codes: Int32
+    """int32 (n, L): class, -1 without one."""
     weights: Float32
+    """float32 (n, L): weight in a fit; of seeds their own."""
     since: Int32
+    """int32 (n, L): the round in which the row got this label; `GIVEN` for seeds, `NEVER` for rows
+    without a label."""
     extra: Float32
+    """float32 (n, K): what a method keeps beside; K = 0 for most."""
 
     @classmethod
     def of_seeds(
@@ -166,33 +150,22 @@ class Assignment:
 
 @dataclass(frozen=True)
 class RoundCounts(FieldSums):
-    """Changes of the labels of the rows in a round; counts of blocks are added up.
-
-    Parameters
-    ----------
-    labelled
-        int64 (C,): rows that got a label of this class in this round, over all learners.
-    taken_back
-        int64 (C,): rows that had a label of this class and have it no more.
-    changed
-        Labels that are new, gone, or of another class.
-    total
-        int64 (L, C): labels there are now, seeds included.
-    unlabelled
-        Rows without any label.
-    uneven
-        Labels there are now whose weight is not 1.
-    rows
-        Rows in all.
-    """
+    """Changes of the labels of the rows in a round; counts of blocks are added up."""
 
     labelled: Int64
+    """int64 (C,): rows that got a label of this class in this round, over all learners."""
     taken_back: Int64
+    """int64 (C,): rows that had a label of this class and have it no more."""
     changed: int
+    """Labels that are new, gone, or of another class."""
     total: Int64
+    """int64 (L, C): labels there are now, seeds included."""
     unlabelled: int
+    """Rows without any label."""
     uneven: int
+    """Labels there are now whose weight is not 1."""
     rows: int
+    """Rows in all."""
 
     @classmethod
     def of(cls, before: Assignment, after: Assignment, n_classes: int) -> RoundCounts:
@@ -231,25 +204,17 @@ class RoundCounts(FieldSums):
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows of one block that a learner is fitted on, or several learners of the same features.
-
-    Parameters
-    ----------
-    rows
-        int64 (m,): their numbers.
-    X
-        Features (m, d), dense or CSR; or a mapping of them by view.
-    codes, weights
-        int32 and float32 (m,); of G learners (m, G), -1 where a learner does not take the row.
-    given
-        bool (m,): the seeds among them.
-    """
+    """Rows of one block that a learner is fitted on, or several learners of the same features."""
 
     rows: Int64
+    """int64 (m,): their numbers."""
     X: Any
+    """Features (m, d), dense or CSR; or a mapping of them by view."""
     codes: Int32
     weights: Float32
+    """int32 and float32 (m,); of G learners (m, G), -1 where a learner does not take the row."""
     given: Bool
+    """bool (m,): the seeds among them."""
 
     def take(self, keep: Bool) -> Piece:
         """Return the rows of which `keep`, bool (m,), is true."""
@@ -278,22 +243,15 @@ class Piece:
 
 @dataclass(frozen=True)
 class FitRows:
-    """The labelled rows that a learner is fitted on, counted; those of blocks are added up.
-
-    Parameters
-    ----------
-    class_counts
-        int64 (C,).
-    least_given
-        Smallest weight of a seed; infinite if there is none.
-    lightest, heaviest
-        Smallest and largest weight; infinite and 0 without rows.
-    """
+    """The labelled rows that a learner is fitted on, counted; those of blocks are added up."""
 
     class_counts: Int64
+    """int64 (C,)."""
     least_given: float
+    """Smallest weight of a seed; infinite if there is none."""
     lightest: float
     heaviest: float
+    """Smallest and largest weight; infinite and 0 without rows."""
 
     @classmethod
     def of(cls, codes: Int32, weights: Float32, given: Bool, n_classes: int) -> FitRows:

@@ -22,21 +22,15 @@ class Layout:
     """What the parts of a block are, which a task gets one by one.
 
     Dask forgets results that lie in a list or mapping of a task's arguments: they stand alone.
-
-    Parameters
-    ----------
-    rows
-        The first row and the one after the last; None: the first part holds their numbers.
-    views, present
-        Names of the parts that follow.
-    place
-        Of the first row in the fixed batches of `kernels/arithmetic/linear_scores.py`.
     """
 
     rows: tuple[int, int] | None
+    """The first row and the one after the last; None: the first part holds their numbers."""
     views: tuple[str, ...]
     present: tuple[str, ...]
+    """Names of the parts that follow."""
     place: int
+    """Of the first row in the fixed batches of `kernels/arithmetic/linear_scores.py`."""
 
     def block(self, parts: Sequence[Any]) -> BlockRows:
         """Return the block of the parts; runs in tasks."""
@@ -49,18 +43,12 @@ class Layout:
 
 @dataclass(frozen=True)
 class RowBlock:
-    """One block of rows as tasks get it; its features stay where they are.
-
-    Parameters
-    ----------
-    layout
-        Says what the parts are.
-    parts
-        Row numbers, features and masks of optional views, in the order of `layout`.
-    """
+    """One block of rows as tasks get it; its features stay where they are."""
 
     layout: Layout
+    """Says what the parts are."""
     parts: tuple[Delayed, ...]
+    """Row numbers, features and masks of optional views, in the order of `layout`."""
 
     @property
     def rows(self) -> Delayed:

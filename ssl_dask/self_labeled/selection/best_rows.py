@@ -33,18 +33,12 @@ NONE, ALL = Cut(0, (0,)), Cut(2**KEY_BITS, (0,))
 
 
 class BestCut(NamedTuple):
-    """Where the best rows of a group end.
-
-    Parameters
-    ----------
-    limit
-        Rows whose confidence has a smaller key (the surer, the smaller) are taken.
-    ties
-        Rows whose key is `limit` are taken if their number is smaller than this.
-    """
+    """Where the best rows of a group end."""
 
     limit: int
+    """Rows whose confidence has a smaller key (the surer, the smaller) are taken."""
     ties: int = 0
+    """Rows whose key is `limit` are taken if their number is smaller than this."""
 
     @property
     def confidence(self) -> float | None:
@@ -166,24 +160,16 @@ class BestQuery(Query):
 
 @dataclass(frozen=True)
 class BestSurvey:
-    """Counts of rows by group and confidence; those of blocks add up.
-
-    Parameters
-    ----------
-    counts
-        int64 (G, 4096), as `confidence_counts` or `BestRows.survey` make them.
-    totals
-        int64: what else a method sums over blocks.
-    query
-        What asked for them; None in the first survey of a round.
-    alike
-        What is the same in all blocks.
-    """
+    """Counts of rows by group and confidence; those of blocks add up."""
 
     counts: Int64
+    """int64 (G, 4096), as `confidence_counts` or `BestRows.survey` make them."""
     totals: Int64
+    """int64: what else a method sums over blocks."""
     query: BestQuery | None
+    """What asked for them; None in the first survey of a round."""
     alike: Any = None
+    """What is the same in all blocks."""
 
     @classmethod
     def of_block(

@@ -24,28 +24,19 @@ from ssl_dask.self_labeled.rows.block_rows import Assignment, RoundCounts
 
 @dataclass(frozen=True)
 class SampleQuery(Query):
-    """Which rows each learner may learn from, and how far the search for them is.
-
-    Parameters
-    ----------
-    track, round
-        Parts of the key of randomness.
-    errors
-        Of the learners that label for each learner.
-    most
-        Most that the counts of a sample may add up to; 0: the learner keeps what it has.
-    cuts
-        Rows are in the sample of a learner if their random key is below its cut.
-    channel
-        Which of the counts `most` is about.
-    """
+    """Which rows each learner may learn from, and how far the search for them is."""
 
     track: int
     round: int
+    """Parts of the key of randomness."""
     errors: tuple[float, ...]
+    """Of the learners that label for each learner."""
     most: tuple[float, ...]
+    """Most that the counts of a sample may add up to; 0: the learner keeps what it has."""
     cuts: tuple[KeyRange | Cut, ...]
+    """Rows are in the sample of a learner if their random key is below its cut."""
     channel: int = 0
+    """Which of the counts `most` is about."""
 
     def narrowed(self, histograms: Int64) -> SampleQuery:
         """Return the query after a survey, int64 (L, 4096, channels)."""
@@ -78,19 +69,13 @@ class SampleHistograms:
 
 @dataclass(frozen=True)
 class SampleSelection(Selection):
-    """Which learners are fitted anew, on which rows.
-
-    Parameters
-    ----------
-    track
-        Part of the key of randomness.
-    limits
-        For each learner: rows are taken if their random key is below it, 2**64 takes all. None: it
-        keeps what it has.
-    """
+    """Which learners are fitted anew, on which rows."""
 
     track: int = 0
+    """Part of the key of randomness."""
     limits: tuple[int | None, ...] = ()
+    """For each learner: rows are taken if their random key is below it, 2**64 takes all. None: it
+    keeps what it has."""
 
 
 class SampledCommittee(RoundMethod):
