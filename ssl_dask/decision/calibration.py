@@ -36,74 +36,50 @@ FLOOR_PRIOR = 0.5
 
 @dataclass(frozen=True)
 class CalibrationQuality:
-    """How far probabilities are from the truth on hidden seeds; smaller is better.
-
-    Parameters
-    ----------
-    expected_calibration_error
-        Mean over bins of |mean probability - share right|, weighted by rows. With few seeds it is
-        above 0 by chance even for perfect probabilities.
-    brier
-        Mean squared distance between the probabilities and the one-hot truth, 0 to 2.
-    """
+    """How far probabilities are from the truth on hidden seeds; smaller is better."""
 
     expected_calibration_error: float
+    """Mean over bins of |mean probability - share right|, weighted by rows. With few seeds it is
+    above 0 by chance even for perfect probabilities."""
     brier: float
+    """Mean squared distance between the probabilities and the one-hot truth, 0 to 2."""
 
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Rows whose stated probability lies in one bin.
-
-    Parameters
-    ----------
-    count, right
-        Rows, and rows whose label is right.
-    stated
-        Their mean stated probability.
-    """
+    """Rows whose stated probability lies in one bin."""
 
     count: int
     right: int
+    """Rows, and rows whose label is right."""
     stated: float
+    """Their mean stated probability."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The two parameters, or the reason why there are none.
-
-    Parameters
-    ----------
-    temperature, floor
-        T and eps above; 1 and 0 when not calibrated: probabilities are then the rows of F.
-    calibrated
-        False: `probability` is no chance of being right, only a score between 0 and 1.
-    reason
-        Why it is not calibrated, in words; None when it is.
-    n_hidden
-        Hidden seeds that the fit used.
-    n_without_mass
-        Hidden seeds that no other seed reached; left out of the fit.
-    quality, quality_before
-        On the hidden seeds with and without calibration; None when not calibrated.
-    bins
-        Stated probability against share right on the hidden seeds, empty bins left out; from the
-        same probabilities as `quality`.
-    cross_fitted
-        True: `quality` was measured on folds that the parameters had not seen. False: in-sample,
-        hence flattering.
-    """
+    """The two parameters, or the reason why there are none."""
 
     temperature: float = 1.0
     floor: float = 0.0
+    """T and eps above; 1 and 0 when not calibrated: probabilities are then the rows of F."""
     calibrated: bool = False
+    """False: `probability` is no chance of being right, only a score between 0 and 1."""
     reason: str | None = None
+    """Why it is not calibrated, in words; None when it is."""
     n_hidden: int = 0
+    """Hidden seeds that the fit used."""
     n_without_mass: int = 0
+    """Hidden seeds that no other seed reached; left out of the fit."""
     quality: CalibrationQuality | None = None
     quality_before: CalibrationQuality | None = None
+    """On the hidden seeds with and without calibration; None when not calibrated."""
     bins: tuple[ReliabilityBin, ...] = ()
+    """Stated probability against share right on the hidden seeds, empty bins left out; from the
+    same probabilities as `quality`."""
     cross_fitted: bool = False
+    """True: `quality` was measured on folds that the parameters had not seen. False: in-sample,
+    hence flattering."""
 
     def apply(self, F: Float32) -> Float32:
         """Return probabilities float32 (n, C) of rows of F; rows of zeros stay zero.

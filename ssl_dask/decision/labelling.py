@@ -47,31 +47,22 @@ _REASON = {name: np.uint8(code) for code, name in enumerate(REASONS)}
 
 @dataclass(frozen=True)
 class Decided:
-    """What was decided for n consecutive rows.
-
-    Parameters
-    ----------
-    label
-        int32 (n,): class code, -1 where the row abstained.
-    probability
-        float32 (n,): chance that the most likely class is right; 1 for seeds. Given for ties and
-        rows below the threshold too, so that a reader can see it. 0 where there is no evidence:
-        unlike NaN, 0 is on the right side of every `probability > x`.
-    margin
-        float32 (n,): probability of the most likely class less that of the second; 1 for seeds.
-    source, reason
-        uint8 (n,): positions in `SOURCES` and `REASONS`.
-    probabilities
-        float32 (n, C) of all classes, or None if not asked for. Seeds are one-hot, rows without
-        evidence zero.
-    """
+    """What was decided for n consecutive rows."""
 
     label: Int32
+    """int32 (n,): class code, -1 where the row abstained."""
     probability: Float32
+    """float32 (n,): chance that the most likely class is right; 1 for seeds. Given for ties and
+    rows below the threshold too, so that a reader can see it. 0 where there is no evidence: unlike
+    NaN, 0 is on the right side of every `probability > x`."""
     margin: Float32
+    """float32 (n,): probability of the most likely class less that of the second; 1 for seeds."""
     source: npt.NDArray[np.uint8]
     reason: npt.NDArray[np.uint8]
+    """uint8 (n,): positions in `SOURCES` and `REASONS`."""
     probabilities: Float32 | None = None
+    """float32 (n, C) of all classes, or None if not asked for. Seeds are one-hot, rows without
+    evidence zero."""
 
     @property
     def n_rows(self) -> int:
@@ -81,24 +72,16 @@ class Decided:
 
 @dataclass(frozen=True)
 class DecisionRule:
-    """How rows become labels, the same for all blocks of a run.
-
-    Parameters
-    ----------
-    calibration
-        Turns rows of F into probabilities.
-    spec
-        Threshold and abstention.
-    source
-        Source of labels that are not the seeds', one of `SOURCES`.
-    no_evidence
-        Reason of rows of zeros that a path joins with a seed, one of `REASONS`.
-    """
+    """How rows become labels, the same for all blocks of a run."""
 
     calibration: Calibration
+    """Turns rows of F into probabilities."""
     spec: DecisionSpec
+    """Threshold and abstention."""
     source: str = "propagated"
+    """Source of labels that are not the seeds', one of `SOURCES`."""
     no_evidence: str = "low_mass"
+    """Reason of rows of zeros that a path joins with a seed, one of `REASONS`."""
 
 
 def decide_block(

@@ -30,31 +30,21 @@ _ISLAND, _UNSURE, _NO_EVIDENCE = 0, 1, 2
 
 @dataclass(frozen=True)
 class ReviewQueue:
-    """Rows to be labelled by hand, best first.
-
-    Parameters
-    ----------
-    row
-        int64 (m,): global row number.
-    label
-        int32 (m,): what was decided for the row, -1 where it abstained.
-    probability, margin
-        float32 (m,), as decided.
-    reason
-        uint8 (m,): position in `REASONS`.
-    group
-        uint8 (m,): 0 island, 1 unsure, 2 without evidence (see the module).
-    releases
-        int64 (m,): rows of the island, 1 for others.
-    """
+    """Rows to be labelled by hand, best first."""
 
     row: Int64
+    """int64 (m,): global row number."""
     label: Int32
+    """int32 (m,): what was decided for the row, -1 where it abstained."""
     probability: Float32
     margin: Float32
+    """float32 (m,), as decided."""
     reason: npt.NDArray[np.uint8]
+    """uint8 (m,): position in `REASONS`."""
     group: npt.NDArray[np.uint8]
+    """uint8 (m,): 0 island, 1 unsure, 2 without evidence (see the module)."""
     releases: Int64
+    """int64 (m,): rows of the island, 1 for others."""
 
     def __len__(self) -> int:
         return len(self.row)

@@ -34,51 +34,35 @@ DEFAULT_COVERAGE = 0.9
 
 @dataclass(frozen=True)
 class ValueInterval:
-    """How wide the interval around a number is, or the reason why there is none.
-
-    Parameters
-    ----------
-    coverage
-        Share of the rows whose true number the interval is to hold.
-    half_width
-        Half the width of the interval of every row; None where it is not known.
-    reason
-        Why it is not known, in words; None where it is.
-    n_hidden
-        Hidden seeds with a number, whose errors it was made of.
-    n_checked, n_inside
-        Hidden seeds that were held against an interval made without their fold, and how many of
-        them lay inside.
-    """
+    """How wide the interval around a number is, or the reason why there is none."""
 
     coverage: float
+    """Share of the rows whose true number the interval is to hold."""
     half_width: float | None
+    """Half the width of the interval of every row; None where it is not known."""
     reason: str | None
+    """Why it is not known, in words; None where it is."""
     n_hidden: int
+    """Hidden seeds with a number, whose errors it was made of."""
     n_checked: int = 0
     n_inside: int = 0
+    """Hidden seeds that were held against an interval made without their fold, and how many of them
+    lay inside."""
 
 
 @dataclass(frozen=True)
 class DecidedValues:
-    """What was decided for n consecutive rows.
-
-    Parameters
-    ----------
-    value
-        float64 (n,): the number; NaN where there is none.
-    low, high
-        float64 (n,): ends of the interval; NaN without one. Both are the given number for seeds,
-        which is taken as right.
-    source, reason
-        uint8 (n,): positions in `VALUE_SOURCES` and `VALUE_REASONS`.
-    """
+    """What was decided for n consecutive rows."""
 
     value: Float64
+    """float64 (n,): the number; NaN where there is none."""
     low: Float64
     high: Float64
+    """float64 (n,): ends of the interval; NaN without one. Both are the given number for seeds,
+    which is taken as right."""
     source: npt.NDArray[np.uint8]
     reason: npt.NDArray[np.uint8]
+    """uint8 (n,): positions in `VALUE_SOURCES` and `VALUE_REASONS`."""
 
 
 def fit_interval(

@@ -16,22 +16,15 @@ from ssl_dask.supervised import SupervisedSpec, fit_folds, fit_supervised
 
 @dataclass(frozen=True)
 class SupervisedBaseline:
-    """Logistic regression on the same seeds and the same folds.
-
-    Parameters
-    ----------
-    model
-        Fitted on all seeds, to label rows on the workers.
-    hidden_codes
-        int32 (S,): what each hidden seed was called by the model that had not seen it; -1 for
-        seeds that were never hidden.
-    converged
-        Whether the solver settled for `model` and in every fold.
-    """
+    """Logistic regression on the same seeds and the same folds."""
 
     model: SupervisedModel
+    """Fitted on all seeds, to label rows on the workers."""
     hidden_codes: Int32
+    """int32 (S,): what each hidden seed was called by the model that had not seen it; -1 for seeds
+    that were never hidden."""
     converged: bool
+    """Whether the solver settled for `model` and in every fold."""
 
     @classmethod
     def fit(

@@ -46,42 +46,30 @@ class DecidedRows(Protocol):
 
 @dataclass(frozen=True)
 class TruthCounts(FieldSums):
-    """Counts against a truth column.
-
-    Parameters
-    ----------
-    unlabelled, seeds
-        int64 (C, C + 1) each: true class x label given, last column no label; rows that are no
-        seeds, and seeds. Never added together.
-    unlabelled_other, seeds_other
-        int64 (C + 1,) each: rows whose true class is none of the C, by the label given, last none.
-    unlabelled_unknown, seeds_unknown
-        Rows whose truth is missing.
-    """
+    """Counts against a truth column."""
 
     unlabelled: Int64
     seeds: Int64
+    """int64 (C, C + 1) each: true class x label given, last column no label; rows that are no
+    seeds, and seeds. Never added together."""
     unlabelled_other: Int64
     seeds_other: Int64
+    """int64 (C + 1,) each: rows whose true class is none of the C, by the label given, last
+    none."""
     unlabelled_unknown: int
     seeds_unknown: int
+    """Rows whose truth is missing."""
 
 
 @dataclass(frozen=True)
 class Reliability(FieldSums):
-    """Stated probability against how often the label was right, in `N_BINS` bins.
-
-    Parameters
-    ----------
-    count, right
-        int64 (N_BINS,): rows, and rows whose label is right.
-    probability_units
-        int64 (N_BINS,): sum of the stated probabilities in units of 2**-24.
-    """
+    """Stated probability against how often the label was right, in `N_BINS` bins."""
 
     count: Int64
     right: Int64
+    """int64 (N_BINS,): rows, and rows whose label is right."""
     probability_units: Int64
+    """int64 (N_BINS,): sum of the stated probabilities in units of 2**-24."""
 
     def stated(self) -> Float64:
         """Return the mean stated probability of each bin, float64; NaN where a bin is empty."""
@@ -91,34 +79,23 @@ class Reliability(FieldSums):
 
 @dataclass(frozen=True)
 class BlockScore(FieldSums):
-    """Counts of a run of rows; `a + b` are the counts of both.
-
-    Parameters
-    ----------
-    n_rows
-        Rows.
-    labels
-        int64 (C,): rows given each class, seeds included.
-    sources, reasons
-        int64 by code.
-    n_abstained
-        Rows without a label.
-    probability
-        int64 (N_BINS,): labelled rows that are no seeds, by stated probability.
-    reliability
-        Of labelled rows that are no seeds and whose truth is known; None without truth.
-    truth
-        None without truth.
-    """
+    """Counts of a run of rows; `a + b` are the counts of both."""
 
     n_rows: int
+    """Rows."""
     labels: Int64
+    """int64 (C,): rows given each class, seeds included."""
     sources: Int64
     reasons: Int64
+    """int64 by code."""
     n_abstained: int
+    """Rows without a label."""
     probability: Int64
+    """int64 (N_BINS,): labelled rows that are no seeds, by stated probability."""
     reliability: Reliability | None
+    """Of labelled rows that are no seeds and whose truth is known; None without truth."""
     truth: TruthCounts | None
+    """None without truth."""
 
 
 def score_block(
@@ -163,27 +140,18 @@ def score_block(
 
 @dataclass(frozen=True)
 class TruthScores:
-    """Three answers that are never one: on the unlabelled rows, on the seeds, on both together.
-
-    Parameters
-    ----------
-    unlabelled
-        Rows that were no seeds: how good the propagated labels are.
-    seeds
-        Rows whose label was given: how good the given labels are.
-    overall
-        Both; flattered by the seeds.
-    unknown
-        Rows without a truth, left out of all three.
-    other_class
-        Rows whose true class is none of the classes (no seed shows it), wrong in all three.
-    """
+    """Three answers that are never one: on the unlabelled rows, on the seeds, on both together."""
 
     unlabelled: Scores
+    """Rows that were no seeds: how good the propagated labels are."""
     seeds: Scores
+    """Rows whose label was given: how good the given labels are."""
     overall: Scores
+    """Both; flattered by the seeds."""
     unknown: int
+    """Rows without a truth, left out of all three."""
     other_class: int = 0
+    """Rows whose true class is none of the classes (no seed shows it), wrong in all three."""
 
 
 def truth_scores(

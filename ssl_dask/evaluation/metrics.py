@@ -28,123 +28,83 @@ HIDDEN_SEEDS_NOTE = (
 
 @dataclass(frozen=True)
 class Interval:
-    """A share with its exact binomial (Clopper-Pearson) interval.
-
-    Parameters
-    ----------
-    right, n
-        `right` of `n` trials succeeded.
-    value
-        right / n; None when n is 0.
-    low, high
-        Bounds; 0 and 1 when n is 0.
-    confidence
-        At least this share of such intervals covers the true value.
-    """
+    """A share with its exact binomial (Clopper-Pearson) interval."""
 
     right: int
     n: int
+    """`right` of `n` trials succeeded."""
     value: float | None
+    """right / n; None when n is 0."""
     low: float
     high: float
+    """Bounds; 0 and 1 when n is 0."""
     confidence: float
+    """At least this share of such intervals covers the true value."""
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How one class fared.
-
-    Parameters
-    ----------
-    name
-        The class as text.
-    support
-        Rows that truly are of this class.
-    given
-        Rows that were given this label.
-    recall
-        Right labels among `support`; rows without a label count as missed.
-    precision
-        Right labels among `given`.
-    f1
-        Harmonic mean of the two; 0 when nothing is right, None when the class neither occurs nor
-        was given.
-    """
+    """How one class fared."""
 
     name: str
+    """The class as text."""
     support: int
+    """Rows that truly are of this class."""
     given: int
+    """Rows that were given this label."""
     recall: Interval
+    """Right labels among `support`; rows without a label count as missed."""
     precision: Interval
+    """Right labels among `given`."""
     f1: float | None
+    """Harmonic mean of the two; 0 when nothing is right, None when the class neither occurs nor was
+    given."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What a confusion matrix says.
-
-    Parameters
-    ----------
-    n
-        Rows judged, `n_other` of them included.
-    accuracy
-        Right labels among the rows that got a label.
-    accuracy_all
-        Right labels among all rows: a row without a label counts as wrong.
-    coverage
-        Share of rows that got a label.
-    macro_f1
-        Mean of the classes' F1, over classes that occur or were given; None when there is none.
-    classes
-        One entry a class.
-    confusion
-        (C, C + 1) counts: true class x given label, last column no label; None for more than
-        `MAX_CONFUSION_CLASSES` classes. Rows of another class are not in it.
-    n_other
-        Rows whose true class is none of the C: whatever label they got is wrong.
-    """
+    """What a confusion matrix says."""
 
     n: int
+    """Rows judged, `n_other` of them included."""
     accuracy: Interval
+    """Right labels among the rows that got a label."""
     accuracy_all: Interval
+    """Right labels among all rows: a row without a label counts as wrong."""
     coverage: float | None
+    """Share of rows that got a label."""
     macro_f1: float | None
+    """Mean of the classes' F1, over classes that occur or were given; None when there is none."""
     classes: tuple[ClassScore, ...]
+    """One entry a class."""
     confusion: tuple[tuple[int, ...], ...] | None
+    """(C, C + 1) counts: true class x given label, last column no label; None for more than
+    `MAX_CONFUSION_CLASSES` classes. Rows of another class are not in it."""
     n_other: int = 0
+    """Rows whose true class is none of the C: whatever label they got is wrong."""
 
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """Two methods on the same rows; a row without a label counts as not right.
-
-    Parameters
-    ----------
-    n
-        Rows compared.
-    both, first_only, second_only, neither
-        Rows that both, one or none got right.
-    difference
-        Accuracy of the first less that of the second.
-    low, high
-        Interval of the difference for matched pairs.
-    p_value
-        Exact McNemar test, two-sided: the chance of so lopsided a split between `first_only` and
-        `second_only` if the methods were equally good.
-    confidence
-        Of the interval.
-    """
+    """Two methods on the same rows; a row without a label counts as not right."""
 
     n: int
+    """Rows compared."""
     both: int
     first_only: int
     second_only: int
     neither: int
+    """Rows that both, one or none got right."""
     difference: float
+    """Accuracy of the first less that of the second."""
     low: float
     high: float
+    """Interval of the difference for matched pairs."""
     p_value: float
+    """Exact McNemar test, two-sided: the chance of so lopsided a split between `first_only` and
+    `second_only` if the methods were equally good."""
     confidence: float
+    """Of the interval."""
 
     def verdict(self, first: str, second: str) -> str:
         """Return one sentence on which is ahead, naming the two as `first` and `second`."""

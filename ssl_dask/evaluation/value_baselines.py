@@ -14,19 +14,13 @@ from ssl_dask.kernels.learners.supervised_model import Rows
 
 @dataclass(frozen=True)
 class RidgeBaseline:
-    """Ridge regression on the same seeds and the same folds.
-
-    Parameters
-    ----------
-    model
-        Fitted on all seeds, to give numbers to rows on the workers.
-    hidden_values
-        float64 (S,): what each hidden seed was given by the model that had not seen it; NaN for
-        seeds that were never hidden.
-    """
+    """Ridge regression on the same seeds and the same folds."""
 
     model: RidgeModel
+    """Fitted on all seeds, to give numbers to rows on the workers."""
     hidden_values: Float64
+    """float64 (S,): what each hidden seed was given by the model that had not seen it; NaN for
+    seeds that were never hidden."""
 
     @classmethod
     def fit(cls, X_seeds: Rows, values: Float64, folds: HiddenSeeds) -> RidgeBaseline:

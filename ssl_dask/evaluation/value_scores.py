@@ -30,16 +30,11 @@ Z = 3
 
 @dataclass(frozen=True)
 class Unit:
-    """What numbers are measured in while they are summed, so that powers of them stay small.
-
-    Parameters
-    ----------
-    middle, scale
-        Mean and standard deviation (1 if that is 0) of the seeds' numbers.
-    """
+    """What numbers are measured in while they are summed, so that powers of them stay small."""
 
     middle: float
     scale: float
+    """Mean and standard deviation (1 if that is 0) of the seeds' numbers."""
 
     @classmethod
     def of(cls, values: Float64) -> Unit:
@@ -49,23 +44,16 @@ class Unit:
 
 @dataclass(frozen=True)
 class ErrorSums(FieldSums):
-    """Sums over rows whose true number is known; `a + b` are those of both.
-
-    Parameters
-    ----------
-    products
-        Sums of |e|, e^2, e^4, z, z^2, z^3, z^4, e^2 z and e^2 z^2 over the rows that got a number,
-        with e = (found - true) / scale and z = (true - middle) / scale.
-    n_without
-        Rows that got none.
-    n_inside, n_intervals
-        Rows whose true number lies in their interval, of those that have one.
-    """
+    """Sums over rows whose true number is known; `a + b` are those of both."""
 
     products: ColumnSums
+    """Sums of |e|, e^2, e^4, z, z^2, z^3, z^4, e^2 z and e^2 z^2 over the rows that got a number,
+    with e = (found - true) / scale and z = (true - middle) / scale."""
     n_without: int
+    """Rows that got none."""
     n_inside: int
     n_intervals: int
+    """Rows whose true number lies in their interval, of those that have one."""
 
 
 @dataclass(frozen=True)
@@ -79,55 +67,37 @@ class Estimate:
 
 @dataclass(frozen=True)
 class ValueScores:
-    """How good numbers are.
-
-    Parameters
-    ----------
-    n
-        Rows judged: those that got a number.
-    n_without
-        Rows with a known truth that got none.
-    r2
-        1 less the squared error over the variance of the true numbers; 1 is perfect, and the mean
-        of all true numbers gets 0. None where the true numbers do not vary.
-    mae, rmse
-        Mean absolute and root mean squared error, in the unit of the labels.
-    inside
-        Share of the rows whose interval holds the truth, of those that have an interval.
-    confidence
-        Of the intervals.
-    """
+    """How good numbers are."""
 
     n: int
+    """Rows judged: those that got a number."""
     n_without: int
+    """Rows with a known truth that got none."""
     r2: Estimate
+    """1 less the squared error over the variance of the true numbers; 1 is perfect, and the mean of
+    all true numbers gets 0. None where the true numbers do not vary."""
     mae: Estimate
     rmse: Estimate
+    """Mean absolute and root mean squared error, in the unit of the labels."""
     inside: Interval
+    """Share of the rows whose interval holds the truth, of those that have an interval."""
     confidence: float
+    """Of the intervals."""
 
 
 @dataclass(frozen=True)
 class PairedErrors:
-    """Two methods on the same rows, by their absolute errors.
-
-    Parameters
-    ----------
-    n
-        Rows to which both gave a number.
-    difference
-        Mean absolute error of the first less that of the second: below 0 the first is better.
-    low, high
-        Student's interval of the difference; infinite for fewer than two rows.
-    confidence
-        Of the interval.
-    """
+    """Two methods on the same rows, by their absolute errors."""
 
     n: int
+    """Rows to which both gave a number."""
     difference: float
+    """Mean absolute error of the first less that of the second: below 0 the first is better."""
     low: float
     high: float
+    """Student's interval of the difference; infinite for fewer than two rows."""
     confidence: float
+    """Of the interval."""
 
     def verdict(self, first: str, second: str) -> str:
         """Return one sentence on which is ahead, naming the two as `first` and `second`."""

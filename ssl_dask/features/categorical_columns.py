@@ -22,21 +22,14 @@ COUNT_LIMIT = 65536
 
 @dataclass(frozen=True)
 class CategorySurvey:
-    """Distinct values of columns; `+` merges two blocks.
-
-    Parameters
-    ----------
-    n_rows
-        Rows seen.
-    missing
-        Nulls of each column.
-    values
-        Distinct values of each column; None for more than `COUNT_LIMIT`, and with hashing.
-    """
+    """Distinct values of columns; `+` merges two blocks."""
 
     n_rows: int
+    """Rows seen."""
     missing: tuple[int, ...]
+    """Nulls of each column."""
     values: tuple[frozenset[str] | None, ...]
+    """Distinct values of each column; None for more than `COUNT_LIMIT`, and with hashing."""
 
     def __add__(self, other: CategorySurvey) -> CategorySurvey:
         return CategorySurvey(
@@ -69,21 +62,15 @@ def survey_categorical(group: CategoricalGroup, columns: Columns) -> CategorySur
 
 @dataclass(frozen=True)
 class OneHotTransform:
-    """One-hot encoding. A value, or a null, that was not there in the fit has no feature.
-
-    Parameters
-    ----------
-    columns
-        Names of the c columns.
-    categories
-        For each column its categories in the order of their features; None stands for a null.
-        Features of a later column follow those of an earlier one.
-    """
+    """One-hot encoding. A value, or a null, that was not there in the fit has no feature."""
 
     name: str
     columns: tuple[str, ...]
+    """Names of the c columns."""
     missing: str
     categories: tuple[tuple[str | None, ...], ...] = field(repr=False)
+    """For each column its categories in the order of their features; None stands for a null.
+    Features of a later column follow those of an earlier one."""
     width: int
     notes: tuple[str, ...]
     spread: float

@@ -22,22 +22,15 @@ ROUNDING = 4 * np.finfo(np.float64).eps
 
 @dataclass(frozen=True)
 class Scaling:
-    """The affine map (x - shift) * factor of each of d columns.
-
-    Parameters
-    ----------
-    shift, factor
-        float64 (d,).
-    variance
-        float64 (d,): variance of the scaled columns.
-    constant
-        bool (d,): columns of one value. They are scaled to 0, or left as they are with "none".
-    """
+    """The affine map (x - shift) * factor of each of d columns."""
 
     shift: Float64
     factor: Float64
+    """float64 (d,)."""
     variance: Float64
+    """float64 (d,): variance of the scaled columns."""
     constant: Bool
+    """bool (d,): columns of one value. They are scaled to 0, or left as they are with "none"."""
 
     @classmethod
     def of(cls, sums: ColumnSums, scale: str) -> Scaling:
@@ -87,31 +80,21 @@ def value_problems(
 
 @dataclass(frozen=True)
 class NumericTransform:
-    """Fills and scales numeric columns.
-
-    Parameters
-    ----------
-    columns
-        Names of the c columns.
-    missing
-        What a null becomes: "error", "mean", "zero" or "indicator".
-    fill
-        float64 (c,): replaces missing values.
-    scaling
-        Of the filled columns.
-    indicated
-        Positions of the columns that have an indicator feature.
-    bounds
-        float32 (d,) each: smallest, largest and typical value of each feature.
-    """
+    """Fills and scales numeric columns."""
 
     name: str
     columns: tuple[str, ...]
+    """Names of the c columns."""
     missing: str
+    """What a null becomes: "error", "mean", "zero" or "indicator"."""
     fill: Float64
+    """float64 (c,): replaces missing values."""
     scaling: Scaling
+    """Of the filled columns."""
     indicated: tuple[int, ...]
+    """Positions of the columns that have an indicator feature."""
     bounds: tuple[Float32, ...] = field(repr=False)
+    """float32 (d,) each: smallest, largest and typical value of each feature."""
     notes: tuple[str, ...]
     spread: float
     sparse: bool = False

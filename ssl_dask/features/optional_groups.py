@@ -79,19 +79,13 @@ def taken(columns: Columns, rows: Bool) -> Mapping[str, npt.NDArray[Any]]:
 
 @dataclass(frozen=True)
 class OptionalSurvey:
-    """Statistics of an optional group; `+` merges two blocks.
-
-    Parameters
-    ----------
-    n_present, n_lacking
-        Rows with the group, and rows without.
-    statistics
-        Of the rows with the group; None without such rows.
-    """
+    """Statistics of an optional group; `+` merges two blocks."""
 
     n_present: int
     n_lacking: int
+    """Rows with the group, and rows without."""
     statistics: Any
+    """Of the rows with the group; None without such rows."""
 
     def __add__(self, other: OptionalSurvey) -> OptionalSurvey:
         both = [s for s in (self.statistics, other.statistics) if s is not None]
@@ -104,24 +98,16 @@ class OptionalSurvey:
 
 @dataclass(frozen=True)
 class OptionalTransform:
-    """Features of an optional group, 0 in rows that lack it.
-
-    Parameters
-    ----------
-    name
-        Of the group.
-    columns
-        Names of its columns; a row with nulls in all of them lacks the group.
-    fitted
-        Makes the features of rows that have the group.
-    n_lacking
-        Rows without the group in the fit.
-    """
+    """Features of an optional group, 0 in rows that lack it."""
 
     name: str
+    """Of the group."""
     columns: tuple[str, ...]
+    """Names of its columns; a row with nulls in all of them lacks the group."""
     fitted: Transform
+    """Makes the features of rows that have the group."""
     n_lacking: int
+    """Rows without the group in the fit."""
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -18,24 +18,16 @@ from ssl_dask.kernels.features.hashed_ngrams import HashedNgrams, smooth_idf, we
 
 @dataclass(frozen=True)
 class TextSurvey:
-    """Counts over rows of text; `+` merges two blocks.
-
-    Parameters
-    ----------
-    n_rows
-        Rows seen.
-    n_empty
-        Rows without n-grams.
-    missing
-        Nulls of each column.
-    rows_having
-        int64 (n_features,): document frequency, the number of rows with a feature.
-    """
+    """Counts over rows of text; `+` merges two blocks."""
 
     n_rows: int
+    """Rows seen."""
     n_empty: int
+    """Rows without n-grams."""
     missing: tuple[int, ...]
+    """Nulls of each column."""
     rows_having: Int64
+    """int64 (n_features,): document frequency, the number of rows with a feature."""
 
     def __add__(self, other: TextSurvey) -> TextSurvey:
         return TextSurvey(
@@ -65,23 +57,16 @@ def survey_text(group: TextGroup, columns: Columns) -> TextSurvey:
 
 @dataclass(frozen=True)
 class TextTransform:
-    """TF-IDF rows of unit length; 8 bytes a feature when pickled.
-
-    Parameters
-    ----------
-    columns
-        Names of the columns.
-    ngrams
-        Counts word and character n-grams.
-    idf
-        float64 (n_features,), or None.
-    """
+    """TF-IDF rows of unit length; 8 bytes a feature when pickled."""
 
     name: str
     columns: tuple[str, ...]
+    """Names of the columns."""
     missing: str
     ngrams: HashedNgrams
+    """Counts word and character n-grams."""
     idf: Float64 | None = field(repr=False)
+    """float64 (n_features,), or None."""
     sublinear_tf: bool
     notes: tuple[str, ...]
     spread: float = 1.0

@@ -18,19 +18,13 @@ from ssl_dask.features.transform import Transform
 
 @dataclass(frozen=True)
 class CategoryCounts:
-    """Cells of categorical columns; `+` merges two blocks.
-
-    Parameters
-    ----------
-    filled, unknown
-        Column -> its cells with a value, and those whose value no row of the fit had.
-    n_blank
-        Rows of which nothing is known but unknown categories.
-    """
+    """Cells of categorical columns; `+` merges two blocks."""
 
     filled: Mapping[str, int] = field(default_factory=dict)
     unknown: Mapping[str, int] = field(default_factory=dict)
+    """Column -> its cells with a value, and those whose value no row of the fit had."""
     n_blank: int = 0
+    """Rows of which nothing is known but unknown categories."""
 
     def __add__(self, other: CategoryCounts) -> CategoryCounts:
         names = dict.fromkeys([*self.filled, *other.filled])

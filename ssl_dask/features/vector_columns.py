@@ -25,24 +25,16 @@ NO_VARIANCE = 1e-10
 
 @dataclass(frozen=True)
 class VectorSurvey:
-    """Exact statistics of vectors; `+` merges two blocks.
-
-    Parameters
-    ----------
-    column
-        Name, for messages.
-    sums
-        Of the positions of the vectors as float32; None without rows.
-    n_zero
-        Vectors of zeros.
-    exact
-        Of the positions in double precision; None if none is far from zero.
-    """
+    """Exact statistics of vectors; `+` merges two blocks."""
 
     column: str
+    """Name, for messages."""
     sums: ColumnSums | None
+    """Of the positions of the vectors as float32; None without rows."""
     n_zero: int
+    """Vectors of zeros."""
     exact: ColumnSums | None = None
+    """Of the positions in double precision; None if none is far from zero."""
 
     def __add__(self, other: VectorSurvey) -> VectorSurvey:
         if self.sums is None or other.sums is None:
@@ -80,28 +72,19 @@ def as_float32(X: Floating) -> Float32:
 
 @dataclass(frozen=True)
 class VectorTransform:
-    """Standardises vectors, scales them to unit length, or keeps them.
-
-    Parameters
-    ----------
-    column
-        Name.
-    width
-        Number of features d.
-    scaling
-        For scale "standard", and where positions are far from zero; else None.
-    unit_length
-        Whether vectors are scaled to length 1.
-    bounds
-        float32 (d,) each: smallest, largest and typical value of each feature.
-    """
+    """Standardises vectors, scales them to unit length, or keeps them."""
 
     name: str
     column: str
+    """Name."""
     width: int
+    """Number of features d."""
     scaling: Scaling | None
+    """For scale "standard", and where positions are far from zero; else None."""
     unit_length: bool
+    """Whether vectors are scaled to length 1."""
     bounds: tuple[Float32, ...] = field(repr=False)
+    """float32 (d,) each: smallest, largest and typical value of each feature."""
     notes: tuple[str, ...]
     spread: float
     sparse: bool = False
@@ -227,25 +210,17 @@ def _in_double(
 
 @dataclass(frozen=True)
 class ComponentsTransform:
-    """Principal components of the features of another transform.
-
-    Parameters
-    ----------
-    base
-        Makes the features.
-    mean
-        float64 (d,).
-    components
-        float64 (d, m), one component a column, by falling variance; the entry of largest magnitude
-        in each is positive.
-    explained_variance
-        float64 (m,).
-    """
+    """Principal components of the features of another transform."""
 
     base: DenseTransform
+    """Makes the features."""
     mean: Float64 = field(repr=False)
+    """float64 (d,)."""
     components: Float64 = field(repr=False)
+    """float64 (d, m), one component a column, by falling variance; the entry of largest magnitude
+    in each is positive."""
     explained_variance: Float64
+    """float64 (m,)."""
     notes: tuple[str, ...]
     sparse: bool = False
 

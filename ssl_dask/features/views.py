@@ -22,25 +22,17 @@ from ssl_dask.features.transform import Block, Transform
 
 @dataclass(frozen=True)
 class FeatureView:
-    """Features of every row under one name.
-
-    Parameters
-    ----------
-    name
-        Of the group; of joined groups "a+b".
-    X
-        Lazy Dask array (N, d) float32 in blocks of rows, dense or csr_array; computing a block
-        reads it.
-    state
-        The fitted transform, also for new rows.
-    present
-        For each block a task of bool (n_i,), the rows that have the group; None: all have it.
-    """
+    """Features of every row under one name."""
 
     name: str
+    """Of the group; of joined groups "a+b"."""
     X: da.Array
+    """Lazy Dask array (N, d) float32 in blocks of rows, dense or csr_array; computing a block reads
+    it."""
     state: Transform
+    """The fitted transform, also for new rows."""
     present: tuple[Delayed, ...] | None = None
+    """For each block a task of bool (n_i,), the rows that have the group; None: all have it."""
 
     @property
     def sparse(self) -> bool:

@@ -40,27 +40,18 @@ FEWEST_CLASSES = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a step costs; `a + b` is what both cost, one after the other.
-
-    Parameters
-    ----------
-    seconds
-        On all workers together, without `tasks`.
-    tasks
-        For the scheduler.
-    bytes_moved
-        Between workers.
-    bytes_per_task
-        What a task needs at most.
-    disk_bytes
-        On disk while it runs, beside the output.
-    """
+    """What a step costs; `a + b` is what both cost, one after the other."""
 
     seconds: float = 0.0
+    """On all workers together, without `tasks`."""
     tasks: int = 0
+    """For the scheduler."""
     bytes_moved: int = 0
+    """Between workers."""
     bytes_per_task: int = 0
+    """What a task needs at most."""
     disk_bytes: int = 0
+    """On disk while it runs, beside the output."""
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
@@ -79,48 +70,32 @@ class Cost:
 
 @dataclass(frozen=True)
 class Width:
-    """How many features a job has, as far as footers tell.
-
-    Parameters
-    ----------
-    columns
-        Features of a row.
-    sparse
-        Whether rows are sparse.
-    exact
-        False: a bound, since the number of categories is only known after reading.
-    """
+    """How many features a job has, as far as footers tell."""
 
     columns: int
+    """Features of a row."""
     sparse: bool
+    """Whether rows are sparse."""
     exact: bool
+    """False: a bound, since the number of categories is only known after reading."""
 
 
 @dataclass(frozen=True)
 class JobSize:
-    """A job, its files, the cluster it is for, and how its rows are cut into blocks.
-
-    Parameters
-    ----------
-    spec, inputs
-        The job and its files.
-    workers, threads
-        Workers, and threads of each.
-    memory
-        Of a worker, in bytes.
-    layout
-        The blocks.
-    width
-        Features of a row.
-    """
+    """A job, its files, the cluster it is for, and how its rows are cut into blocks."""
 
     spec: JobSpec
     inputs: Inputs
+    """The job and its files."""
     workers: int
     threads: int
+    """Workers, and threads of each."""
     memory: int
+    """Of a worker, in bytes."""
     layout: RowLayout
+    """The blocks."""
     width: Width
+    """Features of a row."""
 
     @classmethod
     def of(cls, spec: JobSpec, inputs: Inputs) -> JobSize:
@@ -171,27 +146,18 @@ class JobSize:
 
 @dataclass(frozen=True)
 class GraphSize:
-    """The graph of a job.
-
-    Parameters
-    ----------
-    n_nodes
-        Nodes.
-    n_edges
-        Edges, both directions counted.
-    strips
-        Tasks that a sweep takes on the workers; 0: it is not known.
-    halo
-        Nodes of other workers that a worker reads, for each node of its own.
-    parts
-        An estimate for each part; empty: the graph is stored, or there is none.
-    """
+    """The graph of a job."""
 
     n_nodes: int
+    """Nodes."""
     n_edges: float = 0.0
+    """Edges, both directions counted."""
     strips: int = 0
+    """Tasks that a sweep takes on the workers; 0: it is not known."""
     halo: float = 0.0
+    """Nodes of other workers that a worker reads, for each node of its own."""
     parts: tuple[GraphEstimate, ...] = ()
+    """An estimate for each part; empty: the graph is stored, or there is none."""
 
 
 def reading_cost(job: JobSize) -> Cost:

@@ -39,21 +39,14 @@ from ssl_dask.version import __version__
 
 @dataclass(frozen=True)
 class GraphResult:
-    """What `ssl-dask graph` has made.
-
-    Parameters
-    ----------
-    path
-        The folder.
-    summary
-        What a report says of the graph.
-    already_stored
-        The same graph stood there: nothing was computed.
-    """
+    """What `ssl-dask graph` has made."""
 
     path: Path
+    """The folder."""
     summary: Mapping[str, Any]
+    """What a report says of the graph."""
     already_stored: bool
+    """The same graph stood there: nothing was computed."""
 
 
 def store_graph(

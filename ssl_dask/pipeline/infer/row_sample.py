@@ -16,24 +16,16 @@ from ssl_dask.execution import Execution
 
 @dataclass(frozen=True)
 class RowSample:
-    """Rows of X on the client.
-
-    Parameters
-    ----------
-    X
-        Dask array (N, d): all rows.
-    seeds
-        (S, d) dense float32 or CSR: features of the seeds, in row order.
-    sampled
-        int64, sorted: rows of the picture, seeds among them.
-    sample
-        Their features.
-    """
+    """Rows of X on the client."""
 
     X: da.Array
+    """Dask array (N, d): all rows."""
     seeds: Any
+    """(S, d) dense float32 or CSR: features of the seeds, in row order."""
     sampled: Int64
+    """int64, sorted: rows of the picture, seeds among them."""
     sample: Any
+    """Their features."""
 
 
 def fetch_seeds_and_sample(

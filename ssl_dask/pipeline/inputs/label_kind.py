@@ -17,24 +17,16 @@ MOST_CLASSES_TOLD = 30
 
 @dataclass(frozen=True)
 class LabelKind:
-    """What a job asks of its labels.
-
-    Parameters
-    ----------
-    rule
-        Returns which values are labels.
-    check_names
-        Raises JobSpecError where names of the input are names of the result.
-    require
-        Raises QualityError where the labels are too few to learn from.
-    seed_words
-        Returns how many labels there are, and of what kind, in a line.
-    """
+    """What a job asks of its labels."""
 
     rule: Callable[[JobSpec], LabelRule]
+    """Returns which values are labels."""
     check_names: Callable[[JobSpec], None]
+    """Raises JobSpecError where names of the input are names of the result."""
     require: Callable[[SeedTable], None]
+    """Raises QualityError where the labels are too few to learn from."""
     seed_words: Callable[[Labels], str]
+    """Returns how many labels there are, and of what kind, in a line."""
 
 
 def _class_words(labels: Labels) -> str:

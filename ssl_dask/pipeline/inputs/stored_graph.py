@@ -23,32 +23,22 @@ GRAPH, INDEX = "graph", "index"
 
 @dataclass(frozen=True)
 class StoredGraph:
-    """A graph in a folder of its own.
-
-    Parameters
-    ----------
-    path
-        The folder: `graph/` for `BlockGraph.load`, `index/` for `RoutedIndex.load` (routed
-        searches only), and `stored_graph.json`.
-    made_of
-        What it was made of: input files, features, version.
-    edges
-        What its edges were made of, where it has edges from files: the files, and the column of
-        ids that they name. A job that uses the graph has neither.
-    spec
-        The graph part of the job that made it, as plain data.
-    summary
-        What a report says of the graph.
-    digest
-        SHA-256 of its description.
-    """
+    """A graph in a folder of its own."""
 
     path: Path
+    """The folder: `graph/` for `BlockGraph.load`, `index/` for `RoutedIndex.load` (routed searches
+    only), and `stored_graph.json`."""
     made_of: Fingerprint
+    """What it was made of: input files, features, version."""
     edges: Fingerprint
+    """What its edges were made of, where it has edges from files: the files, and the column of ids
+    that they name. A job that uses the graph has neither."""
     spec: Mapping[str, Any]
+    """The graph part of the job that made it, as plain data."""
     summary: Mapping[str, Any]
+    """What a report says of the graph."""
     digest: str
+    """SHA-256 of its description."""
 
     @classmethod
     def open(cls, path: str | Path) -> StoredGraph:

@@ -29,28 +29,20 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, kw_only=True)
 class BlockTask(ABC, Generic[Result]):
-    """Turns a block of what a method found into a part of the result; sent once a worker.
-
-    Parameters
-    ----------
-    reader, columns, row_numbers
-        Read the block's id and kept columns, or number its rows.
-    stage, run_id, schema
-        Where and how a part is written.
-    truth
-        Column of the true labels, or None.
-    sampled
-        int64, sorted: global rows whose labels the report's picture wants.
-    """
+    """Turns a block of what a method found into a part of the result; sent once a worker."""
 
     reader: ColumnReader
     columns: tuple[str, ...]
     row_numbers: str | None
+    """Read the block's id and kept columns, or number its rows."""
     stage: Path
     run_id: str
     schema: ResultSchema
+    """Where and how a part is written."""
     truth: str | None
+    """Column of the true labels, or None."""
     sampled: Int64
+    """int64, sorted: global rows whose labels the report's picture wants."""
 
     @abstractmethod
     def write(self, block: int, start: int, F: Any, *beside: Any) -> Result:

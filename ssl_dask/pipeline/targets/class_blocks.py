@@ -23,52 +23,34 @@ from ssl_dask.storage.runs.manifest import PartRecord
 
 @dataclass(frozen=True)
 class ClassResult:
-    """What comes back from a block: the record of its part, counts, and a few rows.
-
-    Parameters
-    ----------
-    part
-        The written part.
-    score
-        Counts of labels, sources, reasons, and against the truth.
-    baseline
-        The same for the supervised baseline's labels; None without truth or baseline.
-    review
-        The block's rows for the review queue; None if none is asked for.
-    sampled
-        int32: codes decided for the sampled rows of this block.
-    """
+    """What comes back from a block: the record of its part, counts, and a few rows."""
 
     part: PartRecord
+    """The written part."""
     score: BlockScore
+    """Counts of labels, sources, reasons, and against the truth."""
     baseline: BlockScore | None
+    """The same for the supervised baseline's labels; None without truth or baseline."""
     review: ReviewQueue | None
+    """The block's rows for the review queue; None if none is asked for."""
     sampled: Int32
+    """int32: codes decided for the sampled rows of this block."""
 
 
 @dataclass(frozen=True)
 class ClassesWritten:
-    """The written parts, and what came back from the blocks.
-
-    Parameters
-    ----------
-    results
-        One for each block.
-    score
-        The counts of all blocks.
-    parts
-        Parts of the result.
-    review_rows
-        Rows in the review queue.
-    warnings
-        What a person should know, a sentence each.
-    """
+    """The written parts, and what came back from the blocks."""
 
     results: list[ClassResult]
+    """One for each block."""
     score: BlockScore
+    """The counts of all blocks."""
     parts: list[PartRecord]
+    """Parts of the result."""
     review_rows: int
+    """Rows in the review queue."""
     warnings: tuple[str, ...]
+    """What a person should know, a sentence each."""
 
 
 def class_schema(fields: Any, job: JobSpec, classes: Any, kind: Any) -> ResultSchema:
@@ -92,24 +74,16 @@ def class_schema(fields: Any, job: JobSpec, classes: Any, kind: Any) -> ResultSc
 
 @dataclass(frozen=True, kw_only=True)
 class ClassBlocks(BlockTask[ClassResult]):
-    """Decides the class of each row of a block.
-
-    Parameters
-    ----------
-    labels
-        The seeds.
-    rule
-        How rows become labels.
-    unseeded
-        First row of a component without seeds -> its number of rows.
-    unlabelled
-        Values of the truth column that stand for no label.
-    """
+    """Decides the class of each row of a block."""
 
     labels: Labels
+    """The seeds."""
     rule: DecisionRule
+    """How rows become labels."""
     unseeded: Mapping[int, int]
+    """First row of a component without seeds -> its number of rows."""
     unlabelled: Sequence[LabelValue] = ()
+    """Values of the truth column that stand for no label."""
 
     def write(self, block: int, start: int, F: Any, *beside: Any) -> ClassResult:
         """Decide, count and write the rows of one block.

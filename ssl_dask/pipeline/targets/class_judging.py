@@ -19,28 +19,19 @@ from ssl_dask.propagation.fallback.class_collapse import find_collapse
 
 @dataclass(frozen=True)
 class ClassesJudged:
-    """How the method, and the baseline, did on the hidden seeds.
-
-    Parameters
-    ----------
-    calibration
-        Makes chances of being right from class distributions.
-    hidden
-        Scores of the method; None if no seed could be hidden.
-    baseline
-        Logistic regression on the same seeds and folds; None if the job does not want it or it is
-        the method itself.
-    baseline_hidden
-        Scores of the baseline on the same hidden seeds.
-    comparison
-        Method against baseline, seed by seed.
-    """
+    """How the method, and the baseline, did on the hidden seeds."""
 
     calibration: Calibration
+    """Makes chances of being right from class distributions."""
     hidden: Scores | None
+    """Scores of the method; None if no seed could be hidden."""
     baseline: SupervisedBaseline | None = None
+    """Logistic regression on the same seeds and folds; None if the job does not want it or it is
+    the method itself."""
     baseline_hidden: Scores | None = None
+    """Scores of the baseline on the same hidden seeds."""
     comparison: PairedComparison | None = None
+    """Method against baseline, seed by seed."""
 
 
 def judge_classes(run: RunContext, folds: HiddenSeeds, inferred: Inferred) -> ClassesJudged:

@@ -28,70 +28,46 @@ N_BINS = 30
 
 @dataclass(frozen=True)
 class NumberCounts(FieldSums):
-    """Counts over decided rows; `a + b` are those of both.
-
-    Parameters
-    ----------
-    sources, reasons
-        int64 by code.
-    bins
-        int64 (N_BINS,): numbers of rows that are no seeds.
-    spread
-        Sums of these numbers, in the seeds' unit.
-    errors, baseline_errors
-        Against the truth, rows that are no seeds; None without truth, or without baseline.
-    """
+    """Counts over decided rows; `a + b` are those of both."""
 
     sources: Int64
     reasons: Int64
+    """int64 by code."""
     bins: Int64
+    """int64 (N_BINS,): numbers of rows that are no seeds."""
     spread: ColumnSums
+    """Sums of these numbers, in the seeds' unit."""
     errors: ErrorSums | None
     baseline_errors: ErrorSums | None
+    """Against the truth, rows that are no seeds; None without truth, or without baseline."""
 
 
 @dataclass(frozen=True)
 class NumberResult:
-    """What comes back from a block: the record of its part, counts, and a few rows.
-
-    Parameters
-    ----------
-    part
-        The written part.
-    counts
-        Counts and sums.
-    sampled
-        float64: numbers of the sampled rows of this block, NaN for none.
-    """
+    """What comes back from a block: the record of its part, counts, and a few rows."""
 
     part: PartRecord
+    """The written part."""
     counts: NumberCounts
+    """Counts and sums."""
     sampled: Float64
+    """float64: numbers of the sampled rows of this block, NaN for none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NumberBlocks(BlockTask[NumberResult]):
-    """Decides the number of each row of a block.
-
-    Parameters
-    ----------
-    labels
-        The seeds.
-    rule
-        Which values of the truth are numbers.
-    half_width
-        Of the interval; None for none.
-    unit
-        What errors are summed in.
-    edges
-        float64 (N_BINS + 1,): bins that numbers are counted in.
-    """
+    """Decides the number of each row of a block."""
 
     labels: NumberLabels
+    """The seeds."""
     rule: NumberRule
+    """Which values of the truth are numbers."""
     half_width: float | None
+    """Of the interval; None for none."""
     unit: Unit
+    """What errors are summed in."""
     edges: Float64
+    """float64 (N_BINS + 1,): bins that numbers are counted in."""
 
     def write(self, block: int, start: int, F: Any, *beside: Any) -> NumberResult:
         """Decide, count and write the rows of one block.

@@ -26,34 +26,24 @@ from ssl_dask.pipeline.inputs.run_context import RunContext
 
 @dataclass(frozen=True)
 class NumbersJudged:
-    """How the method, and the baselines, did on the hidden seeds.
-
-    Parameters
-    ----------
-    unit
-        What errors are summed in.
-    hidden, baseline_hidden, mean_hidden
-        Scores of the method, of ridge regression and of the mean of the other seeds on the hidden
-        seeds that the method gave a number; None if none could be hidden, or the job wants no
-        baseline.
-    baseline
-        Ridge regression on the same seeds and folds; None if the job does not want it.
-    comparison
-        Method against ridge regression, seed by seed.
-    interval
-        How wide the interval of a number is.
-    inside
-        Share of the hidden seeds inside intervals that were made without their fold.
-    """
+    """How the method, and the baselines, did on the hidden seeds."""
 
     unit: Unit
+    """What errors are summed in."""
     hidden: ValueScores | None
     baseline_hidden: ValueScores | None
     mean_hidden: ValueScores | None
+    """Scores of the method, of ridge regression and of the mean of the other seeds on the hidden
+    seeds that the method gave a number; None if none could be hidden, or the job wants no
+    baseline."""
     baseline: RidgeBaseline | None
+    """Ridge regression on the same seeds and folds; None if the job does not want it."""
     comparison: PairedErrors | None
+    """Method against ridge regression, seed by seed."""
     interval: ValueInterval
+    """How wide the interval of a number is."""
     inside: Interval
+    """Share of the hidden seeds inside intervals that were made without their fold."""
 
 
 def judge_numbers(run: RunContext, folds: HiddenSeeds, inferred: Inferred) -> NumbersJudged:

@@ -22,46 +22,30 @@ Results = TypeVar("Results")
 
 @dataclass(frozen=True)
 class Finished:
-    """What the steps after the features have made.
-
-    Parameters
-    ----------
-    parts
-        What was written.
-    report
-        Everything that is said of it.
-    """
+    """What the steps after the features have made."""
 
     parts: list[PartRecord]
+    """What was written."""
     report: AnyReport
+    """Everything that is said of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target(Generic[Judged, Results]):
-    """What the steps do differently for classes and for numbers.
-
-    Parameters
-    ----------
-    strata
-        Returns the seeds with the classes that each fold hides in equal shares.
-    seeds
-        Returns the seeds as a method takes them.
-    judge
-        Scores the method, and the baselines, on the seeds that were hidden from them.
-    write
-        Decides the rows, writes the parts of the result, and returns what is counted of them.
-    parts
-        Returns the parts that were written.
-    report
-        Returns the report of a run whose parts are written and not yet committed.
-    """
+    """What the steps do differently for classes and for numbers."""
 
     strata: Callable[[Labels], Labels]
+    """Returns the seeds with the classes that each fold hides in equal shares."""
     seeds: Callable[[Labels], Labels]
+    """Returns the seeds as a method takes them."""
     judge: Callable[[RunContext, HiddenSeeds, Inferred], Judged]
+    """Scores the method, and the baselines, on the seeds that were hidden from them."""
     write: Callable[[RunContext, HiddenSeeds, Inferred, Judged], Results]
+    """Decides the rows, writes the parts of the result, and returns what is counted of them."""
     parts: Callable[[Results], Sequence[PartRecord]]
+    """Returns the parts that were written."""
     report: Callable[[RunContext, HiddenSeeds, Inferred, Judged, Results], AnyReport]
+    """Returns the report of a run whose parts are written and not yet committed."""
 
 
 def label_rows(run: RunContext, target: Target[Any, Any]) -> Finished:

@@ -23,22 +23,15 @@ HOLDER_BYTES = 4096
 
 @dataclass(frozen=True)
 class LockHolder:
-    """The run that holds an output.
-
-    Parameters
-    ----------
-    run_id
-        Its run.
-    host, pid
-        Where it runs.
-    started
-        When it took the lock, UTC, ISO 8601.
-    """
+    """The run that holds an output."""
 
     run_id: str
+    """Its run."""
     host: str
     pid: int
+    """Where it runs."""
     started: str
+    """When it took the lock, UTC, ISO 8601."""
 
     @classmethod
     def this_process(cls, run_id: str) -> LockHolder:

@@ -36,44 +36,29 @@ BYTES_PER_HASH = 32
 
 @dataclass(frozen=True)
 class IdSummary:
-    """What a block's ids look like; small.
-
-    Parameters
-    ----------
-    low, high
-        Smallest and largest id, integers or bytes; None where a block has no id.
-    n_ids
-        Ids that are not null.
-    n_distinct
-        Different ones among them.
-    """
+    """What a block's ids look like; small."""
 
     low: int | bytes | None
     high: int | bytes | None
+    """Smallest and largest id, integers or bytes; None where a block has no id."""
     n_ids: int
+    """Ids that are not null."""
     n_distinct: int
+    """Different ones among them."""
 
 
 @dataclass(frozen=True)
 class IdCheck:
-    """Whether ids occur more than once.
-
-    Parameters
-    ----------
-    n_duplicated
-        Different ids that occur more than once.
-    n_extra_rows
-        Rows too many: occurrences of these ids beyond the first of each.
-    n_compared
-        Rows that had to be compared across blocks.
-    problems
-        One, with the places of up to five such ids; none when all ids are different.
-    """
+    """Whether ids occur more than once."""
 
     n_duplicated: int
+    """Different ids that occur more than once."""
     n_extra_rows: int
+    """Rows too many: occurrences of these ids beyond the first of each."""
     n_compared: int
+    """Rows that had to be compared across blocks."""
     problems: tuple[Problem, ...]
+    """One, with the places of up to five such ids; none when all ids are different."""
 
 
 def summarise_ids(ids: pa.Array) -> IdSummary:

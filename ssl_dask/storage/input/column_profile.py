@@ -39,43 +39,30 @@ MIN_CLASS_ROWS, MIN_VALUE_ROWS = 10, 20
 
 @dataclass(frozen=True)
 class ColumnProfile:
-    """What a sample shows of a column.
-
-    Parameters
-    ----------
-    name, type
-        As in the schema of the data set.
-    kind
-        "vector" is a list of numbers, of one length in the sample; "other" is all that no feature
-        takes as it is, such as times.
-    n_sampled
-        Rows of the sample.
-    null_share
-        Share of null (and of NaN) among them, 0 to 1.
-    whole
-        Whether no value is a number with a fraction.
-    words, word_share
-        Values among them that stand for "no value", such as NA, unknown or -1, and their share.
-    n_distinct
-        Different values among them, null left out; 0 for vectors and nested columns, which are not
-        counted.
-    unique
-        Whether no value occurs twice and none is missing: an id could look so.
-    mean_text_length
-        Mean number of characters; None where the column is no text.
-    """
+    """What a sample shows of a column."""
 
     name: str
     type: str
+    """As in the schema of the data set."""
     kind: ProfileKind
+    """"vector" is a list of numbers, of one length in the sample; "other" is all that no feature
+    takes as it is, such as times."""
     n_sampled: int
+    """Rows of the sample."""
     null_share: float
+    """Share of null (and of NaN) among them, 0 to 1."""
     n_distinct: int
+    """Different values among them, null left out; 0 for vectors and nested columns, which are not
+    counted."""
     unique: bool
+    """Whether no value occurs twice and none is missing: an id could look so."""
     mean_text_length: float | None
+    """Mean number of characters; None where the column is no text."""
     whole: bool = True
+    """Whether no value is a number with a fraction."""
     words: tuple[str, ...] = ()
     word_share: float = 0.0
+    """Values among them that stand for "no value", such as NA, unknown or -1, and their share."""
 
 
 def profile_columns(dataset: Dataset, rows: int = 10_000) -> list[ColumnProfile]:

@@ -24,27 +24,18 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True)
 class FileRows:
-    """A run of consecutive rows of one file.
-
-    Parameters
-    ----------
-    file
-        Position of the file in `Dataset.files`.
-    row_groups
-        Row groups that hold the rows; one only when they are a part of a row group.
-    group_rows
-        Rows of each of these row groups as a whole.
-    offset
-        Rows of the first row group that come before.
-    n_rows
-        Number of the rows.
-    """
+    """A run of consecutive rows of one file."""
 
     file: int
+    """Position of the file in `Dataset.files`."""
     row_groups: tuple[int, ...]
+    """Row groups that hold the rows; one only when they are a part of a row group."""
     group_rows: tuple[int, ...]
+    """Rows of each of these row groups as a whole."""
     offset: int
+    """Rows of the first row group that come before."""
     n_rows: int
+    """Number of the rows."""
 
     @property
     def is_whole(self) -> bool:
@@ -62,21 +53,14 @@ class FileRows:
 
 @dataclass(frozen=True)
 class Block:
-    """A run of consecutive rows, of one file or of several small ones.
-
-    Parameters
-    ----------
-    index
-        Position of the block in the layout.
-    start
-        Row number of its first row in the whole data set.
-    pieces
-        The rows of each file, all of one schema.
-    """
+    """A run of consecutive rows, of one file or of several small ones."""
 
     index: int
+    """Position of the block in the layout."""
     start: int
+    """Row number of its first row in the whole data set."""
     pieces: tuple[FileRows, ...]
+    """The rows of each file, all of one schema."""
 
     @cached_property
     def n_rows(self) -> int:
@@ -100,15 +84,10 @@ class Block:
 
 @dataclass(frozen=True)
 class RowLayout:
-    """The blocks of a data set, in row order; every row is in one of them.
-
-    Parameters
-    ----------
-    blocks
-        In row order, none of them empty.
-    """
+    """The blocks of a data set, in row order; every row is in one of them."""
 
     blocks: tuple[Block, ...]
+    """In row order, none of them empty."""
 
     @cached_property
     def row_chunks(self) -> tuple[int, ...]:

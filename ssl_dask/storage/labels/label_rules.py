@@ -56,18 +56,12 @@ WHOLE_CURE = (
 
 @dataclass(frozen=True)
 class ClassRule:
-    """Labels name classes: integers, booleans or texts.
-
-    Parameters
-    ----------
-    classes
-        The classes, where the job lists them.
-    unlabelled
-        Values that stand for no label.
-    """
+    """Labels name classes: integers, booleans or texts."""
 
     classes: Sequence[LabelValue] | None = None
+    """The classes, where the job lists them."""
     unlabelled: Sequence[LabelValue] = ()
+    """Values that stand for no label."""
 
     def type_trouble(self, kind: pa.DataType) -> tuple[str, str] | None:
         """Return (what is wrong, cure) of a column's type, or None."""

@@ -44,22 +44,15 @@ REFUSALS: dict[str, tuple[str, str]] = {
 
 
 class Verdict(NamedTuple):
-    """What a value is: a label, no label (both None), or refused.
-
-    Parameters
-    ----------
-    label
-        The label.
-    refused
-        Why it is refused, a key of `REFUSALS`.
-    word
-        The word for "no value" that it is: of what is refused as it stands there, of an entry of
-        `input.unlabelled` as `label_key` gives it.
-    """
+    """What a value is: a label, no label (both None), or refused."""
 
     label: LabelValue | None
+    """The label."""
     refused: str | None = None
+    """Why it is refused, a key of `REFUSALS`."""
     word: str = ""
+    """The word for "no value" that it is: of what is refused as it stands there, of an entry of
+    `input.unlabelled` as `label_key` gives it."""
 
     @property
     def says_none(self) -> bool:

@@ -31,15 +31,10 @@ MAX_NUMBER = 1e100
 
 @dataclass(frozen=True)
 class NumberRule:
-    """Labels are finite numbers, read as float64.
-
-    Parameters
-    ----------
-    unlabelled
-        Values that stand for no label.
-    """
+    """Labels are finite numbers, read as float64."""
 
     unlabelled: Sequence[LabelValue] = ()
+    """Values that stand for no label."""
 
     def type_trouble(self, kind: pa.DataType) -> tuple[str, str] | None:
         """Return (what is wrong, cure) of a column's type, or None."""

@@ -39,31 +39,21 @@ NEARLY_ALL = 0.9
 
 @dataclass(frozen=True)
 class BlockLabels:
-    """The labelled rows of one block.
-
-    Parameters
-    ----------
-    positions
-        int64 (s,): rows, counted in the block.
-    codes
-        int32 (s,): position of each label in `values`.
-    values
-        Labels; None for text that is not valid UTF-8. Empty when the labels are those of a
-        `SeedFile`, whose ids `codes` then points to.
-    n_said_none
-        Rows beside them whose value says that there is no label.
-    said_none
-        Entry of `input.unlabelled` -> rows among these that hold it.
-    refused
-        (place, why) -> rows beside them whose value is refused.
-    """
+    """The labelled rows of one block."""
 
     positions: npt.NDArray[np.int64]
+    """int64 (s,): rows, counted in the block."""
     codes: npt.NDArray[np.int32]
+    """int32 (s,): position of each label in `values`."""
     values: tuple[LabelValue | None, ...]
+    """Labels; None for text that is not valid UTF-8. Empty when the labels are those of a
+    `SeedFile`, whose ids `codes` then points to."""
     n_said_none: int = 0
+    """Rows beside them whose value says that there is no label."""
     said_none: Mapping[str, int] = field(default_factory=dict)
+    """Entry of `input.unlabelled` -> rows among these that hold it."""
     refused: Mapping[tuple[Place, Verdict], int] = field(default_factory=dict)
+    """(place, why) -> rows beside them whose value is refused."""
 
 
 def seeds_of_block(
@@ -157,25 +147,17 @@ def block_ids(reader: ColumnReader, block: int, id_column: str | None) -> pa.Arr
 
 @dataclass(frozen=True)
 class SeedTable:
-    """The labels there are, and what is wrong with them.
-
-    Parameters
-    ----------
-    labels
-        Rows and codes; labels that are refused are not in it.
-    n_unmatched
-        Labels of a file whose id is not in the data.
-    problems, notes
-        What stops the job; what is worth knowing.
-    said_none
-        Entry of `input.unlabelled` -> rows that have no label for it.
-    """
+    """The labels there are, and what is wrong with them."""
 
     labels: Labels
+    """Rows and codes; labels that are refused are not in it."""
     n_unmatched: int
+    """Labels of a file whose id is not in the data."""
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
+    """What stops the job; what is worth knowing."""
     said_none: Mapping[str, int] = field(default_factory=dict)
+    """Entry of `input.unlabelled` -> rows that have no label for it."""
 
     def require_classes(self, n_classes: int = 2) -> None:
         """Refuse labels of too few classes.

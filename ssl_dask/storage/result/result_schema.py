@@ -36,24 +36,16 @@ P_MEANING = "Calibrated chance that the row is of this class, 0 to 1."
 
 @dataclass(frozen=True)
 class ResultColumn:
-    """One column that ssl_dask adds.
-
-    Parameters
-    ----------
-    name
-        As in the file.
-    type
-        Arrow type; None: that of the labels in the input, once these are known.
-    meaning
-        One sentence, written into the file.
-    values
-        Arrow array of what codes stand for; None: the column holds numbers.
-    """
+    """One column that ssl_dask adds."""
 
     name: str
+    """As in the file."""
     type: pa.DataType | None
+    """Arrow type; None: that of the labels in the input, once these are known."""
     meaning: str
+    """One sentence, written into the file."""
     values: pa.Array | None = None
+    """Arrow array of what codes stand for; None: the column holds numbers."""
 
     @property
     def field(self) -> pa.Field:
@@ -121,21 +113,14 @@ NUMBERS = (
 
 @dataclass(frozen=True)
 class ResultSchema:
-    """What the parts of one folder look like; the same for every part, and sent to the workers.
-
-    Parameters
-    ----------
-    folder
-        Folder of the parts.
-    carried
-        Fields that come from the input: the id, then the kept columns.
-    added
-        The columns behind them.
-    """
+    """What the parts of one folder look like; the same for every part, and sent to the workers."""
 
     folder: str
+    """Folder of the parts."""
     carried: tuple[pa.Field, ...]
+    """Fields that come from the input: the id, then the kept columns."""
     added: tuple[ResultColumn, ...]
+    """The columns behind them."""
 
     @property
     def probability_names(self) -> list[str]:

@@ -47,18 +47,12 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint whose files were checked.
-
-    Parameters
-    ----------
-    folder
-        Where its files are.
-    meta
-        What was stored with it: JSON types.
-    """
+    """A checkpoint whose files were checked."""
 
     folder: Path
+    """Where its files are."""
     meta: Mapping[str, Any]
+    """What was stored with it: JSON types."""
 
 
 class Checkpoints:

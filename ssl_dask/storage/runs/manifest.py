@@ -79,44 +79,29 @@ def attempt_path(stage: Path, folder: str, name: str) -> Path:
 
 @dataclass(frozen=True)
 class PartRecord:
-    """One written part, as the task that wrote it returns it.
-
-    Parameters
-    ----------
-    folder
-        "labels" or "review" for Parquet, "models" for models and what they need.
-    block
-        Number of the part within its folder, from 0, in the order of the rows.
-    name
-        Its name in the finished run.
-    attempt
-        The name under which this attempt wrote it in the staging folder.
-    rows, bytes
-        Rows in it (0 for models) and size of the file.
-    sha256
-        Hash of the file, 64 hexadecimal digits.
-    """
+    """One written part, as the task that wrote it returns it."""
 
     folder: str
+    """"labels" or "review" for Parquet, "models" for models and what they need."""
     block: int
+    """Number of the part within its folder, from 0, in the order of the rows."""
     name: str
+    """Its name in the finished run."""
     attempt: str
+    """The name under which this attempt wrote it in the staging folder."""
     rows: int
     bytes: int
+    """Rows in it (0 for models) and size of the file."""
     sha256: str
+    """Hash of the file, 64 hexadecimal digits."""
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Hashes of all that decides the answer of a run.
-
-    Parameters
-    ----------
-    fields
-        Name of a field (such as config, input, code, versions) -> SHA-256 of its canonical JSON.
-    """
+    """Hashes of all that decides the answer of a run."""
 
     fields: Mapping[str, str]
+    """Name of a field (such as config, input, code, versions) -> SHA-256 of its canonical JSON."""
 
     @property
     def total(self) -> str:
@@ -158,33 +143,22 @@ def fingerprint(fields: Mapping[str, Any]) -> Fingerprint:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The content of `manifest.json`.
-
-    Parameters
-    ----------
-    run_id
-        The run.
-    parts
-        Every part with its rows, bytes and hash.
-    reports
-        The other files of the run.
-    fingerprint
-        What the answer depends on.
-    versions
-        Name -> version of Python and of the libraries that made the run.
-    warnings
-        What a reader of the labels must not miss, a sentence each.
-    created
-        When the run was complete, UTC, ISO 8601.
-    """
+    """The content of `manifest.json`."""
 
     run_id: str
+    """The run."""
     parts: tuple[PartRecord, ...]
+    """Every part with its rows, bytes and hash."""
     reports: tuple[FileRecord, ...]
+    """The other files of the run."""
     fingerprint: Fingerprint
+    """What the answer depends on."""
     versions: Mapping[str, str]
+    """Name -> version of Python and of the libraries that made the run."""
     warnings: tuple[str, ...] = ()
+    """What a reader of the labels must not miss, a sentence each."""
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    """When the run was complete, UTC, ISO 8601."""
 
     @property
     def rows(self) -> int:
@@ -255,18 +229,12 @@ class Manifest:
 
 @dataclass(frozen=True)
 class CommittedRun:
-    """A finished run on disk.
-
-    Parameters
-    ----------
-    path
-        Its folder, `.../runs/<run_id>`.
-    manifest
-        What it consists of.
-    """
+    """A finished run on disk."""
 
     path: Path
+    """Its folder, `.../runs/<run_id>`."""
     manifest: Manifest
+    """What it consists of."""
 
     @classmethod
     def load(cls, path: str | Path) -> CommittedRun:

@@ -48,18 +48,12 @@ class NotStorableError(Exception):
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A stored model.
-
-    Parameters
-    ----------
-    record
-        The file.
-    types
-        Of trusted modules, those that it holds, sorted.
-    """
+    """A stored model."""
 
     record: PartRecord
+    """The file."""
     types: tuple[str, ...]
+    """Of trusted modules, those that it holds, sorted."""
 
 
 def model_bytes(
