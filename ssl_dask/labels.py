@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +79,26 @@ class Labels(LabelledRows):
     def class_counts(self) -> Int64:
         """Return the number of seeds of each class, int64 (C,)."""
         return np.bincount(self.codes, minlength=self.n_classes).astype(np.int64)
+
+    def in_order(self, shares: Mapping[Any, float]) -> Float64:
+        """Return the shares that classes are given by name, float64 (C,), in the order of classes.
+
+        Raises
+        ------
+        ValueError
+            The classes that are named are not those of the seeds.
+        """
+        # 1 and True are equal in Python, and different classes to a reader.
+        named = {(type(key), key): share for key, share in shares.items()}
+        wanted = [(type(value), value) for value in self.classes.tolist()]
+        if set(named) != set(wanted):
+            unknown = [key for kind, key in named if (kind, key) not in wanted]
+            which = f" {', '.join(map(repr, unknown))} is none of them;" if unknown else ""
+            raise ValueError(
+                f"shares are given for {len(named)} classes;{which} they must be given for exactly"
+                f" the {len(wanted)} classes of the seeds, in their type"
+            )
+        return np.array([named[key] for key in wanted], dtype=np.float64)
 
     def subset(self, keep: Bool) -> Labels:
         """Return the labels selected by `keep`, bool (S,), with the same classes."""

@@ -65,18 +65,7 @@ def expected_shares(
             [np.bincount(labels.codes[~mask], minlength=labels.n_classes) for mask in hidden]
         )
         return counts / counts.sum(axis=1, keepdims=True)
-    classes = labels.classes.tolist()
-    # 1 and True are equal in Python, and different classes to a reader.
-    named = {(type(key), key): share for key, share in shares.items()}
-    wanted = [(type(value), value) for value in classes]
-    if set(named) != set(wanted):
-        unknown = [key for kind, key in named if (kind, key) not in wanted]
-        which = f" {', '.join(map(repr, unknown))} is none of them;" if unknown else ""
-        raise ValueError(
-            f"shares are given for {len(named)} classes;{which} they must be given for exactly the"
-            f" {len(classes)} classes of the seeds, in their type"
-        )
-    q = np.array([named[key] for key in wanted], dtype=np.float64)
+    q = labels.in_order(shares)
     return np.tile(q / q.sum(), (len(hidden), 1))
 
 

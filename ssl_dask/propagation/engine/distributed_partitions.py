@@ -79,7 +79,7 @@ class WorkerParts(Parts):
         self._bytes_per_node = bytes_per_node
         self._wished = 0
         self._begun: tuple[LinearSystem, RightHandSide] | None = None
-        self._n_vectors = self._version = 0
+        self._version = 0
         self._untold: list[tuple[str, str]] = []
         try:
             self.client.register_plugin(worker_state.parts_plugin())
@@ -88,11 +88,6 @@ class WorkerParts(Parts):
             time.sleep(RETURN_SECONDS / 4)
             self.client.register_plugin(worker_state.parts_plugin())
         self.place()
-
-    @property
-    def n_vectors(self) -> int:
-        """Number of vectors of the solve."""
-        return self._n_vectors
 
     def place(self) -> None:
         """Cut the graph anew for the workers that are there, and give each its part."""
@@ -152,7 +147,7 @@ class WorkerParts(Parts):
     def start(self, factor: float, *, conjugate: bool) -> None:
         """Set all parts to their beginning."""
         done = self._on_each(lambda part: (worker_state.start, self.session, factor, conjugate))
-        self._n_vectors, self._version = self._numbers(done)[0]
+        self.n_vectors, self._version = self._numbers(done)[0]
 
     def restore(self, state: State) -> None:
         """Set the vectors from blocks of any sizes."""
@@ -170,7 +165,7 @@ class WorkerParts(Parts):
             blocks = [[vector[number] for number in held] for vector in futures]
             return worker_state.restore, self.session, blocks, [starts[h] for h in held]
 
-        self._n_vectors, self._version = self._numbers(self._on_each(task))[0]
+        self.n_vectors, self._version = self._numbers(self._on_each(task))[0]
 
     def advance(self, steps: Steps) -> StepsDone:
         """Run a superstep."""
@@ -200,7 +195,7 @@ class WorkerParts(Parts):
             if len(pieces) == 1:
                 blocks += pieces
             else:
-                blocks.append(self.client.submit(worker_state.joined_rows, pieces, pure=False))
+                blocks.append(self.client.submit(np.concatenate, pieces, pure=False))
         self._wait(blocks)
         return [Delayed(block.key, {block.key: block}) for block in blocks]
 

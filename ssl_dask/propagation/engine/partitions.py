@@ -48,11 +48,12 @@ class RightHandSide(NamedTuple):
 
 
 class Parts(ABC):
-    """The parts of one graph, and the vectors of the solve that is under way."""
+    """The parts of one graph, and the `n_vectors` vectors of the solve that is under way."""
 
     def __init__(self, graph: BlockGraph, execution: Execution) -> None:
         self.graph, self.execution = graph, execution
         self.cuts: tuple[int, ...] = (0, graph.n_nodes)
+        self.n_vectors = 0
 
     @property
     def n_parts(self) -> int:
@@ -87,11 +88,6 @@ class Parts(ABC):
     @abstractmethod
     def vector(self, number: int) -> list[Delayed]:
         """Return a copy of a vector in blocks (m_i, K), one for each strip."""
-
-    @property
-    @abstractmethod
-    def n_vectors(self) -> int:
-        """Number of vectors of the solve."""
 
     def has_new_workers(self) -> bool:
         """Return whether there are workers that hold no part and could."""
@@ -224,11 +220,6 @@ class LocalParts(Parts):
         self._runs: list[PartRun] = []
         self._superstep = 0
 
-    @property
-    def n_vectors(self) -> int:
-        """Number of vectors of the solve."""
-        return len(self._runs[0].vectors)
-
     def begin(self, system: LinearSystem, given: RightHandSide) -> float:
         """Make a new system the one that is solved."""
         sources, dense, value = given
@@ -247,10 +238,12 @@ class LocalParts(Parts):
         """Set all parts to their beginning."""
         for run in self._runs:
             run.start(factor, conjugate=conjugate)
+        self.n_vectors = len(self._runs[0].vectors)
 
     def restore(self, state: State) -> None:
         """Set the vectors from blocks of any sizes."""
         whole = [np.concatenate(self.execution.compute(v, "checkpoint")) for v in state]
+        self.n_vectors = len(whole)
         for run, part in zip(self._runs, self.parts, strict=True):
             run.restore([v[part.start : part.stop] for v in whole])
 

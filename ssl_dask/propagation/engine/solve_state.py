@@ -211,7 +211,7 @@ class RunningSolve:
     def restore(self, iteration: int, meta: Mapping[str, Any]) -> None:
         """Go back to a checkpoint."""
         self.n_iter = iteration
-        self.records = [_record_from_dict(record) for record in meta["records"]]
+        self.records = [RoundRecord.from_dict(record) for record in meta["records"]]
         if self.rule is not None:
             self.rule.restore(meta["stop_rule"])
         if self.recurrence.conjugate:
@@ -251,7 +251,3 @@ class RunningSolve:
         self.records.append(record)
         if self.control.on_round is not None:
             self.control.on_round(record)
-
-
-def _record_from_dict(record: Mapping[str, Any]) -> RoundRecord:
-    return RoundRecord(**{**record, "class_mass": tuple(record["class_mass"])})

@@ -228,11 +228,6 @@ async def _asked(worker: Worker, address: str, wanted: tuple[str, int, int, int,
     )
 
 
-def joined_rows(pieces: list[Scores]) -> Scores:
-    """Return blocks of rows as one."""
-    return np.concatenate(pieces)
-
-
 def stop(superstep: str, dask_worker: Worker) -> None:
     """Make what waits for messages of a superstep end; runs in the event loop."""
     if (held := _of_worker(dask_worker)) is not None:

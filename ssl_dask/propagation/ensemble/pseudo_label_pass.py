@@ -45,6 +45,7 @@ class Pass:
     """It goes over the steeper weights of the graph."""
 
 
+@dataclass(frozen=True)
 class SecondPass:
     """Rounds of the second pass.
 
@@ -52,31 +53,18 @@ class SecondPass:
     `PSEUDO_MASS` times the mass of its seeds, whatever their number, so that no class can grow by
     growing. (Poisson-MBO, Calder et al. 2020, holds the volumes of classes in a like way; here
     labels stay soft.)
-
-    Parameters
-    ----------
-    vectors
-        Vectors over the graph.
-    at_nodes
-        All groups of sources.
-    push
-        Weight of what a round found, in the mixture that makes the next.
-    placed
-        Returns the session over the graph's weights, or over the steeper ones.
-    on_round
-        Called after each round with the state, and what the round did to the first group.
     """
 
-    def __init__(
-        self,
-        vectors: NodeVectors,
-        at_nodes: NodeSources,
-        push: float,
-        placed: Callable[[bool], PropagationSession],
-        on_round: Callable[[EnsembleState, RoundRecord], None],
-    ) -> None:
-        self.vectors, self.at_nodes, self.push = vectors, at_nodes, push
-        self.placed, self.on_round = placed, on_round
+    vectors: NodeVectors
+    """Vectors over the graph."""
+    at_nodes: NodeSources
+    """All groups of sources."""
+    push: float
+    """Weight of what a round found, in the mixture that makes the next."""
+    placed: Callable[[bool], PropagationSession]
+    """Returns the session over the graph's weights, or over the steeper ones."""
+    on_round: Callable[[EnsembleState, RoundRecord], None]
+    """Called after each round with the state, and what the round did to the first group."""
 
     def round(self, number: int, chosen: Pass, state: EnsembleState, *, last: bool) -> None:
         """Do round `number`, from 0: `state` gets the vector "round", scaled log shares."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dask.array as da
@@ -25,35 +26,20 @@ FEWEST_FIT_ROWS = 20_000
 SPARSE_ENTRIES = 128
 
 
+@dataclass(frozen=True)
 class RoundFits:
-    """Makes the tasks of models from the labels there are.
+    """Makes the tasks of models from the labels there are."""
 
-    Parameters
-    ----------
-    method
-        Says what is fitted.
-    sent
-        The same, as tasks get it.
-    execution
-        Counts rows that are learned from in pieces.
-    random_state
-        Part of the key of each fit.
-    max_fit_rows
-        Rows that a fit may take.
-    """
-
-    def __init__(
-        self,
-        method: RoundMethod,
-        sent: Delayed,
-        execution: Execution,
-        *,
-        random_state: int,
-        max_fit_rows: int,
-    ) -> None:
-        self.method, self._sent = method, sent
-        self.execution = execution
-        self.random_state, self.max_fit_rows = random_state, max_fit_rows
+    method: RoundMethod
+    """Says what is fitted."""
+    sent: Delayed
+    """The same, as tasks get it."""
+    execution: Execution
+    """Counts rows that are learned from in pieces."""
+    random_state: int
+    """Part of the key of each fit."""
+    max_fit_rows: int
+    """Rows that a fit may take."""
 
     def models(
         self,
@@ -65,7 +51,7 @@ class RoundFits:
         """Return tasks of the models of some tracks on the labels there are."""
         method = self.method
         blocks = [
-            LabelledBlocks(self._sent, track.blocks, own)
+            LabelledBlocks(self.sent, track.blocks, own)
             for track, own in zip(tracks, assigned, strict=True)
         ]
         wanted = [

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 from dask import delayed
@@ -37,19 +37,6 @@ MAX_SURVEYS = 40
 SCORE, ASSIGN = "score", "assign"
 
 
-class _LimitedSpec(Protocol):
-    """Parameters of a method that fits learners in rounds."""
-
-    @property
-    def max_iter(self) -> int | None: ...
-    @property
-    def patience(self) -> int | None: ...
-    @property
-    def max_fit_rows(self) -> int | None: ...
-    @property
-    def random_state(self) -> int: ...
-
-
 @dataclass(frozen=True)
 class RoundLimits:
     """When rounds end, and how many rows their models learn from."""
@@ -71,7 +58,7 @@ class RoundLimits:
     with more than `max_fit_rows` seeds they see all rows where they lie."""
 
     @classmethod
-    def of(cls, spec: _LimitedSpec) -> Self:
+    def of(cls, spec: Any) -> Self:
         """Return the limits that a method's parameters set."""
         return cls(spec.max_iter, spec.patience, spec.max_fit_rows, spec.random_state)
 
@@ -141,9 +128,7 @@ class _Rounds:
         self.loss = HiddenLoss(inputs.labels.codes, hidden, method.leeway)
         self.patience = limits.patience if hidden else None
         self._sent = delayed(method, pure=False, traverse=False)
-        self._fits = RoundFits(
-            method, self._sent, execution, random_state=random_state, max_fit_rows=most
-        )
+        self._fits = RoundFits(method, self._sent, execution, random_state, most)
 
     def begin(self) -> Run:
         """Fit the baseline: models of the seeds alone."""

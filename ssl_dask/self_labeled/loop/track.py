@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import dask.array as da
@@ -257,7 +258,7 @@ def score_rows(
 
 def counted(assigned: Sequence[Delayed]) -> Delayed:
     """Return the task of the summed `RoundCounts` of all blocks."""
-    task = delayed(_counts, pure=False)
+    task = delayed(attrgetter("counts"), pure=False)
     return merge_on_workers([task(one) for one in assigned], add_all)
 
 
@@ -336,10 +337,6 @@ def _answers(answering: tuple[RoundMethod, Sequence[Any]], layout: Layout, *part
 def _opinions(method: RoundMethod, n_models: int, layout: Layout, *parts: Any) -> Int32:
     with one_thread():
         return method.opinions(parts[:n_models], layout.block(parts[n_models:]))
-
-
-def _counts(assigned: Assigned) -> RoundCounts:
-    return assigned.counts
 
 
 def _records(assigned: Assigned) -> npt.NDArray[np.void]:

@@ -360,15 +360,7 @@ def _given_shares(
     if class_shares == "seeds":
         return tuple(labels.class_counts().astype(np.float64).tolist())
     assert not isinstance(class_shares, str)
-    # 1 and True are equal in Python, and different classes to a reader.
-    named = {(type(key), key): float(share) for key, share in class_shares.items()}
-    wanted = [(type(value), value) for value in labels.classes.tolist()]
-    if set(named) != set(wanted) or not all(0.0 < share <= 1.0 for share in named.values()):
-        raise ValueError(
-            f"class_shares gives {len(named)} shares; it must give one above 0 and up to 1 for each"
-            f" of the {labels.n_classes} classes of the seeds, in their type"
-        )
-    return tuple(named[key] for key in wanted)
+    return tuple(labels.in_order(class_shares).tolist())
 
 
 METHOD = RoundsMethod(
