@@ -88,8 +88,6 @@ def fetch_rows(
         Number of the first row of each block, ascending; the number of all rows may follow.
     wanted
         int64 (m,): numbers of rows, in any order.
-    execution
-        Where the tasks run.
     what
         What progress and errors call them.
     take, stack

@@ -71,8 +71,6 @@ def hide_seeds(labels: Labels, n_folds: int, random_state: int) -> HiddenSeeds:
 
     Parameters
     ----------
-    labels
-        All seeds.
     n_folds
         0, or at least 2; fewer folds are made if fewer seeds can be hidden.
     random_state

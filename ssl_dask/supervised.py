@@ -43,8 +43,6 @@ def fit_supervised(
         int32 (S,): their classes.
     n_classes
         All classes C, with or without seeds.
-    spec
-        Penalty and iterations.
     sample_weight
         float64 (S,): weight of each seed; None: 1 each.
     """

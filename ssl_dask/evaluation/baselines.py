@@ -41,8 +41,6 @@ class SupervisedBaseline:
         ----------
         X_seeds, codes
             (S, d) and int32 (S,): features and classes of the seeds.
-        folds
-            Which seeds are hidden together.
         n_classes
             C.
         spec

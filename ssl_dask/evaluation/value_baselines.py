@@ -32,8 +32,6 @@ class RidgeBaseline:
             Features of the seeds, (S, d), in the order of `values`.
         values
             float64 (S,): their numbers.
-        folds
-            Which seeds are hidden together.
         """
         hidden_values = np.full(len(values), np.nan)
         for fold in range(folds.n_folds):

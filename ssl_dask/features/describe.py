@@ -71,10 +71,6 @@ def describe(
     ----------
     reader
         Reads the columns; X is chunked as its blocks.
-    groups
-        By name.
-    execution
-        Where the passes run.
 
     Raises
     ------

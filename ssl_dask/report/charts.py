@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -140,6 +141,14 @@ def panel(height: float) -> Iterator[tuple[Figure, Axes]]:
     with figure_style():
         figure = Figure(figsize=(WIDTH, height))
         yield figure, figure.add_subplot()
+
+
+def label_axes(axes: Axes, x: str, y: str, grid: Literal["both", "y"] = "both") -> None:
+    """Name both axes, and draw a grid in the place of ticks."""
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(axis=grid)
+    axes.tick_params(length=0)
 
 
 def iterations_axis(axes: Axes, name: str) -> None:
@@ -361,10 +370,7 @@ def reliability_chart(bins: Sequence[ReliabilityBin]) -> str:
                 [at], [100 * one.right / one.count], s=area, color=ACCENT, zorder=3, linewidths=0
             )
         axes.set(xlim=(0, 102), ylim=(0, 104))
-        axes.set_xlabel("stated probability, %")
-        axes.set_ylabel("right, %")
-        axes.grid()
-        axes.tick_params(length=0)
+        label_axes(axes, "stated probability, %", "right, %")
         return to_svg(figure, "reliability", "Stated probability against share of right labels")
 
 
@@ -393,10 +399,7 @@ def probability_chart(counts: Sequence[int], threshold: float | None) -> str:
                 100 * threshold - 1, max(counts), "threshold", ha="right", va="top", fontsize=9
             )
         axes.set_xlim(0, 100)
-        axes.set_xlabel("probability, %")
-        axes.set_ylabel("rows")
-        axes.grid(axis="y")
-        axes.tick_params(length=0)
+        label_axes(axes, "probability, %", "rows", grid="y")
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
         _counts_axis(axes)
         axes.spines["bottom"].set_color(GRID)

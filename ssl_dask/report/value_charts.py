@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from ssl_dask.array_types import Float64, Int64
@@ -15,6 +14,7 @@ from ssl_dask.report.charts import (
     draw_dots,
     interval_chart_height,
     iterations_axis,
+    label_axes,
     log_curve,
     panel,
 )
@@ -64,7 +64,7 @@ def pairs_chart(pairs: Points, half_width: float | None, height: float = 4.4) ->
         axes.plot(line, line, color=MUTED, linewidth=1, linestyle=DASHES)
         draw_dots(axes, pairs, _dot_size(len(pairs)), ACCENT, alpha=0.75)
         axes.set(xlim=(low, high), ylim=(low, high))
-        _scatter_axes(axes, "true number", "number found")
+        label_axes(axes, "true number", "number found")
         return to_svg(figure, "pairs", f"Numbers found for {len(pairs)} hidden seeds against true")
 
 
@@ -79,7 +79,7 @@ def residuals_chart(pairs: Points, half_width: float | None) -> str:
         axes.axhline(0.0, color=MUTED, linewidth=1, linestyle=DASHES)
         draw_dots(axes, np.column_stack([found, residual]), _dot_size(len(pairs)), ACCENT, 0.75)
         axes.set(xlim=(low, high), ylim=(-reach, reach))
-        _scatter_axes(axes, "number found", "found less true")
+        label_axes(axes, "number found", "found less true")
         return to_svg(figure, "residuals", f"Errors at {len(pairs)} hidden seeds")
 
 
@@ -90,10 +90,7 @@ def numbers_chart(rows: Sequence[int], seeds: Sequence[int], minimum: float, max
     with panel(3.0) as (figure, axes):
         axes.stairs(shares[0], edges, fill=True, color=ACCENT, alpha=0.75, label="rows without")
         axes.stairs(shares[1], edges, color=SECOND, linewidth=1.8, label="seeds")
-        axes.set_xlabel("number")
-        axes.set_ylabel("share, %")
-        axes.grid(axis="y")
-        axes.tick_params(length=0)
+        label_axes(axes, "number", "share, %", grid="y")
         axes.spines["bottom"].set_color(GRID)
         axes.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), fontsize=10)
         return to_svg(figure, "numbers", "Numbers given to rows, and those of the seeds", LEGEND)
@@ -118,13 +115,6 @@ def scale_places(values: Float64, ends: tuple[float, float]) -> Int64:
     share = (np.nan_to_num(values, nan=low) - low) / ((high - low) or 1.0)
     places = np.clip((share * len(SCALE)).astype(np.int64), 0, len(SCALE) - 1)
     return np.where(np.isnan(values), -1, places)
-
-
-def _scatter_axes(axes: Axes, x: str, y: str) -> None:
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    axes.grid()
-    axes.tick_params(length=0)
 
 
 def _ends(values: Float64) -> tuple[float, float]:

@@ -85,8 +85,6 @@ def estimate_graph(
 
     Parameters
     ----------
-    spec
-        The graph of a job.
     rows, slots
         What it joins, and what computes it.
     edge_rows

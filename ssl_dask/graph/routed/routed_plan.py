@@ -173,8 +173,6 @@ def plan_routed(
 
     Parameters
     ----------
-    cost
-        Of a row.
     shard_memory, memory_per_task
         Bytes a shard should take, and a task has.
     n_slots

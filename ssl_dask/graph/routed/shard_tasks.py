@@ -62,8 +62,6 @@ def searched_shard(
 
     Parameters
     ----------
-    shard
-        Its number.
     pieces
         What `row_exchange.open_piece` opens.
     routing
@@ -72,8 +70,6 @@ def searched_shard(
         int64 (strips, cells): number of the first node of each cell in each strip.
     node_starts
         int64 (P + 1,): the first node of each shard, and the number of nodes.
-    n_neighbors, effort, metric
-        How to look.
     """
     X, numbers = _gathered_shard(pieces, bases, metric)
     n_shown = X.shape[0]

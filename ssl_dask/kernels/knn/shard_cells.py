@@ -224,8 +224,6 @@ def meet(near: Any, reverse: Any, row: int, n_joined: int, met: Any, candidates:
     ----------
     near, reverse
         (n, k) and (n, n_joined): neighbours and reverse neighbours.
-    row
-        The row.
     n_joined
         Neighbours that are visited, and neighbours that are taken of each.
     met

@@ -59,8 +59,6 @@ def job_execution(
         A client to use instead of the job's cluster.
     folder
         A folder that all workers must see.
-    listener
-        Gets the progress.
     dashboard
         Serve Dask's dashboard on loopback, with a local cluster.
 

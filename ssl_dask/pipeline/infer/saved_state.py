@@ -43,12 +43,8 @@ def save_state(
     ----------
     name
         Of the checkpoint.
-    checkpoints
-        The run's checkpoints.
     execution
         Where the blocks lie.
-    listener
-        Gets an event.
     iteration
         Number of the sweep or round.
     state
@@ -118,8 +114,6 @@ def solve_and_store(
         Where it runs, its listener and its losses.
     state
         Name of the checkpoints of the method.
-    checkpoints
-        The run's checkpoints.
     listener
         Gets an event for each checkpoint and loss.
     """

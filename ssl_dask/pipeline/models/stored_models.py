@@ -81,8 +81,6 @@ class StoredModels:
 
     Parameters
     ----------
-    run
-        The run.
     job
         The job, resolved.
     classes_

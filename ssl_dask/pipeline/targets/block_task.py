@@ -17,6 +17,7 @@ import numpy.typing as npt
 from dask import delayed
 
 from ssl_dask.array_types import Int64
+from ssl_dask.dask_arrays import row_handles
 from ssl_dask.execution import Execution
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.storage.input.column_reader import ColumnReader
@@ -88,13 +89,11 @@ def write_blocks(
         What all blocks share.
     F
         What the method found, in the blocks of the task's reader.
-    execution
-        Where it runs.
     beside
         Other arrays, a handle for each block; None: the task gets None.
     """
     starts = task.reader.layout.starts
-    blocks = F.to_delayed(optimize_graph=False).ravel()
+    blocks = row_handles(F)
     shared = delayed(task, pure=False, traverse=False)
     write = delayed(_write_block, pure=False)
     others = [[None] * len(blocks) if one is None else one for one in beside]

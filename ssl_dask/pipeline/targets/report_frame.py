@@ -34,8 +34,6 @@ def common_fields(run: RunContext, graph: Mapping[str, Any], n_parts: int) -> di
 
     Parameters
     ----------
-    run
-        The run.
     graph
         What is said of the graph; empty: there is none.
     n_parts

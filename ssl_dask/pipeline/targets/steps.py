@@ -55,8 +55,6 @@ def label_rows(run: RunContext, target: Target[Any, Any]) -> Finished:
     ----------
     run
         The run, whose rows are described.
-    target
-        Classes or numbers.
 
     Raises
     ------

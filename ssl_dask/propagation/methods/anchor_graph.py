@@ -103,8 +103,6 @@ def fit_anchors(
         (N, d): NumPy array or Dask array chunked by rows, dense.
     sources, spec
         The seeds and the folds; anchors, neighbours and smoothness.
-    execution
-        Where it runs.
 
     Returns
     -------

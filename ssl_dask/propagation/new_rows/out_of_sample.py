@@ -54,8 +54,6 @@ def nearest_distributions(
         float32 (N, C): distributions of the training rows.
     n_neighbors, metric, weights
         As for the graph.
-    execution
-        Where it runs.
 
     Returns
     -------

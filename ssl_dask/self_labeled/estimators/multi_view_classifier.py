@@ -13,7 +13,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import validate_data
 
 from ssl_dask.array_types import Bool, Int64
-from ssl_dask.dask_arrays import array_of_blocks
+from ssl_dask.dask_arrays import array_of_blocks, row_handles
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.labels import Labels
 from ssl_dask.self_labeled.estimators.round_classifier import (
@@ -111,7 +111,7 @@ class MultiViewClassifier(RoundClassifier):
         if self.views is None:
             return {WHOLE: held}, {}
         cut, look = delayed(_view_of, pure=False), delayed(_has_view, pure=False)
-        blocks = list(held.to_delayed(False).ravel())
+        blocks = row_handles(held)
         views, present = {}, {}
         for name, columns in self.views.items():
             at = column_numbers(f"views[{name!r}]", columns, held.shape[1])

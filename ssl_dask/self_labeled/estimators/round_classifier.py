@@ -143,9 +143,7 @@ class RoundClassifier(ClassifierSkin):
         F = score_rows(answering, views, present, len(self.classes_))
         if isinstance(X, da.Array):
             return F
-        return np.concatenate(
-            execution.compute(list(F.to_delayed(optimize_graph=False).ravel()), "scores")
-        )
+        return np.concatenate(execution.compute(row_handles(F), "scores"))
 
     def _learned_rows(self, X: Any, *, reset: bool) -> Any:
         """Return checked rows as the learners see them: trees, among others, take float32."""
@@ -198,10 +196,7 @@ class RoundClassifier(ClassifierSkin):
             self.transduction_, self.labeled_iter_ = transduction, since
             self.label_distributions_ = found.F
             return
-        blocks = [
-            list(one.to_delayed(optimize_graph=False).ravel())
-            for one in (transduction, since, found.F)
-        ]
+        blocks = [row_handles(one) for one in (transduction, since, found.F)]
         flat = execution.compute([task for group in blocks for task in group], "labels")
         n = len(blocks[0])
         self.transduction_, self.labeled_iter_, self.label_distributions_ = (

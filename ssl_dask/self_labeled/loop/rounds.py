@@ -75,8 +75,6 @@ def run_rounds(
     inputs
         Seeds, views and hidden seeds. Views are dense or CSR, all in the same blocks of rows; they
         are read in every round: persist them before.
-    limits
-        When the rounds end.
     control
         `checkpoint` is called in each round, when its labels are given.
 

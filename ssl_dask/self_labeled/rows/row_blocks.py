@@ -13,6 +13,7 @@ from dask import delayed
 from dask.delayed import Delayed
 
 from ssl_dask.array_types import Int64
+from ssl_dask.dask_arrays import row_handles
 from ssl_dask.kernels.arithmetic.row_keys import keys_below, row_keys
 from ssl_dask.self_labeled.rows.block_rows import Assignment, BlockRows, RoundCounts
 
@@ -87,7 +88,7 @@ def held_chunks(array: da.Array) -> list[Delayed]:
     An array gives its chunks other names on the way, which Dask changes when it optimises a graph;
     a scheduler that has seen both cannot compute a chunk again when its worker is lost.
     """
-    return [_held(chunk) for chunk in array.to_delayed(optimize_graph=False).ravel()]
+    return [_held(chunk) for chunk in row_handles(array)]
 
 
 def _held(chunk: Delayed) -> Delayed:

@@ -110,8 +110,6 @@ def find_duplicate_ids(
         The ids.
     summaries
         One a block, from `summarise_ids`.
-    execution
-        Where the tasks run.
 
     Raises
     ------
