@@ -37,12 +37,26 @@ app = typer.Typer(
     ),
 )
 
+
+def _on_disk(parameter: typer.CallbackParam, path: Path | None) -> Path | None:
+    """Refuse a URL where only a path of this machine will do."""
+    from ssl_dask.storage.runs.output_path import refuse_url
+
+    if path is not None:
+        refuse_url(path, str(parameter.name))
+    return path
+
+
 JobFile = Annotated[
     Path, typer.Argument(metavar="JOB.yaml", help="The job file.", show_default=False)
 ]
 RunFolder = Annotated[
     Path,
-    typer.Argument(metavar="RUN", help="A run's folder, or the output folder for its latest run."),
+    typer.Argument(
+        metavar="RUN",
+        help="A run's folder, or the output folder for its latest run.",
+        callback=_on_disk,
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -95,7 +109,8 @@ def _root(
 def init(
     data: Annotated[str, typer.Argument(metavar="DATA", help="Parquet file, folder, glob or URL.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write here; default: to stdout.")
+        Path | None,
+        typer.Option("--output", "-o", help="Write here; default: to stdout.", callback=_on_disk),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
@@ -192,7 +207,11 @@ def predict(
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", metavar="FOLDER", help="Folder for the result, not the job's own."
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Folder for the result, not the job's own.",
+            callback=_on_disk,
         ),
     ],
     cluster: Cluster = None,
@@ -228,7 +247,14 @@ def predict(
 def graph(
     job: JobFile,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder to keep the graph in.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Folder to keep the graph in.",
+            callback=_on_disk,
+        ),
     ],
     overrides: Overrides = None,
     force: Annotated[
@@ -254,7 +280,10 @@ def graph(
 def report(
     run_folder: RunFolder,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write here; default: RUN/report.html.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Write here; default: RUN/report.html.", callback=_on_disk
+        ),
     ] = None,
 ) -> None:
     """Build the HTML page of a finished run again."""
@@ -273,9 +302,9 @@ def schema() -> None:
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the result.")] = Path(
-        "ssl-dask-demo"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the result.", callback=_on_disk)
+    ] = Path("ssl-dask-demo"),
     force: Annotated[
         bool, typer.Option("--force", help="Run again although it is already done.")
     ] = False,

@@ -39,7 +39,7 @@ def write_rows(folder: Path) -> None:
         pq.write_table(table.slice(start, stop - start), folder / f"part-{part}.parquet")
 
 
-def write_job(path: Path, rows: str | Path, output: Path, **more: object) -> Path:
+def write_job(path: Path, rows: str | Path, output: str | Path, **more: object) -> Path:
     """Write a job file that labels the digits in `rows`; `more` replaces its top keys."""
     job = {
         "name": "digits",

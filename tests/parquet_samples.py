@@ -31,9 +31,9 @@ def write(path: Path, columns: Mapping[str, Any] | pa.Table, *, group_rows: int 
 
 
 def open_reader(
-    folder: Path, *, block_rows: int | None = None, columns: Sequence[str] | None = None
+    folder: Path | str, *, block_rows: int | None = None, columns: Sequence[str] | None = None
 ) -> ColumnReader:
-    dataset = Dataset.open(str(folder), base=folder)
+    dataset = Dataset.open(folder, base=Path(folder))
     names = dataset.schema.names if columns is None else columns
     return ColumnReader(
         dataset, plan_layout(dataset, names, block_bytes=2**30, block_rows=block_rows)

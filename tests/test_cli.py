@@ -64,6 +64,34 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("init s3://b/rows -o URL", "output"),
+        ("predict RUN s3://b/rows -o URL", "output"),
+        ("predict URL s3://b/rows -o out", "run_folder"),
+        ("graph job.yaml -o URL", "output"),
+        ("report URL", "run_folder"),
+        ("report RUN -o URL", "output"),
+        ("demo -o URL", "output"),
+    ],
+)
+def test_a_url_is_no_path_of_this_machine(
+    words: str,
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    url = "abfs://box@account.dfs.core.windows.net/out"
+    assert exit_code(app, [url if word == "URL" else word for word in words.split()]) == 2
+    shown = last_words(capsys.readouterr().err)
+    assert shown["message"].startswith(f"{named} is a URL: abfs://...")
+    assert "folders on a local or shared disk" in shown["hint"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["rnu"],

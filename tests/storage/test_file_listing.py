@@ -1,21 +1,15 @@
-"""What a folder holds is not always the table; stores are looked at anew."""
+"""What a folder holds is not always the table."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import fsspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
-from ssl_dask.errors import InputDataError, StorageError, cautions
-from ssl_dask.storage.files.file_source import FileSource, redact_url
-from ssl_dask.storage.files.table_folders import refuse_tables
+from ssl_dask.errors import InputDataError, cautions
 from ssl_dask.storage.ids.edges import open_edge_file
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.labels.label_file import read_label_file
@@ -229,134 +223,3 @@ def test_labels_that_links_reach_twice_are_warned_of(tmp_path: Path) -> None:
 def test_labels_in_parquet_may_have_any_name(tmp_path: Path) -> None:
     write(tmp_path / "y.csv", {"id": [1, 2], "y": ["a", "b"]})
     assert labels_in("y.csv", tmp_path).values == ("a", "b")
-
-
-class Store(MemoryFileSystem):
-    """A store that remembers what it has seen, as those behind s3fs and gcsfs do."""
-
-    protocol = "remembers"
-    store: ClassVar[dict[str, Any]] = {}
-    pseudo_dirs: ClassVar[list[str]] = [""]
-    seen: ClassVar[dict[Any, Any]] = {}
-    failure: ClassVar[Exception | None] = None
-
-    @classmethod
-    def _strip_protocol(cls, path: Any) -> Any:
-        return super()._strip_protocol(path.replace("remembers://", "memory://"))
-
-    def invalidate_cache(self, path: str | None = None) -> None:
-        self.seen.clear()
-
-    def _remembered(self, key: Any, look: Any) -> Any:
-        if self.failure is not None:
-            raise self.failure
-        if key not in self.seen:
-            self.seen[key] = look()
-        return self.seen[key]
-
-    def find(self, path: str, *args: Any, **options: Any) -> Any:
-        below = self._strip_protocol(path).rstrip("/") + "/"
-        found = {
-            name: {"type": "file", "size": len(content.getvalue())}
-            for name, content in self.store.items()
-            if name.startswith(below)
-        }
-        return self._remembered(("find", path), lambda: found)
-
-    def glob(self, path: str, **options: Any) -> Any:
-        look = super().glob
-        return self._remembered(("glob", path), lambda: look(path, **options))
-
-    def info(self, path: str, **options: Any) -> Any:
-        look = super().info
-        found = self._remembered(("info", path), lambda: look(path, **options))
-        return found | {"ETag": str(found["size"])}
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    fsspec.register_implementation("remembers", Store, clobber=True)
-    files = Store()
-    yield files
-    Store.failure = None
-    Store.store.clear()
-    Store.seen.clear()
-
-
-def put(files: Store, path: str, rows: int) -> None:
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table({"id": list(range(rows))}), sink)
-    files.pipe_file(path, sink.getvalue().to_pybytes())
-
-
-@pytest.mark.parametrize("url", ["remembers://b/night", "remembers://b/night/*.parquet"])
-def test_a_second_look_sees_what_is_new(store: Store, tmp_path: Path, url: str) -> None:
-    put(store, "/b/night/0.parquet", 3)
-    first = Dataset.open(url, base=tmp_path)
-    marks = first.modified()
-    put(store, "/b/night/0.parquet", 40_000)
-    put(store, "/b/night/1.parquet", 2)
-    second = Dataset.open(url, base=tmp_path)
-    assert (first.n_rows, second.n_rows) == (3, 40_002)
-    assert first.modified() != marks
-
-
-def test_markers_of_folders_are_no_data(store: Store, tmp_path: Path) -> None:
-    put(store, "/b/t.parquet/0.parquet", 3)
-    Store.store["/b/t.parquet"] = MemoryFile(store, "/b/t.parquet", b"")
-    for url in ("remembers://b", "remembers://b/t.parquet", "remembers://b/t.parquet/"):
-        assert Dataset.open(url, base=tmp_path).n_rows == 3
-
-
-def test_a_file_that_went_away_is_told_so(store: Store, tmp_path: Path) -> None:
-    put(store, "/b/0.parquet", 3)
-    dataset = Dataset.open("remembers://b", base=tmp_path)
-    store.rm("/b/0.parquet")
-    with pytest.raises(InputDataError, match="cannot be read") as caught:
-        dataset.modified()
-    assert caught.value.problems[0].file == "remembers://b/0.parquet"
-
-
-class EndpointConnectionError(Exception):
-    """As botocore names it."""
-
-
-@pytest.mark.parametrize(
-    ("failure", "kind", "code"),
-    [
-        (EndpointConnectionError("nobody"), StorageError, 6),
-        (ConnectionRefusedError(111, "refused"), StorageError, 6),
-        (TimeoutError(), StorageError, 6),
-        (PermissionError("denied"), InputDataError, 3),
-        (AttributeError("'list' object has no attribute 'items'"), InputDataError, 3),
-    ],
-)
-def test_what_a_store_fails_with_is_an_error_of_ours(
-    store: Store, tmp_path: Path, failure: Exception, kind: type, code: int
-) -> None:
-    put(store, "/b/0.parquet", 3)
-    dataset = Dataset.open("remembers://b", base=tmp_path)
-    Store.failure = failure
-    for look in (lambda: Dataset.open("remembers://b", base=tmp_path), dataset.modified):
-        with pytest.raises(kind) as caught:
-            look()
-        assert caught.value.exit_code == code
-        assert type(failure).__name__ in str(caught.value) or "refused" in str(caught.value)
-        assert caught.value.problems[0].hint
-
-
-def test_a_container_is_no_secret() -> None:
-    url = "abfs://cont@acct.dfs.core.windows.net/d/*.parquet"
-    assert redact_url(url) == url
-    assert redact_url("abfs://u:p@acct/d") == "abfs://***@acct/d"
-    assert redact_url("https://token@host/d") == "https://***@host/d"
-
-
-def test_a_web_server_is_not_asked_what_lies_beside_a_file(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked: list[FileSource] = []
-    monkeypatch.setattr(FileSource, "filesystem", lambda self: asked.append(self) or fsspec)
-    for url, n_asked in (("https://host/d/a.parquet", 0), ("s3://bucket/d/a.parquet", 1)):
-        refuse_tables(FileSource(url, "d", "d/a.parquet", url), ["a.parquet"], whole=False)
-        assert len(asked) == n_asked

@@ -33,6 +33,7 @@ from ssl_dask.pipeline.inputs.stored_graph import (
     graph_fingerprint,
 )
 from ssl_dask.storage.runs.manifest import Fingerprint
+from ssl_dask.storage.runs.output_path import refuse_url
 from ssl_dask.storage.runs.stored_folder import StoredFolder
 from ssl_dask.version import __version__
 
@@ -81,6 +82,7 @@ def store_graph(
     SslDaskError
         By kind; a graph that stood in `folder` is untouched.
     """
+    refuse_url(folder, "the graph's folder")
     spec = load_job(job, overrides) if isinstance(job, str | Path) else job
     if spec.graph is None or spec.graph.path is not None:
         raise JobSpecError(

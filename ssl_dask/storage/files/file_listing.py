@@ -16,22 +16,24 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import fsspec.core
 import pyarrow as pa
 
-from ssl_dask.errors import Caution, InputDataError, SslDaskError
+from ssl_dask.errors import Caution, InputDataError
 from ssl_dask.storage.files.file_links import is_loop, leads_nowhere, once_each
 from ssl_dask.storage.files.file_names import (
+    GLOB_CHARACTERS,
+    folder_above_glob,
     hidden_part,
     is_hidden,
     may_hold_rows,
     natural_key,
+    not_found,
     parts_by_name,
 )
-from ssl_dask.storage.files.file_source import LISTING_THREADS, FileSource, redact_url
+from ssl_dask.storage.files.file_source import LISTING_THREADS, FileSource
+from ssl_dask.storage.files.remote_listing import list_remote, naming_store
 from ssl_dask.storage.files.table_folders import refuse_tables
 
-GLOB_CHARACTERS = re.compile(r"[*?\[]")
 MAGIC = (b"PAR1", b"PARE")
 UNFINISHED = re.compile(r"\.(tmp|temp|part|partial|inprogress|crdownload)$", re.IGNORECASE)
 """Names of files that are still being written."""
@@ -122,7 +124,10 @@ def list_files(
     """
     text = without_file_scheme(os.fspath(path))
     if "://" in text:
-        found = _list_url(text, dict(storage_options or {}), also)
+        far = list_remote(text, dict(storage_options or {}))
+        with naming_store(far.source):
+            sizes, whole = far.sizes.items(), far.whole
+            found = _listing(far.source, sizes, (), whole=whole, also=also, named=far.named)
         return _without(found, elsewhere)
     if storage_options:
         raise InputDataError(
@@ -172,11 +177,11 @@ def _list_local(text: str, full: str, also: tuple[str, ...]) -> Listing:
         if leads_nowhere(full):
             nowhere, hint = "is a link that leads nowhere", "mend the link, or name another path"
             raise InputDataError(nowhere, file=text, hint=hint)
-        raise _not_found("no such file or folder", text)
-    root = _folder_above_glob(full)
+        raise not_found("no such file or folder", text)
+    root = folder_above_glob(full)
     matches = sorted(glob.glob(full, recursive=True))
     if not matches:
-        raise _not_found("nothing matches this pattern", text)
+        raise not_found("nothing matches this pattern", text)
     named = parts_by_name(full.removeprefix(root))
     found: dict[str, int | None] = {}
     for match in matches:
@@ -187,16 +192,9 @@ def _list_local(text: str, full: str, also: tuple[str, ...]) -> Listing:
                 found.update(_walk(match, root))
         else:
             found[os.path.relpath(match, root)] = _bytes_of_path(match)
-    source = FileSource(_folder_above_glob(text), root)
+    source = FileSource(folder_above_glob(text), root)
     local_paths = tuple(Path(match) for match in matches)
     return _listing(source, found.items(), local_paths, also=also, named=named)
-
-
-def _not_found(what: str, shown: str) -> InputDataError:
-    hint = "correct the path"
-    if "{" in shown:
-        hint += "; braces stand for themselves in it, and *, ? and [ab] for other names"
-    return InputDataError(f"not found: {what}", file=shown, hint=hint)
 
 
 def _walk(folder: str, root: str) -> Iterator[tuple[str, int | None]]:
@@ -219,67 +217,6 @@ def _walk(folder: str, root: str) -> Iterator[tuple[str, int | None]]:
 def _bytes_of_path(path: str) -> int:
     # A link that leads nowhere has none: where it would be read, its footer is the place to say so.
     return os.path.getsize(path) if os.path.exists(path) else 0
-
-
-def _list_url(url: str, storage_options: dict[str, Any], also: tuple[str, ...]) -> Listing:
-    shown = redact_url(url)
-    source = FileSource(shown, "", url=url, storage_options=storage_options)
-    try:
-        return _list_remote(url, shown, source, also)
-    except SslDaskError:
-        raise
-    except ImportError as error:
-        raise InputDataError(
-            f"this kind of URL needs a package that is not installed: {error}",
-            file=shown,
-            hint="for s3:// install ssl-dask[s3]",
-        ) from error
-    except Exception as error:
-        source.require_reachable(error)
-        if isinstance(error, FileNotFoundError):
-            raise _not_found("no such object or folder", shown) from error
-        # fsspec's back ends raise their own kinds: whatever it was, the input cannot be listed.
-        text = f"cannot be listed: {source.words_of(error)}"
-        hint = "see whether URL, network and credentials are right"
-        raise InputDataError(text, file=shown, hint=hint) from None
-
-
-def _list_remote(url: str, shown: str, source: FileSource, also: tuple[str, ...]) -> Listing:
-    filesystem = source.filesystem()
-    path = fsspec.core.url_to_fs(url, **dict(source.storage_options))[1]
-    pattern = GLOB_CHARACTERS.search(path.split("?")[0] if url.startswith("http") else path)
-    if pattern:
-        root, root_shown = _folder_above_glob(path), redact_url(_folder_above_glob(url))
-        found = _with_info(filesystem, filesystem.glob(path, detail=True))
-        for folder in [name for name, info in found.items() if info["type"] == "directory"]:
-            found.update(_with_info(filesystem, filesystem.find(folder, detail=True)))
-        if not found:
-            raise _not_found("nothing matches this pattern", shown)
-    else:
-        root, root_shown = path.rstrip("/"), shown
-        info = filesystem.info(path)
-        found = {}
-        if info["type"] != "file" or not info["size"]:
-            # Some tools mark a folder by an empty object of its name.
-            found = _with_info(filesystem, filesystem.find(f"{root}/", detail=True))
-            found = {name: about for name, about in found.items() if name.rstrip("/") != root}
-        if info["type"] == "file" and not found:
-            name = path.split("?")[0].rsplit("/", 1)[-1]
-            one = FileSource(shown, os.path.dirname(path), path, url, source.storage_options)
-            return _listing(one, [(name, int(info["size"] or 0))], ())
-    files = (
-        (name.removeprefix(root).lstrip("/"), int(info["size"] or 0))
-        for name, info in found.items()
-        if info["type"] == "file"
-    )
-    source = FileSource(root_shown, root, None, url, source.storage_options)
-    named = parts_by_name(path.removeprefix(root)) if pattern else ()
-    return _listing(source, files, (), whole=not pattern, also=also, named=named)
-
-
-def _with_info(filesystem: Any, found: Any) -> dict[str, Any]:
-    """Return path -> info; a back end may give the bare paths of empty folders."""
-    return found if isinstance(found, dict) else {one: filesystem.info(one) for one in found}
 
 
 def _listing(
@@ -398,11 +335,3 @@ def _parents(name: str) -> Iterator[str]:
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(names[:5]) + more
-
-
-def _folder_above_glob(path: str) -> str:
-    parts = path.split("/")
-    # The password in front of a host may hold any character.
-    start = 3 if "://" in path else 0
-    first = next(i for i in range(start, len(parts)) if GLOB_CHARACTERS.search(parts[i]))
-    return "/".join(parts[:first]) or ("/" if path.startswith("/") else ".")

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from ssl_dask.errors import InputDataError
 
+GLOB_CHARACTERS = re.compile(r"[*?\[]")
 SIDE_FILES = re.compile(
     r"(^|/)(readme|licen[cs]e)[^/]*$|\.(crc|md5|sha1|sha256|md|rst|ya?ml|html?|pdf|png|svg|py|log)$",
     re.IGNORECASE,
@@ -88,3 +89,20 @@ def _unquoted(text: str, folder: str) -> str:
             hint="rename it, with the bytes of UTF-8: label=%C3%A4 and not label=%E4",
         ) from None
     return read
+
+
+def folder_above_glob(path: str) -> str:
+    """Return the folder of a path or URL above the first part that holds a glob."""
+    parts = path.split("/")
+    # The password in front of a host may hold any character.
+    start = 3 if "://" in path else 0
+    first = next(i for i in range(start, len(parts)) if GLOB_CHARACTERS.search(parts[i]))
+    return "/".join(parts[:first]) or ("/" if path.startswith("/") else ".")
+
+
+def not_found(what: str, shown: str) -> InputDataError:
+    """Return the error that there is nothing at a path or URL."""
+    hint = "correct the path"
+    if "{" in shown:
+        hint += "; braces stand for themselves in it, and *, ? and [ab] for other names"
+    return InputDataError(f"not found: {what}", file=shown, hint=hint)

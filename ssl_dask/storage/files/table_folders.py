@@ -78,7 +78,7 @@ def refuse_tables(source: FileSource, names: Sequence[str], *, whole: bool) -> N
     ]
     above = dict.fromkeys(_folders_above(source, inside))
     looks += [(kind, folder, log) for folder in above for kind, log in DEEP.items()]
-    files = None if source.is_local else source.filesystem()
+    files = None if source.is_local else source.forget()
     with ThreadPoolExecutor(LISTING_THREADS) as pool:
         paths = (f"{folder}/{one}" for _, folder, one in looks)
         there = list(pool.map(lambda path: _is_there(source, files, path), paths))

@@ -210,6 +210,8 @@ class Dataset:
 
     def modified(self) -> list[str]:
         """Return when each file was last written. Costs a look at each file, in threads."""
+        if not self.source.is_local:
+            self.source.forget()
         with ThreadPoolExecutor(min(MAX_FOOTER_THREADS, len(self.files))) as pool:
             return list(pool.map(lambda file: self.source.modified(file.name), self.files))
 

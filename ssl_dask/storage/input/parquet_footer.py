@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -57,8 +58,10 @@ class NotParquetError(Exception):
     """The bytes are not those of a whole Parquet file."""
 
 
-def read_footer_bytes(source: FileSource, name: str, size: int) -> bytes:
+def read_footer_bytes(read: Callable[[int, int], bytes], size: int) -> bytes:
     """Return the footer of a file of `size` bytes, up to its end.
+
+    `read` gives the bytes of the file from a start to a stop.
 
     Raises
     ------
@@ -66,9 +69,8 @@ def read_footer_bytes(source: FileSource, name: str, size: int) -> bytes:
         The file is empty, cut off, or something else.
     """
     if size == 0:
-        nowhere = source.is_local and leads_nowhere(source.path_of(name))
-        raise NotParquetError("is a link that leads nowhere" if nowhere else "the file has 0 bytes")
-    tail = source.read_range(name, max(0, size - TAIL_BYTES), size)
+        raise NotParquetError("the file has 0 bytes")
+    tail = read(max(0, size - TAIL_BYTES), size)
     if size < 12 or tail[-4:] != MAGIC:
         if tail[-4:] == b"PARE":
             raise NotParquetError("the footer is encrypted, which is not supported")
@@ -77,7 +79,7 @@ def read_footer_bytes(source: FileSource, name: str, size: int) -> bytes:
     if length > size - 4:
         raise NotParquetError("not a whole Parquet file: the footer is longer than the file")
     if length > len(tail):
-        tail = source.read_range(name, size - length, size)
+        tail = read(size - length, size)
     return tail[-length:]
 
 
@@ -134,11 +136,13 @@ def read_footer(
     """
     shown = source.shown_path(name)
     try:
-        footer = read_footer_bytes(source, name, size)
+        footer = read_footer_bytes(partial(source.read_range, name), size)
         metadata = parse_footer(footer)
         columns = open_parquet(pa.BufferReader(footer), metadata).schema_arrow
     except NotParquetError as error:
-        return [Problem(str(error), file=shown, hint="write the file again, or take it away")]
+        nowhere = source.is_local and leads_nowhere(source.path_of(name))
+        text = "is a link that leads nowhere" if nowhere else str(error)
+        return [Problem(text, file=shown, hint="write the file again, or take it away")]
     except Exception as error:
         hint = "write the file again from its source, or make it readable"
         if isinstance(error, FileNotFoundError):

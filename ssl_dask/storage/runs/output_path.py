@@ -40,11 +40,7 @@ def check_output_path(path: str | Path, inputs: Iterable[Path]) -> Path:
     StorageError
         It cannot be made or written to; it is a file; or it holds things that are not ours.
     """
-    if URL.match(str(path)):
-        raise JobSpecError(
-            f"output.path is a URL: {str(path).split(':')[0]}://...",
-            hint="outputs are folders on a local or shared disk; copy the finished run from there",
-        )
+    refuse_url(path, "output.path")
     if "\0" in str(path):
         raise JobSpecError("output.path holds a NUL character", hint="remove it")
     output = Path(os.path.realpath(path))
@@ -56,6 +52,21 @@ def check_output_path(path: str | Path, inputs: Iterable[Path]) -> Path:
         else:
             _refuse_parent(Path(os.path.abspath(path)), output)
     return output
+
+
+def refuse_url(path: str | Path, what: str) -> None:
+    """Refuse a URL where something is written or a run is read; `what` names it in the message.
+
+    Raises
+    ------
+    JobSpecError
+        It is a URL. As a path it would make a folder `s3:` here.
+    """
+    if URL.match(str(path)):
+        raise JobSpecError(
+            f"{what} is a URL: {str(path).split(':')[0]}://...",
+            hint="outputs are folders on a local or shared disk; copy the finished run from there",
+        )
 
 
 def mark_as_ours(output: Path) -> None:
