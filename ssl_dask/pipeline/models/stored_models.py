@@ -78,38 +78,27 @@ class StoredModels:
     What is said of the run's own rows is what the run said of them, bit for bit, if they are given
     in its order from the first on. (Some models score rows in batches, and round by a row's place
     in its batch; the others go by the row alone.)
-
-    Parameters
-    ----------
-    job
-        The job, resolved.
-    classes_
-        Array (C,) of the classes.
-    method, models
-        The fitted learners, and what joins them.
-    transforms
-        Fitted features by the name of their group.
-    calibration
-        Makes chances of being right from class distributions.
-    label_type, column_types
-        Types of the labels and of the feature columns in the run's input.
-    offsets
-        What is subtracted from columns as they are read.
-    notes
-        What a person should know of them, a sentence each.
     """
 
     run: CommittedRun
     job: JobSpec
+    """The job, resolved."""
     classes_: npt.NDArray[Any]
+    """Array (C,) of the classes."""
     method: RoundMethod = field(repr=False)
     models: tuple[Any, ...] = field(repr=False)
+    """The fitted learners, and what joins them."""
     transforms: Mapping[str, Transform] = field(repr=False)
+    """Fitted features by the name of their group."""
     calibration: Calibration = field(repr=False)
+    """Makes chances of being right from class distributions."""
     label_type: str | None
     column_types: Any = field(repr=False)
+    """Types of the labels and of the feature columns in the run's input."""
     offsets: Mapping[str, int] = field(default_factory=dict)
+    """What is subtracted from columns as they are read."""
     notes: tuple[str, ...] = ()
+    """What a person should know of them, a sentence each."""
 
     @property
     def digests(self) -> dict[str, str]:

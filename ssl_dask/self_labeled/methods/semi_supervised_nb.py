@@ -74,29 +74,25 @@ class _Scores:
     likelihood: BlockLikelihood
 
 
+@dataclass(frozen=True)
 class NaiveBayesRounds(RoundMethod):
     """M step: `labelled` counts a block and `fit` adds up. E step: `score`, kept by `assign`.
 
     The shares of the classes in each row are kept in `Assignment.extra`, float32 (n, C).
     """
 
+    n_classes: int
+    """C."""
+    alpha: float
+    unlabelled_weight: float
+    learn_prior: bool
+    tol: float
+    """Keys of the method, by the same names."""
+
     rescores = True
     sums = True
     soft = True
     leeway = 1.0
-
-    def __init__(
-        self,
-        n_classes: int,
-        *,
-        alpha: float,
-        unlabelled_weight: float,
-        learn_prior: bool,
-        tol: float,
-    ) -> None:
-        self.n_classes = n_classes
-        self.alpha, self.unlabelled_weight = alpha, unlabelled_weight
-        self.learn_prior, self.tol = learn_prior, tol
 
     def begin(
         self, block: BlockRows, positions: Int64, codes: Int32, weights: Float32
@@ -202,11 +198,7 @@ def semi_supervised_nb(
     Documents using EM, Machine Learning 39, 2000, tables 1 and 3 and eq. 5 to 8 and 12.
     """
     method = NaiveBayesRounds(
-        inputs.labels.n_classes,
-        alpha=spec.alpha,
-        unlabelled_weight=spec.unlabelled_weight,
-        learn_prior=spec.learn_prior,
-        tol=spec.tol,
+        inputs.labels.n_classes, spec.alpha, spec.unlabelled_weight, spec.learn_prior, spec.tol
     )
     limits = RoundLimits(max_iter=spec.max_iter, patience=spec.patience)
     return run_rounds(method, inputs, limits, control)

@@ -14,21 +14,14 @@ FIRST_SHOWN = 5
 
 @dataclass(frozen=True)
 class LabelPlaces:
-    """The places of the rows of a label file, which may be of several parts.
-
-    Parameters
-    ----------
-    parts
-        (name of the part, what its rows are numbered by, such as "line") of each part.
-    part
-        int64 (S,): position of each row's part in `parts`.
-    number
-        int64 (S,): its line, or row counted from 1, in that part.
-    """
+    """The places of the rows of a label file, which may be of several parts."""
 
     parts: Sequence[tuple[str, str]]
+    """(name of the part, what its rows are numbered by, such as "line") of each part."""
     part: npt.NDArray[np.int64]
+    """int64 (S,): position of each row's part in `parts`."""
     number: npt.NDArray[np.int64]
+    """int64 (S,): its line, or row counted from 1, in that part."""
 
     @classmethod
     def of(cls, parts: Iterable[tuple[str, str, Sequence[int]]]) -> LabelPlaces:

@@ -24,21 +24,14 @@ GZIP = b"\x1f\x8b"
 
 
 class Cells(NamedTuple):
-    """The cells of two columns of one file.
-
-    Parameters
-    ----------
-    pairs
-        (id, label) of each row, empty where there is none.
-    unit
-        What `numbers` count, from 1: the lines of the file, or the objects of a list.
-    numbers
-        The line in which each row begins.
-    """
+    """The cells of two columns of one file."""
 
     pairs: list[tuple[str, str]]
+    """(id, label) of each row, empty where there is none."""
     unit: str
+    """What `numbers` count, from 1: the lines of the file, or the objects of a list."""
     numbers: list[int]
+    """The line in which each row begins."""
 
 
 def text_ending(name: str) -> str:
