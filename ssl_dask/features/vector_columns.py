@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
+import scipy.linalg
 
 from ssl_dask.array_types import Bool, Float32, Float64, Floating
 from ssl_dask.errors import InputDataError, Problem
@@ -281,8 +282,6 @@ def fit_components(
     Costs d^3 flops and about 40 d^2 bytes, on the client. The bits depend on the LAPACK library,
     not on the blocks.
     """
-    import scipy.linalg
-
     centre, quantum = grid_of(transform)
     covariance = moments.covariance(quantum)
     width = len(centre)

@@ -55,6 +55,15 @@ def test_commands_that_start_nothing_draw_nothing() -> None:
     assert loaded & {"sklearn", "pandas", "matplotlib", "skops"} == set()
 
 
+def test_a_job_is_validated_without_a_cluster_or_a_learner() -> None:
+    """pyarrow itself imports pandas as soon as it makes an array."""
+    loaded = modules_after(
+        "import ssl_dask.job_file as j; import ssl_dask.pipeline.commands.validate as v\n"
+        "assert ('rows', '150 in 1 file(s)') in v.validate_job(j.load_job('jobs/iris.yaml'))"
+    )
+    assert loaded & {"distributed", "sklearn", "matplotlib", "skops"} == set()
+
+
 def test_tasks_of_blocks_import_no_report() -> None:
     """Workers unpickle them: they need not load what draws a page."""
     loaded = modules_after(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+from scipy.linalg import eigvalsh_tridiagonal
 
 from ssl_dask.array_types import Float64
 from ssl_dask.kernels.propagation.step import SweepCounts
@@ -129,8 +130,6 @@ class ConjugateScalars:
 
     def smallest_eigenvalue(self) -> float:
         """Return the smallest eigenvalue seen in the first columns."""
-        from scipy.linalg import eigvalsh_tridiagonal
-
         gammas = np.array(self._gammas)[:, :MAX_COLUMNS]
         alphas = np.array(self._alphas)[:, :MAX_COLUMNS]
         for column in range(gammas.shape[1]):
