@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import dask.array as da
 import numpy as np
 import pytest
-import scipy.sparse as sp
-from distributed import Client
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from ssl_dask.estimators import (
     CoForestClassifier,
-    CoTrainingClassifier,
     DemocraticCoLearningClassifier,
     TriTrainingClassifier,
 )
@@ -54,10 +49,6 @@ def tri_training_of_paper(X: np.ndarray, seeds: np.ndarray) -> committees.Rounds
     return committees.tri_training(X, seeds, fit, *draw)
 
 
-def democratic_of_paper(X: np.ndarray, seeds: np.ndarray) -> committees.Rounds:
-    return committees.democratic(X, seeds, seeded_fit(ESTIMATORS), 3, N_CLASSES)
-
-
 def co_forest_of_paper(X: np.ndarray, seeds: np.ndarray) -> committees.Rounds:
     fit = seeded_fit([DecisionTreeClassifier(max_features="sqrt", max_depth=4)])
     draw = drawn(Purpose.FOREST_SAMPLE, Purpose.FOREST_BAG)
@@ -78,10 +69,6 @@ def group_shares(X: np.ndarray, found: committees.Rounds) -> np.ndarray:
     return groups / groups.sum(axis=1, keepdims=True)
 
 
-def mean_of_trees(X: np.ndarray, found: committees.Rounds) -> np.ndarray:
-    return sum(one(X) for one in found.models) / N_TREES
-
-
 @dataclass(frozen=True)
 class Committee:
     """A method, its oracle, and how the oracle's last models answer."""
@@ -94,13 +81,12 @@ class Committee:
     n_learners: int = 3
 
 
-TRI = Committee(
-    tri_training, {"learner": STUMP, "voting": "hard"}, tri_training_of_paper, vote_shares, 6
-)
+HARD = {"voting": "hard"}
+TRI = Committee(tri_training, {"learner": STUMP, **HARD}, tri_training_of_paper, vote_shares, 6)
 DEMOCRATIC = Committee(
     democratic_co_learning,
-    {"learners": LEARNERS, "voting": "hard"},
-    democratic_of_paper,
+    {"learners": LEARNERS, **HARD},
+    lambda X, seeds: committees.democratic(X, seeds, seeded_fit(ESTIMATORS), 3, N_CLASSES),
     group_shares,
     10,
 )
@@ -108,7 +94,7 @@ FOREST = Committee(
     co_forest,
     {"n_estimators": N_TREES, "tree": TREE},
     co_forest_of_paper,
-    mean_of_trees,
+    lambda X, found: sum(one(X) for one in found.models) / N_TREES,
     8,
     N_TREES,
 )
@@ -194,44 +180,3 @@ def test_the_estimator_labels_rows(model: Any, least: float) -> None:
     assert (model.predict(X) == y)[seeds < 0].mean() > least
     assert (model.labeled_iter_[seeds >= 0] == 0).all()
     np.testing.assert_array_equal(model.transduction_[seeds >= 0], seeds[seeds >= 0])
-
-
-@pytest.mark.parametrize(
-    ("model", "word"),
-    [
-        (TriTrainingClassifier(voting="loud"), "voting"),
-        (DemocraticCoLearningClassifier(ESTIMATORS[:2]), "a majority needs 3"),
-        (CoForestClassifier(threshold=1.0), "threshold"),
-    ],
-)
-def test_wrong_parameters_are_named(model: Any, word: str) -> None:
-    X, _, seeds = made_rows()
-    with pytest.raises(ValueError, match=word):
-        model.fit(X, seeds)
-
-
-THREE = ["decision_tree", "logistic_regression", DecisionTreeClassifier(max_depth=2)]
-CLASSIFIERS = [
-    TriTrainingClassifier("decision_tree", n_folds=2),
-    DemocraticCoLearningClassifier(THREE, n_folds=0),
-    CoForestClassifier(n_estimators=4, n_folds=0),
-    CoTrainingClassifier(max_iter=2, n_folds=0),
-]
-
-
-@pytest.mark.parametrize("model", CLASSIFIERS, ids=lambda one: type(one).__name__)
-def test_arrays_of_any_kind_give_the_same(model: Any, cluster_client: Client) -> None:
-    X, _, seeds = made_rows(n=300, sep=2.0)
-    here = model.fit(X, seeds)
-    F, labels = here.label_distributions_, here.transduction_
-    new = here.predict_proba(X[:50])
-    np.testing.assert_array_equal(new, F[:50])
-    again = pickle.loads(pickle.dumps(here))  # noqa: S301
-    np.testing.assert_array_equal(again.predict_proba(X[:50]), new)
-    blocks = da.from_array(X, chunks=((100, 130, 70), (8,)))
-    there = model.__sklearn_clone__().set_params(client=cluster_client).fit(blocks, seeds)
-    assert isinstance(there.label_distributions_, da.Array)
-    np.testing.assert_array_equal(cluster_client.compute(there.label_distributions_).result(), F)
-    np.testing.assert_array_equal(cluster_client.compute(there.transduction_).result(), labels)
-    sparse = model.__sklearn_clone__().fit(sp.csr_array(X), seeds)
-    assert (sparse.predict(sp.csr_array(X)) == here.predict(X)).mean() > 0.9

@@ -151,21 +151,3 @@ def test_rows_of_nan_lack_the_view(cluster_client: Client) -> None:
     X[0, 1], X[0, 0] = np.nan, 1.0
     with pytest.raises(ValueError, match="view 'shape': 2 values are NaN"):
         clone(make).fit(np.where(np.arange(N)[:, None] == 0, X, np.nan_to_num(X)), CODES)
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"views": {}}, "views is empty"),
-        ({"views": {"a": [0, 0]}}, "a column twice"),
-        ({"views": {"a": [0, 9]}}, "beyond the 9"),
-        ({"views": {"a": "0"}}, "a slice or a list"),
-        ({"views": {"a": [0]}, "estimators": {"b": None}}, "none of the views"),
-        ({"share": 0.0}, "share"),
-        ({"fusion": "best"}, "fusion"),
-    ],
-)
-def test_wrong_parameters_are_named(parameters: dict[str, Any], message: str) -> None:
-    X = np.hstack(list(VIEWS.values()))
-    with pytest.raises(ValueError, match=message):
-        MultiViewClassifier(**parameters).fit(X, CODES)

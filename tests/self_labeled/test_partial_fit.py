@@ -155,17 +155,10 @@ def test_seeds_that_are_too_many_for_a_worker_stay_where_they_are(
     digits: Any, most: int, chunks: tuple[int, ...]
 ) -> None:
     X, y = digits
-    tracks = make_tracks(
-        MethodInputs(
-            Labels.from_codes(y, np.arange(10)),
-            hidden=[np.arange(200) < 50],
-            views={"X": da.from_array(X, chunks=(200, -1))},
-        ),
-        pool_rows=45,
-        max_fit_rows=most,
-        random_state=0,
-        execution=Execution(threads=1),
-    )
+    labels, view = Labels.from_codes(y, np.arange(10)), {"X": da.from_array(X, chunks=(200, -1))}
+    inputs = MethodInputs(labels, hidden=[np.arange(200) < 50], views=view)
+    limits = {"pool_rows": 45, "max_fit_rows": most, "random_state": 0}
+    tracks = make_tracks(inputs, **limits, execution=Execution(threads=1))
     # About 45 of the other rows.
     assert [len(one.row_chunks) for one in tracks] == [3, len(chunks)]
     assert abs(sum(tracks[1].row_chunks) - sum(chunks)) < 20
@@ -201,15 +194,10 @@ def test_co_training_fits_both_views_in_pieces(digits: Any) -> None:
     labels = Labels.from_codes(y, np.arange(10))
     answers = []
     for chunks in (500, 80):
-        found = co_training(
-            {"X": da.from_array(X, chunks=(chunks, -1))},
-            labels,
-            learner=LearnerSpec(name="multinomial_nb", partial_fit=True),
-            max_fit_rows=MOST,
-            max_iter=1,
-            patience=None,
-            execution=Execution(threads=2),
-        )
+        view = {"X": da.from_array(X, chunks=(chunks, -1))}
+        learner = LearnerSpec(name="multinomial_nb", partial_fit=True)
+        settings = {"max_fit_rows": MOST, "max_iter": 1, "patience": None}
+        found = co_training(view, labels, learner=learner, **settings)
         assert (found.records[-1].notes or {})["pieces_fitted"] >= 3
         answers.append(found.F.compute(scheduler="sync"))
     np.testing.assert_array_equal(*answers)

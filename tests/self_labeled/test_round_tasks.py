@@ -96,25 +96,13 @@ def test_tasks_are_those_of_a_real_run(
     rounds = method.rounds
     asked = asked_of(rounds, monkeypatch)
     with Counted() as counted:
-        found = label_in_rounds(
-            name,
-            views,
-            labels,
-            **CASES[name],
-            hidden=[np.arange(labels.n_seeds) % 2 == f for f in range(n_folds)],
-            execution=Execution(threads=1),
-        )
+        hidden = [np.arange(labels.n_seeds) % 2 == f for f in range(n_folds)]
+        settings = {**CASES[name], "hidden": hidden, "execution": Execution(threads=1)}
+        found = label_in_rounds(name, views, labels, **settings)
     assert found.n_iter >= 1
-    expected = RoundTasks(
-        n_blocks,
-        n_folds,
-        found.method.n_learners,
-        n_parts=len(views),
-        pooled=n_blocks > 1,
-        shares_rows=rounds.shares_rows,
-        sums=rounds.sums,
-        compares_learners=rounds.compares_learners,
-    )
+    traits = {n: getattr(rounds, n) for n in ("shares_rows", "sums", "compares_learners")}
+    shape = n_blocks, n_folds, found.method.n_learners
+    expected = RoundTasks(*shape, n_parts=len(views), pooled=n_blocks > 1, **traits)
     fits = [bool(record.labels_changed) or rounds.soft for record in found.records]
     tasks = expected.begin + sum(expected.of_round(fits=one) for one in fits)
     tasks += further_surveys(asked, found.n_iter, n_blocks, n_folds)
@@ -145,10 +133,7 @@ def test_tasks_of_models_that_are_fitted_again_are_those_of_a_real_run(
         found = self_training(
             {"X": da.from_array(X, chunks=(100, 2)).persist(scheduler="sync")},
             labels,
-            criterion="k_best",
-            k_best=30,
-            rescore=False,
-            patience=5,
+            **{"criterion": "k_best", "k_best": 30, "rescore": False, "patience": 5},
             hidden=[np.arange(25) % 4 == fold for fold in range(4)],
             checkpoint=keep,
             execution=execution,
@@ -167,20 +152,12 @@ def test_tasks_of_fits_in_pieces_are_those_of_a_real_run(tmp_path: Path) -> None
     labels = labels_of(codes)
     learner = {"name": "sgd", "parameters": {"loss": "log_loss"}, "partial_fit": True, "passes": 3}
     tasks = []
+    view = {"X": views_of(X, 3)["X"].persist(scheduler="sync")}
+    settings = {"learner": LearnerSpec(**learner), "threshold": 0.0, "mass": None, "max_iter": 1}
+    settings |= {"patience": None, "hidden": [], "execution": Execution(threads=1)}
     for more in ({}, {"max_fit_rows": 100}):
         with Counted() as counted:
-            found = self_training(
-                {name: X.persist(scheduler="sync") for name, X in views_of(X, 3, None).items()},
-                labels,
-                learner=LearnerSpec(**learner),
-                threshold=0.0,
-                mass=None,
-                max_iter=1,
-                patience=None,
-                hidden=[],
-                execution=Execution(threads=1),
-                **more,
-            )
+            found = self_training(view, labels, **settings, **more)
         tasks.append(counted.tasks)
     assert found.records[-1].notes["pieces_fitted"] == 3
     whole = RoundTasks(3, 0, 1)
@@ -188,17 +165,9 @@ def test_tasks_of_fits_in_pieces_are_those_of_a_real_run(tmp_path: Path) -> None
     assert tasks[1] - tasks[0] == pieces.of_round() - whole.of_round() == 3 + 9 * 4 + 8 - 4
     rows = write_rows(tmp_path / "rows", job_rows())
     method = {"learner": learner, "max_fit_rows": 500}
-    shown = [
-        cost_of(
-            resolve_job(planned(rows, "self_training", **more)),
-            n_rows=4000,
-            n_features=50,
-            n_classes=2,
-            n_blocks=2,
-            n_workers=2,
-        )
-        for more in ({}, method)
-    ]
+    shape = {"n_rows": 4000, "n_features": 50, "n_classes": 2, "n_blocks": 2, "n_workers": 2}
+    specs = [resolve_job(planned(rows, "self_training", **more)) for more in ({}, method)]
+    shown = [cost_of(spec, **shape) for spec in specs]
     # 8 pieces, 3 passes.
     assert shown[1].tasks - shown[0].tasks > 10 * 24 * 2
     assert shown[1].bytes_moved > 2 * shown[0].bytes_moved
@@ -245,7 +214,6 @@ def test_every_method_in_rounds_is_planned(name: str, tmp_path: Path) -> None:
 def kept_bytes(cost: MethodCost) -> float:
     """Return what a worker holds of features and labels, in MiB, from the words of the plan."""
     found = re.search(r"([\d,.]+) MiB of features and labels", cost.memory)
-    assert found is not None
     return float(found[1].replace(",", ""))
 
 

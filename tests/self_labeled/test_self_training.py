@@ -30,6 +30,7 @@ from tests.oracles.self_training_rounds import rounds_of_sklearn
 from tests.rounds_by_keywords import self_training
 
 REGRESSION = LogisticRegression(max_iter=2000)
+HERE = Execution(threads=2)
 
 
 def digits(n_per_class: int = 4, n_rows: int = 500) -> tuple[np.ndarray, np.ndarray]:
@@ -44,7 +45,7 @@ def digits(n_per_class: int = 4, n_rows: int = 500) -> tuple[np.ndarray, np.ndar
 
 
 def run(
-    X: Any, y: np.ndarray, estimator: Any, n_blocks: int, execution: Execution, **settings: Any
+    X: Any, y: np.ndarray, n_blocks: int = 2, estimator: Any = REGRESSION, **settings: Any
 ) -> SelfLabeled:
     labels = Labels.from_codes(y, np.arange(10))
     view = in_chunks(X, np.diff(np.linspace(0, len(y), n_blocks + 1).astype(int)))
@@ -53,19 +54,16 @@ def run(
         labels,
         learner=Learner.of_estimator(estimator),
         patience=None,
-        execution=execution,
+        execution=HERE,
         **{"mass": None, "class_shares": "none", **settings},
     )
 
 
-def fetched(found: SelfLabeled, execution: Execution) -> dict[str, np.ndarray]:
-    parts = [one.assignment for one in execution.compute(found.assignment)]
-    F = execution.compute(list(found.F.to_delayed().ravel()))
-    return {
-        "labels": np.concatenate([part.codes[:, 0] for part in parts]),
-        "rounds": np.concatenate([part.since[:, 0] for part in parts]),
-        "F": np.concatenate(F),
-    }
+def fetched(found: SelfLabeled) -> dict[str, np.ndarray]:
+    parts = [one.assignment for one in HERE.compute(found.assignment)]
+    names = {"labels": "codes", "rounds": "since", "weights": "weights"}
+    taken = {k: np.concatenate([getattr(p, v)[:, 0] for p in parts]) for k, v in names.items()}
+    return {**taken, "F": np.concatenate(HERE.compute(list(found.F.to_delayed().ravel())))}
 
 
 @pytest.mark.parametrize(
@@ -85,9 +83,8 @@ def test_same_rows_in_same_rounds_as_scikit_learn(settings: dict) -> None:
     assert labelled > 200
     assert len(np.unique(theirs["rounds"])) > 3
     for n_blocks in (1, 8):
-        execution = Execution(threads=2)
-        found = run(X, y, REGRESSION, n_blocks, execution, rescore=False, **settings)
-        ours = fetched(found, execution)
+        found = run(X, y, n_blocks, rescore=False, **settings)
+        ours = fetched(found)
         np.testing.assert_array_equal(ours["rounds"], theirs["rounds"])
         np.testing.assert_array_equal(ours["labels"], theirs["labels"])
         assert found.reason == theirs["reason"]
@@ -97,20 +94,19 @@ def test_same_rows_in_same_rounds_as_scikit_learn(settings: dict) -> None:
 
 def test_rescoring_takes_labels_back() -> None:
     X, y = digits(2)
-    found = run(X, y, REGRESSION, 3, Execution(), criterion="k_best", k_best=40, max_iter=3)
+    found = run(X, y, 3, criterion="k_best", k_best=40, max_iter=3)
     taken_back = sum(sum(record.taken_back or ()) for record in found.records)
     assert taken_back > 0
-    last = fetched(found, Execution())
+    last = fetched(found)
     assert (last["rounds"][y >= 0] == 0).all()
     np.testing.assert_array_equal(last["labels"][y >= 0], y[y >= 0])
 
 
 def test_sparse_rows_get_the_same_labels_as_dense_ones() -> None:
     X, y = digits()
-    execution = Execution()
     settings = {"criterion": "k_best", "k_best": 100, "max_iter": 3}
-    dense = fetched(run(X, y, REGRESSION, 2, execution, **settings), execution)
-    sparse = fetched(run(sp.csr_array(X), y, REGRESSION, 3, execution, **settings), execution)
+    dense = fetched(run(X, y, 2, **settings))
+    sparse = fetched(run(sp.csr_array(X), y, 3, **settings))
     assert (dense["labels"] == sparse["labels"]).mean() > 0.99
 
 
@@ -134,20 +130,17 @@ def test_hidden_seeds_choose_the_round() -> None:
     np.testing.assert_array_equal(answers[0][1], answers[1][1])
 
 
-def knn_confidence(X: np.ndarray, y: np.ndarray) -> np.ndarray:
-    known = y >= 0
-    return KNeighborsClassifier(4).fit(X[known], y[known]).predict_proba(X).max(axis=1)
-
-
 def test_rows_at_the_threshold_are_not_labelled_where_a_class_has_its_share() -> None:
     X, y = digits()
     settings = {"threshold": 0.75, "max_iter": 1}
-    confidence = knn_confidence(X, y)
+    known = y >= 0
+    knn = KNeighborsClassifier(4).fit(X[known], y[known])
+    confidence = knn.predict_proba(X).max(axis=1)
     at = (confidence == 0.75) & (y < 0)
     assert at.sum() > 50
     for shares in ("none", {**dict.fromkeys(range(9), 1 / 9.01), 9: 0.01 / 9.01}):
-        found = run(X, y, KNeighborsClassifier(4), 2, Execution(), class_shares=shares, **settings)
-        labels = fetched(found, Execution())["labels"]
+        found = run(X, y, 2, KNeighborsClassifier(4), class_shares=shares, **settings)
+        labels = fetched(found)["labels"]
         assert (labels[at] == -1).all()
         assert (labels[(confidence > 0.75) & (y < 0)] >= 0).sum() > 50
 
@@ -166,10 +159,10 @@ def test_rows_at_the_threshold_are_not_labelled_where_a_class_has_its_share() ->
 )
 def test_pseudo_labels_weigh_the_mass_together(settings: dict[str, Any], rescore: bool) -> None:
     X, y = digits()
-    found = run(X, y, REGRESSION, 2, Execution(), rescore=rescore, mass=0.5, max_iter=4, **settings)
+    found = run(X, y, 2, rescore=rescore, mass=0.5, max_iter=4, **settings)
     assert len(found.records) >= (1 if settings.get("k_best") == 5000 else 3)
-    parts = [one.compute(scheduler="sync").assignment for one in found.assignment]
-    weights = sum(part.weights[part.since > 0].astype(float).sum() for part in parts)
+    given = fetched(found)
+    weights = given["weights"][given["rounds"] > 0].astype(float).sum()
     assert weights == pytest.approx(0.5 * (y >= 0).sum(), rel=1e-5)
 
 
@@ -177,10 +170,8 @@ def test_pseudo_labels_weigh_the_mass_together(settings: dict[str, Any], rescore
 def test_no_class_has_more_rows_than_its_share(rescore: bool) -> None:
     X, y = digits()
     shares = {**dict.fromkeys(range(9), 0.11), 9: 0.01}
-    found = run(
-        X, y, REGRESSION, 3, Execution(), class_shares=shares, threshold=0.2, rescore=rescore
-    )
-    labels = fetched(found, Execution())["labels"]
+    found = run(X, y, 3, class_shares=shares, threshold=0.2, rescore=rescore)
+    labels = fetched(found)["labels"]
     counts = np.bincount(labels[(y < 0) & (labels >= 0)], minlength=10)
     most = np.ceil(np.array(list(shares.values())) * (y < 0).sum())
     assert (counts <= most).all()
@@ -189,7 +180,7 @@ def test_no_class_has_more_rows_than_its_share(rescore: bool) -> None:
 
 def test_adaptive_thresholds_are_those_of_the_paper() -> None:
     X, y = digits()
-    found = run(X, y, REGRESSION, 3, Execution(), criterion="adaptive", max_iter=1)
+    found = run(X, y, 3, criterion="adaptive", max_iter=1)
     known = y >= 0
     p = REGRESSION.fit(X[known], y[known]).predict_proba(X)
     means = p[~known].mean(axis=0)
@@ -197,7 +188,7 @@ def test_adaptive_thresholds_are_those_of_the_paper() -> None:
     np.testing.assert_allclose(found.records[0].thresholds, tau, atol=1 / 4096)
     confidence, codes = p.max(axis=1), p.argmax(axis=1)
     far = np.abs(confidence - tau[codes]) > 1 / 4096
-    labels = fetched(found, Execution())["labels"]
+    labels = fetched(found)["labels"]
     wanted = np.where(confidence > tau[codes], codes, -1)
     np.testing.assert_array_equal(labels[far & ~known], wanted[far & ~known])
     assert 100 < (labels[~known] >= 0).sum() < 400
@@ -214,11 +205,11 @@ def test_a_resume_where_nothing_changed_keeps_the_models() -> None:
 
     settings = {"threshold": 0.95, "rescore": False, "max_iter": 30}
     forest = RandomForestClassifier(n_estimators=10, max_depth=6)
-    whole = run(X, y, forest, 3, Execution(), checkpoint=checkpoint, **settings)
+    whole = run(X, y, 3, forest, checkpoint=checkpoint, **settings)
     assert whole.reason == "no_change"
     assert whole.n_iter >= 3
     for iteration in (whole.n_iter - 1, whole.n_iter):
-        again = run(X, y, forest, 3, Execution(), resume=stored[iteration], **settings)
+        again = run(X, y, 3, forest, resume=stored[iteration], **settings)
         assert (again.reason, again.n_iter) == (whole.reason, whole.n_iter)
         np.testing.assert_array_equal(again.F.compute(), whole.F.compute())
 
@@ -226,7 +217,7 @@ def test_a_resume_where_nothing_changed_keeps_the_models() -> None:
 def test_a_single_fold_is_enough() -> None:
     X, y = digits()
     hidden = [np.arange((y >= 0).sum()) % 4 == 0]
-    found = run(X, y, REGRESSION, 2, Execution(), max_iter=1, hidden=hidden)
+    found = run(X, y, 2, max_iter=1, hidden=hidden)
     assert found.baseline_accuracy is not None
     assert found.fold_F[0].shape == (10, 10)
 
@@ -271,9 +262,8 @@ def test_a_class_without_sure_rows_is_told_in_plain_json() -> None:
         return iteration, state, json.loads(stored[-1])
 
     settings = {"class_shares": shares, "threshold": 0.6, "max_iter": 1}
-    found = run(X, y, REGRESSION, 2, Execution(), checkpoint=checkpoint, **settings)
+    found = run(X, y, 2, checkpoint=checkpoint, **settings)
     thresholds = found.records[0].thresholds
-    assert thresholds is not None
     assert thresholds[9] is None
     assert min(one for one in thresholds if one is not None) == 0.6
     assert thresholds[0] > 0.6
@@ -283,9 +273,9 @@ def test_a_class_without_sure_rows_is_told_in_plain_json() -> None:
 def test_what_a_criterion_does_not_look_at_is_refused() -> None:
     X, y = digits()
     with pytest.raises(ValueError, match="criterion"):
-        run(X, y, REGRESSION, 1, Execution(), criterion="best")
+        run(X, y, 1, criterion="best")
     with pytest.raises(ValueError, match="k_best takes the surest rows of any class"):
-        run(X, y, REGRESSION, 1, Execution(), criterion="k_best", class_shares="seeds")
+        run(X, y, 1, criterion="k_best", class_shares="seeds")
     with pytest.raises(ValueError, match="k_best takes the surest rows of any class"):
         SelfTrainingSpec(criterion="k_best", class_shares={0: 0.5, 1: 0.5})
     assert SelfTrainingSpec(criterion="k_best").class_shares == "baseline"
@@ -296,8 +286,8 @@ def test_what_a_criterion_does_not_look_at_is_refused() -> None:
 )
 def test_shares_must_be_of_all_classes(shares: dict[Any, float]) -> None:
     X, y = digits()
-    with pytest.raises(ValueError, match="exactly the 10 classes"):
-        run(X, y, REGRESSION, 1, Execution(), class_shares=shares)
+    with pytest.raises(ValueError, match="for each of the 10 classes"):
+        run(X, y, 1, class_shares=shares)
 
 
 def told_by_others(X: np.ndarray, y: np.ndarray, hidden: np.ndarray) -> np.ndarray:
@@ -312,8 +302,8 @@ def test_confidences_are_calibrated_on_hidden_seeds_or_that_is_told() -> None:
     n_seeds = int((y >= 0).sum())
     hidden = [np.arange(n_seeds) % 3 == fold for fold in range(3)]
     settings = {"threshold": 0.8, "max_iter": 1}
-    plain = run(X, y, REGRESSION, 2, Execution(), hidden=hidden, **settings)
-    warm = run(X, y, REGRESSION, 2, Execution(), hidden=hidden, calibrate=True, **settings)
+    plain = run(X, y, 2, hidden=hidden, **settings)
+    warm = run(X, y, 2, hidden=hidden, calibrate=True, **settings)
     assert warm.findings == ()
     # Hidden seeds are told better than this weak learner thinks: more rows are sure.
     known = y >= 0
@@ -326,19 +316,18 @@ def test_confidences_are_calibrated_on_hidden_seeds_or_that_is_told() -> None:
     p = REGRESSION.fit(X[known], y[known]).predict_proba(X)
     powers = p ** (1 / T)
     sure = (powers / powers.sum(axis=1, keepdims=True)).max(axis=1) > 0.8
-    np.testing.assert_array_equal((fetched(warm, Execution())["labels"] >= 0) | known, sure | known)
-    assert sure.sum() > (fetched(plain, Execution())["labels"] >= 0).sum() + 20
-    alone = run(X, y, REGRESSION, 2, Execution(), calibrate=True, **settings)
+    np.testing.assert_array_equal((fetched(warm)["labels"] >= 0) | known, sure | known)
+    assert sure.sum() > (fetched(plain)["labels"] >= 0).sum() + 20
+    alone = run(X, y, 2, calibrate=True, **settings)
     assert any("not calibrated" in note for note in alone.warnings)
 
 
 def test_a_pseudo_label_weighs_no_more_than_it_may() -> None:
     X, y = digits()
     settings = {"threshold": 0.6, "max_iter": 1}
-    found = run(X, y, REGRESSION, 2, Execution(), weight=0.25, **settings)
-    parts = [one.compute(scheduler="sync").assignment for one in found.assignment]
-    weights = np.concatenate([part.weights for part in parts])[:, 0]
-    given = fetched(found, Execution())
+    found = run(X, y, 2, weight=0.25, **settings)
+    given = fetched(found)
+    weights = given["weights"]
     assert set(weights[given["rounds"] > 0].tolist()) == {0.25}
     assert set(weights[given["rounds"] == 0].tolist()) == {1.0}
     known = given["labels"] >= 0
@@ -351,19 +340,17 @@ def test_a_learner_without_weights_learns_from_rows_drawn_by_weight() -> None:
     settings = {"threshold": 0.7, "max_iter": 3, "mass": 1.0, "class_shares": "baseline"}
     answers = []
     for n_blocks in (1, 8):
-        execution = Execution(threads=2)
-        found = run(X, y, KNeighborsClassifier(3), n_blocks, execution, **settings)
+        found = run(X, y, n_blocks, KNeighborsClassifier(3), **settings)
         notes = found.records[-1].notes or {}
-        assert [name.rpartition(".")[2] for name in notes["rows_drawn_by_weight_for"]] == [
-            "KNeighborsClassifier"
-        ]
-        answers.append(fetched(found, execution))
+        (drawn,) = notes["rows_drawn_by_weight_for"]
+        assert drawn.endswith(".KNeighborsClassifier")
+        answers.append(fetched(found))
     for name in answers[0]:
         np.testing.assert_array_equal(answers[0][name], answers[1][name])
     # The model knows all seeds, and about as many other rows as weigh as much.
     (model,) = (task.compute(scheduler="sync").model for task in found.models)
     assert 60 < len(model._fit_X) < 100
-    light = run(X, y, REGRESSION, 1, Execution(), **settings)
+    light = run(X, y, 1, **settings)
     assert "rows_drawn_by_weight_for" not in (light.records[-1].notes or {})
 
 

@@ -137,5 +137,3 @@ def test_the_estimator(cluster_client: Client) -> None:
     )
     with pytest.raises(ValueError, match="Negative values"):
         SemiSupervisedNB().fit(X - 1, y)
-    with pytest.raises(ValueError, match="unlabelled_weight"):
-        SemiSupervisedNB(unlabelled_weight=2.0).fit(X, y)
