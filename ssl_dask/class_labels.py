@@ -15,6 +15,7 @@ import numpy.typing as npt
 from dask import delayed
 
 from ssl_dask.array_types import Float64, Int64, Integer
+from ssl_dask.block_exchange import fetch_rows, row_starts
 from ssl_dask.dask_arrays import as_dask_array, row_handles
 from ssl_dask.execution import Execution
 from ssl_dask.label_words import stands_for_nothing, wrapped_minus_one
@@ -95,6 +96,35 @@ def numbers_of(values: Any, execution: Execution) -> Float64:
     return np.asarray(values, dtype=np.float64)
 
 
+def weights_at(sample_weight: Any, labels: Labels, execution: Execution) -> Float64:
+    """Return the weights of the labelled rows, float64 (S,), of an array or Dask array (N,).
+
+    Raises
+    ------
+    ValueError
+        Wrong or unknown length, or more than one column.
+    """
+    from sklearn.utils import column_or_1d
+
+    weights = as_dask_array(sample_weight)
+    if not isinstance(weights, da.Array):
+        weights = column_or_1d(np.asarray(weights, dtype=np.float64))
+    elif any(n != n for n in weights.chunks[0]):
+        raise ValueError(
+            "the lengths of sample_weight's chunks are not known: call compute_chunk_sizes()"
+        )
+    if weights.shape[0] != labels.n_rows:
+        raise ValueError(
+            f"sample_weight has {weights.shape[0]} values and X {labels.n_rows} rows; give one a"
+            " row"
+        )
+    if not isinstance(weights, da.Array):
+        return weights[labels.rows]
+    starts = row_starts(weights.chunks[0])
+    found = fetch_rows(row_handles(weights), starts, labels.rows, execution, "labels")
+    return column_or_1d(np.asarray(found, dtype=np.float64))
+
+
 def weighted_labels(
     labels: Labels, sample_weight: Any, execution: Execution
 ) -> tuple[Labels, Float64]:
@@ -103,22 +133,15 @@ def weighted_labels(
     Parameters
     ----------
     sample_weight
-        (N,), array or Dask array, of which all is brought to this process: weight >= 0 of each
-        row; weights of unlabelled rows are ignored.
+        (N,), array or Dask array, of which labelled rows alone are sent to this process: weight
+        >= 0 of each row; weights of unlabelled rows are ignored.
 
     Raises
     ------
     ValueError
         Wrong length, a weight of a seed that is not a finite number >= 0, or only zeros.
     """
-    from sklearn.utils import column_or_1d
-
-    weights = column_or_1d(numbers_of(sample_weight, execution))
-    if len(weights) != labels.n_rows:
-        raise ValueError(
-            f"sample_weight has {len(weights)} values and X {labels.n_rows} rows; give one a row"
-        )
-    weights = weights[labels.rows]
+    weights = weights_at(sample_weight, labels, execution)
     if not (np.isfinite(weights).all() and (weights >= 0.0).all()):
         raise ValueError("sample_weight of a labelled row must be a finite number of at least 0")
     if not weights.any():

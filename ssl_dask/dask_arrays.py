@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +10,7 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 from dask.base import is_dask_collection
-from dask.delayed import Delayed, delayed
+from dask.delayed import Delayed
 
 from ssl_dask.errors import UnknownChunksError
 
@@ -25,12 +25,17 @@ def row_handles(X: da.Array) -> list[Delayed]:
     return list(X.to_delayed(optimize_graph=False).ravel())
 
 
-def rows_in_blocks(X: Any, row_chunks: Sequence[int]) -> list[Delayed]:
-    """Return rows (N, d), NumPy array, CSR or Dask array, in blocks of `row_chunks` rows."""
+def rows_in_blocks(
+    X: Any, row_chunks: Sequence[int], place: Callable[[Sequence[Any]], list[Delayed]]
+) -> list[Delayed]:
+    """Return rows (N, d), NumPy array, CSR or Dask array, in blocks of `row_chunks` rows.
+
+    `place` is `Execution.place` of where they are wanted: tasks do not carry them.
+    """
     if isinstance(X, da.Array):
         return row_handles(X.rechunk({0: tuple(row_chunks), 1: -1}))
     cuts = pairwise(np.cumsum([0, *row_chunks]).tolist())
-    return [delayed(X[start:stop], pure=False, traverse=False) for start, stop in cuts]
+    return place([X[start:stop] for start, stop in cuts])
 
 
 def array_of_blocks(

@@ -112,6 +112,5 @@ class LastKept:
     def _keep(self, number: int, state: State, meta: dict[str, Any]) -> Resume:
         assert self._store is not None
         kept = self._store(number, state, meta)
-        if kept is not None:
-            self.control = replace(self.control, resume=kept)
+        self.control = replace(self.control, resume=kept)
         return kept

@@ -11,12 +11,12 @@ import scipy.sparse as sp
 from pydantic import ValidationError
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import Tags, check_consistent_length, column_or_1d
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ssl_dask.array_types import Floating, Int32
 from ssl_dask.block_exchange import block_tasks
-from ssl_dask.class_labels import decode_labels, decoded_dtype, encode_targets, numbers_of
+from ssl_dask.class_labels import decode_labels, decoded_dtype, encode_targets, weights_at
 from ssl_dask.dask_arrays import as_dask_array, row_handles
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.kernels.arithmetic.offsets import (
@@ -195,7 +195,7 @@ class ClassifierSkin(ClassifierMixin, SklearnSkin):
 
         Notes
         -----
-        Brings an int32 of each row to this process, and a float64 if `sample_weight` is given.
+        Brings an int32 of each row to this process, and the weights of labelled rows.
         """
         check_is_fitted(self)
         F = self.predict_proba(X)
@@ -215,9 +215,7 @@ class ClassifierSkin(ClassifierMixin, SklearnSkin):
         right = codes[truth.rows] == known[truth.codes]
         if sample_weight is None:
             return float(right.mean())
-        weights = column_or_1d(numbers_of(sample_weight, execution))
-        check_consistent_length(weights, F)
-        return float(np.average(right, weights=weights[truth.rows]))
+        return float(np.average(right, weights=weights_at(sample_weight, truth, execution)))
 
     def _codes_of(self, F: Any, *, abstain: bool) -> Any:
         how = (self.ties_abstain and abstain, UNLABELLED if abstain else self._largest_class)

@@ -111,3 +111,23 @@ def test_weights_of_a_dask_array_are_those_of_numpy(chunks: int) -> None:
     labels, kept = encode_seeds(y, 4, da.from_array(weights, chunks=chunks), HERE)
     assert labels.rows.tolist() == [0, 2]
     assert kept.tolist() == [0.5, 2.0]
+
+
+def test_weights_of_labelled_rows_alone_come_to_this_process() -> None:
+    y = np.full(1000, -1)
+    y[[3, 500, 501]] = [0, 1, 1]
+    seen: list[int] = []
+
+    def look(block: np.ndarray) -> np.ndarray:
+        seen.append(len(block))
+        return block
+
+    weights = da.from_array(np.arange(1000.0), chunks=100).map_blocks(look, dtype=float, meta=y[:0])
+    _, kept = encode_seeds(y, 1000, weights, HERE)
+    assert kept is not None
+    assert kept.tolist() == [3.0, 500.0, 501.0]
+    assert seen == [100, 100]
+    with pytest.raises(ValueError, match="sample_weight has 999 values and X 1000 rows"):
+        encode_seeds(y, 1000, weights[:-1], HERE)
+    with pytest.raises(ValueError, match="sample_weight's chunks are not known"):
+        encode_seeds(y, 1000, weights[weights > 4], HERE)

@@ -6,6 +6,7 @@ The package dask-array is used where it is there; else a class with the same pro
 from __future__ import annotations
 
 import logging
+import pickle
 
 import dask
 import dask.array as da
@@ -14,7 +15,7 @@ import pytest
 import scipy.sparse as sp
 from dask.base import DaskMethodsMixin
 
-from ssl_dask.dask_arrays import array_of_blocks, as_dask_array, row_handles
+from ssl_dask.dask_arrays import array_of_blocks, as_dask_array, row_handles, rows_in_blocks
 from ssl_dask.errors import GraphError, UnknownChunksError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.build.entity_graph import entity_graph
@@ -161,3 +162,29 @@ def test_one_name_has_one_graph(cluster_client):
         scheduler.removeHandler(listener)
     assert graph.n_rows == 60
     assert not [text for text in heard if "run_spec" in text]
+
+
+def test_rows_of_this_process_are_placed_not_carried_in_tasks(cluster_client):
+    X = np.arange(200_000.0).reshape(-1, 2)
+    execution = Execution(cluster_client)
+    for given in (X, sp.csr_array(X)):
+        blocks = rows_in_blocks(given, (60_000, 40_000), execution.place)
+        carried = [len(pickle.dumps(dict(one.dask))) for one in blocks]
+        assert max(carried) < 10_000
+        first, second = execution.compute(blocks)
+        assert first.shape == (60_000, 2)
+        found = second.toarray() if sp.issparse(second) else second
+        np.testing.assert_array_equal(found, X[60_000:])
+
+
+def test_chunks_of_columns_are_put_together():
+    X = np.random.default_rng(0).normal(size=(60, 4))
+    y = np.where(np.arange(60) < 20, X[:, 0] > 0, -1)
+    for rows in (X, X + 1e9):
+        cut = da.from_array(rows, chunks=(25, 3))
+        graph, whole = knn_graph(cut, 4), knn_graph(rows, 4)
+        assert (graph.to_scipy() != whole.to_scipy()).nnz == 0
+        found = LabelSpreading(n_neighbors=4).fit(cut, y).transduction_.compute()
+        np.testing.assert_array_equal(
+            found, LabelSpreading(n_neighbors=4).fit(rows, y).transduction_
+        )

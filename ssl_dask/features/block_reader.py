@@ -13,7 +13,7 @@ import numpy.typing as npt
 from dask import delayed
 from dask.delayed import Delayed
 
-from ssl_dask.array_types import Float64
+from ssl_dask.array_types import Bool, Float64
 
 Columns = Mapping[str, npt.NDArray[Any]]
 """Arrays of one block by column name, in the forms of `BlockReader.read`."""
@@ -78,6 +78,11 @@ def merge_on_workers(
             for i in range(0, len(level), MERGE_WIDTH)
         ]
     return level[0]
+
+
+def is_null(cells: npt.NDArray[np.object_]) -> Bool:
+    """Return which cells of a string column are None, bool (n,)."""
+    return np.asarray(np.equal(cells, np.array(None)), dtype=np.bool_)
 
 
 def stack_columns(columns: Columns, names: Sequence[str]) -> Float64:

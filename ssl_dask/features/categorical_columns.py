@@ -9,7 +9,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from ssl_dask.errors import InputDataError, Problem
-from ssl_dask.features.block_reader import Columns
+from ssl_dask.features.block_reader import Columns, is_null
 from ssl_dask.features.feature_groups import CategoricalGroup
 from ssl_dask.features.transform import Block, count_problems, refuse_counted
 
@@ -48,7 +48,7 @@ def _limited(values: frozenset[str]) -> frozenset[str] | None:
 
 def count_nulls(cells: npt.NDArray[np.object_]) -> int:
     """Return the number of None cells of a string column."""
-    return sum(cell is None for cell in cells)
+    return int(np.count_nonzero(is_null(cells)))
 
 
 def survey_categorical(group: CategoricalGroup, columns: Columns) -> CategorySurvey:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from ssl_dask.array_types import Bool
-from ssl_dask.features.block_reader import BlockReader, Columns
+from ssl_dask.features.block_reader import BlockReader, Columns, is_null
 from ssl_dask.features.feature_groups import FeatureGroup
 from ssl_dask.features.transform import Block, Transform
 
@@ -67,7 +67,7 @@ def _with_value(names: Sequence[str], columns: Columns) -> Bool:
 
 def _has_value(values: npt.NDArray[Any]) -> Bool:
     if values.dtype == object:
-        return np.array([cell is not None for cell in values], dtype=np.bool_)
+        return ~is_null(values)
     there = ~np.isnan(values)
     return there if there.ndim == 1 else there.any(axis=1)
 

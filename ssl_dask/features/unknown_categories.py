@@ -9,7 +9,7 @@ import numpy as np
 
 from ssl_dask.array_types import Bool
 from ssl_dask.errors import Caution, InputDataError, Problem
-from ssl_dask.features.block_reader import BlockReader
+from ssl_dask.features.block_reader import BlockReader, is_null
 from ssl_dask.features.categorical_columns import OneHotTransform
 from ssl_dask.features.feature_groups import FeatureGroup
 from ssl_dask.features.optional_groups import OptionalTransform, present_rows, read_columns
@@ -71,9 +71,9 @@ def look_at_categories(
             any_known |= present_rows(groups[name], columns)
             continue
         for column, categories in zip(one_hot[name].columns, one_hot[name].categories, strict=True):
-            known = frozenset(categories)
-            strange = np.array([cell not in known for cell in columns[column]], dtype=bool)
-            there = np.array([cell is not None for cell in columns[column]], dtype=bool)
+            cells = columns[column]
+            strange = ~np.fromiter(map(frozenset(categories).__contains__, cells), bool, n_rows)
+            there = ~is_null(cells)
             filled[column] = int(there.sum())
             unknown[column] = int((strange & there).sum())
             any_known |= ~strange

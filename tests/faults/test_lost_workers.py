@@ -282,7 +282,7 @@ def test_workers_that_join_are_used(graph: BlockGraph, labels: Labels, tmp_path:
                 labels,
                 execution=execution,
                 on_round=join,
-                checkpoint=lambda *_: None,
+                checkpoint=lambda *kept: kept,
                 checkpoint_seconds=0.0,
             )
         F = rows_of(there, execution)

@@ -126,3 +126,15 @@ def test_what_more_than_half_of_the_rows_share_is_left_out():
     assert graph.settings["entities"]["card"]["dropped_rows"] == 13
     assert graph.settings["entities"]["card"]["kept"] == 6
     assert "shared by more than 12 rows" in graph.settings["notes"][0]
+
+
+def test_texts_of_any_array_have_the_same_entities():
+    words = ["b", "a", "NA", "", "b", "ab", "a", " n/a "]
+    forms = [words, np.array(words), np.array(words, dtype="S5"), np.array(words, dtype=object)]
+    forms.append(np.array(["b", "a", None, np.nan, "b", "ab", "a", None], dtype=object))
+    graphs = [entity_graph({"w": form}, execution=Execution(threads=1)) for form in forms]
+    for graph in graphs:
+        assert graph.settings["entities"] == graphs[0].settings["entities"]
+        assert (graph.to_scipy() != graphs[0].to_scipy()).nnz == 0
+    assert graphs[0].n_nodes == 8 + 2
+    assert graphs[0].settings["entities"]["w"]["of_one_row"] == 1

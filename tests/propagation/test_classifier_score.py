@@ -90,7 +90,7 @@ def test_what_cannot_be_scored() -> None:
         model.score(X, truth)
     with pytest.raises(ValueError, match="X has 120, y has 119"):
         model.score(X, in_words(truth)[1:])
-    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+    with pytest.raises(ValueError, match="sample_weight has 119 values and X 120"):
         model.score(X, in_words(truth), np.ones(119))
 
 

@@ -182,8 +182,9 @@ def test_it_goes_on_from_any_checkpoint(digits: Arrays, graph: BlockGraph) -> No
     labels = labels_of(y, (1,) * N_CLASSES)
     kept: list[Any] = []
 
-    def keep(iteration: int, state: Any, meta: dict[str, Any]) -> None:
+    def keep(iteration: int, state: Any, meta: dict[str, Any]) -> Any:
         kept.append((iteration, [list(vector) for vector in state], meta))
+        return kept[-1]
 
     whole = run(graph, X, labels, checkpoint=keep, checkpoint_seconds=0.0)
     assert len(kept) > 6

@@ -184,8 +184,9 @@ def test_a_checkpoint_of_something_else_is_refused() -> None:
     graph = BlockGraph.from_scipy(W, n_strips=3)
     saved: list[Any] = []
 
-    def keep(*checkpoint: Any) -> None:
+    def keep(*checkpoint: Any) -> Any:
         saved.append(checkpoint)
+        return checkpoint
 
     run("label_spreading", graph, codes, alpha=0.9, checkpoint=keep, checkpoint_seconds=0)
     with pytest.raises(ResumeMismatchError, match="settings"):

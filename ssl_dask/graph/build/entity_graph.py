@@ -197,17 +197,21 @@ class _Found:
 def _keys_of(name: str, values: npt.NDArray[Any]) -> tuple[Any, Any]:
     """Return a key for each value, and whether it has one."""
     if values.dtype.kind in "OUS":
-        plain = values.astype(str) if values.dtype.kind == "S" else values
-        valid = np.array([not stands_for_nothing(value) for value in plain], dtype=bool)
+        cells = (values.astype(str) if values.dtype.kind == "S" else values).tolist()
+        # Each distinct value is judged once.
+        code_of = dict.fromkeys(cells, -1)
+        try:
+            entities = sorted(one for one in code_of if not stands_for_nothing(one))
+        except TypeError:
+            raise GraphError(f"column {name!r} mixes kinds of values; give one kind") from None
+        code_of.update(zip(entities, range(len(entities)), strict=True))
+        codes = np.fromiter(map(code_of.__getitem__, cells), np.int64, len(cells))
+        valid = codes >= 0
     else:
         valid = values != -1
-    keys = np.zeros(len(values), dtype=np.uint64)
-    try:
-        _, codes = np.unique(values[valid], return_inverse=True)
-    except TypeError:
-        raise GraphError(f"column {name!r} mixes kinds of values; give one kind") from None
-    keys[valid] = codes.astype(np.uint64) * SPREAD
-    return keys, valid
+        codes = np.zeros(len(values), dtype=np.int64)
+        codes[valid] = np.unique(values[valid], return_inverse=True)[1]
+    return np.where(valid, codes.astype(np.uint64) * SPREAD, np.uint64(0)), valid
 
 
 def _check(columns: Sequence[KeyColumn], max_entity_rows: int, scale: str) -> None:

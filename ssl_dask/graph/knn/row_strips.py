@@ -81,8 +81,8 @@ def checked_rows(
     Parameters
     ----------
     X
-        (N, d): NumPy array, SciPy sparse array or matrix, or array chunked by rows as those of
-        Dask are, with dense or CSR chunks.
+        (N, d): NumPy array, SciPy sparse array or matrix, or array chunked as those of Dask are,
+        with dense or CSR chunks; chunks of columns are put together.
     centred
         Whether dense columns that are far from zero lose their offset before they become float32,
         see `kernels/arithmetic/offsets`: where distances do not change with it.
@@ -105,6 +105,8 @@ def checked_rows(
     if not isinstance(X, da.Array):
         X = sp.csr_array(X) if sp.issparse(X) else np.asarray(X)
         offsets = far_offsets([extent_of(X)]) if centred else offsets
+    else:
+        X = X.rechunk({1: -1})
     chunks, row_chunks = _chunks(X, n_rows, execution, offsets)
     if isinstance(X, da.Array):
         looks = centred and loses_digits(X.dtype)
@@ -183,11 +185,6 @@ def checked_shape(X: Any) -> tuple[int, int]:
         )
     if 0 in shape:
         raise GraphError(f"X has shape {shape}; it must have at least one row and one column")
-    if isinstance(X, da.Array) and X.numblocks[1] > 1:
-        raise GraphError(
-            f"X is cut into {X.numblocks[1]} chunks of columns; it must be chunked by rows only",
-            hint="X.rechunk({1: -1})",
-        )
     return int(shape[0]), int(shape[1])
 
 

@@ -68,7 +68,7 @@ class NodeVectors:
 
     def of_rows(self, rows: da.Array) -> Vector:
         """Return what stands at rows, (N, C), as a vector; a node gets that of its first row."""
-        blocks = rows_in_blocks(rows, self.graph.row_chunks)
+        blocks = rows_in_blocks(rows, self.graph.row_chunks, self.execution.place)
         return self.graph.at_nodes(self.execution.persist(blocks, TASK_LABEL), self.execution)
 
     def hidden_rows(self, vector: Vector, at_nodes: NodeSources) -> Float64:

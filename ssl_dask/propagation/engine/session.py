@@ -234,8 +234,7 @@ class PropagationSession:
     def _keep(self, solve: RunningSolve) -> None:
         """Store a checkpoint, and let workers that have joined take part."""
         if solve.control.checkpoint is not None:
-            kept = solve.control.checkpoint(solve.n_iter, self.parts.state(), solve.meta())
-            solve.saved = kept if kept is not None else solve.saved
+            solve.saved = solve.control.checkpoint(solve.n_iter, self.parts.state(), solve.meta())
         if self.parts.has_new_workers():
             state = self.parts.state()
             self.parts.place()

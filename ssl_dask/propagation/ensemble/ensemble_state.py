@@ -128,8 +128,7 @@ def run_steps(
             if checkpoint is not None and due and state.step < len(steps):
                 meta = state.meta(identity, node_chunks)
                 kept = checkpoint(state.n_iter, list(state.vectors.values()), meta)
-                if kept is not None:
-                    state.hold(EnsembleState.from_resume(kept, identity, node_chunks), execution)
+                state.hold(EnsembleState.from_resume(kept, identity, node_chunks), execution)
                 saved_at = time.monotonic()
         return state
 

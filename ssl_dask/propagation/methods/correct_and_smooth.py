@@ -235,7 +235,7 @@ def _at_nodes(
     graph: BlockGraph, probabilities: Sequence[da.Array | Float32], execution: Execution
 ) -> list[Delayed]:
     """Return the probabilities of all groups side by side, float32 (m_i, G * C), one a strip."""
-    groups = [rows_in_blocks(Z, graph.row_chunks) for Z in probabilities]
+    groups = [rows_in_blocks(Z, graph.row_chunks, execution.place) for Z in probabilities]
     rows = execution.persist(block_tasks(_joined, groups), TASK_LABEL)
     return graph.at_nodes(rows, execution)
 

@@ -121,7 +121,7 @@ def propagated_features(
     spec = PropagatedFeaturesSpec(n_hops=n_hops, hops=hops, unit_rows=unit_rows)
     X = as_dask_array(X)
     _check_features(graph, X, spec)
-    rows = rows_in_blocks(X, graph.row_chunks)
+    rows = rows_in_blocks(X, graph.row_chunks, execution.place)
     joined = _carried_rows(graph, rows, int(X.shape[1]), spec, execution, losses)
     if not isinstance(X, da.Array):
         return np.concatenate(execution.compute(joined, "features"))

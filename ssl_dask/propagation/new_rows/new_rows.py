@@ -108,8 +108,8 @@ def _mean_tasks(
     execution: Execution,
 ) -> list[Delayed]:
     """Return a task for each block of new rows, of what the strips have at its nearest nodes."""
-    blocks = execution.persist(rows_in_blocks(F.astype(np.float32), graph.row_chunks), WHAT)
-    at_nodes = graph.at_nodes(blocks, execution)
+    rows = rows_in_blocks(F.astype(np.float32), graph.row_chunks, execution.place)
+    at_nodes = graph.at_nodes(execution.persist(rows, WHAT), execution)
     columns, mean = [at_nodes, graph.node_starts, graph.node_chunks], delayed(_means, pure=False)
     return [mean(one, weights, *block_tasks(_taken, columns, one)) for one in lists]
 

@@ -163,9 +163,8 @@ def scan_input(
 def _scanned(
     reader: ColumnReader, needs: ColumnNeeds, seed_file: SeedFile | None, execution: Execution
 ) -> list[BlockScan]:
-    shared, wanted, labels = (
-        delayed(one, pure=False, traverse=False) for one in (reader, needs, seed_file)
-    )
+    shared, wanted = (delayed(one, pure=False, traverse=False) for one in (reader, needs))
+    labels = None if seed_file is None else execution.place([seed_file], lasting=True)[0]
     tasks = [
         delayed(scan_block, pure=False)(shared, block, wanted, labels) for block in reader.blocks
     ]
