@@ -12,7 +12,7 @@ from dask import delayed
 from dask.delayed import Delayed
 
 from ssl_dask.console import RunListener
-from ssl_dask.dask_arrays import array_of_blocks
+from ssl_dask.dask_arrays import array_of_blocks, row_handles
 from ssl_dask.errors import WorkersChangedError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
@@ -148,9 +148,8 @@ def stored_rows(
 ) -> da.Array:
     """Write an array (N, ...), one file a block, and return it as read from there."""
     folder = checkpoints.new(RESULT_CHECKPOINT)
-    blocks = rows.to_delayed(optimize_graph=False).ravel()
     save = delayed(save_block, pure=False)
-    tasks = [save(folder, index, block) for index, block in enumerate(blocks)]
+    tasks = [save(folder, index, block) for index, block in enumerate(row_handles(rows))]
     execution.compute(tasks, "checkpoint")
     kept = checkpoints.commit(RESULT_CHECKPOINT, folder, {})
     listener.event("checkpoint_written", name=RESULT_CHECKPOINT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,10 +10,11 @@ from dask import delayed
 from dask.delayed import Delayed
 
 from ssl_dask.array_types import Bool, Int64
-from ssl_dask.dask_arrays import array_of_blocks
+from ssl_dask.block_exchange import block_tasks
+from ssl_dask.dask_arrays import array_of_blocks, row_handles
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.components import Components
-from ssl_dask.graph.block.node_order import NodeOrder
+from ssl_dask.graph.block.node_order import NodeOrder, row_numbers
 
 COMPONENTS_TOLD = 100
 
@@ -49,9 +49,7 @@ def seed_reach(
     """
     nodes = _nodes_of_blocks(order, row_chunks)
     with_seed = delayed(_components_of, pure=False)(components.labels, seed_nodes)
-    per_block = [
-        delayed(_in_components, pure=False)(components.labels, with_seed, block) for block in nodes
-    ]
+    per_block = block_tasks(_in_components, [nodes], components.labels, with_seed)
     reached = execution.persist(per_block, "reach")
     ((n_without, unseeded),) = execution.compute(
         [delayed(_unseeded_components, pure=False)(components.labels, with_seed, *nodes)],
@@ -63,14 +61,10 @@ def seed_reach(
 def _nodes_of_blocks(order: NodeOrder | None, row_chunks: Sequence[int]) -> list[Delayed]:
     """Return the node of each row in blocks of `row_chunks` rows."""
     if order is None:
-        starts = np.cumsum([0, *row_chunks]).tolist()
-        return [
-            delayed(np.arange, pure=False)(start, stop)
-            for start, stop in itertools.pairwise(starts)
-        ]
+        return row_numbers(row_chunks)
     nodes = array_of_blocks(order.blocks, order.row_chunks, (), np.int64)
     nodes = nodes.rechunk((tuple(row_chunks),))
-    return list(nodes.to_delayed(optimize_graph=False))
+    return row_handles(nodes)
 
 
 def _components_of(component: npt.NDArray[np.integer], nodes: Int64) -> npt.NDArray[np.integer]:
@@ -78,7 +72,7 @@ def _components_of(component: npt.NDArray[np.integer], nodes: Int64) -> npt.NDAr
 
 
 def _in_components(
-    component: npt.NDArray[np.integer], wanted: npt.NDArray[np.integer], nodes: Int64
+    nodes: Int64, component: npt.NDArray[np.integer], wanted: npt.NDArray[np.integer]
 ) -> Bool:
     return np.isin(component[nodes], wanted)
 

@@ -16,8 +16,10 @@ from dask.delayed import Delayed
 from pydantic import Field, ValidationError
 
 from ssl_dask.array_types import Float32
+from ssl_dask.block_exchange import block_tasks
 from ssl_dask.class_labels import decode_labels
 from ssl_dask.cluster import versions
+from ssl_dask.dask_arrays import array_of_blocks, row_handles
 from ssl_dask.decision.calibration import Calibration
 from ssl_dask.decision.labelling import Decided, DecisionRule, decide_block
 from ssl_dask.durable_files import unseal
@@ -173,14 +175,8 @@ class StoredModels:
         F = score_rows(answering, given, present, len(self.classes_))
         if not blank:
             return F
-        task, shapes = delayed(_without, pure=False), [(n, F.shape[1]) for n in F.chunks[0]]
-        parts = [
-            da.from_delayed(task(part, rows), shape, dtype=np.float32)
-            for part, rows, shape in zip(
-                F.to_delayed(optimize_graph=False).ravel(), blank, shapes, strict=True
-            )
-        ]
-        return da.concatenate(parts)
+        parts = block_tasks(_without, [row_handles(F), blank])
+        return array_of_blocks(parts, F.chunks[0], (F.shape[1],), np.float32)
 
     def label_distributions(self, columns: Any) -> Float32:
         """Return what the models say of rows in memory, float32 (n, C), before calibration.
@@ -216,7 +212,7 @@ class StoredModels:
         if said:
             warnings.warn(" ".join(said), UserWarning, stacklevel=2)
         F = self.distributions(reader, execution, blank)
-        (found,) = execution.compute(list(F.to_delayed(optimize_graph=False).ravel()), "scores")
+        (found,) = execution.compute(row_handles(F), "scores")
         return found
 
     def predict_proba(self, columns: Any) -> Float32:
