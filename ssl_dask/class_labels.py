@@ -12,10 +12,9 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
-from dask import delayed
 
 from ssl_dask.array_types import Float64, Int64, Integer
-from ssl_dask.block_exchange import fetch_rows, row_starts
+from ssl_dask.block_exchange import block_tasks, fetch_rows, row_starts
 from ssl_dask.dask_arrays import as_dask_array, row_handles
 from ssl_dask.execution import Execution
 from ssl_dask.label_words import stands_for_nothing, wrapped_minus_one
@@ -252,14 +251,8 @@ def _labelled_of_dask(y: da.Array, execution: Execution) -> tuple[Int64, npt.NDA
         raise ValueError(f"y should be a 1d array, got an array of shape {y.shape} instead")
     if any(n != n for n in y.chunks[0]):
         raise ValueError("the lengths of y's chunks are not known: call y.compute_chunk_sizes()")
-    starts = np.cumsum([0, *y.chunks[0]])
-    parts: list[Part] = execution.compute(
-        [
-            delayed(_labelled, pure=False)(block, int(start))
-            for block, start in zip(row_handles(y), starts[:-1], strict=True)
-        ],
-        "labels",
-    )
+    tasks = block_tasks(_labelled, [row_handles(y), row_starts(y.chunks[0])])
+    parts: list[Part] = execution.compute(tasks, "labels")
     filled = [part for part in parts if len(part[0])] or parts[:1]
     rows = np.concatenate([part[0] for part in filled])
-    return rows, np.concatenate([part[1] for part in filled]), int(starts[-1])
+    return rows, np.concatenate([part[1] for part in filled]), len(y)

@@ -8,11 +8,11 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import scipy.sparse as sp
-from dask import delayed
 from sklearn.utils import Tags
 from sklearn.utils.validation import validate_data
 
 from ssl_dask.array_types import Bool, Int64
+from ssl_dask.block_exchange import block_tasks
 from ssl_dask.dask_arrays import array_of_blocks, row_handles
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.labels import Labels
@@ -110,13 +110,12 @@ class MultiViewClassifier(RoundClassifier):
         held = held_rows(rows, execution)
         if self.views is None:
             return {WHOLE: held}, {}
-        cut, look = delayed(_view_of, pure=False), delayed(_has_view, pure=False)
         blocks = row_handles(held)
         views, present = {}, {}
         for name, columns in self.views.items():
             at = column_numbers(f"views[{name!r}]", columns, held.shape[1])
-            parts = execution.persist([cut(block, name, at) for block in blocks], "features")
-            has = execution.persist([look(block, at) for block in blocks], "features")
+            parts = execution.persist(block_tasks(_view_of, [blocks], name, at), "features")
+            has = execution.persist(block_tasks(_has_view, [blocks], at), "features")
             sizes = held.chunks[0]
             empty = held._meta[:, : len(at)]
             views[name] = array_of_blocks(parts, sizes, (len(at),), held.dtype, empty)

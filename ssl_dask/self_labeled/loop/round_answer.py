@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import dask.array as da
 import numpy as np
-from dask import delayed
 from dask.delayed import Delayed
 
+from ssl_dask.block_exchange import block_tasks
 from ssl_dask.dask_arrays import array_of_blocks
 from ssl_dask.method import MethodResult
 from ssl_dask.self_labeled.loop.round_method import RoundMethod
@@ -50,8 +50,7 @@ class SelfLabeled(MethodResult):
         Codes of classes, -1 for rows without a label; rounds 0 for seeds and -1 without a label.
         `column` is the learner's whose labels are asked for.
         """
-        task = delayed(label_columns, pure=False)
-        blocks = [task(one, column) for one in self.assignment]
+        blocks = block_tasks(label_columns, [self.assignment], column)
         whole = array_of_blocks(blocks, self.F.chunks[0], (2,), np.int32)
         return whole[:, 0], whole[:, 1]
 

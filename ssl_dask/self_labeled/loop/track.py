@@ -18,6 +18,7 @@ from dask import delayed
 from dask.delayed import Delayed
 
 from ssl_dask.array_types import Float32, Float64, Int32, Int64
+from ssl_dask.block_exchange import block_tasks
 from ssl_dask.dask_arrays import array_of_blocks
 from ssl_dask.errors import QualityError
 from ssl_dask.execution import Execution
@@ -68,8 +69,7 @@ class Track:
 
     def restored(self, stored: Sequence[Delayed]) -> list[Delayed]:
         """Return tasks of `Assigned` from what `stored_labels` gave, block by block."""
-        task = delayed(_restored, pure=False)
-        return [task(self.labels.n_classes, records) for records in stored]
+        return block_tasks(_restored, [stored], self.labels.n_classes)
 
     def score(
         self, method: Delayed, models: Sequence[Delayed], assigned: Sequence[Delayed]
@@ -86,12 +86,8 @@ class Track:
         query: Query | None,
     ) -> Delayed:
         """Return the task of the sum of all blocks' surveys."""
-        task = delayed(_survey, pure=False)
         asked = delayed(query, pure=False, traverse=False)
-        parts = [
-            task(method, one, before, asked) for one, before in zip(scores, assigned, strict=True)
-        ]
-        return merge_on_workers(parts, add_all)
+        return merge_on_workers(block_tasks(_survey, [scores, assigned], method, asked), add_all)
 
     def assign(
         self,
@@ -101,11 +97,8 @@ class Track:
         selection: Selection,
     ) -> list[Delayed]:
         """Return tasks of `Assigned` after the round."""
-        task = delayed(_assign, pure=False)
         chosen = delayed(selection, pure=False, traverse=False)
-        return [
-            task(method, one, before, chosen) for one, before in zip(scores, assigned, strict=True)
-        ]
+        return block_tasks(_assign, [scores, assigned], method, chosen)
 
     def distributions(self, method: Delayed, models: Sequence[Delayed]) -> list[Delayed]:
         """Return tasks of the class distributions of each block, float32 (n_i, C)."""
@@ -258,8 +251,7 @@ def score_rows(
 
 def counted(assigned: Sequence[Delayed]) -> Delayed:
     """Return the task of the summed `RoundCounts` of all blocks."""
-    task = delayed(attrgetter("counts"), pure=False)
-    return merge_on_workers([task(one) for one in assigned], add_all)
+    return merge_on_workers(block_tasks(attrgetter("counts"), [assigned]), add_all)
 
 
 def label_columns(assigned: Assigned, column: int) -> Int32:
@@ -270,8 +262,7 @@ def label_columns(assigned: Assigned, column: int) -> Int32:
 
 def stored_labels(assigned: Sequence[Delayed]) -> list[Delayed]:
     """Return tasks of what is stored of each block, an array of records."""
-    task = delayed(_records, pure=False)
-    return [task(one) for one in assigned]
+    return block_tasks(_records, [assigned])
 
 
 def _by_models(
@@ -302,7 +293,7 @@ def _begin(
     return Assigned(found, RoundCounts.of(found, found, n_classes))
 
 
-def _restored(n_classes: int, records: npt.NDArray[np.void]) -> Assigned:
+def _restored(records: npt.NDArray[np.void], n_classes: int) -> Assigned:
     found = Assignment.of_records(records)
     return Assigned(found, RoundCounts.of(found, found, n_classes))
 
@@ -315,11 +306,11 @@ def _score(
         return method.score(parts[:n_models], block, assigned.assignment)
 
 
-def _survey(method: RoundMethod, scores: Any, assigned: Assigned, query: Query | None) -> Any:
+def _survey(scores: Any, assigned: Assigned, method: RoundMethod, query: Query | None) -> Any:
     return method.survey(scores, assigned.assignment, query)
 
 
-def _assign(method: RoundMethod, scores: Any, assigned: Assigned, selection: Selection) -> Assigned:
+def _assign(scores: Any, assigned: Assigned, method: RoundMethod, selection: Selection) -> Assigned:
     return Assigned(*method.assign(scores, assigned.assignment, selection))
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dask.array as da
-from dask import delayed
 
 from ssl_dask.array_types import Int64
+from ssl_dask.block_exchange import block_tasks
 from ssl_dask.errors import ConstantViewError, JobSpecError, Problem, did_you_mean
 from ssl_dask.execution import Execution
 from ssl_dask.features.block_reader import add_all, merge_on_workers
@@ -69,10 +69,9 @@ def check_views_vary(
     -----
     A task a block and view, and their sums; a block is read up to the first rows that differ.
     """
-    look = delayed(_look, pure=False)
     sights = _sights(views, random_state)
     tasks = [
-        merge_on_workers([look(block, columns) for block in held_chunks(X)], add_all)
+        merge_on_workers(block_tasks(_look, [held_chunks(X)], columns), add_all)
         for X, columns in sights.values()
     ]
     found = execution.compute(tasks, "views")
