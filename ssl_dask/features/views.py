@@ -12,6 +12,7 @@ from dask import delayed
 from dask.delayed import Delayed
 
 from ssl_dask.array_types import Bool
+from ssl_dask.block_exchange import block_tasks
 from ssl_dask.dask_arrays import array_of_blocks, row_handles
 from ssl_dask.execution import Execution
 from ssl_dask.features.block_reader import BlockReader, Columns
@@ -105,24 +106,23 @@ def views_of(
 def _view(reader: BlockReader, name: str, group: FeatureGroup, transform: Transform) -> FeatureView:
     source = delayed(reader, traverse=False)
     state = delayed((group, transform), traverse=False)
-    task = delayed(_describe_block, pure=False)
-    blocks = [task(source, state, block) for block in range(len(reader.row_counts))]
+    numbers = range(len(reader.row_counts))
+    blocks = block_tasks(_describe_block, [numbers], source, state)
     X = features_of_blocks(blocks, reader.row_counts, transform.width, transform.sparse)
     present = None
     if group.optional:
-        look = delayed(_present_block, pure=False)
-        present = tuple(look(source, state, block) for block in range(len(blocks)))
+        present = tuple(block_tasks(_present_block, [numbers], source, state))
     return FeatureView(name, X, transform, present)
 
 
 def _describe_block(
-    reader: BlockReader, state: tuple[FeatureGroup, Transform], block: int
+    block: int, reader: BlockReader, state: tuple[FeatureGroup, Transform]
 ) -> Block:
     group, transform = state
     return transform.transform(read_columns(reader, block, {"": group})[""])
 
 
-def _present_block(reader: BlockReader, state: tuple[FeatureGroup, Transform], block: int) -> Bool:
+def _present_block(block: int, reader: BlockReader, state: tuple[FeatureGroup, Transform]) -> Bool:
     return present_rows(state[0], read_columns(reader, block, {"": state[0]})[""])
 
 
@@ -208,8 +208,7 @@ def join(
         float(weights.get(name, 1.0)) / (view.state.spread or 1.0) for name, view in views.items()
     )
     state = JoinedTransform(tuple(view.state for view in parts), scales)
-    task = delayed(join_blocks, pure=False)
-    columns = zip(*(view.blocks() for view in parts), strict=True)
-    blocks = [task(list(together), scales) for together in columns]
+    together = zip(*(view.blocks() for view in parts), strict=True)
+    blocks = block_tasks(join_blocks, [together], scales)
     X = features_of_blocks(blocks, parts[0].row_chunks, state.width, state.sparse)
     return FeatureView("+".join(views), X, state)

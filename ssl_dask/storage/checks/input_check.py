@@ -55,40 +55,27 @@ NO_PROBLEMS = NO_ENTITY, ROUNDED = "no_entity", "rounded"
 
 @dataclass(frozen=True)
 class InputScan:
-    """What the rows look like.
-
-    Parameters
-    ----------
-    problems
-        What stops the job, in the order of the rows; at most 100.
-    n_problems
-        How many there are.
-    notes
-        What is worth knowing.
-    constant_columns
-        Feature columns with one and the same value in all rows that have one.
-    vector_lengths
-        Vector column -> length of its vectors.
-    offsets
-        Numeric column -> what is to be subtracted from its values as they are read: of integers
-        that float64 does not hold, the smallest.
-    ids
-        Whether ids are different; None without an id column, or when the input cannot be read.
-    seeds
-        The labels; None where the job names none, or when the input cannot be read.
-    n_truth
-        Rows with a truth that can be scored.
-    """
+    """What the rows look like."""
 
     problems: tuple[Problem, ...]
+    """What stops the job, in the order of the rows; at most 100."""
     n_problems: int
+    """How many there are."""
     notes: tuple[str, ...]
+    """What is worth knowing."""
     constant_columns: tuple[str, ...]
+    """Feature columns with one and the same value in all rows that have one."""
     vector_lengths: Mapping[str, int]
+    """Vector column -> length of its vectors."""
     offsets: Mapping[str, int]
+    """Numeric column -> what is to be subtracted from its values as they are read: of integers that
+    float64 does not hold, the smallest."""
     ids: IdCheck | None
+    """Whether ids are different; None without an id column, or when the input cannot be read."""
     seeds: SeedTable | None
+    """The labels; None where the job names none, or when the input cannot be read."""
     n_truth: int
+    """Rows with a truth that can be scored."""
 
 
 def scan_input(

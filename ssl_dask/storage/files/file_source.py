@@ -50,27 +50,18 @@ SHORT = 4
 
 @dataclass(frozen=True)
 class FileSource:
-    """Opens the files of one input path, in this process or on a worker.
-
-    Parameters
-    ----------
-    shown
-        The path as the user wrote it, without credentials; for a glob the folder above it.
-    root
-        Folder that names of files are relative to: absolute, or a path of the remote file system.
-    single
-        Path of the one file, when the input is a file.
-    url
-        The URL, or None for local files.
-    storage_options
-        Passed to fsspec with a URL.
-    """
+    """Opens the files of one input path, in this process or on a worker."""
 
     shown: str
+    """The path as the user wrote it, without credentials; for a glob the folder above it."""
     root: str = field(repr=False)
+    """Folder that names of files are relative to: absolute, or a path of the remote file system."""
     single: str | None = field(default=None, repr=False)
+    """Path of the one file, when the input is a file."""
     url: str | None = field(default=None, repr=False)
+    """The URL, or None for local files."""
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Passed to fsspec with a URL."""
 
     @property
     def is_local(self) -> bool:

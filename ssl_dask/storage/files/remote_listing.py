@@ -39,24 +39,16 @@ EXTRAS = {
 
 @dataclass(frozen=True)
 class RemoteFiles:
-    """The files that a URL means.
-
-    Parameters
-    ----------
-    source
-        Opens them.
-    sizes
-        Name -> bytes.
-    whole
-        Whether this is all that a folder holds.
-    named
-        The parts of names that a pattern asks for.
-    """
+    """The files that a URL means."""
 
     source: FileSource
+    """Opens them."""
     sizes: dict[str, int]
+    """Name -> bytes."""
     whole: bool
+    """Whether this is all that a folder holds."""
     named: tuple[str, ...] = ()
+    """The parts of names that a pattern asks for."""
 
 
 def list_remote(url: str, storage_options: Mapping[str, Any]) -> RemoteFiles:
