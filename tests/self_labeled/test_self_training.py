@@ -286,7 +286,7 @@ def test_what_a_criterion_does_not_look_at_is_refused() -> None:
 )
 def test_shares_must_be_of_all_classes(shares: dict[Any, float]) -> None:
     X, y = digits()
-    with pytest.raises(ValueError, match="for each of the 10 classes"):
+    with pytest.raises(ValueError, match="exactly the 10 classes"):
         run(X, y, 1, class_shares=shares)
 
 
