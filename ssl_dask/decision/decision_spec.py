@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ssl_dask.spec_model import SpecModel
+
+ReviewKind = Literal["random", "positive", "uncertain", "far"]
+
+
+class ReviewSpec(SpecModel):
+    """Which rows a person should label next."""
+
+    budget: int = Field(ge=1, le=10_000)
+    """How many."""
+
+    mix: dict[ReviewKind, Annotated[float, Field(ge=0.0, allow_inf_nan=False)]] = Field(
+        default={"positive": 0.5, "uncertain": 0.2, "far": 0.1, "random": 0.2}
+    )
+    """Shares of the kinds, by their sum: most likely `positive`, most `uncertain`, `far` from every
+    seed, `random` for an honest estimate. A kind that is left out has none."""
+
+    positive: bool | int | str | None = None
+    """The class of which most likely rows are looked for; default: the rarest among the seeds, if
+    it has at most half of an even share. Where there is none, its rows go to the other kinds."""
+
+    @field_validator("mix")
+    @classmethod
+    def _mix_is_something(cls, mix: dict[ReviewKind, float]) -> dict[ReviewKind, float]:
+        if not sum(mix.values()) > 0.0:
+            raise ValueError("give at least one kind a share above 0")
+        return mix
 
 
 class DecisionSpec(SpecModel):
@@ -33,8 +59,11 @@ class DecisionSpec(SpecModel):
     to `value_high` is to hold. Default: 0.9. Needs coverage / (1 - coverage) hidden seeds: 9 for
     0.9, 19 for 0.95."""
 
-    review_budget: int | None = Field(default=None, ge=1, le=1_000_000)
-    """How many rows to propose for labelling by hand, best first. Default: none."""
+    review: ReviewSpec | None = None
+    """Rows to propose for labelling by hand, best first. Default: none."""
+
+    review_budget: int | None = Field(default=None, ge=1, le=10_000)
+    """Short for review: {budget: N}."""
 
     @model_validator(mode="after")
     def _threshold_needs_abstention(self) -> DecisionSpec:
@@ -45,12 +74,26 @@ class DecisionSpec(SpecModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _one_budget(self) -> DecisionSpec:
+        if self.review is not None and self.review_budget is not None:
+            raise ValueError("review_budget: N is short for review: {budget: N}; keep one")
+        return self
+
+    @property
+    def review_list(self) -> ReviewSpec | None:
+        """What is to be proposed for labelling by hand, if anything."""
+        if self.review_budget is None:
+            return self.review
+        return ReviewSpec(budget=self.review_budget)
+
     def keys_of_classes(self) -> dict[str, str]:
         """Return the keys that are set and mean nothing for labels that are numbers: the cures."""
         cures = {
             "min_probability": "decision.coverage sets how sure value_low and value_high are",
             "abstain": "only rows without a path to a seed get no number",
             "on_collapse": "leave it out",
+            "review": "leave it out",
             "review_budget": "leave it out",
         }
         default = DecisionSpec()

@@ -1,108 +1,242 @@
-"""The rows that a person should label next, best first.
+"""The rows that a person should label next: shares of four kinds, each row once.
 
-Three groups, in this order:
+- random: a simple random sample of the rows that are no seeds. The answers say how good the labels
+  are, whatever rows the seeds were.
+- positive: the rows most likely of one class, the most likely first.
+- uncertain: rows with evidence, the smallest margin first; ties have margin 0.
+- far: the largest components of the graph without a seed, of at least `MIN_ISLAND_ROWS` rows, one
+  row each; then rows drawn with a chance that grows with the squared distance from the nearest
+  seed, as k-means++ draws its centres: a region counts by its rows and its distance, and one
+  outlier is not all.
 
-1. islands: components of the graph without any seed and with at least `MIN_ISLAND_ROWS` rows, the
-   largest first; one label there gives labels to the whole component;
-2. rows with evidence that are no seeds, by smallest margin (margin sampling; ties have margin 0);
-3. rows without evidence, by row number: a label there helps that row alone.
-
-Equal usefulness goes to the smaller row number. Margin sampling looks at each row by itself, so
-near-duplicates can stand side by side in the queue.
+References
+----------
+D. Arthur, S. Vassilvitskii, "k-means++: the advantages of careful seeding", 2007. P. Efraimidis,
+P. Spirakis, "Weighted random sampling with a reservoir", 2006 (keys log(u) / w).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ssl_dask.array_types import Float32, Int32, Int64
+from ssl_dask.array_types import Float32, Float64, Int32, Int64
+from ssl_dask.decision.decision_spec import ReviewKind, ReviewSpec
 from ssl_dask.decision.labelling import SOURCES, Decided
+from ssl_dask.errors import JobSpecError
+from ssl_dask.kernels.arithmetic.row_keys import Purpose, row_keys
+from ssl_dask.kernels.knn.exact_sparse import squared_distances
+from ssl_dask.labels import Labels
+
+KINDS: tuple[ReviewKind, ...] = ("random", "positive", "uncertain", "far")
+"""The position is the code, and the order in which rows are chosen: a random row is random."""
 
 MIN_ISLAND_ROWS = 10
-
-_SEED = SOURCES.index("seed")
-_ISLAND, _UNSURE, _NO_EVIDENCE = 0, 1, 2
+LOOKED_BACK = 1_000
+"""A row is held against so many chosen before it: copies stand near each other in an order."""
 
 
 @dataclass(frozen=True)
 class ReviewQueue:
-    """Rows to be labelled by hand, best first."""
+    """Rows that may be reviewed, an entry for each row and kind."""
 
     row: Int64
     """int64 (m,): global row number."""
-    label: Int32
+    predicted: Int32
     """int32 (m,): what was decided for the row, -1 where it abstained."""
     probability: Float32
     margin: Float32
     """float32 (m,), as decided."""
     reason: npt.NDArray[np.uint8]
     """uint8 (m,): position in `REASONS`."""
-    group: npt.NDArray[np.uint8]
-    """uint8 (m,): 0 island, 1 unsure, 2 without evidence (see the module)."""
-    releases: Int64
-    """int64 (m,): rows of the island, 1 for others."""
+    kind: npt.NDArray[np.uint8]
+    """uint8 (m,): position in `KINDS`."""
+    score: Float64
+    """float64 (m,): the largest of a kind come first."""
 
     def __len__(self) -> int:
         return len(self.row)
 
     def take(self, order: Int64) -> ReviewQueue:
         """Return the entries at positions `order`, in that order."""
-        return ReviewQueue(*(getattr(self, name)[order] for name in self.__dataclass_fields__))
+        return ReviewQueue(*(getattr(self, one.name)[order] for one in fields(self)))
+
+
+def looked_for(review: ReviewSpec, labels: Labels) -> int | None:
+    """Return the code of the class whose most likely rows are looked for, or None.
+
+    Raises
+    ------
+    JobSpecError
+        The job names a class that no seed has.
+    """
+    if review.positive is None:
+        counts = labels.class_counts()
+        rare = counts.min() <= 0.5 * counts.mean()
+        return int(counts.argmin()) if rare else None
+    classes = labels.classes.tolist()
+    for code, value in enumerate(classes):
+        # 1 and True are equal in Python, and different classes to a reader.
+        if (type(value), value) == (type(review.positive), review.positive):
+            return code
+    raise JobSpecError(
+        f"decision.review.positive: {review.positive!r} is none of the classes of the seeds",
+        hint=f"name one of {', '.join(map(repr, classes[:10]))}",
+    )
+
+
+def kind_quotas(review: ReviewSpec, *, with_positive: bool) -> dict[str, int]:
+    """Return for each kind how many rows: the budget by the mix, by largest remainders."""
+    mix = np.array([review.mix.get(kind, 0.0) for kind in KINDS])
+    if not with_positive:
+        mix[KINDS.index("positive")] = 0.0
+    if not mix.any():
+        mix[KINDS.index("uncertain")] = 1.0
+    exact = review.budget * mix / mix.sum()
+    quotas = np.floor(exact).astype(int)
+    order = np.argsort(quotas - exact, kind="stable")
+    quotas[order[: review.budget - quotas.sum()]] += 1
+    return dict(zip(KINDS, quotas.tolist(), strict=True))
 
 
 def review_block(
-    decided: Decided, start: int, budget: int, islands: Mapping[int, int] | None = None
+    decided: Decided,
+    start: int,
+    n_wanted: Mapping[str, int],
+    *,
+    positive: int | None = None,
+    islands: Mapping[int, int] | None = None,
+    distances: Float64 | None = None,
 ) -> ReviewQueue:
-    """Return the `budget` most useful rows of one block.
+    """Return the first rows of each kind in one block.
 
     Parameters
     ----------
     decided
-        The block's decisions.
+        The block's decisions, with the probabilities of all classes where `positive` is given.
     start
         Global number of the block's first row.
-    budget
-        At most so many rows.
+    n_wanted
+        For each kind how many rows at most.
+    positive
+        Code of the class that "positive" looks for; None: no row is of that kind.
     islands
-        First row of a component without seeds -> its number of rows; a few dozen at most. None
-        where there is no graph.
+        First row of a component without seeds -> its number of rows; a few dozen at most.
+    distances
+        float64 (n,): squared distance from the nearest seed; None: islands alone are far.
     """
     n = decided.n_rows
-    group = np.where(decided.probability > 0, _UNSURE, _NO_EVIDENCE).astype(np.uint8)
-    releases = np.ones(n, dtype=np.int64)
+    rows = np.arange(start, start + n, dtype=np.int64)
+    evidence = decided.probability > 0
+    scores = {
+        "random": _uniform(rows, 0),
+        "uncertain": np.where(evidence, -decided.margin.astype(np.float64), -np.inf),
+        "far": np.full(n, -np.inf),
+    }
+    if positive is not None:
+        assert decided.probabilities is not None
+        p = decided.probabilities[:, positive].astype(np.float64)
+        scores["positive"] = np.where(p > 0, p, -np.inf)
+    if distances is not None:
+        away = distances > 0
+        scores["far"][away] = np.log(_uniform(rows[away], 1)) / distances[away]
     for row, size in (islands or {}).items():
         if start <= row < start + n and size >= MIN_ISLAND_ROWS:
-            group[row - start] = _ISLAND
-            releases[row - start] = size
-    whole = ReviewQueue(
-        np.arange(start, start + n, dtype=np.int64),
-        decided.label,
-        decided.probability,
-        decided.margin,
-        decided.reason,
-        group,
-        releases,
+            scores["far"][row - start] = size
+    seed = decided.source == SOURCES.index("seed")
+    places, kinds, found = [], [], []
+    for kind, score in scores.items():
+        usable = np.flatnonzero(~seed & (score > -np.inf))
+        best = usable[_best_first(score[usable], rows[usable])][: n_wanted[kind]]
+        places.append(best)
+        kinds.append(np.full(len(best), KINDS.index(kind), dtype=np.uint8))
+        found.append(score[best])
+    at = np.concatenate(places)
+    return ReviewQueue(
+        rows[at],
+        decided.label[at],
+        decided.probability[at],
+        decided.margin[at],
+        decided.reason[at],
+        np.concatenate(kinds),
+        np.concatenate(found),
     )
-    return _best(whole.take(np.flatnonzero(decided.source != _SEED)), budget)
 
 
-def merge_review(queues: Sequence[ReviewQueue], budget: int) -> ReviewQueue:
-    """Return the `budget` most useful rows of all blocks; holds budget x blocks entries.
+def merge_review(queues: Sequence[ReviewQueue], n_wanted: Mapping[str, int]) -> ReviewQueue:
+    """Return the first rows of each kind of all blocks, a kind after the other, best first.
 
     The answer does not depend on the order or the size of the blocks.
     """
-    names = ReviewQueue.__dataclass_fields__
     joined = ReviewQueue(
-        *(np.concatenate([getattr(queue, name) for queue in queues]) for name in names)
+        *(
+            np.concatenate([getattr(one, field.name) for one in queues])
+            for field in fields(queues[0])
+        )
     )
-    return _best(joined, budget)
+    order = np.lexsort((joined.row, -joined.score, joined.kind))
+    kinds = joined.kind[order]
+    first = [
+        order[np.flatnonzero(kinds == code)][: n_wanted[kind]] for code, kind in enumerate(KINDS)
+    ]
+    return joined.take(np.concatenate(first))
 
 
-def _best(queue: ReviewQueue, budget: int) -> ReviewQueue:
-    # lexsort: the last key is the first criterion.
-    order = np.lexsort((queue.row, queue.margin, -queue.releases, queue.group))
-    return queue.take(order[:budget])
+def choose_rows(
+    candidates: ReviewQueue, quotas: Mapping[str, int], X: Any, copy_distance: float
+) -> Int64:
+    """Return the positions of the chosen candidates, int64 (m,), each row once, best first.
+
+    A kind that has too few rows leaves its share to the kinds behind it. Any beginning of the list
+    has about the shares of the whole. Costs O(m `LOOKED_BACK` d) at most.
+
+    Parameters
+    ----------
+    candidates
+        As of `merge_review`.
+    quotas
+        For each kind how many rows.
+    X
+        Their features, float32 (n, d), dense or CSR.
+    copy_distance
+        Squared distance up to which a row is a copy of one that was chosen before it. A random row
+        is never left out for that.
+    """
+    taken: set[int] = set()
+    chosen: list[int] = []
+    turns: list[float] = []
+    missing = 0
+    for code, kind in enumerate(KINDS):
+        wanted = quotas[kind] + missing
+        picked = 0
+        for place in np.flatnonzero(candidates.kind == code).tolist():
+            if picked == wanted:
+                break
+            row = int(candidates.row[place])
+            if row in taken or (kind != "random" and _is_copy(X, place, chosen, copy_distance)):
+                continue
+            taken.add(row)
+            chosen.append(place)
+            turns.append((picked + 0.5) / wanted)
+            picked += 1
+        missing = wanted - picked
+    return np.array(chosen, dtype=np.int64)[np.argsort(turns, kind="stable")]
+
+
+def _is_copy(X: Any, place: int, chosen: Sequence[int], copy_distance: float) -> bool:
+    near = chosen[-LOOKED_BACK:]
+    return bool(near) and bool(squared_distances(X[[place]], X[near]).min() <= copy_distance)
+
+
+def _uniform(rows: Int64, number: int) -> Float64:
+    """Return for each row a number in (0, 1) that depends on the row alone."""
+    keys = row_keys(rows, Purpose.REVIEW, number) >> np.uint64(11)
+    return (keys.astype(np.float64) + 0.5) * 2.0**-53
+
+
+def _best_first(score: Float64, rows: Int64) -> Int64:
+    return np.lexsort((rows, -score))

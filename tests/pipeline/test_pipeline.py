@@ -175,6 +175,18 @@ def test_review_lists_rows_that_are_no_seeds(full_run: RunResult) -> None:
     assert len(set(ids)) == len(ids) == 12
     assert not seeds.intersection(ids)
     assert review["rank"].to_pylist() == list(range(1, 13))
+    # Three classes of 6 seeds each: none is looked for.
+    kinds = review["review_kind"].to_pylist()
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == {
+        "random": 5,
+        "uncertain": 5,
+        "far": 2,
+    }
+    labels = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
+    assert set(review["nearest_seed"].to_pylist()) <= seeds
+    for row in review.to_pylist():
+        assert row["predicted"] == labels[row["id"]]
+        assert row["nearest_seed_label"] == labels[row["nearest_seed"]]
     # The island is 20 rows that one look could explain: one of them is worth it.
     island = set(table["id"].to_pylist()[-N_ISLAND:])
     assert island.intersection(ids)

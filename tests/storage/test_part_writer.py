@@ -184,32 +184,41 @@ def test_a_bit_that_flips_on_the_disk_is_noticed_by_readers_that_check(stage: Pa
         read(stage, record)
 
 
-def test_a_review_part_ranks_the_rows(stage: Path) -> None:
+def test_a_review_part_carries_what_a_person_needs(stage: Path) -> None:
     queue = {
         "row": np.array([9, 5]),
-        "label": np.array([-1, 1], np.int32),
+        "predicted": np.array([-1, 1], np.int32),
         "probability": np.array([0, 0.5], np.float32),
         "margin": np.array([0, 0.25], np.float32),
+        "reason": np.array([1, 0], np.uint8),
+        "review_kind": np.array([0, 1], np.uint8),
+        "nearest_seed": np.array([1, 0]),
+        "nearest_seed_label": np.array([0, 1], np.int32),
+        "nearest_seed_distance": np.array([2, 1], np.float32),
         "rank": np.array([1, 2]),
     }
-    ids = pa.table({"id": ["x", "y"]})
-    schema = review_schema(schema_of([0, 7], None, pa.field("id", pa.string())))
-    record = write_part(stage, RUN, 1, ids, queue, schema)
+    rows = pa.table({"id": ["x", "y"], "amount": [3, 4]})
+    labels = schema_of([0, 7], None, pa.field("id", pa.string()), pa.field("amount", pa.int64()))
+    schema = review_schema(labels, pa.array(["r", "s"]), ["random", "far"])
+    record = write_part(stage, RUN, 1, rows, queue, schema)
     assert record.folder == "review"
-    assert read(stage, record).to_pydict() == {
-        "id": ["x", "y"],
+    assert read(stage, record).to_pydict() == rows.to_pydict() | {
         "row": [9, 5],
-        "label": [None, 7],
+        "predicted": [None, 7],
         "probability": [0.0, 0.5],
         "margin": [0.0, 0.25],
+        "reason": ["tie", None],
+        "review_kind": ["random", "far"],
+        "nearest_seed": ["s", "r"],
+        "nearest_seed_label": [0, 7],
+        "nearest_seed_distance": [2.0, 1.0],
         "rank": [1, 2],
     }
     by_number = label_schema(pa.schema([]), None, [], np.array([0, 7]), None, TEXTS)
-    rows = pa.table({"row": [queue.pop("row")[0], 5]})
-    names = read(
-        stage, write_part(stage, RUN, 0, rows, queue, review_schema(by_number))
-    ).column_names
-    assert names == ["row", "label", "probability", "margin", "rank"]
+    numbered = review_schema(by_number, pa.array([3, 4]), ["random", "far"])
+    table = pa.table({"row": [queue.pop("row")[0], 5]})
+    names = read(stage, write_part(stage, RUN, 0, table, queue, numbered)).column_names
+    assert names == ["row", *queue]
 
 
 def test_a_part_of_numbers_holds_intervals(stage: Path) -> None:
@@ -271,7 +280,6 @@ def test_names_that_the_result_needs_are_refused() -> None:
     assert [problem.column for problem in error.value.problems] == [
         "label",
         "p_1",
-        "row",
         "row",
         "x",
     ]

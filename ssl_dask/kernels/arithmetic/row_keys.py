@@ -38,6 +38,8 @@ class Purpose(IntEnum):
     """Splits the columns of a single view in two."""
     TIES = 302
     """Order of rows of which co-training is equally sure."""
+    REVIEW = 401
+    """Rows that are drawn for review."""
 
 
 def row_keys(rows: Int64, *key: int) -> UInt64:

@@ -200,7 +200,7 @@ def _label(
             clock.event("input_note", message=note)
     clock.stage("decision")
     F = models.distributions(typed, execution, blank)
-    results = write_blocks(_block_task(models, reader, folder), F, execution, None, None)
+    results = write_blocks(_block_task(models, reader, folder), F, execution, None, None, None)
     clock.stage("commit")
     summary = _summary(models, dataset, results) | {"warnings": warnings}
     run = folder.commit(
@@ -221,7 +221,6 @@ def _block_task(models: StoredModels, reader: ColumnReader, folder: OutputFolder
     job = models.job
     nowhere = np.zeros(0, dtype=np.int64)
     labels = Labels(reader.layout.n_rows, nowhere, np.zeros(0, dtype=np.int32), models.classes_)
-    decision = job.decision.model_copy(update={"review_budget": None})
     return ClassBlocks(
         **carried_fields(job),
         reader=reader,
@@ -229,8 +228,7 @@ def _block_task(models: StoredModels, reader: ColumnReader, folder: OutputFolder
         run_id=folder.run_id,
         schema=class_schema(reader.dataset.schema, job, models.classes_, models.label_type),
         labels=labels,
-        rule=DecisionRule(models.calibration, decision, source="model"),
-        unseeded={},
+        rule=DecisionRule(models.calibration, job.decision, source="model"),
         truth=None,
         sampled=nowhere,
     )

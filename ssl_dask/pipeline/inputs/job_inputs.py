@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ssl_dask.decision.review_queue import looked_for
 from ssl_dask.errors import (
     InputDataError,
     JobSpecError,
@@ -251,6 +252,8 @@ def read_inputs(spec: JobSpec, inputs: Inputs, execution: Execution) -> ReadData
     label_kind(spec).require(scan.seeds)
     if spec.target == "classes":
         _refuse_shares_of_other_classes(spec, scan.seeds.labels)
+        if spec.decision.review_list is not None:
+            looked_for(spec.decision.review_list, scan.seeds.labels)
     edges = [note for file in inputs.edge_files for note in file.dataset.notes]
     warnings = cautions([*scan.seeds.notes, *inputs.dataset.notes, *edges, *scan.notes])
     notes = [*inputs.dataset.notes, *scan.notes]

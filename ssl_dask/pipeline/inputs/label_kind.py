@@ -43,7 +43,12 @@ def _number_words(labels: Labels) -> str:
 LABEL_KINDS = {
     "classes": LabelKind(
         lambda spec: ClassRule(spec.input.classes, spec.input.unlabelled),
-        lambda spec: refuse_names(spec.input.id, spec.output.columns, LABELS, REVIEW),
+        lambda spec: refuse_names(
+            spec.input.id,
+            spec.output.columns,
+            LABELS,
+            REVIEW if spec.decision.review_list is not None else (),
+        ),
         SeedTable.require_classes,
         _class_words,
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,12 @@ from ssl_dask.array_types import Int32, Int64
 from ssl_dask.decision.calibration import not_calibrated
 from ssl_dask.decision.decision_spec import DecisionSpec
 from ssl_dask.decision.labelling import REASONS, SOURCES, Decided, DecisionRule, decide_block
-from ssl_dask.decision.review_queue import ReviewQueue, review_block
+from ssl_dask.decision.review_queue import ReviewQueue
 from ssl_dask.evaluation.block_scores import BlockScore, score_block
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.targets.block_task import BlockTask
+from ssl_dask.pipeline.targets.review import ReviewSearch
 from ssl_dask.storage.labels.label_verdict import LabelValue
 from ssl_dask.storage.labels.true_labels import truth_codes
 from ssl_dask.storage.result.result_schema import ResultSchema, label_schema
@@ -80,8 +81,8 @@ class ClassBlocks(BlockTask[ClassResult]):
     """The seeds."""
     rule: DecisionRule
     """How rows become labels."""
-    unseeded: Mapping[int, int]
-    """First row of a component without seeds -> its number of rows."""
+    search: ReviewSearch | None = None
+    """What the review list looks for; None if none is asked for."""
     unlabelled: Sequence[LabelValue] = ()
     """Values of the truth column that stand for no label."""
 
@@ -95,14 +96,15 @@ class ClassBlocks(BlockTask[ClassResult]):
         F
             The block's distributions float32 (n, C).
         beside
-            Whether paths lead to seeds, bool (n,), or None; and the supervised baseline's
-            distributions float32 (n, C), or None.
+            Whether paths lead to seeds, bool (n,), or None; the supervised baseline's
+            distributions float32 (n, C), or None; features (n, d), or None.
         """
-        has_seed, baseline_F = beside
+        has_seed, baseline_F, X = beside
         positions, codes = self.labels.in_rows(start, start + len(F))
         names = self.schema.probability_names
+        positive = self.search is not None and self.search.positive is not None
         decided = decide_block(
-            F, positions, codes, has_seed, self.rule, keep_probabilities=bool(names)
+            F, positions, codes, has_seed, self.rule, keep_probabilities=bool(names) or positive
         )
         truth = baseline = review = None
         if self.truth is not None:
@@ -113,9 +115,9 @@ class ClassBlocks(BlockTask[ClassResult]):
             plain = DecisionRule(not_calibrated("baseline"), DecisionSpec())
             most_likely = decide_block(baseline_F, positions, codes, None, plain)
             baseline = self._score(most_likely, positions, truth)
-        if self.rule.spec.review_budget is not None:
-            review = review_block(decided, start, self.rule.spec.review_budget, self.unseeded)
-        p = () if decided.probabilities is None else decided.probabilities.T
+        if self.search is not None:
+            review = self.search.of_block(decided, start, X)
+        p = decided.probabilities.T if names and decided.probabilities is not None else ()
         part = self.write_part(
             block,
             {

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-
 from ssl_dask.dask_arrays import row_handles
 from ssl_dask.decision.labelling import DecisionRule
-from ssl_dask.decision.review_queue import ReviewQueue, merge_review
 from ssl_dask.features.block_reader import add_all
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.hidden_seeds import HiddenSeeds
@@ -21,7 +14,6 @@ from ssl_dask.pipeline.targets.block_task import write_blocks
 from ssl_dask.pipeline.targets.class_blocks import (
     ClassBlocks,
     ClassesWritten,
-    ClassResult,
     class_schema,
 )
 from ssl_dask.pipeline.targets.class_judging import (
@@ -30,11 +22,9 @@ from ssl_dask.pipeline.targets.class_judging import (
     warn_of_classes_gone,
 )
 from ssl_dask.pipeline.targets.class_report import build_class_report
+from ssl_dask.pipeline.targets.review import ReviewSearch, write_review
 from ssl_dask.pipeline.targets.steps import Target, task_fields
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
-from ssl_dask.storage.result.part_writer import write_part
-from ssl_dask.storage.result.result_schema import review_schema
-from ssl_dask.storage.runs.manifest import PartRecord
 
 
 def write_classes(
@@ -50,57 +40,37 @@ def write_classes(
     spec, found, fields = run.spec, inferred.found, run.inputs.dataset.schema
     kind = None if spec.input.label is None else fields.field(spec.input.label).type
     rule = (judged.calibration, spec.decision, found.source, inferred.method.no_evidence)
+    review = spec.decision.review_list
+    search = None if review is None else ReviewSearch.of(review, run.data.labels, inferred)
     task = ClassBlocks(
         **task_fields(run, inferred.rows.sampled),
         schema=class_schema(fields, spec, run.data.labels.classes, kind),
         labels=run.data.labels,
         rule=DecisionRule(*rule),
-        unseeded=inferred.unseeded,
+        search=search,
         unlabelled=spec.input.unlabelled,
     )
     baseline_F = None
     if spec.input.truth is not None and judged.baseline is not None:
         scored = predict_proba_blocks(judged.baseline.model, inferred.rows.X)
         baseline_F = row_handles(scored)
-    results = write_blocks(task, inferred.F, run.execution, inferred.has_seed, baseline_F)
+    far = search is not None and search.seeds is not None
+    X = row_handles(inferred.rows.X) if far else None
+    results = write_blocks(task, inferred.F, run.execution, inferred.has_seed, baseline_F, X)
     score = add_all([result.score for result in results])
     warnings = warn_of_classes_gone(run, folds, inferred, score.labels)
     parts = [result.part for result in results]
-    review = _review(spec.decision.review_budget, results)
-    if review is not None and len(review):
-        parts.append(_write_review(review, task, run))
+    n_review = 0
+    if search is not None:
+        candidates = [one.review for one in results if one.review is not None]
+        listed, n_review = write_review(run, inferred, task, search, candidates)
+        parts += listed
     if spec.output.models:
         assert isinstance(found, SelfLabeled)
         models, not_kept = store_models(run, found, judged.calibration)
         parts += models
         warnings += not_kept
-    n_review = 0 if review is None else len(review)
     return ClassesWritten(results, score, parts, n_review, warnings)
-
-
-def _review(budget: int | None, results: Sequence[ClassResult]) -> ReviewQueue | None:
-    if budget is None:
-        return None
-    return merge_review([one.review for one in results if one.review is not None], budget)
-
-
-def _write_review(review: ReviewQueue, task: ClassBlocks, run: RunContext) -> PartRecord:
-    table = run.data.reader.fetch_table(
-        review.row,
-        () if task.row_numbers else task.columns[:1],
-        run.execution,
-        row_numbers=task.row_numbers,
-    )
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "row": review.row,
-        "label": review.label,
-        "probability": review.probability,
-        "margin": review.margin,
-        "rank": np.arange(1, len(review) + 1, dtype=np.int64),
-    }
-    schema = review_schema(task.schema)
-    added = {column.name: arrays[column.name] for column in schema.added}
-    return write_part(task.stage, task.run_id, 0, table, added, schema)
 
 
 CLASSES: Target[ClassesJudged, ClassesWritten] = Target(

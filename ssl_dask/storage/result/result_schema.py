@@ -88,9 +88,21 @@ LABELS = (
 )
 REVIEW = (
     ResultColumn(ROW_COLUMN, pa.int64(), "Row number in the input, from 0, in input order."),
-    ResultColumn("label", None, "What would be answered now; null where it abstained."),
+    ResultColumn("predicted", None, "What would be answered now; null where it abstained."),
     ResultColumn("probability", pa.float32(), PROBABILITY_MEANING),
     ResultColumn("margin", pa.float32(), MARGIN_MEANING),
+    ResultColumn("reason", pa.string(), REASON_MEANING),
+    ResultColumn(
+        "review_kind",
+        pa.string(),
+        "Why it is proposed: positive (likely of the class that is looked for), uncertain, far"
+        " (from every seed), or random (a random row: its answer is one of a fair sample).",
+    ),
+    ResultColumn("nearest_seed", None, "The id of the seed whose features are nearest."),
+    ResultColumn("nearest_seed_label", None, "Its label."),
+    ResultColumn(
+        "nearest_seed_distance", pa.float32(), "How far it is, in units of the scaled features."
+    ),
     ResultColumn("rank", pa.int64(), "From 1: the rows whose labels would help most come first."),
 )
 NUMBERS = (
@@ -179,19 +191,38 @@ def label_schema(
     if probabilities:
         names = [f"p_{value}" for value in classes.tolist()]
         added += tuple(ResultColumn(name, pa.float32(), P_MEANING) for name in names)
-    refuse_names(id_column, kept, added, REVIEW)
+    refuse_names(id_column, kept, added)
     return ResultSchema(LABELS_FOLDER, _carried(fields, id_column, kept), added)
 
 
-def review_schema(labels: ResultSchema) -> ResultSchema:
-    """Return what a part of `review` looks like beside parts of `labels`."""
-    id_field, label = labels.carried[0], labels.added[0]
+def review_schema(labels: ResultSchema, seed_ids: pa.Array, kinds: Sequence[str]) -> ResultSchema:
+    """Return what a part of `review` looks like beside parts of `labels`.
+
+    Parameters
+    ----------
+    labels
+        Of the parts of `labels`.
+    seed_ids
+        What codes of "nearest_seed" stand for.
+    kinds
+        What codes of "review_kind" stand for.
+    """
+    classes = labels.added[0]
+    values = {
+        "predicted": classes.values,
+        "nearest_seed_label": classes.values,
+        "reason": next(one.values for one in labels.added if one.name == "reason"),
+        "nearest_seed": seed_ids,
+        "review_kind": pa.array(kinds),
+    }
+    types = dict.fromkeys(("predicted", "nearest_seed_label"), classes.type)
+    types["nearest_seed"] = seed_ids.type
     added = [
-        replace(column, type=label.type, values=label.values) if column.type is None else column
-        for column in REVIEW
-        if column.name != id_field.name
+        replace(one, type=types.get(one.name, one.type), values=values.get(one.name))
+        for one in REVIEW
+        if one.name != labels.carried[0].name
     ]
-    return ResultSchema(REVIEW_FOLDER, (id_field,), tuple(added))
+    return ResultSchema(REVIEW_FOLDER, labels.carried, tuple(added))
 
 
 def number_schema(
@@ -241,14 +272,14 @@ def refuse_names(
     added
         Columns that the result adds.
     review
-        Columns of the review queue, which carries the id alone.
+        Columns of the review list, if there is one.
 
     Raises
     ------
     JobSpecError
         Listing every name that clashes or comes twice.
     """
-    ours = {column.name for column in added}
+    ours = {column.name for column in (*added, *review)}
     id_name = ROW_COLUMN if id_column is None else id_column
     problems = [
         Problem(
@@ -259,7 +290,7 @@ def refuse_names(
         for name in kept
         if name in ours
     ]
-    if id_column is not None and id_column in ours | {column.name for column in review}:
+    if id_column in ours:
         problems.append(
             Problem(
                 f"the id column is called {id_column!r}, which is also a column of the result",
