@@ -166,6 +166,23 @@ def test_a_truth_of_very_many_values_is_counted_in_full(tmp_path: Path, block_ro
     assert any("30,020 rows have a truth that is none" in note for note in found.notes)
 
 
+def test_rare_classes_of_a_truth_of_very_many_values_are_counted(tmp_path: Path) -> None:
+    truth = [f"v{row}" for row in range(36_000)]
+    truth[10_500::12_000] = ["a", '["b"]', "N/A"]
+    truth[11_700::12_000] = ["b", "unsure", "a"]
+    labels = ["a", "b"] + [None] * (len(truth) - 2)
+    write(tmp_path / "0.parquet", {"y": labels, "t": truth})
+    for block_rows in (40_000, 12_000, 5_000):
+        reader = open_reader(tmp_path, block_rows=block_rows)
+        for classes in (None, ("a", "b")):
+            needs = ColumnNeeds(label="y", truth="t", rule=ClassRule(classes, ("unsure",)))
+            found = scan_input(reader, needs, HERE)
+            assert found.n_truth == 4
+            assert any("35,994 rows have a truth that is none" in note for note in found.notes)
+            assert any("2 rows hold empty text, -1 or the" in note for note in found.notes)
+            assert cautions(found.notes) == ()
+
+
 def test_names_that_look_alike_are_told_apart(tmp_path: Path) -> None:
     names = ["caf\u00e9", "cafe\u0301", "ham", "ham\u200b", None]
     (alike,) = cautions(seeds_of_column(tmp_path, names).notes)

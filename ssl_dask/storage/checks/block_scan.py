@@ -31,6 +31,7 @@ from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.column_types import is_text
 from ssl_dask.storage.input.row_layout import Place
 from ssl_dask.storage.labels.label_file import SeedFile
+from ssl_dask.storage.labels.label_rules import LabelRule
 from ssl_dask.storage.labels.seed_labels import (
     BlockLabels,
     block_ids,
@@ -86,6 +87,29 @@ def scan_block(
     except InputDataError as error:
         return BlockScan(problems=list(error.problems))
     return _Scanner(reader, block, table, needs).scan(needs, seeds)
+
+
+def count_truth(
+    reader: ColumnReader, block: int, column: str, rule: LabelRule, classes: LabelRule
+) -> dict[Any, int]:
+    """Return true label -> rows of one block, read by `rule` and counted by `classes`.
+
+    Raises
+    ------
+    InputDataError
+        A file changed since it was opened, or a value is beyond what labels are read as.
+    """
+    values = reader.read_raw(block, [column]).column(column)
+    with reader.naming_place(block, column):
+        return _truth_of(values, reader.dataset.schema.field(column).type, rule, classes)
+
+
+def _truth_of(
+    values: pa.ChunkedArray, kind: pa.DataType, rule: LabelRule, classes: LabelRule
+) -> dict[Any, int]:
+    found = labels_of_block(values, kind, rule)
+    rows = np.bincount(found.codes, minlength=len(found.values)).tolist()
+    return classes.truth_counts(found.values, rows)
 
 
 class _Scanner:
@@ -217,9 +241,7 @@ class _Scanner:
         self._scan.labels = seeds_of_block(values, kind, self._rule, self._segments)
 
     def _truth(self, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> None:
-        found = labels_of_block(values, kind, self._rule)
-        rows = np.bincount(found.codes, minlength=len(found.values)).tolist()
-        self._scan.truth = self._rule.truth_counts(found.values, rows)
+        self._scan.truth = _truth_of(values, kind, self._rule, self._rule)
 
     def _kept(self, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> None:
         cast_exactly(values, kind)

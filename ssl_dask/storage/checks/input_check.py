@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dask.delayed import delayed
@@ -19,13 +19,13 @@ from ssl_dask.kernels.arithmetic.offsets import (
     rounding_shows,
     rounding_told,
 )
-from ssl_dask.storage.checks.block_scan import MAX_CELL_BYTES, BlockScan, scan_block
+from ssl_dask.storage.checks.block_scan import MAX_CELL_BYTES, BlockScan, count_truth, scan_block
 from ssl_dask.storage.checks.column_check import ColumnNeeds, lacking_files
 from ssl_dask.storage.ids.id_check import IdCheck, find_duplicate_ids
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.labels.label_cells import label_key
 from ssl_dask.storage.labels.label_file import SeedFile
-from ssl_dask.storage.labels.label_rules import OTHER_TRUTH
+from ssl_dask.storage.labels.label_rules import OTHER_TRUTH, ClassRule
 from ssl_dask.storage.labels.number_rule import NumberRule
 from ssl_dask.storage.labels.seed_labels import SeedTable, seeds_from_column, seeds_from_file
 
@@ -111,7 +111,8 @@ def scan_input(
     Notes
     -----
     One task a block, which holds one block and returns counts; see `find_duplicate_ids` for the
-    second reading of ids that are not in order. O(blocks + S) in this process.
+    second reading of ids that are not in order; a truth of more than 10,000 values a block is
+    read a second time too. O(blocks + S) in this process.
     """
     if needs.label is not None and seed_file is not None:
         raise JobSpecError("labels come from a column and from a file", hint="give one of them")
@@ -131,7 +132,7 @@ def scan_input(
     notes += [*_no_entities(reader, scans), *rounded]
     notes += seeds.notes if seeds is not None else ()
     notes += lacking_files(reader.dataset, needs)
-    truth = sum((Counter(scan.truth) for scan in scans), Counter[Any]())
+    truth = _counted_truth(reader, needs, scans, seeds, execution)
     n_truth = _truth(needs, truth, seeds, notes)
     notes += [] if seeds is None else _not_met(needs, truth, seeds)
     return InputScan(
@@ -325,6 +326,29 @@ def _constant_columns(
         and not any(lengths for scan in scans for lengths in scan.lengths[column].values())
     ]
     return constant, problems
+
+
+def _counted_truth(
+    reader: ColumnReader,
+    needs: ColumnNeeds,
+    scans: Sequence[BlockScan],
+    seeds: SeedTable | None,
+    execution: Execution,
+) -> Counter[Any]:
+    """Return true label -> rows; blocks of very many are read again now that classes are known."""
+    counts = [scan.truth for scan in scans]
+    again = [block for block, found in enumerate(counts) if OTHER_TRUTH in found]
+    rule = needs.rule
+    if again and seeds is not None and isinstance(rule, ClassRule) and rule.classes is None:
+        classes = replace(rule, classes=tuple(seeds.labels.classes.tolist()))
+        shared, count = (
+            delayed(reader, pure=False, traverse=False),
+            delayed(count_truth, pure=False),
+        )
+        tasks = [count(shared, block, needs.truth, rule, classes) for block in again]
+        for block, found in zip(again, execution.compute(tasks, "checking the truth"), strict=True):
+            counts[block] = found
+    return sum(map(Counter, counts), Counter[Any]())
 
 
 def _truth(

@@ -43,8 +43,8 @@ from ssl_dask.storage.labels.label_verdict import (
 from ssl_dask.storage.labels.number_rule import NumberRule
 
 MAX_TRUTH_VALUES = 10_000
-"""True labels of a block that are counted one by one: classes that the job lists, then the most
-frequent."""
+"""True labels of a block that are counted one by one: those that say a class of the rule, or none,
+then the most frequent."""
 OTHER_TRUTH = ("other",)
 """Stands for all others in the counts."""
 NOT_WHOLE = "labels are decimal numbers"
@@ -246,9 +246,9 @@ class ClassRule:
 
     def truth_counts(self, values: Sequence[Any], rows: Sequence[int]) -> dict[Any, int]:
         """Return true label -> rows, given the distinct values of a block and their rows."""
-        counts = sorted(
-            zip(values, rows, strict=True), key=lambda one: (one[0] not in self._listed, -one[1])
-        )
+        counts = list(zip(values, rows, strict=True))
+        if len(counts) > MAX_TRUTH_VALUES:
+            counts.sort(key=lambda one: (true_label(one[0], self).refused is not None, -one[1]))
         others = sum(n for _, n in counts[MAX_TRUTH_VALUES:])
         return dict(counts[:MAX_TRUTH_VALUES]) | ({OTHER_TRUTH: others} if others else {})
 
