@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ssl_dask.errors import Problem, did_you_mean
 
+CURE = re.compile(r": (?=(give|keep|leave|name|set|take|write) )")
+"""Where the cure begins in a sentence of a check."""
 SCALARS = ("bool", "int", "float", "str")
 
 
@@ -54,8 +57,10 @@ class JobKeys:
         else:
             shown = f", got {given!r}" if isinstance(given, (str, int, float, bool)) else ""
             what = item["msg"].removeprefix("Value error, ")
-            message = f"{key + ': ' if key else ''}{what}{shown}"
             hint = self._meaning(path, data)
+            if hint is None and (cure := CURE.search(what)):
+                what, hint = what[: cure.start()], what[cure.start() + 2 :]
+            message = f"{key + ': ' if key else ''}{what}{shown}"
         return Problem(message, file=source, hint=hint)
 
     def _meaning(self, path: Sequence[str], data: Mapping[str, Any]) -> str | None:

@@ -33,8 +33,13 @@ WORDS_FOR_NOTHING = frozenset(
 left out."""
 MARKS_FOR_NOTHING = re.compile("[-?.~_\u2013\u2014\u2212]+|[-\u2212]0*1(\\.0*)?(e\\+?0+)?")
 """What else they write: marks alone, such as ???, dashes and dots; minus one as a number."""
+WRAPPED = frozenset(str(2**bits - 1) for bits in (32, 64))
+"""Minus one as text that has been an unsigned integer."""
 QUOTES = "'\"`;"
 """What stands around a word that was written as text of text."""
+
+ENDS_OF_TYPES = frozenset(2**bits - 1 for bits in (8, 15, 16, 31, 32, 63))
+"""Largest numbers of integer types, with which masks and rasters mark what is not known."""
 
 _BLANKS = re.compile(r"\s+")
 
@@ -64,7 +69,7 @@ def stands_for_nothing(value: object) -> bool:
     if isinstance(value, str):
         seen = folded(value).strip(QUOTES)
         words = {seen.rstrip("."), re.sub("[_-]+", " ", seen).strip()}
-        return bool(MARKS_FOR_NOTHING.fullmatch(seen) or words & WORDS_FOR_NOTHING)
+        return bool(MARKS_FOR_NOTHING.fullmatch(seen) or words & (WORDS_FOR_NOTHING | WRAPPED))
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return not isinstance(value, bool) and bool(value == -1 or value != value)
@@ -77,6 +82,20 @@ def wrapped_minus_one(bits: int) -> int:
     255
     """
     return int(2**bits - 1)
+
+
+def code_for_nothing(classes: Sequence[int]) -> int | None:
+    """Return the class that looks like a code for "not known" among integers, or None.
+
+    The largest one, where it is of nines alone or the largest number of an integer type, and more
+    than ten times all others.
+
+    >>> code_for_nothing([0, 1, 2, 99]), code_for_nothing([0, 255]), code_for_nothing([98, 99])
+    (99, 255, None)
+    """
+    *others, last = sorted(classes) or [0]
+    is_code = last in ENDS_OF_TYPES or (last > 9 and set(str(last)) == {"9"})
+    return last if others and is_code and last > 10 * others[-1] else None
 
 
 def alike_names(names: Sequence[str]) -> str | None:

@@ -89,6 +89,7 @@ def checks() -> list[Any]:
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @pytest.mark.filterwarnings("ignore:y contains no unlabeled samples")
+@pytest.mark.filterwarnings("ignore:every row has a number in y")
 @pytest.mark.parametrize(("estimator", "check"), checks())
 def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
     check(estimator)

@@ -114,6 +114,8 @@ def test_null_and_words_for_it_are_no_entity():
         "texts of pandas": pd.Series(plain, dtype="string"),
         "integers of pandas": pd.Series([1, None, 1, None, 2, 2], dtype="Int64"),
         "integers": np.array([1, -1, 1, -1, 2, 2]),
+        "unsigned integers": np.array([1, -1, 1, -1, 2, 2]).astype(np.uint16),
+        "unsigned integers as text": np.array(["1", str(2**64 - 1), "1", "4294967295", "2", "2"]),
     }
     for name, values in forms.items():
         graph = entity_graph({"card": values}, execution=Execution(threads=1))

@@ -54,6 +54,13 @@ def test_closed_form_and_folds() -> None:
     assert exact.std() > 1
 
 
+def test_numbers_in_every_row_are_warned_of() -> None:
+    with pytest.warns(UserWarning, match="nothing is left to label, .*; -1 is a number here"):
+        HarmonicRegressor().fit(path_of(3), [1.0, -1.0, -1.0])
+    with pytest.warns(UserWarning, match="nothing is left to label, for which NaN stands$"):
+        HarmonicRegressor().fit(path_of(3), [1.0, 0.0, 2.0])
+
+
 def test_rows_without_a_path_are_nan() -> None:
     W = sp.csr_array(sp.block_diag([random_weights(30, 1, density=0.3)] * 2, format="csr"))
     y = np.full(60, np.nan)

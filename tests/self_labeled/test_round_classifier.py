@@ -62,6 +62,10 @@ def test_scikit_learns_loop_has_no_caution(
     assert "End of iteration 1, added" in capsys.readouterr().out
     for_blocks = clone(unsure).fit(da.from_array(X, chunks=(90, 64)), names)
     np.testing.assert_array_equal(for_blocks.transduction_.compute(), model.transduction_)
+    far = X[:, 2:6] + np.array([0.0, 1e9, 0.0, 0.0])
+    for given in (far, da.from_array(far, chunks=(90, 4))):
+        with pytest.warns(UserWarning, match="columns 1 of X are far from zero .* as scikit-learn"):
+            SelfTrainingClassifier("gaussian_nb", max_iter=0, cautious=False).fit(given, y)
     with pytest.warns(UserWarning, match="k_best is larger than"):
         most = SelfTrainingClassifier(criterion="k_best", k_best=500, cautious=False).fit(X, y)
     assert (most.n_iter_, most.termination_condition_) == (1, "all_labeled")

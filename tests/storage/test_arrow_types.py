@@ -325,20 +325,22 @@ def test_int96_times_are_carried_exactly(tmp_path: Path, nested: bool) -> None:
     assert reader.read_table(0, ["until"]).column("until").to_pylist() == values
 
 
-@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize(
+    ("nested", "name"), [(False, "until"), (True, "until"), (False, "a.until")]
+)
 def test_int96_times_that_microseconds_do_not_hold_are_refused(
-    tmp_path: Path, nested: bool
+    tmp_path: Path, nested: bool, name: str
 ) -> None:
     times = pa.array([0, 1_001, None], pa.timestamp("ns"))
     if nested:
         times = pa.StructArray.from_arrays([times], ["at"])
-    table = pa.table({"until": times, "id": [1, 2, 3]})
+    table = pa.table({name: times, "id": [1, 2, 3]})
     pq.write_table(table, tmp_path / "a.parquet", use_deprecated_int96_timestamps=True)
     reader = open_reader(tmp_path)
     with pytest.raises(InputDataError, match="finer than a microsecond") as caught:
-        reader.read_table(0, ["id", "until"])
+        reader.read_table(0, ["id", name])
     (problem,) = caught.value.problems
-    assert (problem.column, problem.row_group) == ("until", 0)
+    assert (problem.column, problem.row_group) == (name, 0)
     assert problem.hint == "write them as timestamps, not as INT96"
     assert reader.read_table(0, ["id"]).num_rows == 3
 

@@ -277,8 +277,9 @@ def test_a_hive_key_that_says_another_value_than_the_files(
     assert said == ((f"{told} {path}: the values in the files are taken",) if differs else ())
     # Where another file lacks the column, the names of the folders give it.
     write(tmp_path / "t" / "z=x" / "b.parquet", ROWS)
-    said = cautions(Dataset.open("t", base=tmp_path).notes)
-    assert said == ((f"{told} {path}: the names of the folders are taken",) if differs else ())
+    *said, some = cautions(Dataset.open("t", base=tmp_path).notes)
+    assert said == ([f"{told} {path}: the names of the folders are taken"] if differs else [])
+    assert some.startswith("column 'z' is in 1 of 2 files only: it is taken from the folder names")
     # The one file that a path names has no folders.
     assert cautions(Dataset.open(path, base=tmp_path).notes) == ()
 
@@ -299,9 +300,17 @@ def test_hive_keys_must_agree_and_win_over_columns_of_some_files(tmp_path: Path)
     write(tmp_path / "day=2" / "x.parquet", ROWS)
     dataset = Dataset.open(str(tmp_path), base=tmp_path)
     assert dataset.columns == {"id": "int64", "f0": "double", "day": "string"}
-    assert any("taken from the folder names" in note for note in dataset.notes)
+    assert any("in 1 of 2 files only: it is taken from" in one for one in cautions(dataset.notes))
     write(tmp_path / "loose.parquet", ROWS)
     assert "loose.parquet" in refused(str(tmp_path), tmp_path)
+    write(tmp_path / "t" / "k=1" / "k=2" / "x.parquet", ROWS)
+    assert "['k', 'k'], one of them twice (keep one folder of each" in refused("t", tmp_path)
+
+
+def test_a_nested_field_is_not_taken_for_a_column_of_its_path(tmp_path: Path) -> None:
+    columns = {**ROWS, "a": [{"b": "q"}] * 10, "a.b": ["w"] * 10}
+    write(tmp_path / "t" / "a.b=w" / "0.parquet", columns)
+    assert cautions(Dataset.open("t", base=tmp_path).notes) == ()
 
 
 def test_harmless_differences_are_notes(tmp_path: Path) -> None:

@@ -207,6 +207,16 @@ def test_words_for_nothing_join_no_rows(tmp_path: Path) -> None:
     card, device = cautions(scan_input(reader, needs, HERE).notes)
     assert "Of 7 rows 4 hold a word for 'no value' in 'card'" in card
     assert "2 hold a word for 'no value' in 'device'" in device
+    wrapped = {
+        "u1": pa.array([255, 7], pa.uint8()),
+        "u8": pa.array([2**64 - 1, 7], pa.uint64()),
+        "text": ["4294967295", "-1.0"],
+        "wide": [255, 4294967295],
+    }
+    write(tmp_path / "wrapped" / "0.parquet", wrapped)
+    others = open_reader(tmp_path / "wrapped")
+    found = [HERE.compute(entity_keys(others, name))[0][1].tolist() for name in wrapped]
+    assert found == [[False, True], [False, True], [False, False], [True, True]]
     keys, valid = HERE.compute(entity_keys(reader, "card"))[0]
     assert valid.tolist() == [True, False, False, True, False, False, False]
     assert keys[0] == keys[3] != 0

@@ -105,6 +105,31 @@ def test_what_bends_the_answer_is_a_caution(tmp_path: Path) -> None:
     assert without.startswith("no row is labelled with: b")
 
 
+@pytest.mark.parametrize(
+    ("labels", "code"),
+    [([0, 1, 99], 99), ([3, 255], 255), ([1, 9999], 9999), ([90, 99], None), ([0, 9], None)],
+)
+def test_codes_for_not_known_are_warned_of(
+    tmp_path: Path, labels: list[int], code: int | None
+) -> None:
+    values = [*labels, *[None] * 50]
+    said = cautions(seeds_of_column(tmp_path, values).notes)
+    assert len(said) == (code is not None)
+    for one in said:
+        assert f"1 labels are {code}, far from all others" in one
+        assert f"set input.unlabelled: [{code}]" in one
+    assert cautions(seeds_of_column(tmp_path, values, rule=ClassRule(labels)).notes) == ()
+
+
+def test_words_in_the_names_of_folders_are_told_how_folders_say_it(tmp_path: Path) -> None:
+    for label in ("a", "b", "NA"):
+        write(tmp_path / f"y={label}" / "0.parquet", {"id": [1, 2]})
+    found = scan_input(open_reader(tmp_path), ColumnNeeds(label="y"), HERE)
+    (problem,) = found.problems
+    assert str(problem.file).endswith("y=NA/0.parquet")
+    assert "rename the folder to y=__HIVE_DEFAULT_PARTITION__" in str(problem.hint)
+
+
 def test_a_label_outside_the_classes_is_told_by_row_group(tmp_path: Path) -> None:
     parts = [0, 1, None, 99, 98, 99, 0, 1], [1, None, 0, 99]
     found = seeds_of_column(tmp_path, *parts, rule=ClassRule([0, 1]))

@@ -30,7 +30,7 @@ from ssl_dask.kernels.graph.shared_keys import (
     group_rows,
     keyed_rows_by_range,
 )
-from ssl_dask.label_words import stands_for_nothing
+from ssl_dask.label_words import stands_for_nothing, wrapped_minus_one
 
 MAX_ENTITY_ROWS = 1000
 MAX_ENTITY_SHARE, FEW_ENTITY_ROWS = 0.5, 10
@@ -208,7 +208,8 @@ def _keys_of(name: str, values: npt.NDArray[Any]) -> tuple[Any, Any]:
         codes = np.fromiter(map(code_of.__getitem__, cells), np.int64, len(cells))
         valid = codes >= 0
     else:
-        valid = values != -1
+        unsigned = values.dtype.kind == "u"
+        valid = values != (wrapped_minus_one(8 * values.dtype.itemsize) if unsigned else -1)
         codes = np.zeros(len(values), dtype=np.int64)
         codes[valid] = np.unique(values[valid], return_inverse=True)[1]
     return np.where(valid, codes.astype(np.uint64) * SPREAD, np.uint64(0)), valid

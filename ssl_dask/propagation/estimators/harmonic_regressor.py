@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Self, cast
 
 import dask.array as da
@@ -100,6 +101,8 @@ class HarmonicRegressor(RegressorMixin, SklearnSkin):
         -----
         ConvergenceWarning
             `max_iter` sweeps were not enough.
+        UserWarning
+            No row is left to label.
 
         Notes
         -----
@@ -118,6 +121,11 @@ class HarmonicRegressor(RegressorMixin, SklearnSkin):
         targets, weights = _checked_targets(y, sample_weight, n_rows, execution)
         graph = X if isinstance(X, BlockGraph) else self._build_graph(X, execution)
         rows = np.flatnonzero(weights > 0.0)
+        if len(rows) == n_rows:
+            text = "every row has a number in y: nothing is left to label, for which NaN stands"
+            if (targets == -1.0).any():
+                text += "; -1 is a number here"
+            warnings.warn(text, UserWarning, stacklevel=2)
         labels = NumberLabels(n_rows, rows, targets[rows]).as_labels()
         inputs = MethodInputs(labels, sample_weight=weights[rows], graph=graph)
 

@@ -23,6 +23,7 @@ from ssl_dask.run_control import OnRound
 from ssl_dask.self_labeled.estimators.round_classifier import RoundClassifier, learner_for
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.methods.self_training import METHOD
+from ssl_dask.sklearn_skin import column_offsets
 
 AS_SCIKIT_LEARN: Mapping[str, Any] = {
     "rescore": False,
@@ -122,7 +123,16 @@ class SelfTrainingClassifier(RoundClassifier):
     def _learned_rows(self, X: Any, *, reset: bool) -> Any:
         if self.cautious:
             return super()._learned_rows(X, reset=reset)
-        return self._checked_rows(X, reset=reset)
+        rows = self._checked_rows(X, reset=reset)
+        if reset and (offsets := column_offsets(rows, self._execution())) is not None:
+            far = ", ".join(map(str, np.flatnonzero(offsets)[:10]))
+            text = (
+                f"columns {far} of X are far from zero against how they vary, and cautious=False"
+                " leaves them so, as scikit-learn does: most learners tell such rows badly apart."
+                " Subtract the smallest value of each column"
+            )
+            warnings.warn(text, UserWarning, stacklevel=4)
+        return rows
 
     def _most_folds(self) -> int:
         return super()._most_folds() if self.cautious else 0

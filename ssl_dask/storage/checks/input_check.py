@@ -164,8 +164,8 @@ def _no_entities(reader: ColumnReader, scans: Sequence[BlockScan]) -> list[Cauti
     return [
         Caution(
             f"Of {reader.layout.n_rows:,} rows {n:,} hold a word for 'no value' in {column!r}, as"
-            " NA, unknown or -1: it joins them with no other row. Where it is a value, spell it"
-            " otherwise."
+            " NA, unknown, -1 or what -1 becomes in an unsigned type: it joins them with no other"
+            " row. Where it is a value, spell it otherwise."
         )
         for column, n in _columns_with(NO_ENTITY, scans)
     ]

@@ -230,7 +230,11 @@ def _as_problem(
     for rows in places[:MAX_SHOWN]:
         where = [reader.layout.place(row) for row in rows]
         names = [f"{reader.dataset.shown_path(file)} row group {group}" for file, group, _ in where]
-        shown.append(" and ".join(names) if names[0] != names[1] else f"twice in {names[0]}")
+        first, second = (position for _, _, position in where)
+        if names[0] == names[1]:
+            shown.append(f"rows {first} and {second} of {names[0]}")
+        else:
+            shown.append(f"row {first} of {names[0]} and row {second} of {names[1]}")
     more = ", ..." if n > MAX_SHOWN else ""
     what = "1 id occurs" if n == 1 else f"{n:,} ids occur"
     extra = "1 row" if n_extra == 1 else f"{n_extra:,} rows"

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from ssl_dask.kernels.arithmetic.offsets import less_offset, rounded
-from ssl_dask.label_words import stands_for_nothing
+from ssl_dask.label_words import stands_for_nothing, wrapped_minus_one
 from ssl_dask.storage.input.column_types import (
     AS_STRING,
     LABEL_TYPES,
@@ -382,7 +382,9 @@ def number_label_array(column: pa.ChunkedArray) -> pa.Array:
 
 
 def said_none(values: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    """Return which values stand for "no value", bool (n,): -1, empty text, words such as NA.
+    """Return which values stand for "no value", bool (n,): empty text, words such as NA, and -1.
+
+    In an unsigned type -1 is the largest number.
 
     Text is judged by `stands_for_nothing`, once for each distinct text. Nulls are not among them.
     """
@@ -392,8 +394,10 @@ def said_none(values: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
         distinct = cells.unique().drop_null().to_pylist()
         words = [one for one in distinct if stands_for_nothing(one.decode(errors="replace"))]
         found = pc.is_in(cells, value_set=pa.array(words, pa.large_binary()))
-    elif pt.is_signed_integer(values.type):
-        found = pc.fill_null(pc.equal(values, -1), False)
+    elif pt.is_integer(values.type):
+        bits = values.type.bit_width
+        none = -1 if pt.is_signed_integer(values.type) else wrapped_minus_one(bits)
+        found = pc.fill_null(pc.equal(values, pa.scalar(none, values.type)), False)
     else:
         return np.zeros(len(values), dtype=bool)
     mask: npt.NDArray[np.bool_] = found.to_numpy(zero_copy_only=False)

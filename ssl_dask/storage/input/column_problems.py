@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
+import pyarrow.types as pt
 
 from ssl_dask.errors import Problem
 from ssl_dask.storage.input.column_types import (
@@ -13,6 +14,7 @@ from ssl_dask.storage.input.column_types import (
     id_family,
     id_trouble,
     nearest_names,
+    plain_type,
     shown_type,
 )
 from ssl_dask.storage.input.dataset import Dataset
@@ -106,7 +108,8 @@ def type_problems(
             f"is {shown_type(first)} in {dataset.shown_path(files[0])}, but {shown_type(second)} in"
             f" {dataset.shown_path(more_files[0])}; as {use} it must have one type"
         )
-        hint = "write all files with one type"
+        integers = all(pt.is_integer(plain_type(kind)) for kind in kinds)
+        hint = f"write all files with one type{', such as int64' if integers else ''}"
         return [Problem(text, dataset.shown_path(more_files[0]), column=column, hint=hint)]
     return []
 

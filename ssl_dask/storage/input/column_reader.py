@@ -317,9 +317,10 @@ def _read_in_unit(
             table = parquet.read_row_groups(groups, columns=columns, use_threads=False)
         else:
             table = _read_part(parquet, piece, columns)
+        int96 = int96_columns(metadata, parquet.schema_arrow)
     if table.num_rows != piece.n_rows:
         raise _ChangedError
-    return table, [name for name in int96_columns(metadata) if name in columns]
+    return table, [name for name in int96 if name in columns]
 
 
 def _read_part(parquet: Any, piece: FileRows, columns: list[str]) -> pa.Table:

@@ -331,14 +331,14 @@ def _with_partitions(
     problems = []
     for file in files:
         here = [key for key, _ in file.partition]
-        if sorted(here) != sorted(keys) or len(set(here)) != len(here):
-            problems.append(
-                Problem(
-                    f"folder names give the columns {here}, those of the first file {keys}",
-                    file=source.shown_path(file.name),
-                    hint="partition all files by the same keys, each once",
-                )
-            )
+        text, hint = "", "partition all files by the same keys"
+        if len(set(here)) != len(here):
+            text = f"folder names give the columns {here}, one of them twice"
+            hint = "keep one folder of each key in a path"
+        elif sorted(here) != sorted(keys):
+            text = f"folder names give the columns {here}, those of the first file {keys}"
+        if text:
+            problems.append(Problem(text, file=source.shown_path(file.name), hint=hint))
     if problems:
         raise InputDataError(problems)
     keys = [key for key in keys if any(key not in schemas[file.schema].names for file in files)]
@@ -358,10 +358,12 @@ def _merge(
     order = sorted(counts, key=lambda i: (-counts[i], i))
     names = list(dict.fromkeys(name for i in order for name in schemas[i].names))
     from_folders = [field.name for field in partitions]
-    fields, notes = [], []
+    fields, notes = [], list[str]()
     for name in names:
         if name in from_folders:
-            notes.append(f"column {name!r} is taken from the folder names, not from the files")
+            n_here = sum(n for i, n in counts.items() if name in schemas[i].names)
+            text = f"column {name!r} is in {n_here} of {_counted(len(files), 'file')} only: it is"
+            notes.append(Caution(f"{text} taken from the folder names, not from the files"))
             continue
         kinds: Counter[pa.DataType] = Counter()
         for i in order:

@@ -115,11 +115,23 @@ def open_parquet(handle: Any, metadata: Any, *, time_unit: str = "us", **options
     )
 
 
-def int96_columns(metadata: Any) -> list[str]:
-    """Return the columns that hold times as INT96, at any depth."""
-    leaves = [metadata.schema.column(i) for i in range(metadata.num_columns)]
-    names = [leaf.path.split(".")[0] for leaf in leaves if leaf.physical_type == "INT96"]
+def int96_columns(metadata: Any, columns: pa.Schema) -> list[str]:
+    """Return which columns hold times as INT96, at any depth; `columns` are those of the file."""
+    leaves = zip(_columns_of_leaves(columns), _leaves(metadata), strict=True)
+    names = [columns.names[at] for at, leaf in leaves if leaf.physical_type == "INT96"]
     return list(dict.fromkeys(names))
+
+
+def _leaves(metadata: Any) -> list[Any]:
+    return [metadata.schema.column(i) for i in range(metadata.num_columns)]
+
+
+def _columns_of_leaves(columns: pa.Schema) -> list[int]:
+    """Return the position of each leaf's column: leaves come in the order of the columns.
+
+    Not by their paths: a column may be called `a.b` too.
+    """
+    return [i for i, kind in enumerate(columns.types) for _ in range(_n_leaves(kind))]
 
 
 def footer_sha256(footer: bytes) -> str:
@@ -155,19 +167,25 @@ def read_footer(
         (group.num_rows, group.total_byte_size)
         for group in map(metadata.row_group, range(metadata.num_row_groups))
     )
-    schema = _readable(columns, _wide_integers(metadata))
+    schema = _readable(columns, _wide_integers(metadata, columns))
     sizes = dict(zip(columns.names, _column_bytes(metadata, columns), strict=True))
     differing = tuple(
         key
         for key, value in folder
-        if key in schema.names and _differs(metadata, key, schema.field(key).type, value)
+        if key in schema.names
+        and _differs(metadata, _leaf_of(columns, key), schema.field(key).type, value)
     )
     widths = tuple(sizes[name] for name in schema.names)
     return Footer(schema, groups, widths, footer_sha256(footer), differing)
 
 
-def _differs(metadata: Any, column: str, kind: pa.DataType, value: str | None) -> bool:
-    """Return whether the statistics say that rows of a column hold another value than a text's."""
+def _leaf_of(columns: pa.Schema, name: str) -> int:
+    """Return the number of the first leaf of a column."""
+    return _columns_of_leaves(columns).index(columns.names.index(name))
+
+
+def _differs(metadata: Any, leaf: int, kind: pa.DataType, value: str | None) -> bool:
+    """Return whether the statistics say that rows of a leaf hold another value than a text's."""
     kind = kind.value_type if pt.is_dictionary(kind) else kind
     if not any(is_kind(kind) for is_kind in COMPARED):
         return False
@@ -177,35 +195,32 @@ def _differs(metadata: Any, column: str, kind: pa.DataType, value: str | None) -
         # The text is no value of this type.
         due = value
     for g in range(metadata.num_row_groups):
-        group = metadata.row_group(g)
-        chunks = map(group.column, range(group.num_columns))
-        for about in (one.statistics for one in chunks if one.path_in_schema == column):
-            if about is None:
-                continue
-            if value is not None and about.has_null_count and about.null_count:
-                return True
-            try:
-                ends = (about.min, about.max) if about.has_min_max else ()
-            except UnicodeDecodeError:
-                # No text, or one that was cut within a character.
-                ends = ()
-            except (OverflowError, ValueError):
-                # Days beyond the year 9999: `due` is none of them.
-                return True
-            # Writers cut long texts.
-            if any(end != due and len(str(end)) < CUT_TEXT for end in ends):
-                return True
+        about = metadata.row_group(g).column(leaf).statistics
+        if about is None:
+            continue
+        if value is not None and about.has_null_count and about.null_count:
+            return True
+        try:
+            ends = (about.min, about.max) if about.has_min_max else ()
+        except UnicodeDecodeError:
+            # No text, or one that was cut within a character.
+            ends = ()
+        except (OverflowError, ValueError):
+            # Days beyond the year 9999: `due` is none of them.
+            return True
+        # Writers cut long texts.
+        if any(end != due and len(str(end)) < CUT_TEXT for end in ends):
+            return True
     return False
 
 
-def _wide_integers(metadata: Any) -> set[str]:
+def _wide_integers(metadata: Any, columns: pa.Schema) -> set[str]:
     """Return the columns that hold integers of 128 bits, as polars writes them."""
     if SKIPPED_SCHEMA not in (metadata.metadata or {}):
         return set()
-    leaves = [metadata.schema.column(i) for i in range(metadata.num_columns)]
     return {
-        leaf.path
-        for leaf in leaves
+        columns.names[at]
+        for at, leaf in zip(_columns_of_leaves(columns), _leaves(metadata), strict=True)
         if leaf.physical_type == "FIXED_LEN_BYTE_ARRAY"
         and (leaf.length, leaf.logical_type.type) == (16, "NONE")
     }
@@ -231,8 +246,7 @@ def _column_bytes(metadata: Any, schema: pa.Schema) -> tuple[int, ...]:
     The footer's uncompressed size understates columns with dictionaries or runs, so that values
     times their width is the lower bound.
     """
-    # Leaves come in the order of the columns, one or more a column.
-    leaf_columns = [i for i, kind in enumerate(schema.types) for _ in range(_n_leaves(kind))]
+    leaf_columns = _columns_of_leaves(schema)
     totals = [0] * len(schema)
     for g in range(metadata.num_row_groups):
         group = metadata.row_group(g)

@@ -11,9 +11,10 @@ from ssl_dask.errors import Problem
 LabelKind = Literal["integer", "boolean", "string", "number"]
 LabelValue = int | bool | str | float
 
+WRITE_NULL = "write null (in CSV an empty cell) where a row is unlabelled"
 _NOT_KNOWN = (
-    "write null (in CSV an empty cell) where a row is unlabelled, or list the value in"
-    " input.unlabelled; in input.classes, with all other classes, if it is one"
+    f"{WRITE_NULL}, or list the value in input.unlabelled; in input.classes, with all other"
+    " classes, if it is one"
 )
 REFUSALS: dict[str, tuple[str, str]] = {
     "outside": (

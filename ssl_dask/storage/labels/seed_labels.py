@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ssl_dask.errors import Caution, Problem, QualityError
-from ssl_dask.label_words import alike_names
+from ssl_dask.label_words import alike_names, code_for_nothing
 from ssl_dask.labels import UNLABELLED, Labels
+from ssl_dask.storage.files.file_names import NULL_PARTITION
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.row_layout import Place
 from ssl_dask.storage.labels.label_file import SeedFile
-from ssl_dask.storage.labels.label_rules import LabelRule, distinct_labels
+from ssl_dask.storage.labels.label_rules import ClassRule, LabelRule, distinct_labels
 from ssl_dask.storage.labels.label_verdict import (
+    WRITE_NULL,
     LabelKind,
     LabelValue,
     Verdict,
@@ -257,7 +259,12 @@ def seeds_from_column(
         for (file, group), counts in sorted(refused.items())
         for problem in refusals(counts, reader.dataset.shown_path(file), group, column)
     )
-    notes: list[str] = [*_cautions_on(labels)]
+    if column in reader.dataset.partition_columns:
+        unlabelled = f"rename the folder to {column}={NULL_PARTITION} where rows are unlabelled"
+        problems = tuple(
+            replace(one, hint=str(one.hint).replace(WRITE_NULL, unlabelled)) for one in problems
+        )
+    notes: list[str] = [*_cautions_on(labels, rule)]
     if none := sum(block.n_said_none for block in blocks):
         notes.append(f"column {column!r}: rows whose label says that there is none: {none:,}")
     said = sum((Counter(block.said_none) for block in blocks), Counter[str]())
@@ -312,7 +319,7 @@ def seeds_from_file(
             " of its group beside it, so the accuracy may look better than it is"
         )
         notes.append(Caution(text))
-    notes = [*_cautions_on(labels), *notes]
+    notes = [*_cautions_on(labels, rule), *notes]
     return SeedTable(labels, n_unmatched, tuple(problems), tuple(notes), seeds.said_none)
 
 
@@ -346,12 +353,21 @@ def _no_labels(reader: ColumnReader, kind: LabelKind, rule: LabelRule) -> Labels
     return Labels(reader.layout.n_rows, rows, codes, rule.values([], kind))
 
 
-def _cautions_on(labels: Labels) -> list[Caution]:
+def _cautions_on(labels: Labels, rule: LabelRule) -> list[Caution]:
     notes = _nothing_to_label(labels)
     names = [str(value) for value in labels.classes.tolist()]
     counts = labels.class_counts()
     if without := [name for name, n in zip(names, counts, strict=True) if n == 0]:
         text = f"no row is labelled with: {', '.join(without)}; these classes cannot be given"
+        notes.append(Caution(text))
+    whole = isinstance(rule, ClassRule) and not rule.classes and labels.classes.dtype.kind == "i"
+    code = code_for_nothing(labels.classes.tolist()) if whole else None
+    if code is not None:
+        text = (
+            f"{int(counts[-1]):,} labels are {code}, far from all others: if that stands for 'not"
+            f" known', set input.unlabelled: [{code}]; if it is a class, list it in input.classes"
+            " with all others"
+        )
         notes.append(Caution(text))
     if alike := alike_names(names):
         notes.append(Caution(alike))
