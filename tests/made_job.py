@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from ssl_dask.round_record import RoundRecord
 NAMES = ("ant", "bee", "cat")
 N_ROWS, N_ISLAND, N_SEEDS = 320, 20, 18
 N_UNKNOWN, N_LOOPS = 7, 3
+LACKING = np.random.default_rng(8).random((2, N_ROWS)) < 0.2
 WORDS = {
     "ant": "nest leaf trail soil queen colony",
     "bee": "hive pollen honey wing queen flower",
@@ -89,8 +91,26 @@ def some_edges(rows: pa.Table, seed: int = 6) -> pa.Table:
     return pa.table({"from": source[mixed], "to": target[mixed], "w": w})
 
 
+def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
+    """Return the table with other values in a column, or with one column more."""
+    column = values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values)
+    if name not in table.column_names:
+        return table.append_column(name, column)
+    return table.set_column(table.column_names.index(name), name, column)
+
+
+def rows_that_lack(*, seed: int = 0) -> pa.Table:
+    """The made rows; some have no numbers and some no text, as `LACKING` says."""
+    table = made_rows(seed=seed)
+    for name, mask in zip(("a", "b", "c", "text"), LACKING[[0, 0, 0, 1]], strict=True):
+        values = pa.array(table[name].to_pylist(), table.schema.field(name).type, mask=mask)
+        table = with_column(table, name, values)
+    return table
+
+
 def write_rows(folder: Path, table: pa.Table, *, files: int = 3, group_rows: int = 40) -> Path:
-    """Write the rows as Parquet files of several row groups; return the folder."""
+    """Write the rows as Parquet files of several row groups, alone in the folder; return that."""
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     cuts = np.linspace(0, len(table), files + 1).astype(int)
     for part, (start, stop) in enumerate(itertools.pairwise(cuts.tolist())):

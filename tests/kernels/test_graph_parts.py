@@ -19,7 +19,7 @@ from ssl_dask.propagation.engine.propagated import Solved
 from ssl_dask.propagation.engine.recurrence import Recurrence, chebyshev_steps
 from ssl_dask.propagation.engine.seed_sources import SeedSources
 from ssl_dask.propagation.engine.session import DenseSources, PropagationSession
-from tests.made_graphs import delay, labels_of, random_weights, some_codes
+from tests.made_graphs import cut, labels_of, random_weights, some_codes
 
 N = 1_000
 
@@ -56,11 +56,8 @@ def test_any_number_of_parts_gives_the_same_bits(W: sp.csr_array, recurrence: Re
     answers = []
     for n_parts, n_strips in ((1, 1), (2, 5), (3, 2), (8, 3), (1, 7)):
         graph = BlockGraph.from_scipy(W, n_strips=n_strips)
-        blocks = [
-            delay(dense[first : first + n])
-            for first, n in zip(graph.node_starts, graph.node_chunks, strict=True)
-        ]
-        answers.append(solve(graph, recurrence, n_parts, dense=DenseSources(blocks, 8)))
+        blocks = DenseSources(list(cut(dense, graph.node_chunks)), 8)
+        answers.append(solve(graph, recurrence, n_parts, dense=blocks))
     first = answers[0]
     assert np.unique(rows_of(first)).size > 4 * N
     for other in answers[1:]:
@@ -84,9 +81,7 @@ def test_any_right_hand_side(
     degree = np.where(dense.sum(axis=1) > 0, dense.sum(axis=1), 1.0)
     Z = np.linalg.solve(np.eye(N) - p * dense / degree[:, None], q * B * (degree**-enters)[:, None])
     graph = BlockGraph.from_scipy(W, n_strips=2)
-    blocks = [
-        delay(part) for part in np.split(B.astype(np.float32), np.cumsum(graph.node_chunks))[:-1]
-    ]
+    blocks = list(cut(B.astype(np.float32), graph.node_chunks))
     chebyshev = chebyshev_steps(p)
 
     def steps(t: int) -> tuple[float, float, float, float]:
@@ -110,7 +105,7 @@ def test_powers_of_the_walk(W: sp.csr_array) -> None:
     """S^k X, the features of SGC, with no stop rule; several solves in one session."""
     X = np.random.default_rng(1).normal(size=(N, 5)).astype(np.float32)
     graph = BlockGraph.from_scipy(W, n_strips=3)
-    blocks = [delay(part) for part in np.split(X, np.cumsum(graph.node_chunks))[:-1]]
+    blocks = list(cut(X, graph.node_chunks))
     recurrence = Recurrence("powers", (1.0, 0.0), lambda _: (1.0, 0.0, 0.0, 0.0), {}, first=1.0)
     dense = W.toarray().astype(float)
     degree = np.where(dense.sum(axis=1) > 0, dense.sum(axis=1), 1.0)

@@ -17,7 +17,7 @@ from ssl_dask.cli import app
 from ssl_dask.errors import InputDataError, QualityError
 from ssl_dask.pipeline.commands.run import run_job
 from ssl_dask.process_end import exit_code
-from tests.made_job import N_ROWS, made_job, made_rows, write_job, write_rows
+from tests.made_job import N_ROWS, made_job, made_rows, with_column, write_job, write_rows
 
 Job = dict[str, Any]
 
@@ -34,15 +34,7 @@ class Case:
 def changed(folder: Path, name: str, values: Any) -> None:
     """Write the rows again with another column."""
     table = made_rows()
-    column = values(table) if callable(values) else values
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
-    if name in table.column_names:
-        table = table.set_column(table.schema.get_field_index(name), name, column)
-    else:
-        table = table.append_column(name, column)
-    write_rows(folder, table)
+    write_rows(folder, with_column(table, name, values(table) if callable(values) else values))
 
 
 def with_value(name: str, rows: tuple[int, ...], value: Any) -> Callable[[Path, Job], None]:
@@ -88,13 +80,6 @@ def no_files(folder: Path, job: Job) -> None:
         path.unlink()
 
 
-def no_rows(folder: Path, job: Job) -> None:
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
-    write_rows(folder, made_rows().slice(0, 0), files=1)
-
-
 def vectors(lengths: list[int]) -> Callable[[Path, Job], None]:
     def make(folder: Path, job: Job) -> None:
         values = [[1.0] * lengths[i % len(lengths)] for i in range(N_ROWS)]
@@ -120,10 +105,6 @@ def shares_of_two_classes(folder: Path, job: Job) -> None:
     job["method"] = {"name": "self_training", "class_shares": {"ant": 0.5, "bee": 0.5}}
 
 
-def strings(folder: Path, job: Job) -> None:
-    changed(folder, "a", lambda table: table["a"].cast(pa.string()))
-
-
 def label_file(text: str) -> Callable[[Path, Job], None]:
     def make(folder: Path, job: Job) -> None:
         (folder.parent / "labels.csv").write_text(text)
@@ -144,7 +125,9 @@ FIRST = 10**15
 CASES: dict[str, Case] = {
     "missing path": Case(3, key("input.path", "/nowhere/rows"), ("/nowhere/rows", "no such file")),
     "no parquet files": Case(3, no_files, ("Parquet",)),
-    "no rows": Case(3, no_rows, ("rows",)),
+    "no rows": Case(
+        3, lambda folder, _: write_rows(folder, made_rows().slice(0, 0), files=1), ("rows",)
+    ),
     "torn file": Case(3, torn_second_file, ("part-01.parquet",)),
     "garbled pages": Case(3, garbled_pages, ("part-02.parquet",)),
     "missing column": Case(3, key("input.truth", "trut"), ("'trut'", "truth")),
@@ -159,7 +142,11 @@ CASES: dict[str, Case] = {
     "null": Case(3, with_value("b", (200,), None), ("part-01.parquet", "'b'", "null values: 1")),
     "inf": Case(3, with_value("a", (319,), np.inf), ("part-02.parquet", "infinite values: 1")),
     "label outside the classes": Case(3, key("input.classes", ["ant", "bee"]), ("'seed'", "class")),
-    "string numbers": Case(3, strings, ("'a'", "string")),
+    "string numbers": Case(
+        3,
+        lambda folder, _: changed(folder, "a", lambda table: table["a"].cast(pa.string())),
+        ("'a'", "string"),
+    ),
     "vectors of two lengths": Case(3, vectors([4, 4, 4, 5]), ("'v'", "another length")),
     "too many categories": Case(
         3, key("features.kinds", {"categorical": "id"}), ("'id'", "max_categories")
@@ -191,22 +178,23 @@ def job(tmp_path: Path) -> Job:
     return made_job(rows, tmp_path / "out", cluster={"kind": "local", "workers": 1})
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    """Return the last line of stderr."""
-    words: dict[str, Any] = json.loads(capsys.readouterr().err.splitlines()[-1])
-    return words
+@pytest.fixture
+def answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Return what runs a command on a job and gives its exit code and last words."""
+
+    def answer(job: Job, command: str = "validate") -> tuple[int, dict[str, Any]]:
+        code = exit_code(app, [command, str(write_job(tmp_path / "job.yaml", job))])
+        return code, json.loads(capsys.readouterr().err.splitlines()[-1])
+
+    return answer
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_bad_input_is_named(
-    name: str, job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_bad_input_is_named(name: str, job: Job, tmp_path: Path, answered: Any) -> None:
     case = CASES[name]
     case.make(tmp_path / "rows", job)
-    path = write_job(tmp_path / "job.yaml", job)
-    assert exit_code(app, ["validate", str(path)]) == case.code
-    words = told(capsys)
-    assert words["code"] == case.code
+    code, words = answered(job)
+    assert code == words["code"] == case.code
     for word in case.words:
         assert word in words["message"], words["message"]
     assert len(words["problems"]) >= 1
@@ -241,42 +229,37 @@ def test_no_cell_is_quoted(job: Job, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert secret not in capsys.readouterr().err
 
 
-def test_many_mistakes_make_one_list(
-    job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rows = tmp_path / "rows"
+def test_many_mistakes_make_one_list(job: Job, tmp_path: Path, answered: Any) -> None:
     table = made_rows()
-    a, b = table["a"].to_numpy().copy(), table["b"].to_numpy().copy()
-    ids = table["id"].to_numpy().copy()
-    a[3], b[310], ids[9] = np.nan, np.inf, ids[2]
-    for path in rows.iterdir():
-        path.unlink()
-    rows.rmdir()
-    for name, values in (("a", a), ("b", b), ("id", ids)):
-        at = table.schema.get_field_index(name)
-        table = table.set_column(at, name, pa.array(values))
-    write_rows(rows, table)
+    for name, row, value in (
+        ("a", 3, np.nan),
+        ("b", 310, np.inf),
+        ("id", 9, table["id"][2].as_py()),
+    ):
+        values = table[name].to_numpy().copy()
+        values[row] = value
+        table = with_column(table, name, values)
+    write_rows(tmp_path / "rows", table)
     job["input"]["classes"] = ["ant", "bee"]
-    path = write_job(tmp_path / "job.yaml", job)
-    assert exit_code(app, ["validate", str(path)]) == 3
-    problems = told(capsys)["problems"]
-    assert {problem["column"] for problem in problems} == {"a", "b", "id", "seed"}
-    assert len(problems) >= 4
+    code, words = answered(job)
+    assert code == 3
+    assert {one["column"] for one in words["problems"]} == {"a", "b", "id", "seed"}
+    assert len(words["problems"]) >= 4
 
     # Columns that are missing or of a wrong type do not hide what is wrong with the rest.
     job["input"]["truth"] = "trut"
     job["features"]["numbers"]["numeric"] = ["a", "bb", "text"]
     (tmp_path / "file").touch()
     job["output"]["path"] = str(tmp_path / "file" / "out")
-    path = write_job(tmp_path / "job.yaml", job)
-    assert exit_code(app, ["validate", str(path)]) == 3
-    problems = told(capsys)["problems"]
-    assert {one["column"] for one in problems} == {"trut", "bb", "text", "a", "id", "seed", None}
-    assert [one["file"] for one in problems if one["column"] is None] == [str(tmp_path / "file")]
+    code, words = answered(job)
+    assert code == 3
+    found = {one["column"]: one["file"] for one in words["problems"]}
+    assert found.keys() == {"trut", "bb", "text", "a", "id", "seed", None}
+    assert found[None] == str(tmp_path / "file")
 
 
 def test_mistakes_of_the_job_and_of_its_columns_make_one_list(
-    job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    job: Job, tmp_path: Path, answered: Any
 ) -> None:
     job["method"]["alpha"] = 3
     job["graph"]["n_neighbours"] = 5
@@ -284,9 +267,8 @@ def test_mistakes_of_the_job_and_of_its_columns_make_one_list(
     job["features"]["numbers"]["numeric"] = ["a", "bb"]
     (tmp_path / "file").touch()
     job["output"]["path"] = str(tmp_path / "file" / "out")
-    path = write_job(tmp_path / "job.yaml", job)
-    assert exit_code(app, ["validate", str(path)]) == 2
-    words = told(capsys)
+    code, words = answered(job)
+    assert code == 2
     expected = ["alpha", "n_neighbours", "encoding", "no such column", "no folder"]
     assert len(words["problems"]) == len(expected)
     for word in expected:
@@ -296,9 +278,9 @@ def test_mistakes_of_the_job_and_of_its_columns_make_one_list(
 
     # Without its input there is no job to look at: the mistakes of the file alone.
     del job["input"]
-    path = write_job(tmp_path / "job.yaml", job)
-    assert exit_code(app, ["validate", str(path)]) == 2
-    assert "'input' is missing" in told(capsys)["message"]
+    code, words = answered(job)
+    assert code == 2
+    assert "'input' is missing" in words["message"]
 
 
 @pytest.mark.parametrize(
@@ -306,22 +288,15 @@ def test_mistakes_of_the_job_and_of_its_columns_make_one_list(
 )
 @pytest.mark.parametrize("command", ["validate", "run"])
 def test_an_output_that_cannot_be_is_refused(
-    command: str,
-    place: str,
-    code: int,
-    job: Job,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    command: str, place: str, code: int, job: Job, tmp_path: Path, answered: Any
 ) -> None:
-    (tmp_path / "file").write_text("mine")
     (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "mine.txt").write_text("mine")
+    for name in ("file", "full/mine.txt", "job.yaml"):
+        (tmp_path / name).write_text("mine")
     job["output"]["path"] = str(tmp_path / place)
-    path = write_job(tmp_path / "job.yaml", job)
     before = sorted(str(one) for one in tmp_path.rglob("*"))
-    assert exit_code(app, [command, str(path)]) == code
-    words = told(capsys)
-    assert words["code"] == code
+    found, words = answered(job, command)
+    assert found == words["code"] == code
     assert words["file"]
     assert words["hint"]
     assert sorted(str(one) for one in tmp_path.rglob("*")) == before

@@ -6,32 +6,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from distributed import Client
 
 from ssl_dask.errors import InputDataError, JobSpecError
 from ssl_dask.job_file import resolve_job
 from ssl_dask.pipeline.commands.run import RunResult, run_job
-from tests.made_job import N_ROWS, answer, made_job, made_rows, read_parts, write_rows
+from tests.made_job import (
+    LACKING,
+    answer,
+    made_job,
+    made_rows,
+    read_parts,
+    rows_that_lack,
+    write_rows,
+)
 
 VIEWS = {
     "numbers": {"numeric": ["a", "b", "c"], "optional": True},
     "words": {"text": "text", "n_features": 512, "optional": True},
 }
-LACKING = np.random.default_rng(8).random((2, N_ROWS)) < 0.2
 
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("views")
-    table = made_rows()
-    masks = {"a": LACKING[0], "b": LACKING[0], "c": LACKING[0], "text": LACKING[1]}
-    for name, mask in masks.items():
-        values = pa.array(table[name].to_pylist(), table.schema.field(name).type, mask=mask)
-        table = table.set_column(table.column_names.index(name), name, values)
-    write_rows(folder / "rows", table)
-    write_rows(folder / "other", table, files=1, group_rows=1000)
+    write_rows(folder / "rows", rows_that_lack())
+    write_rows(folder / "other", rows_that_lack(), files=1, group_rows=1000)
     return folder
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -37,7 +37,6 @@ def distributions(X: np.ndarray, means: np.ndarray, softness: float) -> np.ndarr
 
 def nearest_mean(inputs: MethodInputs, spec: NearestMeanSpec, control: RunControl) -> MethodResult:
     labels, X_seeds = inputs.labels, inputs.X_seeds
-    assert inputs.X is not None
 
     def means(seen: np.ndarray) -> np.ndarray:
         classes = range(labels.n_classes)
@@ -79,16 +78,11 @@ def known() -> Iterator[None]:
     METHODS.forget(METHOD.name)
 
 
-def job_of(tmp_path: Path, **method: Any) -> dict[str, Any]:
-    rows = write_rows(tmp_path / "rows", made_rows())
-    method = {"name": "nearest_mean", **method}
-    return made_job(rows, tmp_path / "out", graph=None, method=method)
-
-
 @pytest.mark.usefixtures("known")
 def test_it_is_validated_planned_and_run(tmp_path: Path) -> None:
-    job = job_of(tmp_path, softness=0.5)
-    spec = resolve_job(job)
+    method = {"name": "nearest_mean", "softness": 0.5}
+    rows = write_rows(tmp_path / "rows", made_rows())
+    spec = resolve_job(made_job(rows, tmp_path / "out", graph=None, method=method))
     assert spec.method == NearestMeanSpec(softness=0.5)
     assert spec.graph is None
     assert dict(validate_job(spec))["seeds"].startswith("18 ")
@@ -101,9 +95,9 @@ def test_it_is_validated_planned_and_run(tmp_path: Path) -> None:
         result = run_job(spec, client=client)
     assert result.report.method.name == "nearest_mean"
     assert result.report.method.stopped == "the means were taken"
-    rows, found = made_rows().to_pydict(), read_parts(result.path)
-    X = np.array([rows[name] for name in "abc"], dtype=np.float32).T
-    codes = np.array([-1 if one is None else "abc".index(one[0]) for one in rows["seed"]])
+    values, found = made_rows().to_pydict(), read_parts(result.path)
+    X = np.array([values[name] for name in "abc"], dtype=np.float32).T
+    codes = np.array([-1 if one is None else "abc".index(one[0]) for one in values["seed"]])
     means = np.stack([X[codes == code].mean(axis=0) for code in range(3)])
     nearest = ((X[:, None] - means) ** 2).sum(axis=2).argmin(axis=1)
     near = np.arange(len(X) - N_ISLAND)[codes[:-N_ISLAND] < 0]

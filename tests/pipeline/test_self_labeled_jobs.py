@@ -44,7 +44,6 @@ def test_a_job_labels_in_rounds_and_tells_of_them(
     assert [one["iteration"] for one in heard.named("checkpoint_written")] == [1, 2, 3]
     method = result.report.method
     assert next(sum(one.labeled or ()) for one in method.rounds) == 60
-    assert method.self_labeled is not None
     assert method.converged is None
     assert method.self_labeled.kept_round == 3
     assert 0.3 < (method.self_labeled.baseline_accuracy or 0.0) <= 1.0

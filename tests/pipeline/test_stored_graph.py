@@ -63,11 +63,8 @@ def test_a_job_on_a_stored_graph_gives_the_labels_of_one_that_builds_it(
     assert again.already_stored
     heard = Heard()
     built = run_job(made_job(rows, tmp_path / "a", graph=ROUTED), client=cluster_client)
-    used = run_job(
-        made_job(rows, tmp_path / "b", graph={"path": str(folder)}),
-        client=cluster_client,
-        listener=heard,
-    )
+    job = made_job(rows, tmp_path / "b", graph={"path": str(folder)})
+    used = run_job(job, client=cluster_client, listener=heard)
     assert heard.named("stored_graph_used")
     assert_useful(used.path)
     assert answer(built.path) == answer(used.path)
@@ -148,16 +145,9 @@ def test_new_rows_find_their_true_neighbours(metric, tmp_path, cluster_client):
     X = sheets(1400)
     old, new = X[:1200], X[1200:].copy()
     new[7] = 0
-    graph = knn_graph(
-        old,
-        10,
-        metric=metric,
-        search="routed",
-        shard_memory=300_000,
-        target_recall=0.9,
-        index_folder=tmp_path,
-        client=cluster_client,
-    )
+    routed = {"search": "routed", "shard_memory": 300_000, "target_recall": 0.9}
+    places = {"index_folder": tmp_path, "client": cluster_client}
+    graph = knn_graph(old, 10, metric=metric, **routed, **places)
     assert graph.settings["n_shards"] >= 4
     index = RoutedIndex.load(tmp_path)
     distances, nodes = index.search(new, 10)
@@ -211,16 +201,11 @@ def test_a_sum_of_two_searches_is_stored(rows, tmp_path, cluster_client):
     parts = [{"n_neighbors": 4, "weights": "uniform"}, {"n_neighbors": 4, "metric": "cosine"}]
     job = made_job(rows, tmp_path / "unused", graph={"parts": parts})
     made = store_graph(resolve_job(job), tmp_path / "graph", client=cluster_client)
-    alone = store_graph(
-        resolve_job(made_job(rows, tmp_path / "unused", graph=parts[0])),
-        tmp_path / "alone",
-        client=cluster_client,
-    )
+    job = made_job(rows, tmp_path / "unused", graph=parts[0])
+    alone = store_graph(resolve_job(job), tmp_path / "alone", client=cluster_client)
     assert made.summary["n_edges"] > alone.summary["n_edges"] > 640
-    assert sorted(path.name for path in (tmp_path / "graph").iterdir()) == [
-        "graph",
-        "stored_graph.json",
-    ]
+    files = {path.name for path in (tmp_path / "graph").iterdir()}
+    assert files == {"graph", "stored_graph.json"}
 
 
 def test_damaged_files_of_a_saved_graph_are_named(tmp_path):

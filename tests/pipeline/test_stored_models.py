@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import pickle
 import re
@@ -40,28 +39,30 @@ from ssl_dask.storage.runs.manifest import fingerprint
 from ssl_dask.storage.runs.model_files import write_file
 from ssl_dask.storage.runs.run_folder import OutputFolder
 from tests.known_methods import ROUND_METHODS
-from tests.made_job import NAMES, made_job, made_rows, read_parts, write_rows
+from tests.made_job import (
+    LACKING,
+    NAMES,
+    made_job,
+    read_parts,
+    rows_that_lack,
+    with_column,
+    write_rows,
+)
 
 VIEWS = {
     "numbers": {"numeric": ["a", "b", "c"], "optional": True},
     "words": {"text": "text", "n_features": 256, "optional": True},
     "kind": {"categorical": "kind"},
 }
-LACKING = np.random.default_rng(8).random((2, 320)) < 0.2
 NEAR = "tests.made_learners.NearestMean"
 
 
 def views_table(*, seed: int = 0) -> pa.Table:
     """Return rows of which some lack their numbers, some their text, some their kind."""
-    table = made_rows(seed=seed)
+    table = rows_that_lack(seed=seed)
     rng = np.random.default_rng(seed)
     kinds = np.where(rng.random(320) < 0.5, table["truth"].to_numpy(), "other").astype(object)
-    table = table.append_column("kind", pa.array(kinds, mask=rng.random(320) < 0.1))
-    masks = {"a": LACKING[0], "b": LACKING[0], "c": LACKING[0], "text": LACKING[1]}
-    for name, mask in masks.items():
-        values = pa.array(table[name].to_pylist(), table.schema.field(name).type, mask=mask)
-        table = table.set_column(table.column_names.index(name), name, values)
-    return table
+    return with_column(table, "kind", pa.array(kinds, mask=rng.random(320) < 0.1))
 
 
 @pytest.fixture(scope="module")
@@ -80,14 +81,9 @@ def found(
     rows: Path, tmp_path_factory: pytest.TempPathFactory, cluster_client: Client
 ) -> RunResult:
     """A run of three views: trees on numbers, Bayes on words, regression on kinds."""
-    method = {
-        "name": "multi_view",
-        "max_iter": 1,
-        "learners": {
-            "numbers": {"name": "random_forest", "parameters": {"n_estimators": 10}},
-            "words": {"name": "multinomial_nb"},
-        },
-    }
+    trees = {"name": "random_forest", "parameters": {"n_estimators": 10}}
+    learners = {"numbers": trees, "words": {"name": "multinomial_nb"}}
+    method = {"name": "multi_view", "max_iter": 1, "learners": learners}
     out = tmp_path_factory.mktemp("run") / "out"
     # Without folds nothing is calibrated: what is written is F itself.
     judged = {"folds": 0, "baseline": False}
@@ -187,7 +183,7 @@ def test_new_rows_must_have_the_columns_in_types_that_serve(
     table = views_table()
     with pytest.raises(InputDataError, match=r"'text'.*no such column"):
         models.predict(table.drop_columns(["text"]))
-    wrong = table.set_column(table.column_names.index("a"), "a", table["text"])
+    wrong = with_column(table, "a", table["text"])
     with pytest.raises(InputDataError, match=r"'a'.*where numbers are wanted"):
         models.predict(wrong)
     with pytest.raises(InputDataError, match="differ in their rows"):
@@ -208,14 +204,13 @@ def test_categories_that_the_models_do_not_know_are_told(
     found: RunResult, tmp_path: Path, cluster_client: Client
 ) -> None:
     models, table = load_models(found.path), views_table()
-    place = table.column_names.index("kind")
     kinds = table["kind"].to_pylist()
     spelled = [kind if kind is None else kind.upper() for kind in kinds]
-    strange = table.set_column(place, "kind", pa.array(spelled))
+    strange = with_column(table, "kind", spelled)
     with pytest.raises(InputDataError, match="none of the categories") as caught:
         models.predict(strange)
     assert caught.value.exit_code == 3
-    mixed = table.set_column(place, "kind", pa.array([*spelled[:100], *kinds[100:]]))
+    mixed = with_column(table, "kind", [*spelled[:100], *kinds[100:]])
     n = sum(kind is not None for kind in spelled[:100])
     with pytest.warns(UserWarning, match=rf"'kind': of \d+ categories {n} are unknown"):
         said = models.label_distributions(mixed)
@@ -271,20 +266,12 @@ def test_learners_that_cannot_be_stored_are_refused_before_the_work(
 
 
 def test_all_that_runs_store_is_on_the_list() -> None:
+    columns = categorical_columns, numeric_columns, text_columns, vector_columns
     fitted = {
         one
-        for module in (
-            categorical_columns,
-            numeric_columns,
-            optional_groups,
-            text_columns,
-            vector_columns,
-        )
-        for one in vars(module).values()
-        if inspect.isclass(one)
-        and one.__module__ == module.__name__
-        and is_dataclass(one)
-        and one.__name__.endswith("Transform")
+        for module in (*columns, optional_groups)
+        for name, one in vars(module).items()
+        if name.endswith("Transform") and one.__module__ == module.__name__ and is_dataclass(one)
     }
     methods = {method.rounds for method in ROUND_METHODS.values()}
     assert len(fitted) == 7
@@ -338,20 +325,14 @@ def test_models_of_every_method(
     assert (models.predict_proba(table) != models.label_distributions(table)).any()
     # In files of another cut, on a cluster: the same, and the same again whatever the blocks.
     other = write_rows(tmp_path / "other", table, files=1, group_rows=67)
-    new = predict_rows(
-        run.path, str(other), tmp_path / "new", client=cluster_client, trust_modules=["tests"]
-    )
-    labels = read_parts(new.path)
-    again = np.column_stack([labels[f"p_{value}"].to_numpy() for value in models.classes_])
-    np.testing.assert_array_equal(again, models.predict_proba(table))
+    more = {"client": cluster_client, "trust_modules": ["tests"]}
+    new = predict_rows(run.path, str(other), tmp_path / "new", **more)
+    np.testing.assert_array_equal(written(new.path, models)[0], models.predict_proba(table))
     # Rows that no run has seen.
     unseen = views_table(seed=5)
     fresh = write_rows(tmp_path / "fresh", unseen)
-    first = predict_rows(
-        run.path, str(fresh), tmp_path / "first", client=cluster_client, trust_modules=["tests"]
-    )
-    labels = read_parts(first.path)
-    said = np.column_stack([labels[f"p_{value}"].to_numpy() for value in models.classes_])
+    first = predict_rows(run.path, str(fresh), tmp_path / "first", **more)
+    labels, (said, _) = read_parts(first.path), written(first.path, models)
     np.testing.assert_array_equal(said, models.predict_proba(unseen))
     assert len(np.unique(said, axis=0)) > 4
     assert set(labels["source"].to_pylist()) <= {"model", None}

@@ -89,5 +89,3 @@ def test_estimator(digits: Arrays) -> None:
     assert np.abs(weighted.label_distributions_ - model.label_distributions_).max() > 0.01
     with pytest.raises(GraphError, match=r"dense features only.*column of vectors"):
         anchor_graph(sp.csr_array(X), Labels.from_codes(y, np.arange(10)))
-    with pytest.raises(ValueError, match="gamma"):
-        AnchorGraph(gamma=0.0).fit(X, y)

@@ -57,7 +57,6 @@ def test_a_collapse_is_noticed() -> None:
         assert find_collapse(rows, prior) is None
     assert find_collapse((0, 0, 1), np.array([0.0, 0.0, 1.0])) is None
     found = find_collapse((72, 1, 1), prior)
-    assert found is not None
     assert (found.gone, found.n_classes, found.expected) == ((1, 2), 3, 0.75)
     assert found.share == pytest.approx(2 / 74)
     # One of two, however rare; half of ten, but not a small class among them.
@@ -70,7 +69,6 @@ def test_a_collapse_is_noticed() -> None:
 def test_hidden_seeds_contradict() -> None:
     labels = Labels(100, np.arange(6), np.array([0, 0, 0, 1, 1, 1], np.int32), np.array([0, 1]))
     found = find_collapse((99, 1), np.array([0.5, 0.5]))
-    assert found is not None
     assert not found.contradicted
     F = np.eye(2, dtype=np.float32)[[0, 0, 0, 1, 1, 0]]
     hidden = [np.array([True, False, False, True, True, True])]
@@ -126,8 +124,6 @@ def test_estimators_warn_switch_or_fail() -> None:
     np.testing.assert_array_equal(asked.label_distributions_, switched.label_distributions_)
     with pytest.raises(QualityError, match="1 of 2 classes"):
         LabelPropagation(on_collapse="error").fit(graph, codes)
-    with pytest.raises(ValueError, match="on_collapse='never'"):
-        LabelPropagation(on_collapse="never").fit(graph, codes)
 
 
 def test_label_spreading_switches_to_balanced_spreading() -> None:
@@ -166,14 +162,9 @@ def collapsing(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, np
 
 def job_of(collapsing: tuple[Path, Path, np.ndarray], out: Path, **more: object) -> dict:
     rows, edges, _ = collapsing
-    job = made_job(
-        rows,
-        out,
-        features={"x": {"numeric": ["x"]}},
-        graph={"edges": {"path": str(edges), "source": "from", "target": "to"}},
-        **{"method": {"name": "label_propagation"}, **more},
-    )
-    return job
+    graph = {"edges": {"path": str(edges), "source": "from", "target": "to"}}
+    more = {"method": {"name": "label_propagation"}, **more}
+    return made_job(rows, out, features={"x": {"numeric": ["x"]}}, graph=graph, **more)
 
 
 def test_a_job_is_switched_and_says_so(
@@ -182,10 +173,7 @@ def test_a_job_is_switched_and_says_so(
     heard = Heard()
     result = run_job(job_of(collapsing, tmp_path / "out"), client=cluster_client, listener=heard)
     report = result.report
-    assert (report.method.name, report.method.asked_for) == (
-        "label_propagation",
-        "label_propagation",
-    )
+    assert report.method.name == report.method.asked_for == "label_propagation"
     assert report.method.parameters["class_mass"] == "seeds"
     assert "Label propagation did not label: 1 of 2 classes" in report.warnings[0]
     assert "Label propagation with its class mass normalised" in report.warnings[1]
@@ -224,26 +212,20 @@ def test_a_classifier_that_names_one_class(
     tmp_path: Path, cluster_client: Client, policy: str
 ) -> None:
     # Six seeds to two, and a feature that tells nothing.
-    table = made_rows()
+    table, kept = made_rows(), {"ant": 6, "bee": 2}
     kinds = table["seed"].to_pylist()
-    seeds = [i for i, kind in enumerate(kinds) if kind in ("ant", "bee")]
-    kept = {"ant": 6, "bee": 2}
-    names = [None] * len(kinds)
-    for i in seeds:
-        if kept[kinds[i]]:
-            kept[kinds[i]] -= 1
-            names[i] = kinds[i]
+    names = [k if k in kept and kinds[:i].count(k) < kept[k] else None for i, k in enumerate(kinds)]
     columns = {"id": table["id"], "x": pa.array(np.arange(len(table)) % 2), "seed": pa.array(names)}
     rows = write_rows(tmp_path / "rows", pa.table(columns))
     job = made_job(
         rows,
         tmp_path / "out",
-        input={"path": str(rows), "id": "id", "label": "seed"},
         features={"x": {"numeric": ["x"]}},
         method={"name": "supervised"},
         graph=None,
         decision={"on_collapse": policy},
     )
+    del job["input"]["truth"]
     if policy == "error":
         with pytest.raises(QualityError, match="1 of 2 classes"):
             run_job(job, client=cluster_client)

@@ -9,7 +9,7 @@ import pytest
 from ssl_dask.graph.block.block_graph import BlockGraph
 from tests.by_keywords import correct_and_smooth
 from tests.made_graphs import N_CLASSES, graph_of_nodes, labels_of, random_weights, some_codes
-from tests.oracles import method_closed_forms as closed_forms
+from tests.oracles import closed_forms
 
 ALPHAS = (0.8, 0.9)
 
@@ -23,11 +23,10 @@ def test_closed_form_and_folds() -> None:
     labels, fold = labels_of(codes), np.arange(12) % 3 == 0
     Z = [some_probabilities(150, 3), some_probabilities(150, 4)]
     z = np.stack([some_probabilities(12, 5), some_probabilities(12, 6)])
-    dense = W.toarray().astype(float)
-    exact = closed_forms.corrected_and_smoothed(dense, Z[0], z[0], codes, ALPHAS)
-    kept = codes.copy()
-    kept[labels.rows[fold]] = -1
-    without = closed_forms.corrected_and_smoothed(dense, Z[1], z[1][~fold], kept, ALPHAS)
+    dense, Y = W.toarray().astype(float), closed_forms.one_hot(codes, N_CLASSES)
+    exact = closed_forms.corrected_and_smoothed(dense, Z[0], z[0], Y, ALPHAS)
+    Y[labels.rows[fold]] = 0
+    without = closed_forms.corrected_and_smoothed(dense, Z[1], z[1][~fold], Y, ALPHAS)
     found = correct_and_smooth(
         BlockGraph.from_scipy(W, n_strips=3),
         labels,
@@ -52,7 +51,8 @@ def test_rows_that_share_a_node() -> None:
     labels = labels_of(codes)
     found = correct_and_smooth(graph, labels, [Z], z, correct_alpha=0.8, tol=1e-6).F.compute()
     by_row = W.toarray().astype(float)[np.ix_(nodes, nodes)]
-    exact = closed_forms.corrected_and_smoothed(by_row, Z, z[0], codes, ALPHAS)
+    Y = closed_forms.one_hot(codes, N_CLASSES)
+    exact = closed_forms.corrected_and_smoothed(by_row, Z, z[0], Y, ALPHAS)
     np.testing.assert_allclose(found, exact, atol=1e-4)
     with pytest.raises(ValueError, match="probabilities must be 1 arrays"):
         correct_and_smooth(graph, labels, [Z[:50]], z)

@@ -86,7 +86,6 @@ def test_what_is_resumed_outlives_all_workers_and_its_checkpoint(
     steps = Steps(tmp_path / "stored", Execution(losing_client))
     steps.run(steps.idle)
     resume = load_state("state", steps.stored, steps.execution, Silent())
-    assert resume is not None
     assert resume[0] == 1
 
     def kill(_: EnsembleState) -> None:

@@ -10,28 +10,15 @@ import scipy.sparse as sp
 from ssl_dask.estimators import HarmonicRegressor
 from ssl_dask.graph.block.block_graph import BlockGraph
 from tests.by_keywords import harmonic_regression
-from tests.made_graphs import random_weights
-
-
-def dense_harmonic(W: np.ndarray, rows: np.ndarray, y: np.ndarray) -> np.ndarray:
-    free = np.setdiff1d(np.arange(len(W)), rows)
-    L = np.diag(W.sum(axis=1)) - W
-    f = np.empty(len(W))
-    f[rows] = y
-    f[free] = np.linalg.solve(L[np.ix_(free, free)], W[np.ix_(free, rows)] @ y)
-    return f
-
-
-def path_of(n: int) -> BlockGraph:
-    at = np.arange(n - 1)
-    W = sp.csr_array(sp.coo_array((np.ones(n - 1, dtype=np.float32), (at, at + 1)), shape=(n, n)))
-    return BlockGraph.from_scipy(sp.csr_array(W + W.T))
+from tests.made_graphs import path_graph, random_weights
+from tests.oracles.closed_forms import harmonic
 
 
 def test_no_value_leaves_the_range_of_the_targets() -> None:
     rows, y = np.array([0, 5, 8, 200, 399]), np.array([0.0, 0.0, 0.0, 0.0, 10.0])
+    graph = BlockGraph.from_scipy(path_graph(400))
     for max_iter in (5, 10_000):
-        found = harmonic_regression(path_of(400), rows, y, max_iter=max_iter)
+        found = harmonic_regression(graph, rows, y, max_iter=max_iter)
         values = found.F.compute()
         assert np.ptp(values) > 5.0
         assert values.min() >= 0.0
@@ -43,8 +30,11 @@ def test_closed_form_and_folds() -> None:
     W = random_weights(150, 1)
     rows, y = np.sort(rng.choice(150, 12, replace=False)), rng.normal(1_000, 30, 12)
     fold = np.arange(12) % 3 == 0
-    exact = dense_harmonic(W.toarray().astype(float), rows, y)
-    without = dense_harmonic(W.toarray().astype(float), rows[~fold], y[~fold])
+    dense, Y = W.toarray().astype(float), np.zeros((150, 1))
+    Y[rows, 0] = y
+    exact = harmonic(dense, Y)[:, 0]
+    Y[rows[fold]] = 0
+    without = harmonic(dense, Y)[:, 0]
     graph = BlockGraph.from_scipy(W, n_strips=3)
     found = harmonic_regression(graph, rows, y, tol=1e-7, hidden=[fold])
     assert found.converged

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 from distributed import Client
 from sklearn.datasets import load_digits
 
@@ -16,22 +15,17 @@ from ssl_dask.estimators import ModifiedAdsorption
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graphs import knn_graph
-from ssl_dask.kernels.propagation.random_walk_choice import neighbour_entropy, walk_choice
 from ssl_dask.pipeline.commands.run import run_job
 from ssl_dask.propagation.engine.session import PropagationSession
 from tests.by_keywords import modified_adsorption
-from tests.made_graphs import N_CLASSES, few_labels, labels_of, random_weights, some_codes
+from tests.made_graphs import few_labels, labels_of, random_weights, some_codes
 from tests.made_job import N_ISLAND, assert_useful, made_job, made_rows, write_rows
-from tests.oracles import method_closed_forms
-from tests.oracles.propagation_closed_forms import one_hot
 
 module = sys.modules["ssl_dask.propagation.methods.modified_adsorption"]
-MU = (1.0, 0.5, 0.014)
 
 
 def run(graph: BlockGraph, codes: np.ndarray, **more):
-    mu1, mu2, mu3 = MU
-    parameters = {"mu1": mu1, "mu2": mu2, "mu3": mu3, "tol": 1e-8, **more}
+    parameters = {"mu1": 1.0, "mu2": 0.5, "mu3": 0.014, "tol": 1e-8, **more}
     return modified_adsorption(graph, labels_of(codes), **parameters)
 
 
@@ -42,21 +36,6 @@ def test_a_larger_dummy_refuses_more() -> None:
     assert refused == sorted(refused)
     assert refused[0] < 10
     assert refused[-1] > 75
-
-
-def test_weights_of_seeds() -> None:
-    W, codes = random_weights(100, 7), some_codes(100, 8)
-    labels = labels_of(codes)
-    weights = np.random.default_rng(1).uniform(0.2, 3, labels.n_seeds)
-    Y = one_hot(codes, N_CLASSES)
-    Y[labels.rows] *= weights[:, None]
-    found = run(BlockGraph.from_scipy(W), codes, sample_weight=weights).F.compute()
-    dense = W.toarray().astype(float)
-    exact, unweighted = (
-        method_closed_forms.modified_adsorption(dense, one, MU) for one in (Y, Y > 0)
-    )
-    np.testing.assert_allclose(found, exact, atol=1e-5)
-    assert np.abs(found - unweighted).max() > 0.05
 
 
 @pytest.mark.parametrize("n_parts", [2, 3])
@@ -76,20 +55,6 @@ def test_parts_have_the_same_bits(n_parts: int, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(module, "PropagationSession", InParts)
     assert run(graph, codes, mu3=2.5e-3).F.compute().tobytes() == whole.tobytes()
     assert used == [n_parts]
-
-
-def test_choices_at_the_nodes() -> None:
-    star = sp.csr_array(np.array([[0, 1, 1, 1], [1, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0.0]]))
-    entropy = neighbour_entropy(star.indptr, star.data.astype(np.float32))
-    np.testing.assert_allclose(entropy, [np.log(3), 0, 0, 0])
-    choice = walk_choice(entropy, np.array([True, True, False, False]), 2.0)
-    np.testing.assert_allclose(choice.inject + choice.go_on + choice.abandon, 1.0)
-    assert choice.inject[0] > 0.5
-    # One neighbour: nothing is injected.
-    assert choice.inject[1] == 0.0
-    assert choice.go_on[1] == pytest.approx(np.log(2) / np.log(3))
-    many = walk_choice(np.log([2.0, 200.0]), np.zeros(2, bool), 2.0)
-    assert many.abandon[1] > many.abandon[0]
 
 
 def test_digits() -> None:

@@ -27,14 +27,8 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray, np
     old, new = X[:1_200].copy(), X[1_200:]
     old[50:60] = old[40]
     (folder / "index").mkdir()
-    graph = knn_graph(
-        old,
-        K,
-        search="routed",
-        shard_memory=300_000,
-        target_recall=0.9,
-        index_folder=folder / "index",
-    )
+    routed = {"search": "routed", "shard_memory": 300_000, "target_recall": 0.9}
+    graph = knn_graph(old, K, index_folder=folder / "index", **routed)
     assert graph.n_nodes < graph.n_rows
     (folder / "graph").mkdir()
     graph.save(folder / "graph", Execution())
@@ -43,7 +37,8 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray, np
 
 def spread(graph: BlockGraph) -> da.Array:
     rng = np.random.default_rng(1)
-    rows = np.sort(rng.choice(graph.n_rows, 60, replace=False))
+    # Of the rows that every graph here has.
+    rows = np.sort(rng.choice(1_200, 60, replace=False))
     labels = Labels(graph.n_rows, rows, (np.arange(60) % 3).astype(np.int32), np.arange(3))
     return label_spreading(graph, labels).F
 
@@ -54,7 +49,6 @@ def test_the_mean_of_the_nearest_nodes(kept: tuple[Path, np.ndarray, np.ndarray]
     F = spread(graph)
     found = new_row_distributions(new, graph, index, F, n_neighbors=K)
     distances, nodes = index.search(new, K)
-    assert graph.order is not None
     node_of_row = graph.order.to_array(Execution())
     whole = F.compute()
     for i in range(len(new)):
@@ -104,7 +98,6 @@ def test_new_rows_attach(kept: tuple[Path, np.ndarray, np.ndarray]) -> None:
     assert abs(W[:n_old][:, :n_old] - before).max() == 0.0
     # By hand: the nearest of the nodes that the index finds, and of the other new rows.
     distances, nodes = index.search(new, K)
-    assert grown.order is not None
     node_of_row = grown.order.to_array(Execution())
     row_of_node = {int(node): row for row, node in reversed(list(enumerate(node_of_row)))}
     directed = np.zeros((100, 1_300))
@@ -132,17 +125,10 @@ def test_attached_rows_are_labelled_like_their_neighbours(
     answers = []
     for X in (new, da.from_array(new, chunks=(30, -1))):
         grown = attach_rows(graph, index, X, n_neighbors=K)
-        answers.append(spread_old(grown).compute())
+        answers.append(spread(grown).compute())
     assert answers[0].tobytes() == answers[1].tobytes()
     alone = new_row_distributions(new, graph, index, spread(graph), n_neighbors=K)
     alike = answers[0][1_200:].argmax(axis=1) == alone.argmax(axis=1)
     assert alike.mean() > 0.8
     with pytest.raises(GraphError, match="take both from one search"):
         attach_rows(grown, index, new, n_neighbors=K)
-
-
-def spread_old(graph: BlockGraph) -> da.Array:
-    rng = np.random.default_rng(1)
-    rows = np.sort(rng.choice(1_200, 60, replace=False))
-    labels = Labels(graph.n_rows, rows, (np.arange(60) % 3).astype(np.int32), np.arange(3))
-    return label_spreading(graph, labels).F

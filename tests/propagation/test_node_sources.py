@@ -13,8 +13,8 @@ from ssl_dask.labels import Labels
 from ssl_dask.pipeline.infer.seed_reach import seed_reach
 from tests.by_keywords import by_keywords
 from tests.known_methods import GRAPH_CLASSIFIERS
-from tests.made_graphs import N_CLASSES, cut, fetch, graph_of_nodes, random_weights
-from tests.oracles import propagation_closed_forms as closed_forms
+from tests.made_graphs import N_CLASSES, cut, fetch, graph_of_nodes, labels_of, random_weights
+from tests.oracles import closed_forms
 
 N_NODES, N_ROWS = 90, 130
 # Rows 3 and 93 are copies with different labels, 5 and 95 copies with the same one.
@@ -53,11 +53,11 @@ def test_scores_come_back_by_row(
     Y /= np.maximum(Y.sum(axis=1), 1)[:, None]
     assert (np.sort(Y, axis=1)[:, -2] == 0.5).sum() == 1
     dense = W.toarray().astype(float)
-    if method == "label_spreading":
-        F = closed_forms.spread_sources(dense, Y, 0.9)
-    else:
-        F = closed_forms.harmonic_sources(dense, Y)
-    expected = closed_forms.normalised(F)[node_of_row]
+    exact = {
+        "label_spreading": closed_forms.spread(dense, Y, 0.9),
+        "label_propagation": closed_forms.harmonic(dense, Y),
+    }
+    expected = closed_forms.normalised(exact[method])[node_of_row]
     assert found.F.chunks[0] == (60, 30, 40)
     np.testing.assert_allclose(fetch(found.F, execution), expected, atol=1e-4)
     assert fetch(found.mass, execution).shape == (N_ROWS,)
@@ -74,6 +74,22 @@ def test_folds_of_copies_are_those_of_fewer_seeds(node_of_row: np.ndarray, label
     at_hidden = separate.F.compute()[labels.rows[fold]]
     assert together.fold_F[0].tobytes() == at_hidden.tobytes()
     assert len(np.unique(at_hidden, axis=0)) == 3
+
+
+def test_class_mass_counts_each_row_of_a_node() -> None:
+    # Node 0 has fifty rows more: as if it weighed as much in the sum.
+    W = random_weights(40, 5, density=0.2)
+    nodes = np.concatenate([np.arange(40), np.zeros(50, dtype=np.int64)])
+    codes = np.full(90, -1)
+    codes[[3, 7, 11, 13]] = np.arange(N_CLASSES)
+    Y = closed_forms.one_hot(codes, N_CLASSES)
+    dense = closed_forms.harmonic(W.toarray().astype(float), Y[:40])
+    F = closed_forms.class_mass_normalised(dense[nodes], codes < 0, np.full(N_CLASSES, 0.25))
+    for chunks in ((90,), (20, 45, 25)):
+        run = by_keywords(GRAPH_CLASSIFIERS["label_propagation"])
+        graph = graph_of_nodes(W, nodes, chunks)
+        found = run(graph, labels_of(codes), class_mass="seeds", tol=5e-6)
+        np.testing.assert_allclose(found.F.compute(), F, atol=1e-5)
 
 
 def test_components_are_told_by_row() -> None:

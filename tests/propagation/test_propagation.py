@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -21,11 +22,10 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.propagation.engine.propagated import Propagated
 from ssl_dask.round_record import RoundRecord
-from tests.by_keywords import by_keywords, label_propagation, label_spreading
+from tests.by_keywords import by_keywords
 from tests.known_methods import GRAPH_CLASSIFIERS
 from tests.made_graphs import N_CLASSES, labels_of, path_graph, random_weights, some_codes
-from tests.oracles import method_closed_forms
-from tests.oracles import propagation_closed_forms as closed_forms
+from tests.oracles import closed_forms as forms
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -54,79 +54,78 @@ def run(method: str, graph: BlockGraph, codes: np.ndarray, **parameters: Any) ->
 
 # The ensemble is many solves, with tests of its own.
 SOLVERS = [name for name in GRAPH_CLASSIFIERS if name != "graph_ensemble"]
-GIVEN = {0: 0.1, 1: 0.2, 2: 0.3, 3: 0.4}
+MU = {"mu1": 1.0, "mu2": 0.5, "mu3": 0.014}
+adsorbed = partial(forms.modified_adsorption, mu=tuple(MU.values()))
 
 
-def spread(alpha: float) -> Oracle:
-    return lambda W, codes: closed_forms.spread(W, codes, N_CLASSES, alpha)
-
-
-def harmonic(W: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    return closed_forms.harmonic(W, codes, N_CLASSES)
-
-
-def with_mass(shares: dict[int, float] | None = None) -> Oracle:
-    def oracle(W: np.ndarray, codes: np.ndarray) -> np.ndarray:
-        of_seeds = np.bincount(codes[codes >= 0]) / (codes >= 0).sum()
-        q = of_seeds if shares is None else np.array(list(shares.values()))
-        return method_closed_forms.class_mass_normalised(harmonic(W, codes), codes, q)
+def class_mass(*shares: float) -> Oracle:
+    def oracle(W: np.ndarray, Y: np.ndarray) -> np.ndarray:
+        seeds = Y.any(axis=1)
+        q = np.array(shares) if shares else np.bincount(Y[seeds].argmax(axis=1))
+        return forms.class_mass_normalised(forms.harmonic(W, Y), ~seeds, q)
 
     return oracle
 
 
-def adsorbed(W: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    Y = closed_forms.one_hot(codes, N_CLASSES)
-    return method_closed_forms.modified_adsorption(W, Y, (1.0, 0.5, 0.014))
-
-
+GIVEN = {0: 0.1, 1: 0.2, 2: 0.3, 3: 0.4}
 CLOSED_FORMS: list[tuple[str, dict[str, Any], Oracle]] = [
-    ("label_spreading", {"alpha": 0.5, "tol": 1e-6}, spread(0.5)),
-    ("label_spreading", {"alpha": 0.9, "tol": 1e-6}, spread(0.9)),
-    ("label_spreading", {"alpha": 0.99, "tol": 3e-6}, spread(0.99)),
-    (
-        "balanced_spreading",
-        {"alpha": 0.95, "tol": 1e-6},
-        lambda W, codes: closed_forms.balanced(W, codes, N_CLASSES, 0.95),
+    *(
+        ("label_spreading", {"alpha": alpha, "tol": tol}, partial(forms.spread, alpha=alpha))
+        for alpha, tol in ((0.5, 1e-6), (0.9, 1e-6), (0.99, 3e-6))
     ),
-    ("label_propagation", {"tol": 5e-6}, harmonic),
-    ("label_propagation", {"tol": 5e-6, "class_mass": "seeds"}, with_mass()),
-    ("label_propagation", {"tol": 5e-6, "class_mass": GIVEN}, with_mass(GIVEN)),
-    ("modified_adsorption", {"mu1": 1.0, "mu2": 0.5, "mu3": 0.014, "tol": 1e-8}, adsorbed),
+    ("balanced_spreading", {"alpha": 0.95, "tol": 1e-6}, partial(forms.balanced, alpha=0.95)),
+    ("label_propagation", {"tol": 5e-6}, forms.harmonic),
+    ("label_propagation", {"tol": 5e-6, "class_mass": "seeds"}, class_mass()),
+    ("label_propagation", {"tol": 5e-6, "class_mass": GIVEN}, class_mass(*GIVEN.values())),
+    ("modified_adsorption", {"tol": 1e-8, **MU}, adsorbed),
 ]
 
 
 @pytest.mark.parametrize(("method", "parameters", "oracle"), CLOSED_FORMS)
-@pytest.mark.parametrize("dense", [True, False])
-def test_closed_forms(method: str, parameters: dict[str, Any], oracle: Oracle, dense: bool) -> None:
+@pytest.mark.parametrize("kind", ["sparse", "dense", "weighted"])
+def test_closed_forms_of_all_seeds_and_of_a_fold(
+    method: str, parameters: dict[str, Any], oracle: Oracle, kind: str
+) -> None:
     W = random_weights(150, 1)
-    if dense:
+    if kind == "dense":
         points = np.random.default_rng(8).random((150, 2))
         square = ((points[:, None] - points) ** 2).sum(axis=2)
         W = sp.csr_array(np.exp(-20 * square).astype(np.float32))
         W.setdiag(0)
         assert W.nnz > 0.9 * 150**2
     codes = some_codes(150, 2, n_seeds=10)
-    scores = oracle(W.toarray().astype(np.float64), codes)
+    rows, fold = np.flatnonzero(codes >= 0), np.isin(np.arange(10), [0, 5])
+    weights = np.random.default_rng(0).uniform(0.4, 2.5, 10) if kind == "weighted" else np.ones(10)
+    dense, Y = W.toarray().astype(np.float64), forms.one_hot(codes, N_CLASSES)
+    Y[rows] *= weights[:, None]
+    scores = oracle(dense, Y)
     graph = BlockGraph.from_scipy(W, n_strips=3)
-    found = run(method, graph, codes, **parameters)
+    found = run(method, graph, codes, sample_weight=weights, hidden=[fold], **parameters)
     assert found.converged
     assert found.reason == "converged"
     F = found.F.compute()
     assert F.dtype == np.float32
     assert found.F.chunks[0] == graph.node_chunks
-    np.testing.assert_allclose(F, closed_forms.normalised(scores), atol=2e-5)
+    np.testing.assert_allclose(F, forms.normalised(scores), atol=2e-5)
     assert found.n_without_evidence == (~scores.any(axis=1)).sum()
     if "spreading" in method:
         mass = found.mass.compute()
         np.testing.assert_allclose(mass, scores.sum(axis=1), atol=1e-5 * scores.max(), rtol=1e-4)
-    # Not degenerate: every class is the answer somewhere.
+    Y[rows[fold]] = 0
+    hidden = forms.normalised(oracle(dense, Y))[rows[fold]]
+    np.testing.assert_allclose(found.fold_F[0], hidden, atol=2e-5)
+    # Not degenerate: every class is the answer somewhere, and hiding and weights move it.
     assert set(scores[scores.any(axis=1)].argmax(axis=1)) == set(range(N_CLASSES))
+    assert np.abs(hidden - F[rows[fold]]).max() > 0.05
+    equal = forms.normalised(oracle(dense, forms.one_hot(codes, N_CLASSES)))
+    assert (np.abs(equal - F).max() > 0.05) == (kind == "weighted")
 
 
 def test_methods_are_not_each_other_in_other_words() -> None:
     W, codes = random_weights(150, 1).toarray().astype(float), some_codes(150, 2, n_seeds=10)
-    oracles = [CLOSED_FORMS[number][2] for number in (1, 3, 4, 5, 7)]
-    for one, other in combinations((oracle(W, codes).argmax(axis=1) for oracle in oracles), 2):
+    Y = forms.one_hot(codes, N_CLASSES)
+    answers = [CLOSED_FORMS[number][2](W, Y).argmax(axis=1) for number in (1, 3, 4, 5, 7)]
+    for one, other in combinations(answers, 2):
         assert (one != other).mean() > 0.02
 
 
@@ -141,42 +140,36 @@ def test_the_client_holds_no_growing_graph(cluster_client: Client, digits: Array
     def look(record: RoundRecord) -> None:
         sizes.append(len(cluster_client.futures) - before)
 
-    label_spreading(
-        graph,
-        labels_of(codes),
-        alpha=0.99,
-        max_iter=50,
-        tol=0,
-        execution=Execution(cluster_client),
-        on_round=look,
-    )
+    execution = Execution(cluster_client)
+    more = {"alpha": 0.99, "max_iter": 50, "tol": 0, "execution": execution, "on_round": look}
+    run("label_spreading", graph, codes, **more)
     assert len(sizes) == 6
     # Tasks of a superstep leave nothing behind; the strips and what was placed stay.
     assert max(sizes) < 20
 
 
-@pytest.mark.parametrize("method", SOLVERS)
-def test_folds_equal_runs_without_the_hidden_seeds(method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [*((name, {}) for name in SOLVERS), ("label_propagation", {"class_mass": "seeds"})],
+)
+def test_folds_equal_runs_without_the_hidden_seeds(method: str, more: dict[str, Any]) -> None:
     W, codes = random_weights(120, 3), some_codes(120, 4)
-    labels = labels_of(codes)
+    rows = np.flatnonzero(codes >= 0)
     folds = [np.isin(np.arange(12), chosen) for chosen in ([0, 5], [1, 6, 11])]
     graph = BlockGraph.from_scipy(W, n_strips=4)
     # tol 0: the same number of sweeps with and without further groups.
-    together = by_keywords(GRAPH_CLASSIFIERS[method])(
-        graph, labels, hidden=folds, max_iter=15, tol=0
-    )
-    plain = by_keywords(GRAPH_CLASSIFIERS[method])(graph, labels, max_iter=15, tol=0)
+    more = {**more, "max_iter": 15, "tol": 0}
+    together, plain = (run(method, graph, codes, hidden=some, **more) for some in (folds, []))
     rounds = 20 * 17 if method == "poisson_mbo" else 0
     assert together.n_iter == plain.n_iter == 15 + rounds
-    assert together.F.compute().tobytes() == plain.F.compute().tobytes()
+    F = together.F.compute()
+    assert F.tobytes() == plain.F.compute().tobytes()
     for fold, rows_of_F in zip(folds, together.fold_F, strict=True):
-        separate = by_keywords(GRAPH_CLASSIFIERS[method])(
-            graph, labels.subset(~fold), max_iter=15, tol=0
-        )
-        at_hidden = separate.F.compute()[labels.rows[fold]]
+        without = np.where(np.isin(np.arange(120), rows[fold]), -1, codes)
+        at_hidden = run(method, graph, without, **more).F.compute()[rows[fold]]
         assert rows_of_F.shape == (fold.sum(), N_CLASSES)
         assert rows_of_F.tobytes() == at_hidden.tobytes()
-        assert not np.array_equal(rows_of_F, together.F.compute()[labels.rows[fold]])
+        assert not np.array_equal(rows_of_F, F[rows[fold]])
 
 
 def test_a_checkpoint_of_something_else_is_refused() -> None:
@@ -219,7 +212,7 @@ def test_any_mask_of_labels(data: st.DataObject) -> None:
     assert found.converged
     F = found.F.compute()
     assert (F >= 0).all()
-    reach = closed_forms.reach_of(W.toarray())
+    reach = forms.reach_of(W.toarray())
     seeded = reach[:, codes >= 0].any(axis=1)
     # Modified adsorption refuses rows with a path as well, a seed without neighbours among them.
     answered = F.any(axis=1) if method == "modified_adsorption" else seeded
@@ -229,7 +222,7 @@ def test_any_mask_of_labels(data: st.DataObject) -> None:
     if method == "label_propagation":
         seeds = codes >= 0
         np.testing.assert_array_equal(
-            F[seeds], closed_forms.one_hot(codes, N_CLASSES)[seeds].astype(np.float32)
+            F[seeds], forms.one_hot(codes, N_CLASSES)[seeds].astype(np.float32)
         )
 
 
@@ -284,7 +277,9 @@ def test_rows_far_from_the_seeds_have_come_to_rest_too(alpha: float) -> None:
     codes[[0, 200, 399]] = [0, 1, 0]
     W = path_graph(400)
     found = run("label_spreading", BlockGraph.from_scipy(W), codes, alpha=alpha)
-    exact = closed_forms.normalised(spread(alpha)(W.toarray().astype(float), codes))
+    exact = forms.normalised(
+        forms.spread(W.toarray().astype(float), forms.one_hot(codes, N_CLASSES), alpha)
+    )
     assert found.converged
     assert np.abs(found.F.compute() - exact).max() < 0.01
     assert np.sort(exact, axis=1)[:, -1].min() < 0.6
@@ -335,21 +330,23 @@ def test_weights_as_far_apart_as_float32_allows() -> None:
     W[1, 2] = W[2, 1] = 3e38
     codes = np.array([0, -1, 1, -1])
     found = run("label_spreading", BlockGraph.from_scipy(W), codes, alpha=0.5, tol=1e-6)
-    F = closed_forms.spread(W.astype(float), codes, N_CLASSES, 0.5)
-    np.testing.assert_allclose(found.F.compute(), closed_forms.normalised(F), atol=1e-6)
+    F = forms.spread(W.astype(float), forms.one_hot(codes, N_CLASSES), 0.5)
+    np.testing.assert_allclose(found.F.compute(), forms.normalised(F), atol=1e-6)
 
 
 def test_impossible_sources_are_refused() -> None:
     graph = BlockGraph.from_scipy(random_weights(20, 1, density=0.3))
-    with pytest.raises(QualityError, match="no labelled rows"):
-        label_spreading(graph, labels_of(np.full(20, -1)))
-    labels = labels_of(some_codes(20, 1, n_seeds=4))
-    with pytest.raises(QualityError, match="hides all 4 seeds"):
-        label_spreading(graph, labels, hidden=[np.ones(4, bool)])
-    with pytest.raises(ValueError, match="must be bool of shape"):
-        label_spreading(graph, labels, hidden=[np.ones(3, bool)])
-    with pytest.raises(ValueError, match="labels of 19 rows, a graph of 20"):
-        label_propagation(graph, labels_of(some_codes(19, 1, n_seeds=4)))
+    codes = some_codes(20, 1, n_seeds=4)
+    weights = np.zeros(4), np.full(4, np.nan), np.ones(3)
+    for kind, message, seeds, more in (
+        (QualityError, "no labelled rows", np.full(20, -1), {}),
+        (QualityError, "hides all 4 seeds", codes, {"hidden": [np.ones(4, bool)]}),
+        (ValueError, "must be bool of shape", codes, {"hidden": [np.ones(3, bool)]}),
+        (ValueError, "labels of 19 rows, a graph of 20", codes[:19], {}),
+        *((ValueError, "sample_weight", codes, {"sample_weight": wrong}) for wrong in weights),
+    ):
+        with pytest.raises(kind, match=message):
+            run("label_spreading", graph, seeds, **more)
 
 
 def test_specs_refuse_unknown_keys() -> None:

@@ -6,7 +6,6 @@ import tracemalloc
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 from distributed import Client
 
 from ssl_dask.errors import ComputeError
@@ -18,15 +17,13 @@ from ssl_dask.propagation.engine.partitions import LocalParts, RightHandSide
 from ssl_dask.propagation.engine.recurrence import ConjugateSteps, LinearSystem, RecurrenceSteps
 from ssl_dask.propagation.engine.session import CONJUGATE_BYTES, RECURRENCE_BYTES
 from tests.by_keywords import label_propagation, label_spreading
-from tests.made_graphs import delay, labels_of, random_weights, some_codes
+from tests.made_graphs import delay, labels_of, path_graph, random_weights, some_codes
 
 
 @pytest.mark.parametrize("conjugate", [False, True])
 def test_the_bytes_that_are_checked_are_those_that_sweeps_take(conjugate: bool) -> None:
     n, n_columns = 30_000, 40
-    at = np.arange(n - 1)
-    W = sp.csr_array(sp.coo_array((np.ones(n - 1, dtype=np.float32), (at, at + 1)), shape=(n, n)))
-    parts = LocalParts(BlockGraph.from_scipy(sp.csr_array(W + W.T)), Execution(threads=1))
+    parts = LocalParts(BlockGraph.from_scipy(path_graph(n)), Execution(threads=1))
     right = np.random.default_rng(0).random((n, n_columns), dtype=np.float32)
     steps = ConjugateSteps(3) if conjugate else RecurrenceSteps(((0.9, 0.0, 0.0, 0.1),) * 3)
     system = LinearSystem(
@@ -47,10 +44,8 @@ def test_the_bytes_that_are_checked_are_those_that_sweeps_take(conjugate: bool) 
 def test_memory_for_conjugate_gradients_is_checked_as_such(
     cluster_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    graph, execution = (
-        BlockGraph.from_scipy(random_weights(5_000, 1, density=0.002)),
-        Execution(cluster_client),
-    )
+    graph = BlockGraph.from_scipy(random_weights(5_000, 1, density=0.002))
+    execution = Execution(cluster_client)
     workers = cluster_client.scheduler_info(n_workers=-1)["workers"].values()
     limit = min(worker["memory_limit"] for worker in workers)
     labels = labels_of(some_codes(5_000, 30, 1))

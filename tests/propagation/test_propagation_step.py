@@ -23,16 +23,13 @@ from ssl_dask.kernels.propagation.sweep import SMALLEST, row_degrees, sweep, wal
 from ssl_dask.propagation.engine.partition_solver import PartRun
 from ssl_dask.propagation.engine.partitions import LocalParts, ThreadLinks
 from ssl_dask.propagation.engine.recurrence import LinearSystem, RecurrenceSteps
+from tests.made_graphs import random_weights
 
 NUMBERS = (0.7, 0.2, -0.3, 0.4)
 
 
 def made_weights(seed: int, n: int, density: float = 0.4) -> sp.csr_array:
-    rng = np.random.default_rng(seed)
-    W = sp.random_array((n, n), density=density, rng=rng, format="csr", dtype=np.float32)
-    W = sp.csr_array((W + W.T) * np.float32(0.5))
-    W.setdiag(0)
-    W.eliminate_zeros()
+    W = random_weights(n, seed, density=density)
     W.sort_indices()
     return W
 
