@@ -46,9 +46,9 @@ def test_closed_form_and_folds() -> None:
 
 def test_numbers_in_every_row_are_warned_of() -> None:
     with pytest.warns(UserWarning, match="nothing is left to label, .*; -1 is a number here"):
-        HarmonicRegressor().fit(path_of(3), [1.0, -1.0, -1.0])
+        HarmonicRegressor().fit(BlockGraph.from_scipy(path_graph(3)), [1.0, -1.0, -1.0])
     with pytest.warns(UserWarning, match="nothing is left to label, for which NaN stands$"):
-        HarmonicRegressor().fit(path_of(3), [1.0, 0.0, 2.0])
+        HarmonicRegressor().fit(BlockGraph.from_scipy(path_graph(3)), [1.0, 0.0, 2.0])
 
 
 def test_rows_without_a_path_are_nan() -> None:
