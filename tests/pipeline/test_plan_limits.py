@@ -67,3 +67,21 @@ def test_more_tasks_than_a_scheduler_holds_are_told(rows: Path) -> None:
     shown = planned(rows, cluster, n_neighbors=1000, shard_memory="16MiB")
     assert "tasks are more than a scheduler holds" in shown["warning"]
     assert "shard_memory" in shown["warning"]
+
+
+def test_times_that_are_read_three_times_are_told(tmp_path: Path) -> None:
+    day = pa.array([0, 86_400_000_000] * 10, pa.timestamp("us"))
+    table = pa.table({"x": np.arange(20.0), "day": day, "seed": ["a", "b"] * 10})
+    (tmp_path / "rows").mkdir()
+    path = tmp_path / "rows" / "a.parquet"
+    pq.write_table(table, path, use_deprecated_int96_timestamps=True)
+    job = {
+        "name": "times",
+        "input": {"path": str(path), "label": "seed"},
+        "features": {"days": {"categorical": "day"}},
+        "method": {"name": "label_spreading"},
+        "output": {"path": str(tmp_path / "out")},
+    }
+    assert dict(plan_job(resolve_job(job)))["columns"].startswith("day: INT96 times, read three")
+    pq.write_table(table, path)
+    assert "columns" not in dict(plan_job(resolve_job(job)))

@@ -322,6 +322,7 @@ def test_int96_times_are_carried_exactly(tmp_path: Path, nested: bool) -> None:
     pq.write_table(table, tmp_path / "a.parquet", use_deprecated_int96_timestamps=True)
     reader = open_reader(tmp_path)
     assert "timestamp[us]" in reader.dataset.columns["until"]
+    assert reader.dataset.int96 == ("until",)
     assert reader.read_table(0, ["until"]).column("until").to_pylist() == values
 
 

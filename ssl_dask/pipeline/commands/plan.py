@@ -91,8 +91,13 @@ def _size_rows(job: JobSize) -> Rows:
         workers = f"local, {job.workers} workers x {each}"
     else:
         workers = f"none: {job.threads} threads of this process are enough for so few rows"
+    times = [name for name in job.inputs.needs.columns if name in dataset.int96]
+    words = (
+        f"{', '.join(times)}: INT96 times, read three times to be exact; timestamps are read once"
+    )
     return [
         ("rows", f"{layout.n_rows:,} in {n_files:,} file(s), {size_words(dataset.size)}"),
+        *([("columns", words)] if times else []),
         ("blocks", f"{len(layout.blocks):,}, the largest {max(layout.row_chunks):,} rows"),
         ("features", f"{'' if width.exact else 'at most '}{width.columns:,}, {kind}"),
         ("cluster", workers),

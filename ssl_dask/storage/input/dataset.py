@@ -85,6 +85,8 @@ class Dataset:
         What the input path means on this machine; empty for a URL.
     table_version
         Version of the table; None where the files are Parquet and no more.
+    int96
+        Columns that hold times as INT96 in some files, and are read three times there.
     """
 
     source: FileSource
@@ -96,6 +98,7 @@ class Dataset:
     ignored: tuple[str, ...] = ()
     local_paths: tuple[Path, ...] = field(default=())
     table_version: int | None = None
+    int96: tuple[str, ...] = ()
 
     @classmethod
     def open(
@@ -159,6 +162,7 @@ class Dataset:
             listing.ignored,
             listing.local_paths,
             listing.table.number if listing.table else None,
+            tuple(dict.fromkeys(name for footer in footers for name in footer.int96)),
         )
 
     @property

@@ -45,6 +45,8 @@ class Footer:
     differing
         Keys of the folder's name that are columns of the file too, with another value in some rows
         by the statistics of its row groups.
+    int96
+        Columns that hold times as INT96.
     """
 
     schema: pa.Schema
@@ -52,6 +54,7 @@ class Footer:
     column_bytes: tuple[int, ...]
     sha256: str
     differing: tuple[str, ...]
+    int96: tuple[str, ...]
 
 
 class NotParquetError(Exception):
@@ -176,7 +179,8 @@ def read_footer(
         and _differs(metadata, _leaf_of(columns, key), schema.field(key).type, value)
     )
     widths = tuple(sizes[name] for name in schema.names)
-    return Footer(schema, groups, widths, footer_sha256(footer), differing)
+    int96 = tuple(int96_columns(metadata, columns))
+    return Footer(schema, groups, widths, footer_sha256(footer), differing, int96)
 
 
 def _leaf_of(columns: pa.Schema, name: str) -> int:
