@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +223,26 @@ def test_columns_that_labels_cannot_name(tmp_path: Path) -> None:
         assert problem.column == column
         assert "columns for input.labels.by are integers" in problem.message
         assert cure in str(problem.hint)
+
+
+@pytest.mark.parametrize("name", ["y.csv", "y.jsonl", "y.parquet"])
+def test_a_review_list_is_no_file_of_labels_but_its_answers_are(tmp_path: Path, name: str) -> None:
+    columns = {
+        "id": [1, 2],
+        "predicted": ["a", "b"],
+        "review_kind": ["far"] * 2,
+        "answer": ["b"] * 2,
+    }
+    rows = pa.table(columns)
+    if name == "y.parquet":
+        write(tmp_path / name, columns)
+    elif name == "y.csv":
+        rows.to_pandas().to_csv(tmp_path / name, index=False)
+    else:
+        (tmp_path / name).write_text("\n".join(map(json.dumps, rows.to_pylist())))
+    with pytest.raises(InputDataError, match="own answers") as caught:
+        labels_of(tmp_path, name, label_column="predicted")
+    (problem,) = caught.value.problems
+    assert (problem.column, problem.file) == ("predicted", name)
+    assert "labels.label" in str(problem.hint)
+    assert labels_of(tmp_path, name, label_column="answer").values == ("b",)

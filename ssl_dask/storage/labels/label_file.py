@@ -30,7 +30,7 @@ from ssl_dask.storage.input.row_layout import plan_layout
 from ssl_dask.storage.labels.label_cells import as_whole, values_of_cells
 from ssl_dask.storage.labels.label_places import LabelPlaces
 from ssl_dask.storage.labels.label_rules import ANY_CLASSES, LabelRule, distinct_labels
-from ssl_dask.storage.labels.label_text import ENDINGS, cells_of_text, text_ending
+from ssl_dask.storage.labels.label_text import ENDINGS, cells_of_text, own_answers, text_ending
 from ssl_dask.storage.labels.label_verdict import (
     LabelKind,
     LabelValue,
@@ -260,6 +260,7 @@ def _read_parquet(
     problems = [
         *id_problems(dataset, id_column, id_type),
         *column_problems(dataset, label_column, "label", rule.type_trouble),
+        *own_answers(label_column, dataset.schema.names, dataset.path),
     ]
     if problems:
         raise InputDataError(problems)

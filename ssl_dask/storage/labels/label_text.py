@@ -218,5 +218,21 @@ def _require_columns(
         for column in wanted
         if list(names).count(column) > 1
     ]
+    problems += own_answers(wanted[1], names, shown)
     if problems:
         raise InputDataError(problems)
+
+
+def own_answers(label_column: str, names: Sequence[str], shown: str) -> list[Problem]:
+    """Return what is wrong with a review list whose predictions are given as labels."""
+    if label_column != "predicted" or "review_kind" not in names:
+        return []
+    return [
+        Problem(
+            "is a list of rows to review: its predictions are the run's own answers, no labels",
+            shown,
+            column=label_column,
+            hint="write a person's answers into a column of their own, such as answer, and name"
+            " that as labels.label",
+        )
+    ]
