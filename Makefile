@@ -38,7 +38,7 @@ $(STAMP): requirements.lock pyproject.toml
 
 # Needs uv. The lock file holds exact versions and hashes, and no index address.
 lock:
-	printf 'hatchling>=1.27\neditables>=0.5\n' | uv pip compile pyproject.toml - --extra test --extra s3 --extra azure --extra delta --extra slurm \
+	printf 'hatchling>=1.27\neditables>=0.5\n' | uv pip compile pyproject.toml - --extra test --extra s3 --extra azure --extra delta --extra iceberg --extra slurm \
 	    --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o requirements.lock
 
 clean:

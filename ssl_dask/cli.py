@@ -202,7 +202,10 @@ def run(
 def predict(
     run_folder: RunFolder,
     data: Annotated[
-        str, typer.Argument(metavar="INPUT", help="Parquet file, folder, glob or URL of new rows.")
+        str,
+        typer.Argument(
+            metavar="INPUT", help="File, folder, glob, URL or table of new rows, as input.path."
+        ),
     ],
     output: Annotated[
         Path,
@@ -214,6 +217,20 @@ def predict(
             callback=_on_disk,
         ),
     ],
+    format: Annotated[
+        str | None,
+        typer.Option(help="parquet, delta or iceberg; left out: that of the run's input."),
+    ] = None,
+    version: Annotated[
+        int | None, typer.Option(help="Version of a Delta table; left out: the latest.")
+    ] = None,
+    snapshot: Annotated[
+        str | None,
+        typer.Option(
+            help="Snapshot of an Iceberg table, by its id or that of a branch or tag; left out: the"
+            " current one."
+        ),
+    ] = None,
     cluster: Cluster = None,
     force: Annotated[
         bool, typer.Option("--force", help="Label again although it is already done.")
@@ -222,16 +239,21 @@ def predict(
     json_logs: JsonLogs = False,
 ) -> None:
     """Label new rows with the models that a run has kept (output.models: true)."""
+    from ssl_dask.cluster_spec import ClusterSpec
     from ssl_dask.console import make_listener
-    from ssl_dask.job_file import cluster_of
+    from ssl_dask.job_file import checked_part
     from ssl_dask.pipeline.commands.predict import predict_rows, prediction_rows
 
     with _last_words_as_json(json_logs):
-        place = None if cluster is None else cluster_of(_cluster_keys(cluster))
+        place = None
+        if cluster is not None:
+            place = checked_part(ClusterSpec, _cluster_keys(cluster), "--cluster")
+        asked = int(snapshot) if snapshot is not None and snapshot.isdigit() else snapshot
+        keys = {"path": data, "format": format, "version": version, "snapshot": asked}
         with make_listener(json_logs=json_logs) as listener:
             result = predict_rows(
                 run_folder,
-                data,
+                {key: value for key, value in keys.items() if value is not None},
                 output.absolute(),
                 cluster=place,
                 listener=listener,

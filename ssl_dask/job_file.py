@@ -5,21 +5,20 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from ssl_dask.cluster_spec import ClusterSpec
 from ssl_dask.errors import JobSpecError, Problem
-from ssl_dask.graph.graph_spec import OneGraphSpec
 from ssl_dask.job_mistakes import JobKeys, follows
 from ssl_dask.job_spec import JobSpec, method_names
 from ssl_dask.plain_yaml import MAX_FILE_BYTES, parse_yaml
+from ssl_dask.spec_model import SpecModel
 
-Graph = TypeVar("Graph", bound=OneGraphSpec)
+Part = TypeVar("Part", bound=SpecModel)
 MAX_REPAIRS = 5
 
 
@@ -165,31 +164,23 @@ def _with_absolute_paths(spec: JobSpec, base: Path) -> JobSpec:
         # URLs stay; "~" is a shell's business, not ours. Not resolve(): links are followed later.
         return path if re.match(r"^[a-z][a-z0-9+.-]+://", path) else os.path.normpath(base / path)
 
-    labels = spec.input.labels
-    if labels is not None:
-        labels = labels.model_copy(update={"path": absolute(labels.path)})
-    source = spec.input.model_copy(update={"path": absolute(spec.input.path), "labels": labels})
+    spec = spec.with_files(lambda files: files.model_copy(update={"path": absolute(files.path)}))
     output = spec.output.model_copy(update={"path": absolute(spec.output.path)})
     graph = spec.graph
     if graph is not None and graph.path is not None:
         graph = graph.model_copy(update={"path": absolute(graph.path)})
-    if graph is not None and any(graph.edge_lists()):
-        graph = _with_edge_paths(graph, absolute)
-        if graph.parts is not None:
-            parts = tuple(_with_edge_paths(part, absolute) for part in graph.parts)
-            graph = graph.model_copy(update={"parts": parts})
-    return spec.model_copy(update={"input": source, "output": output, "graph": graph})
+    return spec.model_copy(update={"output": output, "graph": graph})
 
 
-def _with_edge_paths(graph: Graph, absolute: Callable[[str], str]) -> Graph:
-    if graph.edges is None:
-        return graph
-    edges = graph.edges.model_copy(update={"path": absolute(graph.edges.path)})
-    return graph.model_copy(update={"edges": edges})
+def checked_part(kind: type[Part], data: Mapping[str, Any], source: str) -> Part:
+    """Check a part of a job that stands alone.
 
-
-def cluster_of(data: Mapping[str, Any]) -> ClusterSpec:
-    """Check the cluster part of a job that stands alone.
+    Parameters
+    ----------
+    kind
+        What it is.
+    source
+        What messages call it.
 
     Raises
     ------
@@ -197,11 +188,10 @@ def cluster_of(data: Mapping[str, Any]) -> ClusterSpec:
         With every mistake found.
     """
     try:
-        return ClusterSpec.model_validate(data)
+        return kind.model_validate(data)
     except ValidationError as error:
-        keys = JobKeys(ClusterSpec.model_json_schema(), ())
-        found = [keys.problem(item, {}, "--cluster") for item in error.errors()]
-        raise JobSpecError(found) from None
+        keys = JobKeys(kind.model_json_schema(), ())
+        raise JobSpecError([keys.problem(item, {}, source) for item in error.errors()]) from None
 
 
 def job_schema() -> dict[str, Any]:

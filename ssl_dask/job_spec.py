@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Literal, Union
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any, Literal, TypeVar, Union
 
 from pydantic import (
     Field,
@@ -24,10 +24,13 @@ from ssl_dask.cluster_spec import ClusterSpec
 from ssl_dask.decision.decision_spec import DecisionSpec
 from ssl_dask.evaluation.evaluation_spec import EvaluationSpec
 from ssl_dask.features.feature_groups import FeatureGroup
-from ssl_dask.graph.graph_spec import GraphSpec
+from ssl_dask.graph.graph_spec import GraphSpec, OneGraphSpec
+from ssl_dask.input_files import InputFiles
 from ssl_dask.label_words import folded
 from ssl_dask.methods import ALIASES, METHODS
 from ssl_dask.spec_model import SpecModel
+
+Graph = TypeVar("Graph", bound=OneGraphSpec)
 
 
 class MethodField:
@@ -70,12 +73,12 @@ def method_names() -> tuple[str, ...]:
     return (*ALIASES, *METHODS)
 
 
-class LabelsFileSpec(SpecModel):
+class LabelsFileSpec(InputFiles):
     """Seed labels kept in a file of their own, joined by id."""
 
     path: str
     """CSV, TSV, JSON lines (also .gz) or Parquet: a file, or a folder of them, relative to the job
-    file."""
+    file; of a table its folder."""
     id: str
     """Column of the ids; where `by` is given it may be left out if it has that name."""
     label: str
@@ -97,15 +100,12 @@ class LabelsFileSpec(SpecModel):
         return data
 
 
-class InputSpec(SpecModel):
+class InputSpec(InputFiles):
     """What is to be labelled, and the labels there are."""
 
     path: str
-    """Parquet file, folder, glob, hive-partitioned folder or URL, relative to the job file."""
-    format: Literal["parquet", "delta"] = "parquet"
-    """`parquet`: Parquet files. `delta`: a Delta table, by its folder or URL (extra `delta`)."""
-    version: Annotated[int, Field(ge=0)] | None = None
-    """Version of the table; null: the latest. The report and the manifest say which it was."""
+    """Parquet file, folder, glob, hive-partitioned folder or URL, relative to the job file; of a
+    table its folder."""
     id: str | None = None
     """Column that names each row, without nulls or duplicates; null: rows are numbered."""
     label: str | None = None
@@ -128,8 +128,6 @@ class InputSpec(SpecModel):
             raise ValueError("give either label (a column of the input) or labels (a file)")
         if self.labels is not None and self.labels.by is None and self.id is None:
             raise ValueError("labels kept in a file are joined by id: give input.id, or labels.by")
-        if self.version is not None and self.format == "parquet":
-            raise ValueError("version is that of a table: give format: delta, or leave it out")
         if self.label is not None and self.label == self.truth:
             raise ValueError("label and truth are the same column; truth is never learned from")
         if self.id is not None and self.id in (self.label, self.truth):
@@ -206,17 +204,35 @@ class JobSpec(SpecModel):
         """What the job's method predicts."""
         return METHODS[self.method.name].target
 
+    def with_files(self, change: Callable[[Any], Any]) -> JobSpec:
+        """Return the job with other files: input, labels and edges, part by part, in that order."""
+        source = change(self.input)
+        if self.input.labels is not None:
+            source = source.model_copy(update={"labels": change(self.input.labels)})
+        graph = self.graph
+        if graph is not None:
+            graph = _with_edges(graph, change)
+            if graph.parts is not None:
+                parts = tuple(_with_edges(part, change) for part in graph.parts)
+                graph = graph.model_copy(update={"parts": parts})
+        return self.model_copy(update={"input": source, "graph": graph})
+
+    def with_tables(self, pins: Sequence[int | str | None]) -> JobSpec:
+        """Return the job with its tables pinned, in the order of `with_files`; None: no table."""
+        rest = iter(pins)
+        return self.with_files(lambda files: files.pinned(next(rest, None)))
+
     def fingerprint_fields(self) -> dict[str, Any]:
         """Return what makes two jobs the same: all but the cluster and the output's place."""
         dump = self.model_dump(mode="json", exclude={"cluster"})
         for key in ("path", "keep_runs"):
             dump["output"].pop(key)
         # The files themselves are compared, by size and footer, wherever they lie.
-        dump["input"].pop("path")
-        if dump["input"]["labels"]:
-            dump["input"]["labels"].pop("path")
-        for part in [dump["graph"] or {}, *(dump["graph"] or {}).get("parts", ())]:
-            part.get("edges", {}).pop("path", None)
+        graphs = [dump["graph"] or {}, *(dump["graph"] or {}).get("parts", ())]
+        edges = [part.get("edges", {}) for part in graphs]
+        for part in (dump["input"], dump["input"]["labels"] or {}, *edges):
+            for key in ("path", "version", "snapshot"):
+                part.pop(key, None)
         # A stored graph is known by its content, see `Inputs.identity`.
         (dump["graph"] or {}).pop("path", None)
         return dump
@@ -225,6 +241,12 @@ class JobSpec(SpecModel):
         """Return the SHA-256 of `fingerprint_fields` as hexadecimal text."""
         text = json.dumps(self.fingerprint_fields(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _with_edges(graph: Graph, change: Callable[[Any], Any]) -> Graph:
+    if graph.edges is None:
+        return graph
+    return graph.model_copy(update={"edges": change(graph.edges)})
 
 
 def needs_graph(name: str) -> bool:

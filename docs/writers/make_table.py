@@ -44,6 +44,7 @@ FEATURES: dict[str, dict[str, Any]] = {
     "number": {"numeric": ["v"]},
     "vector": {"vector": "v"},
 }
+TABLES = {"delta-rs": "delta", "pyiceberg": "iceberg"}
 ENOUGH = 0.95
 
 
@@ -80,8 +81,8 @@ def outcome(one: Mapping[str, Any], out: Path) -> str:
         return f"not written: {one['not_written']}"
     role, path = one["role"], one["path"]
     source: dict[str, Any] = {"path": path, "id": "key", "label": "seed"}
-    if one["writer"] == "delta-rs":
-        source["format"] = "delta"
+    if one["writer"] in TABLES:
+        source["format"] = TABLES[one["writer"]]
     if role in ("id", "label"):
         source[role] = "v"
     job = {
@@ -116,7 +117,7 @@ def judged(one: Mapping[str, Any], result: Any) -> str:
         return f"wrong: {right} of {len(labels)} labels are right"
     if role not in ("id", "kept"):
         return "read"
-    if one["writer"] == "delta-rs":
+    if one["writer"] in TABLES:
         return "read" if result["v"].null_count == values.count(None) else "wrong: other nulls"
     given = pq.ParquetFile(one["path"]).read(["v"])["v"]
     if result["v"].type != given.type:

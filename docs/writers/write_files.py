@@ -338,7 +338,11 @@ def write_delta(name: str, columns: dict[str, list[Any]], path: Path) -> None:
 
 
 def iceberg_columns() -> Iterator[Column]:
-    yield from only_kept("string", "k")
+    yield from whole_numbers("long")
+    yield from decimals("double")
+    yield from texts("string")
+    yield from flags("boolean")
+    yield from times("timestamp")
 
 
 def write_iceberg(name: str, columns: dict[str, list[Any]], path: Path) -> None:

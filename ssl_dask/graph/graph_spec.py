@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from ssl_dask.input_files import InputFiles
 from ssl_dask.spec_model import SpecModel, checked_size
 
 SMALLEST_SHARD = 16 * 2**20
@@ -62,11 +63,9 @@ GroupNames = Annotated[
 ]
 
 
-class EdgesSpec(SpecModel):
-    """Edges that are already there, in Parquet files."""
+class EdgesSpec(InputFiles):
+    """Edges that are already there, in Parquet files or a table."""
 
-    path: str
-    """File, folder, glob or URL; relative to the job file."""
     source: str = "source"
     """Column of one end: ids of rows, or row numbers where the job names no id."""
     target: str = "target"

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from ssl_dask.errors import InputDataError, JobSpecError, StorageError
+from ssl_dask.input_files import InputFiles
 from ssl_dask.job_file import resolve_job
 from ssl_dask.pipeline.inputs.job_inputs import Inputs
 from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns
@@ -37,9 +38,13 @@ def rows(dataset: Dataset, *columns: str) -> list[tuple[Any, ...]]:
     return sorted(zip(*pa.concat_tables(tables).to_pydict().values(), strict=True), key=str)
 
 
+def delta(path: str, version: int | None = None) -> InputFiles:
+    return InputFiles(path=path, format="delta", version=version)
+
+
 def refused(folder: Path, **options: Any) -> InputDataError:
     with pytest.raises(InputDataError) as caught:
-        Dataset.open(str(folder), base=folder, table="delta", **options)
+        Dataset.open(delta(str(folder), **options), base=folder)
     assert caught.value.problems[0].hint
     assert caught.value.problems[0].file == str(folder)
     return caught.value
@@ -50,16 +55,16 @@ def test_the_rows_of_a_version_are_read(tmp_path: Path) -> None:
     write(tmp_path / "t", {"id": [1, 2, 3], "k": keys}, partition_by=["k"])
     write(tmp_path / "t", {"id": [4, 5], "k": ["02", "z%"]}, partition_by=["k"], mode="overwrite")
 
-    now = Dataset.open("t", base=tmp_path, table="delta")
+    now = Dataset.open(delta("t"), base=tmp_path)
     assert rows(now, "id", "k") == [(4, "02"), (5, "z%")]
     assert now.columns == {"id": "int64", "k": "string"}
-    assert now.table_version == 1
+    assert now.table_version == "version 1"
     assert now.local_paths == (tmp_path / "t",)
 
-    first = Dataset.open("t", base=tmp_path, table="delta", version=0)
+    first = Dataset.open(delta("t", version=0), base=tmp_path)
     assert rows(first, "id", "k") == [(1, "01"), (2, "a/b c"), (3, None)]
     assert first.identity() != now.identity()
-    by_url = Dataset.open(f"file://{tmp_path}/t", base=tmp_path, table="delta")
+    by_url = Dataset.open(delta(f"file://{tmp_path}/t"), base=tmp_path)
     assert by_url.local_paths == (tmp_path / "t",)
 
 
@@ -71,7 +76,7 @@ def test_keys_are_of_the_type_of_the_table(tmp_path: Path) -> None:
         "at": pa.array([datetime.datetime(2026, 1, 2, 3, 4, 5, 6)] * 2, pa.timestamp("us", "UTC")),
     }
     write(tmp_path / "t", {"id": [1, 2], **keys}, partition_by=list(keys))
-    dataset = Dataset.open("t", base=tmp_path, table="delta")
+    dataset = Dataset.open(delta("t"), base=tmp_path)
     assert list(dataset.columns.values()) == [
         "int64",
         "int16",
@@ -85,7 +90,7 @@ def test_keys_are_of_the_type_of_the_table(tmp_path: Path) -> None:
 
 def test_bytes_that_only_the_log_holds_are_no_column(tmp_path: Path) -> None:
     write(tmp_path / "t", {"id": [1, 2], "k": [b"a", b"\xff"]}, partition_by=["k"])
-    dataset = Dataset.open("t", base=tmp_path, table="delta")
+    dataset = Dataset.open(delta("t"), base=tmp_path)
     assert dataset.columns == {"id": "int64", "k": "bytes in the log of a table"}
     assert [one.name for one in profile_columns(dataset)] == ["id", "k"]
     assert rows(dataset, "id") == [(1,), (2,)]
@@ -97,7 +102,7 @@ def test_bytes_that_only_the_log_holds_are_no_column(tmp_path: Path) -> None:
 def test_a_column_that_came_later(tmp_path: Path) -> None:
     write(tmp_path / "t", {"id": [1]})
     write(tmp_path / "t", {"id": [2], "x": [0.5]}, mode="append", schema_mode="merge")
-    dataset = Dataset.open("t", base=tmp_path, table="delta")
+    dataset = Dataset.open(delta("t"), base=tmp_path)
     assert rows(dataset, "id", "x") == [(1, None), (2, 0.5)]
 
 
@@ -114,7 +119,7 @@ def write_log(path: Path, actions: list[dict[str, Any]]) -> None:
 def test_deleted_rows_are_refused_until_they_are_purged(tmp_path: Path) -> None:
     with_vectors = {"delta.enableDeletionVectors": "true"}
     write(tmp_path, {"id": [1, 2, 3]}, configuration=with_vectors)
-    assert Dataset.open(str(tmp_path), base=tmp_path, table="delta").n_rows == 3
+    assert Dataset.open(delta(str(tmp_path)), base=tmp_path).n_rows == 3
     path, actions = log_of(tmp_path)
     for action in actions:
         if "add" in action:
@@ -150,11 +155,11 @@ def test_what_is_no_table_or_no_version(tmp_path: Path) -> None:
     assert "the table cannot be opened" in str(refused(tmp_path))
     write(tmp_path / "t", {"id": [1]})
     assert "version 7 of the table cannot be opened" in str(refused(tmp_path / "t", version=7))
-    name = Dataset.open("t", base=tmp_path, table="delta").files[0].name
+    name = Dataset.open(delta("t"), base=tmp_path).files[0].name
     os.remove(tmp_path / "t" / name)
     with pytest.raises(InputDataError, match="No such file") as caught:
-        Dataset.open("t", base=tmp_path, table="delta")
-    assert "a later input.version: a vacuum" in str(caught.value.problems[0].hint)
+        Dataset.open(delta("t"), base=tmp_path)
+    assert "give a later version: a vacuum" in str(caught.value.problems[0].hint)
 
 
 def test_a_store_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +173,7 @@ def test_a_store_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.Monkey
         "max_retries": "1",
     }
     with pytest.raises(StorageError, match="the store cannot be reached") as caught:
-        Dataset.open("s3://b/t", base=tmp_path, table="delta", storage_options=options)
+        Dataset.open(delta("s3://b/t"), base=tmp_path, storage_options=options)
     assert caught.value.exit_code == 6
     assert "a-secret-of-mine" not in str(caught.value)
 
@@ -193,4 +198,4 @@ def test_a_job_pins_a_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     del job["input"]["version"]  # type: ignore[attr-defined]
     with pytest.raises(InputDataError, match="files of a table of Delta Lake") as caught:
         Inputs.open(resolve_job(job))
-    assert "input.format: delta" in str(caught.value.problems[0].hint)
+    assert "set format: delta" in str(caught.value.problems[0].hint)

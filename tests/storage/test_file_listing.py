@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from ssl_dask.errors import InputDataError, cautions
+from ssl_dask.input_files import InputFiles
 from ssl_dask.storage.ids.edges import open_edge_file
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.labels.label_file import read_label_file
@@ -75,7 +77,31 @@ def test_labels_and_edges_of_a_table_format_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InputDataError, match="Delta Lake") as caught:
             read()
         hint = str(caught.value.problems[0].hint)
-        assert hint.startswith("where it is input.path, set input.format: delta; else write the")
+        assert hint.startswith("set format: delta beside the path of the table's folder; or write")
+
+
+@pytest.mark.parametrize(
+    "path", ["t", "t/day=1", "t/day=1/bucket-0", "t/*/*/*.parquet", "t/day=1/bucket-0/a.parquet"]
+)
+def test_files_of_paimon_are_refused(tmp_path: Path, path: str) -> None:
+    write(tmp_path / "t" / "day=1" / "bucket-0" / "a.parquet", ROWS)
+    (tmp_path / "t" / "schema").mkdir()
+    (tmp_path / "t" / "schema" / "schema-0").write_text("{}")
+    with pytest.raises(InputDataError, match="files of a table of Apache Paimon") as caught:
+        Dataset.open(path, base=tmp_path)
+    assert "write the rows of the table to Parquet files" in str(caught.value.problems[0].hint)
+
+
+@pytest.mark.parametrize(("format", "package"), [("delta", "deltalake"), ("iceberg", "pyiceberg")])
+def test_a_table_whose_library_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setitem(sys.modules, f"{package}.serializers", None)
+    files = InputFiles.model_validate({"path": str(tmp_path), "format": format})
+    with pytest.raises(InputDataError, match=f"format: {format} needs the package") as caught:
+        Dataset.open(files, base=tmp_path)
+    assert caught.value.problems[0].hint == f"install ssl-dask[{format}]"
 
 
 def test_files_of_ducklake_are_known_by_their_names(tmp_path: Path) -> None:

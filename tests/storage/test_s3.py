@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ssl_dask.errors import InputDataError
+from ssl_dask.input_files import InputFiles
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.row_layout import plan_layout
@@ -174,6 +175,35 @@ def test_a_new_file_is_seen_by_the_same_process(store: Store) -> None:
     after = Dataset.open("s3://rows/growing", base=Path.cwd())
 
     assert (before.n_rows, after.n_rows) == (3, 6)
+
+
+def test_an_iceberg_table_is_read_by_the_locations_in_its_metadata(store: Store) -> None:
+    pytest.importorskip("sqlalchemy", reason="pip install pyiceberg[sql-sqlite]")
+    memory = pytest.importorskip("pyiceberg.catalog.memory", reason="pip install ssl-dask[iceberg]")
+    catalog = memory.InMemoryCatalog(
+        "c",
+        **{
+            "py-io-impl": "pyiceberg.io.fsspec.FsspecFileIO",
+            "s3.endpoint": store.env["AWS_ENDPOINT_URL"],
+            "s3.access-key-id": ACCESS_KEY,
+            "s3.secret-access-key": SECRET_KEY,
+        },
+    )
+    catalog.create_namespace("n")
+    rows = pa.table({"id": [1, 2], "k": ["a", "b"]})
+    place = {"location": "s3a://rows/iceberg"}
+    table = catalog.create_table("n.t", schema=rows.schema, **place)
+    table.append(rows)
+    first = table.metadata.current_snapshot_id
+    table.append(pa.table({"id": [3], "k": ["c"]}))
+    for snapshot, n_rows in ((None, 3), (first, 2)):
+        files = InputFiles(path="s3://rows/iceberg", format="iceberg", snapshot=snapshot)
+        dataset = Dataset.open(files, base=Path.cwd())
+        assert dataset.n_rows == n_rows
+        reader = ColumnReader(dataset, plan_layout(dataset, ["k"], block_bytes=2**20))
+        found = [reader.read_table(block, ["k"]) for block in reader.blocks]
+        assert sorted(pa.concat_tables(found)["k"].to_pylist()) == ["a", "b", "c"][:n_rows]
+    catalog.close()
 
 
 @pytest.mark.parametrize(

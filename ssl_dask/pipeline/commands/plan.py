@@ -96,6 +96,7 @@ def _size_rows(job: JobSize) -> Rows:
         f"{', '.join(times)}: INT96 times, read three times to be exact; timestamps are read once"
     )
     return [
+        *job.inputs.table_versions.items(),
         ("rows", f"{layout.n_rows:,} in {n_files:,} file(s), {size_words(dataset.size)}"),
         *([("columns", words)] if times else []),
         ("blocks", f"{len(layout.blocks):,}, the largest {max(layout.row_chunks):,} rows"),

@@ -19,10 +19,12 @@ from ssl_dask.durable_files import to_json
 from ssl_dask.errors import InputDataError, JobSpecError, cautions
 from ssl_dask.execution import Execution
 from ssl_dask.features.block_reader import add_all
+from ssl_dask.input_files import InputFiles
+from ssl_dask.job_file import checked_part
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.commands.lifecycle import errors_with_place, job_execution, run_done_already
 from ssl_dask.pipeline.commands.saved_runs import PREDICTION
-from ssl_dask.pipeline.inputs.job_inputs import feature_needs, scan_dataset
+from ssl_dask.pipeline.inputs.job_inputs import feature_needs, scan_dataset, table_versions
 from ssl_dask.pipeline.models.stored_models import StoredModels, read_models
 from ssl_dask.pipeline.targets.block_task import carried_fields, write_blocks
 from ssl_dask.pipeline.targets.class_blocks import ClassBlocks, ClassResult, class_schema
@@ -59,7 +61,7 @@ class PredictResult:
 
 def predict_rows(
     run_folder: str | Path,
-    data: str,
+    data: str | Mapping[str, Any],
     output: str | Path,
     *,
     cluster: ClusterSpec | None = None,
@@ -79,7 +81,8 @@ def predict_rows(
     run_folder
         Folder of the run, or the output folder for its latest run.
     data
-        File, folder, glob or URL of the new rows.
+        File, folder, glob or URL of the new rows; or path, format, version and snapshot, as in a
+        job's `input`. A format that is left out is that of the run's input.
     output
         Where the result goes: an output folder of its own, not the job's.
     cluster
@@ -109,7 +112,10 @@ def predict_rows(
         models = read_models(CommittedRun.load(run_folder), trust_modules)
         for note in models.notes:
             clock.warn(note)
-        return _predict(models, data, output, clock, client, cluster=cluster, force=force)
+        keys = {"path": data} if isinstance(data, str) else dict(data)
+        given = {"format": models.job.input.format, **keys}
+        files = checked_part(InputFiles, given, "the new rows")
+        return _predict(models, files, output, clock, client, cluster=cluster, force=force)
 
 
 def prediction_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -119,6 +125,7 @@ def prediction_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     reasons = ", ".join(f"{name}: {n:,}" for name, n in decision["reasons"].items())
     return [
         ("rows", f"{rows:,}"),
+        *([("input table", summary["table"])] if "table" in summary else []),
         ("labelled", f"{rows - decision['n_abstained']:,}"),
         ("of each class", ", ".join(f"{name}: {n:,}" for name, n in counts)),
         *([("abstained", reasons)] if decision["n_abstained"] else []),
@@ -129,7 +136,7 @@ def prediction_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _predict(
     models: StoredModels,
-    data: str,
+    files: InputFiles,
     output: str | Path,
     clock: RunClock,
     client: Client | None,
@@ -138,7 +145,7 @@ def _predict(
     force: bool,
 ) -> PredictResult:
     job = models.job
-    dataset = Dataset.open(data, base=Path.cwd())
+    dataset = Dataset.open(files, base=Path.cwd())
     needs = ColumnNeeds(
         id=job.input.id, **feature_needs(job.features), keep=job.output.columns, empty_allowed=True
     )
@@ -208,7 +215,7 @@ def _label(
         {PREDICTION: to_json(summary)},
         expected_rows=dataset.n_rows,
         fingerprint=wanted,
-        versions=versions(),
+        versions={**versions(), **table_versions({"input table": dataset})},
         warnings=warnings,
     )
     clock.event(
@@ -246,6 +253,7 @@ def _summary(
         "job": models.job.name,
         "models": models.run.run_id,
         "input": dataset.path,
+        **({"table": dataset.table_version} if dataset.table_version else {}),
         "rows": dataset.n_rows,
         "classes": [str(value) for value in models.classes_.tolist()],
         "decision": decision.model_dump(mode="json"),

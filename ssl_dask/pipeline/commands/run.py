@@ -12,6 +12,7 @@ from distributed import Client
 
 from ssl_dask.cluster import versions
 from ssl_dask.console import RunClock, RunListener, Silent
+from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
 from ssl_dask.features.describe import describe
 from ssl_dask.job_file import load_job, resolve_job
@@ -106,6 +107,8 @@ def run_job(
             path, inputs=inputs.local_paths, keep_runs=keep_runs, resume=resume
         ) as output:
             wanted = _fingerprint(spec, inputs)
+            if resume and not output.has_unfinished(wanted):
+                inputs, wanted = _of_killed_run(spec, inputs, wanted, output)
             # A run that was killed under --force is newer than the one that is done.
             anew = force or (resume and output.has_unfinished(wanted))
             result = None if anew else _done_already(output, wanted)
@@ -149,6 +152,23 @@ def _fingerprint(spec: JobSpec, inputs: Inputs) -> Fingerprint:
     return fingerprint(fields)
 
 
+def _of_killed_run(
+    spec: JobSpec, inputs: Inputs, wanted: Fingerprint, output: OutputFolder
+) -> tuple[Inputs, Fingerprint]:
+    """Return the inputs that a killed run of the job read, where tables have gone on since."""
+    for pins in output.unfinished_tables():
+        if not any(pin is not None for pin in pins):
+            continue
+        try:
+            before = Inputs.open(spec.with_tables(pins))
+        except InputDataError:
+            # Its files are gone, or it is of another job: `resumable` says what differs.
+            continue
+        if output.has_unfinished(found := _fingerprint(spec, before)):
+            return before, found
+    return inputs, wanted
+
+
 def _done_already(output: OutputFolder, wanted: Fingerprint) -> RunResult | None:
     done = run_done_already(output, wanted)
     if done is None:
@@ -188,7 +208,13 @@ def _read(
         clock.event("input_note", message=note)
     clock.stage("features")
     views = describe(data.reader, spec.features, execution)
-    checkpoints = Checkpoints(output.checkpoints, wanted, report=clock.warn, execution=execution)
+    checkpoints = Checkpoints(
+        output.checkpoints,
+        wanted,
+        report=clock.warn,
+        execution=execution,
+        tables=inputs.table_pins,
+    )
     return RunContext(
         spec, inputs, data, views, execution, output, checkpoints, clock, tuple(trust_modules)
     )

@@ -80,6 +80,7 @@ def _check_rows(spec: JobSpec, inputs: Inputs, *, footers_only: bool, whole: boo
     dataset = inputs.dataset
     summary = [
         ("input", dataset.path),
+        *inputs.table_versions.items(),
         ("rows", f"{dataset.n_rows:,} in {len(dataset.files):,} file(s)"),
     ]
     warnings = cautions(dataset.notes)

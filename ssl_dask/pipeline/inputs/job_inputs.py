@@ -95,12 +95,11 @@ class Inputs:
             these are not usable; None if there are no files.
         """
         with collect_errors(errors):
+            labels = spec.input.labels
             dataset = Dataset.open(
-                spec.input.path,
+                spec.input,
                 base=Path.cwd(),
-                table=None if spec.input.format == "parquet" else spec.input.format,
-                version=spec.input.version,
-                elsewhere=() if spec.input.labels is None else (spec.input.labels.path,),
+                elsewhere=() if labels is None else (labels.path,),
             )
             needs = column_needs(spec)
             problems = check_columns(dataset, needs)
@@ -135,9 +134,25 @@ class Inputs:
 
     @property
     def table_versions(self) -> dict[str, str]:
-        """What is to be said of the version of a table beside the versions of libraries."""
-        number = self.dataset.table_version
-        return {} if number is None else {"input table": f"version {number}"}
+        """What is to be said of the versions of tables beside the versions of libraries."""
+        edges = {
+            f"edges table {i}" if len(self.edge_files) > 1 else "edges table": file.dataset
+            for i, file in enumerate(self.edge_files, 1)
+        }
+        return table_versions(
+            {
+                "input table": self.dataset,
+                **({"labels table": self.seed_file.dataset} if self.seed_file else {}),
+                **edges,
+            }
+        )
+
+    @property
+    def table_pins(self) -> list[int | str | None]:
+        """What pins each table of the job in the order of `JobSpec.with_files`; None: no table."""
+        labels = [] if self.seed_file is None else [self.seed_file.dataset]
+        datasets = [self.dataset, *labels, *(file.dataset for file in self.edge_files)]
+        return [None if one is None else one.table_pin for one in datasets]
 
     def identity(self) -> dict[str, Any]:
         """Return what makes the input the same: footers and times of its files, labels' files."""
@@ -177,6 +192,15 @@ class ReadData:
     def layout(self) -> RowLayout:
         """The blocks."""
         return self.reader.layout
+
+
+def table_versions(datasets: Mapping[str, Dataset | None]) -> dict[str, str]:
+    """Return the versions of those data sets that are tables, in words."""
+    return {
+        name: dataset.table_version
+        for name, dataset in datasets.items()
+        if dataset is not None and dataset.table_version is not None
+    }
 
 
 def column_needs(spec: JobSpec) -> ColumnNeeds:
@@ -333,7 +357,7 @@ def _read_labels_file(spec: JobSpec, dataset: Dataset, needs: ColumnNeeds) -> Se
         # A column that is missing, or cannot be read, is told with all others.
         return None
     return read_label_file(
-        labels.path,
+        labels,
         id_column=labels.id,
         label_column=labels.label,
         base=Path.cwd(),
@@ -346,7 +370,7 @@ def _read_labels_file(spec: JobSpec, dataset: Dataset, needs: ColumnNeeds) -> Se
 
 def _open_edges(edges: EdgesSpec, spec: JobSpec, dataset: Dataset) -> EdgeFile:
     return open_edge_file(
-        edges.path,
+        edges,
         source=edges.source,
         target=edges.target,
         weight=edges.weight,

@@ -163,7 +163,8 @@ def lacking_files(dataset: Dataset, needs: ColumnNeeds) -> list[str]:
     """Return a sentence for each column that files lack, and that is null there."""
     told: list[str] = []
     for column in needs.columns:
-        if without := dataset.types_of(column).get(None, []):
+        without = dataset.types_of(column).get(None, [])
+        if without and not dataset.is_null_in_gaps(column):
             shown = dataset.shown_path(without[0])
             more = "" if len(without) == 1 else f" and {len(without) - 1:,} more"
             text = f"column {column!r} is not in {shown}{more}: it has no value there"

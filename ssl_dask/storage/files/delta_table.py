@@ -8,18 +8,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import fsspec.core
 import pyarrow as pa
 
 from ssl_dask.errors import InputDataError
-from ssl_dask.storage.files.file_listing import (
-    Listing,
-    TableVersion,
-    without_file_scheme,
-)
+from ssl_dask.storage.files.file_listing import Listing, folder_source
 from ssl_dask.storage.files.file_names import natural_key
-from ssl_dask.storage.files.file_source import FileSource, redact_url
+from ssl_dask.storage.files.file_source import FileSource
 from ssl_dask.storage.files.table_folders import AS_PARQUET
+from ssl_dask.storage.files.table_version import TableVersion
 
 READABLE = frozenset(
     {
@@ -65,15 +61,10 @@ def list_delta_files(
     StorageError
         The store cannot be reached.
     """
-    text = without_file_scheme(os.fspath(path))
-    remote = "://" in text
-    place = text if remote else os.path.abspath(Path(base) / os.path.expanduser(text))
-    shown = redact_url(text)
-    options = dict(storage_options or {})
-    table = _open_table(place, shown, version, options)
+    source = folder_source(path, base, storage_options)
+    shown = source.shown
+    table = _open_table(source, version)
     _refuse_unreadable(table, shown)
-    root = fsspec.core.url_to_fs(text, **options)[1].rstrip("/") if remote else place
-    source = FileSource(shown, root, None, text if remote else None, options)
     actions = pa.table(table.get_add_actions(flatten=True))
     names = [unquote(path) for path in actions.column("path").to_pylist()]
     files = list(zip(names, map(int, actions.column("size_bytes").to_pylist()), strict=True))
@@ -88,30 +79,31 @@ def list_delta_files(
         raise InputDataError("the table has no files", file=shown, hint="give one that has rows")
     keys = table.metadata().partition_columns
     texts = [actions.column(f"partition.{key}").cast(pa.string()).to_pylist() for key in keys]
-    partitions = {
+    constants = {
         name: tuple((key, values[i]) for key, values in zip(keys, texts, strict=True))
         for i, name in enumerate(names)
     }
+    number = table.version()
     schema = pa.schema(table.schema().to_arrow())
-    about = TableVersion(table.version(), partitions, tuple(schema.field(key) for key in keys))
-    local = () if remote else (Path(place),)
+    about = TableVersion(f"version {number}", number, schema, constants)
+    local = (Path(source.root),) if source.is_local else ()
     return Listing(source, tuple(files), (), local, table=about)
 
 
-def _open_table(place: str, shown: str, version: int | None, options: dict[str, Any]) -> Any:
+def _open_table(source: FileSource, version: int | None) -> Any:
     try:
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError
     except ImportError:
         raise InputDataError(
-            "input.format: delta needs the package deltalake",
-            file=shown,
+            "format: delta needs the package deltalake",
+            file=source.shown,
             hint="install ssl-dask[delta]",
         ) from None
     try:
-        return DeltaTable(place, version=version, storage_options=options or None)
+        options = dict(source.storage_options) or None
+        return DeltaTable(source.url or source.root, version=version, storage_options=options)
     except (DeltaError, OSError) as error:
-        source = FileSource(shown, "", url=shown, storage_options=options)
         if "error sending request" in str(error) or "HTTP error" in str(error):
             # The library of deltalake says it in words alone.
             error = ConnectionError(str(error))
@@ -119,8 +111,8 @@ def _open_table(place: str, shown: str, version: int | None, options: dict[str, 
         which = "the table" if version is None else f"version {version} of the table"
         raise InputDataError(
             f"{which} cannot be opened: {source.words_of(error)}",
-            file=shown,
-            hint="correct input.path or input.version; the path is the folder with _delta_log",
+            file=source.shown,
+            hint="correct path or version; the path is the folder with _delta_log",
         ) from None
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import pyarrow as pa
+import fsspec.core
 
 from ssl_dask.errors import Caution, InputDataError
 from ssl_dask.storage.files.file_links import is_loop, leads_nowhere, once_each
@@ -30,33 +30,15 @@ from ssl_dask.storage.files.file_names import (
     not_found,
     parts_by_name,
 )
-from ssl_dask.storage.files.file_source import LISTING_THREADS, FileSource
+from ssl_dask.storage.files.file_source import LISTING_THREADS, FileSource, redact_url
 from ssl_dask.storage.files.remote_listing import list_remote, naming_store
 from ssl_dask.storage.files.table_folders import refuse_tables
+from ssl_dask.storage.files.table_version import TableVersion
 
 MAGIC = (b"PAR1", b"PARE")
 UNFINISHED = re.compile(r"\.(tmp|temp|part|partial|inprogress|crdownload)$", re.IGNORECASE)
 """Names of files that are still being written."""
 MIN_PARQUET_BYTES = 12
-
-
-@dataclass(frozen=True)
-class TableVersion:
-    """What the log of a table says of its files.
-
-    Parameters
-    ----------
-    number
-        The version.
-    partitions
-        Name of each file -> (key, value as text) pairs; None for a null.
-    fields
-        The keys with their types.
-    """
-
-    number: int
-    partitions: Mapping[str, tuple[tuple[str, str | None], ...]]
-    fields: tuple[pa.Field, ...]
 
 
 @dataclass(frozen=True)
@@ -164,6 +146,25 @@ def _without(listing: Listing, elsewhere: Sequence[str]) -> Listing:
 def without_file_scheme(text: str) -> str:
     """Return a path of this machine for a URL of one; anything else as it is."""
     return unquote(urlsplit(text).path) if text.startswith("file://") else text
+
+
+def folder_source(
+    path: str | os.PathLike[str], base: Path, storage_options: Mapping[str, Any] | None
+) -> FileSource:
+    """Return what opens the files of a folder, or below a URL; nothing is looked at.
+
+    Raises
+    ------
+    InputDataError
+        The kind of URL needs a package that is not installed.
+    """
+    text = without_file_scheme(os.fspath(path))
+    if "://" not in text:
+        return FileSource(text, os.path.abspath(Path(base) / os.path.expanduser(text)))
+    options, shown = dict(storage_options or {}), redact_url(text)
+    with naming_store(FileSource(shown, "", url=text, storage_options=options)):
+        root = fsspec.core.url_to_fs(text, **options)[1].rstrip("/")
+    return FileSource(shown, root, None, text, options)
 
 
 def _list_local(text: str, full: str, also: tuple[str, ...]) -> Listing:

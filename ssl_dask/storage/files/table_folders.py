@@ -1,7 +1,7 @@
 """Folders of table formats: which of their Parquet files hold rows of the table, a log says.
 
-A folder of Delta Lake, Hudi, Iceberg or DuckLake also holds files of rows that were replaced or
-deleted; read as plain Parquet it gives them all, without a word.
+A folder of Delta Lake, Hudi, Iceberg, Paimon or DuckLake also holds files of rows that were
+replaced or deleted; read as plain Parquet it gives them all, without a word.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ MARKS = {
     "Delta Lake": re.compile(r"(^|/)_delta_log/"),
     "Apache Hudi": re.compile(r"(^|/)(\.hoodie/|\.hoodie_partition_metadata)"),
     "Apache Iceberg": re.compile(r"(^|/)metadata/[^/]*\.metadata\.json$"),
+    "Apache Paimon": re.compile(r"(^|/)schema/schema-\d+$"),
     "DuckLake": re.compile(r"(^|/)ducklake-[0-9a-f-]{36}[^/]*\.parquet$"),
 }
 """Table format -> what the name of a file in its folder looks like."""
@@ -27,14 +28,17 @@ LOOKED_FOR = {
     "Delta Lake": ("_delta_log",),
     "Apache Hudi": (".hoodie", ".hoodie_partition_metadata"),
     "Apache Iceberg": ("metadata/*.metadata.json",),
+    "Apache Paimon": ("schema/schema-0",),
 }
 """Table format -> what its folder holds; the names of DuckLake's files say enough."""
 DEEP = {"Delta Lake": "_delta_log", "Apache Hudi": ".hoodie"}
 """Table format whose files may lie at any depth below -> what the folder of the table holds."""
+LEVEL = re.compile(r"=|^bucket-\d+$")
+"""What folders of keys are called, and Paimon's buckets."""
 AS_PARQUET = "write the rows of the table to Parquet files, and name these"
 CURES = {
-    "Delta Lake": f"where it is input.path, set input.format: delta; else {AS_PARQUET}",
-    "Apache Iceberg": f"{AS_PARQUET}: table.scan(snapshot_id=...).to_arrow() of pyiceberg has them",
+    "Delta Lake": f"set format: delta beside the path of the table's folder; or {AS_PARQUET}",
+    "Apache Iceberg": f"set format: iceberg beside the path of the table's folder; or {AS_PARQUET}",
     "DuckLake": f"{AS_PARQUET}: COPY (FROM the_table) TO 'rows.parquet' in DuckDB",
 }
 
@@ -59,7 +63,7 @@ def refuse_tables(source: FileSource, names: Sequence[str], *, whole: bool) -> N
     Notes
     -----
     Where the names do not say it, looks at the folder of the input, or of each file of a glob, and
-    at those above that a table could have made it in: four looks a folder, and two at each folder
+    at those above that a table could have made it in: five looks a folder, and two at each folder
     above, in threads.
     """
     for name in names:
@@ -100,7 +104,7 @@ def _table_folders(source: FileSource, inside: Sequence[str]) -> Iterator[str]:
     """Yield the folders, full paths, that would be a table's if files in these were its own."""
     for below in inside:
         folder = posixpath.join(source.root, below).rstrip("/")
-        while "=" in posixpath.basename(folder):
+        while LEVEL.search(posixpath.basename(folder)):
             folder = posixpath.dirname(folder)
         yield folder
         if posixpath.basename(folder) == "data":

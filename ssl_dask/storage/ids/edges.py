@@ -19,6 +19,7 @@ from dask.delayed import Delayed, delayed
 from ssl_dask.block_exchange import MAX_PIECES, exchange
 from ssl_dask.errors import InputDataError
 from ssl_dask.execution import Execution
+from ssl_dask.input_files import InputFiles
 from ssl_dask.storage.ids.id_hash import hash_ids, range_of
 from ssl_dask.storage.input.arrow_to_numpy import ColumnValueError, numeric_values
 from ssl_dask.storage.input.column_problems import column_problems, id_problems
@@ -80,7 +81,7 @@ class EdgeFile:
 
 
 def open_edge_file(
-    path: str | os.PathLike[str],
+    files: str | os.PathLike[str] | InputFiles,
     *,
     source: str,
     target: str,
@@ -93,8 +94,8 @@ def open_edge_file(
 
     Parameters
     ----------
-    path
-        Parquet, as for `Dataset.open`.
+    files
+        Parquet or a table, as for `Dataset.open`.
     source, target, weight
         The columns.
     base
@@ -109,7 +110,7 @@ def open_edge_file(
     InputDataError
         The files cannot be read, or lack a column in a type that serves; every such problem.
     """
-    dataset = Dataset.open(path, base=base, storage_options=storage_options)
+    dataset = Dataset.open(files, base=base, storage_options=storage_options)
     if source == target:
         raise InputDataError(
             "source and target are one column",

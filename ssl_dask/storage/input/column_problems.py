@@ -49,13 +49,15 @@ def id_problems(dataset: Dataset, column: str, id_type: pa.DataType) -> list[Pro
 def missing_problems(dataset: Dataset, column: str, cure: str = WRITE_IT) -> list[Problem]:
     """Return where a column is missing: everywhere, or in files of one schema each.
 
+    A table has nulls where files lack one of its columns.
+
     Parameters
     ----------
     cure
         What to do where some files lack it.
     """
     kinds = dataset.types_of(column)
-    if None not in kinds:
+    if None not in kinds or dataset.is_null_in_gaps(column):
         return []
     without = kinds[None]
     if len(kinds) == 1:

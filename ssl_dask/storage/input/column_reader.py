@@ -290,6 +290,7 @@ def _read_in_unit(
 ) -> tuple[pa.Table, list[str]]:
     """Return the columns, INT96 times in a unit, and the names of those that hold such times."""
     file = dataset.files[piece.file]
+    stored = {file.stored_names.get(name, name): name for name in columns}
     source = dataset.source
     remote = None if source.is_local else source.open_remote(file.name, file.size)
     read = partial(source.read_range, file.name) if remote is None else remote.read_range
@@ -314,13 +315,15 @@ def _read_in_unit(
     ):
         if piece.is_whole:
             groups = list(piece.row_groups)
-            table = parquet.read_row_groups(groups, columns=columns, use_threads=False)
+            table = parquet.read_row_groups(groups, columns=list(stored), use_threads=False)
         else:
-            table = _read_part(parquet, piece, columns)
+            table = _read_part(parquet, piece, list(stored))
         int96 = int96_columns(metadata, parquet.schema_arrow)
     if table.num_rows != piece.n_rows:
         raise _ChangedError
-    return table, [name for name in int96 if name in columns]
+    # Asked for a column called a.b, Arrow gives what lies inside a column a too.
+    table = table.select(list(stored)).rename_columns(list(stored.values()))
+    return table, [stored[name] for name in int96 if name in stored]
 
 
 def _read_part(parquet: Any, piece: FileRows, columns: list[str]) -> pa.Table:

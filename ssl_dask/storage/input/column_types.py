@@ -18,6 +18,7 @@ STRING_OVERHEAD = 57
 UNREADABLE = {
     "in the file more than once": "give each column a name of its own",
     "bytes in the log of a table": "cast it to string where the table is written",
+    "in files without it a default value of the table": "rewrite the files of the table",
     "an integer of more than 64 bits": "cast it to int64, or to text, where the data is written",
 }
 """Why a column of a file cannot be read at all -> the cure."""

@@ -14,14 +14,19 @@ from typing import Any
 import pyarrow as pa
 
 from ssl_dask.errors import Caution, InputDataError, Problem
-from ssl_dask.storage.files.delta_table import list_delta_files
-from ssl_dask.storage.files.file_listing import Listing, list_files
-from ssl_dask.storage.files.file_names import hive_values
+from ssl_dask.input_files import InputFiles
+from ssl_dask.storage.files.file_listing import Listing
 from ssl_dask.storage.files.file_source import FileSource
-from ssl_dask.storage.input.column_types import common_type, is_bytes, shown_type, unreadable
-from ssl_dask.storage.input.parquet_footer import Footer, read_footer
+from ssl_dask.storage.input.column_types import common_type, shown_type
+from ssl_dask.storage.input.input_footers import (
+    FOOTER_THREADS,
+    folder_values,
+    list_input,
+    read_footers,
+)
+from ssl_dask.storage.input.parquet_footer import Footer
+from ssl_dask.storage.input.table_columns import with_table_columns
 
-MAX_FOOTER_THREADS = 16
 NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?")
 
 
@@ -43,11 +48,13 @@ class DataFile:
         Hash of the footer, in hexadecimal digits.
     partition
         (key, value) pairs in the names of the folders, such as `day=3`, of keys that not all files
-        hold; None for a null.
+        hold; of a table, of columns that this file lacks and its log tells. None for a null.
     schema
         Position of the file's schema in `Dataset.file_schemas`.
     column_bytes
         Estimated bytes of each column of that schema when it is read.
+    stored_names
+        Column -> its name in the file, where that is another one.
     """
 
     name: str
@@ -58,6 +65,7 @@ class DataFile:
     partition: tuple[tuple[str, str | None], ...]
     schema: int
     column_bytes: tuple[int, ...]
+    stored_names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, repr=False)
@@ -71,7 +79,7 @@ class Dataset:
     files
         In natural order of their names, which is the order of the rows.
     file_schemas
-        The distinct schemas of the files.
+        The distinct schemas of the files; of a table in its names.
     schema
         Columns of all files, in the type that all of them can be cast to; where there is none, in
         the type of most files. Columns from folder names come last.
@@ -84,7 +92,10 @@ class Dataset:
     local_paths
         What the input path means on this machine; empty for a URL.
     table_version
-        Version of the table; None where the files are Parquet and no more.
+        Version of the table, in words; None where the files are Parquet and no more. A column of a
+        table is null in files that lack it.
+    table_pin
+        What `InputFiles.pinned` takes to name that version.
     int96
         Columns that hold times as INT96 in some files, and are read three times there.
     """
@@ -97,34 +108,30 @@ class Dataset:
     notes: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     local_paths: tuple[Path, ...] = field(default=())
-    table_version: int | None = None
+    table_version: str | None = None
+    table_pin: int | str | None = None
     int96: tuple[str, ...] = ()
 
     @classmethod
     def open(
         cls,
-        path: str | os.PathLike[str],
+        files: str | os.PathLike[str] | InputFiles,
         *,
         base: Path,
         storage_options: Mapping[str, Any] | None = None,
-        table: str | None = None,
-        version: int | None = None,
         elsewhere: Sequence[str] = (),
     ) -> Dataset:
-        """Find the files of `path` and read their footers: one small read a file, in threads.
+        """Find files and read their footers: one small read a file, in threads.
 
         Parameters
         ----------
-        path
-            File, folder (searched at every depth), glob, hive-partitioned folder, or fsspec URL.
+        files
+            One version of a table; or a file, folder (searched at every depth), glob,
+            hive-partitioned folder, or fsspec URL.
         base
             Folder that a relative local path starts from.
         storage_options
             For fsspec, with a URL. They are kept in the object, never in its `repr`.
-        table
-            "delta" where the path is a Delta table; None: Parquet files.
-        version
-            Version of the table; None: the latest.
         elsewhere
             Paths that are read as something else: their files are not told as left out.
 
@@ -134,34 +141,33 @@ class Dataset:
             Nothing is there; no Parquet files; files that are torn or no Parquet, all of them
             named; no rows.
         """
-        where: Any = {"base": base, "storage_options": storage_options}
-        if table == "delta":
-            listing = list_delta_files(path, version=version, **where)
-        else:
-            listing = list_files(path, **where, elsewhere=elsewhere)
-        footers = _read_footers(listing)
-        files, distinct = _data_files(listing, footers)
-        full = [file for file in files if file.n_rows]
+        listing = list_input(files, base=base, storage_options=storage_options, elsewhere=elsewhere)
+        footers = read_footers(listing)
+        found, distinct = _data_files(listing, footers)
+        full = [file for file in found if file.n_rows]
         if not full:
-            raise _no_rows(files, listing.source)
-        if listing.table is not None:
-            partitions = [_key_of_log(key) for key in listing.table.fields]
-        else:
-            files, partitions = _with_partitions(files, full, distinct, listing.source)
+            raise _no_rows(found, listing.source)
+        partitions: list[pa.Field] = []
+        if listing.table is None:
+            found, partitions = _with_partitions(found, full, distinct, listing.source)
         schema, merged = _merge(full, distinct, partitions)
+        if listing.table is not None:
+            from_log = {name for file in full for name, _ in file.partition}
+            schema = with_table_columns(schema, listing.table, from_log)
         notes = [*listing.notes, *_folders_that_differ(listing, footers, partitions), *merged]
-        if len(full) < len(files):
-            notes.append(f"{_counted(len(files) - len(full), 'file')} without rows")
+        if len(full) < len(found):
+            notes.append(f"{_counted(len(found) - len(full), 'file')} without rows")
         return cls(
             listing.source,
-            tuple(files),
+            tuple(found),
             tuple(distinct),
             schema,
             tuple(field.name for field in partitions),
             tuple(notes),
             listing.ignored,
             listing.local_paths,
-            listing.table.number if listing.table else None,
+            listing.table.shown if listing.table else None,
+            listing.table.pin if listing.table else None,
             tuple(dict.fromkeys(name for footer in footers for name in footer.int96)),
         )
 
@@ -203,20 +209,29 @@ class Dataset:
     def identity(self) -> list[dict[str, Any]]:
         """Return name, bytes and footer hash of each file: lists that differ mean other data.
 
+        Of a table also what its log says of the columns.
+
         Equal lists need not mean the same data: values can change places within a column and leave
         sizes and footer as they were; `modified` differs then. Names are relative to the
         folder of the data set, so that a moved data set stays the same.
         """
-        return [
+        files: list[dict[str, Any]] = [
             {"path": file.name, "bytes": file.size, "footer_sha256": file.footer_sha256}
             for file in self.files
         ]
+        if self.table_version is not None:
+            # Columns of a table may be renamed while its files stay as they are.
+            for about, file in zip(files, self.files, strict=True):
+                names = self.file_schemas[file.schema].names
+                about["columns"] = {name: file.stored_names.get(name, name) for name in names}
+                about["constants"] = dict(file.partition)
+        return files
 
     def modified(self) -> list[str]:
         """Return when each file was last written. Costs a look at each file, in threads."""
         if not self.source.is_local:
             self.source.forget()
-        with ThreadPoolExecutor(min(MAX_FOOTER_THREADS, len(self.files))) as pool:
+        with ThreadPoolExecutor(min(FOOTER_THREADS, len(self.files))) as pool:
             return list(pool.map(lambda file: self.source.modified(file.name), self.files))
 
     def types_of(self, column: str) -> dict[pa.DataType | None, list[int]]:
@@ -230,12 +245,16 @@ class Dataset:
                 kinds.setdefault(self._file_type(file, column), []).append(i)
         return kinds
 
+    def is_null_in_gaps(self, column: str) -> bool:
+        """Return whether files without a column stand for nulls: it is one of a table's."""
+        return self.table_version is not None and column in self.schema.names
+
     def has_column(self, file: int, column: str) -> bool:
         """Return whether file number `file` has a column; of those that lack it, it is null."""
         return self._file_type(self.files[file], column) is not None
 
     def _file_type(self, file: DataFile, column: str) -> pa.DataType | None:
-        if column in self.partition_columns:
+        if column in self.partition_columns or column in dict(file.partition):
             return self.schema.field(column).type
         schema = self.file_schemas[file.schema]
         position = schema.get_field_index(column)
@@ -246,25 +265,6 @@ class Dataset:
             f"Dataset({self.path!r}, {_counted(len(self.files), 'file')}, {self.n_rows:,} rows,"
             f" {_counted(len(self.schema), 'column')})"
         )
-
-
-def _read_footers(listing: Listing) -> list[Footer]:
-    with ThreadPoolExecutor(min(MAX_FOOTER_THREADS, len(listing.files))) as pool:
-        read = list(pool.map(lambda file: _footer_of(listing, *file), listing.files))
-    problems: list[Problem] = []
-    footers: list[Footer] = []
-    for footer in read:
-        if isinstance(footer, Footer):
-            footers.append(footer)
-        else:
-            problems.extend(footer)
-    if problems:
-        raise InputDataError(problems)
-    return footers
-
-
-def _footer_of(listing: Listing, name: str, size: int) -> Footer | list[Problem]:
-    return read_footer(listing.source, name, size, _folder_values(listing, name))
 
 
 def _data_files(
@@ -284,21 +284,21 @@ def _data_files(
 
 
 def _data_file(name: str, size: int, footer: Footer, schema: int, listing: Listing) -> DataFile:
+    partition = folder_values(listing, name)
     if listing.table is not None:
-        partition = listing.table.partitions[name]
-    else:
-        partition = _folder_values(listing, name)
-    n_rows = sum(rows for rows, _ in footer.row_groups)
+        told = listing.table.constants[name]
+        partition = tuple(pair for pair in told if pair[0] not in footer.schema.names)
     return DataFile(
-        name, size, n_rows, footer.row_groups, footer.sha256, partition, schema, footer.column_bytes
+        name,
+        size,
+        sum(rows for rows, _ in footer.row_groups),
+        footer.row_groups,
+        footer.sha256,
+        partition,
+        schema,
+        footer.column_bytes,
+        footer.stored_names,
     )
-
-
-def _folder_values(listing: Listing, name: str) -> tuple[tuple[str, str | None], ...]:
-    # The one file of an input path has no folders: those above it belong to the user's disk.
-    # What the folders of a table are called its log says.
-    alone = listing.source.single is not None or listing.table is not None
-    return () if alone else hive_values(name)
 
 
 def _folders_that_differ(
@@ -392,11 +392,6 @@ def _merge(
     ):
         notes.append("the files have their columns in different orders")
     return pa.schema([*fields, *partitions]), notes
-
-
-def _key_of_log(key: pa.Field) -> pa.Field:
-    """Return a key of a table as it can be read: bytes stand in a log as text, escaped."""
-    return key.with_type(unreadable("bytes in the log of a table")) if is_bytes(key.type) else key
 
 
 def _counted(n: int, what: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -47,6 +48,8 @@ class Footer:
         by the statistics of its row groups.
     int96
         Columns that hold times as INT96.
+    stored_names
+        Column of the table -> its name in the file, where that is another one.
     """
 
     schema: pa.Schema
@@ -55,6 +58,7 @@ class Footer:
     sha256: str
     differing: tuple[str, ...]
     int96: tuple[str, ...]
+    stored_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 class NotParquetError(Exception):
@@ -162,8 +166,8 @@ def read_footer(
         hint = "write the file again from its source, or make it readable"
         if isinstance(error, FileNotFoundError):
             hint = (
-                "run again when nothing writes there; of a Delta table give a later input.version:"
-                " a vacuum takes away the files of earlier ones"
+                "run again when nothing writes there; of a table give a later version: a vacuum"
+                " and the expiry of snapshots take away the files of earlier ones"
             )
         return [Problem(source.why_unreadable(error), file=shown, hint=hint)]
     groups = tuple(

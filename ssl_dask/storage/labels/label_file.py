@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from ssl_dask.errors import InputDataError, Problem, cautions
+from ssl_dask.input_files import InputFiles
 from ssl_dask.storage.files.file_listing import Listing, holds_parquet, list_files
 from ssl_dask.storage.input.arrow_to_numpy import id_array
 from ssl_dask.storage.input.column_problems import column_problems, id_problems
@@ -71,6 +72,8 @@ class SeedFile:
         Name, bytes and hash of each file: equal lists mean the same labels.
     local_paths
         Where the file is on this machine; empty for a URL.
+    dataset
+        The files of the labels; None for text.
     """
 
     shown: str
@@ -84,6 +87,7 @@ class SeedFile:
     notes: tuple[str, ...]
     identity: tuple[Mapping[str, Any], ...]
     local_paths: tuple[Path, ...]
+    dataset: Dataset | None = None
 
     @property
     def n_labels(self) -> int:
@@ -108,10 +112,11 @@ class _Columns:
     notes: list[str]
     identity: tuple[Mapping[str, Any], ...]
     local_paths: tuple[Path, ...]
+    dataset: Dataset | None = None
 
 
 def read_label_file(
-    path: str | os.PathLike[str],
+    files: str | os.PathLike[str] | InputFiles,
     *,
     id_column: str,
     label_column: str,
@@ -125,9 +130,10 @@ def read_label_file(
 
     Parameters
     ----------
-    path
+    files
         Text in UTF-8, gzipped or not: `.csv` or `.tsv` with a header line, `.jsonl`, `.ndjson` or
-        `.json` with an object a line; a folder of such files; or Parquet as for `Dataset.open`.
+        `.json` with an object a line; a folder of such files; or Parquet, or a
+        table, as for `Dataset.open`.
     id_column, label_column
         Its columns. A null label, or an empty cell, is a row without a label.
     base
@@ -156,11 +162,13 @@ def read_label_file(
     Holds the whole file in this process: O(S).
     """
     wanted = (id_column, label_column)
-    listing = list_files(path, base=base, also=ENDINGS)
-    if _is_text(listing):
+    path = files.path if isinstance(files, InputFiles) else files
+    is_table = isinstance(files, InputFiles) and files.format != "parquet"
+    listing = None if is_table else list_files(path, base=base, also=ENDINGS)
+    if listing is not None and _is_text(listing):
         read = _read_text(listing, wanted, id_type, rule)
     else:
-        read = _read_parquet(path, wanted, base, id_type, rule)
+        read = _read_parquet(files, wanted, base, id_type, rule)
     return _judged(read, wanted, rule, allow_unmatched, conflicts)
 
 
@@ -237,6 +245,7 @@ def _judged(
         tuple(notes + more_notes),
         read.identity,
         read.local_paths,
+        read.dataset,
     )
 
 
@@ -249,13 +258,13 @@ def _rows_of(indices: pa.Array, verdicts: Sequence[Verdict]) -> Counter[Verdict]
 
 
 def _read_parquet(
-    path: str | os.PathLike[str],
+    files: str | os.PathLike[str] | InputFiles,
     wanted: tuple[str, str],
     base: Path,
     id_type: pa.DataType,
     rule: LabelRule,
 ) -> _Columns:
-    dataset = Dataset.open(path, base=base)
+    dataset = Dataset.open(files, base=base)
     id_column, label_column = wanted
     problems = [
         *id_problems(dataset, id_column, id_type),
@@ -288,6 +297,7 @@ def _read_parquet(
         list(cautions(dataset.notes)),
         tuple(dataset.identity()),
         dataset.local_paths,
+        dataset,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -69,6 +69,8 @@ class Checkpoints:
     execution
         Where the hashing of files runs, one task a file; None: in threads of this process. The
         folder must then be reachable from the workers.
+    tables
+        Kept beside them for `stored_tables`: the versions of tables that the run reads.
 
     Raises
     ------
@@ -85,6 +87,7 @@ class Checkpoints:
         *,
         report: Report,
         execution: Execution | None = None,
+        tables: Sequence[int | str | None] = (),
     ) -> None:
         self.folder = folder
         self._fingerprint = fingerprint
@@ -96,7 +99,8 @@ class Checkpoints:
         with storage_errors("make the folder of checkpoints", folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if stored is None:
-                replace_file(folder / FINGERPRINT_NAME, seal(fingerprint.as_dict()))
+                content = {**fingerprint.as_dict(), "tables": list(tables)}
+                replace_file(folder / FINGERPRINT_NAME, seal(content))
 
     def new(self, name: str) -> Path:
         """Return a fresh folder to fill with the files of a checkpoint called `name`.
@@ -265,6 +269,14 @@ def stored_fingerprint(folder: Path) -> Fingerprint | None:
     except (OSError, ValueError):
         # Nothing that lacks a readable fingerprint is ever continued.
         return None
+
+
+def stored_tables(folder: Path) -> list[int | str | None]:
+    """Return the versions of tables that the run of the checkpoints in `folder` read."""
+    try:
+        return list(unseal((folder / FINGERPRINT_NAME).read_bytes()).get("tables", ()))
+    except (OSError, ValueError):
+        return []
 
 
 def has_checkpoints(folder: Path) -> bool:

@@ -35,7 +35,12 @@ from ssl_dask.durable_files import (
 )
 from ssl_dask.errors import CommitUnknownError, SslDaskError, StorageError
 from ssl_dask.storage.files.output_lock import OutputLock
-from ssl_dask.storage.runs.checkpoint import has_checkpoints, mismatch, stored_fingerprint
+from ssl_dask.storage.runs.checkpoint import (
+    has_checkpoints,
+    mismatch,
+    stored_fingerprint,
+    stored_tables,
+)
 from ssl_dask.storage.runs.manifest import (
     MANIFEST_NAME,
     RUN_ID,
@@ -208,6 +213,10 @@ class OutputFolder:
     def has_unfinished(self, fingerprint: Fingerprint) -> bool:
         """Return whether `resumable` finds a run; open the output with `resume=True` before."""
         return any(stored == fingerprint for _, stored in self._unfinished())
+
+    def unfinished_tables(self) -> list[list[int | str | None]]:
+        """Return the versions of tables that dead runs with checkpoints read, the newest first."""
+        return [stored_tables(folder / CHECKPOINTS) for folder, _ in self._unfinished()]
 
     def _unfinished(self) -> list[tuple[Path, Fingerprint]]:
         """Return the dead runs with checkpoints, and what they belong to, the newest first."""
