@@ -67,7 +67,7 @@ def hide_seeds(labels: Labels, n_folds: int, random_state: int) -> HiddenSeeds:
     """Deal the seeds of each class to `n_folds` folds.
 
     Every class with two or more seeds keeps at least one outside each fold. The fold of a seed
-    depends only on `random_state` and the row numbers of its class and of earlier classes.
+    depends only on `random_state` and the tags of its class and of earlier classes.
 
     Parameters
     ----------
@@ -83,7 +83,8 @@ def hide_seeds(labels: Labels, n_folds: int, random_state: int) -> HiddenSeeds:
     n_folds = min(n_folds, hideable)
     if n_folds < 2:
         return HiddenSeeds(fold, 0, single)
-    shuffled = np.lexsort((labels.rows, row_keys(labels.rows, random_state), labels.codes))
+    tags = labels.known_by
+    shuffled = np.lexsort((tags, row_keys(tags, random_state), labels.codes))
     dealt = shuffled[counts[labels.codes[shuffled]] > 1]
     # One deal over all classes, so that folds have equal sizes too.
     fold[dealt] = np.arange(hideable) % n_folds

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,17 +25,29 @@ class LabelledRows:
     n_rows: int
     """Number of rows N of the whole data set."""
     rows: Int64
-    """int64 array (S,), strictly increasing: numbers of the labelled rows."""
+    """int64 array (S,), distinct: numbers of the labelled rows, in the order of their tags."""
+    tags: Int64 | None = field(default=None, kw_only=True)
+    """int64 array (S,), ascending: tags of the labelled rows; None: their numbers."""
 
     @property
     def n_seeds(self) -> int:
         """Number of labelled rows S."""
         return len(self.rows)
 
-    def between(self, start: int, stop: int) -> tuple[Int64, slice]:
-        """Return the seeds in rows `start` to `stop`: positions from `start`, place among all."""
-        first, last = np.searchsorted(self.rows, [start, stop])
-        return self.rows[first:last] - start, slice(first, last)
+    @property
+    def known_by(self) -> Int64:
+        """What the seeds are drawn and ordered by, int64 (S,): their tags, or row numbers."""
+        return self.rows if self.tags is None else self.tags
+
+    def between(self, start: int, stop: int) -> tuple[Int64, Int64]:
+        """Return the seeds in rows `start` to `stop`: positions from `start`, places among all."""
+        first, last = np.searchsorted(self.rows, [start, stop], sorter=self._by_row)
+        here = self._by_row[first:last]
+        return self.rows[here] - start, here
+
+    @cached_property
+    def _by_row(self) -> Int64:
+        return np.argsort(self.rows, kind="stable")
 
 
 @dataclass(frozen=True)
@@ -102,7 +115,8 @@ class Labels(LabelledRows):
 
     def subset(self, keep: Bool) -> Labels:
         """Return the labels selected by `keep`, bool (S,), with the same classes."""
-        return Labels(self.n_rows, self.rows[keep], self.codes[keep], self.classes)
+        tags = None if self.tags is None else self.tags[keep]
+        return Labels(self.n_rows, self.rows[keep], self.codes[keep], self.classes, tags=tags)
 
     def in_rows(self, start: int, stop: int) -> tuple[Int64, Int32]:
         """Return (positions from `start`, codes) of the seeds in rows `start` to `stop`."""
@@ -121,17 +135,17 @@ class NumberLabels(LabelledRows):
     def of(cls, labels: Labels) -> NumberLabels:
         """Build from labels whose classes are numbers."""
         values = labels.classes.astype(np.float64)[labels.codes]
-        return cls(labels.n_rows, labels.rows, values)
+        return cls(labels.n_rows, labels.rows, values, tags=labels.tags)
 
     def as_labels(self) -> Labels:
         """Return the labels whose classes are the distinct numbers."""
         classes, codes = np.unique(self.values, return_inverse=True)
-        return Labels(self.n_rows, self.rows, codes.astype(np.int32), classes)
+        return Labels(self.n_rows, self.rows, codes.astype(np.int32), classes, tags=self.tags)
 
     def as_one_class(self) -> Labels:
         """Return the labelled rows as labels of a single class."""
         codes = np.zeros(self.n_seeds, dtype=np.int32)
-        return Labels(self.n_rows, self.rows, codes, np.array([0]))
+        return Labels(self.n_rows, self.rows, codes, np.array([0]), tags=self.tags)
 
     def in_rows(self, start: int, stop: int) -> tuple[Int64, Float64]:
         """Return (positions from `start`, numbers) of the seeds in rows `start` to `stop`."""

@@ -49,6 +49,9 @@ class MethodInputs:
     """Name -> Dask array (N, d_v): what a method of rounds is given of the features."""
     present: Mapping[str, da.Array] = field(default_factory=dict)
     """Name -> Dask array bool (N,): rows that have a view which others may lack."""
+    tags: da.Array | None = None
+    """Dask array int64 (N,), in the blocks of X and of the views: tags of the rows, by which ties
+    are decided and rows are drawn; None: their numbers."""
     trusted: Sequence[str] = ()
     """Modules whose classes may be imported as learners."""
 
@@ -101,6 +104,8 @@ class JobShape:
     n_blocks: int = 1
     n_workers: int = 1
     """Blocks of rows, and workers."""
+    tagged: bool = False
+    """Whether rows have ids, by whose tags they go."""
 
     @property
     def regression_flops(self) -> float:

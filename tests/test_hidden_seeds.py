@@ -85,3 +85,21 @@ def test_one_fold_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 2"):
         EvaluationSpec(folds=1)
     assert EvaluationSpec(folds=0).folds == 0
+
+
+def test_folds_go_by_the_tags_of_seeds_where_they_have_some() -> None:
+    labels = some_labels([20, 30], 4)
+    tags = np.sort(np.random.default_rng(5).choice(2**62, 50, replace=False))
+    moved = np.random.default_rng(6).permutation(10_000)[:50]
+    one, other = (
+        Labels(10_000, rows, labels.codes, labels.classes, tags=tags)
+        for rows in (labels.rows, moved)
+    )
+    np.testing.assert_array_equal(hide_seeds(one, 5, 7).fold, hide_seeds(other, 5, 7).fold)
+    assert (hide_seeds(one, 5, 7).fold != hide_seeds(labels, 5, 7).fold).any()
+    positions, places = other.between(2_000, 6_000)
+    assert sorted((positions + 2_000).tolist()) == sorted(moved[(moved >= 2_000) & (moved < 6_000)])
+    assert 0 < len(places) < 50
+    np.testing.assert_array_equal(moved[places], positions + 2_000)
+    second = labels.codes == 1
+    np.testing.assert_array_equal(other.subset(second).tags, tags[second])

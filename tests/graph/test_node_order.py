@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
+from dask.delayed import delayed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
-from ssl_dask.graph.block.node_order import NodeOrder
+from ssl_dask.graph.block.node_order import NodeOrder, ranked_rows
 from tests.made_graphs import cut, graph_of_nodes, random_weights
 
 
@@ -66,3 +68,26 @@ def test_saved_order_is_loaded_and_a_torn_one_refused(tmp_path, cluster_client):
     (tmp_path / "nodes-00001.npy").write_bytes(b"torn")
     with pytest.raises(GraphError, match="cannot be read"):
         BlockGraph.load(tmp_path).to_scipy()
+
+
+@pytest.mark.parametrize("store", [np.asarray, sp.csr_array])
+def test_rows_are_put_in_the_order_of_their_tags(store):
+    rng = np.random.default_rng(3)
+    tags, X = rng.permutation(40), rng.integers(0, 3, (40, 5)).astype(np.float32)
+    execution, chunks = Execution(threads=1), [13, 1, 26]
+    ranks = ranked_rows(cut(tags, chunks), chunks, execution)
+    np.testing.assert_array_equal(ranks.to_array(execution), np.argsort(np.argsort(tags)))
+    blocks = [delayed(store(block)) for block in np.split(X, np.cumsum(chunks)[:-1])]
+    strips = ranks.first_rows_of_nodes(blocks, [25, 15], execution)
+    found = [store(strip) for strip in execution.compute(strips)]
+    assert [strip.shape[0] for strip in found] == [25, 15]
+    dense = [strip.toarray() if sp.issparse(strip) else strip for strip in found]
+    np.testing.assert_array_equal(np.concatenate(dense), X[np.argsort(tags)])
+
+
+def test_nodes_of_ranks_become_nodes_of_rows():
+    execution, node_of_rank = Execution(threads=1), np.array([0, 0, 2, 1, 2])
+    ranks = NodeOrder(cut(np.array([4, 1, 3, 0, 2]), [3, 2]), (3, 2), 5)
+    order = NodeOrder(cut(node_of_rank, [1, 4]), (1, 4), 3).after(ranks, execution)
+    assert (order.row_chunks, order.n_nodes) == ((3, 2), 3)
+    assert order.to_array(execution).tolist() == [2, 0, 1, 0, 2]

@@ -14,6 +14,7 @@ import pytest
 from distributed import Client
 
 from ssl_dask import load_models
+from ssl_dask.methods import METHODS as ALL_METHODS
 from ssl_dask.pipeline.commands.predict import predict_rows
 from ssl_dask.pipeline.commands.run import run_job
 from tests.made_job import (
@@ -226,3 +227,101 @@ def test_an_offset_of_integers_beyond_2_53_changes_no_bit(
             labels = read_parts(out.path)["label"].to_pylist()
             assert labels == far.predict(table).tolist()
             assert out.summary["warnings"] == []
+
+
+N_GRID, GRID_SEEDS = 900, 12
+NUMBERS = {"numbers": {"numeric": ["a", "b", "c"]}}
+VIEWS = {"left": {"numeric": ["a", "b"]}, "right": {"numeric": ["b", "c"]}}
+NEIGHBOURS: dict[str, Any] = {"n_neighbors": 6}
+PARTS = [
+    {"features": ["left"], "n_neighbors": 6},
+    {"features": ["right"], "n_neighbors": 6},
+    {"entities": {"card": 1.0}},
+]
+GRID_JOBS: dict[str, dict[str, Any]] = {
+    **{name: {} for name in ALL_METHODS},
+    "co_training": {"features": VIEWS},
+    "multi_view": {"features": VIEWS},
+    "semi_supervised_nb": {"features": {"words": {"text": "text"}}},
+    "label_spreading, mutual": {"graph": {**NEIGHBOURS, "symmetrize": "mutual"}},
+    "label_spreading, routed": {"graph": {**NEIGHBOURS, "search": "routed"}},
+    "label_spreading, rbf": {"graph": {"kind": "rbf", "gamma": 0.5}},
+    "label_spreading, parts": {
+        "features": VIEWS,
+        "graph": {"parts": PARTS[:2], "part_weights": "learned"},
+    },
+    "label_spreading, entities": {"features": VIEWS, "graph": {"parts": PARTS}},
+    "self_training, few": {"method": {"max_fit_rows": 100, "learner": {"name": "decision_tree"}}},
+}
+
+
+def grid(n_rows: int = N_GRID) -> pa.Table:
+    """Return rows on a grid of whole numbers: many are alike, and most distances are equal."""
+    rng = np.random.default_rng(3)
+    kinds = rng.integers(0, 3, n_rows)
+    centres = np.array([[4, 4, 2], [8, 5, 4], [5, 9, 6]])
+    X = centres[kinds] + np.round(rng.normal(size=(n_rows, 3)) * 2).astype(int)
+    names = np.array(NAMES, dtype=object)[kinds]
+    seeds = [rng.choice(np.flatnonzero(kinds == k), GRID_SEEDS, replace=False) for k in range(3)]
+    none = ~np.isin(np.arange(n_rows), np.concatenate(seeds))
+    texts = [f"{name}{row[0]} w{row[1]} v{row[2]}" for name, row in zip(names, X, strict=True)]
+    columns = dict(zip("abc", X.T, strict=True))
+    return pa.table(
+        {
+            "id": np.arange(n_rows) * 7 + 11,
+            **columns,
+            "text": texts,
+            "card": [f"k{card}" for card in rng.integers(0, n_rows // 4, n_rows)],
+            "seed": pa.array(names, mask=none),
+            "number": pa.array(X @ [1.0, 0.5, -0.25] + rng.integers(0, 3, n_rows), mask=none),
+        }
+    )
+
+
+def grid_answer(name: str, rows: pa.Table, folder: Path, client: Client, **files: int) -> pa.Table:
+    """Return the labels of a job of `GRID_JOBS` by id, with their probabilities."""
+    more = dict(GRID_JOBS[name])
+    method = ALL_METHODS[name.partition(",")[0]]
+    on_graph = "graph" in method.needs
+    block_rows = files.pop("block_rows", None)
+    job = made_job(
+        write_rows(folder / "rows", rows, **files),
+        folder / "out",
+        features=more.pop("features", NUMBERS),
+        graph=more.pop("graph", NEIGHBOURS) if on_graph else None,
+        method={"name": method.name, **more.pop("method", {})},
+    )
+    label = "number" if method.target == "numbers" else "seed"
+    job["input"] = {"path": job["input"]["path"], "id": "id", "label": label}
+    if block_rows is not None:
+        job["input"]["block_rows"] = block_rows
+    table = read_parts(run_job(job, client=client).path)
+    return table.take(pc.sort_indices(table["id"]))
+
+
+def assert_any_order_has_the_same_answer(
+    name: str, rows: pa.Table, folder: Path, client: Client
+) -> None:
+    first = grid_answer(name, rows, folder / "first", client)
+    mixed = rows.take(np.random.default_rng(4).permutation(len(rows)))
+    files = {"files": 7, "group_rows": 41, "block_rows": 130}
+    other = grid_answer(name, mixed, folder / "mixed", client, **files)
+    label = "label" if "label" in first.column_names else "value"
+    assert len(set(first[label].to_pylist()) - {None}) >= 3
+    different = [column for column in first.column_names if first[column] != other[column]]
+    assert different == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GRID_JOBS)
+def test_ties_do_not_go_by_the_order_of_rows_and_files(
+    name: str, tmp_path: Path, cluster_client: Client
+) -> None:
+    assert_any_order_has_the_same_answer(name, grid(), tmp_path, cluster_client)
+
+
+def test_ties_of_few_rows_do_not_go_by_the_order_of_rows(
+    tmp_path: Path, cluster_client: Client
+) -> None:
+    rows = grid(200)
+    assert_any_order_has_the_same_answer("label_spreading", rows, tmp_path, cluster_client)

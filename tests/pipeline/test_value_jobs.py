@@ -24,6 +24,7 @@ from ssl_dask.pipeline.commands.validate import validate_job
 from ssl_dask.pipeline.infer import saved_state
 from ssl_dask.process_end import exit_code
 from ssl_dask.report.value_report import ValueReport
+from ssl_dask.storage.ids.id_hash import tags_of
 from tests.made_job import Heard, answer, read_parts, with_column, write_job, write_rows
 from tests.made_numbers import N_ISLAND, N_ROWS, N_SEEDS, made_numbers, number_job
 from tests.oracles.closed_forms import harmonic
@@ -139,9 +140,11 @@ def test_numbers_are_the_dense_closed_form(tmp_path: Path, cluster_client: Clien
     assert exact[np.isnan(given)].std() > 10
     # Each hidden seed, by the seeds of the other folds alone.
     pairs = np.array(result.report.hidden_pairs)
-    seeds = np.flatnonzero(~np.isnan(given))
+    seeds, tags = np.flatnonzero(~np.isnan(given)), tags_of(table["id"].combine_chunks())
+    seeds = seeds[np.argsort(tags[seeds])]
+    one_class = np.zeros(len(seeds), np.int32), np.array([0])
     np.testing.assert_array_equal(pairs[:, 0], given[seeds])
-    folds = hide_seeds(Labels(N_ROWS, seeds, np.zeros(len(seeds), np.int32), np.array([0])), 3, 0)
+    folds = hide_seeds(Labels(N_ROWS, seeds, *one_class, tags=tags[seeds]), 3, 0)
     assert result.report.evaluation.n_folds == folds.n_folds == 3
     for fold in (np.flatnonzero(mask) for mask in folds.masks):
         shown = np.where(np.isin(np.arange(len(given)), seeds[fold]), np.nan, given)

@@ -51,14 +51,14 @@ def test_each_learner_gets_its_own_rows(kind: str, most: int) -> None:
         want = np.flatnonzero(labelled[:, learner])
         if most < len(want):
             chosen = limits[place].chosen(
-                block.rows[want], assignment.is_seed[want], (*key, learner)
+                block.tags[want], assignment.is_seed[want], (*key, learner)
             )
             assert chosen[assignment.is_seed[want]].all()
             assert (
                 0.4 * most < (chosen & ~assignment.is_seed[want]).sum() < 2 * most < 2 * len(want)
             )
             want = want[chosen]
-        np.testing.assert_array_equal(piece.rows, block.rows[want])
+        np.testing.assert_array_equal(piece.tags, block.tags[want])
         np.testing.assert_array_equal(plain(piece.X), plain(block.only)[want])
         np.testing.assert_array_equal(piece.codes, assignment.codes[want, learner])
         np.testing.assert_array_equal(piece.weights, assignment.weights[want, learner])
@@ -66,7 +66,7 @@ def test_each_learner_gets_its_own_rows(kind: str, most: int) -> None:
         taken.add(tuple(want))
     assert len(taken) == 3
     # Each row once, and none that nobody takes.
-    assert len(np.unique(shared.rows)) == len(shared.rows) == len(set().union(*taken))
+    assert len(np.unique(shared.tags)) == len(shared.tags) == len(set().union(*taken))
 
 
 def test_learners_whose_rows_are_too_many_for_a_worker_take_turns() -> None:

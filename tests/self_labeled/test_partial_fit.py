@@ -134,7 +134,7 @@ def test_no_task_gets_more_rows_than_it_may(digits: Any, monkeypatch: pytest.Mon
     inner = Learner.fit_more
 
     def fit_more(self: Learner, before: Any, pieces: Any, whole: Any, key: Any) -> Any:
-        rows = np.concatenate([piece.rows for piece in pieces])
+        rows = np.concatenate([piece.tags for piece in pieces])
         assert len(rows) <= MOST
         taken.append(rows)
         return inner(self, before, pieces, whole, key)

@@ -381,7 +381,7 @@ def test_a_fit_takes_no_more_rows_than_it_may() -> None:
 
     class Counted(Learner):
         def fit(self, pieces: Any, n_classes: int, key: tuple[int, ...]) -> Any:
-            rows = np.concatenate([piece.rows for piece in pieces])
+            rows = np.concatenate([piece.tags for piece in pieces])
             if key[1] == 0:
                 sizes.append(len(rows))
                 taken.append(rows)

@@ -17,6 +17,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.storage.checks.block_scan import MAX_CELL_BYTES
 from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns
 from ssl_dask.storage.checks.input_check import InputScan, scan_input
+from ssl_dask.storage.ids.id_hash import tags_of
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.labels.label_file import read_label_file
 from ssl_dask.storage.labels.label_rules import ClassRule
@@ -394,11 +395,15 @@ def test_labels_of_a_file_are_joined_in_the_same_pass(
     found = scan_input(reader, NUMERIC, execution, seed_file=seeds)
     assert found.problems == ()
     assert found.seeds is not None
-    assert found.seeds.labels.rows.tolist() == [3, 4, 107]
-    assert found.seeds.labels.codes.tolist() == [0, 0, 1]
+    labels = found.seeds.labels
+    assert labels.rows.tolist() == [3, 107, 4]
+    assert labels.codes.tolist() == [0, 1, 0]
+    # They stand in the order of the tags of their ids.
+    assert labels.tags is not None
+    assert labels.tags.tolist() == sorted(tags_of(pa.array([3, 4, 107])).tolist())
     local = scan_input(reader, NUMERIC, HERE, seed_file=seeds)
     assert local.seeds is not None
-    assert local.seeds.labels.rows.tolist() == [3, 4, 107]
+    assert local.seeds.labels.rows.tolist() == [3, 107, 4]
     with pytest.raises(JobSpecError):
         scan_input(reader, ColumnNeeds(label="id"), HERE, seed_file=seeds)
     without_ids = scan_input(reader, ColumnNeeds(numeric={"f0": False}), HERE, seed_file=seeds)

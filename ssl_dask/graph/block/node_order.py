@@ -12,11 +12,13 @@ from typing import Any
 import dask
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 from dask.delayed import Delayed
 
 from ssl_dask.array_types import Int64
 from ssl_dask.block_exchange import block_tasks, exchange, fetch_rows, row_starts
 from ssl_dask.execution import Execution
+from ssl_dask.kernels.arithmetic.sparse_rows import stacked_rows
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class NodeOrder:
     ) -> list[Delayed]:
         """Return what stands at rows, in blocks of `row_chunks`, as one block a strip, on workers.
 
-        A node has what its first row has, and zeros if it has no row.
+        A node has what its first row has, and zeros if it has no row. `values` may be CSR.
         """
         tasks = exchange(
             list(zip(self.blocks, values, strict=True)),
@@ -89,9 +91,45 @@ class NodeOrder:
             partial(_counts, tuple(node_chunks)),
         )
 
+    def after(self, ranks: NodeOrder, execution: Execution) -> NodeOrder:
+        """Return the same nodes of rows that `ranks` has in another order than this has.
+
+        One worker holds 24 bytes a row for a moment.
+        """
+        whole = dask.delayed(_taken, pure=False)(list(self.blocks), list(ranks.blocks))
+        blocks = execution.persist(row_blocks(whole, ranks.row_chunks), "rows")
+        return NodeOrder(tuple(blocks), ranks.row_chunks, self.n_nodes)
+
     def to_array(self, execution: Execution) -> Int64:
         """Return the node of every row, int64 (N,), in this process."""
         return np.concatenate(execution.compute(self.blocks, "rows"))
+
+
+def ranked_rows(
+    tags: Sequence[Delayed], row_chunks: Sequence[int], execution: Execution
+) -> NodeOrder:
+    """Return the rank of each row by its tag, as the order of a graph whose nodes are the rows.
+
+    A graph whose nodes are numbered so does not depend on the order of the rows. One worker holds
+    some 40 bytes a row for a moment.
+
+    Parameters
+    ----------
+    tags
+        int64 (n_i,) of each block of `row_chunks` rows.
+    """
+    whole = dask.delayed(ranked, pure=False)(list(tags))
+    blocks = execution.persist(row_blocks(whole, row_chunks), "rows")
+    return NodeOrder(tuple(blocks), tuple(row_chunks), sum(row_chunks))
+
+
+def ranked(blocks: Sequence[Int64], ties: Sequence[Int64] | None = None) -> Int64:
+    """Return the rank of each value, int64 (N,); of equal ones by `ties`, or by their place."""
+    values = np.concatenate(blocks)
+    rank = np.empty(len(values), dtype=np.int64)
+    last = [] if ties is None else [np.concatenate(ties)]
+    rank[np.lexsort((*last, values))] = np.arange(len(values))
+    return rank
 
 
 def first_row_numbering(node_of_row: Int64, n_nodes: int) -> Int64:
@@ -124,6 +162,10 @@ def row_blocks(whole: Delayed, row_chunks: Sequence[int]) -> list[Delayed]:
     return block_tasks(_rows_between, [cuts], whole)
 
 
+def _taken(nodes: list[Int64], ranks: list[Int64]) -> Int64:
+    return np.concatenate(nodes)[np.concatenate(ranks)]
+
+
 def _rows_between(part: slice, values: Int64) -> Int64:
     # A view would keep the whole array.
     return values[part].copy()
@@ -149,7 +191,7 @@ def _places_by_strip(starts: Int64, blocks: list[Int64]) -> tuple[Int64, ...]:
 
 def _values_by_strip(starts: Int64, blocks: list[tuple[Int64, Any]]) -> tuple[Any, ...]:
     """Return for each strip (places within it, values) of the rows of blocks (nodes, values)."""
-    nodes, values = (np.concatenate(column) for column in zip(*blocks, strict=True))
+    nodes, values = (stacked_rows(column) for column in zip(*blocks, strict=True))
     order, parts = _sorted_by_strip(nodes, starts)
     places = _by_strip(nodes, starts)
     return tuple((at, values[order[part]]) for at, part in zip(places, parts, strict=True))
@@ -158,7 +200,12 @@ def _values_by_strip(starts: Int64, blocks: list[tuple[Int64, Any]]) -> tuple[An
 def _first_of_each(
     node_chunks: tuple[int, ...], number: int, pieces: list[tuple[Int64, Any]]
 ) -> Any:
-    places, values = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    places, values = (stacked_rows(column) for column in zip(*pieces, strict=True))
+    if sp.issparse(values):
+        first = np.full(node_chunks[number], len(places))
+        first[places[::-1]] = np.arange(len(places))[::-1]
+        nothing = sp.csr_array((1, values.shape[1]), dtype=values.dtype)
+        return stacked_rows([values, nothing])[first]
     out = np.zeros((node_chunks[number], *values.shape[1:]), dtype=values.dtype)
     # The first of several is written last.
     out[places[::-1]] = values[::-1]

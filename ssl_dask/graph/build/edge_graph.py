@@ -14,6 +14,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import BlockGraph, even_chunks
 from ssl_dask.graph.block.edge_list import edge_settings, kept_edges
 from ssl_dask.graph.block.entry_exchange import exchanged_strips
+from ssl_dask.graph.block.node_order import NodeOrder
 from ssl_dask.graph.block.symmetric_graph import check_choice
 from ssl_dask.graph.knn.knn_plan import usual_strips
 from ssl_dask.kernels.graph.coo_strips import COMBINE, Entries
@@ -28,6 +29,7 @@ def edge_graph(
     directed: bool = False,
     duplicates: str = "sum",
     settings: Mapping[str, Any] | None = None,
+    ranks: NodeOrder | None = None,
     execution: Execution | None = None,
 ) -> BlockGraph:
     """Return the undirected graph of edges that lie in blocks; the same bits for any blocks.
@@ -48,6 +50,8 @@ def edge_graph(
         What an edge weighs that comes more than once: the "sum" of its weights or their "max".
     settings
         What the graph says of itself besides.
+    ranks
+        Number of the node of each row; None: its row number.
     execution
         Where to run; default: in this process.
 
@@ -58,12 +62,14 @@ def edge_graph(
 
     Notes
     -----
-    Each edge is moved twice, 24 bytes each time; in 1,024 pieces or one a strip.
+    Each edge is moved twice, 24 bytes each time; in 1,024 pieces or one a strip. With `ranks` each
+    worker holds 8 bytes a row.
     """
     execution = execution or Execution()
     check_choice("duplicates", duplicates, COMBINE)
+    nodes = None if ranks is None else dask.delayed(np.concatenate)(list(ranks.blocks))
     checked = execution.persist(
-        [dask.delayed(_entries, nout=2)(block, directed) for block in blocks], "edges"
+        [dask.delayed(_entries, nout=2)(block, directed, nodes) for block in blocks], "edges"
     )
     counts = execution.compute([part[1] for part in checked])
     counts = np.sum(counts, axis=0).tolist()
@@ -80,8 +86,13 @@ def edge_graph(
         if unknown
         else [],
     }
-    return BlockGraph(strips, chunks, n_entries, about)
+    return BlockGraph(strips, chunks, n_entries, about, ranks)
 
 
-def _entries(block: EdgeBlock, directed: bool) -> tuple[Entries, tuple[int, int, int]]:
-    return kept_edges(*block, directed=directed)
+def _entries(
+    block: EdgeBlock, directed: bool, nodes: Int64 | None
+) -> tuple[Entries, tuple[int, int, int]]:
+    source, target, weight = block
+    if nodes is not None:
+        source, target = (np.where(end < 0, end, nodes[end]) for end in (source, target))
+    return kept_edges(source, target, weight, directed=directed)

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from dask.base import is_dask_collection
 from dask.delayed import Delayed
 
-from ssl_dask.block_exchange import block_tasks, exchange, row_starts
+from ssl_dask.array_types import Int64
+from ssl_dask.block_exchange import block_tasks, exchange
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph, even_chunks
@@ -129,13 +130,14 @@ def shared_key_graph(
     *,
     max_entity_rows: int = MAX_ENTITY_ROWS,
     scale: str = "inverse_sqrt",
+    ranks: NodeOrder | None = None,
     execution: Execution | None = None,
 ) -> BlockGraph:
     """Return the graph of rows and of the entities that they share: never a clique of rows.
 
     Every entity of 2 to `max_entity_rows` rows, and at most half of all rows where these are more
     than 20, is a node of its own, joined with each of its rows;
-    labels reach from row to row in two steps. Rows are the nodes 0 to N - 1, in order; entities
+    labels reach from row to row in two steps. Rows are the nodes 0 to N - 1; entities
     come behind them, column by column, in the order of their keys. The same bits for any blocks.
 
     Parameters
@@ -149,6 +151,8 @@ def shared_key_graph(
     scale
         Weight of an edge of an entity of s rows. "inverse_sqrt": 1 / sqrt(s), so a large entity
         counts less for each of its rows. "inverse": 1 / s, less still. "none": 1.
+    ranks
+        Number of the node of each row, from 0 to N - 1; None: its row number.
     execution
         Where to run; default: in this process.
 
@@ -163,9 +167,10 @@ def shared_key_graph(
     """
     execution = execution or Execution()
     _check(columns, max_entity_rows, scale)
-    n_rows, starts = sum(row_chunks), row_starts(row_chunks)
+    n_rows = sum(row_chunks)
+    numbers = tuple(row_numbers(row_chunks)) if ranks is None else ranks.blocks
     most = min(max_entity_rows, max(int(n_rows * MAX_ENTITY_SHARE), FEW_ENTITY_ROWS))
-    found = [_groups(one, starts, n_rows, most, execution) for one in columns]
+    found = [_groups(one, numbers, n_rows, most, execution) for one in columns]
     n_nodes, blocks = n_rows, []
     for column, groups in zip(columns, found, strict=True):
         for part, count in zip(groups.parts, groups.counts, strict=True):
@@ -173,7 +178,7 @@ def shared_key_graph(
             n_nodes += count
     node_chunks = even_chunks(n_nodes, usual_strips(n_nodes, execution.n_slots))
     strips, n_entries = exchanged_strips(blocks, node_chunks, execution)
-    order = NodeOrder(tuple(row_numbers(row_chunks)), tuple(row_chunks), n_nodes)
+    order = NodeOrder(numbers, tuple(row_chunks), n_nodes)
     about = {column.name: groups.about for column, groups in zip(columns, found, strict=True)}
     settings = {
         "kind": "entities",
@@ -238,7 +243,7 @@ def _notes(about: Mapping[str, Mapping[str, Any]], max_entity_rows: int) -> list
 
 def _groups(
     column: KeyColumn,
-    starts: Sequence[int],
+    numbers: Sequence[Delayed],
     n_rows: int,
     max_entity_rows: int,
     execution: Execution,
@@ -248,7 +253,7 @@ def _groups(
     by_memory = -(-n_rows * KEY_BYTES // room)
     n_ranges = min(max(by_memory, min(execution.n_slots, n_rows // 100_000), 1), MAX_PIECES)
     tasks = exchange(
-        list(zip(column.blocks, starts, strict=True)),
+        list(zip(column.blocks, numbers, strict=True)),
         partial(_by_range, n_ranges),
         n_ranges,
         partial(_grouped, max_entity_rows),
@@ -269,9 +274,9 @@ def _groups(
     return _Found(parts, counted[:, 0].tolist(), about)
 
 
-def _by_range(n_ranges: int, blocks: list[tuple[Any, int]]) -> tuple[KeyedRows, ...]:
-    """Return for each range of keys the keys and rows of blocks ((keys, valid), first row)."""
-    dealt = [keyed_rows_by_range(keys, valid, start, n_ranges) for (keys, valid), start in blocks]
+def _by_range(n_ranges: int, blocks: list[tuple[Any, Int64]]) -> tuple[KeyedRows, ...]:
+    """Return for each range of keys the keys and rows of blocks ((keys, valid), row numbers)."""
+    dealt = [keyed_rows_by_range(keys, valid, rows, n_ranges) for (keys, valid), rows in blocks]
     return tuple(
         KeyedRows(*(np.concatenate([one[r][i] for one in dealt]) for i in (0, 1)))
         for r in range(n_ranges)

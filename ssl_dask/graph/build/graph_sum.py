@@ -15,7 +15,7 @@ from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph, even_chunks
 from ssl_dask.graph.block.entry_exchange import exchanged_weightings, strip_entries
-from ssl_dask.graph.block.node_order import NodeOrder, row_blocks
+from ssl_dask.graph.block.node_order import NodeOrder, ranked, row_blocks
 from ssl_dask.kernels.graph.coo_strips import Entries, both_ways
 
 COPY_WEIGHT = 1.0
@@ -27,6 +27,7 @@ Nodes = Int64
 def sum_graphs(
     parts: Sequence[tuple[BlockGraph, float]],
     *,
+    ranks: NodeOrder | None = None,
     client: AnyClient = None,
     execution: Execution | None = None,
 ) -> BlockGraph:
@@ -36,6 +37,8 @@ def sum_graphs(
     ----------
     parts
         (graph, factor > 0): all over the same rows.
+    ranks
+        By which copies are ordered; None: by row number.
     client, execution
         Where to run: a client, "local" (this process), or an `Execution`; default: the open client.
 
@@ -65,7 +68,7 @@ def sum_graphs(
     """
     execution = Execution.of(client, execution)
     _check(parts)
-    joint = _joint_order([graph for graph, _ in parts])
+    joint = _joint_order([graph for graph, _ in parts], ranks)
     maps, copies, n_nodes = _numbered_nodes(parts, joint, execution)
     n_strips = min(max(len(graph.strips) for graph, _ in parts), n_nodes)
     chunks = even_chunks(n_nodes, n_strips)
@@ -96,14 +99,15 @@ def _check(parts: Sequence[tuple[BlockGraph, float]]) -> None:
             raise GraphError(f"a graph is weighed by {factor}; give a finite number > 0")
 
 
-def _joint_order(graphs: Sequence[BlockGraph]) -> Delayed | None:
+def _joint_order(graphs: Sequence[BlockGraph], ranks: NodeOrder | None) -> Delayed | None:
     """Return the joint number of each row, int64 (N,) on a worker; None if it is its own."""
     ordered = [graph for graph in graphs if graph.order is not None]
     if not ordered:
         return None
     leading = max(ordered, key=lambda graph: graph.n_edges).order
     assert leading is not None
-    return dask.delayed(_ranked)(list(leading.blocks))
+    ties = None if ranks is None else list(ranks.blocks)
+    return dask.delayed(ranked)(list(leading.blocks), ties)
 
 
 def _numbered_nodes(
@@ -143,14 +147,6 @@ def _settings(parts: Sequence[tuple[BlockGraph, float]]) -> dict[str, Any]:
     notes = [note for part in about for note in part.get("notes", ())]
     copies = max(int(part.get("n_among_copies", 0)) for part in about)
     return {"kind": "sum", "parts": about, "n_among_copies": copies, "notes": notes}
-
-
-def _ranked(blocks: list[Nodes]) -> Nodes:
-    """Return the rank of each row in the order of their nodes; copies by row number."""
-    nodes = np.concatenate(blocks)
-    rank = np.empty(len(nodes), dtype=np.int64)
-    rank[np.argsort(nodes, kind="stable")] = np.arange(len(nodes))
-    return rank
 
 
 def _n_without_own_row(nodes: Nodes | None, n_nodes: int) -> int:

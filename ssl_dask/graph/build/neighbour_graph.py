@@ -2,7 +2,7 @@
 
 metric
     "cosine" is the distance 1 - cos; rows of zeros are isolated. Equal distances are decided by the
-    smaller row number (exact) or node number (routed).
+    smaller row number, or rank (exact), or node number (routed).
 weights
     "gaussian": exp(-4 d^2 / d_k^2), d_k the distance to the row's last neighbour, at least 1e-3 of
     the median d_k; for cosine d^2 is 2 (1 - cos). "symmetric_gaussian": the same with d_k(i) d_k(j)
@@ -45,10 +45,11 @@ import dask.array as da
 import numpy as np
 import scipy.sparse as sp
 
-from ssl_dask.block_exchange import block_tasks, row_starts
+from ssl_dask.block_exchange import block_tasks, fetch_rows, row_starts
 from ssl_dask.dask_arrays import as_dask_array, row_handles
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.graph.block.node_order import NodeOrder, row_numbers
 from ssl_dask.graph.block.symmetric_graph import (
     check_choice,
     check_weights,
@@ -86,6 +87,7 @@ def knn_graph(  # noqa: PLR0913 - users name each choice in one call
     shard_memory: int = SHARD_MEMORY,
     scratch: str | Path | None = None,
     index_folder: str | Path | None = None,
+    ranks: NodeOrder | None = None,
     client: AnyClient = None,
     execution: Execution | None = None,
 ) -> BlockGraph:
@@ -106,6 +108,9 @@ def knn_graph(  # noqa: PLR0913 - users name each choice in one call
         "routed" or "auto".
     target_recall, shard_memory, scratch, index_folder
         Of a routed search.
+    ranks
+        Number of each row, in the chunks of X, by which the search goes instead of row numbers, so
+        that ties and samples do not depend on the order of the rows.
     client, execution
         Where to run: a client, "local" (this process), or an `Execution`; default: the open client.
 
@@ -130,14 +135,18 @@ def knn_graph(  # noqa: PLR0913 - users name each choice in one call
     check_choice("symmetrize", symmetrize, SYMMETRIZE)
     check_n_neighbors(n_neighbors)
     options = RoutedOptions(target_recall, shard_memory, scratch, index_folder)
-    found = _searched(X, int(n_neighbors), metric, search, options, execution)
+    found = _searched(X, ranks, int(n_neighbors), metric, search, options, execution)
     if found.order is None and found.facts["n_among_copies"]:
-        _note_rounded_rows(found, X, execution)
+        _note_rounded_rows(found, X, ranks, execution)
+    if ranks is not None:
+        order = ranks if found.order is None else found.order.after(ranks, execution)
+        found = replace(found, order=order)
     return _joined(found, names, symmetrize, execution)
 
 
 def _searched(
     X: Any,
+    ranks: NodeOrder | None,
     n_neighbors: int,
     metric: str,
     search: str,
@@ -147,7 +156,7 @@ def _searched(
     """Return the neighbour lists, and what the graph says of them; the rows are let go here."""
     # An index gets new rows as they are: what was subtracted here would be missing there.
     centred = metric == "euclidean" and options.index_folder is None
-    rows = checked_rows(X, execution, centred=centred)
+    rows = replace(checked_rows(X, execution, centred=centred), ranks=ranks)
     places = max(min(n_neighbors, rows.n_rows - 1), 1)
     if chosen_search(search, rows.n_rows, rows.kind) == "exact":
         rows = search_strips(rows, places, execution)
@@ -203,7 +212,9 @@ def _note_odd_rows(
             settings["notes"].append(f"{n_zero} rows hold only zeros and have no neighbours")
 
 
-def _note_rounded_rows(found: RoutedLists, X: Any, execution: Execution) -> None:
+def _note_rounded_rows(
+    found: RoutedLists, X: Any, ranks: NodeOrder | None, execution: Execution
+) -> None:
     """Say how many of the rows that have only copies of themselves differ from them in X."""
     X = as_dask_array(X)
     if not (isinstance(X, da.Array) or sp.issparse(X)):
@@ -214,6 +225,10 @@ def _note_rounded_rows(found: RoutedLists, X: Any, execution: Execution) -> None
     tasks = block_tasks(_pairs_of_copies, columns, -(-most // len(found.lists)))
     pairs = np.concatenate(execution.compute(tasks))
     rows, place = np.unique(pairs, return_inverse=True)
+    if ranks is not None:
+        chunks = found.node_chunks
+        numbers = ranks.first_rows_of_nodes(row_numbers(ranks.row_chunks), chunks, execution)
+        rows = fetch_rows(numbers, row_starts(chunks), rows, execution)
     values = X[rows]
     if isinstance(values, da.Array):
         values = np.concatenate(execution.compute(row_handles(values.rechunk({1: -1}))))

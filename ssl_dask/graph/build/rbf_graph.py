@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import ceil
 from typing import Any
 
@@ -13,6 +14,7 @@ from ssl_dask.dask_arrays import as_dask_array
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import AnyClient, Execution
 from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.graph.block.node_order import NodeOrder
 from ssl_dask.graph.knn.knn_plan import TASK_SHARE, RowCost, usual_strips
 from ssl_dask.graph.knn.row_strips import checked_rows, checked_shape, cut_rows
 from ssl_dask.kernels.graph.edge_weights import radial_strip
@@ -25,6 +27,7 @@ def rbf_graph(
     gamma: float = 20.0,
     *,
     memory_limit: int = MEMORY_LIMIT,
+    ranks: NodeOrder | None = None,
     client: AnyClient = None,
     execution: Execution | None = None,
 ) -> BlockGraph:
@@ -44,6 +47,8 @@ def rbf_graph(
         joined (gamma |x - y|^2 above 87); `settings` says how many.
     memory_limit
         Most bytes of the graph, 8 N (N - 1), over all workers.
+    ranks
+        Number of the node of each row, in the chunks of X; None: its row number.
     client, execution
         Where to run: a client, "local" (this process), or an `Execution`; default: the open client.
 
@@ -65,7 +70,7 @@ def rbf_graph(
     execution = Execution.of(client, execution)
     _check_gamma(gamma)
     rbf_bytes(checked_shape(as_dask_array(X))[0], memory_limit)
-    chunks = checked_rows(X, execution, centred=True)
+    chunks = replace(checked_rows(X, execution, centred=True), ranks=ranks)
     slots, memory = execution.n_slots, execution.memory_per_task
     n_strips = rbf_strips(chunks.n_rows, chunks.cost(1), slots, memory)
     rows = cut_rows(chunks, n_strips, execution)
@@ -75,7 +80,7 @@ def rbf_graph(
     counts = execution.compute(block_tasks(_counts, [strips]))
     n_edges, n_alone = (sum(column) for column in zip(*counts, strict=True))
     about = _settings(float(gamma), rows.n_rows, n_edges, n_alone)
-    return BlockGraph(tuple(strips), rows.row_chunks, n_edges, about)
+    return BlockGraph(tuple(strips), rows.row_chunks, n_edges, about, ranks)
 
 
 def rbf_bytes(n_rows: int, memory_limit: int) -> int:

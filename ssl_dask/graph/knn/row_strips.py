@@ -17,6 +17,7 @@ from ssl_dask.dask_arrays import as_dask_array, row_handles
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.block_graph import even_chunks
+from ssl_dask.graph.block.node_order import NodeOrder
 from ssl_dask.graph.knn.knn_plan import MAX_STRIPS, RowCost, usual_strips
 from ssl_dask.graph.knn.row_kind import DENSE, SPARSE, RowKind
 from ssl_dask.kernels.arithmetic.offsets import (
@@ -46,6 +47,8 @@ class RowStrips:
     """Mean number of stored entries of sparse rows; None for dense rows."""
     offsets: Offsets | None = None
     """(d,): what was subtracted from the columns; None: nothing."""
+    ranks: NodeOrder | None = None
+    """In which order the rows are put when they are cut anew; None: they stay as they stand."""
 
     @property
     def n_rows(self) -> int:
@@ -145,13 +148,16 @@ def cut_rows(rows: RowStrips, n_strips: int, execution: Execution) -> RowStrips:
     """
     even = even_chunks(rows.n_rows, n_strips)
     enough = len(even) <= len(rows.row_chunks) <= min(2 * len(even), MAX_STRIPS)
-    if enough and max(rows.row_chunks) <= max(even):
+    if rows.ranks is None and enough and max(rows.row_chunks) <= max(even):
         return rows
     return in_chunks(rows, even, execution)
 
 
 def in_chunks(rows: RowStrips, row_chunks: tuple[int, ...], execution: Execution) -> RowStrips:
-    """Return `rows` in strips of `row_chunks` rows."""
+    """Return `rows` in strips of `row_chunks` rows, by their ranks if they have some."""
+    if rows.ranks is not None:
+        strips = rows.ranks.first_rows_of_nodes(rows.strips, row_chunks, execution)
+        return replace(rows, strips=tuple(strips), row_chunks=row_chunks, ranks=None)
     if rows.row_chunks == row_chunks:
         return rows
     strips = execution.persist(_regrouped(rows.strips, rows.row_chunks, row_chunks), "features")

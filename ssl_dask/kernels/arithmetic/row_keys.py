@@ -1,4 +1,4 @@
-"""Pseudo-random numbers that depend on a key and a row number, never on blocks (splitmix64)."""
+"""Pseudo-random numbers that depend on a key and a row's tag, never on blocks (splitmix64)."""
 
 from __future__ import annotations
 
@@ -40,15 +40,17 @@ class Purpose(IntEnum):
     """Order of rows of which co-training is equally sure."""
     REVIEW = 401
     """Rows that are drawn for review."""
+    ANCHOR_ROWS = 402
+    """Rows that anchors are learned from."""
 
 
-def row_keys(rows: Int64, *key: int) -> UInt64:
-    """Return a pseudo-random uint64 for each row number: splitmix64 of row and `key`.
+def row_keys(tags: Int64, *key: int) -> UInt64:
+    """Return a pseudo-random uint64 for each row: splitmix64 of its tag and `key`.
 
     Parameters
     ----------
-    rows
-        int64 (n,).
+    tags
+        int64 (n,): of the rows, which are their numbers where they have no ids.
     key
         One or more numbers >= 0; a change of any of them gives other values.
 
@@ -58,7 +60,7 @@ def row_keys(rows: Int64, *key: int) -> UInt64:
     >>> (row_keys(np.array([2, 3]), 0) == keys[2:]).all(), (row_keys(np.arange(4), 1) == keys).any()
     (np.True_, np.False_)
     """
-    return splitmix64(np.uint64(_mixed(key)) ^ rows.astype(np.uint64))
+    return splitmix64(np.uint64(_mixed(key)) ^ tags.astype(np.uint64))
 
 
 def mixed_seed(*key: int) -> int:

@@ -36,24 +36,22 @@ class Groups(NamedTuple):
 
 
 def keyed_rows_by_range(
-    keys: UInt64, valid: Bool, first_row: int, n_ranges: int
+    keys: UInt64, valid: Bool, rows: Int64, n_ranges: int
 ) -> tuple[KeyedRows, ...]:
     """Partition the rows with a key by `n_ranges` equal ranges of keys.
 
     Parameters
     ----------
-    keys, valid
-        uint64 and bool (n,): keys of the rows `first_row`, `first_row + 1`, ..., and whether a row
-        has one. Keys are evenly distributed hashes.
+    keys, valid, rows
+        uint64, bool and int64 (n,): keys, whether a row has one, and numbers of the rows. Keys are
+        evenly distributed hashes.
     """
     places = np.flatnonzero(valid)
     held = keys[places]
     part = (held >> np.uint64(32)) * np.uint64(n_ranges) >> np.uint64(32)
     order = np.argsort(part, kind="stable")
     bounds = np.searchsorted(part[order], np.arange(n_ranges + 1, dtype=np.uint64))
-    return tuple(
-        KeyedRows(held[order[a:b]], places[order[a:b]] + first_row) for a, b in pairwise(bounds)
-    )
+    return tuple(KeyedRows(held[order[a:b]], rows[places[order[a:b]]]) for a, b in pairwise(bounds))
 
 
 def group_rows(parts: Sequence[KeyedRows], max_rows: int) -> Groups:
@@ -62,7 +60,7 @@ def group_rows(parts: Sequence[KeyedRows], max_rows: int) -> Groups:
     Parameters
     ----------
     parts
-        All rows with keys of one range, in the order of row numbers.
+        All rows with keys of one range.
 
     Examples
     --------
@@ -73,7 +71,7 @@ def group_rows(parts: Sequence[KeyedRows], max_rows: int) -> Groups:
     """
     keys = np.concatenate([part.keys for part in parts])
     rows = np.concatenate([part.rows for part in parts])
-    order = np.argsort(keys, kind="stable")
+    order = np.lexsort((rows, keys))
     keys, rows = keys[order], rows[order]
     starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]]) if len(keys) else np.zeros(0, int)
     sizes = np.diff(np.r_[starts, len(keys)])

@@ -140,6 +140,7 @@ class JobSize:
             sparse=self.width.sparse,
             n_blocks=len(self.layout.blocks),
             n_workers=self.workers,
+            tagged=spec.input.id is not None,
         )
         return METHODS[spec.method.name].cost(spec.method, shape)
 

@@ -149,6 +149,9 @@ def _fingerprint(spec: JobSpec, inputs: Inputs) -> Fingerprint:
             fields |= {f"{group}.{key}": inner for key, inner in value.items()}
         else:
             fields[group] = value
+    if spec.input.id is not None:
+        # Earlier versions went by row numbers.
+        fields["order of rows"] = "by the tags of their ids"
     return fingerprint(fields)
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from dask.delayed import Delayed
 
 from ssl_dask.array_types import Int64
+from ssl_dask.dask_arrays import array_of_blocks
 from ssl_dask.execution import Execution
 from ssl_dask.features.views import FeatureView, join, present_arrays
 from ssl_dask.graph.block.block_graph import BlockGraph
@@ -119,6 +120,7 @@ def infer(run: RunContext, labels: Labels, folds: HiddenSeeds, sampled: Int64) -
         X_execution=execution,
         views=views,
         present=present,
+        tags=_tags(run),
         trusted=run.trust_modules,
     )
     if method.needs in ("graph", "graph and features"):
@@ -126,6 +128,16 @@ def infer(run: RunContext, labels: Labels, folds: HiddenSeeds, sampled: Int64) -
     run.clock.stage(method.stage)
     found = _solve(run, method, run.spec.method, inputs, execution)
     return _inferred(run, found, run.spec.method, folds, inputs, rows)
+
+
+def _tags(run: RunContext) -> da.Array | None:
+    """Return the tags of the rows; rounds read them again and again."""
+    tags = run.tags()
+    if tags is None:
+        return None
+    if run.method.needs == "rounds":
+        tags = run.execution.persist(tags, "tags")
+    return array_of_blocks(tags, run.data.layout.row_chunks, (), np.int64)
 
 
 def method_views(

@@ -11,6 +11,7 @@ import numpy as np
 from ssl_dask.durable_files import storage_errors
 from ssl_dask.errors import InputDataError
 from ssl_dask.graph.block.block_graph import BlockGraph
+from ssl_dask.graph.block.node_order import NodeOrder, ranked_rows
 from ssl_dask.graph.block.partial_rows import PartialRows, over_all_rows, rows_present
 from ssl_dask.graph.build.edge_graph import edge_graph
 from ssl_dask.graph.build.entity_graph import KeyColumn, shared_key_graph
@@ -89,16 +90,20 @@ def build_job_graph(
     """
     spec, execution = job.spec.graph, job.execution
     assert spec is not None
-    files = iter(job.inputs.edge_files)
+    files, tags = iter(job.inputs.edge_files), job.tags()
+    ranks = None
+    if tags is not None:
+        ranks = ranked_rows(tags, job.data.layout.row_chunks, execution)
     if spec.parts is not None:
         # A sum numbers its nodes anew: an index of one of its parts would not fit it.
         folders = replace(folders, index=None)
     graphs, rows = [], []
     for part in spec.each():
-        own, partial = _rows_of_part(part, X, job)
-        graph = _build_part(part, own, job, files, folders, more_weights)
+        own, partial = _rows_of_part(part, X, job, ranks)
+        own_ranks = ranks if partial is None else partial.ranks
+        graph = _build_part(part, own, own_ranks, job, files, folders, more_weights)
         if partial is not None:
-            graph = over_all_rows(graph, partial, execution)
+            graph = over_all_rows(graph, partial, execution, ranks)
         if isinstance(part, GraphPartSpec) and part.features is not None:
             graph = replace(graph, settings={**graph.settings, "features": list(part.features)})
         graphs.append(graph)
@@ -108,11 +113,12 @@ def build_job_graph(
     weights = [part.weight for part in spec.parts]
     if spec.part_weights == "learned":
         weights = _learned_weights(job, spec.parts, rows)
-    return sum_graphs(list(zip(graphs, weights, strict=True)), execution=execution)
+    pairs = list(zip(graphs, weights, strict=True))
+    return sum_graphs(pairs, ranks=ranks, execution=execution)
 
 
 def _rows_of_part(
-    part: OneGraphSpec, X: da.Array, job: DescribedJob
+    part: OneGraphSpec, X: da.Array, job: DescribedJob, ranks: NodeOrder | None
 ) -> tuple[da.Array, PartialRows | None]:
     """Return the features of a part, and where it is over those rows alone that have them."""
     if not isinstance(part, GraphPartSpec) or part.features is None:
@@ -120,24 +126,25 @@ def _rows_of_part(
     view = job.kept_groups(part.features)
     if view.present is None:
         return view.X, None
-    partial = rows_present(view.X, view.present, job.execution)
+    partial = rows_present(view.X, view.present, job.execution, ranks)
     return (view.X, None) if partial.X.shape[0] == view.X.shape[0] else (partial.X, partial)
 
 
 def _build_part(
     part: OneGraphSpec,
     X: da.Array,
+    ranks: NodeOrder | None,
     job: DescribedJob,
     files: Iterator[EdgeFile],
     folders: GraphFolders,
     more_weights: Sequence[str],
 ) -> BlockGraph:
     if part.edges is not None:
-        return _graph_of_edges(part, job, next(files))
+        return _graph_of_edges(part, ranks, job, next(files))
     if part.entities is not None:
-        return _graph_of_entities(part, job)
+        return _graph_of_entities(part, ranks, job)
     if part.kind == "rbf":
-        return rbf_graph(X, gamma=part.gamma, execution=job.execution)
+        return rbf_graph(X, gamma=part.gamma, ranks=ranks, execution=job.execution)
     return knn_graph(
         X,
         n_neighbors=part.n_neighbors,
@@ -149,11 +156,14 @@ def _build_part(
         shard_memory=part.shard_bytes,
         scratch=None if folders.scratch is None else folders.scratch(),
         index_folder=folders.index,
+        ranks=ranks,
         execution=job.execution,
     )
 
 
-def _graph_of_edges(part: OneGraphSpec, job: DescribedJob, file: EdgeFile) -> BlockGraph:
+def _graph_of_edges(
+    part: OneGraphSpec, ranks: NodeOrder | None, job: DescribedJob, file: EdgeFile
+) -> BlockGraph:
     assert part.edges is not None
     graph = edge_graph(
         edges_between_rows(file, job.data.reader, job.spec.input.id, job.execution),
@@ -161,6 +171,7 @@ def _graph_of_edges(part: OneGraphSpec, job: DescribedJob, file: EdgeFile) -> Bl
         directed=part.edges.directed,
         duplicates=part.edges.duplicates,
         settings={"path": file.dataset.path},
+        ranks=ranks,
         execution=job.execution,
     )
     if graph.n_edges == 0:
@@ -173,7 +184,9 @@ def _graph_of_edges(part: OneGraphSpec, job: DescribedJob, file: EdgeFile) -> Bl
     return graph
 
 
-def _graph_of_entities(part: OneGraphSpec, job: DescribedJob) -> BlockGraph:
+def _graph_of_entities(
+    part: OneGraphSpec, ranks: NodeOrder | None, job: DescribedJob
+) -> BlockGraph:
     columns = [
         KeyColumn(name, tuple(entity_keys(job.data.reader, name)), weight)
         for name, weight in (part.entities or {}).items()
@@ -183,6 +196,7 @@ def _graph_of_entities(part: OneGraphSpec, job: DescribedJob) -> BlockGraph:
         job.data.layout.row_chunks,
         max_entity_rows=part.max_entity_rows,
         scale=part.entity_scale,
+        ranks=ranks,
         execution=job.execution,
     )
 

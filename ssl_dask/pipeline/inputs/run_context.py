@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from dask.delayed import Delayed
+
 from ssl_dask.console import RunClock
 from ssl_dask.execution import Execution
 from ssl_dask.features.views import FeatureView, join
@@ -13,6 +15,7 @@ from ssl_dask.job_spec import JobSpec
 from ssl_dask.method import Method
 from ssl_dask.methods import METHODS
 from ssl_dask.pipeline.inputs.job_inputs import Inputs, ReadData
+from ssl_dask.storage.ids.id_hash import row_tags
 from ssl_dask.storage.runs.checkpoint import Checkpoints
 from ssl_dask.storage.runs.run_folder import OutputFolder
 
@@ -46,6 +49,14 @@ class DescribedJob:
     def view(self) -> FeatureView:
         """All groups of features side by side, lazy."""
         return join(self.views, self.spec.group_weights)
+
+    def tags(self) -> list[Delayed] | None:
+        """Return tasks of the tags of the rows, int64 (n_i,) a block; None: rows have no ids.
+
+        They read the ids once more.
+        """
+        column = self.spec.input.id
+        return None if column is None else row_tags(self.data.reader, column)
 
     def kept_groups(self, names: tuple[str, ...]) -> FeatureView:
         """Return some groups of features side by side, kept on the workers."""

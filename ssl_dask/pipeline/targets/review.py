@@ -57,7 +57,7 @@ class ReviewSearch:
         """Return what a run looks for."""
         positive = looked_for(review, labels)
         quotas = kind_quotas(review, with_positive=positive is not None)
-        order = np.argsort(row_keys(labels.rows, Purpose.REVIEW, 2), kind="stable")[:MAX_SEEDS]
+        order = np.argsort(row_keys(labels.known_by, Purpose.REVIEW, 2), kind="stable")[:MAX_SEEDS]
         seeds = inferred.rows.seeds[np.sort(order)] if quotas["far"] else None
         return cls(quotas, positive, inferred.unseeded, seeds)
 

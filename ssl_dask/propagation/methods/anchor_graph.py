@@ -18,11 +18,12 @@ from scipy.linalg import lstsq
 from scipy.sparse.csgraph import connected_components
 
 from ssl_dask.array_types import Bool, Float32, Float64, Int32, Int64
-from ssl_dask.block_exchange import block_tasks
+from ssl_dask.block_exchange import block_tasks, row_starts
 from ssl_dask.dask_arrays import row_handles
 from ssl_dask.errors import GraphError
 from ssl_dask.execution import Execution
 from ssl_dask.kernels.arithmetic.offsets import MAX_FLOAT32, beyond_told, number_beyond
+from ssl_dask.kernels.arithmetic.row_keys import Purpose, keys_below, row_keys
 from ssl_dask.kernels.distributions.label_distributions import normalise_rows
 from ssl_dask.kernels.knn.cells import ROWS_PER_CENTRE, k_means
 from ssl_dask.kernels.propagation.anchor_weights import UNITS, anchor_products, anchor_weights
@@ -84,13 +85,17 @@ def anchor_graph(inputs: MethodInputs, spec: AnchorGraphSpec, control: RunContro
     if inputs.X is None:
         raise ValueError("this method needs features: X")
     sources = SeedSources.from_folds(inputs.labels, inputs.hidden, inputs.sample_weight)
-    model, fold_F = fit_anchors(inputs.X, sources, spec, control.execution)
+    model, fold_F = fit_anchors(inputs.X, sources, spec, control.execution, inputs.tags)
     F = score_rows(model, inputs.X)
     return Propagated(F=F, fold_F=fold_F, lasting=True, details={"model": model})
 
 
 def fit_anchors(
-    X: Any, sources: SeedSources, spec: AnchorGraphSpec, execution: Execution
+    X: Any,
+    sources: SeedSources,
+    spec: AnchorGraphSpec,
+    execution: Execution,
+    tags: da.Array | None = None,
 ) -> tuple[AnchorModel, list[Float32]]:
     """Fit F = Z A with A = (Z_l' Z_l + gamma L)^-1 Z_l' Y, L = Z'Z - Z'Z D^-1 Z'Z, D = diag(Z'1).
 
@@ -103,6 +108,9 @@ def fit_anchors(
         (N, d): NumPy array or Dask array chunked by rows, dense.
     sources, spec
         The seeds and the folds; anchors, neighbours and smoothness.
+    tags
+        int64 (N,), chunked as X: by which the rows are drawn that anchors are learned from; None:
+        by row numbers.
 
     Returns
     -------
@@ -130,7 +138,7 @@ def fit_anchors(
     if X.shape[0] != labels.n_rows:
         raise ValueError(f"X has {X.shape[0]} rows, labels are of {labels.n_rows}")
     array = X if isinstance(X, da.Array) else da.from_array(X, chunks=-1)
-    anchors, seeds = _anchors_and_seeds(array, labels, spec, execution)
+    anchors, seeds = _anchors_and_seeds(array, tags, labels, spec, execution)
     s = min(spec.n_nearest, len(anchors))
     shared = delayed(anchors, pure=False, traverse=False)
     tasks = block_tasks(_products_of_block, [row_handles(array.rechunk({1: -1}))], shared, s)
@@ -148,17 +156,33 @@ def fit_anchors(
 
 
 def _anchors_and_seeds(
-    X: da.Array, labels: Labels, spec: AnchorGraphSpec, execution: Execution
+    X: da.Array,
+    tags: da.Array | None,
+    labels: Labels,
+    spec: AnchorGraphSpec,
+    execution: Execution,
 ) -> tuple[Float32, Float32]:
     """Return the anchors, float32 (m, d), and the features of the seeds, float32 (S, d)."""
-    rng = np.random.default_rng([spec.random_state, labels.n_rows])
     wanted = min(labels.n_rows, spec.n_anchors * ROWS_PER_CENTRE, MAX_SAMPLE)
-    sampled = np.sort(rng.choice(labels.n_rows, wanted, replace=False))
+    if tags is None:
+        rng = np.random.default_rng([spec.random_state, labels.n_rows])
+        sampled = np.sort(rng.choice(labels.n_rows, wanted, replace=False))
+    else:
+        sampled = _drawn_by_tag(tags, wanted / labels.n_rows, spec.random_state, execution)
     both = np.union1d(sampled, labels.rows)
     rows = _dense(rows_of(X, both, execution))
     with one_thread():
         anchors = k_means(rows[np.searchsorted(both, sampled)], spec.n_anchors, spec.random_state)
     return anchors, rows[np.searchsorted(both, labels.rows)]
+
+
+def _drawn_by_tag(tags: da.Array, share: float, random_state: int, execution: Execution) -> Int64:
+    """Return the numbers of about this share of the rows, int64, in the order of their tags."""
+    tasks = block_tasks(_drawn_of_block, [row_handles(tags)], share, random_state)
+    found = execution.compute(tasks, TASK_LABEL)
+    starts = row_starts(tags.chunks[0])
+    rows = np.concatenate([at + start for (at, _), start in zip(found, starts, strict=True)])
+    return rows[np.argsort(np.concatenate([tag for _, tag in found]), kind="stable")]
 
 
 def score_rows(model: AnchorModel, X: Any) -> Float32 | da.Array:
@@ -187,6 +211,11 @@ def _dense(X: Any) -> Float32:
         text, hint = beyond_told("rows", beyond, limit)
         raise GraphError(f"{text} for distances between them", hint=hint)
     return np.ascontiguousarray(X, dtype=np.float32)
+
+
+def _drawn_of_block(tags: Int64, share: float, random_state: int) -> tuple[Int64, Int64]:
+    drawn = row_keys(tags, Purpose.ANCHOR_ROWS, random_state) <= keys_below(share)
+    return np.flatnonzero(drawn), tags[drawn]
 
 
 def _products_of_block(block: Any, anchors: Float32, n_nearest: int) -> Int64:

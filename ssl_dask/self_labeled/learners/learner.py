@@ -101,7 +101,7 @@ class Learner:
         )
 
     def fit(self, pieces: Sequence[Piece], n_classes: int, key: tuple[int, ...]) -> FittedLearner:
-        """Return a model fitted on pieces in row order, in one BLAS thread.
+        """Return a model fitted on pieces, in one BLAS thread.
 
         A learner that takes no weights is fitted on copies of each row by its weight: seeds once
         at least.
@@ -148,7 +148,7 @@ class Learner:
         before
             What has learned from the pieces before it, and is left as it is; None: nothing has.
         pieces
-            The parts of the piece, in row order.
+            The parts of the piece.
         whole
             What all pieces hold.
         key
@@ -171,7 +171,7 @@ class Learner:
         weighs = _takes_weights(model.partial_fit)
         if not (whole.even or weighs):
             piece = _copied(piece, whole, key)
-        if len(piece.rows):
+        if len(piece.tags):
             weighs = weighs and not whole.even
             self._learn(model, model.partial_fit, piece, weighs=weighs, classes=seen)
         return FittedLearner(model, seen, n_classes, self.scoring, self.name)
@@ -229,9 +229,9 @@ def _takes_weights(learn: Callable[..., Any]) -> bool:
 def _copied(piece: Piece, whole: FitRows, key: tuple[int, ...]) -> Piece:
     """Return the rows of a piece as often as their weights say, each with weight 1."""
     # Not by the round: the rows would be others in each, and the model with them.
-    copies = copies_by_weight(piece.rows, piece.weights, piece.given, whole.unit, *key[:2])
+    copies = copies_by_weight(piece.tags, piece.weights, piece.given, whole.unit, *key[:2])
     taken = piece.at(np.repeat(np.arange(len(copies)), copies))
-    return replace(taken, weights=np.ones(len(taken.rows), dtype=np.float32))
+    return replace(taken, weights=np.ones(len(taken.tags), dtype=np.float32))
 
 
 def _calibrated(machine: Any, counts: Int64) -> CalibratedClassifierCV:

@@ -61,7 +61,7 @@ class ViewFit:
         """
         empty = np.zeros((0, len(self.shares)), dtype=np.float32)
         nothing = np.zeros(0, dtype=np.int64)
-        if not any(len(piece.rows) for piece in pieces):
+        if not any(len(piece.tags) for piece in pieces):
             return ViewModel(None, nothing, nothing.astype(np.int32), empty)
         try:
             piece = joined_pieces(pieces)
@@ -72,13 +72,13 @@ class ViewFit:
         seeds = piece.take(piece.given)
         fold = inner_folds(seeds, key[0])
         hidden = np.flatnonzero(fold >= 0)
-        said = np.zeros((len(seeds.rows), len(self.shares)), dtype=np.float32)
+        said = np.zeros((len(seeds.tags), len(self.shares)), dtype=np.float32)
         for number in range(fold.max(initial=-1) + 1):
             out = fold == number
             inner = self._fitted(seeds.take(~out), key)
             said[out] = inner.probabilities(seeds.X[np.flatnonzero(out)])
         evidence = log_shares(said[hidden], len(self.shares))
-        return ViewModel(fitted, seeds.rows[hidden], seeds.codes[hidden], evidence)
+        return ViewModel(fitted, seeds.tags[hidden], seeds.codes[hidden], evidence)
 
     def _fitted(self, piece: Piece, key: tuple[int, ...]) -> FittedLearner:
         """Return a classifier of rows whose weights are brought to the classes' shares.
@@ -125,12 +125,12 @@ def inner_folds(seeds: Piece, random_state: int) -> Int64:
 
     By pseudo-random numbers of their rows: a seed's place depends on the seeds of its class alone.
     """
-    keys = row_keys(seeds.rows, Purpose.VIEW_FOLDS, random_state)
-    fold = np.full(len(seeds.rows), -1, dtype=np.int64)
+    keys = row_keys(seeds.tags, Purpose.VIEW_FOLDS, random_state)
+    fold = np.full(len(seeds.tags), -1, dtype=np.int64)
     for code in np.unique(seeds.codes):
         mine = np.flatnonzero(seeds.codes == code)
         if len(mine) > 1:
-            fold[mine[np.lexsort((seeds.rows[mine], keys[mine]))]] = (
+            fold[mine[np.lexsort((seeds.tags[mine], keys[mine]))]] = (
                 np.arange(len(mine)) % INNER_FOLDS
             )
     return fold

@@ -59,13 +59,13 @@ def shared_rows(
     codes = assignment.codes[:, learners.start : learners.stop].copy()
     for place, (learner, limit) in enumerate(zip(learners, limits, strict=True)):
         at = method.labelled_at(learner, block, assignment)
-        keep = limit.chosen(block.rows[at], assignment.is_seed[at], (*key, learner))
+        keep = limit.chosen(block.tags[at], assignment.is_seed[at], (*key, learner))
         left_out = np.ones(block.n_rows, dtype=np.bool_)
         left_out[at[keep]] = False
         codes[left_out, place] = UNLABELLED
     at = np.flatnonzero((codes != UNLABELLED).any(axis=1))
     weights = assignment.weights[at, learners.start : learners.stop]
-    return Piece(block.rows[at], block.only[at], codes[at], weights, assignment.is_seed[at])
+    return Piece(block.tags[at], block.only[at], codes[at], weights, assignment.is_seed[at])
 
 
 def learners_together(counts: RoundCounts, n_learners: int, most: int) -> list[range]:

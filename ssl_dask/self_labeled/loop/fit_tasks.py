@@ -154,7 +154,7 @@ def _chosen(
     """Return the rows of a block to fit on: with too many in all, those of the smallest keys."""
     block, assignment = layout.block(parts), assigned.assignment
     at = method.labelled_at(learner, block, assignment)
-    at = at[limit.chosen(block.rows[at], assignment.is_seed[at], key)]
+    at = at[limit.chosen(block.tags[at], assignment.is_seed[at], key)]
     return method.piece(learner, block, assignment, at)
 
 

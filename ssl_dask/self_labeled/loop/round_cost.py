@@ -133,9 +133,13 @@ def _of_fits(
 
 def _pool_bytes(shape: JobShape, row_bytes: int) -> float:
     """Return what it moves to gather the rows that folds see on one worker, in bytes."""
-    pooled = shape.n_folds > 0 and (shape.n_blocks > 1 or shape.n_rows > POOL_ROWS)
     others = (shape.n_workers - 1) / shape.n_workers
+    pooled = shape.n_folds > 0 and _pooled(shape)
     return others * min(shape.n_rows, POOL_ROWS) * row_bytes if pooled else 0.0
+
+
+def _pooled(shape: JobShape) -> bool:
+    return shape.tagged or shape.n_blocks > 1 or shape.n_rows > POOL_ROWS
 
 
 def _tasks(method: RoundsMethod, spec: Any, shape: JobShape, rounds: int, most: int) -> int:
@@ -149,7 +153,7 @@ def _tasks(method: RoundsMethod, spec: Any, shape: JobShape, rounds: int, most: 
         shape.n_folds,
         method.n_learners(spec, shape.n_groups),
         n_parts=n_views + (shape.n_optional if method.knows_present else 0),
-        pooled=shape.n_blocks > 1 or shape.n_rows > POOL_ROWS,
+        pooled=_pooled(shape),
         shares_rows=method.rounds.shares_rows,
         sums=method.rounds.sums,
         compares_learners=method.rounds.compares_learners,

@@ -26,6 +26,8 @@ class TrackState:
     """Rows of the track, and of the data: folds may see a sample of the unlabelled rows."""
     class_seeds: Int64
     """int64 (C,): seeds of each class that the track sees."""
+    n_tags: int
+    """Tags of rows are smaller than this."""
     round: int = 0
     """The round that is under way, from 1."""
     counts: RoundCounts | None = None
@@ -87,7 +89,7 @@ class RoundMethod(ABC):
 
     Everything but `select` runs in tasks on workers; an object is sent there once, and must be
     picklable. What a row gets may depend on its own values, on sums that have no order, and on
-    randomness of (key, row number), never on the block it lies in.
+    randomness of (key, tag), never on the block it lies in.
 
     Attributes
     ----------
@@ -155,7 +157,7 @@ class RoundMethod(ABC):
         """Return labelled rows of a block, those at these positions."""
         column = self.column_of(learner)
         return Piece(
-            block.rows[at],
+            block.tags[at],
             self.features(learner, block, at),
             assignment.codes[at, column],
             assignment.weights[at, column],
@@ -176,7 +178,7 @@ class RoundMethod(ABC):
         return (*key[:2], learner)
 
     def fit(self, learner: int, pieces: Sequence[Any], key: tuple[int, ...]) -> Any:
-        """Return a model fitted on the pieces of all blocks, in row order; one BLAS thread.
+        """Return a model fitted on the pieces of all blocks; one BLAS thread.
 
         `key` is (random_state, track, round, learner): all randomness comes from it.
         """

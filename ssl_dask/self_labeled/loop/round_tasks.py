@@ -24,7 +24,7 @@ class RoundTasks:
     """What a block of rows is sent as: a part for each view, and for each that rows may lack."""
     pooled: bool = True
     """Whether the folds see a sample of the rows, gathered in one block: with more than one block,
-    or more rows than `POOL_ROWS`."""
+    more rows than `POOL_ROWS`, or tags of rows."""
     shares_rows: bool = False
     sums: bool = False
     compares_learners: bool = False

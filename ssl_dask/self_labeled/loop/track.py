@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any
 
@@ -39,6 +40,8 @@ from ssl_dask.self_labeled.rows.row_blocks import (
 )
 
 TASK_LABEL = "tracks"
+N_TAGS = 2**63
+"""Of the tags of ids."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ def make_tracks(
     """
     labels, views, present = inputs.labels, inputs.views, inputs.present
     row_chunks = _row_chunks(views, present, labels)
-    blocks = blocks_of(views, present, row_chunks)
+    blocks = blocks_of(views, present, row_chunks, inputs.tags)
     starts = np.concatenate([[0], np.cumsum(row_chunks)]).astype(np.int64)
     weights = inputs.sample_weight
     weights = np.ones(labels.n_seeds) if weights is None else np.asarray(weights)
@@ -156,14 +159,15 @@ def make_tracks(
         return tracks
     n_others = labels.n_rows - labels.n_seeds
     pool: Int64 | None = None
-    many = len(blocks) > 1 or n_others > pool_rows
+    # Rows with tags stand by tag in the pool, whatever the blocks.
+    many = len(blocks) > 1 or n_others > pool_rows or inputs.tags is not None
     if many and labels.n_seeds <= max_fit_rows:
         # One block for all folds: they cost a task each in every step, not one for each block.
         share = min(pool_rows / n_others, 1.0) if n_others else 1.0
         key = Purpose.FOLD_POOL + random_state
         task = gathered(blocks, starts, labels.rows, share=share, key=key)
         block = _held(task, inputs, execution)
-        (pool,) = execution.compute([block.rows], TASK_LABEL)
+        (pool,) = execution.compute([block.tags], TASK_LABEL)
         whole = (block,)
     for fold, mask in enumerate(inputs.hidden):
         seen = labels.subset(~mask)
@@ -193,20 +197,16 @@ def _track(
     pool: Int64 | None,
 ) -> Track:
     if pool is not None:
-        cuts = np.array([0, labels.n_seeds])
-        positions = [np.searchsorted(pool, labels.rows)]
+        seeds = [(np.searchsorted(pool, labels.known_by), np.arange(labels.n_seeds))]
     else:
-        cuts = np.searchsorted(labels.rows, starts)
-        positions = [labels.rows[cuts[b] : cuts[b + 1]] - starts[b] for b in range(len(row_chunks))]
+        seeds = [labels.between(start, stop) for start, stop in pairwise(starts.tolist())]
     seed_rows = tuple(
-        (
-            positions[b],
-            labels.codes[cuts[b] : cuts[b + 1]],
-            weights[cuts[b] : cuts[b + 1]].astype(np.float32),
-        )
-        for b in range(len(row_chunks))
+        (positions, labels.codes[here], weights[here].astype(np.float32))
+        for positions, here in seeds
     )
-    state = TrackState(number, sum(row_chunks), labels.n_rows, labels.class_counts())
+    n_tags = labels.n_rows if labels.tags is None else N_TAGS
+    counts = labels.class_counts()
+    state = TrackState(number, sum(row_chunks), labels.n_rows, counts, n_tags)
     return Track(state, blocks, row_chunks, labels, seed_rows, hidden)
 
 

@@ -84,8 +84,8 @@ class OutOfBagErrors(FieldSums):
 class ForestScores:
     """Votes of the other trees of each tree for a block."""
 
-    rows: Int64
-    """int64 (n,): row numbers."""
+    tags: Int64
+    """int64 (n,): those of the rows."""
     codes: Int32
     votes: Int32
     """int32 (n, L): the class that most others name, and how many do."""
@@ -124,12 +124,12 @@ class CoForest(SampledCommittee):
         piece = joined_pieces(pieces)
         given = piece.take(piece.given)
         sample = stratified_bootstrap(
-            given.rows, given.codes, random_state, track, Purpose.FOREST_BAG, learner
+            given.tags, given.codes, random_state, track, Purpose.FOREST_BAG, learner
         )
         if piece.given.all():
             piece = given.at(sample)
         model = self.tree.fit([piece], self.n_classes, (random_state, track, learner))
-        return Tree(model, np.unique(given.rows[sample]))
+        return Tree(model, np.unique(given.tags[sample]))
 
     def score(
         self, models: Sequence[Tree], block: BlockRows, assignment: Assignment
@@ -138,14 +138,14 @@ class CoForest(SampledCommittee):
         votes = votes_of([tree.model for tree in models], block)
         codes, counts, _ = others_plurality(votes, self.n_classes)
         at = np.flatnonzero(assignment.is_seed)
-        out = np.stack([~np.isin(block.rows[at], tree.bag) for tree in models], axis=1)
+        out = np.stack([~np.isin(block.tags[at], tree.bag) for tree in models], axis=1)
         said, _, voters = others_plurality(votes[at], self.n_classes, out)
         judged = voters > 0
         wrong = judged & (said != assignment.codes[at])
         errors = OutOfBagErrors(
             judged.sum(axis=0).astype(np.int64), wrong.sum(axis=0).astype(np.int64)
         )
-        return ForestScores(block.rows, codes, counts, errors)
+        return ForestScores(block.tags, codes, counts, errors)
 
     def errors(self, scores: ForestScores, assignment: Assignment) -> OutOfBagErrors:
         """Return the errors on the seeds, which `score` has counted."""

@@ -123,7 +123,7 @@ class CoTraining(RoundMethod):
             confidence[:, view] = p[np.arange(len(p)), codes[:, view]]
         # Trees and neighbours are equally sure of many rows, and files are often sorted: the first
         # rows of a file would stand for all.
-        order = row_keys(block.rows, self.random_state, Purpose.TIES) >> np.uint64(64 - ORDER_BITS)
+        order = row_keys(block.tags, self.random_state, Purpose.TIES) >> np.uint64(64 - ORDER_BITS)
         return CoScores(order.astype(np.int64), codes, confidence)
 
     def survey(self, scores: CoScores, assignment: Assignment, query: Query | None) -> BestSurvey:

@@ -68,8 +68,8 @@ class MultiViewSpec(RoundSpec):
 class ViewScores:
     """Predictions of all views together for a block."""
 
-    rows: Int64
-    """int64 (n,): their numbers."""
+    tags: Int64
+    """int64 (n,): those of the rows."""
     codes: Int32
     """int32 (n,): the most likely class, -1 for rows without a view that was fitted."""
     confidence: Float64
@@ -142,13 +142,13 @@ class MultiView(RoundMethod):
             agree &= ~member.any(axis=1) | (member.argmax(axis=1) == codes)
         confidence = p[np.arange(len(codes)), codes].astype(np.float64)
         codes[~self._known(models, block)] = UNLABELLED
-        return ViewScores(block.rows, codes, confidence, agree, tuple(weights.tolist()))
+        return ViewScores(block.tags, codes, confidence, agree, tuple(weights.tolist()))
 
     def survey(self, scores: ViewScores, assignment: Assignment, query: Query | None) -> BestSurvey:
         """Return the histograms of confidences of the rows that are no seeds, by class."""
         group = _groups(scores, assignment)
         agreeing = np.array([(scores.agree & (group >= 0)).sum()])
-        rows = (scores.confidence, scores.rows, group)
+        rows = (scores.confidence, scores.tags, group)
         return BestSurvey.of_block(query, rows, self.n_classes, agreeing, scores.weights)
 
     def select(self, survey: BestSurvey, state: TrackState) -> Query | Selection:
@@ -164,7 +164,7 @@ class MultiView(RoundMethod):
                 "agreement": int(survey.totals[0]) / n_free if n_free else 1.0,
                 "view_weights": dict(zip(self.names, survey.alike, strict=True)),
             }
-        best = survey.best(wanted, state.n_total)
+        best = survey.best(wanted, state.n_tags)
         if not best.found:
             return BestQuery(best)
         thresholds = tuple(cut.confidence for cut in best.cuts)
@@ -176,7 +176,7 @@ class MultiView(RoundMethod):
         """Return the labels after the round: all are given anew."""
         assert isinstance(selection, BestSelection)
         group = _groups(scores, assignment)
-        chosen = taken(selection.cuts, scores.confidence, scores.rows, group)
+        chosen = taken(selection.cuts, scores.confidence, scores.tags, group)
         codes = np.where(chosen, scores.codes, UNLABELLED)[:, None]
         weights = np.ones(codes.shape, dtype=np.float32)
         return assignment.relabelled(codes, weights, selection.round, self.n_classes)

@@ -105,8 +105,8 @@ class SelfTrainingSpec(RoundSpec):
 class SelfScores:
     """Predictions of the model for a block."""
 
-    rows: Int64
-    """int64 (n,): their numbers."""
+    tags: Int64
+    """int64 (n,): those of the rows."""
     codes: Int32
     """int32 (n,): the most likely class, the first of equals."""
     confidence: Float64
@@ -177,7 +177,7 @@ class SelfTraining(RoundMethod):
             free = ~assignment.is_seed
             units[:-1] = np.rint(p[free] * UNITS).astype(np.int64).sum(axis=0)
             units[-1] = np.rint(confidence[free] * UNITS).astype(np.int64).sum()
-        return SelfScores(block.rows, codes.astype(np.int32), confidence, units)
+        return SelfScores(block.tags, codes.astype(np.int32), confidence, units)
 
     def _free(self, assignment: Assignment) -> Bool:
         """Return which rows get a label in this round or none, bool (n,); others keep theirs."""
@@ -201,13 +201,13 @@ class SelfTraining(RoundMethod):
         group = self._group(scores, assignment, by_class=query is None or self.by_class)
         free = scores.codes[self._free(assignment)]
         totals = np.concatenate([np.bincount(free, minlength=self.n_classes), scores.units])
-        rows = (scores.confidence, scores.rows, group)
+        rows = (scores.confidence, scores.tags, group)
         return BestSurvey.of_block(query, rows, self.n_classes, totals)
 
     def select(self, survey: BestSurvey, state: TrackState) -> Query | Selection:
         """Return by what rows are chosen: thresholds, or cuts after the best."""
         if survey.query is not None:
-            return self._cut(survey.query.best.refined(survey.counts, state.n_total), state)
+            return self._cut(survey.query.best.refined(survey.counts, state.n_tags), state)
         if state.round == 1:
             # The model of the seeds alone; one more of each, so that none is missing.
             state.memory["baseline"] = (survey.totals[: self.n_classes] + 1).tolist()
@@ -296,7 +296,7 @@ class SelfTraining(RoundMethod):
             above = np.array(selection.above)[scores.codes]
             chosen = (group >= 0) & (scores.confidence > above)
         else:
-            chosen = taken(selection.cuts, scores.confidence, scores.rows, group)
+            chosen = taken(selection.cuts, scores.confidence, scores.tags, group)
         # Rows that stand outside this round keep what they have; the others lose it unless chosen.
         keep = np.where(self._free(assignment), UNLABELLED, assignment.codes[:, 0])
         codes = np.where(chosen, scores.codes, keep)

@@ -102,9 +102,9 @@ def first_size(error: float, last_error: float) -> int:
 
 @dataclass(frozen=True)
 class TriScores:
-    """Votes of the three for a block: row numbers int64 (n,) and votes int32 (n, 3)."""
+    """Votes of the three for a block: tags of rows int64 (n,) and votes int32 (n, 3)."""
 
-    rows: Int64
+    tags: Int64
     votes: Int32
 
     def agreed(self, learner: int) -> Bool:
@@ -140,7 +140,7 @@ class TriTraining(SampledCommittee):
         if piece.given.all():
             # Not fitted anew yet: the same sample, and the same model, in every round.
             sample = stratified_bootstrap(
-                piece.rows, piece.codes, random_state, track, Purpose.TRI_BOOTSTRAP, learner
+                piece.tags, piece.codes, random_state, track, Purpose.TRI_BOOTSTRAP, learner
             )
             piece = piece.at(sample)
         return self.learner.fit([piece], self.n_classes, (random_state, track, learner))
@@ -149,7 +149,7 @@ class TriTraining(SampledCommittee):
         self, models: Sequence[FittedLearner], block: BlockRows, assignment: Assignment
     ) -> TriScores:
         """Return the votes."""
-        return TriScores(block.rows, votes_of(models, block))
+        return TriScores(block.tags, votes_of(models, block))
 
     def errors(self, scores: TriScores, assignment: Assignment) -> PairErrors:
         """Count where pairs agree and err."""
@@ -165,7 +165,7 @@ class TriTraining(SampledCommittee):
 
     def counted(self, scores: TriScores, learner: int) -> tuple[Bool, Int64]:
         """Return the rows on which the two others agree, each counted once."""
-        return scores.agreed(learner), np.ones((len(scores.rows), 1), dtype=np.int64)
+        return scores.agreed(learner), np.ones((len(scores.tags), 1), dtype=np.int64)
 
     def taught(self, scores: TriScores, learner: int) -> tuple[Bool, Int32, Float32]:
         """Return the rows on which the two others agree, and the class that they name."""

@@ -24,8 +24,8 @@ GIVEN, NEVER = 0, -1
 class BlockRows:
     """The rows of one block, as a task on a worker sees them."""
 
-    rows: Int64
-    """int64 (n,), ascending: their numbers."""
+    tags: Int64
+    """int64 (n,): what they are drawn and ordered by, the tags of their ids or their numbers."""
     views: Mapping[str, Any]
     """By name: features (n, d), dense float32 or float64, or CSR."""
     present: Mapping[str, Bool]
@@ -36,7 +36,7 @@ class BlockRows:
     @property
     def n_rows(self) -> int:
         """Number of rows n."""
-        return len(self.rows)
+        return len(self.tags)
 
     @property
     def only(self) -> Any:
@@ -47,7 +47,7 @@ class BlockRows:
     def take(self, positions: Int64) -> BlockRows:
         """Return some of the rows, in the order of their positions."""
         return BlockRows(
-            self.rows[positions],
+            self.tags[positions],
             {name: view[positions] for name, view in self.views.items()},
             {name: has[positions] for name, has in self.present.items()},
             self.place,
@@ -206,8 +206,8 @@ class RoundCounts(FieldSums):
 class Piece:
     """Rows of one block that a learner is fitted on, or several learners of the same features."""
 
-    rows: Int64
-    """int64 (m,): their numbers."""
+    tags: Int64
+    """int64 (m,): theirs."""
     X: Any
     """Features (m, d), dense or CSR; or a mapping of them by view."""
     codes: Int32
@@ -233,7 +233,7 @@ class Piece:
             else self.X[positions]
         )
         return Piece(
-            self.rows[positions],
+            self.tags[positions],
             X,
             self.codes[positions],
             self.weights[positions],
@@ -293,26 +293,47 @@ class FitRows:
 
 
 def joined_pieces(pieces: Sequence[Piece]) -> Piece:
-    """Return the rows of all pieces as one, in their order.
+    """Return the rows of all pieces as one, by tag: a fit rounds by the order of its rows.
 
     Raises
     ------
     QualityError
         There is no row.
     """
-    filled = [piece for piece in pieces if len(piece.rows)]
+    filled = [piece for piece in pieces if len(piece.tags)]
     if not filled:
         raise QualityError(
             "no row is labelled, so nothing can be fitted", hint="label rows of each class"
         )
+    order = tag_order([piece.tags for piece in filled])
     if len(filled) == 1:
-        return filled[0]
-    parts = [piece.X for piece in filled]
-    X = sp.vstack(parts, format="csr") if sp.issparse(parts[0]) else np.concatenate(parts)
-    return Piece(
-        np.concatenate([piece.rows for piece in filled]),
-        X,
-        np.concatenate([piece.codes for piece in filled]),
-        np.concatenate([piece.weights for piece in filled]),
-        np.concatenate([piece.given for piece in filled]),
-    )
+        return filled[0] if order is None else filled[0].at(order)
+
+    def joined(name: str) -> Any:
+        return stacked([getattr(piece, name) for piece in filled], order)
+
+    return Piece(*(joined(part.name) for part in fields(Piece)))
+
+
+def tag_order(tags: Sequence[Int64]) -> Int64 | None:
+    """Return the order of rows by tag, int64 (n,); None where they stand in it."""
+    joined = np.concatenate(tags)
+    return None if (joined[1:] >= joined[:-1]).all() else np.argsort(joined)
+
+
+def stacked(parts: Sequence[Any], order: Int64 | None) -> Any:
+    """Return arrays or CSR rows below each other, in `order` if there is one."""
+    if sp.issparse(parts[0]):
+        below = sp.csr_array(sp.vstack(parts, format="csr"))
+        return below if order is None else below[order]
+    if order is None:
+        return np.concatenate(parts)
+    # Written to their places: the rows are not held a third time.
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    found = np.empty((len(order), *parts[0].shape[1:]), np.result_type(*parts))
+    for part, at in zip(
+        parts, np.split(place, np.cumsum([len(p) for p in parts])[:-1]), strict=True
+    ):
+        found[at] = part
+    return found

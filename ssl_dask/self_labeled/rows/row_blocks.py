@@ -8,14 +8,19 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-import scipy.sparse as sp
 from dask import delayed
 from dask.delayed import Delayed
 
 from ssl_dask.array_types import Int64
 from ssl_dask.dask_arrays import row_handles
 from ssl_dask.kernels.arithmetic.row_keys import keys_below, row_keys
-from ssl_dask.self_labeled.rows.block_rows import Assignment, BlockRows, RoundCounts
+from ssl_dask.self_labeled.rows.block_rows import (
+    Assignment,
+    BlockRows,
+    RoundCounts,
+    stacked,
+    tag_order,
+)
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,8 @@ class Layout:
     """
 
     rows: tuple[int, int] | None
-    """The first row and the one after the last; None: the first part holds their numbers."""
+    """The first row and the one after the last, where tags are row numbers; None: the first part
+    holds the tags."""
     views: tuple[str, ...]
     present: tuple[str, ...]
     """Names of the parts that follow."""
@@ -36,10 +42,10 @@ class Layout:
     def block(self, parts: Sequence[Any]) -> BlockRows:
         """Return the block of the parts; runs in tasks."""
         rest = list(parts)
-        rows = rest.pop(0) if self.rows is None else np.arange(*self.rows, dtype=np.int64)
+        tags = rest.pop(0) if self.rows is None else np.arange(*self.rows, dtype=np.int64)
         views = {name: rest.pop(0) for name in self.views}
         present = {name: rest.pop(0) for name in self.present}
-        return BlockRows(rows, views, present, self.place)
+        return BlockRows(tags, views, present, self.place)
 
 
 @dataclass(frozen=True)
@@ -49,11 +55,11 @@ class RowBlock:
     layout: Layout
     """Says what the parts are."""
     parts: tuple[Delayed, ...]
-    """Row numbers, features and masks of optional views, in the order of `layout`."""
+    """Tags, features and masks of optional views, in the order of `layout`."""
 
     @property
-    def rows(self) -> Delayed:
-        """Numbers of the rows, where they are a part."""
+    def tags(self) -> Delayed:
+        """Tags of the rows, where they are a part."""
         assert self.layout.rows is None
         return self.parts[0]
 
@@ -67,19 +73,22 @@ class Assigned:
 
 
 def blocks_of(
-    views: Mapping[str, da.Array], present: Mapping[str, da.Array], row_chunks: Sequence[int]
+    views: Mapping[str, da.Array],
+    present: Mapping[str, da.Array],
+    row_chunks: Sequence[int],
+    tags: da.Array | None = None,
 ) -> list[RowBlock]:
-    """Return the blocks of rows of views that are chunked alike."""
+    """Return the blocks of rows of views that are chunked alike; `tags` None: row numbers."""
     starts = np.concatenate([[0], np.cumsum(row_chunks)]).astype(int).tolist()
     chunks = {name: held_chunks(view) for name, view in views.items()}
     has = {name: held_chunks(one) for name, one in present.items()}
-    return [
-        RowBlock(
-            Layout((starts[b], starts[b + 1]), tuple(views), tuple(present), starts[b]),
-            (*(parts[b] for parts in chunks.values()), *(parts[b] for parts in has.values())),
-        )
-        for b in range(len(row_chunks))
-    ]
+    columns = [*([] if tags is None else [held_chunks(tags)]), *chunks.values(), *has.values()]
+    blocks = []
+    for b, start in enumerate(starts[:-1]):
+        rows = (start, starts[b + 1]) if tags is None else None
+        layout = Layout(rows, tuple(views), tuple(present), start)
+        blocks.append(RowBlock(layout, tuple(parts[b] for parts in columns)))
+    return blocks
 
 
 def held_chunks(array: da.Array) -> list[Delayed]:
@@ -108,21 +117,22 @@ def _held(chunk: Delayed) -> Delayed:
 def gathered(
     blocks: Sequence[RowBlock], starts: Int64, wanted: Int64, *, share: float | None, key: int
 ) -> Delayed:
-    """Return the task of one `BlockRows` of some rows of all blocks, in row order.
+    """Return the task of one `BlockRows` of some rows of all blocks, by tag.
 
     Parameters
     ----------
     starts
         First row of each block, and the number of all.
     wanted
-        int64, ascending: rows that must be among them.
+        int64: numbers of rows that must be among them.
     share
         Of the other rows, those with the smallest keys of `key`; None: none of them.
     """
     take, join = delayed(_take, pure=False), delayed(_joined, pure=False)
+    wanted = np.sort(wanted)
     cuts = np.searchsorted(wanted, starts)
     parts = [
-        take(wanted[cuts[b] : cuts[b + 1]], share, key, block.layout, *block.parts)
+        take(wanted[cuts[b] : cuts[b + 1]] - starts[b], share, key, block.layout, *block.parts)
         for b, block in enumerate(blocks)
         if share is not None or cuts[b] < cuts[b + 1]
     ]
@@ -135,7 +145,7 @@ def held_block(rows: BlockRows | Delayed, names: Sequence[str], lacking: Sequenc
     return RowBlock(
         Layout(None, tuple(names), tuple(lacking), 0),
         (
-            part(rows, "rows", None),
+            part(rows, "tags", None),
             *(part(rows, "views", name) for name in names),
             *(part(rows, "present", name) for name in lacking),
         ),
@@ -150,25 +160,23 @@ def _part(block: BlockRows, kind: str, name: str | None) -> Any:
     return found if name is None else found[name]
 
 
-def _take(wanted: Int64, share: float | None, key: int, layout: Layout, *parts: Any) -> BlockRows:
+def _take(
+    positions: Int64, share: float | None, key: int, layout: Layout, *parts: Any
+) -> BlockRows:
     rows = layout.block(parts)
-    chosen = np.isin(rows.rows, wanted)
+    chosen = np.zeros(rows.n_rows, dtype=np.bool_)
+    chosen[positions] = True
     if share is not None:
-        chosen |= row_keys(rows.rows, key) <= keys_below(share)
+        chosen |= row_keys(rows.tags, key) <= keys_below(share)
     return replace(rows.take(np.flatnonzero(chosen)), place=0)
 
 
 def _joined(*parts: BlockRows) -> BlockRows:
-    first = parts[0]
+    first, tags = parts[0], [part.tags for part in parts]
+    order = tag_order(tags)
     return BlockRows(
-        np.concatenate([part.rows for part in parts]),
-        {name: _stacked([part.views[name] for part in parts]) for name in first.views},
-        {name: np.concatenate([part.present[name] for part in parts]) for name in first.present},
+        stacked(tags, order),
+        {name: stacked([part.views[name] for part in parts], order) for name in first.views},
+        {name: stacked([part.present[name] for part in parts], order) for name in first.present},
         0,
     )
-
-
-def _stacked(blocks: list[Any]) -> Any:
-    if sp.issparse(blocks[0]):
-        return sp.csr_array(sp.vstack(blocks, format="csr"))
-    return np.concatenate(blocks)

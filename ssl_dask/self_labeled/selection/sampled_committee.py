@@ -81,7 +81,7 @@ class SampleSelection(Selection):
 class SampledCommittee(RoundMethod):
     """Learners of the same features, each of which learns from a sample of what others label.
 
-    Scores have the row numbers `rows`, int64 (n,). Rows of a learner are chosen anew whenever it is
+    Scores have the `tags` of rows, int64 (n,). Rows of a learner are chosen anew whenever it is
     fitted anew.
     """
 
@@ -115,7 +115,7 @@ class SampledCommittee(RoundMethod):
         for learner, cut in enumerate(query.cuts):
             rows, counts = self.counted(scores, learner)
             group = np.where(rows & ~assignment.is_seed, 0, -1).astype(np.int32)
-            keys = self._keys(scores.rows, query.track, query.round, learner)
+            keys = self._keys(scores.tags, query.track, query.round, learner)
             histograms.append(range_histograms(keys, group, counts, [cut]))
         return SampleHistograms(query, np.concatenate(histograms))
 
@@ -129,10 +129,10 @@ class SampledCommittee(RoundMethod):
             if limit is None:
                 continue
             rows, named, heavy = self.taught(scores, learner)
-            keys = self._keys(scores.rows, selection.track, selection.round, learner)
+            keys = self._keys(scores.tags, selection.track, selection.round, learner)
             codes[:, learner] = np.where(rows & is_below(keys, limit), named, UNLABELLED)
             weights[:, learner] = heavy
         return assignment.relabelled(codes, weights, selection.round, self.n_classes)
 
-    def _keys(self, rows: Int64, track: int, round_number: int, learner: int) -> UInt64:
-        return row_keys(rows, self.random_state, track, self.purpose, round_number, learner)
+    def _keys(self, tags: Int64, track: int, round_number: int, learner: int) -> UInt64:
+        return row_keys(tags, self.random_state, track, self.purpose, round_number, learner)

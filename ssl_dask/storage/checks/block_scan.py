@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from ssl_dask.errors import InputDataError, Problem
 from ssl_dask.storage.checks.column_check import ColumnNeeds
 from ssl_dask.storage.ids.id_check import IdSummary, summarise_ids
+from ssl_dask.storage.ids.id_hash import tags_of
 from ssl_dask.storage.input.arrow_to_numpy import (
     ColumnValueError,
     cast_exactly,
@@ -123,6 +124,7 @@ class _Scanner:
         self._table = table
         self._segments = reader.layout.blocks[block].segments()
         self._rule = needs.rule
+        self._id_array: pa.Array | None = None
         self._scan = BlockScan()
 
     def scan(self, needs: ColumnNeeds, seeds: SeedFile | None) -> BlockScan:
@@ -147,6 +149,11 @@ class _Scanner:
                 self._scan.problems += error.problems
         if seeds is not None and not self._scan.problems:
             self._join(needs.label_by or needs.id, seeds)
+        ids, labels = self._id_array, self._scan.labels
+        # A row without an id is a problem of its own.
+        if labels is not None and ids is not None and not ids.null_count:
+            tags = tags_of(ids.take(pa.array(labels.positions)))
+            self._scan.labels = replace(labels, tags=tags)
         return self._scan
 
     def _count(self, column: str, what: str, mask: npt.NDArray[np.bool_]) -> None:
@@ -235,7 +242,8 @@ class _Scanner:
         values = decoded(values)
         self._count(column, "null_id", _mask_of(values.is_null()))
         self._check_text(column, values)
-        self._scan.ids = summarise_ids(id_array(values, kind))
+        self._id_array = id_array(values, kind)
+        self._scan.ids = summarise_ids(self._id_array)
 
     def _labels(self, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> None:
         self._scan.labels = seeds_of_block(values, kind, self._rule, self._segments)

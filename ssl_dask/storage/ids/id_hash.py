@@ -39,6 +39,30 @@ def hash_ids(ids: pa.Array) -> npt.NDArray[np.uint64]:
     return _hash_bytes(*_bytes_of(ids))
 
 
+def tags_of(ids: pa.Array) -> npt.NDArray[np.int64]:
+    """Return the tags of rows with these ids, int64 (n,): the upper 63 bits of their hashes.
+
+    Ties, samples and the order of seeds go by the tags of rows, so that an answer does not depend
+    on the order of rows and files. Two rows share a tag with a chance of 2**-63.
+    """
+    return (hash_ids(ids) >> np.uint64(1)).astype(np.int64)
+
+
+def row_tags(reader: ColumnReader, column: str) -> list[Delayed]:
+    """Return a handle for each block to the tags of its rows, int64 (n_i,); nothing is read yet.
+
+    Parameters
+    ----------
+    reader
+        Of the whole data.
+    column
+        The ids, none of them null.
+    """
+    shared = delayed(reader, pure=False, traverse=False)
+    tags = delayed(_tags_of_block, pure=False)
+    return [tags(shared, block, column) for block in reader.blocks]
+
+
 def range_of(hashes: npt.NDArray[np.uint64], n_ranges: int) -> npt.NDArray[np.uint64]:
     """Return which of `n_ranges` even ranges each hash lies in, uint64 (n,)."""
     return (hashes >> np.uint64(32)) * np.uint64(n_ranges) >> np.uint64(32)
@@ -63,6 +87,10 @@ def entity_keys(reader: ColumnReader, column: str) -> list[Delayed]:
     shared = delayed(reader, pure=False, traverse=False)
     keys = delayed(_keys_of_block, pure=False)
     return [keys(shared, block, column) for block in reader.blocks]
+
+
+def _tags_of_block(reader: ColumnReader, block: int, column: str) -> npt.NDArray[np.int64]:
+    return tags_of(reader.id_array(block, column))
 
 
 def _keys_of_block(

@@ -56,6 +56,8 @@ class BlockLabels:
     """Entry of `input.unlabelled` -> rows among these that hold it."""
     refused: Mapping[tuple[Place, Verdict], int] = field(default_factory=dict)
     """(place, why) -> rows beside them whose value is refused."""
+    tags: npt.NDArray[np.int64] | None = None
+    """int64 (s,): those of the rows; None where rows have no ids."""
 
 
 def seeds_of_block(
@@ -337,14 +339,20 @@ def _joined_labels(
     codes: Sequence[npt.NDArray[np.int32]],
     classes: npt.NDArray[Any],
 ) -> Labels:
-    """Return the labels of all blocks, without those whose code is -1."""
+    """Return the labels of all blocks by tag, or by row, without those whose code is -1."""
     rows = [
         block.positions + start
         for block, start in zip(blocks, reader.layout.starts.tolist(), strict=True)
     ]
-    joined, joined_codes = np.concatenate(rows), np.concatenate(codes)
-    keep = joined_codes != UNLABELLED
-    return Labels(reader.layout.n_rows, joined[keep], joined_codes[keep], classes)
+    joined, joined_codes, tags = np.concatenate(rows), np.concatenate(codes), None
+    order = np.flatnonzero(joined_codes != UNLABELLED)
+    given = [block.tags for block in blocks if block.tags is not None]
+    if len(given) == len(blocks):
+        tags = np.concatenate(given)
+        order = order[np.argsort(tags[order], kind="stable")]
+        tags = tags[order]
+    n_rows = reader.layout.n_rows
+    return Labels(n_rows, joined[order], joined_codes[order], classes, tags=tags)
 
 
 def _no_labels(reader: ColumnReader, kind: LabelKind, rule: LabelRule) -> Labels:
