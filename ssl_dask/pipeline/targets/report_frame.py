@@ -108,7 +108,7 @@ def picture_fields(rows: RowSample, seeds: Int64) -> dict[str, Any] | None:
 
 
 def graph_warnings(graph: Mapping[str, Any], n_rows: int) -> list[str]:
-    """Return warnings where the graph depends on the order of the rows, or leaves values out."""
+    """Return warnings where the graph depends on ids or row numbers, or leaves values out."""
     found = [
         f"{about['dropped']:,} values of {name!r} were left out of the graph: too many rows share"
         f" them, up to {about['largest']:,} of {n_rows:,}."
@@ -119,8 +119,9 @@ def graph_warnings(graph: Mapping[str, Any], n_rows: int) -> list[str]:
     if copies := graph.get("n_among_copies", 0):
         found.append(
             f"{copies:,} of {n_rows:,} rows have as many identical copies as neighbours, or more:"
-            " the graph joins them with the first copies only, so their labels depend on the order"
-            " of the rows. Keep one row of each kind, or add a feature that tells them apart."
+            " the graph joins them with some copies only, by their ids or row numbers, and their"
+            " labels depend on that. Keep one row of each kind, or add a feature that tells them"
+            " apart."
         )
     return found
 
