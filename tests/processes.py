@@ -97,6 +97,11 @@ class Ended:
         return (self.at - began).total_seconds()
 
     @property
+    def events(self) -> list[dict[str, Any]]:
+        """The lines of stderr, which are JSON with `--json-logs`."""
+        return [json.loads(line) for line in self.stderr.splitlines()]
+
+    @property
     def last_words(self) -> dict[str, Any]:
         """The last line of stderr, which is JSON after a failure."""
         words: dict[str, Any] = json.loads(self.stderr.splitlines()[-1])
@@ -108,18 +113,46 @@ class Ended:
         return Path(self.stdout.splitlines()[0])
 
 
-def start(job: Path, log: Path, *more: str) -> subprocess.Popen[bytes]:
-    """Start `ssl-dask run` in a process of its own, with its events in `log`."""
+def _plain_signals() -> None:
+    # A test that runs in the background may have been told to ignore some.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def started(
+    job: Path, log: Path, *more: str, extra: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start `ssl-dask run` in a group of its own, with its events in `log`; kill it in the end."""
     command = [sys.executable, "-m", "ssl_dask", "run", str(job), "--json-logs", *more]
     with log.open("wb") as stream:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             stdout=subprocess.DEVNULL,
             stderr=stream,
-            env=environment(),
+            env=environment(extra),
             cwd=job.parent,
             process_group=0,
+            preexec_fn=_plain_signals,
         )
+    try:
+        yield process
+    finally:
+        end_group(process, patience=0)
+
+
+def events(log: Path) -> list[dict[str, Any]]:
+    """Return the lines of a run's log that are whole."""
+    return [json.loads(line) for line in log.read_text().rpartition("\n")[0].splitlines()]
+
+
+def wait_for_events(
+    process: subprocess.Popen[bytes], log: Path, number: int = 1, **fields: Any
+) -> None:
+    """Wait until so many events have these fields; fail with the log if the process ends first."""
+    while sum(fields.items() <= event.items() for event in events(log)) < number:
+        assert process.poll() is None, log.read_text()[-2000:]
+        time.sleep(0.01)
 
 
 def ssl_dask(

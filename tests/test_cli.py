@@ -6,12 +6,10 @@ import http.client
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,15 @@ from ssl_dask.pipeline.commands.draft import draft_job
 from ssl_dask.process_end import SignalReceived, exit_code, signals_as_exceptions
 from tests.faults.run_server import RunServer
 from tests.made_job import N_ROWS, answer, assert_useful, made_job, made_rows, write_job, write_rows
-from tests.processes import PROJECT, end_group, environment, ssl_dask
+from tests.processes import (
+    PROJECT,
+    environment,
+    events,
+    running,
+    ssl_dask,
+    started,
+    wait_for_events,
+)
 
 JOBS = PROJECT / "jobs"
 COMMANDS = ("init", "validate", "plan", "run", "predict", "graph", "report", "schema", "demo")
@@ -233,7 +239,6 @@ def test_a_draft_joins_rows_that_share_a_key_and_takes_no_key_for_a_number(tmp_p
     assert [group.columns() for group in spec.features.values()] == [("amount",)]
     assert "# batch_id: names each row" in drafted
     assert spec.method.name == "graph_ensemble"
-    assert spec.graph is not None
     assert spec.graph.entity_columns() == ("card_id", "device_key")
     assert [part.kind for part in spec.graph.each()] == ["knn", "entities"]
 
@@ -340,20 +345,11 @@ def test_a_run_in_a_process_of_its_own(job: Path, tmp_path: Path) -> None:
     assert run.code == 0, run.stderr
     assert run.path.parent == tmp_path / "out" / "runs"
     assert_useful(run.path)
-    lines = [json.loads(line) for line in run.stderr.splitlines()]
+    lines = run.events
     assert all(line.keys() >= LINE_KEYS for line in lines)
     stages = [line["stage"] for line in lines if line["event"] == "stage_begins"]
-    assert stages == [
-        "validate",
-        "read",
-        "features",
-        "graph",
-        "propagation",
-        "evaluation",
-        "decision",
-        "report",
-        "commit",
-    ]
+    steps = "validate read features graph propagation evaluation decision report commit"
+    assert stages == steps.split()
     begun = next(i for i, line in enumerate(lines) if line["event"] == "run_begins")
     assert {line["run_id"] for line in lines[begun:]} == {run.path.name}
     # No chatter of libraries among them.
@@ -374,36 +370,6 @@ def test_a_run_in_a_process_of_its_own(job: Path, tmp_path: Path) -> None:
     assert again.code == 0
     assert again.path == run.path
     assert "already done" in again.stdout
-
-
-def start(job: Path, *more: str) -> subprocess.Popen[str]:
-    def plain_signals() -> None:
-        # A test that runs in the background may have been told to ignore some.
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
-
-    return subprocess.Popen(
-        [sys.executable, "-m", "ssl_dask", "run", str(job), "--json-logs", *more],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment({"TMPDIR": str(job.parent / "tmp")}),
-        cwd=job.parent,
-        process_group=0,
-        preexec_fn=plain_signals,
-    )
-
-
-def read_until(process: subprocess.Popen[str], wanted: Callable[[dict[str, Any]], bool]) -> None:
-    assert process.stderr is not None
-    for line in process.stderr:
-        if wanted(json.loads(line)):
-            return
-    raise AssertionError("the run ended before")
-
-
-def in_stage(name: str) -> Callable[[dict[str, Any]], bool]:
-    return lambda line: line["event"] == "stage_begins" and line["stage"] == name
 
 
 def test_a_signal_that_falls_into_a_finaliser_is_not_lost() -> None:
@@ -438,27 +404,19 @@ def test_a_signal_ends_a_run_cleanly(
     (tmp_path / "tmp").mkdir()
     with RunServer() as earlier:
         assert earlier.ask(tmp_path / "out", "old")["code"] == 0
-    old = os.readlink(tmp_path / "out" / "latest")
-    process = start(job, "--cluster", "local:2")
-    try:
-        read_until(process, in_stage(stage))
+    old, log = os.readlink(tmp_path / "out" / "latest"), tmp_path / "log"
+    scratch = {"TMPDIR": str(tmp_path / "tmp")}
+    with started(job, log, "--cluster", "local:2", extra=scratch) as process:
+        wait_for_events(process, log, event="stage_begins", stage=stage)
         # With no worker yet in the first stage, the signal falls into their start.
         children = psutil.Process(process.pid).children(recursive=True)
         assert stage == "validate" or len(children) >= 2
         process.send_signal(number)
-        assert process.stderr is not None
-        stderr = process.stderr.read()
-        process.wait(20)
-        assert process.returncode == 128 + number
-        lines = [json.loads(line) for line in stderr.splitlines()]
-        assert lines[-1]["code"] == 128 + number
-        assert lines[-1]["hint"]
-        stop = time.monotonic() + 10
-        while any(child.is_running() for child in children) and time.monotonic() < stop:
-            time.sleep(0.1)
-        assert not any(child.is_running() for child in children)
-    finally:
-        end_group(process)
+        assert process.wait(60) == 128 + number
+        last = events(log)[-1]
+        assert last["code"] == 128 + number
+        assert last["hint"]
+        assert not psutil.wait_procs(children, timeout=10)[1]
     assert not list((tmp_path / "tmp").iterdir())
     assert os.readlink(tmp_path / "out" / "latest") == old
     assert [path.name for path in (tmp_path / "out" / "runs").iterdir()] == [Path(old).name]
@@ -466,34 +424,20 @@ def test_a_signal_ends_a_run_cleanly(
 
 @pytest.mark.slow
 def test_nohup_is_honoured(job: Path, tmp_path: Path) -> None:
-    (tmp_path / "tmp").mkdir()
     command = f'trap "" HUP; exec {sys.executable} -m ssl_dask run {job} --json-logs'
-    process = subprocess.Popen(
-        ["/bin/sh", "-c", command],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-        cwd=tmp_path,
-        process_group=0,
-    )
-    try:
-        read_until(process, in_stage("features"))
+    log = tmp_path / "log"
+    with running(["/bin/sh", "-c", command], log, env=environment(), cwd=tmp_path) as process:
+        wait_for_events(process, log, event="stage_begins", stage="features")
         process.send_signal(signal.SIGHUP)
-        assert process.stderr is not None
-        process.stderr.read()
         assert process.wait(120) == 0
-    finally:
-        end_group(process)
     assert_useful(tmp_path / "out" / "latest")
 
 
 @pytest.mark.slow
 def test_only_loopback_listens_and_no_pages_are_served(job: Path, tmp_path: Path) -> None:
-    (tmp_path / "tmp").mkdir()
-    process = start(job, "--cluster", "local:2")
-    try:
-        read_until(process, in_stage("features"))
+    log = tmp_path / "log"
+    with started(job, log, "--cluster", "local:2") as process:
+        wait_for_events(process, log, event="stage_begins", stage="features")
         family = [psutil.Process(process.pid)]
         family += family[0].children(recursive=True)
         listening = [
@@ -517,28 +461,20 @@ def test_only_loopback_listens_and_no_pages_are_served(job: Path, tmp_path: Path
                     continue  # A port of Dask's own protocol, or closed by now.
         assert answers
         assert set(answers) == {404}
-    finally:
-        end_group(process)
 
 
 @pytest.mark.slow
 def test_killed_after_a_checkpoint_a_run_goes_on(job: Path, tmp_path: Path) -> None:
-    (tmp_path / "tmp").mkdir()
     whole = ssl_dask("run", job, "--set", f"output.path={tmp_path / 'whole'}", cwd=tmp_path)
     assert whole.code == 0, whole.stderr
-    process = start(job)
-    try:
-        read_until(process, lambda line: line["event"] == "checkpoint_written")
-        process.kill()
-        process.wait()
-    finally:
-        end_group(process)
+    log = tmp_path / "log"
+    with started(job, log) as process:
+        wait_for_events(process, log, event="checkpoint_written")
     assert not (tmp_path / "out" / "latest").exists()
     other = ssl_dask("run", job, "--resume", "--set", "graph.n_neighbors=9", cwd=tmp_path)
     assert other.code == 4
     assert "graph.n_neighbors" in other.last_words["message"]
     resumed = ssl_dask("run", job, "--resume", "--cluster", "local:2", cwd=tmp_path)
     assert resumed.code == 0, resumed.stderr
-    events = [json.loads(line)["event"] for line in resumed.stderr.splitlines()]
-    assert "checkpoint_used" in events
+    assert "checkpoint_used" in [one["event"] for one in resumed.events]
     assert answer(resumed.path) == answer(whole.path)

@@ -40,11 +40,13 @@ from tests.processes import (
     BIN,
     PROJECT,
     Ended,
-    end_group,
     environment,
+    events,
     free_ports,
     running,
     ssl_dask,
+    started,
+    wait_for_events,
     wait_for_port,
 )
 
@@ -198,33 +200,13 @@ def test_scheduler_killed_in_the_middle_ends_with_5(job: Path) -> None:
     with running_cluster(job.parent) as cluster:
         before = run_on(cluster.address, job)
         assert before.code == 0, before.stderr
-        kept = _files(before.path)
-        command = [sys.executable, "-m", "ssl_dask", "run", str(job), "--json-logs", "--force"]
-        command += ["--cluster", cluster.address]
-        run = subprocess.Popen(
-            command,
-            stderr=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment(),
-            cwd=job.parent,
-            process_group=0,
-        )
-        try:
-            assert run.stderr is not None
-            for line in run.stderr:
-                event = json.loads(line)
-                if event["event"] == "stage_begins" and event["stage"] == "graph":
-                    break
-            else:
-                pytest.fail("the run ended before its graph began")
+        kept, log = _files(before.path), out.parent / "log"
+        with started(job, log, "--force", "--cluster", cluster.address) as run:
+            wait_for_events(run, log, event="stage_begins", stage="graph")
             cluster.scheduler.send_signal(signal.SIGKILL)
-            _, rest = run.communicate(timeout=60)
-        finally:
-            end_group(run)
+            assert run.wait(60) == 5, log.read_text()
 
-    last = json.loads(rest.splitlines()[-1])
-    assert run.returncode == 5, rest
+    last = events(log)[-1]
     assert last["code"] == 5
     assert last["run_id"] not in (None, before.path.name)
     assert "--resume" in last["hint"]
@@ -431,8 +413,7 @@ def test_cron_line_runs_and_keeps_a_log_of_json(job: Path) -> None:
 
     log = (here / "labelling.jsonl").read_text()
     assert ended.returncode == 0, log
-    events = [json.loads(text) for text in log.splitlines()]
-    assert events[-1]["stage"] == "commit"
+    assert json.loads(log.splitlines()[-1])["stage"] == "commit"
     run = Path((here / "labelling.out").read_text().splitlines()[0])
     read_labels(run)
     assert os.path.samefile(run, here / "out" / "latest")

@@ -19,7 +19,7 @@ from ssl_dask.pipeline.commands.run import run_job
 from ssl_dask.pipeline.infer import saved_state
 from tests.made_job import Heard, answer, assert_useful, made_job, made_rows, write_job, write_rows
 from tests.made_numbers import made_numbers, number_job
-from tests.processes import end_group, ssl_dask, start
+from tests.processes import ssl_dask, started, wait_for_events
 
 pytestmark = pytest.mark.slow
 N_KILLS = 20
@@ -28,13 +28,6 @@ N_KILLS = 20
 @pytest.fixture
 def rows(tmp_path: Path) -> Path:
     return write_rows(tmp_path / "rows", made_rows())
-
-
-def begun(log: Path, process: subprocess.Popen[bytes]) -> None:
-    """Wait until the run holds its output."""
-    while '"run_begins"' not in log.read_text():
-        assert process.poll() is None, log.read_text()[-2000:]
-        time.sleep(0.02)
 
 
 @pytest.mark.timeout(1800)
@@ -58,14 +51,11 @@ def test_the_client_killed_at_any_moment_leaves_old_or_new(
 
     # The first result, and how long a run takes from taking its output.
     command("0.9")
-    process = start(job, log, "--cluster", address)
-    try:
-        begun(log, process)
+    with started(job, log, "--cluster", address) as process:
+        wait_for_events(process, log, event="run_begins")
         at = time.monotonic()
         assert process.wait(240) == 0, log.read_text()[-2000:]
         span = time.monotonic() - at
-    finally:
-        end_group(process, patience=0)
 
     current, kills, kept, attempts = "0.9", 0, 0, 0
     dice = random.Random(11)
@@ -74,19 +64,14 @@ def test_the_client_killed_at_any_moment_leaves_old_or_new(
         wanted = "0.8" if current == "0.9" else "0.9"
         command(wanted)
         before = os.readlink(out / "latest")
-        process = start(job, log, "--cluster", address)
-        try:
-            begun(log, process)
+        with started(job, log, "--cluster", address) as process:
+            wait_for_events(process, log, event="run_begins")
             at = time.monotonic()
             try:
                 process.wait(dice.uniform(0, span))
                 span = min(span, time.monotonic() - at)
             except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
                 kills += 1
-            process.wait(10)
-        finally:
-            end_group(process, patience=0)
         after = os.readlink(out / "latest")
         assert json.loads((out / "latest.json").read_text())["path"] in (before, after)
         # `answer` checks every hash against the manifest.

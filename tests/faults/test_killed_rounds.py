@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from ssl_dask.round_record import RoundRecord
 from ssl_dask.storage.runs.checkpoint import Checkpoints
 from ssl_dask.storage.runs.manifest import fingerprint
 from tests.made_job import Heard, answer, assert_useful, made_job, made_rows, write_job, write_rows
-from tests.processes import end_group, ssl_dask, start
+from tests.processes import ssl_dask, started, wait_for_events
 from tests.rounds_by_keywords import self_training
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -157,31 +156,15 @@ def test_the_client_killed_between_rounds_goes_on(
     undisturbed = run_job(rounds_job(rows, tmp_path / "whole", **more), client=cluster_client)
     job = write_job(tmp_path / "job.yaml", rounds_job(rows, tmp_path / "out", **more))
     address, log = cluster_client.scheduler.address, tmp_path / "log"
-    process = start(job, log, "--cluster", address)
-    try:
-        while _checkpoints(log) < 3:
-            assert process.poll() is None, log.read_text()[-2000:]
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        process.wait(10)
-    finally:
-        end_group(process, patience=0)
+    with started(job, log, "--cluster", address) as process:
+        wait_for_events(process, log, 3, event="checkpoint_written")
     assert not (tmp_path / "out" / "latest").exists()
     last = ssl_dask("run", job, "--resume", "--json-logs", "--cluster", address, cwd=tmp_path)
     assert last.code == 0, last.stderr
-    used = [
-        line
-        for line in (json.loads(text) for text in last.stderr.splitlines() if text)
-        if line["event"] == "checkpoint_used" and line.get("name") == "rounds"
-    ]
-    assert used
-    assert used[0]["iteration"] >= 3
+    used = [one for one in last.events if one["event"] == "checkpoint_used"]
+    assert [one["iteration"] >= 3 for one in used if one["name"] == "rounds"] == [True]
     assert answer(last.path) == answer(undisturbed.path)
     rounds = json.loads((last.path / "report.json").read_text())["method"]["rounds"]
     assert [one["labeled"] for one in rounds] == [
         list(one.labeled or ()) for one in undisturbed.report.method.rounds
     ]
-
-
-def _checkpoints(log: Path) -> int:
-    return log.read_text().count('"checkpoint_written", "run_id"') if log.exists() else 0

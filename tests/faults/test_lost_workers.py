@@ -15,7 +15,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from distributed import Client, LocalCluster, Worker, get_worker
+from distributed import Client, Worker, get_worker
 
 from ssl_dask.console import Silent
 from ssl_dask.errors import ComputeError, WorkersChangedError
@@ -35,6 +35,7 @@ from ssl_dask.run_control import Losses, RunControl, retried
 from ssl_dask.storage.runs.checkpoint import Checkpoints
 from ssl_dask.storage.runs.manifest import fingerprint
 from tests.by_keywords import by_keywords
+from tests.clusters import client_of_workers
 from tests.known_methods import GRAPH_CLASSIFIERS
 
 pytestmark = pytest.mark.slow
@@ -57,18 +58,6 @@ def labels() -> Labels:
     codes = np.full(N, -1)
     codes[np.random.default_rng(1).choice(N, 200, replace=False)] = np.arange(200) % N_CLASSES
     return Labels.from_codes(codes, np.arange(N_CLASSES))
-
-
-def cluster(folder: Path, n_workers: int, **options: Any) -> LocalCluster:
-    return LocalCluster(
-        n_workers=n_workers,
-        threads_per_worker=1,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-        local_directory=str(folder),
-        silence_logs="CRITICAL",
-        **options,
-    )
 
 
 def rows_of(found: Propagated, execution: Execution) -> np.ndarray:
@@ -107,21 +96,12 @@ def test_each_worker_is_killed_once(
     tmp_path: Path,
 ) -> None:
     run: Callable[..., Propagated] = by_keywords(GRAPH_CLASSIFIERS[method])
-    folds = [np.arange(200) % 2 == 0]
-    here = run(graph, labels, hidden=folds, max_iter=20, tol=0.0, **parameters)
-    with cluster(tmp_path, 3) as workers, Client(workers, set_as_default=False) as client:
+    more = {"hidden": [np.arange(200) % 2 == 0], "max_iter": 20, "tol": 0.0, **parameters}
+    here = run(graph, labels, **more)
+    with client_of_workers(tmp_path, 3, silence_logs="CRITICAL") as client:
         kill = KillAt(client, worker, 10)
         execution = Execution(client)
-        there = run(
-            graph,
-            labels,
-            hidden=folds,
-            max_iter=20,
-            tol=0.0,
-            execution=execution,
-            on_round=kill,
-            **parameters,
-        )
+        there = run(graph, labels, execution=execution, on_round=kill, **more)
         F = rows_of(there, execution)
     expected = here.F.compute()
     assert len(np.unique(expected.argmax(axis=1))) == N_CLASSES
@@ -167,7 +147,7 @@ def test_a_worker_is_killed_that_holds_what_a_solve_begins_with(
     run: Callable[..., Propagated] = by_keywords(GRAPH_CLASSIFIERS[method])
     here = run(graph, labels, **parameters).F.compute()
     assert len(np.unique(here.argmax(axis=1))) == N_CLASSES
-    with cluster(tmp_path, 2) as workers, Client(workers, set_as_default=False) as client:
+    with client_of_workers(tmp_path, 2, silence_logs="CRITICAL") as client:
         (_, pid), *_ = sorted(client.run(os.getpid).items())
         solves = kill_at_solve(number, pid, monkeypatch)
         execution = Execution(client)
@@ -201,7 +181,7 @@ def test_what_earlier_solves_found_is_lost_in_a_later_one(
         return GRAPH_CLASSIFIERS[method].run(inputs, GRAPH_CLASSIFIERS[method].spec(), control)
 
     here = carried(Execution()) if method == "features" else find(RunControl())
-    with cluster(tmp_path, 2) as workers, Client(workers, set_as_default=False) as client:
+    with client_of_workers(tmp_path, 2, silence_logs="CRITICAL") as client:
         (_, pid), *_ = sorted(client.run(os.getpid).items())
         solves = kill_at_solve(number, pid, monkeypatch)
         execution = Execution(client)
@@ -228,7 +208,7 @@ def test_it_goes_on_from_the_last_checkpoint(
     graph: BlockGraph, labels: Labels, tmp_path: Path
 ) -> None:
     here = spread(graph, labels)
-    with cluster(tmp_path, 2) as workers, Client(workers, set_as_default=False) as client:
+    with client_of_workers(tmp_path, 2, silence_logs="CRITICAL") as client:
         kill, execution, kept = KillAt(client, 0, 20), Execution(client), []
 
         def keep(iteration: int, state: list[list[Any]], meta: dict[str, Any]) -> Any:
@@ -240,14 +220,8 @@ def test_it_goes_on_from_the_last_checkpoint(
             kept.append(iteration)
             return iteration, blocks, meta
 
-        there = spread(
-            graph,
-            labels,
-            execution=execution,
-            on_round=kill,
-            checkpoint=keep,
-            checkpoint_seconds=0.0,
-        )
+        often = {"checkpoint": keep, "checkpoint_seconds": 0.0}
+        there = spread(graph, labels, execution=execution, on_round=kill, **often)
         F = rows_of(there, execution)
     assert kept[:2] == [5, 10]
     assert kept[2] in (10, 20)
@@ -258,14 +232,14 @@ def test_it_goes_on_from_the_last_checkpoint(
 
 def test_workers_that_join_are_used(graph: BlockGraph, labels: Labels, tmp_path: Path) -> None:
     here = spread(graph, labels)
-    with cluster(tmp_path, 1) as workers, Client(workers, set_as_default=False) as client:
+    with client_of_workers(tmp_path, 1, silence_logs="CRITICAL") as client:
         execution = Execution(client)
         with PropagationSession(graph, execution, n_columns=5) as session:
             assert session.parts.n_parts == 1
 
         def join(record: RoundRecord) -> None:
             if record.iteration == 10:
-                workers.scale(3)
+                client.cluster.scale(3)
                 client.wait_for_workers(3, timeout=60)
 
         parts = []
@@ -277,14 +251,8 @@ def test_workers_that_join_are_used(graph: BlockGraph, labels: Labels, tmp_path:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(PropagationSession, "_keep", watch)
-            there = spread(
-                graph,
-                labels,
-                execution=execution,
-                on_round=join,
-                checkpoint=lambda *kept: kept,
-                checkpoint_seconds=0.0,
-            )
+            often = {"checkpoint": lambda *kept: kept, "checkpoint_seconds": 0.0}
+            there = spread(graph, labels, execution=execution, on_round=join, **often)
         F = rows_of(there, execution)
     assert (parts[0], parts[-1]) == (1, 3)
     assert F.tobytes() == here.F.compute().tobytes()
@@ -294,8 +262,7 @@ def test_too_little_memory_is_told_before_anything_is_placed(
     graph: BlockGraph, labels: Labels, tmp_path: Path
 ) -> None:
     with (
-        cluster(tmp_path, 1, memory_limit="400MiB") as workers,
-        Client(workers, set_as_default=False) as client,
+        client_of_workers(tmp_path, 1, memory_limit="400MiB") as client,
         pytest.raises(ComputeError, match=r"needs about .* MiB on each of 1 workers; the smallest"),
     ):
         PropagationSession(graph, Execution(client), n_columns=3_000)
