@@ -120,7 +120,7 @@ def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, expected: str) -
 
 def test_the_cure_of_keys_that_do_not_fit_is_the_hint(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL.replace("label: y", "label: y, version: 3"))
-    with pytest.raises(JobSpecError, match="version is that of a table") as caught:
+    with pytest.raises(JobSpecError, match="version goes with a table") as caught:
         load_job(path)
     (problem,) = caught.value.problems
     assert problem.hint == "give format: delta, or leave it out"
