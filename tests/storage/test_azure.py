@@ -7,7 +7,6 @@ import io
 import json
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,12 +24,12 @@ from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.row_layout import plan_layout
 from tests.digits_job import N_FILES, N_ROWS, assert_same_answer, write_job, write_rows
 from tests.processes import (
-    end_group,
     environment,
     free_ports,
     running,
     ssl_dask,
-    start,
+    started,
+    wait_for_events,
     wait_for_port,
 )
 
@@ -396,15 +395,8 @@ def test_new_rows_are_labelled(store: Store, tmp_path: Path) -> None:
 def test_a_killed_run_goes_on(store: Store, tmp_path: Path) -> None:
     job = write_job(tmp_path / "job.yaml", f"{URL}/digits", tmp_path / "out", cluster={})
     log = tmp_path / "log"
-    process = start(job, log)
-    try:
-        stop = time.monotonic() + 120
-        while b'"checkpoint_written"' not in log.read_bytes():
-            assert process.poll() is None, log.read_text()[-2000:]
-            assert time.monotonic() < stop, log.read_text()[-2000:]
-            time.sleep(0.05)
-    finally:
-        end_group(process, patience=0)
+    with started(job, log) as process:
+        wait_for_events(process, log, event="checkpoint_written")
     assert not (tmp_path / "out" / "latest").exists()
     resumed = ssl_dask("run", job, "--resume", "--json-logs", cwd=tmp_path, extra=store.env)
 

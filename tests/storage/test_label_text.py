@@ -107,7 +107,12 @@ def test_whole_numbers_of_more_than_64_bits_are_told_as_such(tmp_path: Path) -> 
         ("y.json", b'[{"id": 1, "y": "a", "id": 2}]', "has this key more than once", "keep one"),
         ("y.jsonl", b"[1, 2]", "no JSON of one object a line", "write lines such as"),
         ("y.jsonl", b'{"id": 1, "label": "a"}', "column 'y': missing in the labels", "id, label"),
-        ("y.csv.gz", gzip.compress(b"id,y\n1,a\n" * 99)[:20], "cannot be unpacked", "again"),
+        (
+            "y.csv.gz",
+            gzip.compress(b"id,y\n1,a\n" * 99, mtime=0)[:20],
+            "cannot be unpacked",
+            "again",
+        ),
         ("y.tsv", b"id,y\n1,a\n", "commas between them; a .tsv file has tabs", "ends in .csv"),
         ("y.csv", b"id\ty\n1\ta\n", "tabs between them; a .csv file has commas", "ends in .tsv"),
         ("y.csv", b"id|y\n1|a\n", "vertical bars between them", "save it with commas"),
