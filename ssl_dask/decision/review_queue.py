@@ -46,6 +46,8 @@ class ReviewQueue:
 
     row: Int64
     """int64 (m,): global row number."""
+    tag: Int64
+    """int64 (m,): what random rows and ties go by."""
     predicted: Int32
     """int32 (m,): what was decided for the row, -1 where it abstained."""
     probability: Float32
@@ -111,6 +113,7 @@ def review_block(
     positive: int | None = None,
     islands: Mapping[int, int] | None = None,
     distances: Float64 | None = None,
+    tags: Int64 | None = None,
 ) -> ReviewQueue:
     """Return the first rows of each kind in one block.
 
@@ -128,12 +131,15 @@ def review_block(
         First row of a component without seeds -> its number of rows; a few dozen at most.
     distances
         float64 (n,): squared distance from the nearest seed; None: islands alone are far.
+    tags
+        int64 (n,): tags of the rows; None: their numbers.
     """
     n = decided.n_rows
     rows = np.arange(start, start + n, dtype=np.int64)
+    tags = rows if tags is None else tags
     evidence = decided.probability > 0
     scores = {
-        "random": _uniform(rows, 0),
+        "random": _uniform(tags, 0),
         "uncertain": np.where(evidence, -decided.margin.astype(np.float64), -np.inf),
         "far": np.full(n, -np.inf),
     }
@@ -143,7 +149,7 @@ def review_block(
         scores["positive"] = np.where(p > 0, p, -np.inf)
     if distances is not None:
         away = distances > 0
-        scores["far"][away] = np.log(_uniform(rows[away], 1)) / distances[away]
+        scores["far"][away] = np.log(_uniform(tags[away], 1)) / distances[away]
     for row, size in (islands or {}).items():
         if start <= row < start + n and size >= MIN_ISLAND_ROWS:
             scores["far"][row - start] = size
@@ -151,13 +157,14 @@ def review_block(
     places, kinds, found = [], [], []
     for kind, score in scores.items():
         usable = np.flatnonzero(~seed & (score > -np.inf))
-        best = usable[_best_first(score[usable], rows[usable])][: n_wanted[kind]]
+        best = usable[np.lexsort((tags[usable], -score[usable]))][: n_wanted[kind]]
         places.append(best)
         kinds.append(np.full(len(best), KINDS.index(kind), dtype=np.uint8))
         found.append(score[best])
     at = np.concatenate(places)
     return ReviewQueue(
         rows[at],
+        tags[at],
         decided.label[at],
         decided.probability[at],
         decided.margin[at],
@@ -178,7 +185,7 @@ def merge_review(queues: Sequence[ReviewQueue], n_wanted: Mapping[str, int]) -> 
             for field in fields(queues[0])
         )
     )
-    order = np.lexsort((joined.row, -joined.score, joined.kind))
+    order = np.lexsort((joined.tag, -joined.score, joined.kind))
     kinds = joined.kind[order]
     first = [
         order[np.flatnonzero(kinds == code)][: n_wanted[kind]] for code, kind in enumerate(KINDS)
@@ -232,11 +239,7 @@ def _is_copy(X: Any, place: int, chosen: Sequence[int], copy_distance: float) ->
     return bool(near) and bool(squared_distances(X[[place]], X[near]).min() <= copy_distance)
 
 
-def _uniform(rows: Int64, number: int) -> Float64:
-    """Return for each row a number in (0, 1) that depends on the row alone."""
-    keys = row_keys(rows, Purpose.REVIEW, number) >> np.uint64(11)
+def _uniform(tags: Int64, number: int) -> Float64:
+    """Return for each row a number in (0, 1) that depends on its tag alone."""
+    keys = row_keys(tags, Purpose.REVIEW, number) >> np.uint64(11)
     return (keys.astype(np.float64) + 0.5) * 2.0**-53
-
-
-def _best_first(score: Float64, rows: Int64) -> Int64:
-    return np.lexsort((rows, -score))

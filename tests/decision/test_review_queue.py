@@ -73,10 +73,12 @@ def test_any_blocks_in_any_order_give_the_queue_of_one_block(cuts: list[int], se
     far = random.integers(0, 3, 80).astype(np.float64)
     islands = {int(row): 10 + int(row) % 3 for row in np.flatnonzero(source == NONE)[:4]}
     wanted = {"random": 5, "positive": 7, "uncertain": 9, "far": 6}
+    tags = random.permutation(80)
 
     def part(a: int, b: int) -> ReviewQueue:
         cut = Decided(*(getattr(whole, one.name)[a:b] for one in fields(Decided)))
-        return review_block(cut, a, wanted, positive=1, islands=islands, distances=far[a:b])
+        more = {"islands": islands, "distances": far[a:b], "tags": tags[a:b]}
+        return review_block(cut, a, wanted, positive=1, **more)
 
     queues = [part(a, b) for a, b in itertools.pairwise([0, *sorted(cuts), 80])]
     random.shuffle(queues)  # type: ignore[arg-type]

@@ -207,7 +207,7 @@ def _label(
             clock.event("input_note", message=note)
     clock.stage("decision")
     F = models.distributions(typed, execution, blank)
-    results = write_blocks(_block_task(models, reader, folder), F, execution, None, None, None)
+    results = write_blocks(_block_task(models, reader, folder), F, execution, *[None] * 4)
     clock.stage("commit")
     summary = _summary(models, dataset, results) | {"warnings": warnings}
     run = folder.commit(

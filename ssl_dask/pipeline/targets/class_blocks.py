@@ -97,9 +97,10 @@ class ClassBlocks(BlockTask[ClassResult]):
             The block's distributions float32 (n, C).
         beside
             Whether paths lead to seeds, bool (n,), or None; the supervised baseline's
-            distributions float32 (n, C), or None; features (n, d), or None.
+            distributions float32 (n, C), or None; for the review list features (n, d) and tags
+            int64 (n,), or None each.
         """
-        has_seed, baseline_F, X = beside
+        has_seed, baseline_F, X, tags = beside
         positions, codes = self.labels.in_rows(start, start + len(F))
         names = self.schema.probability_names
         positive = self.search is not None and self.search.positive is not None
@@ -116,7 +117,7 @@ class ClassBlocks(BlockTask[ClassResult]):
             most_likely = decide_block(baseline_F, positions, codes, None, plain)
             baseline = self._score(most_likely, positions, truth)
         if self.search is not None:
-            review = self.search.of_block(decided, start, X)
+            review = self.search.of_block(decided, start, X, tags)
         p = decided.probabilities.T if names and decided.probabilities is not None else ()
         part = self.write_part(
             block,

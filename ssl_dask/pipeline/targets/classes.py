@@ -56,7 +56,9 @@ def write_classes(
         baseline_F = row_handles(scored)
     far = search is not None and search.seeds is not None
     X = row_handles(inferred.rows.X) if far else None
-    results = write_blocks(task, inferred.F, run.execution, inferred.has_seed, baseline_F, X)
+    tags = None if search is None else run.tags()
+    beside = (inferred.has_seed, baseline_F, X, tags)
+    results = write_blocks(task, inferred.F, run.execution, *beside)
     score = add_all([result.score for result in results])
     warnings = warn_of_classes_gone(run, folds, inferred, score.labels)
     parts = [result.part for result in results]

@@ -66,8 +66,8 @@ class ReviewSearch:
         """For each kind how many candidates: some are copies, or of another kind already."""
         return {kind: 3 * n + SPARE_ROWS if n else 0 for kind, n in self.quotas.items()}
 
-    def of_block(self, decided: Decided, start: int, X: Any) -> ReviewQueue:
-        """Return the candidates of a block, whose features are X."""
+    def of_block(self, decided: Decided, start: int, X: Any, tags: Any) -> ReviewQueue:
+        """Return the candidates of a block with features X and tags, or None each."""
         return review_block(
             decided,
             start,
@@ -75,6 +75,7 @@ class ReviewSearch:
             positive=self.positive,
             islands=self.islands,
             distances=None if self.seeds is None else nearest_rows(X, self.seeds)[0],
+            tags=tags,
         )
 
 
