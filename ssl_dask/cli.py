@@ -202,10 +202,7 @@ def run(
 def predict(
     run_folder: RunFolder,
     data: Annotated[
-        str,
-        typer.Argument(
-            metavar="INPUT", help="File, folder, glob, URL or table of new rows, as input.path."
-        ),
+        str, typer.Argument(metavar="INPUT", help="File, folder, glob, URL or table of new rows.")
     ],
     output: Annotated[
         Path,
@@ -226,10 +223,7 @@ def predict(
     ] = None,
     snapshot: Annotated[
         str | None,
-        typer.Option(
-            help="Snapshot of an Iceberg table, by its id or that of a branch or tag; left out: the"
-            " current one."
-        ),
+        typer.Option(help="Snapshot of an Iceberg table, branch or tag; left out: the current."),
     ] = None,
     cluster: Cluster = None,
     force: Annotated[
@@ -248,12 +242,11 @@ def predict(
         place = None
         if cluster is not None:
             place = checked_part(ClusterSpec, _cluster_keys(cluster), "--cluster")
-        asked = int(snapshot) if snapshot is not None and snapshot.isdigit() else snapshot
-        keys = {"path": data, "format": format, "version": version, "snapshot": asked}
+        keys = {"format": format, "version": version, "snapshot": snapshot}
         with make_listener(json_logs=json_logs) as listener:
             result = predict_rows(
                 run_folder,
-                {key: value for key, value in keys.items() if value is not None},
+                {"path": data, **keys},
                 output.absolute(),
                 cluster=place,
                 listener=listener,

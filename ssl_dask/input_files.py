@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ssl_dask.spec_model import SpecModel
 
@@ -25,6 +25,11 @@ class InputFiles(SpecModel):
     snapshot: int | str | None = None
     """Snapshot of an Iceberg table, or a branch or tag; null: the current one. The report and the
     manifest say which it was."""
+
+    @field_validator("snapshot")
+    @classmethod
+    def _digits_are_an_id(cls, snapshot: int | str | None) -> int | str | None:
+        return int(snapshot) if isinstance(snapshot, str) and snapshot.isdecimal() else snapshot
 
     @model_validator(mode="after")
     def _version_of_its_table(self) -> Self:

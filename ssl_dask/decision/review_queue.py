@@ -137,19 +137,7 @@ def review_block(
     n = decided.n_rows
     rows = np.arange(start, start + n, dtype=np.int64)
     tags = rows if tags is None else tags
-    evidence = decided.probability > 0
-    scores = {
-        "random": _uniform(tags, 0),
-        "uncertain": np.where(evidence, -decided.margin.astype(np.float64), -np.inf),
-        "far": np.full(n, -np.inf),
-    }
-    if positive is not None:
-        assert decided.probabilities is not None
-        p = decided.probabilities[:, positive].astype(np.float64)
-        scores["positive"] = np.where(p > 0, p, -np.inf)
-    if distances is not None:
-        away = distances > 0
-        scores["far"][away] = np.log(_uniform(tags[away], 1)) / distances[away]
+    scores = _scores(decided, tags, positive, distances)
     for row, size in (islands or {}).items():
         if start <= row < start + n and size >= MIN_ISLAND_ROWS:
             scores["far"][row - start] = size
@@ -172,6 +160,26 @@ def review_block(
         np.concatenate(kinds),
         np.concatenate(found),
     )
+
+
+def _scores(
+    decided: Decided, tags: Int64, positive: int | None, distances: Float64 | None
+) -> dict[str, Float64]:
+    """Return for each kind float64 (n,): the largest come first, rows of -inf never."""
+    evidence = decided.probability > 0
+    scores = {
+        "random": _uniform(tags, 0),
+        "uncertain": np.where(evidence, -decided.margin.astype(np.float64), -np.inf),
+        "far": np.full(len(tags), -np.inf),
+    }
+    if positive is not None:
+        assert decided.probabilities is not None
+        p = decided.probabilities[:, positive].astype(np.float64)
+        scores["positive"] = np.where(p > 0, p, -np.inf)
+    if distances is not None:
+        away = distances > 0
+        scores["far"][away] = np.log(_uniform(tags[away], 1)) / distances[away]
+    return scores
 
 
 def merge_review(queues: Sequence[ReviewQueue], n_wanted: Mapping[str, int]) -> ReviewQueue:

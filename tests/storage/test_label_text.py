@@ -245,9 +245,10 @@ def test_a_review_list_is_no_file_of_labels_but_its_answers_are(tmp_path: Path, 
         rows.to_pandas().to_csv(tmp_path / name, index=False)
     else:
         (tmp_path / name).write_text("\n".join(map(json.dumps, rows.to_pylist())))
-    with pytest.raises(InputDataError, match="own answers") as caught:
-        labels_of(tmp_path, name, label_column="predicted")
-    (problem,) = caught.value.problems
-    assert (problem.column, problem.file) == ("predicted", name)
-    assert "labels.label" in str(problem.hint)
+    for column in ("predicted", "review_kind"):
+        with pytest.raises(InputDataError, match="the run's own answer") as caught:
+            labels_of(tmp_path, name, label_column=column)
+        (problem,) = caught.value.problems
+        assert (problem.column, problem.file) == (column, name)
+        assert "labels.label" in str(problem.hint)
     assert labels_of(tmp_path, name, label_column="answer").values == ("b",)

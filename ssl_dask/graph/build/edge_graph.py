@@ -22,6 +22,11 @@ from ssl_dask.kernels.graph.coo_strips import COMBINE, Entries
 EdgeBlock = tuple[Int64, Int64, Float64]
 
 
+def _notes(given: int, unknown: int) -> list[str]:
+    text = f"{unknown:,} of {given:,} edges name an id that no row has, and were left out"
+    return [text] if unknown else []
+
+
 def edge_graph(
     blocks: Sequence[Delayed],
     n_rows: int,
@@ -77,15 +82,9 @@ def edge_graph(
     strips, n_entries = exchanged_strips(
         [part[0] for part in checked], chunks, execution, combine=duplicates
     )
-    given, unknown, _ = counts
-    about = {
-        "kind": "edges",
-        **(settings or {}),
-        **edge_settings(counts, duplicates=duplicates, directed=directed),
-        "notes": [f"{unknown:,} of {given:,} edges name an id that no row has, and were left out"]
-        if unknown
-        else [],
-    }
+    about = {"kind": "edges", **(settings or {})}
+    about |= edge_settings(counts, duplicates=duplicates, directed=directed)
+    about["notes"] = _notes(*counts[:2])
     return BlockGraph(strips, chunks, n_entries, about, ranks)
 
 

@@ -136,9 +136,9 @@ def shared_key_graph(
     """Return the graph of rows and of the entities that they share: never a clique of rows.
 
     Every entity of 2 to `max_entity_rows` rows, and at most half of all rows where these are more
-    than 20, is a node of its own, joined with each of its rows;
-    labels reach from row to row in two steps. Rows are the nodes 0 to N - 1; entities
-    come behind them, column by column, in the order of their keys. The same bits for any blocks.
+    than 20, is a node of its own, joined with each of its rows; labels reach from row to row in two
+    steps. Rows are the nodes 0 to N - 1; entities come behind them, column by column, in the order
+    of their keys. The same bits for any blocks.
 
     Parameters
     ----------
@@ -180,13 +180,8 @@ def shared_key_graph(
     strips, n_entries = exchanged_strips(blocks, node_chunks, execution)
     order = NodeOrder(numbers, tuple(row_chunks), n_nodes)
     about = {column.name: groups.about for column, groups in zip(columns, found, strict=True)}
-    settings = {
-        "kind": "entities",
-        "scale": scale,
-        "max_entity_rows": max_entity_rows,
-        "entities": about,
-        "notes": _notes(about, most),
-    }
+    settings = {"kind": "entities", "scale": scale, "max_entity_rows": max_entity_rows}
+    settings |= {"entities": about, "notes": _notes(about, most)}
     return BlockGraph(strips, node_chunks, n_entries, settings, order)
 
 

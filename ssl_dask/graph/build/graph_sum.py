@@ -68,10 +68,10 @@ def sum_graphs(
     """
     execution = Execution.of(client, execution)
     _check(parts)
-    joint = _joint_order([graph for graph, _ in parts], ranks)
+    graphs = [graph for graph, _ in parts]
+    joint = _joint_order(graphs, ranks)
     maps, copies, n_nodes = _numbered_nodes(parts, joint, execution)
-    n_strips = min(max(len(graph.strips) for graph, _ in parts), n_nodes)
-    chunks = even_chunks(n_nodes, n_strips)
+    chunks = even_chunks(n_nodes, min(max(len(graph.strips) for graph in graphs), n_nodes))
 
     def entries(name: str | None) -> list[Delayed]:
         blocks = []
@@ -80,11 +80,9 @@ def sum_graphs(
             blocks += block_tasks(strip_entries, columns, float(factor), mapping)
         return blocks + copies
 
-    names = dict.fromkeys(name for graph, _ in parts for name in graph.alternatives)
+    names = dict.fromkeys(name for graph in graphs for name in graph.alternatives)
     strips, n_edges, more = exchanged_weightings(entries, names, chunks, execution)
-    order = None
-    if joint is not None:
-        order = _order(joint, [graph for graph, _ in parts], n_nodes, execution)
+    order = None if joint is None else _order(joint, graphs, n_nodes, execution)
     return BlockGraph(strips, chunks, n_edges, _settings(parts), order, more)
 
 

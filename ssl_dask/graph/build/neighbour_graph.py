@@ -98,9 +98,8 @@ def knn_graph(  # noqa: PLR0913 - users name each choice in one call
     Parameters
     ----------
     X
-        (N, d): NumPy array, SciPy sparse array or matrix, or Dask array chunked by rows with
-        dense or CSR chunks. Taken as float32; columns that are far from zero lose their offset
-        before (timestamps, ids), except for cosine and where an index is kept.
+        (N, d): NumPy array, SciPy sparse array or matrix, or Dask array of dense or CSR chunks, as
+        float32; columns far from zero lose their offset before, but for cosine and kept indexes.
     n_neighbors
         k >= 1. With k >= N - 1 every row is joined with every other, and `settings` says so.
     metric, weights, symmetrize, search
@@ -109,8 +108,7 @@ def knn_graph(  # noqa: PLR0913 - users name each choice in one call
     target_recall, shard_memory, scratch, index_folder
         Of a routed search.
     ranks
-        Number of each row, in the chunks of X, by which the search goes instead of row numbers, so
-        that ties and samples do not depend on the order of the rows.
+        By which ties and samples go in place of row numbers; in the chunks of X.
     client, execution
         Where to run: a client, "local" (this process), or an `Execution`; default: the open client.
 
@@ -136,12 +134,19 @@ def knn_graph(  # noqa: PLR0913 - users name each choice in one call
     check_n_neighbors(n_neighbors)
     options = RoutedOptions(target_recall, shard_memory, scratch, index_folder)
     found = _searched(X, ranks, int(n_neighbors), metric, search, options, execution)
+    return _joined(_in_order(found, X, ranks, execution), names, symmetrize, execution)
+
+
+def _in_order(
+    found: RoutedLists, X: Any, ranks: NodeOrder | None, execution: Execution
+) -> RoutedLists:
+    """Return what was found with the order of its nodes; note rows that rounding makes copies."""
     if found.order is None and found.facts["n_among_copies"]:
         _note_rounded_rows(found, X, ranks, execution)
-    if ranks is not None:
-        order = ranks if found.order is None else found.order.after(ranks, execution)
-        found = replace(found, order=order)
-    return _joined(found, names, symmetrize, execution)
+    if ranks is None:
+        return found
+    order = ranks if found.order is None else found.order.after(ranks, execution)
+    return replace(found, order=order)
 
 
 def _searched(

@@ -112,8 +112,9 @@ def predict_rows(
         models = read_models(CommittedRun.load(run_folder), trust_modules)
         for note in models.notes:
             clock.warn(note)
-        keys = {"path": data} if isinstance(data, str) else dict(data)
-        given = {"format": models.job.input.format, **keys}
+        keys = {"path": data} if isinstance(data, str) else data
+        told = {key: value for key, value in keys.items() if value is not None}
+        given = {"format": models.job.input.format, **told}
         files = checked_part(InputFiles, given, "the new rows")
         return _predict(models, files, output, clock, client, cluster=cluster, force=force)
 

@@ -102,10 +102,8 @@ def run_job(
         spec = _as_spec(job, overrides)
         check_models(spec, trust_modules)
         inputs = Inputs.open(spec)
-        path, keep_runs = spec.output.path, spec.output.keep_runs
-        with OutputFolder.open(
-            path, inputs=inputs.local_paths, keep_runs=keep_runs, resume=resume
-        ) as output:
+        out, keep, paths = spec.output.path, spec.output.keep_runs, inputs.local_paths
+        with OutputFolder.open(out, inputs=paths, keep_runs=keep, resume=resume) as output:
             wanted = _fingerprint(spec, inputs)
             if resume and not output.has_unfinished(wanted):
                 inputs, wanted = _of_killed_run(spec, inputs, wanted, output)

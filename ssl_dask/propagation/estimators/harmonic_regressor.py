@@ -122,10 +122,7 @@ class HarmonicRegressor(RegressorMixin, SklearnSkin):
         graph = X if isinstance(X, BlockGraph) else self._build_graph(X, execution)
         rows = np.flatnonzero(weights > 0.0)
         if len(rows) == n_rows:
-            text = "every row has a number in y: nothing is left to label, for which NaN stands"
-            if (targets == -1.0).any():
-                text += "; -1 is a number here"
-            warnings.warn(text, UserWarning, stacklevel=2)
+            warnings.warn(_nothing_left(targets), UserWarning, stacklevel=2)
         labels = NumberLabels(n_rows, rows, targets[rows]).as_labels()
         inputs = MethodInputs(labels, sample_weight=weights[rows], graph=graph)
 
@@ -193,6 +190,11 @@ def _mean_values(
     w[(indices < 0) | np.isnan(nearby)] = 0.0
     total, mean = ordered_sums(w), ordered_sums(w * np.where(w > 0.0, nearby, 0.0))
     return np.divide(mean, total, where=total > 0.0, out=np.full(len(w), np.nan))
+
+
+def _nothing_left(targets: Float64) -> str:
+    text = "every row has a number in y: nothing is left to label, for which NaN stands"
+    return f"{text}; -1 is a number here" if (targets == -1.0).any() else text
 
 
 def _checked_targets(

@@ -140,19 +140,21 @@ def fit_anchors(
     array = X if isinstance(X, da.Array) else da.from_array(X, chunks=-1)
     anchors, seeds = _anchors_and_seeds(array, tags, labels, spec, execution)
     s = min(spec.n_nearest, len(anchors))
-    shared = delayed(anchors, pure=False, traverse=False)
-    tasks = block_tasks(_products_of_block, [row_handles(array.rechunk({1: -1}))], shared, s)
-    products = np.sum(execution.compute(tasks, TASK_LABEL), axis=0)
-    at_seeds = anchor_weights(seeds, anchors, s)
+    products = _summed_products(array, anchors, s, execution)
+    shared = (products, anchor_weights(seeds, anchors, s), labels)
     scores = np.stack(
-        [
-            _anchor_scores(products, at_seeds, labels, ~mask, sources.weights, spec.gamma)
-            for mask in sources.hidden
-        ]
+        [_anchor_scores(*shared, ~mask, sources.weights, spec.gamma) for mask in sources.hidden]
     )
     model = AnchorModel(anchors, scores, s)
     fold_F = [model.distributions(seeds[mask], g) for g, mask in enumerate(sources.hidden) if g]
     return model, fold_F
+
+
+def _summed_products(X: da.Array, anchors: Any, s: int, execution: Execution) -> Any:
+    """Return the sum over all blocks of X of what `_products_of_block` returns."""
+    shared = delayed(anchors, pure=False, traverse=False)
+    tasks = block_tasks(_products_of_block, [row_handles(X.rechunk({1: -1}))], shared, s)
+    return np.sum(execution.compute(tasks, TASK_LABEL), axis=0)
 
 
 def _anchors_and_seeds(

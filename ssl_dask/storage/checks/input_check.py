@@ -129,23 +129,13 @@ def scan_input(
     for more in (ids, seeds):
         problems += more.problems if more is not None else ()
     offsets, rounded = _rounded(reader, needs, scans, offsets)
-    notes += [*_no_entities(reader, scans), *rounded]
-    notes += seeds.notes if seeds is not None else ()
+    notes += [*_no_entities(reader, scans), *rounded, *(seeds.notes if seeds else ())]
     notes += lacking_files(reader.dataset, needs)
     truth = _counted_truth(reader, needs, scans, seeds, execution)
     n_truth = _truth(needs, truth, seeds, notes)
     notes += [] if seeds is None else _not_met(needs, truth, seeds)
-    return InputScan(
-        tuple(problems[:MAX_PROBLEMS_SHOWN]),
-        len(problems),
-        tuple(notes),
-        tuple(constant),
-        lengths,
-        offsets,
-        ids,
-        seeds,
-        n_truth,
-    )
+    shown, told, same = tuple(problems[:MAX_PROBLEMS_SHOWN]), tuple(notes), tuple(constant)
+    return InputScan(shown, len(problems), told, same, lengths, offsets, ids, seeds, n_truth)
 
 
 def _scanned(

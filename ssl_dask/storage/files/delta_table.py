@@ -109,8 +109,11 @@ def _open_table(source: FileSource, version: int | None) -> Any:
             error = ConnectionError(str(error))
         source.require_reachable(error)
         which = "the table" if version is None else f"version {version} of the table"
+        words = source.words_of(error)
+        if version is not None and (latest := _open_table(source, None).version()) < version:
+            words = f"the latest is {latest}"
         raise InputDataError(
-            f"{which} cannot be opened: {source.words_of(error)}",
+            f"{which} cannot be opened: {words}",
             file=source.shown,
             hint="correct path or version; the path is the folder with _delta_log",
         ) from None

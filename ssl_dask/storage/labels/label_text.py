@@ -21,6 +21,8 @@ MARK_WORDS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bar
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 ENDINGS = (*MARKS, *JSON_LINES)
 GZIP = b"\x1f\x8b"
+REVIEW_COLUMNS = ("predicted", "nearest_seed_label", "reason", "review_kind")
+"""What a review list says by itself, and what no person has said."""
 
 
 class Cells(NamedTuple):
@@ -224,12 +226,12 @@ def _require_columns(
 
 
 def own_answers(label_column: str, names: Sequence[str], shown: str) -> list[Problem]:
-    """Return what is wrong with a review list whose predictions are given as labels."""
-    if label_column != "predicted" or "review_kind" not in names:
+    """Return what is wrong with a review list whose own columns are given as labels."""
+    if "review_kind" not in names or label_column not in REVIEW_COLUMNS:
         return []
     return [
         Problem(
-            "is a list of rows to review: its predictions are the run's own answers, no labels",
+            "is a list of rows to review: this column of it is the run's own answer, no label",
             shown,
             column=label_column,
             hint="write a person's answers into a column of their own, such as answer, and name"
