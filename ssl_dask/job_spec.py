@@ -279,7 +279,12 @@ def wrong_graph(job: JobSpec) -> Iterator[str]:
 
 
 def wrong_models(job: JobSpec) -> Iterator[str]:
-    """Yield what is wrong with `output.models`."""
+    """Yield what is wrong with `output.models`, and with what goes with it."""
+    if job.decision.on_drift != "warn" and not job.output.models:
+        yield (
+            f"decision.on_drift: {job.decision.on_drift} goes with output.models: true, since new"
+            " rows are labelled by kept models"
+        )
     if job.output.models and not METHODS[job.method.name].model_types:
         with_models = [name for name in METHODS if METHODS[name].model_types]
         yield (

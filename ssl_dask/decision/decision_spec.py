@@ -54,6 +54,11 @@ class DecisionSpec(SpecModel):
     for `error`, the run fails with exit code 8. `warn` writes the labels as they are. Methods that
     look at features themselves have no other to switch to: for them `switch` is `warn`."""
 
+    on_drift: Literal["warn", "error"] = "warn"
+    """What `ssl-dask predict` does with rows of another kind than the run's: columns outside of
+    their range, means, missing cells, unknown words, shares of the classes. `warn` labels them and
+    warns; `error` ends with exit code 8 and writes nothing. Goes with `output.models: true`."""
+
     coverage: float | None = Field(default=None, gt=0.0, lt=1.0)
     """Where labels are numbers: share of the rows whose true number the interval from `value_low`
     to `value_high` is to hold. Default: 0.9. Needs coverage / (1 - coverage) hidden seeds: 9 for

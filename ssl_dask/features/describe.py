@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from dask import delayed
@@ -17,6 +18,7 @@ from ssl_dask.features.block_reader import (
     runs_of_blocks,
 )
 from ssl_dask.features.categorical_columns import fit_categorical, survey_categorical
+from ssl_dask.features.column_profiles import profile_of
 from ssl_dask.features.feature_groups import FeatureGroup
 from ssl_dask.features.numeric_columns import fit_numeric, survey_numeric
 from ssl_dask.features.optional_groups import (
@@ -98,7 +100,11 @@ def describe(
         if group.optional:
             n_lacking = surveys[name].n_lacking
             fitted[name] = OptionalTransform(name, group.columns(), fitted[name], n_lacking)
-    return views_of(reader, groups, fitted)
+    views = views_of(reader, groups, fitted)
+    return {
+        name: replace(view, profile=profile_of(groups[name], surveys[name]))
+        for name, view in views.items()
+    }
 
 
 def _fitted(name: str, group: FeatureGroup, survey: Any, n_rows: int) -> Transform:

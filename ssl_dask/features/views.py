@@ -16,6 +16,7 @@ from ssl_dask.block_exchange import block_tasks
 from ssl_dask.dask_arrays import array_of_blocks, row_handles
 from ssl_dask.execution import Execution
 from ssl_dask.features.block_reader import BlockReader, Columns
+from ssl_dask.features.column_profiles import GroupCounts, GroupProfile, count_block
 from ssl_dask.features.feature_groups import FeatureGroup
 from ssl_dask.features.optional_groups import present_rows, read_columns
 from ssl_dask.features.transform import Block, Transform
@@ -34,6 +35,10 @@ class FeatureView:
     """The fitted transform, also for new rows."""
     present: tuple[Delayed, ...] | None = None
     """For each block a task of bool (n_i,), the rows that have the group; None: all have it."""
+    profile: GroupProfile | None = None
+    """What the columns held in the rows of the fit; None for joined groups and for new rows."""
+    counts: tuple[Delayed, ...] = ()
+    """For each block of new rows a task of what its columns hold, to be compared with a profile."""
 
     @property
     def sparse(self) -> bool:
@@ -89,7 +94,10 @@ def features_of_blocks(
 
 
 def views_of(
-    reader: BlockReader, groups: Mapping[str, FeatureGroup], transforms: Mapping[str, Transform]
+    reader: BlockReader,
+    groups: Mapping[str, FeatureGroup],
+    transforms: Mapping[str, Transform],
+    profiles: Mapping[str, GroupProfile] | None = None,
 ) -> dict[str, FeatureView]:
     """Return lazy views of every group by fitted transforms; nothing is read.
 
@@ -99,20 +107,38 @@ def views_of(
         Reads the columns of the rows, of the fit or new ones.
     groups, transforms
         By name; a transform is the `state` of a view of `describe`.
+    profiles
+        By name, of the fit: the tasks that make the features count as well what the columns hold.
     """
-    return {name: _view(reader, name, groups[name], transforms[name]) for name in groups}
+    profiles = profiles or {}
+    return {
+        name: _view(reader, name, groups[name], transforms[name], profiles.get(name))
+        for name in groups
+    }
 
 
-def _view(reader: BlockReader, name: str, group: FeatureGroup, transform: Transform) -> FeatureView:
+def _view(
+    reader: BlockReader,
+    name: str,
+    group: FeatureGroup,
+    transform: Transform,
+    profile: GroupProfile | None,
+) -> FeatureView:
     source = delayed(reader, traverse=False)
     state = delayed((group, transform), traverse=False)
     numbers = range(len(reader.row_counts))
-    blocks = block_tasks(_describe_block, [numbers], source, state)
+    if profile is None:
+        blocks, counts = block_tasks(_describe_block, [numbers], source, state), ()
+    else:
+        both = delayed(_describe_and_count, pure=False, nout=2)
+        kept = delayed(profile, traverse=False)
+        pairs = [both(block, source, state, kept) for block in numbers]
+        blocks, counts = [pair[0] for pair in pairs], tuple(pair[1] for pair in pairs)
     X = features_of_blocks(blocks, reader.row_counts, transform.width, transform.sparse)
     present = None
     if group.optional:
         present = tuple(block_tasks(_present_block, [numbers], source, state))
-    return FeatureView(name, X, transform, present)
+    return FeatureView(name, X, transform, present, counts=counts)
 
 
 def _describe_block(
@@ -120,6 +146,18 @@ def _describe_block(
 ) -> Block:
     group, transform = state
     return transform.transform(read_columns(reader, block, {"": group})[""])
+
+
+def _describe_and_count(
+    block: int,
+    reader: BlockReader,
+    state: tuple[FeatureGroup, Transform],
+    profile: GroupProfile,
+) -> tuple[Block, GroupCounts]:
+    group, transform = state
+    columns = read_columns(reader, block, {"": group})[""]
+    X = transform.transform(columns)
+    return X, count_block(group, transform, profile, columns, X)
 
 
 def _present_block(block: int, reader: BlockReader, state: tuple[FeatureGroup, Transform]) -> Bool:

@@ -25,6 +25,7 @@ from ssl_dask.labels import Labels
 from ssl_dask.pipeline.commands.lifecycle import errors_with_place, job_execution, run_done_already
 from ssl_dask.pipeline.commands.saved_runs import PREDICTION
 from ssl_dask.pipeline.inputs.job_inputs import feature_needs, scan_dataset, table_versions
+from ssl_dask.pipeline.models.drift import Drift
 from ssl_dask.pipeline.models.stored_models import StoredModels, read_models
 from ssl_dask.pipeline.targets.block_task import carried_fields, write_blocks
 from ssl_dask.pipeline.targets.class_blocks import ClassBlocks, ClassResult, class_schema
@@ -99,7 +100,8 @@ def predict_rows(
     Raises
     ------
     SslDaskError
-        Its class says the kind; earlier runs in `output` are untouched.
+        Its class says the kind; earlier runs in `output` are untouched. `QualityError`: the rows
+        are of another kind than the run's, and the job says `on_drift: error`.
 
     Notes
     -----
@@ -207,10 +209,18 @@ def _label(
         else:
             clock.event("input_note", message=note)
     clock.stage("decision")
-    F = models.distributions(typed, execution, blank)
-    results = write_blocks(_block_task(models, reader, folder), F, execution, *[None] * 4)
+    views = models.views(typed)
+    F = models.distributions(views, execution, blank)
+    counts = [view.counts for view in views.values() if view.counts]
+    task = _block_task(models, reader, folder)
+    results = write_blocks(task, F, execution, *[None] * 4, *counts)
+    drift = _drift(models, results)
+    for warning in () if drift is None else drift.warnings:
+        clock.warn(warning)
+        warnings.append(warning)
     clock.stage("commit")
-    summary = _summary(models, dataset, results) | {"warnings": warnings}
+    figures = None if drift is None else drift.figures
+    summary = _summary(models, dataset, results) | {"drift": figures, "warnings": warnings}
     run = folder.commit(
         [result.part for result in results],
         {PREDICTION: to_json(summary)},
@@ -223,6 +233,13 @@ def _label(
         "run_done", run=run.run_id, path=str(run.path), rows=dataset.n_rows, warnings=warnings
     )
     return PredictResult(run.path, run.run_id, summary, already_done=False)
+
+
+def _drift(models: StoredModels, results: Sequence[ClassResult]) -> Drift | None:
+    score = add_all([result.score for result in results])
+    by_group = zip(*(result.counts for result in results), strict=True)
+    counts = dict(zip(models.profiles, map(add_all, by_group), strict=True))
+    return models.drift(counts, score.labels, score.n_abstained)
 
 
 def _block_task(models: StoredModels, reader: ColumnReader, folder: OutputFolder) -> ClassBlocks:

@@ -6,7 +6,9 @@ from dask import delayed
 
 from ssl_dask.decision.calibration import Calibration
 from ssl_dask.durable_files import seal
+from ssl_dask.evaluation.block_scores import BlockScore
 from ssl_dask.pipeline.inputs.run_context import RunContext
+from ssl_dask.pipeline.models.drift import AnswerCounts
 from ssl_dask.pipeline.models.model_types import own_types
 from ssl_dask.pipeline.models.stored_models import ModelsDescription, description_name
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
@@ -17,12 +19,19 @@ from ssl_dask.storage.runs.model_files import ModelFile, write_file, write_model
 
 
 def store_models(
-    run: RunContext, found: SelfLabeled, calibration: Calibration
+    run: RunContext, found: SelfLabeled, calibration: Calibration, score: BlockScore
 ) -> tuple[list[PartRecord], tuple[str, ...]]:
     """Write the models of the kept round, and what they need to label other rows.
 
     Workers write the models that they hold, one file each. Costs a task a learner, which holds its
     model three times.
+
+    Parameters
+    ----------
+    run, found, calibration
+        The run, what labelled its rows, and what makes chances of being right of it.
+    score
+        Counts of what it said, which new rows are compared with.
 
     Returns
     -------
@@ -44,7 +53,8 @@ def store_models(
     ]
     written: list[ModelFile | str] = run.execution.compute(tasks, "models")
     transforms = {name: view.state for name, view in run.views.items()}
-    answers = {"method": found.method, "transforms": transforms}
+    profiles = {name: view.profile for name, view in run.views.items()}
+    answers = {"method": found.method, "transforms": transforms, "profiles": profiles}
     written.append(write_model(stage, run_id, len(tasks), "answers", answers, own_types(), trusted))
     files = [one for one in written if isinstance(one, ModelFile)]
     refused = [one for one in written if isinstance(one, str)]
@@ -65,6 +75,11 @@ def store_models(
         column_types=types_to_text(dataset, list(dict.fromkeys(columns))),
         offsets=dict(run.data.reader.offsets),
         calibration=calibration,
+        answered=AnswerCounts(
+            labels=tuple(score.labels.tolist()),
+            seeds=tuple(run.data.labels.class_counts().tolist()),
+            abstained=score.n_abstained,
+        ),
         answers=joining.record.name,
         learners=tuple(one.record.name for one in learners),
         types=tuple(sorted({name for one in files for name in one.types})),

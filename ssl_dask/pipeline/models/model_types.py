@@ -7,6 +7,7 @@ from functools import cache
 
 from ssl_dask.errors import JobSpecError
 from ssl_dask.features.categorical_columns import HashedCategoriesTransform, OneHotTransform
+from ssl_dask.features.column_profiles import GroupProfile
 from ssl_dask.features.numeric_columns import NumericTransform, Scaling
 from ssl_dask.features.optional_groups import OptionalTransform
 from ssl_dask.features.text_columns import TextTransform
@@ -18,6 +19,7 @@ from ssl_dask.storage.runs.model_files import NotStorableError, model_bytes
 
 FEATURE_TYPES = (
     ComponentsTransform,
+    GroupProfile,
     HashedCategoriesTransform,
     HashedNgrams,
     NumericTransform,
@@ -27,7 +29,7 @@ FEATURE_TYPES = (
     TextTransform,
     VectorTransform,
 )
-"""Fitted features."""
+"""Fitted features, and what their columns held."""
 
 
 @cache

@@ -15,7 +15,7 @@ from dask import delayed
 from dask.delayed import Delayed
 from pydantic import Field, ValidationError
 
-from ssl_dask.array_types import Float32
+from ssl_dask.array_types import Float32, Int64
 from ssl_dask.block_exchange import block_tasks
 from ssl_dask.class_labels import decode_labels
 from ssl_dask.cluster import versions
@@ -26,15 +26,17 @@ from ssl_dask.durable_files import unseal
 from ssl_dask.errors import Caution, InputDataError, JobSpecError
 from ssl_dask.execution import Execution
 from ssl_dask.features.block_reader import BlockReader
+from ssl_dask.features.column_profiles import GroupCounts, GroupProfile
 from ssl_dask.features.transform import Transform
 from ssl_dask.features.unknown_categories import (
     judge_categories,
     look_at_categories,
     one_hot_groups,
 )
-from ssl_dask.features.views import join, views_of
+from ssl_dask.features.views import FeatureView, join, views_of
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.pipeline.infer.inference import method_views
+from ssl_dask.pipeline.models.drift import AnswerCounts, Drift, judge_drift
 from ssl_dask.pipeline.models.model_types import own_types
 from ssl_dask.self_labeled.loop.round_method import RoundMethod
 from ssl_dask.self_labeled.loop.track import score_rows
@@ -60,12 +62,20 @@ class ModelsDescription(SpecModel):
     offsets: Mapping[str, int] = Field(default_factory=dict)
     """What was subtracted from feature columns of integers that float64 does not hold."""
     calibration: Calibration
+    answered: AnswerCounts | None = None
+    """What the run said; None in models that were kept without it."""
     answers: str
-    """Name of the file of the method and of the fitted features."""
+    """Name of the file of the method, of the fitted features and of what their columns held."""
     learners: tuple[str, ...]
     """Names of the files of the fitted learners."""
     types: tuple[str, ...]
     """Types in these files that are of modules which the run was told to trust."""
+
+
+NO_PROFILE = (
+    "The models were kept without a profile of the run's rows, which new rows could be compared"
+    " with; run the job again for that.",
+)
 
 
 def description_name(run_id: str) -> str:
@@ -99,6 +109,10 @@ class StoredModels:
     """Types of the labels and of the feature columns in the run's input."""
     offsets: Mapping[str, int] = field(default_factory=dict)
     """What is subtracted from columns as they are read."""
+    profiles: Mapping[str, GroupProfile] = field(default_factory=dict, repr=False)
+    """What the run's columns held, by the name of their group."""
+    answered: AnswerCounts | None = field(default=None, repr=False)
+    """What the run said; None in models that were kept without it."""
     notes: tuple[str, ...] = ()
     """What a person should know of them, a sentence each."""
 
@@ -121,7 +135,7 @@ class StoredModels:
         Parameters
         ----------
         reader, execution
-            As for `distributions`.
+            As for `views` and `distributions`.
 
         Returns
         -------
@@ -148,15 +162,28 @@ class StoredModels:
         kept = execution.persist([part for pair in found for part in pair], "categories")
         return judge_categories(execution.compute(kept[::2], "categories")), kept[1::2]
 
-    def distributions(
-        self, reader: BlockReader, execution: Execution, blank: Sequence[Delayed] = ()
-    ) -> da.Array:
-        """Return the class distributions of the rows of a reader, lazily.
+    def views(self, reader: BlockReader) -> dict[str, FeatureView]:
+        """Return the features of the rows of a reader, lazily, by the name of their group.
 
         Parameters
         ----------
         reader
             Gives `columns` in the types that they had in the run's input.
+        """
+        return views_of(reader, self.job.features, self.transforms, self.profiles)
+
+    def distributions(
+        self,
+        views: Mapping[str, FeatureView],
+        execution: Execution,
+        blank: Sequence[Delayed] = (),
+    ) -> da.Array:
+        """Return the class distributions of new rows, lazily.
+
+        Parameters
+        ----------
+        views
+            Of `views`.
         execution
             Where rows will be scored; the models are sent there.
         blank
@@ -165,10 +192,9 @@ class StoredModels:
         Returns
         -------
         dask.array.Array
-            float32 (n, C) in the blocks of the reader: rows sum to 1, or to 0 where nothing is
+            float32 (n, C) in the blocks of the views: rows sum to 1, or to 0 where nothing is
             known of a row. Costs a task a block for each group of features, and one more.
         """
-        views = views_of(reader, self.job.features, self.transforms)
         joined = join(views, self.job.group_weights)
         given, present = method_views(self.job, views, joined)
         (answering,) = execution.place([(self.method, list(self.models))], lasting=True)
@@ -177,6 +203,26 @@ class StoredModels:
             return F
         parts = block_tasks(_without, [row_handles(F), blank])
         return array_of_blocks(parts, F.chunks[0], (F.shape[1],), np.float32)
+
+    def drift(
+        self, counts: Mapping[str, GroupCounts], labels: Int64, n_abstained: int
+    ) -> Drift | None:
+        """Compare new rows with the run's; None for models that were kept without a profile.
+
+        Parameters are those of `judge_drift`; counts are sums of those of `views`.
+
+        Raises
+        ------
+        QualityError
+            They differ, and the job says `on_drift: error`.
+        """
+        if self.answered is None:
+            return None
+        names = [str(value) for value in self.classes_.tolist()]
+        found = judge_drift(self.profiles, counts, self.answered, labels, n_abstained, names)
+        if self.job.decision.on_drift == "error":
+            found.refuse()
+        return found
 
     def label_distributions(self, columns: Any) -> Float32:
         """Return what the models say of rows in memory, float32 (n, C), before calibration.
@@ -192,11 +238,14 @@ class StoredModels:
         InputDataError
             A column is missing, of a type that does not serve, or holds what the job's features do
             not allow; no row has a category that is known.
+        QualityError
+            The rows differ from the run's, and the job says `on_drift: error`.
 
         Warns
         -----
         UserWarning
-            Categories are unknown, or integers too far from those of the run.
+            Categories are unknown, integers too far from those of the run, or the rows differ from
+            the run's.
 
         Notes
         -----
@@ -209,10 +258,17 @@ class StoredModels:
         execution = Execution()
         said, blank = self.look_at_categories(reader, execution)
         said += reader.far_values()
+        views = self.views(reader)
+        F = self.distributions(views, execution, blank)
+        counts = [one for view in views.values() for one in view.counts]
+        found, *counted = execution.compute([*row_handles(F), *counts], "scores")
+        labels = self._decided(found).label
+        given = np.bincount(labels[labels >= 0], minlength=len(self.classes_))
+        by_group = dict(zip(self.profiles, counted, strict=True))
+        drift = self.drift(by_group, given, int((labels < 0).sum()))
+        said += [] if drift is None else drift.warnings
         if said:
             warnings.warn(" ".join(said), UserWarning, stacklevel=2)
-        F = self.distributions(reader, execution, blank)
-        (found,) = execution.compute(row_handles(F), "scores")
         return found
 
     def predict_proba(self, columns: Any) -> Float32:
@@ -320,7 +376,9 @@ def read_models(run: CommittedRun, trusted: Collection[str]) -> StoredModels:
         label_type=about.label_type,
         column_types=types_from_text(about.column_types),
         offsets=about.offsets,
-        notes=_other_versions(run),
+        profiles=answers.get("profiles", {}),
+        answered=about.answered,
+        notes=_other_versions(run) + (NO_PROFILE if about.answered is None else ()),
     )
 
 

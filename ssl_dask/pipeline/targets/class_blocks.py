@@ -12,6 +12,7 @@ from ssl_dask.decision.decision_spec import DecisionSpec
 from ssl_dask.decision.labelling import REASONS, SOURCES, Decided, DecisionRule, decide_block
 from ssl_dask.decision.review_queue import ReviewQueue
 from ssl_dask.evaluation.block_scores import BlockScore, score_block
+from ssl_dask.features.column_profiles import GroupCounts
 from ssl_dask.job_spec import JobSpec
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.targets.block_task import BlockTask
@@ -36,6 +37,8 @@ class ClassResult:
     """The block's rows for the review queue; None if none is asked for."""
     sampled: Int32
     """int32: codes decided for the sampled rows of this block."""
+    counts: tuple[GroupCounts, ...]
+    """What the columns of new rows hold, by group."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +101,9 @@ class ClassBlocks(BlockTask[ClassResult]):
         beside
             Whether paths lead to seeds, bool (n,), or None; the supervised baseline's
             distributions float32 (n, C), or None; for the review list features (n, d) and tags
-            int64 (n,), or None each.
+            int64 (n,), or None each. Of new rows, the counts of their columns come next.
         """
-        has_seed, baseline_F, X, tags = beside
+        has_seed, baseline_F, X, tags, *counts = beside
         positions, codes = self.labels.in_rows(start, start + len(F))
         names = self.schema.probability_names
         positive = self.search is not None and self.search.positive is not None
@@ -131,7 +134,8 @@ class ClassBlocks(BlockTask[ClassResult]):
             },
         )
         score = self._score(decided, positions, truth)
-        return ClassResult(part, score, baseline, review, self.sampled_of(start, decided.label))
+        sampled = self.sampled_of(start, decided.label)
+        return ClassResult(part, score, baseline, review, sampled, tuple(counts))
 
     def _score(self, decided: Decided, positions: Int64, truth: Int32 | None) -> BlockScore:
         return score_block(

@@ -69,7 +69,7 @@ def write_classes(
         parts += listed
     if spec.output.models:
         assert isinstance(found, SelfLabeled)
-        models, not_kept = store_models(run, found, judged.calibration)
+        models, not_kept = store_models(run, found, judged.calibration, score)
         parts += models
         warnings += not_kept
     return ClassesWritten(results, score, parts, n_review, warnings)
