@@ -119,7 +119,7 @@ def profile_of(group: FeatureGroup, survey: Any) -> GroupProfile:
         missing = survey.missing
     if isinstance(survey, TextSurvey):
         having = survey.rows_having
-        known, unseen = having > 0, np.array([(having == 1).sum() / having.sum()])
+        known, unseen = having > 0, np.array([(having == 1).sum() / max(having.sum(), 1)])
     elif getattr(group, "encoding", None) == "onehot":
         unseen = np.zeros(len(columns))
     n_rows = sums.n_rows + n_lacking
