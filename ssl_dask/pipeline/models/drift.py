@@ -91,14 +91,8 @@ def judge_drift(
         for one in columns
         if one.differs
     ]
-    given, seeds, m = np.array(answered.labels), np.array(answered.seeds), int(labels.sum())
-    references = [(one, n) for one in (given, given - seeds) if (n := int(one.sum()))]
+    given, m = np.array(answered.labels), int(labels.sum())
     share = labels / max(m, 1)
-    drifted = np.full(len(classes), m >= FEWEST_ROWS and bool(references))
-    for counted, n in references:
-        before = counted / n
-        far = (share > TIMES * before) | (TIMES * share < before)
-        drifted &= far & differ(share, before, max(m, 1), n)
     in_run = given / max(int(given.sum()), 1)
     problems += [
         Problem(
@@ -106,7 +100,7 @@ def judge_drift(
             f" {in_run[code]:.2%}",
             hint=HINT,
         )
-        for code in np.flatnonzero(drifted).tolist()
+        for code in _drifted(answered, labels)
     ]
     rows, rows_in_run = m + n_abstained, int(given.sum()) + answered.abstained
     abstained, then = n_abstained / max(rows, 1), answered.abstained / max(rows_in_run, 1)
@@ -123,3 +117,16 @@ def judge_drift(
         "abstained": {"share": abstained, "share_in_run": then},
     }
     return Drift(tuple(problems), figures)
+
+
+def _drifted(answered: AnswerCounts, labels: Int64) -> list[int]:
+    """Return the codes of the classes whose share has drifted."""
+    given, seeds, m = np.array(answered.labels), np.array(answered.seeds), int(labels.sum())
+    references = [(one, n) for one in (given, given - seeds) if (n := int(one.sum()))]
+    share = labels / max(m, 1)
+    drifted = np.full(len(labels), m >= FEWEST_ROWS and bool(references))
+    for counted, n in references:
+        before = counted / n
+        far = (share > TIMES * before) | (TIMES * share < before)
+        drifted &= far & differ(share, before, max(m, 1), n)
+    return np.flatnonzero(drifted).tolist()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dask import delayed
 
 from ssl_dask.decision.calibration import Calibration
@@ -44,7 +46,7 @@ def store_models(
     StorageError
         Disk full or no permission.
     """
-    spec, dataset, output = run.spec, run.inputs.dataset, run.output
+    output = run.output
     stage, run_id, trusted = output.stage, output.run_id, run.trust_modules
     write = delayed(write_model, pure=False)
     tasks = [
@@ -63,10 +65,21 @@ def store_models(
             f"The models were not kept, so they cannot label other rows: of {len(written)} files"
             f" {len(refused)} could not be written, since {refused[0]}.",
         )
+    about = _description(run, calibration, score, files)
+    content = seal(about.model_dump(mode="json"))
+    described = write_file(stage, run_id, len(files), description_name(run_id), content)
+    return [*(one.record for one in files), described], ()
+
+
+def _description(
+    run: RunContext, calibration: Calibration, score: BlockScore, files: Sequence[ModelFile]
+) -> ModelsDescription:
+    """Return what stands beside the files, the last of which joins the others."""
+    spec, dataset = run.spec, run.inputs.dataset
     *learners, joining = files
     columns = [name for group in spec.features.values() for name in group.columns()]
     label = spec.input.label
-    about = ModelsDescription(
+    return ModelsDescription(
         job=spec,
         classes=tuple(run.data.labels.classes.tolist()),
         label_type=None
@@ -84,7 +97,3 @@ def store_models(
         learners=tuple(one.record.name for one in learners),
         types=tuple(sorted({name for one in files for name in one.types})),
     )
-    content = seal(about.model_dump(mode="json"))
-    name = description_name(run_id)
-    described = write_file(stage, run_id, len(files), name, content)
-    return [*(one.record for one in files), described], ()
