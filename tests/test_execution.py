@@ -6,7 +6,7 @@ import os
 import signal
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -100,11 +100,21 @@ def test_a_lost_result_that_needs_what_has_failed_before_is_told(
     needed, *lost = futures_of([read, between, *kept])
     # As when the worker of one is lost, and then that of the others.
     cluster_client.run_on_scheduler(_lose, [needed.key])
+    _wait_until(lambda: needed.status == "error")
     assert "rows.txt" in str(needed.exception(timeout=30))
     assert [one.status for one in lost] == ["finished", "finished"]
     cluster_client.run_on_scheduler(_lose, [one.key for one in reversed(lost)])
+    _wait_until(lambda: lost[-1].status != "finished")
     with pytest.raises(FileNotFoundError, match=r"rows\.txt"):
         execution.persist(kept, "rows")
+
+
+def _wait_until(reached: Callable[[], bool]) -> None:
+    """The scheduler tells the client a moment later what became of a task."""
+    until = time.monotonic() + 30
+    while not reached():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def _lose(keys: list[Any], dask_scheduler: Any = None) -> None:
