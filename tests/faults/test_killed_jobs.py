@@ -19,7 +19,7 @@ from ssl_dask.pipeline.commands.run import run_job
 from ssl_dask.pipeline.infer import saved_state
 from tests.made_job import Heard, answer, assert_useful, made_job, made_rows, write_job, write_rows
 from tests.made_numbers import made_numbers, number_job
-from tests.processes import ssl_dask, started, wait_for_events
+from tests.processes import events, ssl_dask, started, wait_for_events
 
 pytestmark = pytest.mark.slow
 N_KILLS = 20
@@ -65,7 +65,14 @@ def test_the_client_killed_at_any_moment_leaves_old_or_new(
         command(wanted)
         before = os.readlink(out / "latest")
         with started(job, log, "--cluster", address) as process:
-            wait_for_events(process, log, event="run_begins")
+            try:
+                wait_for_events(process, log, event="run_begins")
+            except AssertionError:
+                # The last kill fell between the two steps of a commit: this start only finished it.
+                assert process.wait() == 0 and events(log)[-1]["already_done"], log.read_text()
+                assert answer(out / "latest") == expected[wanted]
+                current = wanted
+                continue
             at = time.monotonic()
             try:
                 process.wait(dice.uniform(0, span))
