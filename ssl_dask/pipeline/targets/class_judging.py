@@ -34,7 +34,9 @@ class ClassesJudged:
     """Method against baseline, seed by seed."""
 
 
-def judge_classes(run: RunContext, folds: HiddenSeeds, inferred: Inferred) -> ClassesJudged:
+def judge_classes(
+    run: RunContext, folds: HiddenSeeds, inferred: Inferred
+) -> tuple[Inferred, ClassesJudged]:
     """Score the method, and the baseline, on the seeds that were hidden from them."""
     labels, evaluation = run.data.labels, run.spec.evaluation
     names, confidence = labels.class_names, evaluation.confidence
@@ -44,13 +46,13 @@ def judge_classes(run: RunContext, folds: HiddenSeeds, inferred: Inferred) -> Cl
     calibration = fit_calibration(F, truth, folds.fold[was_hidden])
     hidden = score_predictions(truth, given, names, confidence) if len(truth) else None
     if not evaluation.baseline or run.method.is_baseline:
-        return ClassesJudged(calibration, hidden)
+        return inferred, ClassesJudged(calibration, hidden)
     X_seeds = inferred.rows.seeds
     baseline = SupervisedBaseline.fit(X_seeds, labels.codes, folds, labels.n_classes)
     if hidden is None:
-        return ClassesJudged(calibration, None, baseline)
+        return inferred, ClassesJudged(calibration, None, baseline)
     theirs = baseline.hidden_codes[was_hidden]
-    return ClassesJudged(
+    return inferred, ClassesJudged(
         calibration,
         hidden,
         baseline,

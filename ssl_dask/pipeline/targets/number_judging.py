@@ -46,7 +46,9 @@ class NumbersJudged:
     """Share of the hidden seeds inside intervals that were made without their fold."""
 
 
-def judge_numbers(run: RunContext, folds: HiddenSeeds, inferred: Inferred) -> NumbersJudged:
+def judge_numbers(
+    run: RunContext, folds: HiddenSeeds, inferred: Inferred
+) -> tuple[Inferred, NumbersJudged]:
     """Score the method, and the baselines, on the seeds that were hidden from them."""
     spec, hidden_values = run.spec, inferred.hidden_F
     labels = NumberLabels.of(run.data.labels)
@@ -68,7 +70,7 @@ def judge_numbers(run: RunContext, folds: HiddenSeeds, inferred: Inferred) -> Nu
         baseline = RidgeBaseline.fit(inferred.rows.seeds, labels.values, folds)
         theirs = baseline.hidden_values
         comparison = compare_errors(labels.values, hidden_values, theirs, confidence)
-    return NumbersJudged(
+    return inferred, NumbersJudged(
         unit=unit,
         hidden=scores(hidden_values),
         baseline_hidden=None if baseline is None else scores(baseline.hidden_values, reached),

@@ -38,8 +38,9 @@ class Target(Generic[Judged, Results]):
     """Returns the seeds with the classes that each fold hides in equal shares."""
     seeds: Callable[[Labels], Labels]
     """Returns the seeds as a method takes them."""
-    judge: Callable[[RunContext, HiddenSeeds, Inferred], Judged]
-    """Scores the method, and the baselines, on the seeds that were hidden from them."""
+    judge: Callable[[RunContext, HiddenSeeds, Inferred], tuple[Inferred, Judged]]
+    """Scores the method, and the baselines, on the seeds that were hidden from them; returns what
+    is published, the method's answer or another."""
     write: Callable[[RunContext, HiddenSeeds, Inferred, Judged], Results]
     """Decides the rows, writes the parts of the result, and returns what is counted of them."""
     parts: Callable[[Results], Sequence[PartRecord]]
@@ -69,7 +70,7 @@ def label_rows(run: RunContext, target: Target[Any, Any]) -> Finished:
     sampled = picture_rows(labels.n_rows, labels.rows, random_state=evaluation.random_state)
     inferred = infer(run, labels, folds, sampled)
     clock.stage("evaluation")
-    judged = target.judge(run, folds, inferred)
+    inferred, judged = target.judge(run, folds, inferred)
     clock.stage("decision")
     results = target.write(run, folds, inferred, judged)
     clock.stage("report")
