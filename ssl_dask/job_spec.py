@@ -23,6 +23,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticKnownEr
 from ssl_dask.cluster_spec import ClusterSpec
 from ssl_dask.decision.decision_spec import DecisionSpec
 from ssl_dask.evaluation.evaluation_spec import EvaluationSpec
+from ssl_dask.evaluation.given_shares import GivenShares
 from ssl_dask.features.feature_groups import FeatureGroup
 from ssl_dask.graph.graph_spec import GraphSpec, OneGraphSpec
 from ssl_dask.input_files import InputFiles
@@ -117,6 +118,11 @@ class InputSpec(InputFiles):
     """The classes there may be; a label outside them is an error."""
     unlabelled: tuple[bool | int | float | str, ...] = ()
     """Labels that stand for "not known", such as [NA, "?", 0]; capitals do not matter."""
+    class_shares: GivenShares = "estimate"
+    """Shares of the classes among all rows, such as {fraud: 0.008}, or a range [0.004, 0.02];
+    classes that are not named share the rest as their seeds do. `seeds`: the seeds are a random
+    sample of the rows. `estimate`: told from the scores of rows and of seeds that were hidden.
+    Probabilities, labels, precision and accuracy are those at these shares."""
     truth: str | None = None
     """Column of the true classes or numbers: never used for learning, only to score a benchmark."""
     block_rows: Annotated[int, Field(ge=1)] | None = None
@@ -324,6 +330,8 @@ def wrong_keys_of_classes(job: JobSpec) -> Iterator[str]:
     found = job.decision.keys_of_classes()
     if job.input.classes is not None:
         found["input.classes"] = "leave it out"
+    if job.input.class_shares != "estimate":
+        found["input.class_shares"] = "leave it out"
     if job.output.probabilities:
         found["output.probabilities"] = "value_low and value_high are always written"
     if found:

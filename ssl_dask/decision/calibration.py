@@ -2,23 +2,28 @@
 
 A row f of F becomes p = (1 - eps) softmax(T log f) + eps / C. The temperature T > 0 sharpens or
 flattens, the floor eps keeps away from 0 and 1; neither moves the most likely class. Both are
-fitted by penalised likelihood on seeds whose labels were hidden while F was computed.
+fitted by penalised likelihood on seeds whose labels were hidden while F was computed. Where the
+classes have other shares among the rows than among the seeds, p_c is then multiplied by the ratio
+of the two, and the row is made to sum to 1 again.
 
 References
 ----------
 C. Guo, G. Pleiss, Y. Sun, K. Weinberger, "On calibration of modern neural networks", 2017, section
 4.2 (temperature). J. Platt, "Probabilistic outputs for support vector machines", 1999, section 2.2
-(smoothed targets).
+(smoothed targets). M. Saerens, P. Latinne, C. Decaestecker, "Adjusting the outputs of a classifier
+to new a priori probabilities: a simple procedure", 2002, eq. 2.4 (other shares).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
 
-from ssl_dask.array_types import Float32, Float64, Int32
+from ssl_dask.array_types import Bool, Float32, Float64, Floating, Int32
+from ssl_dask.kernels.distributions.label_distributions import normalise_rows
 
 MIN_HIDDEN_SEEDS = 10
 """Below so many hidden seeds with evidence, two parameters are not fitted."""
@@ -49,9 +54,10 @@ class CalibrationQuality:
 class ReliabilityBin:
     """Rows whose stated probability lies in one bin."""
 
-    count: int
-    right: int
-    """Rows, and rows whose label is right."""
+    count: int | float
+    right: int | float
+    """Rows, and rows whose label is right; where rows weigh unequally, as many equal rows as would
+    tell as much."""
     stated: float
     """Their mean stated probability."""
 
@@ -80,6 +86,9 @@ class Calibration:
     cross_fitted: bool = False
     """True: `quality` was measured on folds that the parameters had not seen. False: in-sample,
     hence flattering."""
+    share_ratios: tuple[float, ...] = ()
+    """(C,): share of each class among the rows over its share among the seeds, up to a factor;
+    empty where they are taken as equal."""
 
     def apply(self, F: Float32) -> Float32:
         """Return probabilities float32 (n, C) of rows of F; rows of zeros stay zero.
@@ -87,16 +96,23 @@ class Calibration:
         Costs 16 n C bytes of working memory. A row's bits depend on that row alone.
         """
         if not self.calibrated:
-            return np.array(F, dtype=np.float32, order="C")
-        return _probabilities(F, self.temperature, self.floor).astype(np.float32)
+            p = np.array(F, dtype=np.float32, order="C")
+        else:
+            p = _probabilities(F, self.temperature, self.floor).astype(np.float32)
+        return _at_shares(p, self.share_ratios) if self.share_ratios else p
 
 
-def not_calibrated(reason: str, *, n_hidden: int = 0, n_without_mass: int = 0) -> Calibration:
+def not_calibrated(reason: str) -> Calibration:
     """Return the calibration that leaves F as it is, and says why."""
-    return Calibration(reason=reason, n_hidden=n_hidden, n_without_mass=n_without_mass)
+    return Calibration(reason=reason)
 
 
-def fit_calibration(hidden_F: Float32, codes: Int32, folds: Int32 | None = None) -> Calibration:
+def fit_calibration(
+    hidden_F: Float32,
+    codes: Int32,
+    folds: Int32 | None = None,
+    share_ratios: tuple[float, ...] = (),
+) -> Calibration:
     """Fit temperature and floor on hidden seeds.
 
     Parameters
@@ -108,6 +124,8 @@ def fit_calibration(hidden_F: Float32, codes: Int32, folds: Int32 | None = None)
     folds
         int32 (S,): the fold in which each was hidden; used to measure quality on folds that the
         fit has not seen. None: quality is in-sample.
+    share_ratios
+        As of `Calibration`. Quality is that at the shares of the rows.
 
     Notes
     -----
@@ -119,30 +137,39 @@ def fit_calibration(hidden_F: Float32, codes: Int32, folds: Int32 | None = None)
     F, truth = hidden_F[reached], codes[reached]
     if len(F) < MIN_HIDDEN_SEEDS:
         lost = f", {n_without_mass} more were not reached while hidden" if n_without_mass else ""
-        return not_calibrated(
-            f"only {len(F)} seeds could be hidden and still got a class{lost};"
+        return Calibration(
+            reason=f"only {len(F)} seeds could be hidden and still got a class{lost};"
             f" {MIN_HIDDEN_SEEDS} are needed",
             n_hidden=len(F),
             n_without_mass=n_without_mass,
+            share_ratios=share_ratios,
         )
     temperature, floor = _fit(F, truth)
     fold_of = None if folds is None else folds[reached]
     honest = _cross_fitted(F, truth, fold_of)
     shown = _probabilities(F, temperature, floor) if honest is None else honest
+    before = np.asarray(F, dtype=np.float64)
+    weights = None
+    if share_ratios:
+        shown, before = (_at_shares(p, share_ratios).astype(np.float64) for p in (shown, before))
+        weights = np.asarray(share_ratios)[truth]
     return Calibration(
         temperature=temperature,
         floor=floor,
         calibrated=True,
         n_hidden=len(F),
         n_without_mass=n_without_mass,
-        quality=calibration_quality(shown, truth),
-        quality_before=calibration_quality(np.asarray(F, dtype=np.float64), truth),
-        bins=_reliability_bins(shown, truth),
+        quality=calibration_quality(shown, truth, weights),
+        quality_before=calibration_quality(before, truth, weights),
+        bins=_reliability_bins(shown, truth, weights),
         cross_fitted=honest is not None,
+        share_ratios=share_ratios,
     )
 
 
-def calibration_quality(probabilities: Float64, codes: Int32) -> CalibrationQuality:
+def calibration_quality(
+    probabilities: Float64, codes: Int32, weights: Float64 | None = None
+) -> CalibrationQuality:
     """Return calibration error (bins of the largest probability) and Brier score.
 
     Parameters
@@ -151,29 +178,51 @@ def calibration_quality(probabilities: Float64, codes: Int32) -> CalibrationQual
         float64 (S, C), rows summing to 1.
     codes
         int32 (S,): true classes.
+    weights
+        float64 (S,): how much each counts; None: all the same.
     """
     n = len(codes)
-    gaps = (abs(b.stated * b.count - b.right) for b in _reliability_bins(probabilities, codes))
+    w = np.ones(n) if weights is None else weights
     wanted = np.zeros_like(probabilities)
     wanted[np.arange(n), codes] = 1.0
+    gaps = 0.0
+    for inside, stated, right in _binned(probabilities, codes):
+        gaps += abs(float((w[inside] * (stated - right)).sum()))
+    squares = ((probabilities - wanted) ** 2).sum(axis=1)
     return CalibrationQuality(
-        expected_calibration_error=sum(gaps) / n,
-        brier=float(((probabilities - wanted) ** 2).sum() / n),
+        expected_calibration_error=gaps / float(w.sum()), brier=float((w * squares).sum() / w.sum())
     )
 
 
-def _reliability_bins(probabilities: Float64, codes: Int32) -> tuple[ReliabilityBin, ...]:
+def _binned(probabilities: Float64, codes: Int32) -> Iterator[tuple[Bool, Float64, Bool]]:
+    """Yield for each bin its rows, bool (S,), their stated probability, and who is right."""
     best = probabilities.argmax(axis=1)
     stated = probabilities[np.arange(len(codes)), best]
     bins = np.minimum((stated * N_BINS).astype(np.int64), N_BINS - 1)
-    return tuple(
-        ReliabilityBin(
-            count=int(inside.sum()),
-            right=int((best == codes)[inside].sum()),
-            stated=float(stated[inside].mean()),
-        )
-        for inside in (bins == number for number in np.unique(bins))
-    )
+    for number in np.unique(bins):
+        inside = bins == number
+        yield inside, stated[inside], best[inside] == codes[inside]
+
+
+def _reliability_bins(
+    probabilities: Float64, codes: Int32, weights: Float64 | None = None
+) -> tuple[ReliabilityBin, ...]:
+    found = []
+    for inside, stated, right in _binned(probabilities, codes):
+        if weights is None:
+            found.append(ReliabilityBin(int(inside.sum()), int(right.sum()), float(stated.mean())))
+            continue
+        w = weights[inside]
+        # Kish's effective number of rows.
+        count = float(w.sum() ** 2 / (w**2).sum())
+        share = float(w[right].sum() / w.sum())
+        found.append(ReliabilityBin(count, count * share, float((w * stated).sum() / w.sum())))
+    return tuple(found)
+
+
+def _at_shares(p: Floating, share_ratios: tuple[float, ...]) -> Float32:
+    """Return probabilities (n, C) where classes have other shares, float32; zero rows stay zero."""
+    return normalise_rows(p * np.asarray(share_ratios, dtype=np.float64))
 
 
 def _probabilities(F: Float32, temperature: float, floor: float) -> Float64:

@@ -109,9 +109,10 @@ def decide_block(
     keep_probabilities
         Whether to return the probabilities of all classes, 4 n C bytes more.
     """
-    best, _, tie = summarise_rows(F)
-    evidence = best != UNLABELLED
     probabilities = rule.calibration.apply(F)
+    # Other shares move the most likely class; temperature and floor do not.
+    best, _, tie = summarise_rows(probabilities if rule.calibration.share_ratios else F)
+    evidence = best != UNLABELLED
     probability, margin = _probability_and_margin(probabilities, best)
 
     reason = np.zeros(len(F), dtype=np.uint8)

@@ -43,6 +43,15 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """A figure with its interval; None where rows are too few, or too far off, to say."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
 class ClassScore:
     """How one class fared."""
 

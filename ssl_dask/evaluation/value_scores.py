@@ -17,7 +17,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from ssl_dask.array_types import Float64
-from ssl_dask.evaluation.metrics import Interval, clopper_pearson
+from ssl_dask.evaluation.metrics import Estimate, Interval, clopper_pearson
 from ssl_dask.kernels.arithmetic.exact_sums import ColumnSums
 from ssl_dask.kernels.arithmetic.field_sums import FieldSums
 
@@ -54,15 +54,6 @@ class ErrorSums(FieldSums):
     n_inside: int
     n_intervals: int
     """Rows whose true number lies in their interval, of those that have one."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its interval; None where rows are too few, or too far off, to say."""
-
-    value: float | None
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True)

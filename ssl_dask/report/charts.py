@@ -362,7 +362,7 @@ def reliability_chart(bins: Sequence[ReliabilityBin]) -> str:
     with panel(3.6) as (figure, axes):
         axes.plot([0, 100], [0, 100], color=MUTED, linewidth=1, linestyle=(0, (4, 4)))
         for one in drawn:
-            share = clopper_pearson(one.right, one.count)
+            share = clopper_pearson(round(one.right), max(round(one.count), 1))
             ends, at = [100 * share.low, 100 * share.high], 100 * one.stated
             axes.plot([at, at], ends, color=ACCENT, linewidth=1.6, alpha=0.6)
             area = 18 + 90 * one.count / largest

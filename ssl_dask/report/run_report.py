@@ -17,6 +17,7 @@ from ssl_dask.decision.calibration import Calibration, ReliabilityBin
 from ssl_dask.decision.labelling import REASONS, SOURCES
 from ssl_dask.evaluation.block_scores import BlockScore, Reliability, TruthScores
 from ssl_dask.evaluation.metrics import PairedComparison, Scores
+from ssl_dask.evaluation.share_scores import ScoresAtShares
 from ssl_dask.round_record import RoundRecord
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -136,11 +137,12 @@ class EvaluationSummary(ReportPart):
     """How good the labels are, and how good logistic regression on the same seeds is.
 
     `hidden`, `baseline_hidden`: on seeds while they were hidden; None if none were. `n_folds`: in
-    how many turns. `never_hidden`: classes with one seed only. `comparison`: method against
-    baseline on the same hidden seeds. `truth`, `baseline_truth`: against the truth column, where
-    the job names one. `reliability`: stated probability against share right on unlabelled rows, by
-    the truth. `baseline_converged`: False if its solver ran out of iterations, with all seeds or in
-    a fold; None without one. `folds_not_converged`: the same for a method with a solver, in folds.
+    how many turns. `at_shares`: what that says of all rows, None without hidden seeds.
+    `never_hidden`: classes with one seed only. `comparison`: method against baseline on the same
+    hidden seeds. `truth`, `baseline_truth`: against the truth column, where the job names one.
+    `reliability`: stated probability against share right on unlabelled rows, by the truth.
+    `baseline_converged`: False if its solver ran out of iterations, with all seeds or in a fold;
+    None without one. `folds_not_converged`: the same for a method with a solver, in folds.
     """
 
     n_folds: int = 0
@@ -150,6 +152,7 @@ class EvaluationSummary(ReportPart):
     baseline_hidden: Scores | None = None
     baseline_converged: bool | None = None
     comparison: PairedComparison | None = None
+    at_shares: ScoresAtShares | None = None
     truth: TruthScores | None = None
     baseline_truth: TruthScores | None = None
     reliability: tuple[ReliabilityBin, ...] = ()

@@ -40,6 +40,8 @@ class Purpose(IntEnum):
     """Order of rows of which co-training is equally sure."""
     REVIEW = 401
     """Rows that are drawn for review."""
+    SHARES = 403
+    """Rows whose scores tell the shares of the classes."""
     ANCHOR_ROWS = 402
     """Rows that anchors are learned from."""
 

@@ -18,6 +18,7 @@ from ssl_dask.errors import (
     collect_errors,
     raise_all,
 )
+from ssl_dask.evaluation.given_shares import share_ranges
 from ssl_dask.execution import Execution
 from ssl_dask.features.feature_groups import FeatureGroup, NumericGroup
 from ssl_dask.graph.graph_spec import EdgesSpec
@@ -302,6 +303,14 @@ def _refuse_shares_of_other_classes(spec: JobSpec, labels: Labels) -> None:
         raise JobSpecError(
             f"method.{key}: {error}", hint="validate with the key left out lists the classes"
         ) from None
+    if isinstance(given := spec.input.class_shares, Mapping):
+        try:
+            share_ranges(given, labels)
+        except ValueError as error:
+            names = ", ".join(map(repr, labels.classes.tolist()[:10]))
+            raise JobSpecError(
+                f"input.class_shares: {error}", hint=f"the classes of the seeds are {names}"
+            ) from None
 
 
 def scan_rows(

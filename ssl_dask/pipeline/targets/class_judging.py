@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ssl_dask.array_types import Int64
+import numpy as np
+
+from ssl_dask.array_types import Float32, Int32, Int64
 from ssl_dask.decision.calibration import Calibration, fit_calibration
+from ssl_dask.decision.labelling import DecisionRule, decide_block
 from ssl_dask.errors import QualityError
 from ssl_dask.evaluation.baselines import SupervisedBaseline
+from ssl_dask.evaluation.block_scores import BlockScore
 from ssl_dask.evaluation.metrics import PairedComparison, Scores, compare_paired, score_predictions
+from ssl_dask.evaluation.share_scores import JudgedRows, ScoresAtShares, score_at_shares
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.kernels.distributions.label_distributions import predicted_codes
 from ssl_dask.pipeline.infer.inference import Inferred
 from ssl_dask.pipeline.inputs.run_context import RunContext
+from ssl_dask.pipeline.targets.job_shares import JobShares, job_shares
 from ssl_dask.propagation.engine.class_shares import expected_rows
 from ssl_dask.propagation.fallback.class_collapse import find_collapse
 
@@ -23,6 +29,8 @@ class ClassesJudged:
 
     calibration: Calibration
     """Makes chances of being right from class distributions."""
+    shares: JobShares
+    """Shares of the classes among the rows."""
     hidden: Scores | None
     """Scores of the method; None if no seed could be hidden."""
     baseline: SupervisedBaseline | None = None
@@ -41,23 +49,65 @@ def judge_classes(
     labels, evaluation = run.data.labels, run.spec.evaluation
     names, confidence = labels.class_names, evaluation.confidence
     was_hidden = folds.fold >= 0
+    shares, inferred = job_shares(run, folds, inferred)
     truth, F = labels.codes[was_hidden], inferred.hidden_F[was_hidden]
-    given = predicted_codes(F)
-    calibration = fit_calibration(F, truth, folds.fold[was_hidden])
+    calibration = fit_calibration(F, truth, folds.fold[was_hidden], shares.ratios)
+    given = predicted_codes(calibration.apply(F) if shares.ratios else F)
     hidden = score_predictions(truth, given, names, confidence) if len(truth) else None
     if not evaluation.baseline or run.method.is_baseline:
-        return inferred, ClassesJudged(calibration, hidden)
+        return inferred, ClassesJudged(calibration, shares, hidden)
     X_seeds = inferred.rows.seeds
     baseline = SupervisedBaseline.fit(X_seeds, labels.codes, folds, labels.n_classes)
     if hidden is None:
-        return inferred, ClassesJudged(calibration, None, baseline)
+        return inferred, ClassesJudged(calibration, shares, None, baseline)
     theirs = baseline.hidden_codes[was_hidden]
     return inferred, ClassesJudged(
         calibration,
+        shares,
         hidden,
         baseline,
         score_predictions(truth, theirs, names, confidence),
-        compare_paired(truth, given, theirs, confidence),
+        compare_paired(truth, predicted_codes(F), theirs, confidence),
+    )
+
+
+def decision_rule(run: RunContext, inferred: Inferred, judged: ClassesJudged) -> DecisionRule:
+    """Return how rows become labels."""
+    source, no_evidence = inferred.found.source, inferred.method.no_evidence
+    return DecisionRule(judged.calibration, run.spec.decision, source, no_evidence)
+
+
+def score_classes_at_shares(
+    run: RunContext,
+    folds: HiddenSeeds,
+    inferred: Inferred,
+    judged: ClassesJudged,
+    score: BlockScore,
+) -> ScoresAtShares | None:
+    """Return what the labels of the rows are worth; None if no seed could be hidden."""
+    labels, shares, rule = run.data.labels, judged.shares, decision_rule(run, inferred, judged)
+    was_hidden = folds.fold >= 0
+    if not was_hidden.any():
+        return None
+    none = np.empty(0, dtype=np.int64)
+
+    def decided(F: Float32) -> tuple[Float32, Int32]:
+        found = decide_block(F, none, none.astype(np.int32), None, rule, keep_probabilities=True)
+        assert found.probabilities is not None
+        return found.probabilities, found.label
+
+    return score_at_shares(
+        JudgedRows(
+            *decided(inferred.hidden_F[was_hidden]),
+            labels.codes[was_hidden],
+            *decided(shares.row_F),
+        ),
+        np.append(score.labels - labels.class_counts(), score.n_abstained),
+        shares.shares,
+        labels.class_names,
+        run.spec.evaluation.confidence,
+        seeds_differ=shares.differ,
+        corrected=bool(shares.ratios),
     )
 
 

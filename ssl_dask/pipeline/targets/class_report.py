@@ -13,7 +13,7 @@ from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.pipeline.infer.inference import Inferred
 from ssl_dask.pipeline.inputs.run_context import RunContext
 from ssl_dask.pipeline.targets.class_blocks import ClassesWritten
-from ssl_dask.pipeline.targets.class_judging import ClassesJudged
+from ssl_dask.pipeline.targets.class_judging import ClassesJudged, score_classes_at_shares
 from ssl_dask.pipeline.targets.report_frame import (
     abstained_words,
     common_fields,
@@ -71,6 +71,7 @@ def build_class_report(
         warnings=(
             *data.warnings,
             *inferred.warnings,
+            *judged.shares.warnings,
             *written.warnings,
             *quality_warnings(method, judged.calibration, decision, evaluation),
             *graph_warnings(inferred.graph, data.layout.n_rows),
@@ -143,6 +144,7 @@ def _evaluation(
         truth=truth,
         baseline_truth=baseline_truth,
         reliability=() if reliability is None else reliability_bins(reliability),
+        at_shares=score_classes_at_shares(run, folds, inferred, judged, written.score),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ssl_dask.dask_arrays import row_handles
-from ssl_dask.decision.labelling import DecisionRule
 from ssl_dask.features.block_reader import add_all
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.hidden_seeds import HiddenSeeds
@@ -18,6 +17,7 @@ from ssl_dask.pipeline.targets.class_blocks import (
 )
 from ssl_dask.pipeline.targets.class_judging import (
     ClassesJudged,
+    decision_rule,
     judge_classes,
     warn_of_classes_gone,
 )
@@ -39,14 +39,13 @@ def write_classes(
     """
     spec, found, fields = run.spec, inferred.found, run.inputs.dataset.schema
     kind = None if spec.input.label is None else fields.field(spec.input.label).type
-    rule = (judged.calibration, spec.decision, found.source, inferred.method.no_evidence)
     review = spec.decision.review_list
     search = None if review is None else ReviewSearch.of(review, run.data.labels, inferred)
     task = ClassBlocks(
         **task_fields(run, inferred.rows.sampled),
         schema=class_schema(fields, spec, run.data.labels.classes, kind),
         labels=run.data.labels,
-        rule=DecisionRule(*rule),
+        rule=decision_rule(run, inferred, judged),
         search=search,
         unlabelled=spec.input.unlabelled,
     )

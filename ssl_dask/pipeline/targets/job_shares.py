@@ -1,0 +1,127 @@
+"""Which shares the classes have among the rows: given by the job, or told from scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import dask.array as da
+import numpy as np
+
+from ssl_dask.array_types import Float32, Int64, UInt64
+from ssl_dask.block_exchange import block_tasks
+from ssl_dask.dask_arrays import array_of_blocks, row_handles
+from ssl_dask.evaluation.given_shares import share_ranges
+from ssl_dask.hidden_seeds import HiddenSeeds
+from ssl_dask.kernels.arithmetic.row_keys import Purpose, row_keys
+from ssl_dask.kernels.distributions.class_shares import (
+    ClassShares,
+    estimate_shares,
+    share_ratios,
+    shares_of_sample,
+    stated_shares,
+)
+from ssl_dask.pipeline.infer.inference import Inferred
+from ssl_dask.pipeline.inputs.run_context import RunContext
+
+SAMPLE_ROWS = 100_000
+"""Rows whose scores tell the shares: chance moves a share of 1 % by 3 % of itself."""
+HELD_BYTES = 1 << 30
+"""Scores up to this size are held on the workers, so that rows are not scored twice."""
+
+
+@dataclass(frozen=True)
+class JobShares:
+    """Shares of the classes, and what follows from them for probabilities."""
+
+    shares: ClassShares
+    """Among the rows."""
+    differ: bool
+    """Whether those of the seeds are beyond what is possible among the rows."""
+    ratios: tuple[float, ...]
+    """What `Calibration.share_ratios` takes; empty where probabilities stay as they are."""
+    row_F: Float32
+    """float32 (n, C): distributions of a random sample of the rows that are no seeds."""
+    warnings: tuple[str, ...] = ()
+    """What a person should know, a sentence each."""
+
+
+def job_shares(
+    run: RunContext, folds: HiddenSeeds, inferred: Inferred
+) -> tuple[JobShares, Inferred]:
+    """Return the shares, and what was inferred with its scores held where that is small.
+
+    A share that is estimated moves probabilities only where it excludes that of the seeds: else
+    all answers are those of seeds that are a fair sample.
+    """
+    labels, confidence = run.data.labels, run.spec.evaluation.confidence
+    inferred = _held(run, inferred)
+    row_F = sampled_scores(run, inferred.F)
+    counts = labels.class_counts()
+    was_hidden = folds.fold >= 0
+    hidden_F, codes = inferred.hidden_F[was_hidden], labels.codes[was_hidden]
+    told = estimate_shares(hidden_F, codes, row_F, confidence)
+    given = run.spec.input.class_shares
+    if isinstance(given, Mapping):
+        shares = stated_shares(*share_ranges(given, labels))
+    elif given == "seeds":
+        shares = shares_of_sample(counts, confidence)
+    else:
+        shares = told
+    among_seeds = counts / counts.sum()
+    differ = shares.excludes(among_seeds)
+    corrected = shares.origin in ("given", "estimated") and differ
+    ratios = tuple(share_ratios(shares.values, counts).tolist()) if corrected else ()
+    warnings = _contradiction(shares, told, labels.class_names)
+    return JobShares(shares, differ, ratios, row_F, warnings), inferred
+
+
+def sampled_scores(run: RunContext, F: da.Array) -> Float32:
+    """Return the rows of F, float32 (n, C), of a random sample of the rows that are no seeds.
+
+    Which rows, and their order, go by their tags: the same for any blocks and order of rows.
+    """
+    labels, chunks = run.data.labels, run.data.layout.row_chunks
+    starts = np.concatenate([[0], np.cumsum(chunks)])
+    seeds = [labels.in_rows(a, b)[0] for a, b in pairwise(starts)]
+    tags = run.tags() or [None] * len(chunks)
+    tasks = block_tasks(
+        _sampled, [row_handles(F), tags, starts[:-1], seeds], min(1.0, SAMPLE_ROWS / labels.n_rows)
+    )
+    found = run.execution.compute(tasks, "class shares")
+    keys = np.concatenate([one[0] for one in found])
+    return np.concatenate([one[1] for one in found])[np.argsort(keys, kind="stable")]
+
+
+def _sampled(
+    F: Float32, tags: Int64 | None, start: int, seeds: Int64, part: float
+) -> tuple[UInt64, Float32]:
+    tags = np.arange(start, start + len(F), dtype=np.int64) if tags is None else tags
+    keys = row_keys(tags, Purpose.SHARES)
+    wanted = keys <= np.uint64(int(part * float(2**64 - 2**11)))
+    wanted[seeds] = False
+    return keys[wanted], np.asarray(F)[wanted]
+
+
+def _held(run: RunContext, inferred: Inferred) -> Inferred:
+    """Return the same with F held on the workers, unless it is large."""
+    F, chunks = inferred.F, run.data.layout.row_chunks
+    if F.nbytes > HELD_BYTES:
+        return inferred
+    blocks = run.execution.persist(row_handles(F), "scores")
+    return replace(inferred, F=array_of_blocks(blocks, chunks, F.shape[1:], F.dtype))
+
+
+def _contradiction(shares: ClassShares, told: ClassShares, names: list[str]) -> tuple[str, ...]:
+    """Return a warning where scores contradict the shares that the job gives."""
+    if told.origin != "estimated" or shares is told or not told.excludes(shares.values):
+        return ()
+    given = "input.class_shares: seeds" if shares.origin == "seeds" else "input.class_shares"
+    far = np.abs(np.log(np.maximum(told.values, 1e-6) / shares.values))
+    code = int(np.where((shares.values < told.low) | (shares.values > told.high), far, -1).argmax())
+    return (
+        f"{given} and the scores contradict each other: class {names[code]} would have"
+        f" {shares.values[code]:.2%} of the rows, by the scores of seeds that were hidden"
+        f" {told.low[code]:.2%} to {told.high[code]:.2%}.",
+    )

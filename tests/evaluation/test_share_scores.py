@@ -1,0 +1,109 @@
+"""What labels are worth where the seeds are no fair sample."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ssl_dask.evaluation.share_scores import (
+    KNOWN_WIDTH,
+    JudgedRows,
+    ScoresAtShares,
+    score_at_shares,
+)
+from ssl_dask.kernels.distributions.class_shares import ClassShares, estimate_shares, stated_shares
+
+NAMES = ["ok", "fraud"]
+
+
+def rows_of(rng: np.random.Generator, codes: np.ndarray, recall: float, wrong: float) -> np.ndarray:
+    """Return distributions of rows of which these parts are called fraud."""
+    called = rng.random(len(codes)) < np.where(codes == 1, recall, wrong)
+    p = np.where(called, rng.uniform(0.5, 1.0, len(codes)), rng.uniform(0.0, 0.5, len(codes)))
+    return np.stack([1.0 - p, p], axis=1).astype(np.float32)
+
+
+def scored(
+    seed: int, shares: ClassShares | None, *, share: float = 0.01, wrong: float = 0.03
+) -> tuple[ScoresAtShares, float]:
+    rng = np.random.default_rng(seed)
+    codes = np.repeat(np.array([1, 0], dtype=np.int32), [60, 240])
+    truth = (rng.random(40_000) < share).astype(np.int32)
+    seed_p, row_p = (rows_of(rng, one, 0.6, wrong) for one in (codes, truth))
+    labels = row_p.argmax(axis=1).astype(np.int32)
+    known = shares or estimate_shares(seed_p, codes, row_p, 0.9)
+    judged = JudgedRows(seed_p, seed_p.argmax(axis=1).astype(np.int32), codes, row_p, labels)
+    called = np.append(np.bincount(labels, minlength=2), 0)
+    found = score_at_shares(judged, called, known, NAMES, 0.9, seeds_differ=True, corrected=False)
+    return found, float(truth[labels == 1].mean())
+
+
+def given(share: float) -> ClassShares:
+    values = np.array([1.0 - share, share])
+    return stated_shares(values, values)
+
+
+def test_precision_is_that_among_the_rows_not_among_the_seeds() -> None:
+    found = [scored(seed, given(0.01)) for seed in range(30)]
+    errors = []
+    inside = []
+    for scores, truth in found:
+        fraud = scores.classes[1]
+        inside.append(fraud.precision.low <= truth <= fraud.precision.high)
+        errors.append(abs(fraud.precision.value - truth))
+        assert fraud.n_hidden == 60
+        assert fraud.share.value == pytest.approx(0.01)
+    assert np.mean(inside) >= 0.85
+    # Among the seeds it is about .83, among the rows .17.
+    assert np.median(errors) < 0.03
+    assert all(0.1 < truth < 0.25 for _, truth in found)
+
+
+def test_with_estimated_shares_the_interval_holds() -> None:
+    found = [scored(seed, None) for seed in range(30)]
+    held = [s.classes[1].precision.low <= t <= s.classes[1].precision.high for s, t in found]
+    assert np.mean(held) >= 0.85
+    assert {s.origin for s, _ in found} == {"estimated"}
+
+
+def test_where_no_hidden_seed_is_wrong_all_may_be_right() -> None:
+    scores, truth = scored(0, given(0.05), share=0.05, wrong=0.0)
+    assert truth == 1.0
+    assert scores.classes[1].precision.high == 1.0
+
+
+def test_wide_intervals_say_how_many_labels_would_settle_them() -> None:
+    ends = stated_shares(np.array([0.9, 0.001]), np.array([0.999, 0.1]))
+    fraud = scored(0, ends)[0].classes[1]
+    assert fraud.precision.high - fraud.precision.low > KNOWN_WIDTH
+    # z = 1.645: 0.25 (z / 0.1)^2 labels at most.
+    assert fraud.labels_to_settle is not None
+    assert 10 <= fraud.labels_to_settle <= 68
+    assert scored(0, given(0.01))[0].classes[1].labels_to_settle is None
+
+
+def test_a_class_that_no_row_got_has_no_precision() -> None:
+    codes = np.repeat(np.array([1, 0], dtype=np.int32), [20, 80])
+    p = np.tile(np.array([0.8, 0.2], dtype=np.float32), (100, 1))
+    none = np.zeros(100, dtype=np.int32)
+    judged = JudgedRows(p, none, codes, p, none)
+    found = score_at_shares(
+        judged, np.array([100, 0, 0]), given(0.1), NAMES, 0.9, seeds_differ=True, corrected=True
+    )
+    fraud = found.classes[1]
+    assert fraud.precision.value is None
+    assert fraud.recall.low == 0.0
+    assert fraud.recall.high < 0.2
+    assert found.accuracy.value == pytest.approx(0.9, abs=0.03)
+
+
+def test_rows_that_abstained_are_right_nowhere() -> None:
+    codes = np.repeat(np.array([1, 0], dtype=np.int32), [50, 50])
+    p = np.eye(2, dtype=np.float32)[codes]
+    labels = np.where(np.arange(100) % 2, codes, -1).astype(np.int32)
+    judged = JudgedRows(p, labels, codes, p, labels)
+    found = score_at_shares(
+        judged, np.array([25, 25, 50]), given(0.5), NAMES, 0.9, seeds_differ=False, corrected=False
+    )
+    assert found.accuracy.value == pytest.approx(1.0, abs=0.02)
+    assert found.accuracy_all.value == pytest.approx(0.5, abs=0.06)
