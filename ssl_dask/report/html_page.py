@@ -14,9 +14,10 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from ssl_dask.evaluation.metrics import HIDDEN_SEEDS_NOTE, Interval, Scores
-from ssl_dask.report import charts
+from ssl_dask.report import charts, share_words
 from ssl_dask.report.palette import class_colours
 from ssl_dask.report.run_report import ReportBase, RunReport
+from ssl_dask.report.share_words import percent
 from ssl_dask.report.svg_figure import short_name
 
 REASON_WORDS = {
@@ -59,7 +60,23 @@ def render_page(report: RunReport) -> str:
         confusion=_confusion(report),
         rounds=_rounds(report),
         hidden_note=HIDDEN_SEEDS_NOTE,
+        worth=_worth(report),
     )
+
+
+def _worth(report: RunReport) -> dict[str, Any] | None:
+    """Return what the labels are worth at the shares of the rows; None where that is not known."""
+    scores = report.evaluation.at_shares
+    if scores is None or scores.origin == "unknown":
+        return None
+    rare = share_words.rare_classes(scores)[: share_words.MOST_RARE]
+    return {
+        "origin": share_words.ORIGINS[scores.origin],
+        "rare": [(one.name, share_words.class_words(one)) for one in rare],
+        "rows": share_words.share_table(scores, report.seeds.counts),
+        "accuracy": share_words.estimate_text(scores.accuracy_all),
+        "scores": scores,
+    }
 
 
 def filled_page(template: str, report: ReportBase, figures: Mapping[str, str], **more: Any) -> str:
@@ -376,17 +393,6 @@ def _plain(value: Any) -> str:
 def plural(n: int, thing: str) -> str:
     """Return a number and what it counts, such as `1 file` or `2,000 files`."""
     return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
-
-
-def percent(share: float | None) -> str:
-    """Return a share as a percentage with one digit; never 100.0 or 0.0 unless it is exact."""
-    if share is None:
-        return "–"
-    if 0.9995 <= share < 1.0:
-        return "> 99.9 %"
-    if 0.0 < share < 0.0005:
-        return "< 0.1 %"
-    return f"{share * 100:.1f} %"
 
 
 def interval_text(share: Interval, *, count: bool = True) -> str:

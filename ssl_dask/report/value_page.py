@@ -16,9 +16,9 @@ from ssl_dask.report.html_page import (
     filled_page,
     given_tile,
     interval_text,
-    percent,
 )
 from ssl_dask.report.palette import SCALE
+from ssl_dask.report.share_words import percent
 from ssl_dask.report.value_report import BASELINE, ValueReport
 
 HIDDEN_NUMBERS_NOTE = (

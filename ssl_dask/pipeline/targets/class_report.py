@@ -31,6 +31,7 @@ from ssl_dask.report.run_report import (
     quality_warnings,
     reliability_bins,
 )
+from ssl_dask.report.share_words import share_lines
 
 FEWEST_PAIRS = 30
 """With fewer edges between seeds nothing is said of them."""
@@ -160,6 +161,8 @@ def class_rows(report: RunReport) -> list[tuple[str, str]]:
     ]
     if evaluation.hidden is not None:
         rows.append(("accuracy, hidden seeds", share_words(evaluation.hidden.accuracy_all)))
+    if evaluation.at_shares is not None:
+        rows += share_lines(evaluation.at_shares, report.seeds.counts)
     if evaluation.baseline_hidden is not None:
         rows.append(("supervised baseline", share_words(evaluation.baseline_hidden.accuracy_all)))
     if evaluation.truth is not None:
