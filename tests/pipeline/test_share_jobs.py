@@ -1,0 +1,192 @@
+"""Jobs whose seeds are no fair sample of the rows: shares, probabilities, labels, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ssl_dask.cli import app
+from ssl_dask.errors import JobSpecError
+from ssl_dask.pipeline.commands.run import RunResult, run_job
+from ssl_dask.process_end import exit_code
+from tests.made_job import answer, read_parts
+
+N, N_POSITIVE, N_FRAUD, N_FAIR = 6_000, 180, 60, 240
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return rows of which 3 % are fraud, and a fifth of their seeds."""
+    rng = np.random.default_rng(3)
+    truth = np.zeros(N, dtype=int)
+    truth[rng.choice(N, N_POSITIVE, replace=False)] = 1
+    X = rng.normal(size=(N, 3)) + 1.6 * truth[:, None] * np.array([1.0, 0.5, 0.0])
+    known = np.zeros(N, dtype=bool)
+    for kind, n in ((1, N_FRAUD), (0, N_FAIR)):
+        known[rng.choice(np.flatnonzero(truth == kind), n, replace=False)] = True
+    names = np.array(["fair", "fraud"], dtype=object)[truth]
+    table = pa.table(
+        {
+            "id": [f"t{i:05d}" for i in range(N)],
+            **{f"x{i}": X[:, i] for i in range(3)},
+            "seed": pa.array(names, mask=~known),
+            "truth": pa.array(names),
+        }
+    )
+    path = tmp_path_factory.mktemp("shares") / "rows.parquet"
+    pq.write_table(table, path)
+    return path
+
+
+def job(rows: Path, out: Path, class_shares: Any = "estimate", **more: Any) -> dict[str, Any]:
+    return {
+        "name": "shares",
+        "input": {
+            "path": str(rows),
+            "id": "id",
+            "label": "seed",
+            "truth": "truth",
+            "class_shares": class_shares,
+        },
+        "features": {"all": {"numeric": ["x0", "x1", "x2"]}},
+        "method": {"name": "supervised"},
+        "output": {"path": str(out), "probabilities": True},
+        "cluster": {"kind": "local", "workers": 1, "memory": "1GiB"},
+        **more,
+    }
+
+
+TRUE = (N_POSITIVE - N_FRAUD) / (N - N_FRAUD - N_FAIR)
+
+
+def fraud_rows(run: RunResult) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return p_fraud, whether the label is fraud, and the truth, of rows that are no seeds."""
+    table = read_parts(run.path)
+    free = np.array(table["source"].to_pylist()) != "seed"
+    names = pq.read_table(run.report.job["input"]["path"])
+    truth = dict(zip(names["id"].to_pylist(), names["truth"].to_pylist(), strict=True))
+    true = np.array([truth[one] == "fraud" for one in table["id"].to_pylist()])
+    called = np.array(table["label"].to_pylist()) == "fraud"
+    return table["p_fraud"].to_numpy()[free], called[free], true[free]
+
+
+@pytest.fixture(scope="module")
+def estimated(rows: Path, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    return run_job(job(rows, tmp_path_factory.mktemp("estimated") / "out"))
+
+
+def test_shares_are_told_from_scores_and_all_figures_are_those_of_the_rows(
+    estimated: RunResult,
+) -> None:
+    scores = estimated.report.evaluation.at_shares
+    assert scores is not None
+    assert (scores.origin, scores.seeds_differ, scores.corrected) == ("estimated", True, True)
+    fraud = scores.classes[1]
+    p, called, true = fraud_rows(estimated)
+    assert fraud.share.low <= TRUE <= fraud.share.high
+    assert fraud.share.high < 0.15
+    assert fraud.called == called.sum()
+    assert fraud.precision.low <= true[called].mean() <= fraud.precision.high
+    assert fraud.recall.low <= called[true].mean() <= fraud.recall.high
+    right = (called == true).mean()
+    assert scores.accuracy_all.low <= right <= scores.accuracy_all.high
+    # Without the correction the mean is 3 times the share.
+    assert 0.6 < p.mean() / TRUE < 1.7
+
+
+def test_shares_that_are_given_make_probabilities_right(rows: Path, tmp_path: Path) -> None:
+    run = run_job(job(rows, tmp_path / "out", {"fraud": 0.02}))
+    scores = run.report.evaluation.at_shares
+    assert scores is not None
+    assert (scores.origin, scores.corrected) == ("given", True)
+    p, called, true = fraud_rows(run)
+    error = 0.0
+    for low in np.arange(0.0, 1.0, 0.1):
+        inside = (p >= low) & (p < low + 0.1)
+        error += abs(p[inside].sum() - true[inside].sum()) / len(p)
+    assert error < 0.02
+    assert p.mean() == pytest.approx(TRUE, rel=0.35)
+    assert (
+        scores.classes[1].precision.low <= true[called].mean() <= scores.classes[1].precision.high
+    )
+    assert scores.classes[1].share.low == scores.classes[1].share.high == pytest.approx(0.02)
+
+
+def test_seeds_that_are_called_a_sample_and_are_none_are_warned_of(
+    rows: Path, tmp_path: Path
+) -> None:
+    run = run_job(job(rows, tmp_path / "out", "seeds"))
+    scores = run.report.evaluation.at_shares
+    assert scores is not None
+    assert (scores.origin, scores.corrected) == ("seeds", False)
+    assert any("contradict" in one and "class fraud" in one for one in run.report.warnings)
+    wrong = run_job(job(rows, tmp_path / "other", {"fraud": 0.4}))
+    assert any("contradict" in one for one in wrong.report.warnings)
+
+
+def test_a_fair_sample_changes_nothing(rows: Path, tmp_path: Path) -> None:
+    table = pq.read_table(rows)
+    drawn = np.random.default_rng(5).random(N) < 0.08
+    seeds = pa.array(np.array(table["truth"].to_pylist(), dtype=object), mask=~drawn)
+    at = table.column_names.index("seed")
+    pq.write_table(table.set_column(at, "seed", seeds), tmp_path / "fair.parquet")
+    told, taken = (
+        run_job(job(tmp_path / "fair.parquet", tmp_path / name, name))
+        for name in ("estimate", "seeds")
+    )
+    assert answer(told.path) == answer(taken.path)
+    scores = told.report.evaluation.at_shares
+    assert scores is not None
+    assert not scores.seeds_differ
+    assert not any("contradict" in one for one in taken.report.warnings)
+
+
+def test_blocks_and_order_of_rows_change_nothing(
+    estimated: RunResult, rows: Path, tmp_path: Path
+) -> None:
+    table = pq.read_table(rows)
+    order = np.random.default_rng(1).permutation(N)
+    pq.write_table(table.take(order), tmp_path / "rows.parquet", row_group_size=500)
+    many = job(tmp_path / "rows.parquet", tmp_path / "out")
+    many["input"]["block_rows"] = 700
+    found, first = (read_parts(run.path).sort_by("id") for run in (run_job(many), estimated))
+    assert found["p_fraud"].to_pylist() == first["p_fraud"].to_pylist()
+    assert found["label"].to_pylist() == first["label"].to_pylist()
+
+
+def test_models_that_are_kept_predict_at_the_shares(rows: Path, tmp_path: Path) -> None:
+    run = run_job(
+        job(
+            rows,
+            tmp_path / "out",
+            {"fraud": 0.02},
+            method={"name": "self_training", "max_iter": 1},
+            output={"path": str(tmp_path / "out"), "probabilities": True, "models": True},
+        )
+    )
+    assert exit_code(app, ["predict", str(run.path), str(rows), "-o", str(tmp_path / "new")]) == 0
+    folder = next((tmp_path / "new").rglob("*.parquet")).parent
+    new = pq.read_table(folder).sort_by("id")
+    old = read_parts(run.path).sort_by("id")
+    free = np.array(old["source"].to_pylist()) != "seed"
+    both = [np.array(one["p_fraud"])[free] for one in (old, new)]
+    assert both[0] == pytest.approx(both[1], abs=1e-6)
+
+
+def test_classes_that_no_seed_has_are_refused(rows: Path, tmp_path: Path) -> None:
+    with pytest.raises(JobSpecError, match=r"input.class_shares: 'fruad' is none") as caught:
+        run_job(job(rows, tmp_path / "out", {"fruad": 0.02}))
+    assert "the classes of the seeds are 'fair', 'fraud'" in str(caught.value)
+    assert not (tmp_path / "out" / "latest").exists()
+
+
+def test_labels_that_are_numbers_have_no_shares(rows: Path, tmp_path: Path) -> None:
+    with pytest.raises(JobSpecError, match=r"input.class_shares"):
+        run_job(
+            job(rows, tmp_path / "out", {"fraud": 0.02}, method={"name": "harmonic_regression"})
+        )
