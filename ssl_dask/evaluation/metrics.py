@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import beta, binomtest
 
-from ssl_dask.array_types import Int32, Int64
+from ssl_dask.array_types import Float64, Int32, Int64
 from ssl_dask.kernels.distributions.class_votes import paired_difference_interval
 from ssl_dask.labels import UNLABELLED
 
@@ -49,6 +49,13 @@ class Estimate:
     value: float | None
     low: float | None
     high: float | None
+
+    @classmethod
+    def of_draws(cls, draws: Float64, confidence: float) -> Estimate:
+        """Return the median of draws (D,) and the interval that holds so many of them."""
+        tail = 50.0 * (1.0 - confidence)
+        low, middle, high = np.percentile(draws, [tail, 50.0, 100.0 - tail])
+        return cls(float(middle), float(low), float(high))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from scipy.stats import norm
 
 from ssl_dask.array_types import Float32, Float64, Int32, Int64
 from ssl_dask.evaluation.metrics import Estimate
+from ssl_dask.evaluation.ranking import Ranking, rank_class
 from ssl_dask.kernels.distributions.class_shares import (
     ClassShares,
     Mixture,
@@ -27,6 +28,8 @@ from ssl_dask.kernels.distributions.class_shares import (
 
 KNOWN_WIDTH = 0.3
 """An interval wider than this says nothing that a person could act on."""
+MOST_RARE = 3
+"""So many rare classes are looked at closely."""
 SETTLED = 0.1
 """Half the width that more labels are to bring it to."""
 
@@ -76,6 +79,13 @@ class ScoresAtShares:
     """Right labels among all rows that are no seeds."""
     classes: tuple[ClassAtShares, ...]
     """One a class."""
+    rankings: tuple[Ranking, ...] = ()
+    """Of the rarest classes, at most `MOST_RARE`, if they have at most half of an even share."""
+
+    def rare(self) -> list[ClassAtShares]:
+        """Return the classes with at most half of an even share, the rarest first."""
+        shares = np.array([one.share.value for one in self.classes], dtype=np.float64)
+        return [self.classes[code] for code in rare_codes(shares)]
 
 
 @dataclass(frozen=True)
@@ -112,38 +122,34 @@ def score_at_shares(
         As of `ScoresAtShares`.
     """
     mixture, cells, seeds = _mixture(judged, called, shares)
-    n_classes = len(class_names)
-    own = cells[None, :] == np.arange(n_classes)[:, None]
+    own = cells[None, :] == np.arange(len(class_names))[:, None]
     joint = mixture.shares[:, :, None] * mixture.rates
-    right = np.einsum("dck,ck->dc", joint, own)
-    given = np.einsum("dck,lk->dl", joint, own)
-    tiny = np.finfo(float).tiny
-    with np.errstate(invalid="ignore"):
-        precision = right / np.maximum(given, tiny)
-        recall = right / np.maximum(mixture.shares, tiny)
-        f1 = 2.0 * right / np.maximum(given + mixture.shares, tiny)
-    hits = (seeds * own).sum(axis=1)
-    wrong = (seeds[:, None, :] * own[None]).sum(axis=2).sum(axis=0) - hits
-    sizes = seeds.sum(axis=1)
-    classes = []
-    for code, name in enumerate(class_names):
-        ends = _Ends(confidence, surely_none=hits[code] == 0, surely_all=wrong[code] == 0)
-        found = ends.of(precision[:, code]) if called[code] else Estimate(None, None, None)
-        classes.append(
-            ClassAtShares(
-                name,
-                _share(shares, code),
-                int(called[code]),
-                found,
-                _Ends(confidence, hits[code] == 0, hits[code] == sizes[code]).of(recall[:, code]),
-                _Ends(confidence, hits[code] == 0).of(f1[:, code]),
-                int(sizes[code]),
-                _to_settle(found, confidence),
-            )
+    right, given = np.einsum("dck,ck->dc", joint, own), np.einsum("dck,lk->dl", joint, own)
+    hits, sizes = (seeds * own).sum(axis=1), seeds.sum(axis=1)
+    wrong = own @ seeds.sum(axis=0) - hits
+
+    def figure(part: Float64, of: Float64, none: bool = False, every: bool = False) -> Estimate:
+        """Return a share; no hidden seed speaks against an end that is none or every."""
+        found = Estimate.of_draws(part / np.maximum(of, np.finfo(float).tiny), confidence)
+        return Estimate(found.value, 0.0 if none else found.low, 1.0 if every else found.high)
+
+    def scored(code: int) -> ClassAtShares:
+        mine, size, none = right[:, code], mixture.shares[:, code], hits[code] == 0
+        precision = Estimate(None, None, None)
+        if called[code]:
+            precision = figure(mine, given[:, code], none, wrong[code] == 0)
+        return ClassAtShares(
+            class_names[code],
+            Estimate(*(float(one[code]) for one in (shares.values, shares.low, shares.high))),
+            int(called[code]),
+            precision,
+            figure(mine, size, none, hits[code] == sizes[code]),
+            figure(2.0 * mine, given[:, code] + size, none),
+            int(sizes[code]),
+            _to_settle(precision, confidence),
         )
+
     total = right.sum(axis=1)
-    # No hidden seed is wrong: nothing says that a row is.
-    faultless = bool(wrong.sum() == 0)
     return ScoresAtShares(
         origin=shares.origin,
         reason=shares.reason,
@@ -151,12 +157,35 @@ def score_at_shares(
         corrected=corrected,
         n_hidden=len(judged.codes),
         confidence=confidence,
-        accuracy=_Ends(confidence, surely_all=faultless).of(
-            total / np.maximum(given.sum(axis=1), tiny)
-        ),
-        accuracy_all=_Ends(confidence).of(total),
-        classes=tuple(classes),
+        accuracy=figure(total, given.sum(axis=1), every=wrong.sum() == 0),
+        accuracy_all=figure(total, np.ones(len(total))),
+        classes=tuple(scored(code) for code in range(len(class_names))),
+        rankings=_rankings(judged, int(called.sum()), shares, class_names, confidence),
     )
+
+
+def _rankings(
+    judged: JudgedRows,
+    n_rows: int,
+    shares: ClassShares,
+    class_names: Sequence[str],
+    confidence: float,
+) -> tuple[Ranking, ...]:
+    """Return the ranking of each rare class, the rarest first."""
+    if shares.origin == "unknown":
+        return ()
+    found = []
+    for code in rare_codes(shares.values):
+        positive = judged.codes == code
+        p = judged.seed_p[:, code], positive, judged.row_p[:, code]
+        found.append(rank_class(class_names[code], *p, n_rows, shares, code, confidence))
+    return tuple(found)
+
+
+def rare_codes(shares: Float64) -> list[int]:
+    """Return the classes that have at most half of an even share, (C,), the rarest first."""
+    order = np.argsort(shares, kind="stable")
+    return [int(code) for code in order[:MOST_RARE] if shares[code] <= 0.5 / len(shares)]
 
 
 def _mixture(
@@ -179,29 +208,6 @@ def _mixture(
     )
     known = shares.draws if shares.origin in ("given", "seeds", "unknown") else None
     return draw_mixtures(seeds, rows, cells, known), cells, seeds
-
-
-@dataclass(frozen=True)
-class _Ends:
-    """How an interval is made of draws."""
-
-    confidence: float
-    surely_none: bool = False
-    surely_all: bool = False
-    """No hidden seed speaks against 0, or against 1: then that end is in the interval."""
-
-    def of(self, draws: Float64) -> Estimate:
-        tail = 50.0 * (1.0 - self.confidence)
-        low, middle, high = np.percentile(draws, [tail, 50.0, 100.0 - tail])
-        return Estimate(
-            float(middle),
-            0.0 if self.surely_none else float(low),
-            1.0 if self.surely_all else float(high),
-        )
-
-
-def _share(shares: ClassShares, code: int) -> Estimate:
-    return Estimate(float(shares.values[code]), float(shares.low[code]), float(shares.high[code]))
 
 
 def _to_settle(precision: Estimate, confidence: float) -> int | None:

@@ -69,13 +69,13 @@ def _worth(report: RunReport) -> dict[str, Any] | None:
     scores = report.evaluation.at_shares
     if scores is None or scores.origin == "unknown":
         return None
-    rare = share_words.rare_classes(scores)[: share_words.MOST_RARE]
     return {
         "origin": share_words.ORIGINS[scores.origin],
-        "rare": [(one.name, share_words.class_words(one)) for one in rare],
+        "rare": [(one.name, share_words.class_words(one)) for one in scores.rare()],
         "rows": share_words.share_table(scores, report.seeds.counts),
         "accuracy": share_words.estimate_text(scores.accuracy_all),
         "scores": scores,
+        "rankings": share_words.ranking_tables(scores),
     }
 
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ssl_dask.evaluation.metrics import Estimate
+from ssl_dask.evaluation.ranking import Budget
 from ssl_dask.evaluation.share_scores import ClassAtShares, ScoresAtShares
 
-MOST_RARE = 3
-"""So many rare classes have a line of their own."""
 ORIGINS = {
     "given": "as the job gives them",
     "seeds": "as among the seeds, a random sample of the rows",
@@ -17,25 +16,21 @@ ORIGINS = {
 }
 
 
-def rare_classes(scores: ScoresAtShares) -> list[ClassAtShares]:
-    """Return the classes with at most half of an even share, the rarest first."""
-    bound = 0.5 / len(scores.classes)
-    rare = [one for one in scores.classes if (one.share.value or 0.0) <= bound]
-    return sorted(rare, key=lambda one: one.share.value or 0.0)
-
-
 def share_lines(scores: ScoresAtShares, seed_counts: Sequence[int]) -> list[tuple[str, str]]:
     """Return (name, value) of what the terminal says of the shares of the classes."""
     if scores.origin == "unknown":
         return []
     named = {one.name: n for one, n in zip(scores.classes, seed_counts, strict=True)}
-    rare = rare_classes(scores)[:MOST_RARE]
+    rare = scores.rare()
     found = []
     for one in rare:
         among = percent(named[one.name] / sum(seed_counts))
         words = f"{range_text(one.share)} of the rows, {ORIGINS[scores.origin]}"
         found.append((f"share of {one.name}", f"{words}; {among} of the seeds"))
     found += [(f"labels {one.name}", class_words(one)) for one in rare]
+    for ranking in scores.rankings:
+        if ranking.budgets:
+            found.append((f"likeliest {ranking.name}", budget_words(ranking.budgets[0])))
     if scores.seeds_differ:
         words = f"{estimate_text(scores.accuracy_all)} of all rows, at these shares"
         found.append(("right labels", words))
@@ -59,6 +54,42 @@ def class_words(one: ClassAtShares) -> str:
         f" are right ({range_text(one.precision)}; {chance:,.0f} by chance);"
         f" {range_text(one.recall)} of all are found; by {one.n_hidden:,} hidden seeds"
     )
+
+
+def finds(one: Budget) -> str:
+    """Return how many of the first rows of a ranking are right."""
+    low, high = (round(one.rows * (end or 0.0)) for end in (one.precision.low, one.precision.high))
+    return f"{low:,} to {high:,}"
+
+
+def budget_words(one: Budget) -> str:
+    """Return what the first rows of a ranking hold."""
+    return (
+        f"of the first {one.rows:,} rows {finds(one)} are right, {one.lift.low:,.0f} to"
+        f" {one.lift.high:,.0f} times as many as by chance; {range_text(one.recall)} of all"
+    )
+
+
+def ranking_tables(scores: ScoresAtShares) -> list[dict[str, Any]]:
+    """Return for each rare class what its likeliest rows hold, by budget."""
+    return [
+        {
+            "name": ranking.name,
+            "average_precision": f"{ranking.average_precision:.3f}",
+            "rows": [
+                {
+                    "rows": one.rows,
+                    "right": finds(one),
+                    "precision": estimate_text(one.precision),
+                    "recall": estimate_text(one.recall),
+                    "lift": f"{one.lift.value:,.1f} ({one.lift.low:,.1f} to {one.lift.high:,.1f})",
+                }
+                for one in ranking.budgets
+            ],
+        }
+        for ranking in scores.rankings
+        if ranking.budgets
+    ]
 
 
 def share_table(scores: ScoresAtShares, seed_counts: Sequence[int]) -> list[dict[str, Any]]:

@@ -176,14 +176,14 @@ def cell_counts(places: Int64, codes: Int32, cells: Int64) -> Int64:
 
 
 def draw_mixtures(
-    seeds: Int64, rows: Floating | Int64, cells: Int64, shares: Float64 | None = None
+    seeds: Int64 | Floating, rows: Floating | Int64, cells: Int64, shares: Float64 | None = None
 ) -> Mixture:
     """Draw what chance may have done to the seeds, and fit the mixture to each draw.
 
     Parameters
     ----------
     seeds
-        int64 (C, K): hidden seeds of each class in each cell.
+        (C, K): hidden seeds of each class in each cell.
     rows
         (K,): unlabelled rows in each cell.
     cells
@@ -200,7 +200,7 @@ def draw_mixtures(
     n_draws = N_DRAWS if shares is None else len(shares)
     alike = np.bincount(cells, minlength=int(cells[-1]) + 1)
     sizes = seeds.sum(axis=1)
-    prior = (PRIOR / alike)[cells]
+    prior = PRIOR / alike[cells]
     drawn = rng.standard_gamma(SEED_WORTH * seeds + prior, (n_draws, *seeds.shape))
     drawn *= (SEED_WORTH * sizes / drawn.sum(axis=2).clip(np.finfo(float).tiny))[..., None]
     total = float(np.sum(rows))

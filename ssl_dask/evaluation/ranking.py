@@ -1,0 +1,122 @@
+"""What the likeliest rows of a rare class hold: finds by budget, precision at k, lift.
+
+For a rare class the order of the rows matters more than their labels: a person looks at the first
+k. The rows are cut into bands by their rank; hidden seeds tell which part of a class lies in each
+band, and the mixture of `kernels/distributions/class_shares.py` what a band holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.metrics import average_precision_score
+
+from ssl_dask.array_types import Bool, Float64, Floating
+from ssl_dask.evaluation.metrics import Estimate
+from ssl_dask.kernels.distributions.class_shares import ClassShares, cell_counts, draw_mixtures
+
+BUDGETS = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
+FEWEST_SAMPLED = 20
+"""Rows of the sample that a budget has at least: with fewer its last rank is not known."""
+RANKED_WORTH = 0.6
+"""A hidden seed counts as so much of one here: the models of folds do not score on one scale."""
+LARGEST_PART = 0.5
+"""Of all rows: beyond, nobody ranks."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The first rows of a ranking."""
+
+    rows: int
+    """How many are looked at."""
+    precision: Estimate
+    """Share of them that are of the class."""
+    recall: Estimate
+    """Share of the class that is among them."""
+    lift: Estimate
+    """Precision over the share of the class among all rows."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How well rows are ranked by the probability of one class."""
+
+    name: str
+    """The class as text."""
+    average_precision: float
+    """Of the hidden seeds, weighted so that the class has its share; chance gives that share."""
+    budgets: tuple[Budget, ...]
+    """The first rows, the smallest budget first; none where rows are too few."""
+
+
+def rank_class(
+    name: str,
+    seed_p: Floating,
+    positive: Bool,
+    row_p: Floating,
+    n_rows: int,
+    share: ClassShares,
+    code: int,
+    confidence: float,
+) -> Ranking:
+    """Return what the likeliest rows of a class hold.
+
+    Parameters
+    ----------
+    name, code
+        The class.
+    seed_p, positive
+        (S,) and bool (S,): its probability of seeds while they were hidden, and whether they are of
+        the class.
+    row_p
+        (n,): its probability of a random sample of the rows that are no seeds.
+    n_rows
+        All rows that are no seeds.
+    share
+        Shares of the classes.
+    confidence
+        Of the intervals.
+    """
+    pi = np.stack([1.0 - share.draws[:, code], share.draws[:, code]], axis=1)
+    weights = np.where(positive, share.values[code] / positive.sum(), 0.0)
+    weights[~positive] = (1.0 - share.values[code]) / (~positive).sum()
+    ap = float(average_precision_score(positive, seed_p, sample_weight=weights))
+    scale = n_rows / max(len(row_p), 1)
+    budgets = [k for k in BUDGETS if k >= FEWEST_SAMPLED * scale and k <= LARGEST_PART * n_rows]
+    if not budgets:
+        return Ranking(name, ap, ())
+    ranks, seed_ranks = _ranks(row_p, seed_p)
+    ends = np.sort(ranks)[(np.array(budgets) / scale).astype(np.int64) - 1]
+    bands = np.zeros(len(budgets) + 1, dtype=np.int64)
+    bands[-1] = 2
+    seeds = cell_counts(np.searchsorted(ends, seed_ranks), positive.astype(np.int32), bands)
+    sizes = np.diff(np.concatenate([[0], budgets, [n_rows]])).astype(np.float64)
+    mixture = draw_mixtures(RANKED_WORTH * seeds, sizes, bands, pi)
+    found = (mixture.shares[:, 1, None] * mixture.rates[:, 1]).cumsum(axis=1) * n_rows
+    hits = seeds[1].cumsum()
+
+    def budget(at: int, k: int) -> Budget:
+        mine = np.minimum(found[:, at], k)
+        # Where every hidden seed of the class is above, or none, nothing speaks against that end.
+        most = pi[:, 1] * n_rows if hits[at] == hits[-1] else mine
+        least = np.zeros(len(mine)) if hits[at] == 0 else mine
+
+        def figure(part: Float64 | float) -> Estimate:
+            low, middle, high = (
+                Estimate.of_draws(np.minimum(rows, k) / part, confidence)
+                for rows in (least, mine, most)
+            )
+            return Estimate(middle.value, low.low, high.high)
+
+        return Budget(k, figure(float(k)), figure(pi[:, 1] * n_rows), figure(k * pi[:, 1]))
+
+    return Ranking(name, ap, tuple(budget(at, k) for at, k in enumerate(budgets)))
+
+
+def _ranks(row_p: Floating, seed_p: Floating) -> tuple[Float64, Float64]:
+    """Return ranks of rows and of seeds on one scale, the likeliest first, ties in random order."""
+    levels, places = np.unique(-np.concatenate([row_p, seed_p]), return_inverse=True)
+    ranks = places + np.random.default_rng(len(levels)).random(len(places))
+    return ranks[: len(row_p)], ranks[len(row_p) :]
