@@ -65,7 +65,7 @@ def test_an_offset_changes_no_edge(clouds: Clouds) -> None:
         far = knn_graph(given, 5).to_scipy()
         np.testing.assert_array_equal(far.toarray(), near.toarray())
     # Cosines are of the rows as they stand.
-    assert knn_graph(X + FAR, 5, metric="cosine").settings["n_among_copies"] > 0
+    assert knn_graph(X + FAR, 5, metric="cosine").settings["n_equal_by_rounding"] > 0
     assert knn_graph(sp.csr_array(X), 5).n_rows == 160
 
 
@@ -80,7 +80,7 @@ def test_rows_that_rounding_makes_equal_are_told(clouds: Clouds, chunked: bool) 
     assert 70 < model.graph_.settings["n_equal_by_rounding"] <= 80
     copies = np.repeat(X[:20], 6, axis=0)
     settings = knn_graph(copies, 3).settings
-    assert settings["n_among_copies"] == 120
+    assert settings["n_copies"] == 120 - len(np.unique(X[:20], axis=0))
     assert "n_equal_by_rounding" not in settings
 
 

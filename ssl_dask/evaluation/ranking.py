@@ -21,6 +21,7 @@ FEWEST_SAMPLED = 20
 """Rows of the sample that a budget has at least: with fewer its last rank is not known."""
 RANKED_WORTH = 0.6
 """A hidden seed counts as so much of one here: the models of folds do not score on one scale."""
+LEAST_SHARE = 1e-9
 LARGEST_PART = 0.5
 """Of all rows: beyond, nobody ranks."""
 
@@ -79,7 +80,8 @@ def rank_class(
     confidence
         Of the intervals.
     """
-    pi = np.stack([1.0 - share.draws[:, code], share.draws[:, code]], axis=1)
+    drawn = np.maximum(share.draws[:, code], LEAST_SHARE)
+    pi = np.stack([1.0 - drawn, drawn], axis=1)
     weights = np.where(positive, share.values[code] / positive.sum(), 0.0)
     weights[~positive] = (1.0 - share.values[code]) / (~positive).sum()
     ap = float(average_precision_score(positive, seed_p, sample_weight=weights))

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssl_dask.execution import Execution
+from ssl_dask.graph.knn import distinct_rows as module
 from ssl_dask.graph.knn.row_strips import checked_rows
-from ssl_dask.graph.routed import distinct_rows as module
 
 
 def first_of_equal_rows(X: np.ndarray) -> np.ndarray:

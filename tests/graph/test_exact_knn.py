@@ -34,6 +34,11 @@ def rows_with_duplicates(n=240, d=6, seed=0):
     return X
 
 
+def distinct(X):
+    """Return the rows of X that are no copies of an earlier one."""
+    return X[np.sort(np.unique(X, axis=0, return_index=True)[1])]
+
+
 def assert_sound(W):
     assert W.dtype == np.float32
     assert (W.data > 0).all()
@@ -51,6 +56,10 @@ def test_graph_equals_brute_force(metric, weights, symmetrize):
     graph = knn_graph(X, 7, metric=metric, weights=weights, symmetrize=symmetrize)
     W = graph.to_scipy()
     assert_sound(W)
+    assert (graph.n_rows, graph.settings["n_copies"]) == (240, 9)
+    copies = np.arange(120, 129)
+    np.testing.assert_array_equal(graph.nodes_of(np.append(copies, 3), Execution()), 3)
+    X = distinct(X)
     brute = cosine_distances(X, X) if metric == "cosine" else squared_distances(X, X)
     want = weight_matrix(*nearest(brute, 7), len(X), weights=weights, symmetrize=symmetrize)
     np.testing.assert_allclose(W.toarray(), want, rtol=1e-6)
@@ -74,8 +83,10 @@ def test_any_chunks_and_types_give_the_same_bits(data):
     assert_sound(whole)
     cut = knn_graph(da.from_array(X, chunks=(chunks, (4,))), k, metric=metric)
     assert_same(cut.to_scipy(), whole)
+    X = distinct(X)
     brute = cosine_distances(X, X) if metric == "cosine" else squared_distances(X, X)
-    np.testing.assert_allclose(whole.toarray(), weight_matrix(*nearest(brute, k), n), rtol=1e-6)
+    lists = nearest(brute, min(k, max(len(X) - 1, 1)))
+    np.testing.assert_allclose(whole.toarray(), weight_matrix(*lists, len(X)), rtol=1e-6)
 
 
 def test_little_memory_gives_more_tasks_and_the_same_bits():
@@ -104,9 +115,9 @@ def test_sparse_chunks_equal_dense_rows(cluster_client, metric):
     for chunks in ((2300,), (1, 999, 300, 1000)):
         cut = knn_graph(in_chunks(sp.csr_array(X), chunks), 6, metric=metric, execution=execution)
         assert_same(cut.to_scipy(execution), whole.to_scipy())
-    assert whole.settings["n_without_neighbours"] == np.count_nonzero(~X.any(axis=1)) * (
-        metric == "cosine"
-    )
+    # All rows of zeros are one node.
+    assert np.count_nonzero(~X.any(axis=1)) > 1
+    assert whole.settings["n_without_neighbours"] == (metric == "cosine")
     assert bool(whole.settings["notes"]) == (metric == "cosine")
 
 
@@ -120,10 +131,20 @@ def test_few_rows_are_joined_all_with_all(n):
     assert graph.settings["n_without_neighbours"] == (n == 1)
 
 
-def test_equal_rows_weigh_one():
+def test_rows_that_are_all_equal_are_one_node():
     graph = knn_graph(np.ones((30, 3)), 4)
-    assert set(graph.to_scipy().data.tolist()) == {0.5, 1.0}
-    assert knn_graph(np.ones((30, 3)), 4, symmetrize="union").to_scipy().data.min() == 1.0
+    assert (graph.n_rows, graph.n_nodes, graph.n_edges) == (30, 1, 0)
+
+
+@pytest.mark.parametrize("make", [np.asarray, sp.csr_array])
+def test_copies_share_a_node_and_the_neighbours_of_the_first(make):
+    X = np.random.default_rng(4).integers(0, 3, (200, 4)).astype(np.float64)
+    rows = distinct(X)
+    assert len(rows) < 82
+    few, all_rows = (knn_graph(make(one), 5) for one in (rows, X))
+    assert_same(all_rows.to_scipy(), few.to_scipy())
+    nodes = all_rows.nodes_of(np.arange(200), Execution())
+    np.testing.assert_array_equal(rows[nodes], X)
 
 
 def test_arguments_are_not_changed():

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from ssl_dask.errors import GraphError, QualityError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.build.neighbour_graph import knn_graph
+from ssl_dask.graph.knn.distinct_rows import DistinctRows, distinct_positions, distinct_rows
 from ssl_dask.graph.knn.knn_plan import RowCost
 from ssl_dask.graph.knn.row_strips import checked_rows
 from ssl_dask.graph.routed import routed_knn
-from ssl_dask.graph.routed.distinct_rows import DistinctRows, distinct_positions, distinct_rows
 from ssl_dask.graph.routed.routed_index import RoutedIndex
 from ssl_dask.graph.routed.routed_plan import Attempt, aligned_chunks, attempts, plan_routed
 from ssl_dask.graph.routed.row_exchange import FileExchange, FilePiece, open_piece

@@ -361,21 +361,28 @@ def test_one_seed_of_each_class_labels_the_rest(tmp_path: Path, cluster_client: 
     assert result.report.evaluation.never_hidden == NAMES
 
 
-def test_crowds_of_identical_rows_are_told(
-    rows: Path, full_run: RunResult, tmp_path: Path, cluster_client: Client
-) -> None:
-    assert not any("identical" in text for text in full_run.report.warnings)
+def test_copies_of_a_row_share_a_node_and_a_label(tmp_path: Path, cluster_client: Client) -> None:
     table = made_rows()
     same = with_column(table, "a", np.round(table["a"].to_numpy()))
     features = {"numbers": {"numeric": ["a"]}}
     job = made_job(write_rows(tmp_path / "rows", same), tmp_path / "out", features=features)
     result = run_job(job, client=cluster_client)
-    (warning,) = [text for text in result.report.warnings if "identical" in text]
-    counts = np.unique(same["a"].to_numpy(), return_counts=True)[1]
-    n_neighbors = result.report.graph["n_neighbors"]
-    crowded = int(counts[counts > n_neighbors].sum())
-    assert crowded > 100
-    assert warning.startswith(f"{crowded:,} of {N_ROWS:,} rows")
+    kinds = np.unique(same["a"].to_numpy())
+    assert result.report.graph["n_copies"] == N_ROWS - len(kinds) > 200
+    found = read_parts(result.path)
+    free = np.array(found["source"].to_pylist()) == "propagated"
+    pairs = zip(same["a"].to_numpy()[free], found["label"].to_numpy()[free], strict=True)
+    assert len(set(pairs)) == len(np.unique(same["a"].to_numpy()[free])) > 5
+
+
+def test_crowds_of_rows_that_point_one_way_are_told(
+    rows: Path, full_run: RunResult, tmp_path: Path, cluster_client: Client
+) -> None:
+    assert not any("distance 0" in text for text in full_run.report.warnings)
+    features, graph = {"numbers": {"numeric": ["a"]}}, {"n_neighbors": 8, "metric": "cosine"}
+    job = made_job(rows, tmp_path / "out", features=features, graph=graph)
+    result = run_job(job, client=cluster_client)
+    assert any("point the same way" in text for text in result.report.warnings)
     # A cell of a notebook that ends with the result shows a line, not the whole report.
     assert len(repr(result)) < 500
 

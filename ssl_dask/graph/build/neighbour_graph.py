@@ -45,6 +45,7 @@ import dask.array as da
 import numpy as np
 import scipy.sparse as sp
 
+from ssl_dask.array_types import Int64
 from ssl_dask.block_exchange import block_tasks, fetch_rows, row_starts
 from ssl_dask.dask_arrays import as_dask_array, row_handles
 from ssl_dask.execution import AnyClient, Execution
@@ -56,6 +57,7 @@ from ssl_dask.graph.block.symmetric_graph import (
     symmetric_graph,
     usual_symmetrize,
 )
+from ssl_dask.graph.knn.distinct_rows import distinct_rows
 from ssl_dask.graph.knn.exact_knn import (
     Lists,
     check_n_neighbors,
@@ -140,9 +142,7 @@ def knn_graph(  # noqa: PLR0913 - users name each choice in one call
 def _in_order(
     found: RoutedLists, X: Any, ranks: NodeOrder | None, execution: Execution
 ) -> RoutedLists:
-    """Return what was found with the order of its nodes; note rows that rounding makes copies."""
-    if found.order is None and found.facts["n_among_copies"]:
-        _note_rounded_rows(found, X, ranks, execution)
+    """Return what was found with the order of its nodes, of rows as they stand in X."""
     if ranks is None:
         return found
     order = ranks if found.order is None else found.order.after(ranks, execution)
@@ -164,14 +164,32 @@ def _searched(
     rows = replace(checked_rows(X, execution, centred=centred), ranks=ranks)
     places = max(min(n_neighbors, rows.n_rows - 1), 1)
     if chosen_search(search, rows.n_rows, rows.kind) == "exact":
-        rows = search_strips(rows, places, execution)
-        lists = nearest_lists(rows, rows, places, metric, execution, same_rows=True)
-        found = RoutedLists(lists, rows.row_chunks, None, {"search": "exact"})
+        found = _exact_lists(rows, X, places, metric, execution)
     else:
         found = routed_lists(rows, places, metric, options, execution)
     settings = {"n_neighbors": n_neighbors, "metric": metric, "notes": [], **found.facts}
     _note_odd_rows(settings, found.lists, rows, execution)
     return replace(found, facts=settings)
+
+
+def _exact_lists(
+    rows: RowStrips, X: Any, n_neighbors: int, metric: str, execution: Execution
+) -> RoutedLists:
+    """Return the lists of rows that are no copies of an earlier one: copies share a node."""
+    ranks = rows.ranks
+    rows = search_strips(rows, n_neighbors, execution)
+    copies = distinct_rows(rows, execution)
+    facts: dict[str, Any] = {"search": "exact", "n_copies": copies.n_copies, "notes": []}
+    order = None
+    if copies.n_copies:
+        numbered = copies.numbered(rows.row_chunks, execution)
+        order = NodeOrder(tuple(numbered), rows.row_chunks, rows.n_rows - copies.n_copies)
+        pairs = copies.some_pairs(rows.row_chunks, COPIES_LOOKED_AT, execution)
+        _note_rounded_rows(facts, pairs, X, ranks, rows.row_chunks, execution)
+        rows = copies.without_copies(rows, execution)
+        n_neighbors = max(min(n_neighbors, rows.n_rows - 1), 1)
+    lists = nearest_lists(rows, rows, n_neighbors, metric, execution, same_rows=True)
+    return RoutedLists(lists, rows.row_chunks, order, facts)
 
 
 def _joined(
@@ -218,41 +236,36 @@ def _note_odd_rows(
 
 
 def _note_rounded_rows(
-    found: RoutedLists, X: Any, ranks: NodeOrder | None, execution: Execution
+    facts: dict[str, Any],
+    pairs: Int64,
+    X: Any,
+    ranks: NodeOrder | None,
+    row_chunks: tuple[int, ...],
+    execution: Execution,
 ) -> None:
-    """Say how many of the rows that have only copies of themselves differ from them in X."""
+    """Say how many copies, of `pairs` with their first rows, differ from these in X."""
     X = as_dask_array(X)
     if not (isinstance(X, da.Array) or sp.issparse(X)):
         X = np.asarray(X)
     if sp.issparse(X) or not loses_digits(X.dtype):
         return
-    columns, most = [found.lists, row_starts(found.node_chunks)], COPIES_LOOKED_AT
-    tasks = block_tasks(_pairs_of_copies, columns, -(-most // len(found.lists)))
-    pairs = np.concatenate(execution.compute(tasks))
     rows, place = np.unique(pairs, return_inverse=True)
     if ranks is not None:
-        chunks = found.node_chunks
-        numbers = ranks.first_rows_of_nodes(row_numbers(ranks.row_chunks), chunks, execution)
-        rows = fetch_rows(numbers, row_starts(chunks), rows, execution)
+        numbers = row_numbers(ranks.row_chunks)
+        numbers = ranks.first_rows_of_nodes(numbers, row_chunks, execution)
+        rows = fetch_rows(numbers, row_starts(row_chunks), rows, execution)
     values = X[rows]
     if isinstance(values, da.Array):
         values = np.concatenate(execution.compute(row_handles(values.rechunk({1: -1}))))
     first, second = place.reshape(pairs.shape).T
     rounded = int((values[first] != values[second]).any(axis=1).sum())
     if rounded:
-        found.facts["n_equal_by_rounding"] = rounded
-        found.facts["notes"].append(
-            f"{rounded} of {len(pairs)} rows that were looked at became equal to their neighbours"
-            " by rounding: float32 does not hold how they differ, beside the range of the columns;"
+        facts["n_equal_by_rounding"] = rounded
+        facts["notes"].append(
+            f"{rounded} of {len(pairs)} rows that were looked at became equal to another row by"
+            " rounding: float32 does not hold how they differ, beside the range of the columns;"
             " take logarithms, or leave out or cut off the values that are far from all others"
         )
-
-
-def _pairs_of_copies(lists: Lists, start: int, most: int) -> Any:
-    """Return (row, neighbour) of at most so many rows all of whose neighbours are at distance 0."""
-    distances, indices = lists
-    rows = np.flatnonzero((indices[:, -1] >= 0) & (distances[:, -1] == 0))[:most]
-    return np.column_stack([rows + start, indices[rows, 0]])
 
 
 def _count_zeros(rows: Any) -> int:

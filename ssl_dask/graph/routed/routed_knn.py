@@ -24,16 +24,16 @@ from ssl_dask.block_exchange import block_tasks, fetch_rows, row_starts
 from ssl_dask.errors import QualityError
 from ssl_dask.execution import Execution
 from ssl_dask.graph.block.node_order import NodeOrder, strip_bounds
-from ssl_dask.graph.knn.recall import SAMPLED_ROWS, Recall, measured_recall
-from ssl_dask.graph.knn.row_kind import SPARSE
-from ssl_dask.graph.knn.row_strips import RowStrips, in_chunks
-from ssl_dask.graph.routed.distinct_rows import (
+from ssl_dask.graph.knn.distinct_rows import (
     Copies,
     DistinctRows,
     copy_mask,
     distinct_positions,
     distinct_rows,
 )
+from ssl_dask.graph.knn.recall import SAMPLED_ROWS, Recall, measured_recall
+from ssl_dask.graph.knn.row_kind import SPARSE
+from ssl_dask.graph.knn.row_strips import RowStrips, in_chunks
 from ssl_dask.graph.routed.routed_index import write_about
 from ssl_dask.graph.routed.routed_plan import (
     Attempt,

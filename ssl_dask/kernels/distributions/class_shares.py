@@ -79,10 +79,10 @@ class ClassShares:
 
 
 def shares_of_draws(draws: Float64, origin: Origin, confidence: float) -> ClassShares:
-    """Return shares whose values are the medians of draws (D, C), made to sum to 1."""
+    """Return shares whose values are the means of draws (D, C)."""
     tail = 50.0 * (1.0 - confidence)
-    low, middle, high = np.percentile(draws, [tail, 50.0, 100.0 - tail], axis=0)
-    return ClassShares(middle / middle.sum(), low, high, origin, draws)
+    low, high = np.percentile(draws, [tail, 100.0 - tail], axis=0)
+    return ClassShares(draws.mean(axis=0), low, high, origin, draws)
 
 
 def stated_shares(low: Float64, high: Float64) -> ClassShares:

@@ -118,10 +118,10 @@ def graph_warnings(graph: Mapping[str, Any], n_rows: int) -> list[str]:
     ]
     if copies := graph.get("n_among_copies", 0):
         found.append(
-            f"{copies:,} of {n_rows:,} rows have as many identical copies as neighbours, or more:"
-            " the graph joins them with some copies only, by their ids or row numbers, and their"
-            " labels depend on that. Keep one row of each kind, or add a feature that tells them"
-            " apart."
+            f"{copies:,} of {n_rows:,} rows have as many others at distance 0 as neighbours, or"
+            " more (rows that point the same way): the graph joins them with some of these only, by"
+            " their ids or row numbers, and their labels depend on that. Add a feature that tells"
+            " them apart, or take metric euclidean."
         )
     return found
 

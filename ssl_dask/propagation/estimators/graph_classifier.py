@@ -107,7 +107,7 @@ class GraphClassifier(ClassifierSkin):
         if given is None:
             self.X_ = rows
             if "n_equal_by_rounding" in graph.settings:
-                warnings.warn(graph.settings["notes"][-1], UserWarning, stacklevel=2)
+                warnings.warn(graph.settings["notes"][0], UserWarning, stacklevel=2)
         self._keep_classes(labels)
 
         inputs = partial(self._inputs, graph, rows, labels, weights, control.execution)

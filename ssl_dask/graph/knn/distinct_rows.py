@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import ceil
 from typing import Any
@@ -78,6 +78,34 @@ class DistinctRows:
             filled.append(dask.delayed(_filled)(values[number], part, starts, answers))
         return execution.persist(filled, "copies")
 
+    def without_copies(self, rows: RowStrips, execution: Execution) -> RowStrips:
+        """Return `rows`, the strips that were looked at, without copies; empty strips are left out.
+
+        A task a strip; the workers hold the rows twice until `rows` is let go.
+        """
+        kept = [n - n_copies for n, n_copies in zip(rows.row_chunks, self.per_strip, strict=True)]
+        columns = [rows.strips, self.of_strips(), rows.row_chunks]
+        strips = execution.persist(block_tasks(_without, columns), "copies")
+        held = tuple(strip for strip, n in zip(strips, kept, strict=True) if n)
+        return replace(rows, strips=held, row_chunks=tuple(n for n in kept if n))
+
+    def numbered(self, row_chunks: tuple[int, ...], execution: Execution) -> list[Delayed]:
+        """Return for each strip int64 (n_i,): each row's place among the rows that are no copies.
+
+        A copy has that of its first row.
+        """
+        kept = [n - n_copies for n, n_copies in zip(row_chunks, self.per_strip, strict=True)]
+        tasks = block_tasks(_places, [self.of_strips(), row_chunks, row_starts(kept)])
+        return self.spread(tasks, row_chunks, execution)
+
+    def some_pairs(self, row_chunks: tuple[int, ...], most: int, execution: Execution) -> Int64:
+        """Return (copy, first row), int64 (m, 2), of at most about `most` copies of all strips."""
+        if self.copies is None:
+            return np.empty((0, 2), dtype=np.int64)
+        each = -(-most // len(self.copies))
+        tasks = block_tasks(_first_pairs, [self.copies, row_starts(row_chunks)], each)
+        return np.concatenate(execution.compute(tasks, "copies"))
+
 
 def distinct_rows(rows: RowStrips, execution: Execution) -> DistinctRows:
     """Return which rows are copies of an earlier row, whatever strips the two lie in.
@@ -123,6 +151,22 @@ def distinct_positions(drawn: Int64, copies: Copies | None, n_rows: int) -> Int6
     """Return the positions in a strip of `n_rows` rows of what `DistinctRows.drawn` has drawn."""
     mask = copy_mask(copies, n_rows)
     return drawn if mask is None else np.flatnonzero(~mask)[drawn]
+
+
+def _without(strip: Any, copies: Copies | None, n_rows: int) -> Any:
+    mask = copy_mask(copies, n_rows)
+    return strip if mask is None else strip[np.flatnonzero(~mask)]
+
+
+def _places(copies: Copies | None, n_rows: int, first: int) -> Int64:
+    mask = copy_mask(copies, n_rows)
+    kept = np.ones(n_rows, dtype=np.int64) if mask is None else (~mask).astype(np.int64)
+    return np.cumsum(kept) - 1 + first
+
+
+def _first_pairs(copies: Copies, first_row: int, most: int) -> Int64:
+    positions, first = copies
+    return np.column_stack([positions[:most] + first_row, first[:most]])
 
 
 def _hashed(strip: Any, first_row: int, n_buckets: int) -> tuple[Any, ...]:
