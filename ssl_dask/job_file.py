@@ -160,7 +160,9 @@ def _take_out(data: dict[str, Any], item: Any) -> bool:
 
 
 def _with_absolute_paths(spec: JobSpec, base: Path) -> JobSpec:
-    def absolute(path: str) -> str:
+    def absolute(path: Any) -> Any:
+        if isinstance(path, tuple):
+            return tuple(map(absolute, path))
         # URLs stay; "~" is a shell's business, not ours. Not resolve(): links are followed later.
         return path if re.match(r"^[a-z][a-z0-9+.-]+://", path) else os.path.normpath(base / path)
 

@@ -77,9 +77,9 @@ def method_names() -> tuple[str, ...]:
 class LabelsFileSpec(InputFiles):
     """Seed labels kept in a file of their own, joined by id."""
 
-    path: str
-    """CSV, TSV, JSON lines (also .gz) or Parquet: a file, or a folder of them, relative to the job
-    file; of a table its folder."""
+    path: str | Annotated[tuple[str, ...], Field(min_length=1)]  # type: ignore[assignment]
+    """CSV, TSV, JSON lines (also .gz) or Parquet: a file, a glob, a folder of them, or a list of
+    these, relative to the job file; of a table its folder."""
     id: str
     """Column of the ids; where `by` is given it may be left out if it has that name."""
     label: str
@@ -92,6 +92,17 @@ class LabelsFileSpec(InputFiles):
     conflicts: Literal["refuse", "leave_out", "majority"] = "refuse"
     """An id that comes with different labels is an error, has no label, or the most frequent one
     (none where two are as frequent)."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """What is read, one path or several."""
+        return (self.path,) if isinstance(self.path, str) else self.path
+
+    @model_validator(mode="after")
+    def _a_table_is_one(self) -> LabelsFileSpec:
+        if self.format != "parquet" and not isinstance(self.path, str):
+            raise ValueError(f"format {self.format} goes with one path: give the table's folder")
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -79,7 +79,7 @@ def test_all_missing_columns_are_told(tmp_path: Path) -> None:
     needs = ColumnNeeds(id="ID", label="y", numeric={"f0": False, "nothing": False})
     problems = schema_problems(tmp_path, needs, good())
     assert [problem.column for problem in problems] == ["ID", "y", "nothing"]
-    assert problems[0].hint == "did you mean 'id'?"
+    assert problems[0].hint == "did you mean 'id'? the columns are id, f0, f1"
     assert "id, f0, f1" in str(problems[2].hint)
 
 

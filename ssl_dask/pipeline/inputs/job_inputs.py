@@ -100,7 +100,7 @@ class Inputs:
             dataset = Dataset.open(
                 spec.input,
                 base=Path.cwd(),
-                elsewhere=() if labels is None else (labels.path,),
+                elsewhere=() if labels is None else labels.paths,
             )
             needs = column_needs(spec)
             problems = check_columns(dataset, needs)
@@ -366,7 +366,7 @@ def _read_labels_file(spec: JobSpec, dataset: Dataset, needs: ColumnNeeds) -> Se
         # A column that is missing, or cannot be read, is told with all others.
         return None
     return read_label_file(
-        labels,
+        [labels.model_copy(update={"path": path}) for path in labels.paths],
         id_column=labels.id,
         label_column=labels.label,
         base=Path.cwd(),

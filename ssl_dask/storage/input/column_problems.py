@@ -62,7 +62,7 @@ def missing_problems(dataset: Dataset, column: str, cure: str = WRITE_IT) -> lis
     without = kinds[None]
     if len(kinds) == 1:
         names = list(dict.fromkeys([*dataset.schema.names, *_all_names(dataset)]))
-        hint = nearest_names(column, names) or f"the columns are {_listed(names)}"
+        hint = f"{nearest_names(column, names) or ''} the columns are {_listed(names)}".strip()
         return [Problem("there is no such column", dataset.path, column=column, hint=hint)]
     problems = []
     by_schema: dict[int, list[int]] = {}

@@ -42,6 +42,8 @@ from ssl_dask.storage.labels.label_verdict import (
 from ssl_dask.storage.labels.repeated_ids import Conflicts, one_label_each
 from ssl_dask.storage.labels.unsigned_labels import refuse_wrapped
 
+MOST_SHOWN = 3
+"""Paths that a message names."""
 LAST_EXACT = 2**53
 """Beyond it, ids that were floats once may be those of other rows."""
 
@@ -115,8 +117,11 @@ class _Columns:
     dataset: Dataset | None = None
 
 
+Source = str | os.PathLike[str] | InputFiles
+
+
 def read_label_file(
-    files: str | os.PathLike[str] | InputFiles,
+    files: Source | Sequence[Source],
     *,
     id_column: str,
     label_column: str,
@@ -132,8 +137,8 @@ def read_label_file(
     ----------
     files
         Text in UTF-8, gzipped or not: `.csv` or `.tsv` with a header line, `.jsonl`, `.ndjson` or
-        `.json` with an object a line; a folder of such files; or Parquet, or a
-        table, as for `Dataset.open`.
+        `.json` with an object a line; a folder or glob of such files; or Parquet, or a table, as
+        for `Dataset.open`. Or several of these, of one kind of labels.
     id_column, label_column
         Its columns. A null label, or an empty cell, is a row without a label.
     base
@@ -155,21 +160,54 @@ def read_label_file(
     Raises
     ------
     InputDataError
-        The file is not there, cannot be read, or lacks a column; a folder holds Parquet and text.
+        A file is not there, cannot be read, or lacks a column; a folder holds Parquet and text;
+        labels are of one kind in one file and of another in the next.
 
     Notes
     -----
     Holds the whole file in this process: O(S).
     """
     wanted = (id_column, label_column)
-    path = files.path if isinstance(files, InputFiles) else files
-    is_table = isinstance(files, InputFiles) and files.format != "parquet"
-    listing = None if is_table else list_files(path, base=base, also=ENDINGS)
-    if listing is not None and _is_text(listing):
-        read = _read_text(listing, wanted, id_type, rule)
-    else:
-        read = _read_parquet(files, wanted, base, id_type, rule)
-    return _judged(read, wanted, rule, allow_unmatched, conflicts)
+    sources = [files] if isinstance(files, (str, os.PathLike, InputFiles)) else list(files)
+    texts, read = [], []
+    for source in sources:
+        path = source.path if isinstance(source, InputFiles) else source
+        is_table = isinstance(source, InputFiles) and source.format != "parquet"
+        listing = None if is_table else list_files(path, base=base, also=ENDINGS)
+        if listing is not None and _is_text(listing):
+            texts.append(listing)
+        else:
+            read.append(_read_parquet(source, wanted, base, id_type, rule))
+    if texts:
+        read.append(_read_text(texts, wanted, id_type, rule))
+    return _judged(_joined(read, label_column), wanted, rule, allow_unmatched, conflicts)
+
+
+def _joined(read: Sequence[_Columns], label_column: str) -> _Columns:
+    """Return the labels of all files as if they stood in one."""
+    first, *others = read
+    if not others:
+        return first
+    for one in others:
+        if one.kind != first.kind:
+            raise InputDataError(
+                f"labels are of kind {one.kind} here and {first.kind} in {first.shown}",
+                file=one.shown,
+                column=label_column,
+                hint="write the labels of all files in one way",
+            )
+    return _Columns(
+        _shown([one.shown for one in read]),
+        pa.concat_arrays([one.ids for one in read]),
+        pa.concat_arrays([one.labels for one in read]),
+        LabelPlaces.joined([one.places for one in read]),
+        first.kind,
+        sum((one.said_none for one in read), Counter[str]()),
+        [problem for one in read for problem in one.problems],
+        [note for one in read for note in one.notes],
+        tuple(part for one in read for part in one.identity),
+        tuple(path for one in read for path in one.local_paths),
+    )
 
 
 def _is_text(listing: Listing) -> bool:
@@ -257,8 +295,13 @@ def _rows_of(indices: pa.Array, verdicts: Sequence[Verdict]) -> Counter[Verdict]
     return counts
 
 
+def _shown(names: Sequence[str]) -> str:
+    more = f"; and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
+    return "; ".join(names[:MOST_SHOWN]) + more
+
+
 def _read_parquet(
-    files: str | os.PathLike[str] | InputFiles,
+    files: Source,
     wanted: tuple[str, str],
     base: Path,
     id_type: pa.DataType,
@@ -302,11 +345,13 @@ def _read_parquet(
 
 
 def _read_text(
-    listing: Listing, wanted: tuple[str, str], id_type: pa.DataType, rule: LabelRule
+    listings: Sequence[Listing], wanted: tuple[str, str], id_type: pa.DataType, rule: LabelRule
 ) -> _Columns:
-    source, cells, identity = listing.source, list[tuple[str, str]](), []
+    """Return the labels of text files, whose kind all their cells decide together."""
+    cells, identity = list[tuple[str, str]](), []
     places = list[tuple[str, str, Sequence[int]]]()
-    for name, size in listing.files:
+    files = [(one.source, *file) for one in listings for file in one.files]
+    for source, name, size in files:
         shown = source.shown_path(name)
         try:
             data = source.read_range(name, 0, size)
@@ -316,14 +361,15 @@ def _read_text(
             ) from error
         digest = hashlib.sha256(data).hexdigest()
         identity.append({"path": name, "bytes": size, "sha256": digest})
-        if data or len(listing.files) == 1:
+        if data or len(files) == 1:
             # Spark writes an empty part where a task had no row.
             found = cells_of_text(data, name, wanted, shown)
             cells += found.pairs
             places.append((shown, found.unit, found.numbers))
-    shown = source.shown if len(listing.files) > 1 else shown
+    if len(files) > 1:
+        shown = _shown([one.source.shown for one in listings])
     problems: list[Problem] = []
-    notes: list[str] = list(listing.notes)
+    notes = [note for one in listings for note in one.notes]
     ids, kept = _ids_of_cells([one for one, _ in cells], id_type)
     at = LabelPlaces.of(places)
     wrong = np.flatnonzero(~kept)
@@ -343,7 +389,7 @@ def _read_text(
         problems,
         notes,
         tuple(identity),
-        listing.local_paths,
+        tuple(path for one in listings for path in one.local_paths),
     )
 
 

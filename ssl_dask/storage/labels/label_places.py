@@ -32,6 +32,14 @@ class LabelPlaces:
         names = [(name, unit) for name, unit, _ in known]
         return cls(names, np.repeat(np.arange(len(known)), lengths), number)
 
+    @classmethod
+    def joined(cls, places: Sequence[LabelPlaces]) -> LabelPlaces:
+        """Return the places of the rows of several files, one after the other."""
+        first = np.cumsum([0, *(len(one.parts) for one in places)])
+        parts = [one.part + start for one, start in zip(places, first[:-1], strict=True)]
+        number = np.concatenate([one.number for one in places])
+        return cls([part for one in places for part in one.parts], np.concatenate(parts), number)
+
     def keep(self, kept: npt.NDArray[np.bool_]) -> LabelPlaces:
         """Return the places of the rows of a mask, bool (S,)."""
         return LabelPlaces(self.parts, self.part[kept], self.number[kept])

@@ -205,7 +205,9 @@ def _require_columns(
             "missing in the labels",
             shown,
             column=column,
-            hint=from_folders if column in in_folders else nearest_names(column, names) or there,
+            hint=from_folders
+            if column in in_folders
+            else f"{nearest_names(column, names) or ''} {there}".strip(),
         )
         for column in wanted
         if column not in names

@@ -51,9 +51,12 @@ def one_label_each(
     problems, notes, chosen = [], list[str](), codes[first]
     kept = np.ones(len(first), dtype=bool)
     if len(differing) and conflicts == "refuse":
+        rows = np.flatnonzero(numbers == differing[0])
+        other = rows[codes[rows] != codes[rows[0]]][0]
         message = (
             f"{_ids_come(len(differing))} with different labels, first at"
-            f" {places.told(first[differing])}"
+            f" {places.told(first[differing])}; the first comes again at"
+            f" {places.told(np.array([other]))}"
         )
         hint = "keep one label for each id, or set labels.conflicts: majority, or leave_out"
         problems.append(Problem(message, shown, None, column, len(differing), hint))
