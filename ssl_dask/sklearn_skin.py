@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import dask.array as da
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 from pydantic import ValidationError
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -32,6 +33,8 @@ from ssl_dask.kernels.arithmetic.offsets import (
 from ssl_dask.kernels.distributions.label_distributions import predicted_codes, summarise_rows
 from ssl_dask.labels import OTHER_CLASS, UNLABELLED, Labels
 from ssl_dask.spec_model import SpecModel
+
+REASON_TYPE = "<U15"
 
 
 class SklearnSkin(BaseEstimator):
@@ -231,6 +234,26 @@ class ClassifierSkin(ClassifierMixin, SklearnSkin):
         dtype = decoded_dtype(self.classes_, abstained=abstain)
         labels = codes.map_blocks(decode_labels, self.classes_, dtype, dtype=dtype)
         return labels, codes == UNLABELLED
+
+    def _keep_labels(self, F: Any, no_evidence: str = "low_mass") -> None:
+        """Keep the class, abstention and reason of each row of distributions (N, C)."""
+        self.label_distributions_ = F
+        self.transduction_, self.abstained_ = self._labels_of(F)
+        if isinstance(F, da.Array):
+            self.reasons_ = F.map_blocks(reasons_of, no_evidence, drop_axis=1, dtype=REASON_TYPE)
+        else:
+            self.reasons_ = reasons_of(F, no_evidence)
+
+
+def reasons_of(F: Floating, no_evidence: str) -> npt.NDArray[np.str_]:
+    """Return why each row of distributions (n, C) has no class, in the words of a job's `reason`.
+
+    "none": it has one. "tie": the best two are equal. `no_evidence`: all are 0.
+    """
+    codes, _, tied = summarise_rows(F)
+    words = np.where(tied, "tie", "none").astype(REASON_TYPE)
+    words[codes == UNLABELLED] = no_evidence
+    return words
 
 
 def refuse_times(X: Any) -> None:

@@ -41,7 +41,9 @@ class AnchorGraph(ClassifierSkin):
         float32 (N, C), a Dask array if X is one.
     transduction_
         Array (N,): class label of each row; -1 or None where it abstained. A Dask array if X is
-        one.
+        one; so are the two below.
+    abstained_, reasons_
+        bool (N,), and str (N,): "none", "tie", or "low_mass" without evidence.
     n_features_in_
         Number of features d.
 
@@ -91,8 +93,7 @@ class AnchorGraph(ClassifierSkin):
         sources = SeedSources.from_folds(labels, (), weights)
         self.model_, _ = fit_anchors(X, sources, spec, execution)
         self._keep_classes(labels)
-        self.label_distributions_ = score_rows(self.model_, X)
-        self.transduction_, _ = self._labels_of(self.label_distributions_)
+        self._keep_labels(score_rows(self.model_, X))
         return self
 
     def predict_proba(self, X: Any) -> Any:

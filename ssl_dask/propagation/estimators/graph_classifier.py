@@ -220,10 +220,10 @@ class GraphClassifier(ClassifierSkin):
     def _keep_answers(self, found: Propagated, X: Any, execution: Execution) -> None:
         if isinstance(X, da.Array):
             # Chunked as X, not as the strips of the graph.
-            self.label_distributions_ = found.F.rechunk({0: X.chunks[0]})
+            F = found.F.rechunk({0: X.chunks[0]})
         else:
-            self.label_distributions_ = np.concatenate(execution.compute(row_handles(found.F)))
-        self.transduction_, self.abstained_ = self._labels_of(self.label_distributions_)
+            F = np.concatenate(execution.compute(row_handles(found.F)))
+        self._keep_labels(F, self.method.no_evidence)
 
     def _kernel(self) -> str | Callable[[Any, Any], Any]:
         if self.kernel is None:

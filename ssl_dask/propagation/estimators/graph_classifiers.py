@@ -65,9 +65,12 @@ class LabelSpreading(GraphClassifier):
         Array (N,): class label of each row; -1 (None in an array of objects) where it abstained.
     abstained_
         bool (N,): no path of edges leads to a seed, or the best two classes are tied.
+    reasons_
+        str (N,): why, in the words of a job's `reason`: "none", "tie", "low_mass" without evidence
+        ("dummy_label" of modified adsorption).
     label_distributions_
         float32 (N, C): rows sum to 1, or to 0 without evidence. A Dask array if X is one; so
-        are the two above.
+        are the three above.
     n_iter_
         Sweeps done.
     method_

@@ -51,6 +51,8 @@ class HarmonicRegressor(RegressorMixin, SklearnSkin):
     ----------
     transduction_
         float64 (N,): value of each row; NaN where no path of edges leads to a labelled row.
+    abstained_, reasons_
+        bool (N,), and str (N,): "no_path_to_seed" there, else "none".
     n_iter_
         Sweeps done.
     graph_
@@ -131,6 +133,8 @@ class HarmonicRegressor(RegressorMixin, SklearnSkin):
             return found, np.concatenate(execution.compute(row_handles(found.F), TASK_LABEL))
 
         found, self.transduction_ = retried(find, control.losses)
+        self.abstained_ = np.isnan(self.transduction_)
+        self.reasons_ = np.where(self.abstained_, "no_path_to_seed", "none")
         if not found.converged:
             error = found.records[-1].residual if found.records else 0.0
             self._warn_not_converged(

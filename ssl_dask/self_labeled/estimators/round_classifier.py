@@ -11,12 +11,14 @@ from typing import Any, ClassVar, Self
 
 import dask.array as da
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 from dask import delayed
 from pydantic import ValidationError
 from sklearn.utils.validation import check_is_fitted
 
 from ssl_dask.array_types import Int64
+from ssl_dask.block_exchange import block_tasks
 from ssl_dask.class_labels import decode_labels, decoded_dtype, encode_seeds
 from ssl_dask.dask_arrays import array_of_blocks, as_dask_array, row_handles
 from ssl_dask.execution import Execution
@@ -29,7 +31,7 @@ from ssl_dask.self_labeled.learners.learner import Learner
 from ssl_dask.self_labeled.learners.learner_spec import LearnerSpec, learner_of
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
 from ssl_dask.self_labeled.loop.track import score_rows
-from ssl_dask.sklearn_skin import ClassifierSkin, plain
+from ssl_dask.sklearn_skin import REASON_TYPE, ClassifierSkin, plain
 
 PARAMETERS = {
     "n_folds": "Seeds are hidden in so many turns, dealt by `random_state` if there is one, to"
@@ -43,6 +45,10 @@ ATTRIBUTES = {
     "transduction_, labeled_iter_": "Array (N,): label of each row after the last round, -1 or None"
     " without one; and the round in which it got it, 0 for seeds and -1 without. Dask arrays if X"
     " is one. Where learners have labels of their own, those of the first.",
+    "abstained_, reasons_": "bool (N,), whether no round labelled the row, and str (N,), why:"
+    ' "below_threshold" (no round was sure enough, or took it), else "none". `predict` labels such'
+    " rows too. A warning counts them where rounds that `max_iter` did not cut short leave more than"
+    " half of 100 rows or more.",
     "termination_condition_": "Why the rounds ended, such as all_labeled, max_iter, no_change or"
     " hidden_loss.",
     "n_iter_, rounds_": "Number of rounds, and a `RoundRecord` of each.",
@@ -53,6 +59,8 @@ ATTRIBUTES = {
 """What all these estimators have, for their docstrings."""
 
 TAB = " " * 4
+MANY_ROWS = 100
+"""Unlabelled rows, from which on it is told that rounds left most of them."""
 BLOCK_ROWS = 65_536
 """Rows of the blocks that an array of this process is cut into."""
 
@@ -118,6 +126,7 @@ class RoundClassifier(ClassifierSkin):
         )
         found = self.method.run(inputs, spec, RunControl(execution, on_round=self._on_round()))
         self._keep(found, labels, X, execution)
+        self._warn_of_rows_left(labels, execution)
         for note in found.findings:
             warnings.warn(note, UserWarning, stacklevel=2)
         return self
@@ -195,6 +204,8 @@ class RoundClassifier(ClassifierSkin):
         if isinstance(X, da.Array):
             self.transduction_, self.labeled_iter_ = transduction, since
             self.label_distributions_ = found.F
+            self.abstained_ = since < 0
+            self.reasons_ = since.map_blocks(_reasons_of_rounds, dtype=REASON_TYPE)
             return
         blocks = [row_handles(one) for one in (transduction, since, found.F)]
         flat = execution.compute([task for group in blocks for task in group], "labels")
@@ -202,6 +213,29 @@ class RoundClassifier(ClassifierSkin):
         self.transduction_, self.labeled_iter_, self.label_distributions_ = (
             np.concatenate(flat[i * n : (i + 1) * n]) for i in range(3)
         )
+        self.abstained_ = self.labeled_iter_ < 0
+        self.reasons_ = _reasons_of_rounds(self.labeled_iter_)
+
+    def _warn_of_rows_left(self, labels: Labels, execution: Execution) -> None:
+        """Warn if the rounds left more than half of the unlabelled rows without a label."""
+        if self.termination_condition_ == "max_iter":
+            return  # More rounds were not wanted.
+        left, n_free = self.abstained_, labels.n_rows - labels.n_seeds
+        if isinstance(left, da.Array):
+            n_left = sum(execution.compute(block_tasks(np.count_nonzero, [row_handles(left)])))
+        else:
+            n_left = np.count_nonzero(left)
+        if n_free >= MANY_ROWS and 2 * n_left > n_free:
+            warnings.warn(
+                f"{n_left:,} of {n_free:,} unlabelled rows got no label in any round, see"
+                " abstained_; predict(X) labels them by the models",
+                UserWarning,
+                stacklevel=3,
+            )
+
+
+def _reasons_of_rounds(since: Int64) -> npt.NDArray[np.str_]:
+    return np.where(since < 0, "below_threshold", "none").astype(REASON_TYPE)
 
 
 def _whole_docstring(kind: type[RoundClassifier]) -> str:
