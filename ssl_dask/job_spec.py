@@ -353,10 +353,34 @@ def wrong_keys_of_classes(job: JobSpec) -> Iterator[str]:
         )
 
 
+def wrong_gate(job: JobSpec) -> Iterator[str]:
+    """Yield the keys that ask for a comparison, or a figure, which the job rules out."""
+    off = [
+        words
+        for given, words in (
+            (not job.evaluation.baseline, "evaluation.baseline: false"),
+            (job.evaluation.folds == 0, "evaluation.folds: 0"),
+        )
+        if given
+    ]
+    if off and job.decision.on_worse not in (None, "publish"):
+        yield (
+            f"decision.on_worse: {job.decision.on_worse} needs a baseline on hidden seeds, and"
+            f" {' and '.join(off)} rules that out: leave one of them out, or say on_worse: publish"
+        )
+    if job.evaluation.folds == 0:
+        for name in job.decision.floors:
+            yield (
+                f"decision.{name} is judged on hidden seeds, and evaluation.folds: 0 hides none:"
+                " leave one of them out"
+            )
+
+
 CHECKS: tuple[Callable[[JobSpec], Iterator[str]], ...] = (
     wrong_graph,
     wrong_models,
     wrong_features,
     wrong_keys_of_classes,
+    wrong_gate,
 )
 """What is checked of keys beside each other; each yields a sentence for each mistake."""

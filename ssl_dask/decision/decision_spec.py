@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -49,10 +49,39 @@ class DecisionSpec(SpecModel):
 
     on_collapse: Literal["switch", "warn", "error"] = "switch"
     """What happens where most classes, by their shares of the seeds, get next to no row, and hidden
-    seeds do not contradict. `switch`: the classes are told apart by class mass normalisation,
-    balanced spreading or Poisson learning, which the report says; where these collapse too, and
-    for `error`, the run fails with exit code 8. `warn` writes the labels as they are. Methods that
-    look at features themselves have no other to switch to: for them `switch` is `warn`."""
+    seeds do not contradict. `switch`: class mass normalisation, balanced spreading or Poisson
+    learning are tried, and of them and the method itself the one labels that hidden seeds call
+    best, which the report says; without hidden seeds the first whose classes do not collapse. Where
+    all collapse and none is better than the largest class alone, and for `error`, the run fails
+    with exit code 8. `warn` writes the labels as they are. Methods that look at features themselves
+    have no other to try: for them `switch` is `warn`."""
+
+    on_worse: Literal["baseline", "error", "publish"] | None = None
+    """What happens where hidden seeds call the method worse than the best supervised baseline
+    (logistic regression, a forest, the largest class; ridge regression and the mean where labels
+    are numbers), beyond the 90 % interval of the paired difference. `baseline` publishes the
+    baseline's labels (source `supervised`), with a warning. `error` ends with exit code 8 and
+    writes nothing. `publish` writes the method's labels, with a warning. Classes are compared by
+    accuracy at the classes' shares; the rarer of two by average precision, where it has at most
+    half of an even share. Default: `baseline`; with `evaluation.baseline: false` or
+    `evaluation.folds: 0` nothing is compared."""
+
+    min_accuracy: float | None = Field(default=None, gt=0.0, le=1.0)
+    """Least share of right labels among the hidden seeds that get one, at the classes' shares;
+    below it the run ends with exit code 8 and writes nothing. Default: no floor."""
+
+    min_precision: (
+        Annotated[float, Field(gt=0.0, le=1.0)]
+        | dict[bool | int | str, Annotated[float, Field(gt=0.0, le=1.0)]]
+        | None
+    ) = None
+    """Least precision on hidden seeds, at the classes' shares, as `min_accuracy`: {class: floor},
+    or one number for the rarer of two classes, which then has at most half of an even share.
+    `min_probability` is heeded. A class that no hidden seed gets fails too. Default: no floor."""
+
+    min_average_precision: float | None = Field(default=None, gt=0.0, le=1.0)
+    """Least average precision of the rarer of two classes, as `min_accuracy`. Default: no
+    floor."""
 
     on_drift: Literal["warn", "error"] = "warn"
     """What `ssl-dask predict` does with rows of another kind than the run's: columns outside of
@@ -86,6 +115,18 @@ class DecisionSpec(SpecModel):
         return self
 
     @property
+    def policy_if_worse(self) -> Literal["baseline", "error", "publish"]:
+        """What happens where the method is worse: `on_worse`, or its default."""
+        return self.on_worse or "baseline"
+
+    @property
+    def floors(self) -> dict[str, Any]:
+        """The floors that are set, by name."""
+        return self.model_dump(
+            include={"min_accuracy", "min_precision", "min_average_precision"}, exclude_none=True
+        )
+
+    @property
     def review_list(self) -> ReviewSpec | None:
         """What is to be proposed for labelling by hand, if anything."""
         if self.review_budget is None:
@@ -98,6 +139,9 @@ class DecisionSpec(SpecModel):
             "min_probability": "decision.coverage sets how sure value_low and value_high are",
             "abstain": "only rows without a path to a seed get no number",
             "on_collapse": "leave it out",
+            "min_accuracy": "leave it out",
+            "min_precision": "leave it out",
+            "min_average_precision": "leave it out",
             "review": "leave it out",
             "review_budget": "leave it out",
         }

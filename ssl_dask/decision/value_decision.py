@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from ssl_dask.array_types import Float64, Int32, Int64
 
-VALUE_SOURCES: tuple[str, ...] = ("none", "seed", "propagated")
+VALUE_SOURCES: tuple[str, ...] = ("none", "seed", "propagated", "supervised")
 """Where a number comes from; the position is the code. `none`: the row has no number."""
 
 VALUE_REASONS: tuple[str, ...] = ("none", "no_path_to_seed")
@@ -98,7 +98,11 @@ def fit_interval(
 
 
 def decide_values(
-    values: Float64, seed_positions: Int64, seed_values: Float64, half_width: float | None
+    values: Float64,
+    seed_positions: Int64,
+    seed_values: Float64,
+    half_width: float | None,
+    source: str = "propagated",
 ) -> DecidedValues:
     """Decide the rows of one block; a row's answer depends on that row alone.
 
@@ -111,20 +115,22 @@ def decide_values(
         number that was given.
     half_width
         Of the interval; None: no interval but the seeds'.
+    source
+        Of numbers that are not the seeds', one of `VALUE_SOURCES`.
     """
     value = values.copy()
     half = np.nan if half_width is None else half_width
     low, high = value - half, value + half
-    source = np.full(len(value), VALUE_SOURCES.index("propagated"), dtype=np.uint8)
+    sources = np.full(len(value), VALUE_SOURCES.index(source), dtype=np.uint8)
     reason = np.zeros(len(value), dtype=np.uint8)
     without = np.isnan(value)
-    source[without] = VALUE_SOURCES.index("none")
+    sources[without] = VALUE_SOURCES.index("none")
     reason[without] = VALUE_REASONS.index("no_path_to_seed")
     for ends in (value, low, high):
         ends[seed_positions] = seed_values
-    source[seed_positions] = VALUE_SOURCES.index("seed")
+    sources[seed_positions] = VALUE_SOURCES.index("seed")
     reason[seed_positions] = VALUE_REASONS.index("none")
-    return DecidedValues(value, low, high, source, reason)
+    return DecidedValues(value, low, high, sources, reason)
 
 
 def _bound(errors: Float64, coverage: float) -> float | None:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ssl_dask.array_types import Int32
+from ssl_dask.array_types import Float32, Int32
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.kernels.distributions.label_distributions import predicted_codes
 from ssl_dask.kernels.learners.supervised_model import Rows, SupervisedModel
-from ssl_dask.labels import UNLABELLED
 from ssl_dask.supervised import SupervisedSpec, fit_folds, fit_supervised
 
 
@@ -20,9 +19,9 @@ class SupervisedBaseline:
 
     model: SupervisedModel
     """Fitted on all seeds, to label rows on the workers."""
-    hidden_codes: Int32
-    """int32 (S,): what each hidden seed was called by the model that had not seen it; -1 for seeds
-    that were never hidden."""
+    hidden_F: Float32
+    """float32 (S, C): what each hidden seed was given by the model that had not seen it; zeros for
+    seeds that were never hidden."""
     converged: bool
     """Whether the solver settled for `model` and in every fold."""
 
@@ -48,7 +47,12 @@ class SupervisedBaseline:
         """
         spec = spec or SupervisedSpec()
         fold_F, not_converged = fit_folds(X_seeds, codes, folds.masks, n_classes, spec)
-        never = np.full(len(codes), UNLABELLED, dtype=np.int32)
-        hidden_codes = folds.gathered([predicted_codes(F) for F in fold_F], never)
+        never = np.zeros((len(codes), n_classes), dtype=np.float32)
         model = fit_supervised(X_seeds, codes, n_classes, spec)
-        return cls(model, hidden_codes, model.converged and not not_converged)
+        settled = model.converged and not not_converged
+        return cls(model, folds.gathered(fold_F, never), settled)
+
+    @property
+    def hidden_codes(self) -> Int32:
+        """What each hidden seed was called, int32 (S,); -1 for seeds that were never hidden."""
+        return predicted_codes(self.hidden_F)

@@ -22,8 +22,9 @@ class EvaluationSpec(SpecModel):
     """Confidence of every interval."""
 
     baseline: bool = True
-    """Whether to train logistic regression (ridge regression where labels are numbers) on the same
-    seeds and put it beside the labels."""
+    """Whether to train logistic regression and a forest (ridge regression where labels are numbers)
+    on the same seeds and put them beside the labels. With false `decision.on_worse` compares
+    nothing."""
 
     @field_validator("folds")
     @classmethod

@@ -13,12 +13,15 @@ import numpy as np
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from ssl_dask.evaluation.metrics import HIDDEN_SEEDS_NOTE, Interval, Scores
+from ssl_dask.evaluation.metrics import HIDDEN_SEEDS_NOTE, Scores
 from ssl_dask.report import charts, share_words
+from ssl_dask.report.compared import contest_rows, contest_words
 from ssl_dask.report.palette import class_colours
 from ssl_dask.report.run_report import ReportBase, RunReport
 from ssl_dask.report.share_words import percent
 from ssl_dask.report.svg_figure import short_name
+from ssl_dask.report.value_report import ValueReport
+from ssl_dask.report.words import byte_size, duration, interval_text, plural
 
 REASON_WORDS = {
     "no_path_to_seed": "no path to a seed",
@@ -79,12 +82,21 @@ def _worth(report: RunReport) -> dict[str, Any] | None:
     }
 
 
-def filled_page(template: str, report: ReportBase, figures: Mapping[str, str], **more: Any) -> str:
+def filled_page(
+    template: str, report: RunReport | ValueReport, figures: Mapping[str, str], **more: Any
+) -> str:
     """Return a template of this package, filled with a report, its figures as SVG, and `more`."""
     job = json.dumps(report.job, indent=2, ensure_ascii=False, default=str)
     svg = {name: Markup(text) for name, text in figures.items()}
+    contest = report.contest
     return _template(template).render(
-        report=report, figures=svg, facts=facts(report), job=job, **more
+        report=report,
+        figures=svg,
+        facts=facts(report),
+        job=job,
+        contest_rows=contest_rows(contest),
+        contest_words=contest_words(contest),
+        **more,
     )
 
 
@@ -148,6 +160,8 @@ def _accuracy_tile(report: RunReport) -> Tile:
 def _baseline_tile(report: RunReport) -> Tile:
     heading = "Against the supervised baseline"
     comparison = report.evaluation.comparison
+    if report.gate_words:
+        return Tile(heading, "behind", report.gate_words, "bad")
     if comparison is None:
         return Tile(heading, "not compared", ("there are no two answers on the same hidden seeds",))
     points = f"{comparison.difference * 100:+.1f} points"
@@ -388,39 +402,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(_plain(inner) for inner in value)
     return str(value)
-
-
-def plural(n: int, thing: str) -> str:
-    """Return a number and what it counts, such as `1 file` or `2,000 files`."""
-    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
-
-
-def interval_text(share: Interval, *, count: bool = True) -> str:
-    """Return a share with its interval, such as `92.0 % (80.8 to 97.8), 46 of 50`."""
-    if share.value is None:
-        return "–"
-    bounds = f"({share.low * 100:.1f} to {share.high * 100:.1f})"
-    counted = f", {share.right:,} of {share.n:,}" if count else ""
-    return f"{percent(share.value)} {bounds}{counted}"
-
-
-def duration(seconds: float) -> str:
-    """Return a time span in the units that people read."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
-def byte_size(size: int) -> str:
-    """Return a number of bytes in binary units."""
-    value = float(size)
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:,.0f} {unit}" if unit == "bytes" else f"{value:,.1f} {unit}"
-        value /= 1024
-    return f"{value:,.1f} TiB"

@@ -16,8 +16,10 @@ from pydantic import BaseModel, ConfigDict
 from ssl_dask.decision.calibration import Calibration, ReliabilityBin
 from ssl_dask.decision.labelling import REASONS, SOURCES
 from ssl_dask.evaluation.block_scores import BlockScore, Reliability, TruthScores
+from ssl_dask.evaluation.contest import Contest
 from ssl_dask.evaluation.metrics import PairedComparison, Scores
 from ssl_dask.evaluation.share_scores import ScoresAtShares
+from ssl_dask.report.compared import gate_warnings
 from ssl_dask.round_record import RoundRecord
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -139,10 +141,11 @@ class EvaluationSummary(ReportPart):
     `hidden`, `baseline_hidden`: on seeds while they were hidden; None if none were. `n_folds`: in
     how many turns. `at_shares`: what that says of all rows, None without hidden seeds.
     `never_hidden`: classes with one seed only. `comparison`: method against baseline on the same
-    hidden seeds. `truth`, `baseline_truth`: against the truth column, where the job names one.
-    `reliability`: stated probability against share right on unlabelled rows, by the truth.
-    `baseline_converged`: False if its solver ran out of iterations, with all seeds or in a fold;
-    None without one. `folds_not_converged`: the same for a method with a solver, in folds.
+    hidden seeds. `contest`: the method asked for against all baselines, and what is published; None
+    without baselines or hidden seeds. `truth`, `baseline_truth`: against the truth column, where
+    the job names one. `reliability`: stated probability against share right on unlabelled rows, by
+    the truth. `baseline_converged`: False if its solver ran out of iterations, with all seeds or in
+    a fold; None without one. `folds_not_converged`: the same for a method with a solver, in folds.
     """
 
     n_folds: int = 0
@@ -153,6 +156,7 @@ class EvaluationSummary(ReportPart):
     baseline_converged: bool | None = None
     comparison: PairedComparison | None = None
     at_shares: ScoresAtShares | None = None
+    contest: Contest | None = None
     truth: TruthScores | None = None
     baseline_truth: TruthScores | None = None
     reliability: tuple[ReliabilityBin, ...] = ()
@@ -224,6 +228,16 @@ class RunReport(ReportBase):
     def n_without_label(self) -> int:
         """Rows without a label."""
         return self.decision.n_abstained
+
+    @property
+    def contest(self) -> Contest | None:
+        """The method asked for against all baselines, if they were compared."""
+        return self.evaluation.contest
+
+    @property
+    def gate_words(self) -> tuple[str, ...]:
+        """A sentence where the method asked for is worse than a baseline, else none."""
+        return gate_warnings(self.contest, "labels")
 
 
 def reliability_bins(counts: Reliability) -> tuple[ReliabilityBin, ...]:

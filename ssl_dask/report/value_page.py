@@ -77,6 +77,8 @@ def _error_tile(report: ValueReport) -> Tile:
 def _baseline_tile(report: ValueReport) -> Tile:
     heading = f"Against {BASELINE}"
     comparison = report.evaluation.comparison
+    if report.gate_words:
+        return Tile(heading, "behind", report.gate_words, "bad")
     if comparison is None:
         return Tile(heading, "not compared", ("there are no two answers on the same hidden seeds",))
     lines: tuple[str, ...] = (

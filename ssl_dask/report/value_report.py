@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import Literal
 
 from ssl_dask.decision.value_decision import ValueInterval
+from ssl_dask.evaluation.contest import Contest
 from ssl_dask.evaluation.metrics import Interval
 from ssl_dask.evaluation.value_scores import PairedErrors, ValueScores
+from ssl_dask.report.compared import gate_warnings
 from ssl_dask.report.run_report import (
     MethodSummary,
     ReportBase,
@@ -58,7 +60,8 @@ class ValueEvaluation(ReportPart):
 
     `hidden`, `baseline_hidden`, `mean_hidden`: of the method, of ridge regression and of the mean
     of the other seeds, on seeds while they were hidden; None if none were. `n_folds`: in how many
-    turns. `comparison`: method against ridge regression on the same hidden seeds. `inside`: hidden
+    turns. `comparison`: method against ridge regression on the same hidden seeds. `contest`: the
+    method asked for against both baselines, and what is published. `inside`: hidden
     seeds inside intervals that were made without their fold. `truth`, `baseline_truth`: against the
     truth column, on rows that are no seeds, where the job names one. Baselines are judged on the
     rows that the method gave a number, so that the figures can be set beside each other.
@@ -70,6 +73,7 @@ class ValueEvaluation(ReportPart):
     mean_hidden: ValueScores | None = None
     baseline_penalty: float | None = None
     comparison: PairedErrors | None = None
+    contest: Contest | None = None
     inside: Interval
     truth: ValueScores | None = None
     baseline_truth: ValueScores | None = None
@@ -105,6 +109,16 @@ class ValueReport(ReportBase):
     def n_without_label(self) -> int:
         """Rows without a label."""
         return self.decision.n_without
+
+    @property
+    def contest(self) -> Contest | None:
+        """The method asked for against both baselines, if they were compared."""
+        return self.evaluation.contest
+
+    @property
+    def gate_words(self) -> tuple[str, ...]:
+        """A sentence where the method asked for is worse than a baseline, else none."""
+        return gate_warnings(self.contest, "numbers")
 
 
 def value_warnings(

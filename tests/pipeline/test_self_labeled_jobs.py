@@ -29,7 +29,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rounds_job(rows: Path, out: Path, **method: Any) -> dict[str, Any]:
     method = {"name": "self_training", "criterion": "k_best", "k_best": 60, "max_iter": 3} | method
     words = {"words": {"text": "text", "n_features": 1024}}
-    return made_job(rows, out, graph=None, features=words, method=method)
+    decision = {"on_worse": "publish"}
+    return made_job(rows, out, graph=None, features=words, method=method, decision=decision)
 
 
 def test_a_job_labels_in_rounds_and_tells_of_them(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,13 @@ from ssl_dask.labels import Labels
 from ssl_dask.pipeline.commands.run import run_job
 from ssl_dask.propagation.engine.class_shares import expected_rows
 from ssl_dask.propagation.fallback.class_collapse import CollapseWarning, find_collapse
+from ssl_dask.propagation.fallback.run_with_fallback import (
+    Answer,
+    HiddenJudge,
+    collapse_sentences,
+    run_with_fallback,
+)
+from ssl_dask.propagation.methods.label_propagation import LabelPropagationSpec
 from tests.by_keywords import by_keywords, label_propagation
 from tests.known_methods import GRAPH_CLASSIFIERS
 from tests.made_job import Heard, made_job, made_rows, read_parts, write_rows
@@ -54,21 +63,21 @@ def right(labels: np.ndarray, truth: np.ndarray, codes: np.ndarray) -> float:
 def test_a_collapse_is_noticed() -> None:
     prior = np.array([0.25, 0.25, 0.5])
     for rows in ((30, 20, 50), (0, 6, 90), (0, 0, 0)):
-        assert find_collapse(rows, prior) is None
-    assert find_collapse((0, 0, 1), np.array([0.0, 0.0, 1.0])) is None
-    found = find_collapse((72, 1, 1), prior)
+        assert find_collapse(rows, prior, "abc") is None
+    assert find_collapse((0, 0, 1), np.array([0.0, 0.0, 1.0]), "abc") is None
+    found = find_collapse((72, 1, 1), prior, "abc")
     assert (found.gone, found.n_classes, found.expected) == ((1, 2), 3, 0.75)
     assert found.share == pytest.approx(2 / 74)
     # One of two, however rare; half of ten, but not a small class among them.
-    assert find_collapse((995, 5), np.array([0.9, 0.1])) is not None
+    assert find_collapse((995, 5), np.array([0.9, 0.1]), "ab") is not None
     ten = np.full(10, 0.1)
-    assert find_collapse([100] * 5 + [1] * 5, ten) is not None
-    assert find_collapse([100] * 9 + [0], ten) is None
+    assert find_collapse([100] * 5 + [1] * 5, ten, "abcdefghij") is not None
+    assert find_collapse([100] * 9 + [0], ten, "abcdefghij") is None
 
 
 def test_hidden_seeds_contradict() -> None:
     labels = Labels(100, np.arange(6), np.array([0, 0, 0, 1, 1, 1], np.int32), np.array([0, 1]))
-    found = find_collapse((99, 1), np.array([0.5, 0.5]))
+    found = find_collapse((99, 1), np.array([0.5, 0.5]), "ab")
     assert not found.contradicted
     F = np.eye(2, dtype=np.float32)[[0, 0, 0, 1, 1, 0]]
     hidden = [np.array([True, False, False, True, True, True])]
@@ -77,6 +86,93 @@ def test_hidden_seeds_contradict() -> None:
     assert "2 of 3 of their seeds" in judged.sentence()
     judged = found.judged(labels, hidden, F * (np.arange(6) < 4)[:, None])
     assert (judged.kept, judged.lost, judged.contradicted) == (1, 2, False)
+
+
+@dataclass
+class Found:
+    """What a made method found."""
+
+    class_rows: tuple[int, int]
+
+
+def fallback_of(
+    rows: list[tuple[int, int]], figures: list[float | None], chance: float = 0.5
+) -> Answer:
+    """Return the answer where methods find `rows`, and hidden seeds say `figures` of them."""
+    labels = Labels(100, np.arange(4), np.array([0, 0, 1, 1], np.int32), np.array(["a", "b"]))
+    answers = [Found(one) for one in rows]
+    judge = HiddenJudge(
+        figure=lambda method, spec, found: figures[answers.index(found)], chance=chance
+    )
+    return run_with_fallback(
+        LabelPropagationSpec(),
+        labels,
+        lambda method, spec, number: answers[number],
+        policy="switch",
+        judge=judge,
+    )
+
+
+def test_nothing_is_swapped_for_what_hidden_seeds_call_worse() -> None:
+    gone, fine, other = (99, 0), (60, 36), (50, 46)
+    # As before where no seed could be hidden: the first whose classes have rows.
+    assert fallback_of([gone, fine, other], [None, None, None]).found.class_rows == fine
+    # All are tried, and the best of them labels.
+    answer = fallback_of([gone, fine, other], [0.6, 0.7, 0.8])
+    assert answer.found.class_rows == other
+    assert len(answer.tried) == 3
+    assert answer.figures == (
+        "Label propagation 0.600, Label propagation with its class mass normalised 0.700,"
+        " Poisson 0.800"
+    )
+    first, last = collapse_sentences(answer)
+    assert "Label propagation did not label: 1 of 2 classes" in first
+    assert "b (expected 50.0%, found 0.0%)" in first
+    assert last.startswith("The labels are those of: Poisson. Hidden seeds say: Label propagation")
+    # The one that is asked for stays if it is the best, and this is said.
+    answer = fallback_of([gone, fine, other], [0.885, 0.55, 0.6])
+    assert (answer.found.class_rows, answer.switched) == (gone, False)
+    (told,) = collapse_sentences(answer)
+    assert "no method in its place does better. Hidden seeds say: Label propagation 0.885" in told
+    # Of equals one whose classes have rows.
+    assert fallback_of([gone, fine, other], [0.7, 0.6, 0.7]).found.class_rows == other
+
+
+def test_where_all_collapse_hidden_seeds_must_speak_for_one() -> None:
+    with pytest.raises(QualityError, match="Poisson: 1 of 2 classes"):
+        fallback_of([(99, 0)] * 3, [0.5, 0.5, 0.5])
+    with pytest.raises(QualityError, match="collapsed into few"):
+        fallback_of([(99, 0)] * 3, [None, None, None])
+    assert fallback_of([(99, 0), (98, 1), (99, 0)], [0.5, 0.6, 0.5]).found.class_rows == (98, 1)
+
+
+def test_an_estimator_asks_hidden_seeds_before_it_switches() -> None:
+    # The seeds of class 1 are leaves: no other seed tells their class, and the hub has all rows.
+    W, truth, codes = two_sides()
+    codes = np.where(np.isin(np.arange(len(codes)), [3, 6, 9, SIDE + 5, SIDE + 9]), truth, codes)
+    graph = BlockGraph.from_scipy(W)
+    models = [LabelPropagation(), LabelPropagation(class_mass="seeds"), PoissonLearning()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CollapseWarning)
+        alone = [model.fit(graph, codes) for model in models]
+    with pytest.warns(CollapseWarning, match="hidden seeds say: Label propagation 0") as told:
+        found = LabelPropagation(on_collapse="switch").fit(graph, codes)
+    figures = [
+        float(one)
+        for one in re.findall(r"(?:propagation|normalised|Poisson) (\d\.\d+)", str(told[0].message))
+    ]
+    assert len(figures) == 3
+    best = alone[int(np.argmax(figures))]
+    assert found.method_ == best.method_
+    np.testing.assert_array_equal(found.transduction_, best.transduction_)
+
+
+def test_names_of_classes_that_are_gone_are_five_at_most() -> None:
+    names = [f"c{i}" for i in range(8)]
+    found = find_collapse([100, 0, 0, 0, 0, 0, 0, 0], np.full(8, 0.125), names)
+    sentence = found.sentence()
+    assert "c1 (expected 12.5%, found 0.0%), " in sentence
+    assert sentence.endswith("c5 (expected 12.5%, found 0.0%) and 2 more")
 
 
 def test_expected_shares_are_those_given_with_the_method() -> None:

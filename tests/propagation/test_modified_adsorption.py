@@ -75,7 +75,13 @@ def test_digits() -> None:
 
 def test_a_job_says_why_it_refused(tmp_path: Path, cluster_client: Client) -> None:
     rows = write_rows(tmp_path / "rows", made_rows())
-    job = made_job(rows, tmp_path / "out", method={"name": "modified_adsorption", "mu3": 3e-2})
+    # Hidden seeds that it refuses count as wrong.
+    job = made_job(
+        rows,
+        tmp_path / "out",
+        method={"name": "modified_adsorption", "mu3": 3e-2},
+        decision={"on_worse": "publish"},
+    )
     result = run_job(job, client=cluster_client)
     table = assert_useful(result.path, least=0.2)
     reasons = table["reason"].to_pylist()

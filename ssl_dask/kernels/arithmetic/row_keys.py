@@ -44,6 +44,8 @@ class Purpose(IntEnum):
     """Rows whose scores tell the shares of the classes."""
     ANCHOR_ROWS = 402
     """Rows that anchors are learned from."""
+    BASELINE_SEEDS = 403
+    """Seeds that a forest is fitted to, of too many."""
 
 
 def row_keys(tags: Int64, *key: int) -> UInt64:

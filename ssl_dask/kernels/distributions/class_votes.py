@@ -176,7 +176,7 @@ def _groups(votes: Any, weights: Any, shares: Any) -> None:
                 shares[i, c] = shares[i, c] / g * ((g + 0.5) / (g + 1.0))
 
 
-def wilson_interval(right: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(right: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     """Return the Wilson score interval of `right` successes in `n` trials; (0, 1) for no trial.
 
     scipy.stats gives other last bits, which would change the weights of voters.
@@ -202,7 +202,7 @@ def wilson_interval(right: int, n: int, confidence: float = 0.95) -> tuple[float
 
 
 def paired_difference_interval(
-    first_only: int, second_only: int, n: int, confidence: float = 0.95
+    first_only: float, second_only: float, n: float, confidence: float = 0.95
 ) -> tuple[float, float]:
     """Return (low, high), -1 to 1, of the difference of two proportions on the same n trials.
 

@@ -255,7 +255,8 @@ def _tell_end(result: RunResult, clock: RunClock) -> None:
         rows=report.output.rows,
         labelled=report.output.rows - report.n_without_label,
         method=report.method.name,
-        asked_for=report.method.asked_for,
+        asked_for=report.method.asked_for or report.method.name,
+        published=report.method.name,
         warnings=list(report.warnings),
     )
 
@@ -264,6 +265,14 @@ def summary_rows(result: RunResult) -> list[tuple[str, str]]:
     """Return what the command prints about a finished run: (name, value) pairs."""
     report = result.report
     rows = class_rows(report) if isinstance(report, RunReport) else number_rows(report)
+    if report.contest is not None and not report.contest.asked_for.published:
+        rows.insert(
+            0,
+            (
+                "published",
+                f"{report.contest.published.title}, not {report.contest.asked_for.title}",
+            ),
+        )
     return [
         ("rows", f"{report.output.rows:,}"),
         *rows,

@@ -15,14 +15,16 @@ import numpy as np
 import numpy.typing as npt
 from dask.delayed import Delayed
 
-from ssl_dask.array_types import Int64
+from ssl_dask.array_types import Float64, Int64
 from ssl_dask.dask_arrays import array_of_blocks
+from ssl_dask.evaluation.given_shares import share_ranges
 from ssl_dask.execution import Execution
 from ssl_dask.features.views import FeatureView, join, present_arrays
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.graph_summary import graph_summary, seed_agreement
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.job_spec import JobSpec
+from ssl_dask.kernels.distributions.weighted_figures import class_figure, largest_class_figure
 from ssl_dask.labels import Labels
 from ssl_dask.method import Method, MethodInputs, MethodResult
 from ssl_dask.methods import METHODS
@@ -33,7 +35,8 @@ from ssl_dask.pipeline.infer.seed_reach import seed_reach
 from ssl_dask.pipeline.inputs.run_context import RunContext
 from ssl_dask.propagation.fallback.class_collapse import Collapse
 from ssl_dask.propagation.fallback.run_with_fallback import (
-    did_not_label,
+    HiddenJudge,
+    collapse_sentences,
     method_words,
     run_with_fallback,
 )
@@ -53,7 +56,7 @@ class Inferred:
         What the method found.
     spec
         The method that labelled, with its parameters: the job's, or another where its classes had
-        collapsed.
+        collapsed and hidden seeds do not call that one worse.
     F
         `found.F`, chunked as the row layout.
     hidden_F
@@ -70,6 +73,9 @@ class Inferred:
         First row of a component without seeds -> its number of rows, the largest ones.
     warnings
         What a person should know, a sentence each.
+    baseline
+        Name of the supervised baseline whose answer this is, in the method's place; None: it is the
+        method's own.
     """
 
     found: MethodResult
@@ -81,6 +87,7 @@ class Inferred:
     graph: Mapping[str, Any] = field(default_factory=dict)
     unseeded: Mapping[int, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    baseline: str | None = None
 
     @property
     def method(self) -> Method:
@@ -208,9 +215,10 @@ def _infer_on_graph(
 def _run_or_switch(
     run: RunContext, inputs: MethodInputs, graph: BlockGraph, folds: HiddenSeeds
 ) -> tuple[MethodResult, SpecModel, tuple[str, ...]]:
-    """Run the method on its graph, and others in its place where its classes collapse.
+    """Run the method on its graph, and others beside it where its classes collapse.
 
-    A collapse that most hidden seeds of the classes contradict is none: they are rare.
+    A collapse that most hidden seeds of the classes contradict is none: they are rare. Of all that
+    were tried, hidden seeds choose the answer.
     """
     method, spec, labels = run.method, run.spec.method, inputs.labels
     if method.runs_at_features:
@@ -227,8 +235,23 @@ def _run_or_switch(
         given = on_graph if "features" in method.needs else replace(on_graph, X=None)
         return _solve(run, method, spec, given, where, number)
 
+    answer = run_with_fallback(spec, labels, solve, **_collapse_rules(run, labels, folds))
+    return answer.found, answer.spec, collapse_sentences(answer)
+
+
+def _collapse_rules(run: RunContext, labels: Labels, folds: HiddenSeeds) -> dict[str, Any]:
+    """Return what is done where classes collapse, and how answers are judged: keywords."""
+    was_hidden = folds.fold >= 0
+    truth, shares = labels.codes[was_hidden], _known_shares(run, labels)
+
     def judge(collapse: Collapse, found: MethodResult) -> Collapse:
-        return collapse.judged(labels, inputs.hidden, _hidden_F(found, folds, labels, run.method))
+        return collapse.judged(labels, folds.masks, _hidden_F(found, folds, labels, run.method))
+
+    def figure(method: Method, spec: SpecModel, found: MethodResult) -> float | None:
+        if not len(truth):
+            return None
+        F = _hidden_F(found, folds, labels, run.method)
+        return class_figure(F[was_hidden], truth, shares)
 
     def tell(spec: SpecModel, collapse: Collapse) -> None:
         name = method_words(spec)
@@ -239,30 +262,26 @@ def _run_or_switch(
             message=f"{name}: {collapse.sentence()}: they have collapsed into the others",
         )
 
+    chance = largest_class_figure(truth, shares) if len(truth) else 0.0
     policy = run.spec.decision.on_collapse
     cure = "switch" if policy == "error" else "warn writes the labels as they are"
-    answer = run_with_fallback(
-        spec,
-        labels,
-        solve,
-        policy=policy,
-        judge=judge,
-        on_collapse=tell,
-        hint="label more rows of the classes that are gone, or take other features; or"
+    return {
+        "policy": policy,
+        "shares": shares,
+        "judge": HiddenJudge(judge, figure, chance),
+        "on_collapse": tell,
+        "hint": "label more rows of the classes that are gone, or take other features; or"
         f" decision.on_collapse: {cure}",
-    )
-    warnings = [did_not_label(one, collapse) for one, collapse in answer.collapsed]
-    if answer.collapse is not None:
-        sentence = answer.collapse.sentence()
-        warnings.append(
-            f"{sentence}: they are taken as rare."
-            if answer.collapse.contradicted
-            else f"{method_words(answer.spec)}: {sentence}: they have collapsed into the others;"
-            " decision.on_collapse: switch lets another method label them."
-        )
-    if answer.switched:
-        warnings.append(f"The labels are those of: {method_words(answer.spec)}.")
-    return answer.found, answer.spec, tuple(warnings)
+    }
+
+
+def _known_shares(run: RunContext, labels: Labels) -> Float64:
+    """Return the shares of the classes, float64 (C,), as the job gives them, or as of the seeds."""
+    given = run.spec.input.class_shares
+    if not isinstance(given, Mapping):
+        return labels.class_counts() / labels.n_seeds
+    low, high = share_ranges(given, labels)
+    return (low + high) / (low + high).sum()
 
 
 def _solve(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,12 +12,15 @@ from ssl_dask.decision.labelling import DecisionRule, decide_block
 from ssl_dask.errors import QualityError
 from ssl_dask.evaluation.baselines import SupervisedBaseline
 from ssl_dask.evaluation.block_scores import BlockScore
+from ssl_dask.evaluation.contest import Contest
+from ssl_dask.evaluation.floors import require_floors
 from ssl_dask.evaluation.metrics import PairedComparison, Scores, compare_paired, score_predictions
 from ssl_dask.evaluation.share_scores import JudgedRows, ScoresAtShares, score_at_shares
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.kernels.distributions.label_distributions import predicted_codes
 from ssl_dask.pipeline.infer.inference import Inferred
 from ssl_dask.pipeline.inputs.run_context import RunContext
+from ssl_dask.pipeline.targets.gate import gate_classes
 from ssl_dask.pipeline.targets.job_shares import JobShares, job_shares
 from ssl_dask.propagation.engine.class_shares import expected_rows
 from ssl_dask.propagation.fallback.class_collapse import find_collapse
@@ -39,35 +42,54 @@ class ClassesJudged:
     baseline_hidden: Scores | None = None
     """Scores of the baseline on the same hidden seeds."""
     comparison: PairedComparison | None = None
-    """Method against baseline, seed by seed."""
+    """The method against it, seed by seed; None if another answer is published."""
+    contest: Contest | None = None
+    """The method asked for against all baselines; None without baselines or hidden seeds."""
 
 
 def judge_classes(
     run: RunContext, folds: HiddenSeeds, inferred: Inferred
 ) -> tuple[Inferred, ClassesJudged]:
-    """Score the method, and the baseline, on the seeds that were hidden from them."""
+    """Score the method, and the baselines, on hidden seeds; return what is published.
+
+    Raises
+    ------
+    QualityError
+        The method is worse than a baseline, and the job does not take that; or a figure is below
+        its floor.
+    """
     labels, evaluation = run.data.labels, run.spec.evaluation
+    shares, inferred = job_shares(run, folds, inferred)
+    logistic = contest = None
+    if evaluation.baseline:
+        if not run.method.is_baseline:
+            X_seeds, codes = inferred.rows.seeds, labels.codes
+            logistic = SupervisedBaseline.fit(X_seeds, codes, folds, labels.n_classes)
+        inferred, contest = gate_classes(run, folds, inferred, shares, logistic)
+        if inferred.baseline is not None:
+            # Better scores tell the shares better.
+            shares, inferred = job_shares(run, folds, inferred)
     names, confidence = labels.class_names, evaluation.confidence
     was_hidden = folds.fold >= 0
-    shares, inferred = job_shares(run, folds, inferred)
     truth, F = labels.codes[was_hidden], inferred.hidden_F[was_hidden]
     calibration = fit_calibration(F, truth, folds.fold[was_hidden], shares.ratios)
+    judged = ClassesJudged(calibration, shares, None, logistic, contest=contest)
+    if floors := run.spec.decision.floors:
+        _, written = decided(F, decision_rule(run, inferred, judged))
+        require_floors(floors, labels, shares.of_rows(labels), truth, F, written)
+    if not len(truth):
+        return inferred, judged
     given = predicted_codes(calibration.apply(F) if shares.ratios else F)
-    hidden = score_predictions(truth, given, names, confidence) if len(truth) else None
-    if not evaluation.baseline or run.method.is_baseline:
-        return inferred, ClassesJudged(calibration, shares, hidden)
-    X_seeds = inferred.rows.seeds
-    baseline = SupervisedBaseline.fit(X_seeds, labels.codes, folds, labels.n_classes)
-    if hidden is None:
-        return inferred, ClassesJudged(calibration, shares, None, baseline)
-    theirs = baseline.hidden_codes[was_hidden]
-    return inferred, ClassesJudged(
-        calibration,
-        shares,
-        hidden,
-        baseline,
-        score_predictions(truth, theirs, names, confidence),
-        compare_paired(truth, predicted_codes(F), theirs, confidence),
+    judged = replace(judged, hidden=score_predictions(truth, given, names, confidence))
+    if logistic is None:
+        return inferred, judged
+    theirs = logistic.hidden_codes[was_hidden]
+    return inferred, replace(
+        judged,
+        baseline_hidden=score_predictions(truth, theirs, names, confidence),
+        comparison=None
+        if inferred.baseline is not None
+        else compare_paired(truth, predicted_codes(F), theirs, confidence),
     )
 
 
@@ -75,6 +97,14 @@ def decision_rule(run: RunContext, inferred: Inferred, judged: ClassesJudged) ->
     """Return how rows become labels."""
     source, no_evidence = inferred.found.source, inferred.method.no_evidence
     return DecisionRule(judged.calibration, run.spec.decision, source, no_evidence)
+
+
+def decided(F: Float32, rule: DecisionRule) -> tuple[Float32, Int32]:
+    """Return probabilities and labels of distributions (n, C) that are no seeds'."""
+    none = np.empty(0, dtype=np.int64)
+    found = decide_block(F, none, none.astype(np.int32), None, rule, keep_probabilities=True)
+    assert found.probabilities is not None
+    return found.probabilities, found.label
 
 
 def score_classes_at_shares(
@@ -89,18 +119,11 @@ def score_classes_at_shares(
     was_hidden = folds.fold >= 0
     if not was_hidden.any():
         return None
-    none = np.empty(0, dtype=np.int64)
-
-    def decided(F: Float32) -> tuple[Float32, Int32]:
-        found = decide_block(F, none, none.astype(np.int32), None, rule, keep_probabilities=True)
-        assert found.probabilities is not None
-        return found.probabilities, found.label
-
     return score_at_shares(
         JudgedRows(
-            *decided(inferred.hidden_F[was_hidden]),
+            *decided(inferred.hidden_F[was_hidden], rule),
             labels.codes[was_hidden],
-            *decided(shares.row_F),
+            *decided(shares.row_F, rule),
         ),
         np.append(score.labels - labels.class_counts(), score.n_abstained),
         shares.shares,
@@ -112,7 +135,11 @@ def score_classes_at_shares(
 
 
 def warn_of_classes_gone(
-    run: RunContext, folds: HiddenSeeds, inferred: Inferred, class_rows: Int64
+    run: RunContext,
+    folds: HiddenSeeds,
+    inferred: Inferred,
+    shares: JobShares,
+    class_rows: Int64,
 ) -> tuple[str, ...]:
     """Return a warning where classes have got next to no row, and hidden seeds do not contradict.
 
@@ -120,6 +147,8 @@ def warn_of_classes_gone(
 
     Parameters
     ----------
+    shares
+        Of the classes, which those of the rows are compared with.
     class_rows
         int64 (C,): rows that were decided, by class, seeds included.
 
@@ -129,10 +158,11 @@ def warn_of_classes_gone(
         The job says `on_collapse: error`.
     """
     method, labels = run.method, run.data.labels
-    if method.fallbacks(run.spec.method):
+    if inferred.baseline is None and method.fallbacks(run.spec.method):
         return ()
-    shares = expected_rows(method.class_shares(run.spec.method), labels)
-    collapse = find_collapse(class_rows - labels.class_counts(), shares)
+    own = method.class_shares(run.spec.method)
+    expected = shares.of_rows(labels) if own == "seeds" else expected_rows(own, labels)
+    collapse = find_collapse(class_rows - labels.class_counts(), expected, labels.class_names)
     if collapse is None:
         return ()
     collapse = collapse.judged(labels, folds.masks, inferred.hidden_F)

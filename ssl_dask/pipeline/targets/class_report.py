@@ -22,6 +22,7 @@ from ssl_dask.pipeline.targets.report_frame import (
     picture_fields,
     share_words,
 )
+from ssl_dask.report.compared import gate_warnings
 from ssl_dask.report.run_report import (
     DecisionSummary,
     EvaluationSummary,
@@ -70,6 +71,7 @@ def build_class_report(
         evaluation=evaluation,
         picture=None if picture is None else Picture(**picture, labels=tuple(codes)),
         warnings=(
+            *gate_warnings(judged.contest, "labels"),
             *data.warnings,
             *inferred.warnings,
             *judged.shares.warnings,
@@ -141,6 +143,7 @@ def _evaluation(
         hidden=judged.hidden,
         baseline_hidden=judged.baseline_hidden,
         comparison=judged.comparison,
+        contest=judged.contest,
         baseline_converged=None if judged.baseline is None else judged.baseline.converged,
         truth=truth,
         baseline_truth=baseline_truth,

@@ -59,14 +59,19 @@ def write_classes(
     beside = (inferred.has_seed, baseline_F, X, tags)
     results = write_blocks(task, inferred.F, run.execution, *beside)
     score = add_all([result.score for result in results])
-    warnings = warn_of_classes_gone(run, folds, inferred, score.labels)
+    warnings = warn_of_classes_gone(run, folds, inferred, judged.shares, score.labels)
     parts = [result.part for result in results]
     n_review = 0
     if search is not None:
         candidates = [one.review for one in results if one.review is not None]
         listed, n_review = write_review(run, inferred, task, search, candidates)
         parts += listed
-    if spec.output.models:
+    if spec.output.models and inferred.baseline is not None:
+        warnings += (
+            "The models were not kept: the labels are those of a baseline, not of the models'"
+            " method. decision.on_worse: publish keeps both.",
+        )
+    elif spec.output.models:
         assert isinstance(found, SelfLabeled)
         models, not_kept = store_models(run, found, judged.calibration, score)
         parts += models

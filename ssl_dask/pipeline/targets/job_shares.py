@@ -9,7 +9,7 @@ from itertools import pairwise
 import dask.array as da
 import numpy as np
 
-from ssl_dask.array_types import Float32, Int64, UInt64
+from ssl_dask.array_types import Float32, Float64, Int64, UInt64
 from ssl_dask.block_exchange import block_tasks
 from ssl_dask.dask_arrays import array_of_blocks, row_handles
 from ssl_dask.evaluation.given_shares import share_ranges
@@ -22,6 +22,7 @@ from ssl_dask.kernels.distributions.class_shares import (
     shares_of_sample,
     stated_shares,
 )
+from ssl_dask.labels import Labels
 from ssl_dask.pipeline.infer.inference import Inferred
 from ssl_dask.pipeline.inputs.run_context import RunContext
 
@@ -45,6 +46,15 @@ class JobShares:
     """float32 (n, C): distributions of a random sample of the rows that are no seeds."""
     warnings: tuple[str, ...] = ()
     """What a person should know, a sentence each."""
+
+    def of_rows(self, labels: Labels) -> Float64:
+        """Return the shares that hidden seeds are weighted to, float64 (C,).
+
+        Those of the seeds where an estimate does not exclude them: it would only add its chance.
+        """
+        if self.shares.origin == "estimated" and not self.differ:
+            return labels.class_counts() / labels.n_seeds
+        return self.shares.values
 
 
 def job_shares(

@@ -64,6 +64,8 @@ class NumberBlocks(BlockTask[NumberResult]):
     """Which values of the truth are numbers."""
     half_width: float | None
     """Of the interval; None for none."""
+    source: str
+    """Of numbers that are not the seeds', one of `VALUE_SOURCES`."""
     unit: Unit
     """What errors are summed in."""
     edges: Float64
@@ -83,7 +85,7 @@ class NumberBlocks(BlockTask[NumberResult]):
             None.
         """
         positions, given = self.labels.in_rows(start, start + len(F))
-        decided = decide_values(F, positions, given, self.half_width)
+        decided = decide_values(F, positions, given, self.half_width, self.source)
         part = self.write_part(
             block,
             {

@@ -8,6 +8,7 @@ import numpy as np
 
 from ssl_dask.array_types import Bool, Float64
 from ssl_dask.decision.value_decision import DEFAULT_COVERAGE, ValueInterval, fit_interval
+from ssl_dask.evaluation.contest import Contest
 from ssl_dask.evaluation.metrics import Interval, clopper_pearson
 from ssl_dask.evaluation.value_baselines import RidgeBaseline, mean_of_others
 from ssl_dask.evaluation.value_scores import (
@@ -22,6 +23,7 @@ from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.labels import NumberLabels
 from ssl_dask.pipeline.infer.inference import Inferred
 from ssl_dask.pipeline.inputs.run_context import RunContext
+from ssl_dask.pipeline.targets.gate import gate_numbers
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,9 @@ class NumbersJudged:
     baseline: RidgeBaseline | None
     """Ridge regression on the same seeds and folds; None if the job does not want it."""
     comparison: PairedErrors | None
-    """Method against ridge regression, seed by seed."""
+    """The method against ridge regression, seed by seed; None if another answer is published."""
+    contest: Contest | None
+    """The method asked for against both baselines; None without them or hidden seeds."""
     interval: ValueInterval
     """How wide the interval of a number is."""
     inside: Interval
@@ -49,9 +53,19 @@ class NumbersJudged:
 def judge_numbers(
     run: RunContext, folds: HiddenSeeds, inferred: Inferred
 ) -> tuple[Inferred, NumbersJudged]:
-    """Score the method, and the baselines, on the seeds that were hidden from them."""
-    spec, hidden_values = run.spec, inferred.hidden_F
-    labels = NumberLabels.of(run.data.labels)
+    """Score the method, and the baselines, on hidden seeds; return what is published.
+
+    Raises
+    ------
+    QualityError
+        The method is worse than a baseline, and the job does not take that.
+    """
+    spec, labels = run.spec, NumberLabels.of(run.data.labels)
+    baseline = comparison = contest = None
+    if spec.evaluation.baseline:
+        baseline = RidgeBaseline.fit(inferred.rows.seeds, labels.values, folds)
+        inferred, contest = gate_numbers(run, folds, inferred, baseline)
+    hidden_values = inferred.hidden_F
     unit, confidence = Unit.of(labels.values), spec.evaluation.confidence
     was_hidden = folds.fold >= 0
     reached = ~np.isnan(hidden_values)
@@ -65,9 +79,7 @@ def judge_numbers(
     errors = np.abs(labels.values - hidden_values)[reached]
     coverage = spec.decision.coverage or DEFAULT_COVERAGE
     interval = fit_interval(errors, folds.fold[reached], coverage)
-    baseline = comparison = None
-    if spec.evaluation.baseline:
-        baseline = RidgeBaseline.fit(inferred.rows.seeds, labels.values, folds)
+    if baseline is not None and inferred.baseline is None:
         theirs = baseline.hidden_values
         comparison = compare_errors(labels.values, hidden_values, theirs, confidence)
     return inferred, NumbersJudged(
@@ -77,6 +89,7 @@ def judge_numbers(
         mean_hidden=scores(mean_of_others(labels.values, folds), reached),
         baseline=baseline,
         comparison=comparison,
+        contest=contest,
         interval=interval,
         inside=clopper_pearson(interval.n_inside, interval.n_checked, confidence),
     )

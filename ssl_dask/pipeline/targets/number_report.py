@@ -23,6 +23,7 @@ from ssl_dask.pipeline.targets.report_frame import (
     picture_fields,
     share_words,
 )
+from ssl_dask.report.compared import gate_warnings
 from ssl_dask.report.run_report import counts_by_name
 from ssl_dask.report.value_report import (
     ValueDecision,
@@ -71,6 +72,7 @@ def build_number_report(
         hidden_pairs=_hidden_pairs(labels, inferred),
         picture=None if picture is None else ValuePicture(**picture, values=drawn),
         warnings=(
+            *gate_warnings(judged.contest, "numbers"),
             *data.warnings,
             *value_warnings(method, seeds, judged.interval, decision, evaluation),
             *graph_warnings(graph, data.layout.n_rows),
@@ -107,6 +109,7 @@ def _evaluation(
         mean_hidden=judged.mean_hidden,
         baseline_penalty=None if judged.baseline is None else judged.baseline.model.penalty_,
         comparison=judged.comparison,
+        contest=judged.contest,
         inside=judged.inside,
         truth=truth,
         baseline_truth=baseline_truth,

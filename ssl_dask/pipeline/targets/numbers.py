@@ -36,6 +36,7 @@ def write_numbers(
         labels=labels,
         rule=NumberRule(spec.input.unlabelled),
         half_width=judged.interval.half_width,
+        source=inferred.found.source,
         unit=judged.unit,
         edges=np.linspace(labels.values.min(), labels.values.max(), N_BINS + 1),
     )

@@ -76,6 +76,12 @@ def _feature_summary(view: FeatureView, spec: JobSpec) -> FeatureSummary:
 def method_summary(run: RunContext, inferred: Inferred) -> MethodSummary:
     """Return how labels were inferred, by the method that labelled."""
     found, asked_for = inferred.found, run.spec.method.name
+    if inferred.baseline is not None:
+        stopped = "fitted to the seeds alone"
+        name = inferred.baseline
+        return MethodSummary(
+            name=name, parameters={}, asked_for=asked_for, converged=None, stopped=stopped
+        )
     parameters = inferred.spec.model_dump()
     name = parameters.pop("name")
     rounds = None

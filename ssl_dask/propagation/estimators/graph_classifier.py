@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Self, cast
 
@@ -21,12 +22,19 @@ from ssl_dask.graph.build.kernel_graph import kernel_graph
 from ssl_dask.graph.build.neighbour_graph import knn_graph
 from ssl_dask.graph.build.rbf_graph import rbf_graph
 from ssl_dask.graph.graph_spec import GraphSpec
+from ssl_dask.hidden_seeds import hide_seeds
+from ssl_dask.kernels.distributions.weighted_figures import class_figure, largest_class_figure
 from ssl_dask.labels import Labels
 from ssl_dask.method import Method, MethodInputs
 from ssl_dask.propagation.engine.node_vectors import rows_of
 from ssl_dask.propagation.engine.propagated import Propagated
 from ssl_dask.propagation.fallback.class_collapse import CollapseWarning
-from ssl_dask.propagation.fallback.run_with_fallback import Answer, OnCollapse, run_with_fallback
+from ssl_dask.propagation.fallback.run_with_fallback import (
+    Answer,
+    HiddenJudge,
+    OnCollapse,
+    run_with_fallback,
+)
 from ssl_dask.propagation.new_rows.out_of_sample import (
     kernel_distributions,
     nearest_distributions,
@@ -36,6 +44,8 @@ from ssl_dask.run_control import RunControl, retried
 from ssl_dask.sklearn_skin import ClassifierSkin, checked_spec, plain
 from ssl_dask.spec_model import SpecModel
 
+FOLDS = 5
+"""In which seeds are hidden to choose an answer where classes collapsed."""
 ON_COLLAPSE = ("warn", "switch", "error")
 GRAPH_PARAMETERS = {"knn": ("n_neighbors", "metric", "weights", "symmetrize"), "rbf": ("gamma",)}
 OF_ANY_KERNEL = ("n_neighbors", "gamma")
@@ -138,11 +148,27 @@ class GraphClassifier(ClassifierSkin):
     ) -> Answer:
         """Run the method, or one that keeps the classes apart, and keep the labels."""
         inputs = make_inputs()
+        labels = inputs.labels
+        folds = hide_seeds(labels, FOLDS, 0)
+        was_hidden = folds.fold >= 0
+        truth, shares = labels.codes[was_hidden], labels.class_counts() / labels.n_seeds
+
+        def figure(method: Method, one: SpecModel, found: Propagated) -> float | None:
+            # Once more, with seeds hidden: a fit hides none.
+            if not len(truth):
+                return None
+            hidden = method.run(replace(inputs, hidden=folds.masks), one, control)
+            empty = np.zeros((labels.n_seeds, labels.n_classes), dtype=np.float32)
+            F = folds.gathered(hidden.fold_F, empty)
+            return class_figure(F[was_hidden], truth, shares)
+
+        chance = largest_class_figure(truth, shares) if len(truth) else 0.0
         answer = run_with_fallback(
             spec,
-            inputs.labels,
+            labels,
             lambda method, one, number: cast(Propagated, method.run(inputs, one, control)),
             policy=cast(OnCollapse, self.on_collapse),
+            judge=HiddenJudge(figure=figure, chance=chance),
         )
         self._keep_answers(answer.found, X, control.execution)
         return answer
@@ -203,17 +229,19 @@ class GraphClassifier(ClassifierSkin):
         return nearest_distributions(rows, self.X_, F, **how, execution=execution)
 
     def _warn_of_collapse(self, answer: Answer) -> None:
+        collapse = answer.tried[0].collapse if answer.switched else answer.collapse
+        if collapse is None:
+            return
+        said = f"; hidden seeds say: {answer.figures}" if answer.figures else ""
         if answer.switched:
-            collapse = answer.collapsed[0][1]
-            end = f"the labels are those of {self.method_}"
-        elif answer.collapse is not None:
-            collapse = answer.collapse
+            end = f"the labels are those of {self.method_}{said}"
+        elif answer.tried:
+            end = f"no method in its place does better{said}"
+        else:
             end = (
                 "they have collapsed into the others; LabelPropagation(class_mass='seeds'),"
                 " BalancedSpreading and PoissonLearning keep classes apart with few labels"
             )
-        else:
-            return
         text = f"{type(self).__name__}: {collapse.sentence()}: {end}"
         warnings.warn(text, CollapseWarning, stacklevel=3)
 

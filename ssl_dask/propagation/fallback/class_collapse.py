@@ -22,6 +22,9 @@ MISSING_SHARE = 0.5
 """Classes have collapsed if those that are gone should have had so much; or if one alone is left.
 """
 
+MOST_NAMED = 5
+"""So many classes are named in a sentence."""
+
 
 class CollapseWarning(UserWarning):
     """Most classes have got next to no row."""
@@ -38,6 +41,9 @@ class Collapse:
     expected: float
     share: float
     """Their share of the seeds (or what was expected of them), and of the rows with a label."""
+    classes: tuple[tuple[str, float, float], ...] = ()
+    """Name of each class that is gone, its share of the seeds (or what was expected), and of the
+    rows with a label."""
     kept: int = 0
     lost: int = 0
     """Seeds of these classes that got their class while they were hidden, and that did not."""
@@ -72,14 +78,21 @@ class Collapse:
                 f", and {self.kept} of {self.kept + self.lost} of their seeds got their class while"
                 " hidden"
             )
+        named = ", ".join(
+            f"{name} (expected {expected:.1%}, found {found:.1%})"
+            for name, expected, found in self.classes[:MOST_NAMED]
+        )
+        more = len(self.classes) - MOST_NAMED
         return (
             f"{len(self.gone)} of {self.n_classes} classes, which were expected to have"
             f" {self.expected:.1%} of the rows, have {self.share:.1%} of those that got a"
-            f" label{seeds}"
+            f" label{seeds}: {named}{f' and {more} more' if more > 0 else ''}"
         )
 
 
-def find_collapse(class_rows: npt.ArrayLike, expected: Float64) -> Collapse | None:
+def find_collapse(
+    class_rows: npt.ArrayLike, expected: Float64, names: Sequence[str]
+) -> Collapse | None:
     """Return which classes are gone, if they are too many.
 
     Parameters
@@ -88,6 +101,8 @@ def find_collapse(class_rows: npt.ArrayLike, expected: Float64) -> Collapse | No
         (C,): rows by most likely class, or their shares.
     expected
         float64 (C,): the shares that are expected, those of the seeds for want of better.
+    names
+        The C classes as text.
     """
     rows = np.asarray(class_rows, dtype=np.float64)
     present = int(np.count_nonzero(expected))
@@ -100,4 +115,5 @@ def find_collapse(class_rows: npt.ArrayLike, expected: Float64) -> Collapse | No
     if missing < MISSING_SHARE and not one_left:
         return None
     codes = tuple(np.flatnonzero(gone).tolist())
-    return Collapse(codes, present, missing, float(shares[gone].sum()))
+    classes = tuple((names[code], float(expected[code]), float(shares[code])) for code in codes)
+    return Collapse(codes, present, missing, float(shares[gone].sum()), classes)

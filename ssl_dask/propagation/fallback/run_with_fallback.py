@@ -1,11 +1,12 @@
-"""Runs a method, and others in its place where its classes collapse."""
+"""Runs a method, and others beside it where its classes collapse."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ssl_dask.array_types import Float64
 from ssl_dask.errors import QualityError
 from ssl_dask.labels import Labels
 from ssl_dask.method import Method
@@ -19,6 +20,25 @@ OnCollapse = Literal["switch", "warn", "error"]
 
 
 @dataclass(frozen=True)
+class Tried:
+    """What a method found, and whether its classes collapsed."""
+
+    spec: SpecModel
+    """The method and its parameters."""
+    found: Propagated
+    """What it found."""
+    collapse: Collapse | None
+    """None: its classes have rows."""
+    figure: float | None = None
+    """What hidden seeds say of it, the larger the better; None where they were not asked."""
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether classes are gone, and hidden seeds do not contradict."""
+        return self.collapse is not None and not self.collapse.contradicted
+
+
+@dataclass(frozen=True)
 class Answer:
     """What labelled."""
 
@@ -26,15 +46,34 @@ class Answer:
     """What the method found."""
     spec: SpecModel
     """The method and its parameters: that which was asked for, or another in its place."""
-    collapsed: tuple[tuple[SpecModel, Collapse], ...] = ()
-    """The methods before it whose classes collapsed, with their collapse, in the order of tries."""
-    collapse: Collapse | None = None
-    """Of the answer itself: with "warn", or contradicted by hidden seeds; else None."""
+    collapse: Collapse | None
+    """Of the answer itself; None: its classes have rows."""
+    tried: tuple[Tried, ...] = ()
+    """All methods that were tried, in their order, where the first one's classes collapsed."""
 
     @property
     def switched(self) -> bool:
-        """Whether another method labelled."""
-        return bool(self.collapsed)
+        """Whether another method labelled than the one asked for."""
+        return bool(self.tried) and self.spec is not self.tried[0].spec
+
+    @property
+    def figures(self) -> str:
+        """What hidden seeds say of all that were tried, in words; empty where they do not."""
+        if any(one.figure is None for one in self.tried):
+            return ""
+        return ", ".join(f"{method_words(one.spec)} {one.figure:.3f}" for one in self.tried)
+
+
+@dataclass(frozen=True)
+class HiddenJudge:
+    """What hidden seeds say of answers; the default asks none."""
+
+    collapse: Callable[[Collapse, Propagated], Collapse] = lambda collapse, found: collapse
+    """Counts the hidden seeds: a collapse that they contradict is none, the classes are rare."""
+    figure: Callable[[Method, SpecModel, Propagated], float | None] = lambda *tried: None
+    """Called as `figure(method, spec, found)`: the larger the better; None: nothing is known."""
+    chance: float = 0.0
+    """The figure of an answer that names the largest class for every row."""
 
 
 def run_with_fallback(
@@ -43,7 +82,8 @@ def run_with_fallback(
     run: Callable[[Method, SpecModel, int], Propagated],
     *,
     policy: OnCollapse,
-    judge: Callable[[Collapse, Propagated], Collapse] = lambda collapse, found: collapse,
+    shares: Float64 | None = None,
+    judge: HiddenJudge = HiddenJudge(),
     on_collapse: Callable[[SpecModel, Collapse], None] = lambda spec, collapse: None,
     hint: str = "label more rows, or take other features or another method",
 ) -> Answer:
@@ -55,45 +95,103 @@ def run_with_fallback(
         The method that is asked for, and the seeds.
     run
         Called as `run(method, spec, number)`, number 0 for the method that is asked for, then 1, 2.
+    shares
+        float64 (C,): shares of the classes among the rows, where the method has none of its own;
+        None: those of the seeds.
     policy
-        "switch": the first of the record's `fallbacks` whose classes do not collapse labels;
-        "warn": the answer is taken as it is; "error", whose hint is `hint`.
+        "switch": all of the record's `fallbacks` are tried, and of them and the method itself the
+        one labels that hidden seeds call best, of equals one whose classes have not collapsed;
+        without hidden seeds the first whose classes do not. "warn": the answer is taken as it is;
+        "error", whose hint is `hint`.
     judge
-        Looks at hidden seeds: a collapse that they contradict is none, the classes are rare.
+        What hidden seeds say.
     on_collapse
         Called for each collapse that is not contradicted.
 
     Raises
     ------
     QualityError
-        Classes collapsed: with "error", or in every method that "switch" may take.
+        Classes collapsed: with "error", or in every method that "switch" may take and hidden seeds
+        do not call one of them better than chance.
     """
-    collapsed: list[tuple[SpecModel, Collapse]] = []
-    others = METHODS[_name(spec)].fallbacks(spec) if policy == "switch" else ()
-    specs = (METHODS[name].spec(**parameters) for name, parameters in others)
-    for number, one in enumerate((spec, *specs)):
+
+    def attempt(one: SpecModel, number: int) -> Tried:
         method = METHODS[_name(one)]
         found = run(method, one, number)
         collapse = None
         # Where all rows are seeds there is none whose class could be missed.
         if found.class_rows is not None and labels.n_seeds < labels.n_rows:
-            expected = expected_rows(method.class_shares(one), labels)
-            collapse = find_collapse(found.class_rows, expected)
+            own = method.class_shares(one)
+            known = shares if own == "seeds" else None
+            expected = expected_rows(own, labels) if known is None else known
+            collapse = find_collapse(found.class_rows, expected, labels.class_names)
         if collapse is not None:
-            collapse = judge(collapse, found)
-        if collapse is None or collapse.contradicted:
-            return Answer(found, one, tuple(collapsed), collapse)
-        on_collapse(one, collapse)
-        if policy == "warn":
-            return Answer(found, one, (), collapse)
-        collapsed.append((one, collapse))
-    tried = " ".join(did_not_label(one, collapse) for one, collapse in collapsed)
-    raise QualityError(f"the classes have collapsed into few: {tried}", hint=hint)
+            collapse = judge.collapse(collapse, found)
+        tried = Tried(one, found, collapse)
+        if collapse is not None and tried.collapsed:
+            on_collapse(one, collapse)
+        return tried
+
+    first = attempt(spec, 0)
+    if not first.collapsed or policy == "warn":
+        return Answer(first.found, spec, first.collapse)
+    if policy == "error":
+        raise _all_collapsed([first], hint)
+
+    def with_figure(one: Tried) -> Tried:
+        method = METHODS[_name(one.spec)]
+        said = judge.figure(method, one.spec, one.found)
+        return Tried(one.spec, one.found, one.collapse, said)
+
+    tried = [with_figure(first)]
+    for number, (name, parameters) in enumerate(METHODS[_name(spec)].fallbacks(spec), start=1):
+        tried.append(with_figure(attempt(METHODS[name].spec(**parameters), number)))
+        if tried[-1].figure is None and not tried[-1].collapsed:
+            break
+    return _best(tried, judge.chance, hint)
 
 
-def did_not_label(spec: SpecModel, collapse: Collapse) -> str:
-    """Return a sentence on a method whose classes collapsed."""
-    return f"{method_words(spec)} did not label: {collapse.sentence()}."
+def _best(tried: Sequence[Tried], chance: float, hint: str) -> Answer:
+    """Return the answer that hidden seeds call best, or the first that has not collapsed."""
+    # Of equals the one whose classes have rows, then the earlier one.
+    best = max(tried, key=lambda one: (one.figure or 0.0, not one.collapsed))
+    if best.collapsed and not (best.figure or 0.0) > chance:
+        raise _all_collapsed(tried, hint)
+    return Answer(best.found, best.spec, best.collapse, tuple(tried))
+
+
+def _all_collapsed(tried: Sequence[Tried], hint: str) -> QualityError:
+    words = " ".join(
+        f"{method_words(one.spec)}: {one.collapse.sentence()}."
+        for one in tried
+        if one.collapse is not None
+    )
+    return QualityError(f"the classes have collapsed into few: {words}", hint=hint)
+
+
+def collapse_sentences(answer: Answer) -> tuple[str, ...]:
+    """Return what a person should know of classes that collapsed, a sentence each."""
+    figures = f" Hidden seeds say: {answer.figures}." if answer.figures else ""
+    name, own = method_words(answer.spec), answer.collapse
+    if answer.switched:
+        found = [
+            f"{method_words(one.spec)} did not label: {one.collapse.sentence()}."
+            for one in answer.tried
+            if one.spec is not answer.spec and one.collapse is not None and one.collapsed
+        ]
+        found.append(f"The labels are those of: {name}.{figures}")
+    elif answer.tried and own is not None:
+        return (
+            f"{name}: {own.sentence()}: they have collapsed into the others, and no method in its"
+            f" place does better.{figures}",
+        )
+    else:
+        found = []
+    if own is None:
+        return tuple(found)
+    if own.contradicted:
+        return (*found, f"{own.sentence()}: they are taken as rare.")
+    return (*found, f"{name}: {own.sentence()}: they have collapsed into the others.")
 
 
 def method_words(spec: SpecModel) -> str:
