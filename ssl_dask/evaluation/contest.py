@@ -28,9 +28,9 @@ from ssl_dask.kernels.distributions.weighted_figures import (
 )
 
 CONFIDENCE = 0.9
-"""Of the intervals: what is worse is called so by chance in one of twenty runs at most. A wrong
-switch costs little, the better of two that are nearly level is published; a missed one is a night
-of worse labels."""
+"""Of the intervals. Of a method that is as good as two baselines one in ten is called worse, by the
+better of the two: a switch that costs nothing. At 95 % more that are worse would stay, each of them
+a night of worse labels."""
 
 
 @dataclass(frozen=True)

@@ -25,25 +25,21 @@ Wanted = tuple[str, str, float, Figure | None]
 """Key of the job, what it is of, the floor, and the figure; None where it is not known."""
 
 
-def precision_floors(
-    wanted: float | dict[bool | int | str, float], labels: Labels, shares: Float64
-) -> dict[int, float]:
-    """Return the floors of `decision.min_precision` by the code of the class.
-
-    Raises
-    ------
-    JobSpecError
-        No seed has a class that is named; or a number is given where no class is rare.
-    """
-    if not isinstance(wanted, dict):
-        rare = rare_class(shares)
-        if rare is None:
+def check_floors(floors: Mapping[str, Any], labels: Labels) -> None:
+    """Raise JobSpecError if a floor, as of `require_floors`, is of a class that there is not."""
+    wanted = floors.get("min_precision")
+    if isinstance(wanted, dict):
+        _by_code(wanted, labels)
+    for name in ("min_average_precision", "min_precision"):
+        if labels.n_classes != 2 and isinstance(floors.get(name), float):
             raise JobSpecError(
-                f"decision.min_precision: {wanted:g} is of the rarer of two classes, and none has"
-                " half of an even share or less",
-                hint=f"name the class: min_precision: {{{labels.class_names[0]}: {wanted:g}}}",
+                f"decision.{name}: {floors[name]:g} is of the rarer of two classes, and the seeds"
+                f" have {labels.n_classes}",
+                hint="take min_accuracy, or min_precision: {CLASS: floor}",
             )
-        return {rare: wanted}
+
+
+def _by_code(wanted: Mapping[Any, float], labels: Labels) -> dict[int, float]:
     # 1 and True are equal in Python, and different classes to a reader.
     codes = {(type(value), value): code for code, value in enumerate(labels.classes.tolist())}
     if unknown := [name for name in wanted if (type(name), name) not in codes]:
@@ -52,6 +48,20 @@ def precision_floors(
             hint=f"name one of {', '.join(map(repr, labels.classes.tolist()[:10]))}",
         )
     return {codes[type(name), name]: floor for name, floor in wanted.items()}
+
+
+def _precision_floors(wanted: Any, labels: Labels, shares: Float64) -> dict[int, float]:
+    """Return the floors of `decision.min_precision` by the code of the class."""
+    if isinstance(wanted, dict):
+        return _by_code(wanted, labels)
+    rare = rare_class(shares)
+    if rare is None:
+        raise JobSpecError(
+            f"decision.min_precision: {wanted:g} is of the rarer of two classes, and none has half"
+            " of an even share or less",
+            hint=f"name the class: min_precision: {{{labels.class_names[0]}: {wanted:g}}}",
+        )
+    return {rare: wanted}
 
 
 def require_floors(
@@ -79,8 +89,9 @@ def require_floors(
     QualityError
         A figure is below its floor.
     JobSpecError
-        A floor is of a class that there is not.
+        A number is of the rare class, and there is none; see `check_floors` too.
     """
+    check_floors(floors, labels)
     problems = [
         Problem(
             _sentence(len(truth), *one),
@@ -107,16 +118,10 @@ def _figures(
         found = weighted_share(right, weights * (given >= 0), CONFIDENCE)
         yield "min_accuracy", "accuracy of the labels", float(floors["min_accuracy"]), found
     if "min_precision" in floors:
-        for code, floor in precision_floors(floors["min_precision"], labels, shares).items():
+        for code, floor in _precision_floors(floors["min_precision"], labels, shares).items():
             found = weighted_share(right, weights * (given == code), CONFIDENCE)
             yield "min_precision", f"precision of class {labels.class_names[code]}", floor, found
     if "min_average_precision" in floors:
-        if labels.n_classes != 2:
-            raise JobSpecError(
-                "decision.min_average_precision is of the rarer of two classes, and the seeds have"
-                f" {labels.n_classes}",
-                hint="take min_accuracy, or min_precision: {CLASS: floor}",
-            )
         code = int(shares.argmin())
         name = f"average precision of class {labels.class_names[code]}"
         found = _average_precision(F[:, code], truth, code, weights)

@@ -14,7 +14,7 @@ from ssl_dask.errors import JobSpecError, QualityError
 from ssl_dask.evaluation import rivals
 from ssl_dask.evaluation.baselines import SupervisedBaseline
 from ssl_dask.evaluation.contest import compare_classes, compare_numbers
-from ssl_dask.evaluation.floors import require_floors
+from ssl_dask.evaluation.floors import check_floors, require_floors
 from ssl_dask.evaluation.rivals import class_rivals, forest_rival, number_rivals
 from ssl_dask.evaluation.value_baselines import RidgeBaseline
 from ssl_dask.execution import Execution
@@ -218,10 +218,15 @@ def test_floors_of_classes_that_there_are_not() -> None:
     labels = Labels(100, np.arange(3), np.arange(3, dtype=np.int32), np.array([0, 1, 2]))
     even, F = np.full(3, 1 / 3), np.eye(3, dtype=np.float32)
     for floors, words in (
-        ({"min_precision": 0.5}, "none has half of an even share"),
+        ({"min_precision": 0.5}, "the rarer of two classes, and the seeds have 3"),
         ({"min_precision": {"1": 0.5}}, "'1' is none of the classes"),
         ({"min_precision": {True: 0.5}}, "True is none of the classes"),
         ({"min_average_precision": 0.5}, "the seeds have 3"),
     ):
         with pytest.raises(JobSpecError, match=words):
             require_floors(floors, labels, even, labels.codes, F, labels.codes)
+        with pytest.raises(JobSpecError, match=words):
+            check_floors(floors, labels)
+    two = Labels(100, np.arange(2), np.arange(2, dtype=np.int32), np.array([0, 1]))
+    with pytest.raises(JobSpecError, match="none has half of an even share"):
+        require_floors({"min_precision": 0.5}, two, HALVES, two.codes, F[:2, :2], two.codes)

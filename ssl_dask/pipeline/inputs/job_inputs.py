@@ -18,6 +18,7 @@ from ssl_dask.errors import (
     collect_errors,
     raise_all,
 )
+from ssl_dask.evaluation.floors import check_floors
 from ssl_dask.evaluation.given_shares import share_ranges
 from ssl_dask.execution import Execution
 from ssl_dask.features.feature_groups import FeatureGroup, NumericGroup
@@ -303,6 +304,7 @@ def _refuse_shares_of_other_classes(spec: JobSpec, labels: Labels) -> None:
         raise JobSpecError(
             f"method.{key}: {error}", hint="validate with the key left out lists the classes"
         ) from None
+    check_floors(spec.decision.floors, labels)
     if isinstance(given := spec.input.class_shares, Mapping):
         try:
             share_ranges(given, labels)
