@@ -366,6 +366,7 @@ def test_copies_of_a_row_share_a_node_and_a_label(tmp_path: Path, cluster_client
     same = with_column(table, "a", np.round(table["a"].to_numpy()))
     features = {"numbers": {"numeric": ["a"]}}
     job = made_job(write_rows(tmp_path / "rows", same), tmp_path / "out", features=features)
+    job["decision"] = {"on_worse": "publish"}
     result = run_job(job, client=cluster_client)
     kinds = np.unique(same["a"].to_numpy())
     assert result.report.graph["n_copies"] == N_ROWS - len(kinds) > 200
