@@ -102,8 +102,8 @@ class Contest:
         theirs = self.best_baseline
         of = f" of class {self.rare}" if self.rare is not None else ""
         return (
-            f"on {self.n:,} hidden seeds the {self.measure}{of} of the method asked for,"
-            f" {self.asked_for.title}, is {self.asked_for.figure:.3g}, that of {theirs.title}"
+            f"on {self.n:,} hidden seeds the {self.measure}{of} of {self.asked_for.title} is"
+            f" {self.asked_for.figure:.3g}, that of {theirs.title}"
             f" {theirs.figure:.3g} (difference {self.difference:.3g}, between {self.low:.3g} and"
             f" {self.high:.3g} at {self.confidence:.0%})"
         )

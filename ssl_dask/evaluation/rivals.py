@@ -24,6 +24,8 @@ from ssl_dask.labels import Labels
 
 MOST_FOREST_SEEDS = 5_000
 """Of more seeds a forest is fitted to so many: ten seconds a fold of words, a second of numbers."""
+MOST_FOREST_CELLS = 200_000
+"""Seeds times classes, where these are many: 320 MB of trees."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,12 @@ def class_rivals(
 
 
 def forest_rival(X_seeds: Any, labels: Labels, folds: HiddenSeeds, execution: Execution) -> Rival:
-    """Return a forest on the same seeds and the same folds; of more than 5,000 seeds, on a part.
+    """Return a forest on the same seeds and the same folds; where these are very many, on a part.
 
     Sends the seeds' features to the workers once.
     """
     codes, n_classes = labels.codes, labels.n_classes
-    used = _drawn_seeds(labels.known_by)
+    used = _drawn_seeds(labels.known_by, min(MOST_FOREST_SEEDS, MOST_FOREST_CELLS // n_classes))
     (X,) = execution.place([X_seeds], lasting=True)
     fit = delayed(_hidden_forest, pure=False)
     tasks = [fit(X, codes, used, mask, n_classes) for mask in folds.masks]
@@ -118,11 +120,11 @@ def number_rivals(values: Float64, folds: HiddenSeeds, ridge: RidgeBaseline) -> 
     )
 
 
-def _drawn_seeds(tags: Int64) -> Bool:
+def _drawn_seeds(tags: Int64, most: int) -> Bool:
     """Return which of the seeds a forest is fitted to, bool (S,)."""
     used = np.zeros(len(tags), dtype=bool)
     order = np.argsort(row_keys(tags, Purpose.BASELINE_SEEDS), kind="stable")
-    used[order[:MOST_FOREST_SEEDS]] = True
+    used[order[:most]] = True
     return used
 
 

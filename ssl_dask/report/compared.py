@@ -21,7 +21,7 @@ def gate_warnings(contest: Contest | None, what: str) -> tuple[str, ...]:
             f" decision.on_worse is publish: {contest.sentence()}.",
         )
     return (
-        f"The {what} are those of {contest.published.title}, not of the method asked for:"
+        f"The {what} are those of {contest.published.title}, not of {contest.asked_for.title}:"
         f" {contest.sentence()}.",
     )
 
@@ -33,7 +33,7 @@ def contest_rows(contest: Contest | None) -> list[dict[str, str]]:
     return [
         {
             "title": one.title,
-            "role": "asked for" if one is contest.asked_for else "baseline",
+            "role": "method" if one is contest.asked_for else "baseline",
             "figure": f"{one.figure:.3g} ({one.low:.3g} to {one.high:.3g})",
             "published": "published" if one.published else "",
             "note": one.note,
@@ -47,16 +47,13 @@ def contest_words(contest: Contest | None) -> dict[str, str]:
     if contest is None:
         return {}
     of = f" of class {contest.rare}" if contest.rare is not None else ""
-    best, sure = contest.best_baseline.title, f"{contest.confidence:.0%}"
+    numbers = contest.measure == "mean absolute error"
+    how = "smaller is better" if numbers else "each class at its share of the rows"
     return {
-        "measure": f"{contest.measure}{of}".capitalize(),
+        "measure": f"{contest.measure[:1].upper()}{contest.measure[1:]}{of}",
         "below": (
-            f"On {contest.n:,} hidden seeds, each class at its share of the rows. The method asked"
-            f" for less the best baseline, {best}: {contest.difference:+.3g}, between"
-            f" {contest.low:+.3g} and {contest.high:+.3g} at {sure}, seed by seed."
-            if contest.measure != "mean absolute error"
-            else f"On {contest.n:,} hidden seeds, smaller is better. The method asked for less the"
-            f" best baseline, {best}: {contest.difference:+.3g}, between {contest.low:+.3g} and"
-            f" {contest.high:+.3g} at {sure}, seed by seed."
+            f"On {contest.n:,} hidden seeds, {how}. The method less the best baseline,"
+            f" {contest.best_baseline.title}: {contest.difference:+.3g}, between {contest.low:+.3g}"
+            f" and {contest.high:+.3g} at {contest.confidence:.0%}, seed by seed."
         ),
     }

@@ -53,7 +53,7 @@ def test_the_best_baseline_is_the_one_to_beat() -> None:
     assert found.worse
     assert found.with_published("good").published.title == "the good"
     assert found.with_published(None).published.title == "the method"
-    assert "the method, is 0.7, that of the good 0.96 (difference -0.26" in found.sentence()
+    assert "the method is 0.7, that of the good 0.96 (difference -0.26" in found.sentence()
 
 
 def test_a_little_worse_is_not_worse() -> None:
@@ -176,6 +176,8 @@ def test_a_forest_takes_so_many_seeds_at_most_and_says_so(
     monkeypatch.setattr(rivals, "MOST_FOREST_SEEDS", 120)
     whole = forest_rival(X_seeds, labels, folds, Execution())
     assert whole.note == ""
+    monkeypatch.setattr(rivals, "MOST_FOREST_CELLS", 600)
+    assert np.array_equal(forest_rival(X_seeds, labels, folds, Execution()).hidden, found.hidden)
     assert 0.4 < right < (whole.hidden.argmax(axis=1) == labels.codes).mean()
 
 

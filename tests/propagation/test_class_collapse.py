@@ -128,7 +128,7 @@ def test_nothing_is_swapped_for_what_hidden_seeds_call_worse() -> None:
     first, last = collapse_sentences(answer)
     assert "Label propagation did not label: 1 of 2 classes" in first
     assert "b (expected 50.0%, found 0.0%)" in first
-    assert last.startswith("The labels are those of: Poisson. Hidden seeds say: Label propagation")
+    assert last.startswith("Taken in its place: Poisson. Hidden seeds say: Label propagation")
     # The one that is asked for stays if it is the best, and this is said.
     answer = fallback_of([gone, fine, other], [0.885, 0.55, 0.6])
     assert (answer.found.class_rows, answer.switched) == (gone, False)

@@ -51,8 +51,7 @@ def gate_classes(
         return inferred, None
     of_rows, truth = shares.of_rows(labels), labels.codes[was_hidden]
     rivals = class_rivals(inferred.rows.seeds, labels, folds, of_rows, run.execution, logistic)
-    asked_for = str(inferred.spec.model_dump()["name"])
-    answers = {asked_for: inferred.hidden_F, **{one.name: one.hidden for one in rivals}}
+    answers, titles = _contenders(inferred, rivals)
 
     def written(F: Float32) -> Float32:
         if not shares.ratios:
@@ -61,7 +60,7 @@ def gate_classes(
 
     contest = compare_classes(
         {name: written(F[was_hidden]) for name, F in answers.items()},
-        _titles(inferred, asked_for, rivals),
+        titles,
         truth,
         of_rows,
         labels.class_names,
@@ -82,17 +81,24 @@ def gate_numbers(
     """
     values, was_hidden = NumberLabels.of(run.data.labels).values, folds.fold >= 0
     rivals = number_rivals(values, folds, ridge)
-    asked_for = str(inferred.spec.model_dump()["name"])
-    answers = {asked_for: inferred.hidden_F, **{one.name: one.hidden for one in rivals}}
-    titles = _titles(inferred, asked_for, rivals)
+    answers, titles = _contenders(inferred, rivals)
     hidden = {name: found[was_hidden] for name, found in answers.items()}
     contest = compare_numbers(hidden, titles, values[was_hidden])
     return (inferred, None) if contest is None else _publish(run, inferred, rivals, contest)
 
 
-def _titles(inferred: Inferred, asked_for: str, rivals: Sequence[Rival]) -> dict[str, str]:
+def _contenders(
+    inferred: Inferred, rivals: Sequence[Rival]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return hidden answers and titles by name, the method first."""
+    name = str(inferred.spec.model_dump()["name"])
+    # A method of the user's may bear the name of a baseline: it stands for it.
+    others = [one for one in rivals if one.name != name]
     words = method_words(inferred.spec)
-    return {asked_for: words[:1].lower() + words[1:], **{one.name: one.title for one in rivals}}
+    return (
+        {name: inferred.hidden_F, **{one.name: one.hidden for one in others}},
+        {name: words[:1].lower() + words[1:], **{one.name: one.title for one in others}},
+    )
 
 
 def _publish(

@@ -179,7 +179,7 @@ def collapse_sentences(answer: Answer) -> tuple[str, ...]:
             for one in answer.tried
             if one.spec is not answer.spec and one.collapse is not None and one.collapsed
         ]
-        found.append(f"The labels are those of: {name}.{figures}")
+        found.append(f"Taken in its place: {name}.{figures}")
     elif answer.tried and own is not None:
         return (
             f"{name}: {own.sentence()}: they have collapsed into the others, and no method in its"
