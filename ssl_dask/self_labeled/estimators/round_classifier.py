@@ -47,8 +47,8 @@ ATTRIBUTES = {
     " is one. Where learners have labels of their own, those of the first.",
     "abstained_, reasons_": "bool (N,), whether no round labelled the row, and str (N,), why:"
     ' "below_threshold" (no round was sure enough, or took it), else "none". `predict` labels such'
-    " rows too. A warning counts them where rounds that `max_iter` did not cut short leave more than"
-    " half of 100 rows or more.",
+    " rows too. A warning counts them where rounds that `max_iter` did not cut short leave more"
+    " than half of 100 rows or more.",
     "termination_condition_": "Why the rounds ended, such as all_labeled, max_iter, no_change or"
     " hidden_loss.",
     "n_iter_, rounds_": "Number of rounds, and a `RoundRecord` of each.",
