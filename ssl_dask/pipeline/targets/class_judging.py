@@ -23,7 +23,7 @@ from ssl_dask.pipeline.inputs.run_context import RunContext
 from ssl_dask.pipeline.targets.gate import gate_classes
 from ssl_dask.pipeline.targets.job_shares import JobShares, job_shares
 from ssl_dask.propagation.engine.class_shares import expected_rows
-from ssl_dask.propagation.fallback.class_collapse import find_collapse
+from ssl_dask.propagation.fallback.class_collapse import MISSING_SHARE, find_collapse
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,8 @@ def warn_of_classes_gone(
     own = method.class_shares(run.spec.method)
     expected = shares.of_rows(labels) if own == "seeds" else expected_rows(own, labels)
     collapse = find_collapse(class_rows - labels.class_counts(), expected, labels.class_names)
-    if collapse is None:
+    # Where the seeds have other shares than the rows, a rare class may rightly get no label.
+    if collapse is None or (shares.ratios and collapse.expected < MISSING_SHARE):
         return ()
     collapse = collapse.judged(labels, folds.masks, inferred.hidden_F)
     if collapse.contradicted:
