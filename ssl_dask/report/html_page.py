@@ -16,12 +16,12 @@ from markupsafe import Markup
 from ssl_dask.evaluation.metrics import HIDDEN_SEEDS_NOTE, Scores
 from ssl_dask.report import charts, share_words
 from ssl_dask.report.compared import contest_rows, contest_words
+from ssl_dask.report.graph_words import Rows, graph_rows
 from ssl_dask.report.palette import class_colours
 from ssl_dask.report.run_report import ReportBase, RunReport
-from ssl_dask.report.share_words import percent
 from ssl_dask.report.svg_figure import short_name
 from ssl_dask.report.value_report import ValueReport
-from ssl_dask.report.words import byte_size, duration, interval_text, plural
+from ssl_dask.report.words import byte_size, duration, interval_text, percent, plural
 
 REASON_WORDS = {
     "no_path_to_seed": "no path to a seed",
@@ -150,6 +150,13 @@ def _accuracy_tile(report: RunReport) -> Tile:
         return Tile("Right", percent(scores.accuracy.value), tuple(lines))
     if evaluation.hidden is None:
         return Tile("Right", "not known", ("no seed was hidden to judge by",), "bad")
+    worth = evaluation.at_shares
+    if worth is not None and worth.seeds_differ and worth.accuracy.value is not None:
+        lines = [f"at the shares of the rows, by {worth.n_hidden:,} hidden seeds"]
+        lines.append(
+            f"{share_words.range_text(worth.accuracy)} with {worth.confidence:.0%} confidence"
+        )
+        return Tile("Right", percent(worth.accuracy.value), tuple(lines))
     accuracy = evaluation.hidden.accuracy
     bounds = f"between {percent(accuracy.low)} and {percent(accuracy.high)}"
     sure = f"{bounds} with {accuracy.confidence * 100:.0f} % confidence"
@@ -298,7 +305,11 @@ def _per_class(report: RunReport) -> dict[str, Any]:
                 "precision": interval_text(score.precision, count=False) if score else "–",
             }
         )
-    return {"judged_on": judged[0] if judged else None, "rows": rows}
+    by_truth = report.evaluation.truth is not None
+    if not by_truth and _worth(report) is not None:
+        # The table of what labels are worth has them, at the shares of the rows.
+        return {"judged_on": None, "rows": rows, "scored": False}
+    return {"judged_on": judged[0] if judged else None, "rows": rows, "scored": True}
 
 
 def _confusion(report: RunReport) -> dict[str, Any] | None:
@@ -363,8 +374,8 @@ def _legend(report: RunReport) -> list[dict[str, str]]:
     return [{"name": short_name(name), "colour": colour} for name, colour in pairs]
 
 
-def facts(report: ReportBase) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return the small tables at the end of the page: title and rows of name and value."""
+def facts(report: ReportBase) -> list[tuple[str, Rows, Rows]]:
+    """Return the small tables at the end of the page: title, rows (name, value), rows to fold."""
     features = [
         (view.name, f"{view.kind}, {view.n_features:,} {'sparse ' if view.sparse else ''}columns")
         for view in report.features
@@ -372,16 +383,17 @@ def facts(report: ReportBase) -> list[tuple[str, list[tuple[str, str]]]]:
     parameters = [(name, _plain(value)) for name, value in report.method.parameters.items()]
     if report.method.asked_for is not None:
         parameters.append(("in the place of", report.method.asked_for))
-    graph = [(name, _plain(value)) for name, value in (report.graph or {}).items()]
+    graph, rest = graph_rows(report.graph or {})
+    folded = [(name, _plain(value)) for name, value in rest.items()]
     stages = [(stage.name, duration(stage.seconds)) for stage in report.stages]
     tables = [
-        ("Features", features),
-        (f"Method: {report.method.name}", [*parameters, ("stopped", report.method.stopped)]),
-        ("Graph", graph),
-        ("Time", [*stages, ("all", duration(report.seconds))]),
-        ("Versions", sorted(report.versions.items())),
+        ("Features", features, []),
+        (f"Method: {report.method.name}", [*parameters, ("stopped", report.method.stopped)], []),
+        ("Graph", graph, folded),
+        ("Time", [*stages, ("all", duration(report.seconds))], []),
+        ("Versions", sorted(report.versions.items()), []),
     ]
-    return [(title, rows) for title, rows in tables if rows]
+    return [table for table in tables if table[1]]
 
 
 def _plain(value: Any) -> str:

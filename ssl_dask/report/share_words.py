@@ -8,6 +8,7 @@ from typing import Any
 from ssl_dask.evaluation.metrics import Estimate
 from ssl_dask.evaluation.ranking import Budget
 from ssl_dask.evaluation.share_scores import ClassAtShares, ScoresAtShares
+from ssl_dask.report.words import percent
 
 ORIGINS = {
     "given": "as the job gives them",
@@ -125,14 +126,3 @@ def estimate_text(share: Estimate) -> str:
     if share.value is None or share.low is None or share.high is None:
         return "–"
     return f"{percent(share.value)} ({share.low * 100:.1f} to {share.high * 100:.1f})"
-
-
-def percent(share: float | None) -> str:
-    """Return a share as a percentage with one digit; never 100.0 or 0.0 unless it is exact."""
-    if share is None:
-        return "–"
-    if 0.9995 <= share < 1.0:
-        return "> 99.9 %"
-    if 0.0 < share < 0.0005:
-        return "< 0.1 %"
-    return f"{share * 100:.1f} %"

@@ -18,8 +18,8 @@ from ssl_dask.report.html_page import (
     interval_text,
 )
 from ssl_dask.report.palette import SCALE
-from ssl_dask.report.share_words import percent
 from ssl_dask.report.value_report import BASELINE, ValueReport
+from ssl_dask.report.words import percent
 
 HIDDEN_NUMBERS_NOTE = (
     "Judged on labels that were hidden in turn. The intervals cover the chance of which rows were"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ssl_dask.evaluation.metrics import Interval
-from ssl_dask.report.share_words import percent
 
 
 def plural(n: int, thing: str) -> str:
@@ -40,3 +39,14 @@ def byte_size(size: int) -> str:
             return f"{value:,.0f} {unit}" if unit == "bytes" else f"{value:,.1f} {unit}"
         value /= 1024
     return f"{value:,.1f} TiB"
+
+
+def percent(share: float | None) -> str:
+    """Return a share as a percentage with one digit; never 100.0 or 0.0 unless it is exact."""
+    if share is None:
+        return "–"
+    if 0.9995 <= share < 1.0:
+        return "> 99.9 %"
+    if 0.0 < share < 0.0005:
+        return "< 0.1 %"
+    return f"{share * 100:.1f} %"
