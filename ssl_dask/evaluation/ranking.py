@@ -19,7 +19,7 @@ from ssl_dask.kernels.distributions.class_shares import ClassShares, cell_counts
 BUDGETS = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 FEWEST_SAMPLED = 20
 """Rows of the sample that a budget has at least: with fewer its last rank is not known."""
-RANKED_WORTH = 0.6
+RANKED_WORTH = 0.8
 """A hidden seed counts as so much of one here: the models of folds do not score on one scale."""
 LEAST_SHARE = 1e-9
 LARGEST_PART = 0.5
