@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import norm
 
 from ssl_dask.array_types import Float32, Float64, Int32, Int64
-from ssl_dask.evaluation.metrics import Estimate
+from ssl_dask.evaluation.metrics import Estimate, confusion_counts
 from ssl_dask.evaluation.ranking import Ranking, rank_class
 from ssl_dask.kernels.distributions.class_shares import (
     ClassShares,
@@ -100,6 +100,11 @@ class JudgedRows:
     row_p: Float32
     row_labels: Int32
     """(n, C) and int32 (n,): of a random sample of the rows that are no seeds."""
+    chosen_p: Float32
+    chosen_labels: Int32
+    chosen_codes: Int32
+    """(m, C), int32 (m,), int32 (m,): the same as of the seeds, of those that were chosen by their
+    score: they belong to the rows that the others are a sample of."""
 
 
 def score_at_shares(
@@ -124,7 +129,13 @@ def score_at_shares(
     mixture, cells, seeds = _mixture(judged, called, shares)
     own = cells[None, :] == np.arange(len(class_names))[:, None]
     joint = mixture.shares[:, :, None] * mixture.rates
+    n_rows, known = float(called.sum()), _chosen_counts(judged, len(class_names))
+    joint *= n_rows + known.sum()
     right, given = np.einsum("dck,ck->dc", joint, own), np.einsum("dck,lk->dl", joint, own)
+    # What chosen seeds hold is known, and no row's.
+    right = np.maximum(right - np.diag(known), 0.0)
+    given = np.maximum(given - known[:, :-1].sum(axis=0), 0.0)
+    n_class = np.maximum(mixture.shares * (n_rows + known.sum()) - known.sum(axis=1), 0.0)
     hits, sizes = (seeds * own).sum(axis=1), seeds.sum(axis=1)
     wrong = own @ seeds.sum(axis=0) - hits
 
@@ -134,7 +145,7 @@ def score_at_shares(
         return Estimate(found.value, 0.0 if none else found.low, 1.0 if every else found.high)
 
     def scored(code: int) -> ClassAtShares:
-        mine, size, none = right[:, code], mixture.shares[:, code], hits[code] == 0
+        mine, size, none = right[:, code], n_class[:, code], hits[code] == 0
         precision = Estimate(None, None, None)
         if called[code]:
             precision = figure(mine, given[:, code], none, wrong[code] == 0)
@@ -158,7 +169,7 @@ def score_at_shares(
         n_hidden=len(judged.codes),
         confidence=confidence,
         accuracy=figure(total, given.sum(axis=1), every=wrong.sum() == 0),
-        accuracy_all=figure(total, np.ones(len(total))),
+        accuracy_all=figure(total, np.full(len(total), n_rows)),
         classes=tuple(scored(code) for code in range(len(class_names))),
         rankings=_rankings(judged, int(called.sum()), shares, class_names, confidence),
     )
@@ -171,8 +182,11 @@ def _rankings(
     class_names: Sequence[str],
     confidence: float,
 ) -> tuple[Ranking, ...]:
-    """Return the ranking of each rare class, the rarest first."""
-    if shares.origin == "unknown":
+    """Return the ranking of each rare class, the rarest first.
+
+    None where seeds were chosen by their score: the likeliest rows are among them.
+    """
+    if shares.origin == "unknown" or len(judged.chosen_codes):
         return ()
     found = []
     for code in rare_codes(shares.values):
@@ -186,6 +200,11 @@ def rare_codes(shares: Float64) -> list[int]:
     """Return the classes that have at most half of an even share, (C,), the rarest first."""
     order = np.argsort(shares, kind="stable")
     return [int(code) for code in order[:MOST_RARE] if shares[code] <= 0.5 / len(shares)]
+
+
+def _chosen_counts(judged: JudgedRows, n_classes: int) -> Int64:
+    """Return int64 (C, C + 1): chosen seeds by their class, and by label, last none."""
+    return confusion_counts(judged.chosen_codes, judged.chosen_labels, n_classes)
 
 
 def _mixture(
@@ -206,6 +225,8 @@ def _mixture(
         rows * (called / np.maximum(sampled, 1.0))[cells],
         (called / alike)[cells],
     )
+    chosen_F = np.where(judged.chosen_labels[:, None] < 0, np.float32(0.0), judged.chosen_p)
+    rows += np.bincount(places.places(chosen_F), minlength=len(cells))
     known = shares.draws if shares.origin in ("given", "seeds", "unknown") else None
     return draw_mixtures(seeds, rows, cells, known), cells, seeds
 

@@ -171,3 +171,12 @@ def test_the_ratios_make_the_chances_of_other_shares() -> None:
     p = posterior(z, 0.2) * ratios
     assert p / p.sum(axis=1, keepdims=True) == pytest.approx(posterior(z, 0.03), abs=1e-6)
     assert ratios.max() == 1.0
+
+
+def test_seeds_of_which_no_mixture_makes_the_rows_tell_nothing() -> None:
+    F, codes, rows = skewed(0, 0.05)
+    # Only those of the first class that look like the second are its seeds.
+    chosen = (codes == 1) | (F[:, 1] > 0.6)
+    found = estimate_shares(F[chosen], codes[chosen], rows, 0.9)
+    assert found.origin == "unknown"
+    assert "no fair sample" in str(found.reason)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ssl_dask.cli import app
-from ssl_dask.errors import JobSpecError
+from ssl_dask.errors import JobSpecError, StorageError
 from ssl_dask.pipeline.commands.run import RunResult, run_job
 from ssl_dask.process_end import exit_code
 from tests.made_job import answer, read_parts
@@ -190,3 +190,49 @@ def test_labels_that_are_numbers_have_no_shares(rows: Path, tmp_path: Path) -> N
         run_job(
             job(rows, tmp_path / "out", {"fraud": 0.02}, method={"name": "harmonic_regression"})
         )
+
+
+def test_answers_to_the_review_list_are_learned_from_and_are_no_sample(
+    rows: Path, tmp_path: Path
+) -> None:
+    table = pq.read_table(rows)
+    wanted = job(rows, tmp_path / "out", decision={"review": {"budget": 80}})
+    first = run_job(wanted)
+    listed = pq.read_table(first.path / "review")
+    kinds = dict(zip(listed["id"].to_pylist(), listed["review_kind"].to_pylist(), strict=True))
+    truth = table["truth"].to_pylist()
+    seeds = [
+        name if one in kinds else seed
+        for one, name, seed in zip(
+            table["id"].to_pylist(), truth, table["seed"].to_pylist(), strict=True
+        )
+    ]
+    at = table.column_names.index("seed")
+    answered = table.set_column(at, "seed", pa.array(seeds, pa.string()))
+    pq.write_table(answered, tmp_path / "rows.parquet")
+    second = run_job(
+        {**wanted, "input": {**wanted["input"], "path": str(tmp_path / "rows.parquet")}}
+    )
+    scores = second.report.evaluation.at_shares
+    assert scores is not None
+    n_chosen = sum(kind != "random" for kind in kinds.values())
+    assert 0 < n_chosen < len(kinds)
+    assert sum(second.report.seeds.counts) == N_FRAUD + N_FAIR + len(kinds)
+    assert scores.n_hidden == N_FRAUD + N_FAIR + len(kinds) - n_chosen
+    assert second.report.calibration.n_hidden == scores.n_hidden
+    assert scores.rankings == ()
+    assert any(f"{n_chosen} seeds" in note for note in second.report.seeds.notes)
+    _, called, true = fraud_rows(second)
+    fraud = scores.classes[1]
+    assert fraud.share.low <= true.mean() + 0.01
+    assert fraud.share.high >= true.mean()
+    if called.any():
+        assert fraud.precision.low <= true[called].mean() <= fraud.precision.high
+
+
+def test_a_damaged_memory_of_review_lists_is_told(rows: Path, tmp_path: Path) -> None:
+    wanted = job(rows, tmp_path / "out", decision={"review": {"budget": 20}})
+    run_job(wanted)
+    (tmp_path / "out" / ".ssl_dask_output.reviewed").write_text("{}")
+    with pytest.raises(StorageError, match="which rows were reviewed"):
+        run_job({**wanted, "method": {"name": "supervised", "C": 0.5}})

@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from scipy.stats import chi2
 
 from ssl_dask.array_types import Float32, Float64, Floating, Int32, Int64
 
@@ -44,6 +45,12 @@ PRIOR = 0.2
 ROW_WEIGHT = 20.0
 """Unlabelled rows count as so many times the seeds at most: their counts are nearly a constraint,
 and EM still moves."""
+MISFIT_LEVEL = 1e-3
+"""Seeds less likely than this are told to be no fair sample of their class."""
+CHOSEN_SEEDS = (
+    "the scores of the hidden seeds and of the rows do not fit together: the seeds are no fair"
+    " sample of the rows of their class, as where they were chosen by their score"
+)
 MAX_STEPS, TOLERANCE = 500, 1e-7
 
 Origin = Literal["given", "seeds", "estimated", "unknown"]
@@ -256,8 +263,41 @@ def estimate_shares(
     cells = ScoreCells.of_seeds(hidden_F)
     seeds = cell_counts(cells.places(hidden_F), codes, cells.classes)
     rows = np.bincount(cells.places(row_F), minlength=len(cells.classes))
+    if _contradict(hidden_F, codes, row_F):
+        return unknown_shares(counts, CHOSEN_SEEDS)
     draws = draw_mixtures(seeds, rows, cells.classes).shares
     return shares_of_draws(draws, "estimated", confidence)
+
+
+def _contradict(hidden_F: Floating, codes: Int32, row_F: Floating) -> bool:
+    """Return whether no mixture makes the most likely classes of the rows of those of the seeds."""
+    # Where in a class a score lies is not compared: models of folds have another scale.
+    plain = ScoreCells((np.empty(0),) * hidden_F.shape[1])
+    seeds = cell_counts(plain.places(hidden_F), codes, plain.classes)
+    rows = np.bincount(plain.places(row_F), minlength=len(plain.classes))
+    return mixture_misfit(seeds, rows, plain.classes) < MISFIT_LEVEL
+
+
+def mixture_misfit(seeds: Int64, rows: Int64, cells: Int64) -> float:
+    """Return the chance of seeds that lie as far from every mixture that makes the rows.
+
+    The likelihood ratio of the seeds' own rates against those of the best mixture, by chi-squared
+    with K - C degrees of freedom, at least 1. Seeds that were chosen by their score fail.
+
+    Parameters
+    ----------
+    seeds, rows, cells
+        As of `draw_mixtures`.
+    """
+    sizes = seeds.sum(axis=1, keepdims=True)
+    own = np.maximum(seeds, PRIOR / len(cells))[None].astype(np.float64)
+    mass = rows.astype(np.float64)
+    mass *= ROW_WEIGHT * float(sizes.sum()) / max(float(rows.sum()), 1.0)
+    fitted = _fitted(own, mass[None], None).rates[0]
+    there = seeds > 0
+    ratio = seeds[there] / np.maximum((sizes * fitted)[there], np.finfo(float).tiny)
+    statistic = 2.0 * SEED_WORTH * float((seeds[there] * np.log(ratio)).sum())
+    return float(chi2.sf(statistic, max(len(cells) - 1 - len(seeds), 1)))
 
 
 def em_shares(

@@ -70,9 +70,9 @@ def judge_classes(
             # Better scores tell the shares better.
             shares, inferred = job_shares(run, folds, inferred)
     names, confidence = labels.class_names, evaluation.confidence
-    was_hidden = folds.fold >= 0
-    truth, F = labels.codes[was_hidden], inferred.hidden_F[was_hidden]
-    calibration = fit_calibration(F, truth, folds.fold[was_hidden], shares.ratios)
+    used = shares.judged
+    truth, F = labels.codes[used], inferred.hidden_F[used]
+    calibration = fit_calibration(F, truth, folds.fold[used], shares.ratios)
     judged = ClassesJudged(calibration, shares, None, logistic, contest=contest)
     if floors := run.spec.decision.floors:
         _, written = decided(F, decision_rule(run, inferred, judged))
@@ -83,7 +83,7 @@ def judge_classes(
     judged = replace(judged, hidden=score_predictions(truth, given, names, confidence))
     if logistic is None:
         return inferred, judged
-    theirs = logistic.hidden_codes[was_hidden]
+    theirs = logistic.hidden_codes[used]
     return inferred, replace(
         judged,
         baseline_hidden=score_predictions(truth, theirs, names, confidence),
@@ -108,22 +108,20 @@ def decided(F: Float32, rule: DecisionRule) -> tuple[Float32, Int32]:
 
 
 def score_classes_at_shares(
-    run: RunContext,
-    folds: HiddenSeeds,
-    inferred: Inferred,
-    judged: ClassesJudged,
-    score: BlockScore,
+    run: RunContext, inferred: Inferred, judged: ClassesJudged, score: BlockScore
 ) -> ScoresAtShares | None:
     """Return what the labels of the rows are worth; None if no seed could be hidden."""
     labels, shares, rule = run.data.labels, judged.shares, decision_rule(run, inferred, judged)
-    was_hidden = folds.fold >= 0
-    if not was_hidden.any():
+    used, chosen = shares.judged, shares.chosen
+    if not used.any():
         return None
     return score_at_shares(
         JudgedRows(
-            *decided(inferred.hidden_F[was_hidden], rule),
-            labels.codes[was_hidden],
+            *decided(inferred.hidden_F[used], rule),
+            labels.codes[used],
             *decided(shares.row_F, rule),
+            *decided(inferred.hidden_F[chosen], rule),
+            labels.codes[chosen],
         ),
         np.append(score.labels - labels.class_counts(), score.n_abstained),
         shares.shares,

@@ -14,6 +14,7 @@ from ssl_dask.pipeline.infer.inference import Inferred
 from ssl_dask.pipeline.inputs.run_context import RunContext
 from ssl_dask.pipeline.targets.class_blocks import ClassesWritten
 from ssl_dask.pipeline.targets.class_judging import ClassesJudged, score_classes_at_shares
+from ssl_dask.pipeline.targets.job_shares import chosen_notes
 from ssl_dask.pipeline.targets.report_frame import (
     abstained_words,
     common_fields,
@@ -52,7 +53,7 @@ def build_class_report(
     seeds = SeedSummary(
         classes=tuple(labels.class_names),
         counts=tuple(labels.class_counts().tolist()),
-        notes=data.seed_notes,
+        notes=(*data.seed_notes, *chosen_notes(judged.shares)),
     )
     decision = DecisionSummary.from_score(
         written.score,
@@ -148,7 +149,7 @@ def _evaluation(
         truth=truth,
         baseline_truth=baseline_truth,
         reliability=() if reliability is None else reliability_bins(reliability),
-        at_shares=score_classes_at_shares(run, folds, inferred, judged, written.score),
+        at_shares=score_classes_at_shares(run, inferred, judged, written.score),
     )
 
 

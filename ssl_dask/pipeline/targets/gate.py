@@ -46,20 +46,20 @@ def gate_classes(
     QualityError
         The method is worse, and the job says `on_worse: error`.
     """
-    labels, was_hidden = run.data.labels, folds.fold >= 0
-    if not was_hidden.any():
+    labels, used = run.data.labels, shares.judged
+    if not used.any():
         return inferred, None
-    of_rows, truth = shares.of_rows(labels), labels.codes[was_hidden]
+    of_rows, truth = shares.of_rows(labels), labels.codes[used]
     rivals = class_rivals(inferred.rows.seeds, labels, folds, of_rows, run.execution, logistic)
     answers, titles = _contenders(inferred, rivals)
 
     def written(F: Float32) -> Float32:
         if not shares.ratios:
             return F
-        return fit_calibration(F, truth, folds.fold[was_hidden], shares.ratios).apply(F)
+        return fit_calibration(F, truth, folds.fold[used], shares.ratios).apply(F)
 
     contest = compare_classes(
-        {name: written(F[was_hidden]) for name, F in answers.items()},
+        {name: written(F[used]) for name, F in answers.items()},
         titles,
         truth,
         of_rows,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import dask.array as da
 import numpy as np
 
-from ssl_dask.array_types import Float32, Float64, Int64, UInt64
+from ssl_dask.array_types import Bool, Float32, Float64, Int64, UInt64
 from ssl_dask.block_exchange import block_tasks
 from ssl_dask.dask_arrays import array_of_blocks, row_handles
 from ssl_dask.evaluation.given_shares import share_ranges
@@ -44,6 +45,11 @@ class JobShares:
     """What `Calibration.share_ratios` takes; empty where probabilities stay as they are."""
     row_F: Float32
     """float32 (n, C): distributions of a random sample of the rows that are no seeds."""
+    judged: Bool
+    """bool (S,): the seeds that figures are made of: those that were hidden and are a fair sample
+    of their class."""
+    chosen: Bool
+    """bool (S,): those that were hidden, and that review lists had chosen by their score."""
     warnings: tuple[str, ...] = ()
     """What a person should know, a sentence each."""
 
@@ -69,9 +75,12 @@ def job_shares(
     inferred = _held(run, inferred)
     row_F = sampled_scores(run, inferred.F)
     counts = labels.class_counts()
-    was_hidden = folds.fold >= 0
-    hidden_F, codes = inferred.hidden_F[was_hidden], labels.codes[was_hidden]
-    told = estimate_shares(hidden_F, codes, row_F, confidence)
+    was_hidden, chosen = folds.fold >= 0, chosen_seeds(run)
+    judged, chosen = was_hidden & ~chosen, was_hidden & chosen
+    # What was chosen is missing among the rows: its scores stand in for it.
+    population = np.concatenate([row_F, inferred.hidden_F[_sampled_seeds(labels, chosen)]])
+    hidden_F, codes = inferred.hidden_F[judged], labels.codes[judged]
+    told = estimate_shares(hidden_F, codes, population, confidence)
     given = run.spec.input.class_shares
     if isinstance(given, Mapping):
         shares = stated_shares(*share_ranges(given, labels))
@@ -84,7 +93,36 @@ def job_shares(
     corrected = shares.origin in ("given", "estimated") and differ
     ratios = tuple(share_ratios(shares.values, counts).tolist()) if corrected else ()
     warnings = _contradiction(shares, told, labels.class_names)
-    return JobShares(shares, differ, ratios, row_F, warnings), inferred
+    return JobShares(shares, differ, ratios, row_F, judged, chosen, warnings), inferred
+
+
+def chosen_seeds(run: RunContext) -> Bool:
+    """Return the seeds that were chosen by their score, bool (S,): by earlier review lists."""
+    labels = run.data.labels
+    if labels.tags is None:
+        return np.zeros(labels.n_seeds, dtype=bool)
+    return np.isin(labels.tags, run.output.reviewed())
+
+
+def chosen_notes(shares: JobShares) -> tuple[str, ...]:
+    """Return what is said of seeds that were chosen, a sentence at most."""
+    if not (n := int(shares.chosen.sum())):
+        return ()
+    return (
+        f"{n:,} seeds were proposed by review lists for their score: they are learned from, and no"
+        " figure is made of them, for they are no fair sample of their class",
+    )
+
+
+def _sampled_seeds(labels: Labels, chosen: Bool) -> Int64:
+    """Return those of the chosen seeds that the sample of the rows would hold, positions."""
+    keys = row_keys(labels.known_by, Purpose.SHARES)
+    return np.flatnonzero(chosen & (keys <= _last_key(labels.n_rows)))
+
+
+def _last_key(n_rows: int) -> np.uint64:
+    """Return the largest key of a row of the sample."""
+    return np.uint64(int(min(1.0, SAMPLE_ROWS / n_rows) * float(2**64 - 2**11)))
 
 
 def sampled_scores(run: RunContext, F: da.Array) -> Float32:
@@ -96,20 +134,19 @@ def sampled_scores(run: RunContext, F: da.Array) -> Float32:
     starts = np.concatenate([[0], np.cumsum(chunks)])
     seeds = [labels.in_rows(a, b)[0] for a, b in pairwise(starts)]
     tags = run.tags() or [None] * len(chunks)
-    tasks = block_tasks(
-        _sampled, [row_handles(F), tags, starts[:-1], seeds], min(1.0, SAMPLE_ROWS / labels.n_rows)
-    )
+    columns: list[Any] = [row_handles(F), tags, starts[:-1], seeds]
+    tasks = block_tasks(_sampled, columns, _last_key(labels.n_rows))
     found = run.execution.compute(tasks, "class shares")
     keys = np.concatenate([one[0] for one in found])
     return np.concatenate([one[1] for one in found])[np.argsort(keys, kind="stable")]
 
 
 def _sampled(
-    F: Float32, tags: Int64 | None, start: int, seeds: Int64, part: float
+    F: Float32, tags: Int64 | None, start: int, seeds: Int64, last: np.uint64
 ) -> tuple[UInt64, Float32]:
     tags = np.arange(start, start + len(F), dtype=np.int64) if tags is None else tags
     keys = row_keys(tags, Purpose.SHARES)
-    wanted = keys <= np.uint64(int(part * float(2**64 - 2**11)))
+    wanted = keys <= last
     wanted[seeds] = False
     return keys[wanted], np.asarray(F)[wanted]
 

@@ -100,6 +100,9 @@ def write_review(
     X = fetch_array_rows(rows.X, candidates.row, execution)
     chosen = choose_rows(candidates, search.quotas, X, copy_distance(rows.sample))
     queue = candidates.take(chosen)
+    if run.spec.input.id is not None:
+        # Row numbers are those of other rows tomorrow.
+        run.output.proposed = queue.tag[queue.kind != KINDS.index("random")]
     distances, nearest = nearest_rows(X[chosen], rows.seeds)
     seeds, places = np.unique(nearest, return_inverse=True)
     reader, numbered = run.data.reader, task.row_numbers
