@@ -7,6 +7,7 @@ band, and the mixture of `kernels/distributions/class_shares.py` what a band hol
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,40 +82,52 @@ def rank_class(
         Of the intervals.
     """
     drawn = np.maximum(share.draws[:, code], LEAST_SHARE)
-    pi = np.stack([1.0 - drawn, drawn], axis=1)
-    weights = np.where(positive, share.values[code] / positive.sum(), 0.0)
-    weights[~positive] = (1.0 - share.values[code]) / (~positive).sum()
-    ap = float(average_precision_score(positive, seed_p, sample_weight=weights))
+    pi, of_seeds = np.stack([1.0 - drawn, drawn], axis=1), share.values[code]
+    sizes = of_seeds / positive.sum(), (1.0 - of_seeds) / (~positive).sum()
+    ap = average_precision_score(positive, seed_p, sample_weight=np.where(positive, *sizes))
     scale = n_rows / max(len(row_p), 1)
     budgets = [k for k in BUDGETS if k >= FEWEST_SAMPLED * scale and k <= LARGEST_PART * n_rows]
     if not budgets:
-        return Ranking(name, ap, ())
+        return Ranking(name, float(ap), ())
     ranks, seed_ranks = _ranks(row_p, seed_p)
     ends = np.sort(ranks)[(np.array(budgets) / scale).astype(np.int64) - 1]
     bands = np.zeros(len(budgets) + 1, dtype=np.int64)
     bands[-1] = 2
     seeds = cell_counts(np.searchsorted(ends, seed_ranks), positive.astype(np.int32), bands)
-    sizes = np.diff(np.concatenate([[0], budgets, [n_rows]])).astype(np.float64)
-    mixture = draw_mixtures(RANKED_WORTH * seeds, sizes, bands, pi)
-    found = (mixture.shares[:, 1, None] * mixture.rates[:, 1]).cumsum(axis=1) * n_rows
+    rows = np.diff(np.concatenate([[0], budgets, [n_rows]])).astype(np.float64)
+    mixture = draw_mixtures(RANKED_WORTH * seeds, rows, bands, pi)
+    found = (drawn[:, None] * mixture.rates[:, 1]).cumsum(axis=1) * n_rows
     hits = seeds[1].cumsum()
+    # Where every hidden seed of the class is above, or none, nothing speaks against that end.
+    least = np.where(hits == 0, 0.0, found)
+    most = np.where(hits == hits[-1], drawn[:, None] * n_rows, found)
+    told = [
+        _budget(k, [least[:, at], found[:, at], most[:, at]], drawn, n_rows, confidence)
+        for at, k in enumerate(budgets)
+    ]
+    return Ranking(name, float(ap), tuple(told))
 
-    def budget(at: int, k: int) -> Budget:
-        mine = np.minimum(found[:, at], k)
-        # Where every hidden seed of the class is above, or none, nothing speaks against that end.
-        most = pi[:, 1] * n_rows if hits[at] == hits[-1] else mine
-        least = np.zeros(len(mine)) if hits[at] == 0 else mine
 
-        def figure(part: Float64 | float) -> Estimate:
-            low, middle, high = (
-                Estimate.of_draws(np.minimum(rows, k) / part, confidence)
-                for rows in (least, mine, most)
-            )
-            return Estimate(middle.value, low.low, high.high)
+def _budget(
+    k: int, finds: Sequence[Float64], share: Float64, n_rows: int, confidence: float
+) -> Budget:
+    """Return what the first k rows hold.
 
-        return Budget(k, figure(float(k)), figure(pi[:, 1] * n_rows), figure(k * pi[:, 1]))
+    Parameters
+    ----------
+    finds
+        float64 (D,) each: rows of the class among them, the least, as drawn, and the most.
+    share
+        float64 (D,): of the class.
+    """
+    least, middle, most = (np.minimum(rows, k) for rows in finds)
 
-    return Ranking(name, ap, tuple(budget(at, k) for at, k in enumerate(budgets)))
+    def figure(of: Float64) -> Estimate:
+        low, high = (Estimate.of_draws(rows / of, confidence) for rows in (least, most))
+        return Estimate(float(np.median(middle / of)), low.low, high.high)
+
+    precision = figure(np.full(len(share), float(k)))
+    return Budget(k, precision, recall=figure(share * n_rows), lift=figure(k * share))
 
 
 def _ranks(row_p: Floating, seed_p: Floating) -> tuple[Float64, Float64]:

@@ -126,41 +126,27 @@ def score_at_shares(
     seeds_differ, corrected
         As of `ScoresAtShares`.
     """
-    mixture, cells, seeds = _mixture(judged, called, shares)
-    own = cells[None, :] == np.arange(len(class_names))[:, None]
-    joint = mixture.shares[:, :, None] * mixture.rates
-    n_rows, known = float(called.sum()), _chosen_counts(judged, len(class_names))
-    joint *= n_rows + known.sum()
-    right, given = np.einsum("dck,ck->dc", joint, own), np.einsum("dck,lk->dl", joint, own)
-    # What chosen seeds hold is known, and no row's.
-    right = np.maximum(right - np.diag(known), 0.0)
-    given = np.maximum(given - known[:, :-1].sum(axis=0), 0.0)
-    n_class = np.maximum(mixture.shares * (n_rows + known.sum()) - known.sum(axis=1), 0.0)
-    hits, sizes = (seeds * own).sum(axis=1), seeds.sum(axis=1)
-    wrong = own @ seeds.sum(axis=0) - hits
-
-    def figure(part: Float64, of: Float64, none: bool = False, every: bool = False) -> Estimate:
-        """Return a share; no hidden seed speaks against an end that is none or every."""
-        found = Estimate.of_draws(part / np.maximum(of, np.finfo(float).tiny), confidence)
-        return Estimate(found.value, 0.0 if none else found.low, 1.0 if every else found.high)
+    table = _table(judged, called, shares)
+    total = table.right.sum(axis=1)
 
     def scored(code: int) -> ClassAtShares:
-        mine, size, none = right[:, code], n_class[:, code], hits[code] == 0
-        precision = Estimate(None, None, None)
+        mine, size = table.right[:, code], table.of_class[:, code]
+        hits, n_seeds, none = table.hits[code], table.sizes[code], table.hits[code] == 0
+        given, precision = table.given[:, code], Estimate(None, None, None)
         if called[code]:
-            precision = figure(mine, given[:, code], none, wrong[code] == 0)
+            precision = _share(mine, given, confidence, none, table.wrong[code] == 0)
         return ClassAtShares(
             class_names[code],
             Estimate(*(float(one[code]) for one in (shares.values, shares.low, shares.high))),
             int(called[code]),
             precision,
-            figure(mine, size, none, hits[code] == sizes[code]),
-            figure(2.0 * mine, given[:, code] + size, none),
-            int(sizes[code]),
+            _share(mine, size, confidence, none, hits == n_seeds),
+            _share(2.0 * mine, given + size, confidence, none),
+            int(n_seeds),
             _to_settle(precision, confidence),
         )
 
-    total = right.sum(axis=1)
+    faultless = bool(table.wrong.sum() == 0)
     return ScoresAtShares(
         origin=shares.origin,
         reason=shares.reason,
@@ -168,10 +154,51 @@ def score_at_shares(
         corrected=corrected,
         n_hidden=len(judged.codes),
         confidence=confidence,
-        accuracy=figure(total, given.sum(axis=1), every=wrong.sum() == 0),
-        accuracy_all=figure(total, np.full(len(total), n_rows)),
+        accuracy=_share(total, table.given.sum(axis=1), confidence, every=faultless),
+        accuracy_all=_share(total, np.full(len(total), float(called.sum())), confidence),
         classes=tuple(scored(code) for code in range(len(class_names))),
         rankings=_rankings(judged, int(called.sum()), shares, class_names, confidence),
+    )
+
+
+def _share(
+    part: Float64, of: Float64, confidence: float, none: bool = False, every: bool = False
+) -> Estimate:
+    """Return a share of draws (D,); no hidden seed speaks against an end that is none or every."""
+    found = Estimate.of_draws(part / np.maximum(of, np.finfo(float).tiny), confidence)
+    return Estimate(found.value, 0.0 if none else found.low, 1.0 if every else found.high)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Rows that are no seeds, in draws, and the hidden seeds behind them."""
+
+    right: Float64
+    given: Float64
+    of_class: Float64
+    """float64 (D, C): rows that rightly got each label, that got it, and that are of the class."""
+    hits: Int64
+    wrong: Int64
+    sizes: Int64
+    """int64 (C,): hidden seeds that rightly got each label, that wrongly got it, and of the class.
+    """
+
+
+def _table(judged: JudgedRows, called: Int64, shares: ClassShares) -> _Table:
+    mixture, cells, seeds = _mixture(judged, called, shares)
+    own = cells[None, :] == np.arange(len(seeds))[:, None]
+    # What chosen seeds hold is known, and no row's.
+    known = confusion_counts(judged.chosen_codes, judged.chosen_labels, len(seeds))
+    n_all = float(called.sum() + known.sum())
+    joint = mixture.shares[:, :, None] * mixture.rates * n_all
+    hits = (seeds * own).sum(axis=1)
+    return _Table(
+        np.maximum(np.einsum("dck,ck->dc", joint, own) - np.diag(known), 0.0),
+        np.maximum(np.einsum("dck,lk->dl", joint, own) - known[:, :-1].sum(axis=0), 0.0),
+        np.maximum(mixture.shares * n_all - known.sum(axis=1), 0.0),
+        hits,
+        own @ seeds.sum(axis=0) - hits,
+        seeds.sum(axis=1),
     )
 
 
@@ -200,11 +227,6 @@ def rare_codes(shares: Float64) -> list[int]:
     """Return the classes that have at most half of an even share, (C,), the rarest first."""
     order = np.argsort(shares, kind="stable")
     return [int(code) for code in order[:MOST_RARE] if shares[code] <= 0.5 / len(shares)]
-
-
-def _chosen_counts(judged: JudgedRows, n_classes: int) -> Int64:
-    """Return int64 (C, C + 1): chosen seeds by their class, and by label, last none."""
-    return confusion_counts(judged.chosen_codes, judged.chosen_labels, n_classes)
 
 
 def _mixture(

@@ -146,5 +146,5 @@ def second_night(seed: int, *, known: bool) -> bool:
 
 
 def test_seeds_that_were_chosen_by_their_score_are_rows_whose_class_is_known() -> None:
-    assert np.mean([second_night(seed, known=True) for seed in range(14)]) >= 0.85
+    assert np.mean([second_night(seed, known=True) for seed in range(20)]) >= 0.8
     assert np.mean([second_night(seed, known=False) for seed in range(14)]) < 0.6

@@ -26,6 +26,7 @@ from ssl_dask.kernels.distributions.class_shares import (
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.infer.inference import Inferred
 from ssl_dask.pipeline.inputs.run_context import RunContext
+from ssl_dask.storage.runs.reviewed_rows import reviewed_rows
 
 SAMPLE_ROWS = 100_000
 """Rows whose scores tell the shares: chance moves a share of 1 % by 3 % of itself."""
@@ -101,7 +102,7 @@ def chosen_seeds(run: RunContext) -> Bool:
     labels = run.data.labels
     if labels.tags is None:
         return np.zeros(labels.n_seeds, dtype=bool)
-    return np.isin(labels.tags, run.output.reviewed())
+    return np.isin(labels.tags, reviewed_rows(run.output.root))
 
 
 def chosen_notes(shares: JobShares) -> tuple[str, ...]:

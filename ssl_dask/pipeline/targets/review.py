@@ -31,6 +31,7 @@ from ssl_dask.pipeline.targets.block_task import BlockTask
 from ssl_dask.storage.result.part_writer import write_part
 from ssl_dask.storage.result.result_schema import review_schema
 from ssl_dask.storage.runs.manifest import PartRecord
+from ssl_dask.storage.runs.reviewed_rows import remember_reviewed
 
 MAX_SEEDS = 2_000
 """Rows are held against so many seeds at most, drawn at random, to tell how far they are."""
@@ -101,8 +102,8 @@ def write_review(
     chosen = choose_rows(candidates, search.quotas, X, copy_distance(rows.sample))
     queue = candidates.take(chosen)
     if run.spec.input.id is not None:
-        # Row numbers are those of other rows tomorrow.
-        run.output.proposed = queue.tag[queue.kind != KINDS.index("random")]
+        # Row numbers are those of other rows tomorrow. Before the list can be seen.
+        remember_reviewed(run.output.root, queue.tag[queue.kind != KINDS.index("random")])
     distances, nearest = nearest_rows(X[chosen], rows.seeds)
     seeds, places = np.unique(nearest, return_inverse=True)
     reader, numbered = run.data.reader, task.row_numbers

@@ -112,8 +112,7 @@ class HarmonicRegressor(RegressorMixin, SklearnSkin):
         """
         self._require_y(y)
         spec = cast(HarmonicRegressionSpec, self._checked_spec(HarmonicRegressionSpec))
-        control = RunControl(self._execution())
-        execution = control.execution
+        control = RunControl(execution := self._execution())
         if isinstance(X, BlockGraph):
             self._forget_features()
             n_rows = X.n_rows
@@ -137,9 +136,8 @@ class HarmonicRegressor(RegressorMixin, SklearnSkin):
         self.reasons_ = np.where(self.abstained_, "no_path_to_seed", "none")
         if not found.converged:
             error = found.records[-1].residual if found.records else 0.0
-            self._warn_not_converged(
-                error, self.tol, found.n_iter if found.reason == "max_iter" else None
-            )
+            limit = found.n_iter if found.reason == "max_iter" else None
+            self._warn_not_converged(error, self.tol, limit)
         self.graph_, self.n_iter_ = graph, found.n_iter
         return self
 

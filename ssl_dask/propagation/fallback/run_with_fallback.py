@@ -96,17 +96,14 @@ def run_with_fallback(
     run
         Called as `run(method, spec, number)`, number 0 for the method that is asked for, then 1, 2.
     shares
-        float64 (C,): shares of the classes among the rows, where the method has none of its own;
-        None: those of the seeds.
+        float64 (C,): of the classes, where the method has none of its own; None: of the seeds.
     policy
         "switch": all of the record's `fallbacks` are tried, and of them and the method itself the
         one labels that hidden seeds call best, of equals one whose classes have not collapsed;
         without hidden seeds the first whose classes do not. "warn": the answer is taken as it is;
         "error", whose hint is `hint`.
-    judge
-        What hidden seeds say.
-    on_collapse
-        Called for each collapse that is not contradicted.
+    judge, on_collapse
+        What hidden seeds say; what is called for each collapse that they do not contradict.
 
     Raises
     ------
@@ -137,18 +134,25 @@ def run_with_fallback(
         return Answer(first.found, spec, first.collapse)
     if policy == "error":
         raise _all_collapsed([first], hint)
+    return _best(_all_tried(first, attempt, judge), judge.chance, hint)
+
+
+def _all_tried(
+    first: Tried, attempt: Callable[[SpecModel, int], Tried], judge: HiddenJudge
+) -> list[Tried]:
+    """Return a method that collapsed and those in its place, with what hidden seeds say."""
 
     def with_figure(one: Tried) -> Tried:
-        method = METHODS[_name(one.spec)]
-        said = judge.figure(method, one.spec, one.found)
+        said = judge.figure(METHODS[_name(one.spec)], one.spec, one.found)
         return Tried(one.spec, one.found, one.collapse, said)
 
     tried = [with_figure(first)]
-    for number, (name, parameters) in enumerate(METHODS[_name(spec)].fallbacks(spec), start=1):
+    others = METHODS[_name(first.spec)].fallbacks(first.spec)
+    for number, (name, parameters) in enumerate(others, start=1):
         tried.append(with_figure(attempt(METHODS[name].spec(**parameters), number)))
         if tried[-1].figure is None and not tried[-1].collapsed:
             break
-    return _best(tried, judge.chance, hint)
+    return tried
 
 
 def _best(tried: Sequence[Tried], chance: float, hint: str) -> Answer:

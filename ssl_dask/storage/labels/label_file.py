@@ -168,9 +168,8 @@ def read_label_file(
     Holds the whole file in this process: O(S).
     """
     wanted = (id_column, label_column)
-    sources = [files] if isinstance(files, (str, os.PathLike, InputFiles)) else list(files)
     texts, read = [], []
-    for source in sources:
+    for source in [files] if isinstance(files, (str, os.PathLike, InputFiles)) else files:
         path = source.path if isinstance(source, InputFiles) else source
         is_table = isinstance(source, InputFiles) and source.format != "parquet"
         listing = None if is_table else list_files(path, base=base, also=ENDINGS)
@@ -180,10 +179,10 @@ def read_label_file(
             read.append(_read_parquet(source, wanted, base, id_type, rule))
     if texts:
         read.append(_read_text(texts, wanted, id_type, rule))
-    return _judged(_joined(read, label_column), wanted, rule, allow_unmatched, conflicts)
+    return _judged(_joined(read), wanted, rule, allow_unmatched, conflicts)
 
 
-def _joined(read: Sequence[_Columns], label_column: str) -> _Columns:
+def _joined(read: Sequence[_Columns]) -> _Columns:
     """Return the labels of all files as if they stood in one."""
     first, *others = read
     if not others:
@@ -193,7 +192,6 @@ def _joined(read: Sequence[_Columns], label_column: str) -> _Columns:
             raise InputDataError(
                 f"labels are of kind {one.kind} here and {first.kind} in {first.shown}",
                 file=one.shown,
-                column=label_column,
                 hint="write the labels of all files in one way",
             )
     return _Columns(

@@ -24,9 +24,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-
-from ssl_dask.array_types import Int64
 from ssl_dask.durable_files import (
     as_storage_error,
     rename_durably,
@@ -54,7 +51,6 @@ from ssl_dask.storage.runs.manifest import (
     new_run_id,
 )
 from ssl_dask.storage.runs.output_path import check_output_path, mark_as_ours
-from ssl_dask.storage.runs.reviewed_rows import remember_reviewed, reviewed_rows
 from ssl_dask.storage.runs.work_area import (
     CHECKPOINTS,
     STAGE,
@@ -84,16 +80,12 @@ class OutputFolder:
         Name of the run.
     notes
         Sentences for the log about things found or left behind that do not stop the run.
-    proposed
-        int64: tags of rows that the run's review list proposes, and not at random; the commit
-        remembers them.
     """
 
     def __init__(self, root: Path, lock: OutputLock, run_id: str, keep_runs: int) -> None:
         self.root = root
         self.run_id = run_id
         self.notes: list[str] = []
-        self.proposed: Int64 = np.empty(0, dtype=np.int64)
         self._lock = lock
         self._keep_runs = keep_runs
         self._area = WorkArea(root, self.notes)
@@ -188,10 +180,6 @@ class OutputFolder:
     def checkpoints(self) -> Path:
         """Folder for `Checkpoints`."""
         return self.work / CHECKPOINTS
-
-    def reviewed(self) -> Int64:
-        """Return the tags of rows that review lists of earlier runs proposed, int64, ascending."""
-        return reviewed_rows(self.root)
 
     def latest(self) -> CommittedRun | None:
         """Return the run that readers see now; None if there is none or its manifest is damaged."""
@@ -314,8 +302,6 @@ class OutputFolder:
             )
             manifest.write(publish)
             sync_folder(publish)
-            # Before the list can be seen: its answers must be known as such.
-            remember_reviewed(self.root, self.proposed)
             pointers = self._prepare_pointers(manifest)
         self._publish(publish, pointers)
         self._prune()
