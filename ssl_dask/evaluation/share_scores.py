@@ -165,7 +165,8 @@ def _share(
     part: Float64, of: Float64, confidence: float, none: bool = False, every: bool = False
 ) -> Estimate:
     """Return a share of draws (D,); no hidden seed speaks against an end that is none or every."""
-    found = Estimate.of_draws(part / np.maximum(of, np.finfo(float).tiny), confidence)
+    shares = np.minimum(part / np.maximum(of, np.finfo(float).tiny), 1.0)
+    found = Estimate.of_draws(shares, confidence)
     return Estimate(found.value, 0.0 if none else found.low, 1.0 if every else found.high)
 
 

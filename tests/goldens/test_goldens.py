@@ -14,8 +14,8 @@ from tests.goldens.kind_of_machine import kind_of_machine
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 START = Path(__file__).with_name("start.json.gz")
-"""The quick cases, of 2026-12-01. Estimators, graphs and mistakes answer as before the rooms were
-moved; jobs with ids have the ties, folds and samples of their ids, see docs/decisions.md."""
+"""The quick cases, of 2026-12-01: copies are one node of exact graphs, and probabilities of jobs
+whose seeds have other shares than the rows are corrected, see docs/decisions.md."""
 PROJECT = Path(__file__).parents[2]
 
 
