@@ -292,3 +292,12 @@ def test_what_lies_beside_a_folder_is_not_in_it(
     }
     monkeypatch.setattr(Store, "find", lambda self, path, **options: beside)
     assert Dataset.open("remembers://b/night", base=tmp_path).n_rows == 3
+
+
+@pytest.mark.parametrize("scheme", ["wasb", "wasbs"])
+def test_azures_old_scheme_is_refused_with_the_new_one(scheme: str) -> None:
+    url = f"{scheme}://box@account.blob.core.windows.net/rows"
+    with pytest.raises(InputDataError, match="is not read") as caught:
+        Dataset.open(url, base=Path.cwd())
+    (problem,) = caught.value.problems
+    assert "abfss://CONTAINER@ACCOUNT.dfs.core.windows.net" in str(problem.hint)

@@ -127,7 +127,14 @@ def naming_store(source: FileSource) -> Iterator[None]:
     except SslDaskError:
         raise
     except Exception as error:
-        extra = EXTRAS.get(_scheme(source.url or ""))
+        scheme = _scheme(source.url or "")
+        if scheme in ("wasb", "wasbs"):
+            raise InputDataError(
+                f"{scheme}:// is not read",
+                file=source.shown,
+                hint="write abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH: the same files",
+            ) from error
+        extra = EXTRAS.get(scheme)
         # Some schemes fsspec knows from the package alone.
         unknown = extra is not None and "Protocol not known" in str(error)
         if isinstance(error, ImportError) or unknown:
