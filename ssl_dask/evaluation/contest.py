@@ -73,11 +73,23 @@ class Contest:
     """The method's figure less that of the best baseline, with the interval for matched pairs."""
     confidence: float
     """Of the intervals."""
+    labels: tuple[float, float, float] | None = None
+    """Where rankings are compared: accuracy of the method's labels less that of the best
+    baseline's, with the ends of its interval."""
 
     @property
     def worse(self) -> bool:
-        """Whether the method is worse than the best baseline beyond the interval."""
-        return self.low > 0.0 if self.measure == "mean absolute error" else self.high < 0.0
+        """Whether the method is worse than the best baseline beyond the interval.
+
+        With labels that are worse it is too, unless its ranking is better.
+        """
+        if self.measure == "mean absolute error":
+            return self.low > 0.0
+        return self.high < 0.0 or self._labels_are_worse
+
+    @property
+    def _labels_are_worse(self) -> bool:
+        return self.labels is not None and self.labels[2] < 0.0 and not self.low > 0.0
 
     @property
     def best_baseline(self) -> Contender:
@@ -100,6 +112,13 @@ class Contest:
     def sentence(self) -> str:
         """Return that the method is worse, with the figures."""
         theirs = self.best_baseline
+        if self.labels is not None and not self.high < 0.0:
+            gap, low, high = (100.0 * end for end in self.labels)
+            return (
+                f"on {self.n:,} hidden seeds {self.asked_for.title} gives {-gap:.1f} points fewer"
+                f" right labels than {theirs.title} (between {-high:.1f} and {-low:.1f} at"
+                f" {self.confidence:.0%})"
+            )
         of = f" of class {self.rare}" if self.rare is not None else ""
         return (
             f"on {self.n:,} hidden seeds the {self.measure}{of} of {self.asked_for.title} is"
@@ -135,14 +154,13 @@ def compare_classes(
     Average precision costs 500 n a contender.
     """
     weights, rare = seed_weights(truth, shares), measured_class(truth, shares)
+    right = {name: predicted_codes(F) == truth for name, F in answers.items()}
     if rare is None:
-        right = {name: predicted_codes(F) == truth for name, F in answers.items()}
         figures = {
             name: weighted_share(one, weights, CONFIDENCE) or Figure(0.0, 0.0, 1.0)
             for name, one in right.items()
         }
         asked_for, best = _first_and_best(figures)
-        gap = weighted_difference(right[asked_for], right[best], weights, CONFIDENCE)
     else:
         positive = truth == rare
         scores = {name: F[:, rare] for name, F in answers.items()}
@@ -150,9 +168,12 @@ def compare_classes(
         asked_for, best = _first_and_best(figures)
         ends = percentile_interval(draws[asked_for] - draws[best], CONFIDENCE)
         gap = Figure(figures[asked_for].value - figures[best].value, *ends)
-    measure = "accuracy" if rare is None else "average precision"
-    of = None if rare is None else names[rare]
-    return _contest(measure, of, len(truth), figures, titles, notes or {}, best, gap)
+    labels = weighted_difference(right[asked_for], right[best], weights, CONFIDENCE)
+    told = len(truth), figures, titles, notes or {}, best
+    if rare is None:
+        return _contest("accuracy", None, *told, labels)
+    found = _contest("average precision", names[rare], *told, gap)
+    return replace(found, labels=(labels.value, labels.low, labels.high))
 
 
 def compare_numbers(

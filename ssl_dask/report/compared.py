@@ -47,6 +47,10 @@ def contest_words(contest: Contest | None) -> dict[str, str]:
     if contest is None:
         return {}
     of = f" of class {contest.rare}" if contest.rare is not None else ""
+    labels = ""
+    if contest.labels is not None:
+        gap, low, high = (100.0 * end for end in contest.labels)
+        labels = f" Right labels: {gap:+.1f} points, between {low:+.1f} and {high:+.1f}."
     numbers = contest.measure == "mean absolute error"
     how = "smaller is better" if numbers else "each class at its share of the rows"
     return {
@@ -54,6 +58,6 @@ def contest_words(contest: Contest | None) -> dict[str, str]:
         "below": (
             f"On {contest.n:,} hidden seeds, {how}. The method less the best baseline,"
             f" {contest.best_baseline.title}: {contest.difference:+.3g}, between {contest.low:+.3g}"
-            f" and {contest.high:+.3g} at {contest.confidence:.0%}, seed by seed."
+            f" and {contest.high:+.3g} at {contest.confidence:.0%}, seed by seed.{labels}"
         ),
     }

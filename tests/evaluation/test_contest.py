@@ -232,3 +232,26 @@ def test_floors_of_classes_that_there_are_not() -> None:
     two = Labels(100, np.arange(2), np.arange(2, dtype=np.int32), np.array([0, 1]))
     with pytest.raises(JobSpecError, match="none has half of an even share"):
         require_floors({"min_precision": 0.5}, two, HALVES, two.codes, F[:2, :2], two.codes)
+
+
+def test_a_method_whose_labels_are_worse_is_worse_unless_its_ranking_is_better() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.repeat(np.array([1, 0], dtype=np.int32), [40, 160])
+    p = np.clip(0.25 + 0.35 * truth + rng.normal(0.0, 0.12, 200), 0.01, 0.99)
+    # The same order, and half of the rows above .5.
+    high = np.clip(p + 0.3, 0.01, 0.99)
+    answers = {
+        name: np.stack([1.0 - one, one], axis=1).astype(np.float32)
+        for name, one in (("method", high), ("logistic", p))
+    }
+    titles = {"method": "the method", "logistic": "logistic regression"}
+    shares = np.array([0.8, 0.2])
+    found = compare_classes(answers, titles, truth, shares, ["ok", "fraud"])
+    assert (found.measure, found.worse) == ("average precision", True)
+    assert found.labels is not None
+    assert found.labels[2] < 0.0 <= found.high
+    assert "points fewer right labels than logistic regression" in found.sentence()
+    turned = compare_classes(
+        dict(reversed(answers.items())), titles, truth, shares, ["ok", "fraud"]
+    )
+    assert not turned.worse

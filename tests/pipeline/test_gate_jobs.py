@@ -33,12 +33,13 @@ def table_of(X: np.ndarray, truth: np.ndarray, n_seeds: int, *, seed: int = 1) -
     )
 
 
-def noise_with_one_line(rare: float = 0.5) -> pa.Table:
+def noise_with_one_line(rare: float = 0.5, blur: float = 0.0) -> pa.Table:
     """Rows whose class is told by one of twelve features: neighbours are alike by chance."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(N, D))
-    bound = np.quantile(X[:, 0], 1.0 - rare)
-    return table_of(X, np.where(X[:, 0] > bound, "fraud", "fair").astype(object), 200)
+    z = X[:, 0] + blur * np.random.default_rng(1).normal(size=N)
+    bound = np.quantile(z, 1.0 - rare)
+    return table_of(X, np.where(z > bound, "fraud", "fair").astype(object), 200)
 
 
 def two_rings() -> pa.Table:
@@ -55,6 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gate")
     write_rows(folder / "noise", noise_with_one_line())
     write_rows(folder / "rare", noise_with_one_line(0.1))
+    write_rows(folder / "blurred", noise_with_one_line(0.2, blur=0.5))
     write_rows(folder / "rings", two_rings())
     return folder
 
@@ -212,7 +214,8 @@ def test_below_a_floor_nothing_is_published(
 ) -> None:
     (key, value) = next(iter(floor.items()))
     low = {key: dict.fromkeys(value, 0.1) if isinstance(value, dict) else 0.1}
-    made, own = job(folder / "rare", tmp_path / "out"), {"on_worse": "publish"}
+    own, method = {"on_worse": "publish"}, {"name": "supervised"}
+    made = job(folder / "blurred", tmp_path / "out", method=method, graph=None)
     kept = run_job({**made, "decision": {**low, **own}})
     with pytest.raises(QualityError, match=words):
         run_job({**made, "decision": {**floor, **own}})

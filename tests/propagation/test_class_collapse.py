@@ -96,14 +96,24 @@ class Found:
 
 
 def fallback_of(
-    rows: list[tuple[int, int]], figures: list[float | None], chance: float = 0.5
+    rows: list[tuple[int, int]],
+    figures: list[float | None],
+    chance: float = 0.5,
+    accuracies: list[float] | None = None,
 ) -> Answer:
-    """Return the answer where methods find `rows`, and hidden seeds say `figures` of them."""
+    """Return the answer where methods find `rows`, and hidden seeds say `figures` of them.
+
+    `accuracies` of their labels; None: the figures.
+    """
     labels = Labels(100, np.arange(4), np.array([0, 0, 1, 1], np.int32), np.array(["a", "b"]))
     answers = [Found(one) for one in rows]
-    judge = HiddenJudge(
-        figure=lambda method, spec, found: figures[answers.index(found)], chance=chance
-    )
+
+    def said(method: object, spec: object, found: Found) -> tuple[float, float] | None:
+        at = answers.index(found)
+        figure = figures[at]
+        return None if figure is None else (figure, (accuracies or figures)[at] or 0.0)
+
+    judge = HiddenJudge(figures=said, chance=chance)
     return run_with_fallback(
         LabelPropagationSpec(),
         labels,
@@ -133,7 +143,10 @@ def test_nothing_is_swapped_for_what_hidden_seeds_call_worse() -> None:
     answer = fallback_of([gone, fine, other], [0.885, 0.55, 0.6])
     assert (answer.found.class_rows, answer.switched) == (gone, False)
     (told,) = collapse_sentences(answer)
-    assert "no method in its place does better. Hidden seeds say: Label propagation 0.885" in told
+    assert "does better, with labels as good. Hidden seeds say: Label propagation 0.885" in told
+    # A better ranking does not make up for labels that are worse.
+    worse_labels = fallback_of([gone, fine, other], [0.6, 0.7, 0.8], 0.5, [0.9, 0.9, 0.4])
+    assert worse_labels.found.class_rows == fine
     # Of equals one whose classes have rows.
     assert fallback_of([gone, fine, other], [0.7, 0.6, 0.7]).found.class_rows == other
 

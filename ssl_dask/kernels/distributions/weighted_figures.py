@@ -194,10 +194,16 @@ def class_figure(F: Float32, truth: Int32, shares: Float64) -> float:
     shares
         float64 (C,): shares of the classes among all rows.
     """
-    weights, rare = seed_weights(truth, shares), measured_class(truth, shares)
-    if rare is not None:
-        return float(average_precision(F[:, rare], truth == rare, weights[None])[0])
-    return float(weights[predicted_codes(F) == truth].sum())
+    rare = measured_class(truth, shares)
+    if rare is None:
+        return class_accuracy(F, truth, shares)
+    weights = seed_weights(truth, shares)
+    return float(average_precision(F[:, rare], truth == rare, weights[None])[0])
+
+
+def class_accuracy(F: Float32, truth: Int32, shares: Float64) -> float:
+    """Return the share of right labels at the shares of the classes; as of `class_figure`."""
+    return float(seed_weights(truth, shares)[predicted_codes(F) == truth].sum())
 
 
 def largest_class_figure(truth: Int32, shares: Float64) -> float:

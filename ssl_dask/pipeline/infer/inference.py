@@ -24,7 +24,11 @@ from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.graph_summary import graph_summary, seed_agreement
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.job_spec import JobSpec
-from ssl_dask.kernels.distributions.weighted_figures import class_figure, largest_class_figure
+from ssl_dask.kernels.distributions.weighted_figures import (
+    class_accuracy,
+    class_figure,
+    largest_class_figure,
+)
 from ssl_dask.labels import Labels
 from ssl_dask.method import Method, MethodInputs, MethodResult
 from ssl_dask.methods import METHODS
@@ -247,11 +251,12 @@ def _collapse_rules(run: RunContext, labels: Labels, folds: HiddenSeeds) -> dict
     def judge(collapse: Collapse, found: MethodResult) -> Collapse:
         return collapse.judged(labels, folds.masks, _hidden_F(found, folds, labels, run.method))
 
-    def figure(method: Method, spec: SpecModel, found: MethodResult) -> float | None:
+    def figures(method: Method, spec: SpecModel, found: MethodResult) -> tuple[float, float] | None:
         if not len(truth):
             return None
         F = _hidden_F(found, folds, labels, run.method)
-        return class_figure(F[was_hidden], truth, shares)
+        hidden = F[was_hidden], truth, shares
+        return class_figure(*hidden), class_accuracy(*hidden)
 
     def tell(spec: SpecModel, collapse: Collapse) -> None:
         name = method_words(spec)
@@ -268,7 +273,7 @@ def _collapse_rules(run: RunContext, labels: Labels, folds: HiddenSeeds) -> dict
     return {
         "policy": policy,
         "shares": shares,
-        "judge": HiddenJudge(judge, figure, chance),
+        "judge": HiddenJudge(judge, figures, chance),
         "on_collapse": tell,
         "hint": "label more rows of the classes that are gone, or take other features; or"
         f" decision.on_collapse: {cure}",

@@ -23,7 +23,11 @@ from ssl_dask.graph.build.neighbour_graph import knn_graph
 from ssl_dask.graph.build.rbf_graph import rbf_graph
 from ssl_dask.graph.graph_spec import GraphSpec
 from ssl_dask.hidden_seeds import hide_seeds
-from ssl_dask.kernels.distributions.weighted_figures import class_figure, largest_class_figure
+from ssl_dask.kernels.distributions.weighted_figures import (
+    class_accuracy,
+    class_figure,
+    largest_class_figure,
+)
 from ssl_dask.labels import Labels
 from ssl_dask.method import Method, MethodInputs
 from ssl_dask.propagation.engine.node_vectors import rows_of
@@ -153,14 +157,16 @@ class GraphClassifier(ClassifierSkin):
         was_hidden = folds.fold >= 0
         truth, shares = labels.codes[was_hidden], labels.class_counts() / labels.n_seeds
 
-        def figure(method: Method, one: SpecModel, found: Propagated) -> float | None:
+        def figures(
+            method: Method, one: SpecModel, found: Propagated
+        ) -> tuple[float, float] | None:
             # Once more, with seeds hidden: a fit hides none.
             if not len(truth):
                 return None
             hidden = method.run(replace(inputs, hidden=folds.masks), one, control)
             empty = np.zeros((labels.n_seeds, labels.n_classes), dtype=np.float32)
-            F = folds.gathered(hidden.fold_F, empty)
-            return class_figure(F[was_hidden], truth, shares)
+            judged = folds.gathered(hidden.fold_F, empty)[was_hidden], truth, shares
+            return class_figure(*judged), class_accuracy(*judged)
 
         chance = largest_class_figure(truth, shares) if len(truth) else 0.0
         answer = run_with_fallback(
@@ -168,7 +174,7 @@ class GraphClassifier(ClassifierSkin):
             labels,
             lambda method, one, number: cast(Propagated, method.run(inputs, one, control)),
             policy=cast(OnCollapse, self.on_collapse),
-            judge=HiddenJudge(figure=figure, chance=chance),
+            judge=HiddenJudge(figures=figures, chance=chance),
         )
         self._keep_answers(answer.found, X, control.execution)
         return answer

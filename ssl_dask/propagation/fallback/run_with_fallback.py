@@ -17,6 +17,7 @@ from ssl_dask.propagation.fallback.class_collapse import Collapse, find_collapse
 from ssl_dask.spec_model import SpecModel
 
 OnCollapse = Literal["switch", "warn", "error"]
+Figures = tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,9 @@ class Tried:
     collapse: Collapse | None
     """None: its classes have rows."""
     figure: float | None = None
-    """What hidden seeds say of it, the larger the better; None where they were not asked."""
+    accuracy: float | None = None
+    """What hidden seeds say of it, the larger the better, and of its labels; None where they were
+    not asked."""
 
     @property
     def collapsed(self) -> bool:
@@ -70,8 +73,9 @@ class HiddenJudge:
 
     collapse: Callable[[Collapse, Propagated], Collapse] = lambda collapse, found: collapse
     """Counts the hidden seeds: a collapse that they contradict is none, the classes are rare."""
-    figure: Callable[[Method, SpecModel, Propagated], float | None] = lambda *tried: None
-    """Called as `figure(method, spec, found)`: the larger the better; None: nothing is known."""
+    figures: Callable[[Method, SpecModel, Propagated], Figures] = lambda *tried: None
+    """Called as `figures(method, spec, found)`: what answers are compared by, the larger the
+    better, and the accuracy of the labels; None: nothing is known."""
     chance: float = 0.0
     """The figure of an answer that names the largest class for every row."""
 
@@ -143,8 +147,8 @@ def _all_tried(
     """Return a method that collapsed and those in its place, with what hidden seeds say."""
 
     def with_figure(one: Tried) -> Tried:
-        said = judge.figure(METHODS[_name(one.spec)], one.spec, one.found)
-        return Tried(one.spec, one.found, one.collapse, said)
+        said = judge.figures(METHODS[_name(one.spec)], one.spec, one.found) or (None, None)
+        return Tried(one.spec, one.found, one.collapse, *said)
 
     tried = [with_figure(first)]
     others = METHODS[_name(first.spec)].fallbacks(first.spec)
@@ -157,8 +161,11 @@ def _all_tried(
 
 def _best(tried: Sequence[Tried], chance: float, hint: str) -> Answer:
     """Return the answer that hidden seeds call best, or the first that has not collapsed."""
+    # A ranking that is better does not make up for labels that are worse.
+    least = tried[0].accuracy or 0.0
+    fit = [one for one in tried if one.accuracy is None or one.accuracy >= least]
     # Of equals the one whose classes have rows, then the earlier one.
-    best = max(tried, key=lambda one: (one.figure or 0.0, not one.collapsed))
+    best = max(fit, key=lambda one: (one.figure or 0.0, not one.collapsed))
     if best.collapsed and not (best.figure or 0.0) > chance:
         raise _all_collapsed(tried, hint)
     return Answer(best.found, best.spec, best.collapse, tuple(tried))
@@ -187,7 +194,7 @@ def collapse_sentences(answer: Answer) -> tuple[str, ...]:
     elif answer.tried and own is not None:
         return (
             f"{name}: {own.sentence()}: they have collapsed into the others, and no method in its"
-            f" place does better.{figures}",
+            f" place does better, with labels as good.{figures}",
         )
     else:
         found = []
