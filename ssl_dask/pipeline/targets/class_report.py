@@ -163,11 +163,13 @@ def class_rows(report: RunReport) -> list[tuple[str, str]]:
         ("labelled", f"{labelled:,} ({labelled / total:.1%})"),
         ("abstained", abstained_words(decision.n_abstained, decision.reasons)),
     ]
-    if evaluation.hidden is not None:
+    # Among seeds that are no fair sample of the rows it says nothing of these.
+    fair = evaluation.at_shares is None or not evaluation.at_shares.seeds_differ
+    if evaluation.hidden is not None and fair:
         rows.append(("accuracy, hidden seeds", share_words(evaluation.hidden.accuracy_all)))
     if evaluation.at_shares is not None:
         rows += share_lines(evaluation.at_shares, report.seeds.counts)
-    if evaluation.baseline_hidden is not None:
+    if evaluation.baseline_hidden is not None and fair:
         rows.append(("supervised baseline", share_words(evaluation.baseline_hidden.accuracy_all)))
     if evaluation.truth is not None:
         truth = evaluation.truth
