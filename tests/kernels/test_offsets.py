@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from itertools import compress
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from ssl_dask.kernels.arithmetic.offsets import (
@@ -53,6 +55,22 @@ def test_large_unsigned_numbers_without_an_offset_stay_what_they_are() -> None:
     found = far_offsets([extent_of(X)])
     assert found.tolist() == [0.0, 2.0**40]
     assert without_offsets(X, found).tolist() == [[2.0**64 - 2.0**40, 0.0], [5.0, 9.0]]
+
+
+@pytest.mark.parametrize(
+    ("fitted", "new"),
+    [
+        (np.array([2**63 + 5, 2**63 + 9], dtype=np.uint64), np.uint64(0)),
+        (np.array([-(2**62) - 5, -(2**62)]), np.int64(2**63 - 1)),
+    ],
+)
+def test_rows_far_from_those_of_the_offset_keep_their_side(
+    fitted: npt.NDArray[Any], new: Any
+) -> None:
+    found = far_offsets([extent_of(np.column_stack([fitted, fitted - fitted[0]]))])
+    ((near, kept),) = without_offsets(np.array([[new, 3]], dtype=fitted.dtype), found)
+    assert near == np.float32(int(new) - int(fitted[0]))
+    assert kept == 3.0
 
 
 def test_types_that_float32_holds_are_left_alone() -> None:

@@ -136,10 +136,19 @@ def test_folds_and_fits_follow_the_parameters(digits: Arrays) -> None:
 
 
 def test_numbers_that_float32_does_not_hold_are_refused(digits: Arrays) -> None:
-    X, _, y = digits
-    X = X * 1e39
-    with pytest.raises(ValueError, match=r"up to 1e\+39 in column \d+, .*: divide the column"):
-        SelfTrainingClassifier().fit(X, y)
+    X, truth, y = digits
+    small, X = X, X.copy()
+    X[:, 36] *= 1e39
+    said = r"up to 1e\+39 in column 36, .*: divide the column"
+    # Columns in several chunks: the column of X is told, not that of a chunk.
+    lazy = da.from_array(X, chunks=(len(X), 30))
+    for rows in (X, lazy):
+        with pytest.raises(ValueError, match=said):
+            SelfTrainingClassifier().fit(rows, y)
+    nearly_all = np.where(np.arange(len(truth)) < 5, -1, truth)
+    model = SelfTrainingClassifier(max_iter=1, n_folds=0).fit(small, nearly_all)
+    with pytest.raises(ValueError, match=said):
+        model.predict_proba(lazy).compute()
 
 
 def test_one_label_a_class_has_no_folds(digits: Arrays) -> None:

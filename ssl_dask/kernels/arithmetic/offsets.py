@@ -212,10 +212,7 @@ def without_offsets(X: npt.NDArray[Any], offsets: Offsets) -> Float32:
     """
     if X.dtype.kind not in "iu" or (offsets % 1 != 0).any():
         return np.ascontiguousarray(X.astype(np.float64) - offsets, dtype=np.float32)
-    # Unsigned numbers too: differences are right modulo 2**64, and these are small.
-    whole = np.array([int(one) % 2**64 for one in offsets], dtype=np.uint64).view(np.int64)
-    near = np.ascontiguousarray(X.astype(np.int64) - whole, dtype=np.float32)
-    # Those of columns without an offset need not be small: int64 may not hold them.
-    kept = offsets == 0
-    near[:, kept] = X[:, kept]
+    near = np.ascontiguousarray(X, dtype=np.float32)
+    for column in np.flatnonzero(offsets):
+        near[:, column] = less_offset(X[:, column], int(offsets[column]))
     return near

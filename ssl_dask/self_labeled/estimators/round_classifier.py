@@ -157,9 +157,12 @@ class RoundClassifier(ClassifierSkin):
     def _learned_rows(self, X: Any, *, reset: bool) -> Any:
         """Return checked rows as the learners see them: trees, among others, take float32."""
         rows = self._checked_rows(X, reset=reset)
-        if not isinstance(rows, da.Array) and (beyond := number_beyond(rows)) is not None:
-            text, hint = beyond_told("rows of X", beyond)
-            raise ValueError(f"{text}: {hint}")
+        if isinstance(rows, da.Array):
+            # Whole rows, so that the column that is told is that of X.
+            whole = rows.rechunk({1: -1})
+            rows = whole.map_blocks(_within_float32, dtype=rows.dtype, meta=rows._meta)
+        else:
+            rows = _within_float32(rows)
         return self._near_zero(rows, reset=reset)
 
     def _told_before(self, labels: Labels) -> None:
@@ -318,6 +321,14 @@ def column_numbers(what: str, columns: Any, n_features: int) -> Int64:
     if len(np.unique(found)) < len(found):
         raise ValueError(f"{what} names a column twice")
     return found.astype(np.int64)
+
+
+def _within_float32(rows: Any) -> Any:
+    """Return rows (n, d) as they are; raise ValueError if float32 does not hold their numbers."""
+    if (beyond := number_beyond(rows)) is not None:
+        text, hint = beyond_told("rows of X", beyond)
+        raise ValueError(f"{text}: {hint}")
+    return rows
 
 
 def held_rows(X: Any, execution: Execution) -> da.Array:
