@@ -87,7 +87,8 @@ class ColumnDrift:
 
     `outside`: share of the values outside of the range. `mean_shift`: in standard deviations, None
     where these are 0. `missing`, `unseen`: shares, beside those that were to be expected.
-    `differs`: what moved too far, in words.
+    `differs`: what moved too far, in words. `known_before`: that of it which
+    `features.unknown_categories` tells before rows are compared.
     """
 
     group: str
@@ -99,10 +100,18 @@ class ColumnDrift:
     unseen: float | None
     unseen_in_run: float | None
     differs: tuple[str, ...]
+    known_before: tuple[str, ...] = ()
+
+    @property
+    def news(self) -> tuple[str, ...]:
+        """What differs and was not told before."""
+        return tuple(words for words in self.differs if words not in self.known_before)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures that the column has."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        figures = {name: value for name, value in asdict(self).items() if value is not None}
+        del figures["known_before"]
+        return figures
 
 
 def profile_of(group: FeatureGroup, survey: Any) -> GroupProfile:
@@ -192,14 +201,16 @@ def compare_group(name: str, profile: GroupProfile, counts: GroupCounts) -> list
             unseen = float(counts.unseen[j] / counts.seen[j])
             unseen_in_run = float(profile.unseen[j])
         rows = counts.n_rows, profile.n_rows
-        differs = [*beyond, *moved]
+        differs, known_before = [*beyond, *moved], []
         if has_moved(missing, missing_in_run, *rows):
             differs.append(f"{missing:.1%} are missing, of the run's {missing_in_run:.1%}")
         if unseen is not None and has_moved(unseen, unseen_in_run, *rows):
             what = "categories" if profile.known is None else "words and characters in a row"
-            differs.append(
+            words = (
                 f"{unseen:.1%} of the {what} are unknown, {unseen_in_run:.1%} were to be expected"
             )
+            differs.append(words)
+            known_before += [words] if profile.known is None else []
         found.append(
             ColumnDrift(
                 name,
@@ -211,6 +222,7 @@ def compare_group(name: str, profile: GroupProfile, counts: GroupCounts) -> list
                 unseen,
                 unseen_in_run,
                 tuple(differs) if counts.n_rows >= FEWEST_ROWS else (),
+                tuple(known_before),
             )
         )
     return found

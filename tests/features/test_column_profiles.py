@@ -97,6 +97,10 @@ def test_what_moved_is_named_by_its_column(fit: dict[str, Any]) -> None:
     )
     assert found["kind"].unseen == 0.25
     assert found["kind"].differs[0].startswith("25.0% of the categories are unknown")
+    assert found["kind"].news == ()
+    assert "known_before" not in found["kind"].as_dict()
+    # Nothing else tells of n-grams.
+    assert found["text"].news == found["text"].differs
     unseen, expected = found["text"].unseen, found["text"].unseen_in_run
     assert unseen is not None
     assert expected is not None

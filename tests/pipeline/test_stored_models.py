@@ -6,6 +6,7 @@ import json
 import pickle
 import re
 import shutil
+import warnings
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from distributed import Client
 
@@ -137,6 +139,24 @@ def test_other_versions_of_the_libraries_are_told(
         load_models(found.path)
 
 
+def test_models_without_a_profile_say_so_and_label(
+    found: RunResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kept_before(*args: Any) -> Any:
+        return read(*args).model_copy(update={"answered": None})
+
+    read = stored_models._description
+    monkeypatch.setattr(stored_models, "_description", kept_before)
+    with pytest.warns(UserWarning, match="without a profile of the run's rows.*run the job again"):
+        models = load_models(found.path)
+    rows = views_table(seed=5)
+    # Numbers that were compared would be told.
+    strange = with_column(rows, "a", pc.multiply(rows["a"], 1e6))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(models.predict(strange)) == len(rows)
+
+
 def test_the_command_labels_rows_as_the_run_did(
     found: RunResult,
     rows: Path,
@@ -221,7 +241,10 @@ def test_categories_that_the_models_do_not_know_are_told(
     assert not said[:100][blank].any()
     new = write_rows(tmp_path / "new", mixed)
     out = predict_rows(found.path, str(new), tmp_path / "out", client=cluster_client)
-    assert f"{n} are unknown" in out.summary["warnings"][0]
+    (told,) = [one for one in out.summary["warnings"] if "'kind'" in one]
+    assert f"{n} are unknown" in told
+    (drift,) = [one for one in out.summary["drift"]["columns"] if one["column"] == "kind"]
+    assert "categories are unknown" in drift["differs"][-1]
     answers = read_parts(out.path)["label"].to_pylist()
     assert all(answers[i] is None for i in np.flatnonzero(blank))
 

@@ -42,15 +42,17 @@ class Drift:
 
     problems: tuple[Problem, ...]
     """What differs, columns first."""
+    news: tuple[Problem, ...]
+    """The same without unknown categories, which are told before rows are compared."""
     figures: Mapping[str, Any]
     """Numbers of columns and classes, beside the run's, as they go to `prediction.json`."""
 
     @property
     def warnings(self) -> list[Caution]:
-        """What differs, a sentence each."""
+        """What differs and was not told before, a sentence each."""
         return [
             Caution(f"{'' if one.column is None else f'Column {one.column!r} '}{one.message}.")
-            for one in self.problems
+            for one in self.news
         ]
 
     def refuse(self) -> None:
@@ -86,15 +88,21 @@ def judge_drift(
     columns = [
         one for name in profiles for one in compare_group(name, profiles[name], counts[name])
     ]
-    problems = [
-        Problem(f"is not as in the run: {', '.join(one.differs)}", column=one.column, hint=HINT)
-        for one in columns
-        if one.differs
-    ]
+    problems, news = (
+        [
+            Problem(f"is not as in the run: {', '.join(words)}", column=column, hint=HINT)
+            for column, words in found
+            if words
+        ]
+        for found in (
+            [(one.column, one.differs) for one in columns],
+            [(one.column, one.news) for one in columns],
+        )
+    )
     given, m = np.array(answered.labels), int(labels.sum())
     share = labels / max(m, 1)
     in_run = given / max(int(given.sum()), 1)
-    problems += [
+    answers = [
         Problem(
             f"{share[code]:.2%} of the labels are {classes[code]!r}, of the run's"
             f" {in_run[code]:.2%}",
@@ -105,7 +113,7 @@ def judge_drift(
     rows, rows_in_run = m + n_abstained, int(given.sum()) + answered.abstained
     abstained, then = n_abstained / max(rows, 1), answered.abstained / max(rows_in_run, 1)
     if rows >= FEWEST_ROWS and has_moved(abstained, then, rows, rows_in_run):
-        problems.append(
+        answers.append(
             Problem(f"{abstained:.1%} of the rows abstained, of the run's {then:.1%}", hint=HINT)
         )
     figures = {
@@ -116,7 +124,7 @@ def judge_drift(
         ],
         "abstained": {"share": abstained, "share_in_run": then},
     }
-    return Drift(tuple(problems), figures)
+    return Drift((*problems, *answers), (*news, *answers), figures)
 
 
 def _drifted(answered: AnswerCounts, labels: Int64) -> list[int]:
