@@ -11,6 +11,14 @@ from ssl_dask.errors import Problem, did_you_mean
 
 CURE = re.compile(r": (?=(give|keep|leave|name|set|take|write) )")
 """Where the cure begins in a sentence of a check."""
+PLAIN = {
+    "features": (
+        "give groups of columns by name, as features: {all: {numeric: [COLUMN]}}; jobs with edges"
+        " of their own need one too"
+    ),
+    "method": "give the method that labels, as method: {name: label_spreading}",
+}
+"""What to write for keys of the whole job."""
 SCALARS = ("bool", "int", "float", "str")
 
 
@@ -40,13 +48,14 @@ class JobKeys:
             hint = did_you_mean(path[-1], known, valid)
             message = f"unknown key {key!r}"
         elif kind == "missing":
-            message, hint = f"key {key!r} is missing", self._meaning(path, data)
+            message = f"key {key!r} is missing"
+            hint = PLAIN.get(key) or self._meaning(path, data)
         elif kind in ("union_tag_invalid", "union_tag_not_found"):
             message, hint = self._method_name_problem(key, item)
         elif kind in ("model_attributes_type", "model_type", "dict_type"):
             message = f"{key} is a group of keys, and got {type(given).__name__}"
             below = self._schema_keys(path, data)
-            hint = f"valid keys here: {', '.join(below)}"
+            hint = PLAIN.get(key) or f"valid keys here: {', '.join(below)}"
             if "name" in below and isinstance(given, str):
                 hint = f"write {path[-1]}: {{name: {given}}}"
         elif kind in ("tuple_type", "list_type") and isinstance(given, (str, int, float)):

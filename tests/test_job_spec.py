@@ -126,6 +126,18 @@ def test_the_cure_of_keys_that_do_not_fit_is_the_hint(tmp_path: Path) -> None:
     assert problem.hint == "give format: delta, or leave it out"
 
 
+@pytest.mark.parametrize(
+    "features", ["", "features: [{numeric: [a]}]\n"], ids=["missing", "a list"]
+)
+def test_how_features_are_given_is_the_hint(tmp_path: Path, features: str) -> None:
+    given = "features: {numbers: {numeric: [a, b]}}\n"
+    graph = "graph: {edges: {path: e.parquet, source: a, target: b}}\n"
+    with pytest.raises(JobSpecError, match="features") as caught:
+        load_job(write(tmp_path, MINIMAL.replace(given, features) + graph))
+    (problem,) = caught.value.problems
+    assert "as features: {all: {numeric: [COLUMN]}}; jobs with edges" in str(problem.hint)
+
+
 def test_all_mistakes_come_in_one_message(tmp_path: Path) -> None:
     text = MINIMAL.replace("numeric: [a, b]", "numeric: []").replace("path: out", "pth: out")
     with pytest.raises(JobSpecError) as error:
