@@ -128,7 +128,7 @@ def review_block(
     positive
         Code of the class that "positive" looks for; None: no row is of that kind.
     islands
-        First row of a component without seeds -> its number of rows; a few dozen at most.
+        Row of a component without seeds -> the component's number of rows; 100 at most.
     distances
         float64 (n,): squared distance from the nearest seed; None: islands alone are far.
     tags

@@ -108,3 +108,8 @@ def test_components_are_told_by_row() -> None:
     np.testing.assert_array_equal(whole, np.isin(node_of_row, [0, 1, 2]))
     assert n_without == 5
     assert unseeded == {1: 4, 0: 1}
+    tags = cut(np.array([70, 60, 50, 40, 10, 30, 20, 15]), (2, 4, 2))
+    *_, by_tag = seed_reach(
+        plain.components(execution), order, node_of_row[[6]], (2, 4, 2), execution, tags
+    )
+    assert list(by_tag.items()) == [(4, 4), (0, 1)]

@@ -74,7 +74,7 @@ class Inferred:
     graph
         What the report says of the graph; empty without one.
     unseeded
-        First row of a component without seeds -> its number of rows, the largest ones.
+        Row of the smallest tag of a component without seeds -> its rows; the largest ones.
     warnings
         What a person should know, a sentence each.
     baseline
@@ -205,7 +205,7 @@ def _infer_on_graph(
     order = graph.order
     nodes = labels.rows if order is None else order.nodes_of(labels.rows, execution)
     reached, n_without, unseeded = seed_reach(
-        components, order, nodes, run.data.layout.row_chunks, execution
+        components, order, nodes, run.data.layout.row_chunks, execution, run.tags()
     )
     pairs, alike = seed_agreement(graph, nodes, labels.codes, execution)
     summary |= {

@@ -21,7 +21,7 @@ class RowSample:
     X: da.Array
     """Dask array (N, d): all rows."""
     seeds: Any
-    """(S, d) dense float32 or CSR: features of the seeds, in row order."""
+    """(S, d) dense float32 or CSR: features of the seeds, in the order of the labels."""
     sampled: Int64
     """int64, sorted: rows of the picture, seeds among them."""
     sample: Any
@@ -31,7 +31,7 @@ class RowSample:
 def fetch_seeds_and_sample(
     X: da.Array, seeds: Int64, sampled: Int64, execution: Execution
 ) -> RowSample:
-    """Fetch the rows of the seeds and of a sample, both int64 and sorted.
+    """Fetch the rows of the seeds, int64 in any order, and of a sample, int64 and sorted.
 
     Costs one task for each chunk that holds such a row, and (S + 2,000) d values on the
     client.

@@ -25,6 +25,7 @@ def seed_reach(
     seed_nodes: Int64,
     row_chunks: Sequence[int],
     execution: Execution,
+    tags: Sequence[Delayed] | None = None,
 ) -> tuple[list[Delayed], int, dict[int, int]]:
     """Find the rows that a path joins with a seed.
 
@@ -39,20 +40,22 @@ def seed_reach(
     row_chunks
         Rows of each block of the result.
     execution
-        Where it runs. A worker holds the node of each row, 8 N bytes.
+        Where it runs. A worker holds the node of each row, 8 N bytes; with tags 32 N for a moment.
+    tags
+        int64 (n_i,) for each of `row_chunks`: tags of the rows; None: their numbers.
 
     Returns
     -------
     (reached, n_without, unseeded)
         Per block bool (n_i,): whether a path leads to a seed; the rows that no path joins with one;
-        first row -> rows of the largest components without a seed.
+        row of the smallest tag -> rows of the largest components without a seed.
     """
     nodes = _nodes_of_blocks(order, row_chunks)
     with_seed = delayed(_components_of, pure=False)(components.labels, seed_nodes)
     per_block = block_tasks(_in_components, [nodes], components.labels, with_seed)
     reached = execution.persist(per_block, "reach")
     ((n_without, unseeded),) = execution.compute(
-        [delayed(_unseeded_components, pure=False)(components.labels, with_seed, *nodes)],
+        [delayed(_unseeded_components, pure=False)(components.labels, with_seed, nodes, tags)],
         "components",
     )
     return reached, n_without, unseeded
@@ -78,13 +81,18 @@ def _in_components(
 
 
 def _unseeded_components(
-    component: npt.NDArray[np.integer], with_seed: npt.NDArray[np.integer], *nodes: Int64
+    component: npt.NDArray[np.integer],
+    with_seed: npt.NDArray[np.integer],
+    nodes: Sequence[Int64],
+    tags: Sequence[Int64] | None,
 ) -> tuple[int, dict[int, int]]:
     of_row = component[np.concatenate(nodes)]
     rows = np.flatnonzero(~np.isin(of_row, with_seed))
+    if tags is not None:
+        rows = rows[np.argsort(np.concatenate(tags)[rows], kind="stable")]
     _, place, sizes = np.unique(of_row[rows], return_index=True, return_counts=True)
     first = rows[place]
-    largest = np.lexsort((first, -sizes))[:COMPONENTS_TOLD]
+    largest = np.lexsort((place, -sizes))[:COMPONENTS_TOLD]
     return int(sizes.sum()), dict(
         zip(first[largest].tolist(), sizes[largest].tolist(), strict=True)
     )

@@ -49,7 +49,7 @@ class ReviewSearch:
     positive: int | None
     """Code of the class that "positive" looks for; None: none."""
     islands: Mapping[int, int]
-    """First row of a component without seeds -> its number of rows."""
+    """Row of the smallest tag of a component without seeds -> its number of rows."""
     seeds: Any
     """(s, d) dense float32 or CSR: features of seeds; None where no row is to be far from them."""
 
