@@ -9,10 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ssl_dask.cli import app
 from ssl_dask.errors import JobSpecError, StorageError
 from ssl_dask.pipeline.commands.run import RunResult, run_job
+from ssl_dask.pipeline.targets.review import copy_distance
 from ssl_dask.process_end import exit_code
 from tests.made_job import answer, read_parts
 
@@ -236,3 +240,33 @@ def test_a_damaged_memory_of_review_lists_is_told(rows: Path, tmp_path: Path) ->
     (tmp_path / "out" / ".ssl_dask_output.reviewed").write_text("{}")
     with pytest.raises(StorageError, match="which rows were reviewed"):
         run_job({**wanted, "method": {"name": "supervised", "C": 0.5}})
+
+
+def test_the_review_list_is_that_of_shuffled_rows(rows: Path, tmp_path: Path) -> None:
+    table = pq.read_table(rows)
+    # Values of one digit: nearly all rows have near copies.
+    coarse = pa.table(
+        {
+            name: np.round(table[name].to_numpy(), 1) if name.startswith("x") else table[name]
+            for name in table.column_names
+        }
+    )
+    order = np.random.default_rng(5).permutation(N)
+    found = []
+    for name, written in (("in_order", coarse), ("shuffled", coarse.take(order))):
+        pq.write_table(written, tmp_path / f"{name}.parquet")
+        wanted = job(tmp_path / f"{name}.parquet", tmp_path / name)
+        listed = pq.read_table(
+            run_job({**wanted, "decision": {"review": {"budget": 60}}}).path / "review"
+        )
+        found.append(listed.select(["id", "review_kind", "rank"]).to_pylist())
+    assert found[0] == found[1]
+
+
+@given(st.integers(2, 40), st.integers(0, 1_000))
+def test_near_copies_are_told_by_seeds_in_any_order(n: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 3)).astype(np.float32)
+    tags, order = rng.permutation(n), rng.permutation(n)
+    assert copy_distance(X, tags) == copy_distance(X[order], tags[order]) > 0.0
+    assert copy_distance(sp.csr_array(X), tags) == pytest.approx(copy_distance(X, tags))

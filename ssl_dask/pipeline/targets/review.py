@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ssl_dask.array_types import Int64
 from ssl_dask.decision.decision_spec import ReviewSpec
 from ssl_dask.decision.labelling import Decided
 from ssl_dask.decision.review_queue import (
@@ -37,7 +38,7 @@ MAX_SEEDS = 2_000
 """Rows are held against so many seeds at most, drawn at random, to tell how far they are."""
 SPARE_ROWS = 100
 COPY_DISTANCE = 0.01
-"""Rows are copies up to this share of the distance of two rows in general (the median)."""
+"""Rows are copies up to this share of the distance of two seeds (the median)."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def write_review(
     if not len(candidates):
         return [], 0
     X = fetch_array_rows(rows.X, candidates.row, execution)
-    chosen = choose_rows(candidates, search.quotas, X, copy_distance(rows.sample))
+    chosen = choose_rows(candidates, search.quotas, X, copy_distance(rows.seeds, labels.known_by))
     queue = candidates.take(chosen)
     if run.spec.input.id is not None:
         # Row numbers are those of other rows tomorrow. Before the list can be seen.
@@ -128,8 +129,12 @@ def write_review(
     return [write_part(task.stage, task.run_id, 0, table, added, schema)], len(queue)
 
 
-def copy_distance(sample: Any) -> float:
-    """Return the squared distance up to which rows are copies, by a sample of rows."""
-    half = sample.shape[0] // 2
-    apart = sample[:half] - sample[half : 2 * half]
+def copy_distance(seeds: Any, tags: Int64) -> float:
+    """Return the squared distance up to which rows are copies, by the (s, d) features of seeds.
+
+    Seeds are paired in an order of their tags, so that the list is that of shuffled rows.
+    """
+    order = np.argsort(row_keys(tags, Purpose.REVIEW, 2), kind="stable")
+    half = len(order) // 2
+    apart = seeds[order[:half]] - seeds[order[half : 2 * half]]
     return COPY_DISTANCE**2 * float(np.median(row_squares(apart))) if half else 0.0
