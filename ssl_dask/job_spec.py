@@ -134,6 +134,10 @@ class InputSpec(InputFiles):
     classes that are not named share the rest as their seeds do. `seeds`: the seeds are a random
     sample of the rows. `estimate`: told from the scores of rows and of seeds that were hidden.
     Probabilities, labels, precision and accuracy are those at these shares."""
+    sampling: str | None = None
+    """Column of few values, such as the rule that proposed a row for labelling: the seeds of a
+    value are a random sample of its rows, of its rows of their class where `class_shares` is not
+    `seeds`. Figures weigh each seed by the rows it stands for. Left out: rows are of one group."""
     truth: str | None = None
     """Column of the true classes or numbers: never used for learning, only to score a benchmark."""
     block_rows: Annotated[int, Field(ge=1)] | None = None
@@ -149,6 +153,11 @@ class InputSpec(InputFiles):
             raise ValueError("label and truth are the same column; truth is never learned from")
         if self.id is not None and self.id in (self.label, self.truth):
             raise ValueError(f"{self.id!r} is both the id and the label or truth: name two columns")
+        if self.sampling is not None and self.sampling in (self.id, self.label, self.truth):
+            raise ValueError(
+                f"{self.sampling!r} is both sampling and the id, label or truth: name the column of"
+                " the groups that labels were drawn of"
+            )
         no_labels = {folded(str(one)) for one in self.unlabelled}
         if both := [one for one in self.classes or () if folded(str(one)) in no_labels]:
             raise ValueError(f"{both[0]!r} is listed in classes and in unlabelled: keep one")
@@ -343,6 +352,8 @@ def wrong_keys_of_classes(job: JobSpec) -> Iterator[str]:
         found["input.classes"] = "leave it out"
     if job.input.class_shares != "estimate":
         found["input.class_shares"] = "leave it out"
+    if job.input.sampling is not None:
+        found["input.sampling"] = "leave it out"
     if job.output.probabilities:
         found["output.probabilities"] = "value_low and value_high are always written"
     if found:

@@ -112,6 +112,7 @@ def fit_calibration(
     codes: Int32,
     folds: Int32 | None = None,
     share_ratios: tuple[float, ...] = (),
+    own_weights: Float64 | None = None,
 ) -> Calibration:
     """Fit temperature and floor on hidden seeds.
 
@@ -126,6 +127,8 @@ def fit_calibration(
         fit has not seen. None: quality is in-sample.
     share_ratios
         As of `Calibration`. Quality is that at the shares of the rows.
+    own_weights
+        float64 (S,): how much each counts in `quality` among those of its class; None: 1.
 
     Notes
     -----
@@ -149,10 +152,11 @@ def fit_calibration(
     honest = _cross_fitted(F, truth, fold_of)
     shown = _probabilities(F, temperature, floor) if honest is None else honest
     before = np.asarray(F, dtype=np.float64)
-    weights = None
+    weights = None if own_weights is None else own_weights[reached]
     if share_ratios:
         shown, before = (_at_shares(p, share_ratios).astype(np.float64) for p in (shown, before))
-        weights = np.asarray(share_ratios)[truth]
+        ratios = np.asarray(share_ratios)[truth]
+        weights = ratios if weights is None else ratios * weights
     return Calibration(
         temperature=temperature,
         floor=floor,

@@ -135,6 +135,7 @@ def compare_classes(
     shares: Float64,
     names: list[str],
     notes: Mapping[str, str] | None = None,
+    own_weights: Float64 | None = None,
 ) -> Contest:
     """Compare answers on the same hidden seeds, the first of which is the method asked for.
 
@@ -148,12 +149,14 @@ def compare_classes(
         int32 (n,), n at least 1, and float64 (C,): shares of the classes among all rows.
     names
         The classes as text.
+    own_weights
+        float64 (n,): how much each hidden seed counts among those of its class; None: 1.
 
     Notes
     -----
     Average precision costs 500 n a contender.
     """
-    weights, rare = seed_weights(truth, shares), measured_class(truth, shares)
+    weights, rare = seed_weights(truth, shares, own_weights), measured_class(truth, shares)
     right = {name: predicted_codes(F) == truth for name, F in answers.items()}
     if rare is None:
         figures = {

@@ -71,6 +71,7 @@ def require_floors(
     truth: Int32,
     F: Float32,
     given: Int32,
+    own_weights: Float64 | None = None,
 ) -> None:
     """Raise QualityError if a figure on hidden seeds is below its floor, or is not known.
 
@@ -83,6 +84,8 @@ def require_floors(
     truth, F, given
         int32 (n,), float32 (n, C) and int32 (n,): classes, distributions and labels of the hidden
         seeds, -1 for none.
+    own_weights
+        float64 (n,): how much each counts among those of its class; None: 1.
 
     Raises
     ------
@@ -92,12 +95,13 @@ def require_floors(
         A number is of the rare class, and there is none; see `check_floors` too.
     """
     check_floors(floors, labels)
+    weights = seed_weights(truth, shares, own_weights) if len(truth) else np.empty(0)
     problems = [
         Problem(
             _sentence(len(truth), *one),
             hint=f"take other features or another method, label more rows, or lower {one[0]}",
         )
-        for one in _figures(floors, labels, shares, truth, F, given)
+        for one in _figures(floors, labels, weights, shares, F, truth, given)
         if one[3] is None or one[3].value < one[2]
     ]
     if problems:
@@ -107,12 +111,12 @@ def require_floors(
 def _figures(
     floors: Mapping[str, Any],
     labels: Labels,
+    weights: Float64,
     shares: Float64,
-    truth: Int32,
     F: Float32,
+    truth: Int32,
     given: Int32,
 ) -> Iterator[Wanted]:
-    weights = seed_weights(truth, shares) if len(truth) else np.empty(0)
     right = given == truth
     if "min_accuracy" in floors:
         found = weighted_share(right, weights * (given >= 0), CONFIDENCE)

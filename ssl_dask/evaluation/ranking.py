@@ -16,6 +16,7 @@ from sklearn.metrics import average_precision_score
 from ssl_dask.array_types import Bool, Float64, Floating
 from ssl_dask.evaluation.metrics import Estimate
 from ssl_dask.kernels.distributions.class_shares import ClassShares, cell_counts, draw_mixtures
+from ssl_dask.kernels.distributions.weighted_figures import seed_weights
 
 BUDGETS = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 FEWEST_SAMPLED = 20
@@ -53,10 +54,21 @@ class Ranking:
     """The first rows, the smallest budget first; none where rows are too few."""
 
 
+@dataclass(frozen=True)
+class RankedSeeds:
+    """Hidden seeds, and how a class is ranked among them."""
+
+    p: Floating
+    """(S,): probability of the class."""
+    positive: Bool
+    """bool (S,): whether they are of the class."""
+    weights: Float64 | None = None
+    """float64 (S,): how much each counts among those of its class; None: 1."""
+
+
 def rank_class(
     name: str,
-    seed_p: Floating,
-    positive: Bool,
+    seeds: RankedSeeds,
     row_p: Floating,
     n_rows: int,
     share: ClassShares,
@@ -69,9 +81,8 @@ def rank_class(
     ----------
     name, code
         The class.
-    seed_p, positive
-        (S,) and bool (S,): its probability of seeds while they were hidden, and whether they are of
-        the class.
+    seeds
+        While they were hidden.
     row_p
         (n,): its probability of a random sample of the rows that are no seeds.
     n_rows
@@ -83,21 +94,22 @@ def rank_class(
     """
     drawn = np.maximum(share.draws[:, code], LEAST_SHARE)
     pi, of_seeds = np.stack([1.0 - drawn, drawn], axis=1), share.values[code]
-    sizes = of_seeds / positive.sum(), (1.0 - of_seeds) / (~positive).sum()
-    ap = average_precision_score(positive, seed_p, sample_weight=np.where(positive, *sizes))
+    two = seeds.positive.astype(np.int32)
+    weights = seed_weights(two, np.array([1.0 - of_seeds, of_seeds]), seeds.weights)
+    ap = average_precision_score(seeds.positive, seeds.p, sample_weight=weights)
     scale = n_rows / max(len(row_p), 1)
     budgets = [k for k in BUDGETS if k >= FEWEST_SAMPLED * scale and k <= LARGEST_PART * n_rows]
     if not budgets:
         return Ranking(name, float(ap), ())
-    ranks, seed_ranks = _ranks(row_p, seed_p)
+    ranks, seed_ranks = _ranks(row_p, seeds.p)
     ends = np.sort(ranks)[(np.array(budgets) / scale).astype(np.int64) - 1]
     bands = np.zeros(len(budgets) + 1, dtype=np.int64)
     bands[-1] = 2
-    seeds = cell_counts(np.searchsorted(ends, seed_ranks), positive.astype(np.int32), bands)
+    counts = cell_counts(np.searchsorted(ends, seed_ranks), two, bands, seeds.weights)
     rows = np.diff(np.concatenate([[0], budgets, [n_rows]])).astype(np.float64)
-    mixture = draw_mixtures(RANKED_WORTH * seeds, rows, bands, pi)
+    mixture = draw_mixtures(RANKED_WORTH * counts, rows, bands, pi)
     found = (drawn[:, None] * mixture.rates[:, 1]).cumsum(axis=1) * n_rows
-    hits = seeds[1].cumsum()
+    hits = counts[1].cumsum()
     # Where every hidden seed of the class is above, or none, nothing speaks against that end.
     least = np.where(hits == 0, 0.0, found)
     most = np.where(hits == hits[-1], drawn[:, None] * n_rows, found)

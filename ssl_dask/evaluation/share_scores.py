@@ -16,7 +16,7 @@ from scipy.stats import norm
 
 from ssl_dask.array_types import Float32, Float64, Int32, Int64
 from ssl_dask.evaluation.metrics import Estimate, confusion_counts
-from ssl_dask.evaluation.ranking import Ranking, rank_class
+from ssl_dask.evaluation.ranking import RankedSeeds, Ranking, rank_class
 from ssl_dask.kernels.distributions.class_shares import (
     ClassShares,
     Mixture,
@@ -105,6 +105,8 @@ class JudgedRows:
     chosen_codes: Int32
     """(m, C), int32 (m,), int32 (m,): the same as of the seeds, of those that were chosen by their
     score: they belong to the rows that the others are a sample of."""
+    seed_weights: Float64 | None = None
+    """float64 (S,): how much each seed counts among those of its class; None: 1."""
 
 
 def score_at_shares(
@@ -186,19 +188,21 @@ class _Table:
 
 
 def _table(judged: JudgedRows, called: Int64, shares: ClassShares) -> _Table:
-    mixture, cells, seeds = _mixture(judged, called, shares)
-    own = cells[None, :] == np.arange(len(seeds))[:, None]
+    mixture, cells = _mixture(judged, called, shares)
+    n_classes = len(called) - 1
+    own = cells[None, :] == np.arange(n_classes)[:, None]
     # What chosen seeds hold is known, and no row's.
-    known = confusion_counts(judged.chosen_codes, judged.chosen_labels, len(seeds))
+    known = confusion_counts(judged.chosen_codes, judged.chosen_labels, n_classes)
+    seeds = confusion_counts(judged.codes, judged.seed_labels, n_classes)
     n_all = float(called.sum() + known.sum())
     joint = mixture.shares[:, :, None] * mixture.rates * n_all
-    hits = (seeds * own).sum(axis=1)
+    hits = np.diag(seeds)
     return _Table(
         np.maximum(np.einsum("dck,ck->dc", joint, own) - np.diag(known), 0.0),
         np.maximum(np.einsum("dck,lk->dl", joint, own) - known[:, :-1].sum(axis=0), 0.0),
         np.maximum(mixture.shares * n_all - known.sum(axis=1), 0.0),
         hits,
-        own @ seeds.sum(axis=0) - hits,
+        seeds.sum(axis=0)[:-1] - hits,
         seeds.sum(axis=1),
     )
 
@@ -219,8 +223,9 @@ def _rankings(
     found = []
     for code in rare_codes(shares.values):
         positive = judged.codes == code
-        p = judged.seed_p[:, code], positive, judged.row_p[:, code]
-        found.append(rank_class(class_names[code], *p, n_rows, shares, code, confidence))
+        seeds = RankedSeeds(judged.seed_p[:, code], positive, judged.seed_weights)
+        told = judged.row_p[:, code], n_rows, shares, code, confidence
+        found.append(rank_class(class_names[code], seeds, *told))
     return tuple(found)
 
 
@@ -230,15 +235,13 @@ def rare_codes(shares: Float64) -> list[int]:
     return [int(code) for code in order[:MOST_RARE] if shares[code] <= 0.5 / len(shares)]
 
 
-def _mixture(
-    judged: JudgedRows, called: Int64, shares: ClassShares
-) -> tuple[Mixture, Int64, Int64]:
-    """Return the mixture in cells of labels, the label of each cell, and seeds (C, K) in them."""
+def _mixture(judged: JudgedRows, called: Int64, shares: ClassShares) -> tuple[Mixture, Int64]:
+    """Return the mixture in cells of labels, and the label of each cell."""
     seed_F = np.where(judged.seed_labels[:, None] < 0, np.float32(0.0), judged.seed_p)
     row_F = np.where(judged.row_labels[:, None] < 0, np.float32(0.0), judged.row_p)
     places = ScoreCells.of_seeds(seed_F)
     cells = places.classes
-    seeds = cell_counts(places.places(seed_F), judged.codes, cells)
+    seeds = cell_counts(places.places(seed_F), judged.codes, cells, judged.seed_weights)
     rows = np.bincount(places.places(row_F), minlength=len(cells)).astype(np.float64)
     # The sample tells how rows of a label lie in its cells; how many they are is known.
     sampled = np.bincount(cells, weights=rows, minlength=len(called))
@@ -251,7 +254,7 @@ def _mixture(
     chosen_F = np.where(judged.chosen_labels[:, None] < 0, np.float32(0.0), judged.chosen_p)
     rows += np.bincount(places.places(chosen_F), minlength=len(cells))
     known = shares.draws if shares.origin in ("given", "seeds", "unknown") else None
-    return draw_mixtures(seeds, rows, cells, known), cells, seeds
+    return draw_mixtures(seeds, rows, cells, known), cells
 
 
 def _to_settle(precision: Estimate, confidence: float) -> int | None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from ssl_dask.evaluation.ranking import Ranking, rank_class
+from ssl_dask.evaluation.ranking import RankedSeeds, Ranking, rank_class
 from ssl_dask.kernels.distributions.class_shares import stated_shares
 
 SHARE = 0.01
@@ -24,7 +24,11 @@ def drawn(seed: int, n: int = 20_000, steps: int = 0) -> tuple[Ranking, np.ndarr
 
     seed_p, row_p = p(positive), p(truth)
     shares = stated_shares(*2 * [np.array([1.0 - SHARE, SHARE])])
-    return rank_class("fraud", seed_p, positive, row_p, n, shares, 1, 0.9), row_p, truth
+    return (
+        rank_class("fraud", RankedSeeds(seed_p, positive), row_p, n, shares, 1, 0.9),
+        row_p,
+        truth,
+    )
 
 
 @pytest.mark.parametrize("steps", [0, 8])
@@ -64,5 +68,7 @@ def test_a_small_sample_knows_no_small_budgets() -> None:
     rng = np.random.default_rng(0)
     positive = np.repeat([True, False], [30, 70])
     shares = stated_shares(*2 * [np.array([0.99, 0.01])])
-    found = rank_class("x", rng.random(100), positive, rng.random(1_000), 10**6, shares, 1, 0.9)
+    found = rank_class(
+        "x", RankedSeeds(rng.random(100), positive), rng.random(1_000), 10**6, shares, 1, 0.9
+    )
     assert [one.rows for one in found.budgets] == [30_000, 100_000]

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssl_dask.cli import app
-from ssl_dask.errors import JobSpecError, StorageError
+from ssl_dask.errors import InputDataError, JobSpecError, StorageError
 from ssl_dask.pipeline.commands.run import RunResult, run_job
 from ssl_dask.pipeline.targets.review import copy_distance
 from ssl_dask.process_end import exit_code
@@ -270,3 +270,100 @@ def test_near_copies_are_told_by_seeds_in_any_order(n: int, seed: int) -> None:
     tags, order = rng.permutation(n), rng.permutation(n)
     assert copy_distance(X, tags) == copy_distance(X[order], tags[order]) > 0.0
     assert copy_distance(sp.csr_array(X), tags) == pytest.approx(copy_distance(X, tags))
+
+
+@pytest.fixture(scope="module")
+def alerts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return rows of which a rule proposed some: half of the seeds are of these."""
+    rng = np.random.default_rng(8)
+    alert = rng.random(N) < 0.08
+    truth = rng.random(N) < np.where(alert, 0.4, 0.02)
+    X = rng.normal(size=(N, 3)) + 1.5 * (truth & alert)[:, None] + 0.5 * truth[:, None]
+    known = np.zeros(N, dtype=bool)
+    for group in (alert, ~alert):
+        known[rng.choice(np.flatnonzero(group), 150, replace=False)] = True
+    names = np.array(["fair", "fraud"], dtype=object)[truth.astype(int)]
+    table = pa.table(
+        {
+            "id": [f"t{i:05d}" for i in range(N)],
+            **{f"x{i}": X[:, i] for i in range(3)},
+            "seed": pa.array(names, mask=~known),
+            "truth": pa.array(names),
+            "alert": pa.array(alert),
+            "rule": pa.array(np.where(alert, "N/A", "none of them")),
+            "number": pa.array(np.arange(N)),
+            "amount": pa.array(rng.random(N)),
+        }
+    )
+    path = tmp_path_factory.mktemp("alerts") / "rows.parquet"
+    pq.write_table(table, path)
+    return path
+
+
+@pytest.mark.parametrize("class_shares", ["seeds", "estimate"])
+def test_seeds_stand_for_the_rows_of_their_group(
+    alerts: Path, tmp_path: Path, class_shares: str
+) -> None:
+    wanted = job(alerts, tmp_path / "out", class_shares)
+    run = run_job({**wanted, "input": {**wanted["input"], "sampling": "alert"}})
+    scores = run.report.evaluation.at_shares
+    assert scores is not None
+    fraud = scores.classes[1]
+    table = pq.read_table(alerts)
+    free = table["seed"].is_null().to_numpy()
+    share = (table["truth"].to_numpy() == "fraud").mean()
+    assert fraud.share.low <= share <= fraud.share.high
+    _, called, true = fraud_rows(run)
+    assert len(true) == free.sum()
+    assert fraud.precision.low <= true[called].mean() <= fraud.precision.high
+    assert fraud.recall.low <= called[true].mean() <= fraud.recall.high
+    assert any(
+        "seeds stand for the rows of their group of 'alert'" in one
+        for one in run.report.seeds.notes
+    )
+    # A word for "no value" is a group like any other, and so is text.
+    other = run_job(
+        {
+            **job(alerts, tmp_path / "text", class_shares),
+            "input": {**wanted["input"], "sampling": "rule"},
+        }
+    )
+    assert other.report.evaluation.at_shares == scores
+
+
+def test_without_its_groups_a_sample_says_what_is_wrong(alerts: Path, tmp_path: Path) -> None:
+    run = run_job(job(alerts, tmp_path / "out", "seeds"))
+    scores = run.report.evaluation.at_shares
+    assert scores is not None
+    share = (pq.read_table(alerts)["truth"].to_numpy() == "fraud").mean()
+    assert scores.classes[1].share.low > 1.5 * share
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ("number", "more than 1,000 values"),
+        ("amount", "booleans, integers, strings"),
+        ("nowhere", "nowhere"),
+    ],
+)
+def test_groups_that_are_none_are_refused(
+    alerts: Path, tmp_path: Path, column: str, words: str
+) -> None:
+    wanted = job(alerts, tmp_path / "out")
+    with pytest.raises(InputDataError, match=words):
+        run_job({**wanted, "input": {**wanted["input"], "sampling": column}})
+    assert not (tmp_path / "out" / "latest").exists()
+
+
+def test_groups_without_a_seed_are_told(alerts: Path, tmp_path: Path) -> None:
+    table = pq.read_table(alerts)
+    at = table.column_names.index("seed")
+    seeds = pa.array(np.where(table["alert"].to_numpy(), None, table["seed"].to_numpy()))
+    pq.write_table(table.set_column(at, "seed", seeds), tmp_path / "rows.parquet")
+    wanted = job(tmp_path / "rows.parquet", tmp_path / "out", "seeds")
+    run = run_job({**wanted, "input": {**wanted["input"], "sampling": "alert"}})
+    assert any("of groups of 'alert' without a seed (True)" in one for one in run.report.warnings)
+    scores = run.report.evaluation.at_shares
+    assert scores is not None
+    assert scores.classes[1].share.high > 0.07

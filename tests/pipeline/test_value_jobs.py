@@ -181,6 +181,7 @@ def test_same_answer_for_any_blocks_files_and_workers(
     ("part", "keys", "words"),
     [
         ("input", {"classes": [1, 2]}, "input.classes (leave it out)"),
+        ("input", {"sampling": "x0"}, "input.sampling (leave it out)"),
         ("decision", {"min_probability": 0.8}, "decision.coverage sets how sure"),
         ("decision", {"abstain": "never"}, "only rows without a path to a seed get no number"),
         ("decision", {"on_collapse": "error"}, "decision.on_collapse (leave it out)"),

@@ -104,8 +104,8 @@ def stated_shares(low: Float64, high: Float64) -> ClassShares:
     return ClassShares(middle / middle.sum(), low, high, "given", draws)
 
 
-def shares_of_sample(counts: Int64, confidence: float) -> ClassShares:
-    """Return the shares of seeds, int64 (C,) by class, that are a random sample of the rows."""
+def shares_of_sample(counts: Int64 | Float64, confidence: float) -> ClassShares:
+    """Return the shares of seeds, (C,) by class, that are a random sample of the rows."""
     draws = np.random.default_rng(SEED).dirichlet(counts + 0.5, N_DRAWS)
     found = shares_of_draws(draws, "seeds", confidence)
     return replace(found, values=counts / counts.sum())
@@ -167,8 +167,10 @@ class Mixture:
     """float64 (D, C, K): part of each class's rows that lies in each cell."""
 
 
-def cell_counts(places: Int64, codes: Int32, cells: Int64) -> Int64:
-    """Return int64 (C, K): seeds of each class in each cell.
+def cell_counts(
+    places: Int64, codes: Int32, cells: Int64, weights: Float64 | None = None
+) -> Float64:
+    """Return float64 (C, K): seeds of each class in each cell.
 
     Parameters
     ----------
@@ -176,14 +178,16 @@ def cell_counts(places: Int64, codes: Int32, cells: Int64) -> Int64:
         int64 (S,) and int32 (S,): cell and class of each seed.
     cells
         int64 (K,): as `ScoreCells.classes`.
+    weights
+        float64 (S,): how much each counts; None: 1.
     """
     n_classes, n_cells = int(cells[-1]), len(cells)
-    found = np.bincount(codes * n_cells + places, minlength=n_classes * n_cells)
-    return found.reshape(n_classes, n_cells).astype(np.int64)
+    found = np.bincount(codes * n_cells + places, weights, n_classes * n_cells)
+    return found.reshape(n_classes, n_cells).astype(np.float64)
 
 
 def draw_mixtures(
-    seeds: Int64 | Floating, rows: Floating | Int64, cells: Int64, shares: Float64 | None = None
+    seeds: Float64, rows: Floating | Int64, cells: Int64, shares: Float64 | None = None
 ) -> Mixture:
     """Draw what chance may have done to the seeds, and fit the mixture to each draw.
 
@@ -238,7 +242,11 @@ def _fitted(seeds: Float64, rows: Float64, shares: Float64 | None) -> Mixture:
 
 
 def estimate_shares(
-    hidden_F: Floating, codes: Int32, row_F: Floating, confidence: float
+    hidden_F: Floating,
+    codes: Int32,
+    row_F: Floating,
+    confidence: float,
+    weights: Float64 | None = None,
 ) -> ClassShares:
     """Estimate the shares of the classes among the rows.
 
@@ -250,6 +258,8 @@ def estimate_shares(
         (n, C): distributions of unlabelled rows, a random sample of them.
     confidence
         Of the intervals.
+    weights
+        float64 (S,): how much each seed counts among those of its class; None: 1.
     """
     n_classes = hidden_F.shape[1]
     counts = np.bincount(codes, minlength=n_classes)
@@ -261,24 +271,24 @@ def estimate_shares(
     if len(row_F) == 0:
         return unknown_shares(counts, "every row is a seed")
     cells = ScoreCells.of_seeds(hidden_F)
-    seeds = cell_counts(cells.places(hidden_F), codes, cells.classes)
+    seeds = cell_counts(cells.places(hidden_F), codes, cells.classes, weights)
     rows = np.bincount(cells.places(row_F), minlength=len(cells.classes))
-    if _contradict(hidden_F, codes, row_F):
+    if _contradict(hidden_F, codes, row_F, weights):
         return unknown_shares(counts, CHOSEN_SEEDS)
     draws = draw_mixtures(seeds, rows, cells.classes).shares
     return shares_of_draws(draws, "estimated", confidence)
 
 
-def _contradict(hidden_F: Floating, codes: Int32, row_F: Floating) -> bool:
+def _contradict(hidden_F: Floating, codes: Int32, row_F: Floating, weights: Float64 | None) -> bool:
     """Return whether no mixture makes the most likely classes of the rows of those of the seeds."""
     # Where in a class a score lies is not compared: models of folds have another scale.
     plain = ScoreCells((np.empty(0),) * hidden_F.shape[1])
-    seeds = cell_counts(plain.places(hidden_F), codes, plain.classes)
+    seeds = cell_counts(plain.places(hidden_F), codes, plain.classes, weights)
     rows = np.bincount(plain.places(row_F), minlength=len(plain.classes))
     return mixture_misfit(seeds, rows, plain.classes) < MISFIT_LEVEL
 
 
-def mixture_misfit(seeds: Int64, rows: Int64, cells: Int64) -> float:
+def mixture_misfit(seeds: Float64, rows: Int64, cells: Int64) -> float:
     """Return the chance of seeds that lie as far from every mixture that makes the rows.
 
     The likelihood ratio of the seeds' own rates against those of the best mixture, by chi-squared

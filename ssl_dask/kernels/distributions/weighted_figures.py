@@ -47,7 +47,7 @@ class Figure(NamedTuple):
     high: float
 
 
-def seed_weights(codes: Int32, shares: Float64) -> Float64:
+def seed_weights(codes: Int32, shares: Float64, own: Float64 | None = None) -> Float64:
     """Return the weight of each hidden seed, float64 (n,), n at least 1; they sum to 1.
 
     A class without a hidden seed is left out, and the shares of the others count.
@@ -58,15 +58,17 @@ def seed_weights(codes: Int32, shares: Float64) -> Float64:
         int32 (n,): true classes of the hidden seeds.
     shares
         float64 (C,): shares of the classes among all rows.
+    own
+        float64 (n,): how much each counts among those of its class; None: 1.
 
     Examples
     --------
     >>> seed_weights(np.array([0, 1, 1], np.int32), np.array([0.5, 0.25, 0.25])).round(3).tolist()
     [0.667, 0.167, 0.167]
     """
-    counts = np.bincount(codes, minlength=len(shares))
+    counts = np.bincount(codes, own, len(shares))
     each = np.divide(shares, counts, where=counts > 0, out=np.zeros(len(shares)))
-    weights = each[codes]
+    weights = each[codes] if own is None else own * each[codes]
     # Where all rows are of classes without a hidden seed, seeds count alike.
     return weights / weights.sum() if weights.any() else np.full(len(codes), 1.0 / len(codes))
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ssl_dask.decision.review_queue import looked_for
 from ssl_dask.errors import (
     InputDataError,
@@ -24,6 +26,7 @@ from ssl_dask.execution import Execution
 from ssl_dask.features.feature_groups import FeatureGroup, NumericGroup
 from ssl_dask.graph.graph_spec import EdgesSpec
 from ssl_dask.job_spec import JobSpec
+from ssl_dask.kernels.distributions.seed_weights import SeedStrata
 from ssl_dask.labels import Labels
 from ssl_dask.methods import METHODS
 from ssl_dask.pipeline.inputs.label_kind import label_kind
@@ -32,6 +35,7 @@ from ssl_dask.propagation.engine.class_shares import expected_rows
 from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns, without_columns
 from ssl_dask.storage.checks.input_check import InputScan, scan_input
 from ssl_dask.storage.ids.edges import EdgeFile, open_edge_file
+from ssl_dask.storage.ids.row_groups import count_groups
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.row_layout import RowLayout, plan_layout
@@ -182,6 +186,8 @@ class ReadData:
         Sentences for the report.
     warnings
         Those that change the answer.
+    strata
+        Groups of which the seeds are samples, where the job names them.
     """
 
     reader: ColumnReader
@@ -189,6 +195,7 @@ class ReadData:
     notes: Sequence[str]
     seed_notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    strata: SeedStrata | None = None
 
     @property
     def layout(self) -> RowLayout:
@@ -216,6 +223,7 @@ def column_needs(spec: JobSpec) -> ColumnNeeds:
         **feature_needs(spec.features),
         keep=spec.output.columns,
         entities=() if spec.graph is None else spec.graph.entity_columns(),
+        sampling=spec.input.sampling,
     )
 
 
@@ -280,6 +288,8 @@ def read_inputs(spec: JobSpec, inputs: Inputs, execution: Execution) -> ReadData
         _refuse_shares_of_other_classes(spec, scan.seeds.labels)
         if spec.decision.review_list is not None:
             looked_for(spec.decision.review_list, scan.seeds.labels)
+    labels = scan.seeds.labels
+    strata, unseen = _sampled_groups(spec.input.sampling, reader, labels, execution)
     edges = [note for file in inputs.edge_files for note in file.dataset.notes]
     warnings = cautions([*scan.seeds.notes, *inputs.dataset.notes, *edges, *scan.notes])
     notes = [*inputs.dataset.notes, *scan.notes]
@@ -288,11 +298,32 @@ def read_inputs(spec: JobSpec, inputs: Inputs, execution: Execution) -> ReadData
         notes.append(f"left out, hidden by its name or no Parquet: {left_out}")
     return ReadData(
         reader=reader,
-        labels=scan.seeds.labels,
+        labels=labels,
         notes=[note for note in notes if note not in (*scan.seeds.notes, *warnings)],
         seed_notes=tuple(note for note in scan.seeds.notes if note not in warnings),
-        warnings=warnings,
+        warnings=(*warnings, *unseen),
+        strata=strata,
     )
+
+
+def _sampled_groups(
+    column: str | None, reader: ColumnReader, labels: Labels, execution: Execution
+) -> tuple[SeedStrata | None, list[str]]:
+    """Return the groups of which the seeds are samples, and a warning of those without seeds."""
+    if column is None:
+        return None, []
+    rows, of_seed = count_groups(reader, column, labels, execution)
+    strata = SeedStrata(np.array(list(rows.values()), dtype=np.int64), of_seed)
+    seen = np.isin(np.arange(len(rows)), of_seed)
+    if seen.all():
+        return strata, []
+    names = [repr(name) for name, known in zip(rows, seen, strict=True) if not known]
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
+    n_rows = int(strata.rows[~seen].sum())
+    return strata, [
+        f"input.sampling: {n_rows:,} of {labels.n_rows:,} rows are of groups of {column!r} without"
+        f" a seed ({shown}): no figure speaks of them. Label rows of these groups."
+    ]
 
 
 def _refuse_shares_of_other_classes(spec: JobSpec, labels: Labels) -> None:

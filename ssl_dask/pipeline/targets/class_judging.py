@@ -72,11 +72,11 @@ def judge_classes(
     names, confidence = labels.class_names, evaluation.confidence
     used = shares.judged
     truth, F = labels.codes[used], inferred.hidden_F[used]
-    calibration = fit_calibration(F, truth, folds.fold[used], shares.ratios)
+    calibration = fit_calibration(F, truth, folds.fold[used], shares.ratios, shares.weights)
     judged = ClassesJudged(calibration, shares, None, logistic, contest=contest)
     if floors := run.spec.decision.floors:
         _, written = decided(F, decision_rule(run, inferred, judged))
-        require_floors(floors, labels, shares.of_rows(labels), truth, F, written)
+        require_floors(floors, labels, shares.of_rows(labels), truth, F, written, shares.weights)
     if not len(truth):
         return inferred, judged
     given = predicted_codes(calibration.apply(F) if shares.ratios else F)
@@ -122,6 +122,7 @@ def score_classes_at_shares(
             *decided(shares.row_F, rule),
             *decided(inferred.hidden_F[chosen], rule),
             labels.codes[chosen],
+            shares.weights,
         ),
         np.append(score.labels - labels.class_counts(), score.n_abstained),
         shares.shares,

@@ -14,7 +14,7 @@ from ssl_dask.pipeline.infer.inference import Inferred
 from ssl_dask.pipeline.inputs.run_context import RunContext
 from ssl_dask.pipeline.targets.class_blocks import ClassesWritten
 from ssl_dask.pipeline.targets.class_judging import ClassesJudged, score_classes_at_shares
-from ssl_dask.pipeline.targets.job_shares import chosen_notes
+from ssl_dask.pipeline.targets.job_shares import sampling_notes
 from ssl_dask.pipeline.targets.report_frame import (
     abstained_words,
     common_fields,
@@ -53,7 +53,7 @@ def build_class_report(
     seeds = SeedSummary(
         classes=tuple(labels.class_names),
         counts=tuple(labels.class_counts().tolist()),
-        notes=(*data.seed_notes, *chosen_notes(judged.shares)),
+        notes=(*data.seed_notes, *sampling_notes(run, judged.shares)),
     )
     decision = DecisionSummary.from_score(
         written.score,

@@ -56,7 +56,7 @@ def gate_classes(
     def written(F: Float32) -> Float32:
         if not shares.ratios:
             return F
-        return fit_calibration(F, truth, folds.fold[used], shares.ratios).apply(F)
+        return fit_calibration(F, truth, folds.fold[used], shares.ratios, shares.weights).apply(F)
 
     contest = compare_classes(
         {name: written(F[used]) for name, F in answers.items()},
@@ -65,6 +65,7 @@ def gate_classes(
         of_rows,
         labels.class_names,
         {one.name: one.note for one in rivals},
+        shares.weights,
     )
     return _publish(run, inferred, rivals, contest)
 

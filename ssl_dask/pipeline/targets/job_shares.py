@@ -23,6 +23,7 @@ from ssl_dask.kernels.distributions.class_shares import (
     shares_of_sample,
     stated_shares,
 )
+from ssl_dask.kernels.distributions.seed_weights import effective_weights
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.infer.inference import Inferred
 from ssl_dask.pipeline.inputs.run_context import RunContext
@@ -51,6 +52,8 @@ class JobShares:
     of their class."""
     chosen: Bool
     """bool (S,): those that were hidden, and that review lists had chosen by their score."""
+    weights: Float64 | None
+    """float64 (m,): how much each judged seed counts among those of its class; None: 1."""
     warnings: tuple[str, ...] = ()
     """What a person should know, a sentence each."""
 
@@ -81,12 +84,13 @@ def job_shares(
     # What was chosen is missing among the rows: its scores stand in for it.
     population = np.concatenate([row_F, inferred.hidden_F[_sampled_seeds(labels, chosen)]])
     hidden_F, codes = inferred.hidden_F[judged], labels.codes[judged]
-    told = estimate_shares(hidden_F, codes, population, confidence)
+    weights = _weights(run, judged)
+    told = estimate_shares(hidden_F, codes, population, confidence, weights)
     given = run.spec.input.class_shares
     if isinstance(given, Mapping):
         shares = stated_shares(*share_ranges(given, labels))
     elif given == "seeds":
-        shares = shares_of_sample(counts, confidence)
+        shares = _sample_shares(run)
     else:
         shares = told
     among_seeds = counts / counts.sum()
@@ -94,7 +98,25 @@ def job_shares(
     corrected = shares.origin in ("given", "estimated") and differ
     ratios = tuple(share_ratios(shares.values, counts).tolist()) if corrected else ()
     warnings = _contradiction(shares, told, labels.class_names)
-    return JobShares(shares, differ, ratios, row_F, judged, chosen, warnings), inferred
+    return JobShares(shares, differ, ratios, row_F, judged, chosen, weights, warnings), inferred
+
+
+def _weights(run: RunContext, judged: Bool) -> Float64 | None:
+    """Return how much each seed of `judged`, bool (S,), counts among those of its class."""
+    if (strata := run.data.strata) is None:
+        return None
+    return effective_weights(strata.row_weights(judged)[judged], run.data.labels.codes[judged])
+
+
+def _sample_shares(run: RunContext) -> ClassShares:
+    """Return the shares by seeds that are a random sample, of all rows or of each group."""
+    labels, confidence, strata = run.data.labels, run.spec.evaluation.confidence, run.data.strata
+    drawn = ~chosen_seeds(run)
+    if strata is not None:
+        return strata.shares(np.where(drawn, labels.codes, -1), labels.n_classes, confidence)
+    counts = np.bincount(labels.codes[drawn], minlength=labels.n_classes)
+    # A class whose seeds were all chosen has a share that is small, and not none.
+    return shares_of_sample(np.maximum(counts, 0.5), confidence)
 
 
 def chosen_seeds(run: RunContext) -> Bool:
@@ -105,14 +127,21 @@ def chosen_seeds(run: RunContext) -> Bool:
     return np.isin(labels.tags, reviewed_rows(run.output.root))
 
 
-def chosen_notes(shares: JobShares) -> tuple[str, ...]:
-    """Return what is said of seeds that were chosen, a sentence at most."""
-    if not (n := int(shares.chosen.sum())):
-        return ()
-    return (
-        f"{n:,} seeds were proposed by review lists for their score: they are learned from, and no"
-        " figure is made of them, for they are no fair sample of their class",
-    )
+def sampling_notes(run: RunContext, shares: JobShares) -> list[str]:
+    """Return what is said of how the seeds were chosen, in sentences."""
+    told = []
+    if (weights := shares.weights) is not None and len(weights):
+        told.append(
+            f"seeds stand for the rows of their group of {run.spec.input.sampling!r}: for figures"
+            f" {len(weights):,} hidden seeds tell as much as {weights.sum():,.0f} of equal"
+            " weight"
+        )
+    if n := int(shares.chosen.sum()):
+        told.append(
+            f"{n:,} seeds were proposed by review lists for their score: they are learned from, and"
+            " no figure is made of them, for they are no fair sample of their class"
+        )
+    return told
 
 
 def _sampled_seeds(labels: Labels, chosen: Bool) -> Int64:

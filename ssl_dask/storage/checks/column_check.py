@@ -54,6 +54,8 @@ class ColumnNeeds:
         Columns to carry to the output.
     entities
         Columns of what rows share; missing values are allowed.
+    sampling
+        Column of the groups of rows of which labels were drawn; missing values are one of them.
     unmoved
         Numeric columns in which zero has a meaning: nothing may be subtracted from their values.
     empty_allowed
@@ -71,15 +73,15 @@ class ColumnNeeds:
     vector: Mapping[str, bool] = field(default_factory=dict)
     keep: tuple[str, ...] = ()
     entities: tuple[str, ...] = ()
+    sampling: str | None = None
     unmoved: tuple[str, ...] = ()
     empty_allowed: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
         """All columns, each once."""
-        single = [
-            name for name in (self.id, self.label, self.label_by, self.truth) if name is not None
-        ]
+        named = (self.id, self.label, self.label_by, self.truth, self.sampling)
+        single = [name for name in named if name is not None]
         return tuple(
             dict.fromkeys(
                 [*single, *self.numeric, *self.string, *self.vector, *self.keep, *self.entities]
@@ -116,6 +118,7 @@ def without_columns(needs: ColumnNeeds, columns: Collection[str]) -> ColumnNeeds
         vector=others(needs.vector),
         keep=tuple(name for name in needs.keep if name not in columns),
         entities=tuple(name for name in needs.entities if name not in columns),
+        sampling=None if needs.sampling in columns else needs.sampling,
     )
 
 
@@ -187,12 +190,21 @@ def _uses(needs: ColumnNeeds) -> list[tuple[str, str, TypeCheck, bool]]:
     uses += [(name, "vector feature", vector_trouble, False) for name in needs.vector]
     uses += [(name, "column of the output", kept_trouble, True) for name in needs.keep]
     uses += [(name, "entity", _entity_trouble, True) for name in needs.entities]
+    if needs.sampling is not None:
+        uses.append((needs.sampling, "groups that labels were drawn of", _group_trouble, True))
     return uses
 
 
 def _entity_trouble(kind: pa.DataType) -> tuple[str, str] | None:
     """Return (what is wrong, cure) of `kind` as what rows share, or None."""
     return _shared_trouble(kind, "entities are", "under graph.entities")
+
+
+def _group_trouble(kind: pa.DataType) -> tuple[str, str] | None:
+    """Return (what is wrong, cure) of `kind` as groups that labels were drawn of, or None."""
+    if pt.is_boolean(plain_type(kind)):
+        return None
+    return _shared_trouble(kind, "columns for input.sampling are booleans,", "as input.sampling")
 
 
 def _named_trouble(kind: pa.DataType) -> tuple[str, str] | None:
