@@ -180,3 +180,35 @@ def test_seeds_of_which_no_mixture_makes_the_rows_tell_nothing() -> None:
     found = estimate_shares(F[chosen], codes[chosen], rows, 0.9)
     assert found.origin == "unknown"
     assert "no fair sample" in str(found.reason)
+
+
+def test_a_random_sample_tells_what_scores_do_not() -> None:
+    alone, together, inside = [], [], []
+    for seed in range(40):
+        F, codes, rows = skewed(seed, 0.1)
+        # Scores that know little: the interval without a sample is wide.
+        weak = np.random.default_rng(seed)
+        F, rows = (
+            (one**0.3 * np.exp(weak.normal(0.0, 0.5, one.shape))).astype(np.float32)
+            for one in (F, rows)
+        )
+        F, rows = (one / one.sum(axis=1, keepdims=True) for one in (F, rows))
+        sampled = np.bincount(weak.random(200) < 0.1, minlength=2)
+        first = estimate_shares(F, codes, rows, 0.9)
+        found = estimate_shares(F, codes, rows, 0.9, sampled=sampled)
+        alone.append(first.high[1] - first.low[1])
+        together.append(found.high[1] - found.low[1])
+        inside.append(found.low[1] <= 0.1 <= found.high[1])
+    assert np.median(together) < 0.7 * np.median(alone)
+    assert np.mean(inside) >= 0.8
+
+
+def test_a_random_sample_tells_the_shares_where_scores_cannot() -> None:
+    F, codes, rows = skewed(0, 0.1, 50)
+    few = np.flatnonzero(codes == 0)
+    found = estimate_shares(F[few], codes[few], rows, 0.9, sampled=np.array([180, 20]))
+    assert found.origin == "estimated"
+    assert found.values[1] == pytest.approx(0.1, abs=0.005)
+    assert (
+        estimate_shares(F[few], codes[few], rows, 0.9, sampled=np.array([9, 1])).origin == "unknown"
+    )

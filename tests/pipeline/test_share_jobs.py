@@ -101,6 +101,9 @@ def test_shares_are_told_from_scores_and_all_figures_are_those_of_the_rows(
     assert scores.accuracy_all.low <= right <= scores.accuracy_all.high
     # Without the correction the mean is 3 times the share.
     assert 0.6 < p.mean() / TRUE < 1.7
+    em, mean = (scores.other_estimates[name][1] for name in ("em", "mean"))
+    assert 0.5 < em / TRUE < 2.0
+    assert mean > 2.5 * TRUE
 
 
 def test_shares_that_are_given_make_probabilities_right(rows: Path, tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ MAX_CLASSES = 50
 """The fit takes C^2 numbers a draw: of more classes no share is estimated."""
 FEWEST_HIDDEN = 3
 """Hidden seeds that each class needs for an estimate."""
+FEWEST_SAMPLED = 20
+"""Seeds of a random sample that tell the shares without scores."""
 CELL_SEEDS, MAX_CELLS = 15, 5
 """Rows that a class was said of are cut into cells of so many seeds, and into so many at most."""
 SEED_WORTH = 0.5
@@ -187,7 +189,11 @@ def cell_counts(
 
 
 def draw_mixtures(
-    seeds: Float64, rows: Floating | Int64, cells: Int64, shares: Float64 | None = None
+    seeds: Float64,
+    rows: Floating | Int64,
+    cells: Int64,
+    shares: Float64 | None = None,
+    sampled: Int64 | None = None,
 ) -> Mixture:
     """Draw what chance may have done to the seeds, and fit the mixture to each draw.
 
@@ -201,6 +207,9 @@ def draw_mixtures(
         int64 (K,): which class each cell is of, as `ScoreCells.classes`.
     shares
         float64 (D, C): the shares of the classes, where they are known; None: they are fitted.
+    sampled
+        int64 (C,): seeds of each class in a random sample of the rows, which tell of the shares
+        themselves; None: there are none.
 
     Notes
     -----
@@ -217,11 +226,14 @@ def draw_mixtures(
     total = float(np.sum(rows))
     mass = rng.standard_gamma(np.asarray(rows, dtype=np.float64) + 1e-3, (n_draws, len(cells)))
     mass *= min(total, ROW_WEIGHT * float(sizes.sum())) / mass.sum(axis=1, keepdims=True)
-    return _fitted(drawn, mass, shares)
+    direct = 0.0 if sampled is None else rng.standard_gamma(sampled, (n_draws, len(seeds)))
+    return _fitted(drawn, mass, shares, direct)
 
 
-def _fitted(seeds: Float64, rows: Float64, shares: Float64 | None) -> Mixture:
-    """Return the most likely mixtures of seeds (D, C, K) and rows (D, K), by EM."""
+def _fitted(
+    seeds: Float64, rows: Float64, shares: Float64 | None, sampled: Float64 | float = 0.0
+) -> Mixture:
+    """Return the most likely mixtures of seeds (D, C, K), rows (D, K) and samples (D, C), by EM."""
     n_draws, n_classes, _ = seeds.shape
     free = shares is None
     pi = np.full((n_draws, n_classes), 1.0 / n_classes) if shares is None else shares
@@ -231,7 +243,7 @@ def _fitted(seeds: Float64, rows: Float64, shares: Float64 | None) -> Mixture:
         joint *= (rows / np.maximum(joint.sum(axis=1), np.finfo(float).tiny))[:, None, :]
         before = pi, theta
         if free:
-            pi = joint.sum(axis=2)
+            pi = joint.sum(axis=2) + sampled
             pi = pi / pi.sum(axis=1, keepdims=True)
         theta = joint + seeds
         theta /= np.maximum(theta.sum(axis=2, keepdims=True), np.finfo(float).tiny)
@@ -247,6 +259,7 @@ def estimate_shares(
     row_F: Floating,
     confidence: float,
     weights: Float64 | None = None,
+    sampled: Int64 | None = None,
 ) -> ClassShares:
     """Estimate the shares of the classes among the rows.
 
@@ -260,32 +273,46 @@ def estimate_shares(
         Of the intervals.
     weights
         float64 (S,): how much each seed counts among those of its class; None: 1.
+    sampled
+        int64 (C,): seeds of each class in a random sample of the rows. Where scores tell nothing,
+        they do from `FEWEST_SAMPLED` seeds on.
+    """
+    reason = _untold(hidden_F, codes, row_F, weights)
+    if reason is None:
+        cells = ScoreCells.of_seeds(hidden_F)
+        seeds = cell_counts(cells.places(hidden_F), codes, cells.classes, weights)
+        rows = np.bincount(cells.places(row_F), minlength=len(cells.classes))
+        draws = draw_mixtures(seeds, rows, cells.classes, sampled=sampled).shares
+        return shares_of_draws(draws, "estimated", confidence)
+    if sampled is not None and sampled.sum() >= FEWEST_SAMPLED:
+        found = shares_of_draws(
+            shares_of_sample(sampled, confidence).draws, "estimated", confidence
+        )
+        return replace(found, reason=reason)
+    counts = np.bincount(codes, minlength=hidden_F.shape[1])
+    return unknown_shares(np.maximum(counts, 1), reason)
+
+
+def _untold(
+    hidden_F: Floating, codes: Int32, row_F: Floating, weights: Float64 | None
+) -> str | None:
+    """Return why scores tell nothing of the shares, in words; None if they do.
+
+    They do not if no mixture makes the most likely classes of the rows of those of the seeds.
     """
     n_classes = hidden_F.shape[1]
-    counts = np.bincount(codes, minlength=n_classes)
     if n_classes > MAX_CLASSES:
-        return unknown_shares(counts, f"there are more than {MAX_CLASSES} classes")
-    if counts.min() < FEWEST_HIDDEN:
-        few = f"of a class fewer than {FEWEST_HIDDEN} seeds could be hidden"
-        return unknown_shares(np.maximum(counts, 1), few)
+        return f"there are more than {MAX_CLASSES} classes"
+    if np.bincount(codes, minlength=n_classes).min() < FEWEST_HIDDEN:
+        return f"of a class fewer than {FEWEST_HIDDEN} seeds could be hidden"
     if len(row_F) == 0:
-        return unknown_shares(counts, "every row is a seed")
-    cells = ScoreCells.of_seeds(hidden_F)
-    seeds = cell_counts(cells.places(hidden_F), codes, cells.classes, weights)
-    rows = np.bincount(cells.places(row_F), minlength=len(cells.classes))
-    if _contradict(hidden_F, codes, row_F, weights):
-        return unknown_shares(counts, CHOSEN_SEEDS)
-    draws = draw_mixtures(seeds, rows, cells.classes).shares
-    return shares_of_draws(draws, "estimated", confidence)
-
-
-def _contradict(hidden_F: Floating, codes: Int32, row_F: Floating, weights: Float64 | None) -> bool:
-    """Return whether no mixture makes the most likely classes of the rows of those of the seeds."""
+        return "every row is a seed"
     # Where in a class a score lies is not compared: models of folds have another scale.
     plain = ScoreCells((np.empty(0),) * hidden_F.shape[1])
     seeds = cell_counts(plain.places(hidden_F), codes, plain.classes, weights)
     rows = np.bincount(plain.places(row_F), minlength=len(plain.classes))
-    return mixture_misfit(seeds, rows, plain.classes) < MISFIT_LEVEL
+    misfit = mixture_misfit(seeds, rows, plain.classes)
+    return CHOSEN_SEEDS if misfit < MISFIT_LEVEL else None
 
 
 def mixture_misfit(seeds: Float64, rows: Int64, cells: Int64) -> float:

@@ -115,7 +115,7 @@ def score_classes_at_shares(
     used, chosen = shares.judged, shares.chosen
     if not used.any():
         return None
-    return score_at_shares(
+    scores = score_at_shares(
         JudgedRows(
             *decided(inferred.hidden_F[used], rule),
             labels.codes[used],
@@ -131,6 +131,7 @@ def score_classes_at_shares(
         seeds_differ=shares.differ,
         corrected=bool(shares.ratios),
     )
+    return replace(scores, other_estimates=shares.others)
 
 
 def warn_of_classes_gone(

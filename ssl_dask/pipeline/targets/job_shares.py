@@ -13,11 +13,13 @@ import numpy as np
 from ssl_dask.array_types import Bool, Float32, Float64, Int64, UInt64
 from ssl_dask.block_exchange import block_tasks
 from ssl_dask.dask_arrays import array_of_blocks, row_handles
+from ssl_dask.decision.calibration import Calibration, fit_calibration
 from ssl_dask.evaluation.given_shares import share_ranges
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.kernels.arithmetic.row_keys import Purpose, row_keys
 from ssl_dask.kernels.distributions.class_shares import (
     ClassShares,
+    em_shares,
     estimate_shares,
     share_ratios,
     shares_of_sample,
@@ -31,6 +33,8 @@ from ssl_dask.storage.runs.reviewed_rows import reviewed_rows
 
 SAMPLE_ROWS = 100_000
 """Rows whose scores tell the shares: chance moves a share of 1 % by 3 % of itself."""
+EM_ROWS, EM_STEPS = 20_000, 500
+"""EM is held beside the estimate: it takes half a second at most."""
 HELD_BYTES = 1 << 30
 """Scores up to this size are held on the workers, so that rows are not scored twice."""
 
@@ -54,6 +58,8 @@ class JobShares:
     """bool (S,): those that were hidden, and that review lists had chosen by their score."""
     weights: Float64 | None
     """float64 (m,): how much each judged seed counts among those of its class; None: 1."""
+    others: Mapping[str, tuple[float, ...]]
+    """Shares that were told in other ways, (C,) each: as of `ScoresAtShares`."""
     warnings: tuple[str, ...] = ()
     """What a person should know, a sentence each."""
 
@@ -79,26 +85,42 @@ def job_shares(
     inferred = _held(run, inferred)
     row_F = sampled_scores(run, inferred.F)
     counts = labels.class_counts()
-    was_hidden, chosen = folds.fold >= 0, chosen_seeds(run)
-    judged, chosen = was_hidden & ~chosen, was_hidden & chosen
+    was_hidden, (proposed, at_random) = folds.fold >= 0, _reviewed_seeds(run)
+    judged, chosen = was_hidden & ~proposed, was_hidden & proposed
     # What was chosen is missing among the rows: its scores stand in for it.
     population = np.concatenate([row_F, inferred.hidden_F[_sampled_seeds(labels, chosen)]])
     hidden_F, codes = inferred.hidden_F[judged], labels.codes[judged]
     weights = _weights(run, judged)
-    told = estimate_shares(hidden_F, codes, population, confidence, weights)
+    sampled = np.bincount(labels.codes[at_random], minlength=labels.n_classes)
+    told = estimate_shares(hidden_F, codes, population, confidence, weights, sampled)
     given = run.spec.input.class_shares
     if isinstance(given, Mapping):
         shares = stated_shares(*share_ranges(given, labels))
     elif given == "seeds":
-        shares = _sample_shares(run)
+        shares = _sample_shares(run, ~proposed)
     else:
         shares = told
     among_seeds = counts / counts.sum()
     differ = shares.excludes(among_seeds)
     corrected = shares.origin in ("given", "estimated") and differ
     ratios = tuple(share_ratios(shares.values, counts).tolist()) if corrected else ()
-    warnings = _contradiction(shares, told, labels.class_names)
-    return JobShares(shares, differ, ratios, row_F, judged, chosen, weights, warnings), inferred
+    others = _other_estimates(told, fit_calibration(hidden_F, codes), population, counts)
+    found = JobShares(shares, differ, ratios, row_F, judged, chosen, weights, others)
+    contradiction = _contradiction(shares, told, labels.class_names)
+    return replace(found, warnings=contradiction), inferred
+
+
+def _other_estimates(
+    told: ClassShares, calibration: Calibration, row_F: Float32, counts: Int64
+) -> dict[str, tuple[float, ...]]:
+    """Return shares by other ways, where scores tell any."""
+    if told.origin != "estimated":
+        return {}
+    F = row_F[:EM_ROWS]
+    F = F[F.max(axis=1) > 0.0]
+    among_seeds = counts / counts.sum()
+    em = em_shares(calibration.apply(F), among_seeds, tolerance=1e-7, max_steps=EM_STEPS)
+    return {"em": tuple(em.tolist()), "mean": tuple(F.mean(axis=0, dtype=np.float64).tolist())}
 
 
 def _weights(run: RunContext, judged: Bool) -> Float64 | None:
@@ -108,10 +130,15 @@ def _weights(run: RunContext, judged: Bool) -> Float64 | None:
     return effective_weights(strata.row_weights(judged)[judged], run.data.labels.codes[judged])
 
 
-def _sample_shares(run: RunContext) -> ClassShares:
-    """Return the shares by seeds that are a random sample, of all rows or of each group."""
+def _sample_shares(run: RunContext, drawn: Bool) -> ClassShares:
+    """Return the shares by seeds that are a random sample, of all rows or of each group.
+
+    Parameters
+    ----------
+    drawn
+        bool (S,): which of them are.
+    """
     labels, confidence, strata = run.data.labels, run.spec.evaluation.confidence, run.data.strata
-    drawn = ~chosen_seeds(run)
     if strata is not None:
         return strata.shares(np.where(drawn, labels.codes, -1), labels.n_classes, confidence)
     counts = np.bincount(labels.codes[drawn], minlength=labels.n_classes)
@@ -119,17 +146,22 @@ def _sample_shares(run: RunContext) -> ClassShares:
     return shares_of_sample(np.maximum(counts, 0.5), confidence)
 
 
-def chosen_seeds(run: RunContext) -> Bool:
-    """Return the seeds that were chosen by their score, bool (S,): by earlier review lists."""
+def _reviewed_seeds(run: RunContext) -> tuple[Bool, Bool]:
+    """Return the seeds that earlier review lists proposed for their score, and at random.
+
+    bool (S,) each.
+    """
     labels = run.data.labels
     if labels.tags is None:
-        return np.zeros(labels.n_seeds, dtype=bool)
-    return np.isin(labels.tags, reviewed_rows(run.output.root))
+        none = np.zeros(labels.n_seeds, dtype=bool)
+        return none, none
+    proposed = reviewed_rows(run.output.root)
+    return np.isin(labels.tags, proposed.chosen), np.isin(labels.tags, proposed.random)
 
 
 def sampling_notes(run: RunContext, shares: JobShares) -> list[str]:
     """Return what is said of how the seeds were chosen, in sentences."""
-    told = []
+    told = _disagreement(shares, run.data.labels.class_names)
     if (weights := shares.weights) is not None and len(weights):
         told.append(
             f"seeds stand for the rows of their group of {run.spec.input.sampling!r}: for figures"
@@ -188,6 +220,23 @@ def _held(run: RunContext, inferred: Inferred) -> Inferred:
         return inferred
     blocks = run.execution.persist(row_handles(F), "scores")
     return replace(inferred, F=array_of_blocks(blocks, chunks, F.shape[1:], F.dtype))
+
+
+def _disagreement(job: JobShares, names: list[str]) -> list[str]:
+    """Return a sentence where EM tells shares beyond the interval of the estimate."""
+    shares = job.shares
+    if shares.origin != "estimated" or "em" not in job.others:
+        return []
+    em = np.array(job.others["em"])
+    beyond = np.maximum(shares.low - em, em - shares.high)
+    code = int(beyond.argmax())
+    if beyond[code] <= 0.0:
+        return []
+    return [
+        f"the share of {names[code]} is told as {shares.low[code]:.2%} to {shares.high[code]:.2%},"
+        f" by EM on calibrated probabilities as {em[code]:.2%}: give input.class_shares if you know"
+        " it"
+    ]
 
 
 def _contradiction(shares: ClassShares, told: ClassShares, names: list[str]) -> tuple[str, ...]:

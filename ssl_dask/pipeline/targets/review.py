@@ -104,7 +104,7 @@ def write_review(
     queue = candidates.take(chosen)
     if run.spec.input.id is not None:
         # Row numbers are those of other rows tomorrow. Before the list can be seen.
-        remember_reviewed(run.output.root, queue.tag[queue.kind != KINDS.index("random")])
+        remember_reviewed(run.output.root, queue.tag, queue.kind == KINDS.index("random"))
     distances, nearest = nearest_rows(X[chosen], rows.seeds)
     seeds, places = np.unique(nearest, return_inverse=True)
     reader, numbered = run.data.reader, task.row_numbers
