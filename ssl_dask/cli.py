@@ -112,13 +112,19 @@ def init(
         Path | None,
         typer.Option("--output", "-o", help="Write here; default: to stdout.", callback=_on_disk),
     ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels", metavar="FILE", help="Labels kept elsewhere: CSV, TSV, JSON or Parquet."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write a commented job file from the columns that are found."""
     from ssl_dask.pipeline.commands.draft import draft_job, write_draft
 
     target = output.resolve().parent if output else Path.cwd()
-    text = draft_job(data, relative_to=target)
+    text = draft_job(data, relative_to=target, labels=labels)
     if output is None:
         typer.echo(text, nl=False)
         return

@@ -175,6 +175,9 @@ class OutputSpec(SpecModel):
     """Input columns to carry over to the result."""
     probabilities: bool = False
     """Also write one column p_<class> for each class."""
+    rank: bool | int | str | None = None
+    """Also write the column `rank`: the place of a row by its chance of this class, from 1, among
+    the rows that are no seeds; the first 100,000."""
     models: bool = False
     """Keep the models of a self-labelled run, with all that they need to label other rows, for
     `ssl-dask predict` and `load_models`."""
@@ -356,6 +359,8 @@ def wrong_keys_of_classes(job: JobSpec) -> Iterator[str]:
         found["input.sampling"] = "leave it out"
     if job.output.probabilities:
         found["output.probabilities"] = "value_low and value_high are always written"
+    if job.output.rank is not None:
+        found["output.rank"] = "leave it out"
     if found:
         keys = "; ".join(f"{key} ({cure})" for key, cure in found.items())
         yield (

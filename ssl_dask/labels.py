@@ -93,6 +93,22 @@ class Labels(LabelledRows):
         """Return the number of seeds of each class, int64 (C,)."""
         return np.bincount(self.codes, minlength=self.n_classes).astype(np.int64)
 
+    def code_of(self, value: Any) -> int:
+        """Return the code of a class.
+
+        Raises
+        ------
+        ValueError
+            There is none: the message names those there are.
+        """
+        classes = self.classes.tolist()
+        for code, one in enumerate(classes):
+            # 1 and True are equal in Python, and different classes to a reader.
+            if (type(one), one) == (type(value), value):
+                return code
+        names = ", ".join(map(repr, classes[:10]))
+        raise ValueError(f"{value!r} is none of the classes of the seeds: {names}")
+
     def in_order(self, shares: Mapping[Any, float]) -> Float64:
         """Return the shares that classes are given by name, float64 (C,), in the order of classes.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import os
@@ -241,6 +242,48 @@ def test_a_draft_joins_rows_that_share_a_key_and_takes_no_key_for_a_number(tmp_p
     assert spec.method.name == "graph_ensemble"
     assert spec.graph.entity_columns() == ("card_id", "device_key")
     assert [part.kind for part in spec.graph.each()] == ["knn", "entities"]
+
+
+LABEL_FILES = {
+    "answers.csv": ("note,tx_id,is_fraud\nx,3,yes\ny,5,no\n", "tx_id", "is_fraud", None),
+    "answers.tsv.gz": ("tx_id\tanswer\n3\tyes\n5\tno\n", "tx_id", "answer", None),
+    "cards.jsonl": ('{"card_id": "card-1", "class": "yes"}\n', "card_id", "class", "card_id"),
+    "list.json": ('[{"class": "yes", "tx_id": 3}]', "tx_id", "class", None),
+    "answers.parquet": ("", "tx_id", "answer", None),
+}
+
+
+@pytest.mark.parametrize("name", LABEL_FILES)
+def test_a_draft_finds_id_and_label_in_a_file_of_labels(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, row_id, label, by = LABEL_FILES[name]
+    n = 300
+    data = {
+        "tx_id": list(range(n)),
+        "card_id": [f"card-{i % 70}" for i in range(n)],
+        "amount": [i / 7 for i in range(n)],
+    }
+    pq.write_table(pa.table(data), tmp_path / "data.parquet")
+    if name.endswith(".parquet"):
+        pq.write_table(pa.table({"tx_id": [3, 5], "answer": ["yes", "no"]}), tmp_path / name)
+    else:
+        written = text.encode()
+        (tmp_path / name).write_bytes(gzip.compress(written) if ".gz" in name else written)
+    job = tmp_path / "job.yaml"
+    given = [str(tmp_path / "data.parquet"), "--labels", str(tmp_path / name), "-o", str(job)]
+    assert exit_code(app, ["init", *given]) == 0
+    found = load_job(job).input.labels
+    assert found is not None
+    assert (Path(found.paths[0]).name, found.id, found.label, found.by) == (name, row_id, label, by)
+    assert [one for group in load_job(job).features.values() for one in group.columns()] == [
+        "amount"
+    ]
+    if by is None and "json" not in name:
+        assert exit_code(app, ["validate", str(job)]) == 0
+    capsys.readouterr()
+    assert exit_code(app, ["init", given[0], "--labels", str(tmp_path / "no.csv")]) == 3
+    assert "no.csv" in capsys.readouterr().err
 
 
 def test_labels_below_the_rows_looked_at_are_no_feature(tmp_path: Path) -> None:

@@ -80,15 +80,10 @@ def looked_for(review: ReviewSpec, labels: Labels) -> int | None:
         counts = labels.class_counts()
         rare = counts.min() <= 0.5 * counts.mean()
         return int(counts.argmin()) if rare else None
-    classes = labels.classes.tolist()
-    for code, value in enumerate(classes):
-        # 1 and True are equal in Python, and different classes to a reader.
-        if (type(value), value) == (type(review.positive), review.positive):
-            return code
-    raise JobSpecError(
-        f"decision.review.positive: {review.positive!r} is none of the classes of the seeds",
-        hint=f"name one of {', '.join(map(repr, classes[:10]))}",
-    )
+    try:
+        return labels.code_of(review.positive)
+    except ValueError as error:
+        raise JobSpecError(f"decision.review.positive: {error}", hint="name one of them") from None
 
 
 def kind_quotas(review: ReviewSpec, *, with_positive: bool) -> dict[str, int]:

@@ -255,15 +255,17 @@ def test_the_review_list_is_that_of_shuffled_rows(rows: Path, tmp_path: Path) ->
         }
     )
     order = np.random.default_rng(5).permutation(N)
-    found = []
+    found, places = [], []
     for name, written in (("in_order", coarse), ("shuffled", coarse.take(order))):
         pq.write_table(written, tmp_path / f"{name}.parquet")
         wanted = job(tmp_path / f"{name}.parquet", tmp_path / name)
-        listed = pq.read_table(
-            run_job({**wanted, "decision": {"review": {"budget": 60}}}).path / "review"
-        )
+        wanted["output"]["rank"] = "fraud"
+        run = run_job({**wanted, "decision": {"review": {"budget": 60}}})
+        listed = pq.read_table(run.path / "review")
         found.append(listed.select(["id", "review_kind", "rank"]).to_pylist())
+        places.append(read_parts(run.path).select(["id", "rank"]).sort_by("id").to_pylist())
     assert found[0] == found[1]
+    assert places[0] == places[1]
 
 
 @given(st.integers(2, 40), st.integers(0, 1_000))

@@ -12,6 +12,7 @@ from ssl_dask.durable_files import storage_errors
 from ssl_dask.errors import JobSpecError
 from ssl_dask.storage.input.column_profile import ColumnProfile, columns_that_tell, profile_columns
 from ssl_dask.storage.input.dataset import Dataset
+from ssl_dask.storage.labels.label_file import label_file_names
 
 LABEL_NAME = re.compile(
     r"(^|_)(labels?|class|truth|target|outcome|y|fraud|spam|attack|anomaly)($|_)", re.I
@@ -25,7 +26,7 @@ FEW_CATEGORIES = 256
 TEXT_LENGTH = 20.0
 
 
-def draft_job(data: str, *, relative_to: Path) -> str:
+def draft_job(data: str, *, relative_to: Path, labels: str | None = None) -> str:
     """Return a commented job file for the columns found in `data`.
 
     Parameters
@@ -34,6 +35,8 @@ def draft_job(data: str, *, relative_to: Path) -> str:
         Parquet file, folder, glob or URL; relative to the working folder.
     relative_to
         Folder that the job file will stand in.
+    labels
+        File, folder, glob or URL of labels that are kept apart from the data.
 
     Raises
     ------
@@ -43,8 +46,7 @@ def draft_job(data: str, *, relative_to: Path) -> str:
     dataset = Dataset.open(data, base=Path.cwd())
     profiles = profile_columns(dataset)
     name = re.sub(r"[^A-Za-z0-9]+", "-", Path(data.rstrip("/")).stem).strip("-") or "job"
-    path = data if "://" in data else os.path.relpath(Path.cwd() / data, relative_to)
-    label = _guess_label(profiles)
+    label = _guess_label(profiles) if labels is None else None
     row_id = _guess_id(profiles, label)
     answers = {
         one.name: _why_left_out(one)
@@ -65,9 +67,13 @@ def draft_job(data: str, *, relative_to: Path) -> str:
         "# Next: ssl-dask validate, plan, run with this file. `ssl-dask schema` lists every key.",
         f"name: {name}",
         "input:",
-        f"  path: {_yaml(path)}",
+        f"  path: {_yaml(_from(relative_to, data))}",
         _id_line(row_id),
-        *_label_lines(label, next((one.words for one in profiles if one.name == label), ())),
+        *(
+            _label_lines(label, next((one.words for one in profiles if one.name == label), ()))
+            if labels is None
+            else _label_file_lines(labels, relative_to, row_id, {one.name for one in profiles})
+        ),
         f"  # truth: {_yaml(truth) if truth else 'COLUMN'}            # true classes: only to"
         " score a benchmark, never learned from",
         "features:                     # groups of columns; none may hold the answer",
@@ -204,6 +210,28 @@ def _label_lines(label: str | None, words: Sequence[str]) -> list[str]:
             f'  unlabelled: [{listed}]      # words that stand for "not known"; or classes'
         )
     return lines
+
+
+def _label_file_lines(
+    labels: str, relative_to: Path, row_id: str | None, columns: Collection[str]
+) -> list[str]:
+    """Return where the labels are: what its columns are is told by their names."""
+    names = label_file_names(labels, Path.cwd())
+    known = [name for name in names if name in columns]
+    ids = [name for name in known if name == row_id or ID_NAME.search(name)]
+    one_id = next(iter([*ids, *[name for name in names if ID_NAME.search(name)], *known]), None)
+    rest = [name for name in names if name != one_id]
+    label = next((name for name in rest if LABEL_NAME.search(name)), rest[0] if rest else None)
+    path = _yaml(_from(relative_to, labels))
+    keys = {"path": path, "id": _yaml(one_id or "COLUMN"), "label": _yaml(label or "COLUMN")}
+    if one_id in known and one_id != row_id:
+        keys["by"] = _yaml(str(one_id))
+    said = ", ".join(f"{key}: {value}" for key, value in keys.items())
+    return [f"  labels: {{{said}}}   # its columns: {', '.join(names)}"]
+
+
+def _from(folder: Path, path: str) -> str:
+    return path if "://" in path else os.path.relpath(Path.cwd() / path, folder)
 
 
 def _feature_lines(profiles: Sequence[ColumnProfile], answers: Mapping[str, str]) -> list[str]:

@@ -24,13 +24,20 @@ from ssl_dask.job_file import checked_part
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.commands.lifecycle import errors_with_place, job_execution, run_done_already
 from ssl_dask.pipeline.commands.saved_runs import PREDICTION
-from ssl_dask.pipeline.inputs.job_inputs import feature_needs, scan_dataset, table_versions
+from ssl_dask.pipeline.inputs.job_inputs import (
+    feature_needs,
+    ranked_class,
+    scan_dataset,
+    table_versions,
+)
 from ssl_dask.pipeline.models.drift import Drift
 from ssl_dask.pipeline.models.stored_models import StoredModels, read_models
 from ssl_dask.pipeline.targets.block_task import carried_fields, write_blocks
 from ssl_dask.pipeline.targets.class_blocks import ClassBlocks, ClassResult, class_schema
+from ssl_dask.pipeline.targets.ranked_rows import rank_rows
 from ssl_dask.report.run_report import DecisionSummary
 from ssl_dask.storage.checks.column_check import ColumnNeeds, check_columns
+from ssl_dask.storage.ids.id_hash import row_tags
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.dataset import Dataset
 from ssl_dask.storage.input.table_reader import read_in_types
@@ -213,7 +220,12 @@ def _label(
     F = models.distributions(views, execution, blank)
     counts = [view.counts for view in views.values() if view.counts]
     task = _block_task(models, reader, folder)
-    results = write_blocks(task, F, execution, *[None] * 4, *counts)
+    ranked = None
+    if (code := ranked_class(models.job, task.labels)) is not None:
+        column = models.job.input.id
+        tags = None if column is None else row_tags(reader, column)
+        ranked = rank_rows(F, None, tags, task.labels, task.rule, code, execution)
+    results = write_blocks(task, F, execution, *[None] * 4, ranked, *counts)
     drift = _drift(models, results)
     for warning in () if drift is None else drift.warnings:
         clock.warn(warning)

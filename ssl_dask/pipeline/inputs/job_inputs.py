@@ -284,11 +284,12 @@ def read_inputs(spec: JobSpec, inputs: Inputs, execution: Execution) -> ReadData
     _refuse_constant_features(inputs, scan)
     assert scan.seeds is not None
     label_kind(spec).require(scan.seeds)
-    if spec.target == "classes":
-        _refuse_shares_of_other_classes(spec, scan.seeds.labels)
-        if spec.decision.review_list is not None:
-            looked_for(spec.decision.review_list, scan.seeds.labels)
     labels = scan.seeds.labels
+    if spec.target == "classes":
+        _refuse_shares_of_other_classes(spec, labels)
+        if spec.decision.review_list is not None:
+            looked_for(spec.decision.review_list, labels)
+        ranked_class(spec, labels)
     strata, unseen = _sampled_groups(spec.input.sampling, reader, labels, execution)
     edges = [note for file in inputs.edge_files for note in file.dataset.notes]
     warnings = cautions([*scan.seeds.notes, *inputs.dataset.notes, *edges, *scan.notes])
@@ -324,6 +325,20 @@ def _sampled_groups(
         f"input.sampling: {n_rows:,} of {labels.n_rows:,} rows are of groups of {column!r} without"
         f" a seed ({shown}): no figure speaks of them. Label rows of these groups."
     ]
+
+
+def ranked_class(spec: JobSpec, labels: Labels) -> int | None:
+    """Return the code of the class of `output.rank`, None without.
+
+    Raises
+    ------
+    JobSpecError
+        No seed is of it.
+    """
+    try:
+        return None if spec.output.rank is None else labels.code_of(spec.output.rank)
+    except ValueError as error:
+        raise JobSpecError(f"output.rank: {error}", hint="name one of them") from None
 
 
 def _refuse_shares_of_other_classes(spec: JobSpec, labels: Labels) -> None:

@@ -10,7 +10,7 @@ from ssl_dask.labels import Labels, NumberLabels
 from ssl_dask.storage.labels.label_rules import ClassRule, LabelRule
 from ssl_dask.storage.labels.number_rule import NumberRule
 from ssl_dask.storage.labels.seed_labels import SeedTable
-from ssl_dask.storage.result.result_schema import LABELS, NUMBERS, REVIEW, refuse_names
+from ssl_dask.storage.result.result_schema import LABELS, NUMBERS, RANK, REVIEW, refuse_names
 
 MOST_CLASSES_TOLD = 30
 
@@ -46,7 +46,7 @@ LABEL_KINDS = {
         lambda spec: refuse_names(
             spec.input.id,
             spec.output.columns,
-            LABELS,
+            LABELS if spec.output.rank is None else (*LABELS, RANK),
             REVIEW if spec.decision.review_list is not None else (),
         ),
         SeedTable.require_classes,

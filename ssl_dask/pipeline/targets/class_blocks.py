@@ -65,15 +65,17 @@ def class_schema(fields: Any, job: JobSpec, classes: Any, kind: Any) -> ResultSc
     fields
         Arrow schema of the input.
     job
-        Its id, kept columns and `output.probabilities`.
+        Its id, kept columns, `output.probabilities` and `output.rank`.
     classes
         Array (C,).
     kind
         Arrow type of the labels; None: the plain type of the classes.
     """
     words = {"source": SOURCES, "reason": REASONS}
-    keep, p = job.output.columns, job.output.probabilities
-    return label_schema(fields, job.input.id, keep, classes, kind, words, probabilities=p)
+    keep, p, rank = job.output.columns, job.output.probabilities, job.output.rank is not None
+    return label_schema(
+        fields, job.input.id, keep, classes, kind, words, probabilities=p, rank=rank
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +103,10 @@ class ClassBlocks(BlockTask[ClassResult]):
         beside
             Whether paths lead to seeds, bool (n,), or None; the supervised baseline's
             distributions float32 (n, C), or None; for the review list features (n, d) and tags
-            int64 (n,), or None each. Of new rows, the counts of their columns come next.
+            int64 (n,), or None each; `BlockRanks`, or None. Of new rows, the counts of their
+            columns come next.
         """
-        has_seed, baseline_F, X, tags, *counts = beside
+        has_seed, baseline_F, X, tags, ranked, *counts = beside
         positions, codes = self.labels.in_rows(start, start + len(F))
         names = self.schema.probability_names
         positive = self.search is not None and self.search.positive is not None
@@ -122,6 +125,7 @@ class ClassBlocks(BlockTask[ClassResult]):
         if self.search is not None:
             review = self.search.of_block(decided, start, X, tags)
         p = decided.probabilities.T if names and decided.probabilities is not None else ()
+        rank = {} if ranked is None else {"rank": ranked.column(len(F))}
         part = self.write_part(
             block,
             {
@@ -131,6 +135,7 @@ class ClassBlocks(BlockTask[ClassResult]):
                 "reason": decided.reason,
                 "margin": decided.margin,
                 **dict(zip(names, p, strict=True)),
+                **rank,
             },
         )
         score = self._score(decided, positions, truth)

@@ -7,6 +7,7 @@ from ssl_dask.features.block_reader import add_all
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.pipeline.infer.inference import Inferred
+from ssl_dask.pipeline.inputs.job_inputs import ranked_class
 from ssl_dask.pipeline.inputs.run_context import RunContext
 from ssl_dask.pipeline.models.model_output import store_models
 from ssl_dask.pipeline.targets.block_task import write_blocks
@@ -22,6 +23,7 @@ from ssl_dask.pipeline.targets.class_judging import (
     warn_of_classes_gone,
 )
 from ssl_dask.pipeline.targets.class_report import build_class_report
+from ssl_dask.pipeline.targets.ranked_rows import rank_rows
 from ssl_dask.pipeline.targets.review import ReviewSearch, write_review
 from ssl_dask.pipeline.targets.steps import Target, task_fields
 from ssl_dask.self_labeled.loop.round_answer import SelfLabeled
@@ -41,11 +43,12 @@ def write_classes(
     kind = None if spec.input.label is None else fields.field(spec.input.label).type
     review = spec.decision.review_list
     search = None if review is None else ReviewSearch.of(review, run.data.labels, inferred)
+    rule = decision_rule(run, inferred, judged)
     task = ClassBlocks(
         **task_fields(run, inferred.rows.sampled),
         schema=class_schema(fields, spec, run.data.labels.classes, kind),
         labels=run.data.labels,
-        rule=decision_rule(run, inferred, judged),
+        rule=rule,
         search=search,
         unlabelled=spec.input.unlabelled,
     )
@@ -55,8 +58,13 @@ def write_classes(
         baseline_F = row_handles(scored)
     far = search is not None and search.seeds is not None
     X = row_handles(inferred.rows.X) if far else None
+    ranked, code = None, ranked_class(spec, run.data.labels)
+    if code is not None:
+        F, has_seed = inferred.F, inferred.has_seed
+        told = run.data.labels, rule, code, run.execution
+        ranked = rank_rows(F, has_seed, run.tags(), *told)
     tags = None if search is None else run.tags()
-    beside = (inferred.has_seed, baseline_F, X, tags)
+    beside = (inferred.has_seed, baseline_F, X, tags, ranked)
     results = write_blocks(task, inferred.F, run.execution, *beside)
     score = add_all([result.score for result in results])
     warnings = warn_of_classes_gone(run, folds, inferred, judged.shares, score.labels)

@@ -19,6 +19,7 @@ import pyarrow.types as pt
 from ssl_dask.errors import InputDataError, Problem, cautions
 from ssl_dask.input_files import InputFiles
 from ssl_dask.storage.files.file_listing import Listing, holds_parquet, list_files
+from ssl_dask.storage.files.file_source import FileSource
 from ssl_dask.storage.input.arrow_to_numpy import id_array
 from ssl_dask.storage.input.column_problems import column_problems, id_problems
 from ssl_dask.storage.input.column_reader import ColumnReader
@@ -31,7 +32,13 @@ from ssl_dask.storage.input.row_layout import plan_layout
 from ssl_dask.storage.labels.label_cells import as_whole, values_of_cells
 from ssl_dask.storage.labels.label_places import LabelPlaces
 from ssl_dask.storage.labels.label_rules import ANY_CLASSES, LabelRule, distinct_labels
-from ssl_dask.storage.labels.label_text import ENDINGS, cells_of_text, own_answers, text_ending
+from ssl_dask.storage.labels.label_text import (
+    ENDINGS,
+    cells_of_text,
+    names_of_text,
+    own_answers,
+    text_ending,
+)
 from ssl_dask.storage.labels.label_verdict import (
     LabelKind,
     LabelValue,
@@ -180,6 +187,37 @@ def read_label_file(
     if texts:
         read.append(_read_text(texts, wanted, id_type, rule))
     return _judged(_joined(read), wanted, rule, allow_unmatched, conflicts)
+
+
+def label_file_names(path: str, base: Path) -> list[str]:
+    """Return the names of the columns of labels that are kept apart from the data.
+
+    Parameters
+    ----------
+    path, base
+        As of `read_label_file`.
+
+    Raises
+    ------
+    InputDataError
+        As `read_label_file`.
+    """
+    listing = list_files(path, base=base, also=ENDINGS)
+    if not _is_text(listing):
+        return list(Dataset.open(path, base=base).schema.names)
+    name, size = listing.files[0]
+    return names_of_text(_bytes(listing.source, name, size), name, listing.source.shown_path(name))
+
+
+def _bytes(source: FileSource, name: str, size: int) -> bytes:
+    try:
+        return source.read_range(name, 0, size)
+    except Exception as error:
+        raise InputDataError(
+            source.why_unreadable(error),
+            file=source.shown_path(name),
+            hint="make the file readable",
+        ) from error
 
 
 def _joined(read: Sequence[_Columns]) -> _Columns:
@@ -351,12 +389,7 @@ def _read_text(
     files = [(one.source, *file) for one in listings for file in one.files]
     for source, name, size in files:
         shown = source.shown_path(name)
-        try:
-            data = source.read_range(name, 0, size)
-        except Exception as error:
-            raise InputDataError(
-                source.why_unreadable(error), file=shown, hint="make the file readable"
-            ) from error
+        data = _bytes(source, name, size)
         digest = hashlib.sha256(data).hexdigest()
         identity.append({"path": name, "bytes": size, "sha256": digest})
         if data or len(files) == 1:

@@ -60,6 +60,23 @@ def cells_of_text(data: bytes, name: str, wanted: tuple[str, str], shown: str) -
     InputDataError
         The file is damaged or of another kind than its name says, or lacks a column.
     """
+    text, ending = _unpacked(data, shown), text_ending(name)
+    in_folders = [key for key, _ in hive_values(name)]
+    if ending in JSON_LINES:
+        return _cells_of_json(text, wanted, in_folders, shown)
+    return _cells_of_lines(text, ending, wanted, in_folders, shown)
+
+
+def names_of_text(data: bytes, name: str, shown: str) -> list[str]:
+    """Return the names in the header, or the keys of the objects; as `cells_of_text`."""
+    text, ending = _unpacked(data, shown), text_ending(name)
+    if ending in JSON_LINES:
+        return list(dict.fromkeys(key for _, row in _objects(text, shown)[1] for key in row))
+    _require_mark(text, ending, shown)
+    return next(csv.reader(io.StringIO(text, newline=""), delimiter=MARKS[ending]), [])
+
+
+def _unpacked(data: bytes, shown: str) -> str:
     if data[:2] == GZIP:
         try:
             data = gzip.decompress(data)
@@ -68,14 +85,9 @@ def cells_of_text(data: bytes, name: str, wanted: tuple[str, str], shown: str) -
                 "is damaged: it cannot be unpacked", file=shown, hint="write the file again"
             ) from None
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputDataError("is not UTF-8 text", file=shown, hint="save it as UTF-8") from None
-    ending = text_ending(name)
-    in_folders = [key for key, _ in hive_values(name)]
-    if ending in JSON_LINES:
-        return _cells_of_json(text, wanted, in_folders, shown)
-    return _cells_of_lines(text, ending, wanted, in_folders, shown)
 
 
 def _cells_of_lines(
@@ -119,6 +131,15 @@ def _cells_of_json(
     text: str, wanted: tuple[str, str], in_folders: Sequence[str], shown: str
 ) -> Cells:
     """Return the cells of objects, one a line, or of one list of objects."""
+    unit, rows = _objects(text, shown)
+    names = list(dict.fromkeys(name for _, row in rows for name in row))
+    _require_columns(wanted, names, in_folders, shown)
+    pairs = [(_cell(row.get(wanted[0])), _cell(row.get(wanted[1]))) for _, row in rows]
+    return Cells(pairs, unit, [at for at, _ in rows])
+
+
+def _objects(text: str, shown: str) -> tuple[str, list[tuple[int, dict[str, Any]]]]:
+    """Return what numbers count, and the objects with their numbers."""
     unit, numbered = "line", list[tuple[int, Any]]()
     if text.lstrip().startswith("["):
         unit, found = "object", _json_of(text, None, shown)
@@ -134,11 +155,7 @@ def _cells_of_json(
             file=shown,
             hint='write lines such as {"id": 7, "label": "ham"}',
         )
-    rows: list[dict[str, Any]] = [row for _, row in numbered]
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    _require_columns(wanted, names, in_folders, shown)
-    pairs = [(_cell(row.get(wanted[0])), _cell(row.get(wanted[1]))) for row in rows]
-    return Cells(pairs, unit, [at for at, _ in numbered])
+    return unit, numbered
 
 
 def _json_of(text: str, line: int | None, shown: str) -> Any:

@@ -53,7 +53,7 @@ class ResultColumn:
         return pa.field(self.name, self.type, metadata={b"description": self.meaning.encode()})
 
     def array(self, given: npt.NDArray[Any]) -> pa.Array:
-        """Return the column of `given` (n,): codes, -1 for null, or numbers, NaN for null.
+        """Return the column of `given` (n,), null where a code or integer is -1, a float NaN.
 
         Raises
         ------
@@ -63,7 +63,8 @@ class ResultColumn:
         assert self.type is not None
         if self.values is None:
             numbers = np.ascontiguousarray(given, dtype=self.type.to_pandas_dtype())
-            return pa.array(numbers, from_pandas=True)
+            none = numbers < 0 if pa.types.is_integer(self.type) else None
+            return pa.array(numbers, mask=none, from_pandas=True)
         if len(given) and not -1 <= int(given.min()) <= int(given.max()) < len(self.values):
             raise ValueError(f"a code of {self.name} stands for none of {len(self.values)} values")
         indices = pa.array(given.astype(np.int32, copy=False), mask=given < 0)
@@ -104,6 +105,14 @@ REVIEW = (
         "nearest_seed_distance", pa.float32(), "How far it is, in units of the scaled features."
     ),
     ResultColumn("rank", pa.int64(), "From 1: the rows whose labels would help most come first."),
+)
+MAX_RANKED = 100_000
+"""Rows of a ranking: beyond, nobody looks."""
+RANK = ResultColumn(
+    "rank",
+    pa.int64(),
+    "Place among the rows that are no seeds by the chance of the class of output.rank, from 1;"
+    f" null of seeds, of rows that cannot be of it, and behind the first {MAX_RANKED:,}.",
 )
 NUMBERS = (
     ResultColumn("value", pa.float64(), "The number; null where there is none."),
@@ -156,6 +165,7 @@ def label_schema(
     texts: Mapping[str, Sequence[str]],
     *,
     probabilities: bool = False,
+    rank: bool = False,
 ) -> ResultSchema:
     """Return what the parts of `labels` look like where labels are classes.
 
@@ -176,6 +186,8 @@ def label_schema(
         What the codes of "source" and "reason" stand for; `NO_NAME` stands for null.
     probabilities
         Whether there is a column `p_<class>` for each class.
+    rank
+        Whether there is a column `rank`.
 
     Raises
     ------
@@ -191,6 +203,7 @@ def label_schema(
     if probabilities:
         names = [f"p_{value}" for value in classes.tolist()]
         added += tuple(ResultColumn(name, pa.float32(), P_MEANING) for name in names)
+    added += (RANK,) if rank else ()
     refuse_names(id_column, kept, added)
     return ResultSchema(LABELS_FOLDER, _carried(fields, id_column, kept), added)
 
