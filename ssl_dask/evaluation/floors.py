@@ -134,7 +134,7 @@ def _figures(
 
 def _average_precision(scores: Float32, truth: Int32, code: int, weights: Float64) -> Figure | None:
     positive = truth == code
-    if not weights[positive].any():
+    if not weights[positive].any() or not weights[~positive].any():
         return None
     value = float(average_precision(scores, positive, weights[None])[0])
     draws = [average_precision(scores, positive, drawn) for drawn in drawn_weights(truth, weights)]

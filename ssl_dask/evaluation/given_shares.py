@@ -1,4 +1,4 @@
-"""The shares of the classes among all rows, as a job gives them: numbers or ranges."""
+"""The shares of the classes among all rows, seeds included, as a job gives them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import AfterValidator
 
-from ssl_dask.array_types import Float64
+from ssl_dask.array_types import Float64, Int64
 from ssl_dask.labels import Labels
 
 ROUNDING = 1e-3
 """By so much shares that are written with few digits may miss 1."""
+TWO_DIGITS = 1.05
+"""Times as many as a share that is written with two digits says."""
 
 
 def _checked(shares: Any) -> Any:
@@ -50,7 +52,8 @@ def share_ranges(
     Raises
     ------
     ValueError
-        A class is named that no seed has; or the shares of all classes cannot sum to 1.
+        A class is named that no seed has; the shares of all classes cannot sum to 1; or a class has
+        more seeds than rows.
     """
     # 1 and True are equal in Python, and different classes to a reader.
     named = {(type(key), key): _ends(share) for key, share in shares.items()}
@@ -69,6 +72,34 @@ def share_ranges(
         if most >= 1.0:
             raise ValueError("nothing is left for the classes that are not named")
         low, high = low + (1.0 - most) * rest, high + (1.0 - least) * rest
+    n, seeds = labels.n_rows, labels.class_counts()
+    for code in np.flatnonzero(seeds > TWO_DIGITS * high * n + 1.0)[:1]:
+        raise ValueError(
+            f"class {labels.class_names[code]} would have at most {high[code]:.6g} of the {n:,}"
+            f" rows, which is {high[code] * n:,.0f}, and {seeds[code]:,} seeds are of it"
+        )
+    return low, high
+
+
+def ranges_of_rest(
+    ranges: tuple[Float64, Float64], seeds: Int64, n_rows: int
+) -> tuple[Float64, Float64]:
+    """Return the ends of the ranges among the rows that are no seeds, float64 (C,) each.
+
+    Parameters
+    ----------
+    ranges
+        Of all rows, as of `share_ranges`.
+    seeds
+        int64 (C,): seeds by class.
+    n_rows
+        All rows.
+    """
+    n_rest = n_rows - seeds.sum()
+    if n_rest == 0:
+        return ranges
+    # Half a row at least: with a share of 0 no row could get the class.
+    low, high = (np.maximum(one * n_rows - seeds, 0.5) / n_rest for one in ranges)
     return low, high
 
 

@@ -41,7 +41,7 @@ class ClassAtShares:
     name: str
     """The class as text."""
     share: Estimate
-    """Its share among all rows."""
+    """Its share among these rows."""
     called: int
     """Rows that got its label."""
     precision: Estimate
@@ -220,13 +220,16 @@ def _rankings(
 ) -> tuple[Ranking, ...]:
     """Return the ranking of each rare class, the rarest first.
 
-    None where seeds were chosen by their score: the likeliest rows are among them.
+    None of a class without hidden seeds, or whose seeds alone were hidden; and none at all where
+    seeds were chosen by their score: the likeliest rows are among them.
     """
     if shares.origin == "unknown" or len(judged.chosen_codes):
         return ()
     found = []
     for code in rare_codes(shares.values):
         positive = judged.codes == code
+        if positive.all() or not positive.any():
+            continue
         seeds = RankedSeeds(judged.seed_p[:, code], positive, judged.seed_weights)
         told = judged.row_p[:, code], n_rows, shares, code, confidence
         found.append(rank_class(class_names[code], seeds, *told))

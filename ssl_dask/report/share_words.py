@@ -11,7 +11,7 @@ from ssl_dask.evaluation.share_scores import ClassAtShares, ScoresAtShares
 from ssl_dask.report.words import percent
 
 ORIGINS = {
-    "given": "as the job gives them",
+    "given": "as the job gives them, without the seeds",
     "seeds": "as among the seeds, a random sample of the rows",
     "estimated": "told from the scores of rows and of hidden seeds",
 }

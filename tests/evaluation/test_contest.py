@@ -214,6 +214,13 @@ def test_floors_are_at_the_shares_of_the_rows_and_of_given_labels() -> None:
     given[codes == 1] = 0
     with pytest.raises(QualityError, match="no hidden seed of 100 says what the precision"):
         require_floors({"min_precision": {"fraud": 0.1}}, labels, shares, codes, F, given)
+    # Of one class alone nothing is ranked.
+    for code in (0, 1):
+        one = codes == code
+        with pytest.raises(QualityError, match="no hidden seed of 50 says what the average"):
+            require_floors(
+                {"min_average_precision": 0.1}, labels, shares, codes[one], F[one], given[one]
+            )
 
 
 def test_floors_of_classes_that_there_are_not() -> None:

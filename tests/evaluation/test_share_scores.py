@@ -148,3 +148,22 @@ def second_night(seed: int, *, known: bool) -> bool:
 def test_seeds_that_were_chosen_by_their_score_are_rows_whose_class_is_known() -> None:
     assert np.mean([second_night(seed, known=True) for seed in range(20)]) >= 0.8
     assert np.mean([second_night(seed, known=False) for seed in range(14)]) < 0.6
+
+
+def test_a_class_without_hidden_seeds_may_be_among_all_labels_and_has_no_ranking() -> None:
+    codes = np.zeros(50, dtype=np.int32)
+    p = np.tile(np.array([0.8, 0.2], dtype=np.float32), (1000, 1))
+    none = np.zeros(1000, dtype=np.int32)
+    judged = JudgedRows(p[:50], none[:50], codes, p, none, *NONE)
+    called = np.array([1000, 0, 0])
+    with np.errstate(divide="raise"):
+        found = score_at_shares(
+            judged, called, given(0.1), NAMES, 0.9, seeds_differ=True, corrected=True
+        )
+        other = JudgedRows(p[:50], none[:50], codes + 1, p, none, *NONE)
+        alone = score_at_shares(
+            other, called, given(0.1), NAMES, 0.9, seeds_differ=True, corrected=True
+        )
+    assert found.classes[0].precision.value == pytest.approx(0.9, abs=0.01)
+    assert (found.classes[1].recall.low, found.classes[1].recall.high) == (0.0, 1.0)
+    assert found.rankings == alone.rankings == ()

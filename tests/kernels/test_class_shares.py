@@ -212,3 +212,21 @@ def test_a_random_sample_tells_the_shares_where_scores_cannot() -> None:
     assert (
         estimate_shares(F[few], codes[few], rows, 0.9, sampled=np.array([9, 1])).origin == "unknown"
     )
+
+
+def test_shares_that_are_given_as_those_of_the_seeds_are_not_excluded() -> None:
+    for n_first in range(1, 60):
+        counts = np.array([n_first, 37])
+        share = n_first / counts.sum()
+        ends = np.array([share, 1.0 - share])
+        assert not stated_shares(ends, ends).excludes(counts / counts.sum())
+
+
+def test_a_class_without_hidden_seeds_is_what_the_others_leave_of_the_rows() -> None:
+    seeds = np.array([[20, 0, 0, 0], [0, 20, 0, 0], [0, 0, 0, 0]])
+    rows, known = np.array([700, 300, 0, 0]), np.tile([0.4, 0.3, 0.3], (50, 1))
+    found = draw_mixtures(seeds, rows, np.array([0, 1, 2, 3]), known)
+    assert found.rates.sum(axis=2) == pytest.approx(1.0)
+    mixed = np.einsum("dc,dck->dk", found.shares, found.rates)
+    assert mixed.mean(axis=0) == pytest.approx(rows / 1000, abs=0.02)
+    assert found.rates[:, 2, 0].mean() > 0.9

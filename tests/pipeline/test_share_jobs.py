@@ -21,6 +21,7 @@ from ssl_dask.process_end import exit_code
 from tests.made_job import answer, read_parts
 
 N, N_POSITIVE, N_FRAUD, N_FAIR = 6_000, 180, 60, 240
+SHARE = N_POSITIVE / N
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,7 @@ def test_shares_are_told_from_scores_and_all_figures_are_those_of_the_rows(
 
 
 def test_shares_that_are_given_make_probabilities_right(rows: Path, tmp_path: Path) -> None:
-    run = run_job(job(rows, tmp_path / "out", {"fraud": 0.02}))
+    run = run_job(job(rows, tmp_path / "out", {"fraud": SHARE}))
     scores = run.report.evaluation.at_shares
     assert scores is not None
     assert (scores.origin, scores.corrected) == ("given", True)
@@ -121,7 +122,7 @@ def test_shares_that_are_given_make_probabilities_right(rows: Path, tmp_path: Pa
     assert (
         scores.classes[1].precision.low <= true[called].mean() <= scores.classes[1].precision.high
     )
-    assert scores.classes[1].share.low == scores.classes[1].share.high == pytest.approx(0.02)
+    assert scores.classes[1].share.low == scores.classes[1].share.high == pytest.approx(TRUE)
 
 
 def test_seeds_that_are_called_a_sample_and_are_none_are_warned_of(
@@ -171,7 +172,7 @@ def test_models_that_are_kept_predict_at_the_shares(rows: Path, tmp_path: Path) 
         job(
             rows,
             tmp_path / "out",
-            {"fraud": 0.02},
+            {"fraud": SHARE},
             method={"name": "self_training", "max_iter": 1},
             output={"path": str(tmp_path / "out"), "probabilities": True, "models": True},
         )
@@ -185,6 +186,36 @@ def test_models_that_are_kept_predict_at_the_shares(rows: Path, tmp_path: Path) 
     assert both[0] == pytest.approx(both[1], abs=1e-6)
 
 
+def test_shares_that_the_seeds_alone_exceed_are_refused(rows: Path, tmp_path: Path) -> None:
+    with pytest.raises(JobSpecError, match=r"which is 6, and 60 seeds are of it"):
+        run_job(job(rows, tmp_path / "out", {"fraud": 0.001}))
+    wide = run_job(job(rows, tmp_path / "out", {"fraud": [0.001, 0.03]}))
+    scores = wide.report.evaluation.at_shares
+    assert scores is not None
+    assert scores.classes[1].share.low == pytest.approx(0.5 / (N - N_FRAUD - N_FAIR))
+
+
+def test_without_hidden_seeds_labels_are_compared_with_the_shares_of_the_seeds(
+    rows: Path, tmp_path: Path
+) -> None:
+    # With even shares, 3 % would be a class that has collapsed.
+    table = pq.read_table(rows)
+    drawn = np.random.default_rng(5).random(N) < 0.08
+    seeds = pa.array(np.array(table["truth"].to_pylist(), dtype=object), mask=~drawn)
+    at = table.column_names.index("seed")
+    pq.write_table(table.set_column(at, "seed", seeds), tmp_path / "fair.parquet")
+    run = run_job(
+        job(
+            tmp_path / "fair.parquet",
+            tmp_path / "out",
+            decision={"on_collapse": "error"},
+            evaluation={"folds": 0},
+        )
+    )
+    _, called, _ = fraud_rows(run)
+    assert 0 < called.mean() < 0.05
+
+
 def test_classes_that_no_seed_has_are_refused(rows: Path, tmp_path: Path) -> None:
     with pytest.raises(JobSpecError, match=r"input.class_shares: 'fruad' is none") as caught:
         run_job(job(rows, tmp_path / "out", {"fruad": 0.02}))
@@ -195,7 +226,7 @@ def test_classes_that_no_seed_has_are_refused(rows: Path, tmp_path: Path) -> Non
 def test_labels_that_are_numbers_have_no_shares(rows: Path, tmp_path: Path) -> None:
     with pytest.raises(JobSpecError, match=r"input.class_shares"):
         run_job(
-            job(rows, tmp_path / "out", {"fraud": 0.02}, method={"name": "harmonic_regression"})
+            job(rows, tmp_path / "out", {"fraud": SHARE}, method={"name": "harmonic_regression"})
         )
 
 

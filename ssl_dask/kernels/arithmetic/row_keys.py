@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, unique
 
 import numpy as np
 
 from ssl_dask.array_types import Int64, UInt64
 
 
+@unique
 class Purpose(IntEnum):
     """What pseudo-random numbers are drawn for, a part of their key."""
 
@@ -40,11 +41,11 @@ class Purpose(IntEnum):
     """Order of rows of which co-training is equally sure."""
     REVIEW = 401
     """Rows that are drawn for review."""
-    SHARES = 403
-    """Rows whose scores tell the shares of the classes."""
     ANCHOR_ROWS = 402
     """Rows that anchors are learned from."""
-    BASELINE_SEEDS = 403
+    SHARES = 403
+    """Rows whose scores tell the shares of the classes."""
+    BASELINE_SEEDS = 404
     """Seeds that a forest is fitted to, of too many."""
 
 

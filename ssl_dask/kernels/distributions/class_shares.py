@@ -54,13 +54,17 @@ CHOSEN_SEEDS = (
     " sample of the rows of their class, as where they were chosen by their score"
 )
 MAX_STEPS, TOLERANCE = 500, 1e-7
+SAME = 1e-9
+"""Shares that are nearer than this differ by rounding alone."""
+UNSEEN = 1e-3
+"""A class without hidden seeds counts as so much of a seed: the rows alone say where it lies."""
 
 Origin = Literal["given", "seeds", "estimated", "unknown"]
 
 
 @dataclass(frozen=True)
 class ClassShares:
-    """Shares of C classes among all rows, and how well they are known."""
+    """Shares of C classes among the rows that are no seeds, and how well they are known."""
 
     values: Float64
     """float64 (C,), sum 1."""
@@ -84,7 +88,7 @@ class ClassShares:
             return False
         tail = 2.5 / len(shares)
         low, high = np.percentile(self.draws, [tail, 100.0 - tail], axis=0)
-        return bool(((shares < low) | (shares > high)).any())
+        return bool(((shares < low - SAME) | (shares > high + SAME)).any())
 
 
 def shares_of_draws(draws: Float64, origin: Origin, confidence: float) -> ClassShares:
@@ -222,7 +226,8 @@ def draw_mixtures(
     sizes = seeds.sum(axis=1)
     prior = PRIOR / alike[cells]
     drawn = rng.standard_gamma(SEED_WORTH * seeds + prior, (n_draws, *seeds.shape))
-    drawn *= (SEED_WORTH * sizes / drawn.sum(axis=2).clip(np.finfo(float).tiny))[..., None]
+    worth = np.maximum(SEED_WORTH * sizes, UNSEEN)
+    drawn *= (worth / drawn.sum(axis=2).clip(np.finfo(float).tiny))[..., None]
     total = float(np.sum(rows))
     mass = rng.standard_gamma(np.asarray(rows, dtype=np.float64) + 1e-3, (n_draws, len(cells)))
     mass *= min(total, ROW_WEIGHT * float(sizes.sum())) / mass.sum(axis=1, keepdims=True)
@@ -319,7 +324,7 @@ def mixture_misfit(seeds: Float64, rows: Int64, cells: Int64) -> float:
     """Return the chance of seeds that lie as far from every mixture that makes the rows.
 
     The likelihood ratio of the seeds' own rates against those of the best mixture, by chi-squared
-    with K - C degrees of freedom, at least 1. Seeds that were chosen by their score fail.
+    with K - 1 - C degrees of freedom, at least 1. Seeds that were chosen by their score fail.
 
     Parameters
     ----------

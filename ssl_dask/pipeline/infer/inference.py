@@ -17,13 +17,14 @@ from dask.delayed import Delayed
 
 from ssl_dask.array_types import Float64, Int64
 from ssl_dask.dask_arrays import array_of_blocks
-from ssl_dask.evaluation.given_shares import share_ranges
+from ssl_dask.evaluation.given_shares import ranges_of_rest, share_ranges
 from ssl_dask.execution import Execution
 from ssl_dask.features.views import FeatureView, join, present_arrays
 from ssl_dask.graph.block.block_graph import BlockGraph
 from ssl_dask.graph.block.graph_summary import graph_summary, seed_agreement
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.job_spec import JobSpec
+from ssl_dask.kernels.distributions.class_shares import stated_shares
 from ssl_dask.kernels.distributions.weighted_figures import (
     class_accuracy,
     class_figure,
@@ -281,12 +282,12 @@ def _collapse_rules(run: RunContext, labels: Labels, folds: HiddenSeeds) -> dict
 
 
 def _known_shares(run: RunContext, labels: Labels) -> Float64:
-    """Return the shares of the classes, float64 (C,), as the job gives them, or as of the seeds."""
+    """Return the shares among the rows, float64 (C,), as the job gives them, or the seeds have."""
     given = run.spec.input.class_shares
     if not isinstance(given, Mapping):
         return labels.class_counts() / labels.n_seeds
-    low, high = share_ranges(given, labels)
-    return (low + high) / (low + high).sum()
+    counts = labels.class_counts()
+    return stated_shares(*ranges_of_rest(share_ranges(given, labels), counts, labels.n_rows)).values
 
 
 def _solve(

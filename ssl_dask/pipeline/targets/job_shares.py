@@ -14,9 +14,9 @@ from ssl_dask.array_types import Bool, Float32, Float64, Int64, UInt64
 from ssl_dask.block_exchange import block_tasks
 from ssl_dask.dask_arrays import array_of_blocks, row_handles
 from ssl_dask.decision.calibration import Calibration, fit_calibration
-from ssl_dask.evaluation.given_shares import share_ranges
+from ssl_dask.evaluation.given_shares import ranges_of_rest, share_ranges
 from ssl_dask.hidden_seeds import HiddenSeeds
-from ssl_dask.kernels.arithmetic.row_keys import Purpose, row_keys
+from ssl_dask.kernels.arithmetic.row_keys import Purpose, keys_below, row_keys
 from ssl_dask.kernels.distributions.class_shares import (
     ClassShares,
     em_shares,
@@ -24,6 +24,7 @@ from ssl_dask.kernels.distributions.class_shares import (
     share_ratios,
     shares_of_sample,
     stated_shares,
+    unknown_shares,
 )
 from ssl_dask.kernels.distributions.seed_weights import effective_weights
 from ssl_dask.labels import Labels
@@ -44,7 +45,7 @@ class JobShares:
     """Shares of the classes, and what follows from them for probabilities."""
 
     shares: ClassShares
-    """Among the rows."""
+    """Among the rows that are no seeds, or that review lists had chosen."""
     differ: bool
     """Whether those of the seeds are beyond what is possible among the rows."""
     ratios: tuple[float, ...]
@@ -93,9 +94,13 @@ def job_shares(
     weights = _weights(run, judged)
     sampled = np.bincount(labels.codes[at_random], minlength=labels.n_classes)
     told = estimate_shares(hidden_F, codes, population, confidence, weights, sampled)
+    if told.origin == "unknown":
+        # Those of all seeds, hidden or not.
+        told = unknown_shares(counts, str(told.reason))
     given = run.spec.input.class_shares
     if isinstance(given, Mapping):
-        shares = stated_shares(*share_ranges(given, labels))
+        fair = np.bincount(labels.codes[~chosen], minlength=labels.n_classes)
+        shares = stated_shares(*ranges_of_rest(share_ranges(given, labels), fair, labels.n_rows))
     elif given == "seeds":
         shares = _sample_shares(run, ~proposed)
     else:
@@ -179,12 +184,11 @@ def sampling_notes(run: RunContext, shares: JobShares) -> list[str]:
 def _sampled_seeds(labels: Labels, chosen: Bool) -> Int64:
     """Return those of the chosen seeds that the sample of the rows would hold, positions."""
     keys = row_keys(labels.known_by, Purpose.SHARES)
-    return np.flatnonzero(chosen & (keys <= _last_key(labels.n_rows)))
+    return np.flatnonzero(chosen & (keys <= keys_below(_sampled_part(labels.n_rows))))
 
 
-def _last_key(n_rows: int) -> np.uint64:
-    """Return the largest key of a row of the sample."""
-    return np.uint64(int(min(1.0, SAMPLE_ROWS / n_rows) * float(2**64 - 2**11)))
+def _sampled_part(n_rows: int) -> float:
+    return min(1.0, SAMPLE_ROWS / n_rows)
 
 
 def sampled_scores(run: RunContext, F: da.Array) -> Float32:
@@ -197,7 +201,7 @@ def sampled_scores(run: RunContext, F: da.Array) -> Float32:
     seeds = [labels.in_rows(a, b)[0] for a, b in pairwise(starts)]
     tags = run.tags() or [None] * len(chunks)
     columns: list[Any] = [row_handles(F), tags, starts[:-1], seeds]
-    tasks = block_tasks(_sampled, columns, _last_key(labels.n_rows))
+    tasks = block_tasks(_sampled, columns, keys_below(_sampled_part(labels.n_rows)))
     found = run.execution.compute(tasks, "class shares")
     keys = np.concatenate([one[0] for one in found])
     return np.concatenate([one[1] for one in found])[np.argsort(keys, kind="stable")]
