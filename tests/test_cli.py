@@ -245,7 +245,12 @@ def test_a_draft_joins_rows_that_share_a_key_and_takes_no_key_for_a_number(tmp_p
 
 
 LABEL_FILES = {
-    "answers.csv": ("note,tx_id,is_fraud\nx,3,yes\ny,5,no\n", "tx_id", "is_fraud", None),
+    "answers.csv": (
+        "when,tx_id,is_bad,by\n1,3,yes,me\n2,5,no,me\n3,7,no,me\n",
+        "tx_id",
+        "is_bad",
+        None,
+    ),
     "answers.tsv.gz": ("tx_id\tanswer\n3\tyes\n5\tno\n", "tx_id", "answer", None),
     "cards.jsonl": ('{"card_id": "card-1", "class": "yes"}\n', "card_id", "class", "card_id"),
     "list.json": ('[{"class": "yes", "tx_id": 3}]', "tx_id", "class", None),

@@ -12,7 +12,7 @@ from ssl_dask.report.words import percent
 
 ORIGINS = {
     "given": "as the job gives them, without the seeds",
-    "seeds": "as among the seeds, a random sample of the rows",
+    "seeds": "by the seeds as a random sample of them",
     "estimated": "told from the scores of rows and of hidden seeds",
 }
 

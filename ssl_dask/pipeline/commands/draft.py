@@ -12,7 +12,7 @@ from ssl_dask.durable_files import storage_errors
 from ssl_dask.errors import JobSpecError
 from ssl_dask.storage.input.column_profile import ColumnProfile, columns_that_tell, profile_columns
 from ssl_dask.storage.input.dataset import Dataset
-from ssl_dask.storage.labels.label_file import label_file_names
+from ssl_dask.storage.labels.label_file import label_file_columns
 
 LABEL_NAME = re.compile(
     r"(^|_)(labels?|class|truth|target|outcome|y|fraud|spam|attack|anomaly)($|_)", re.I
@@ -215,13 +215,16 @@ def _label_lines(label: str | None, words: Sequence[str]) -> list[str]:
 def _label_file_lines(
     labels: str, relative_to: Path, row_id: str | None, columns: Collection[str]
 ) -> list[str]:
-    """Return where the labels are: what its columns are is told by their names."""
-    names = label_file_names(labels, Path.cwd())
+    """Return where the labels are: the id goes by its name, the label has few values."""
+    names = label_file_columns(labels, Path.cwd())
     known = [name for name in names if name in columns]
     ids = [name for name in known if name == row_id or ID_NAME.search(name)]
     one_id = next(iter([*ids, *[name for name in names if ID_NAME.search(name)], *known]), None)
-    rest = [name for name in names if name != one_id]
-    label = next((name for name in rest if LABEL_NAME.search(name)), rest[0] if rest else None)
+    label = min(
+        (name for name in names if name != one_id),
+        key=lambda name: (names[name] < 2, not LABEL_NAME.search(name), names[name]),
+        default=None,
+    )
     path = _yaml(_from(relative_to, labels))
     keys = {"path": path, "id": _yaml(one_id or "COLUMN"), "label": _yaml(label or "COLUMN")}
     if one_id in known and one_id != row_id:

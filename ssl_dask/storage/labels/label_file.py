@@ -22,6 +22,7 @@ from ssl_dask.storage.files.file_listing import Listing, holds_parquet, list_fil
 from ssl_dask.storage.files.file_source import FileSource
 from ssl_dask.storage.input.arrow_to_numpy import id_array
 from ssl_dask.storage.input.column_problems import column_problems, id_problems
+from ssl_dask.storage.input.column_profile import profile_columns
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.column_types import (
     id_read_type,
@@ -35,9 +36,9 @@ from ssl_dask.storage.labels.label_rules import ANY_CLASSES, LabelRule, distinct
 from ssl_dask.storage.labels.label_text import (
     ENDINGS,
     cells_of_text,
-    names_of_text,
     own_answers,
     text_ending,
+    values_of_text,
 )
 from ssl_dask.storage.labels.label_verdict import (
     LabelKind,
@@ -189,8 +190,10 @@ def read_label_file(
     return _judged(_joined(read), wanted, rule, allow_unmatched, conflicts)
 
 
-def label_file_names(path: str, base: Path) -> list[str]:
-    """Return the names of the columns of labels that are kept apart from the data.
+def label_file_columns(path: str, base: Path) -> dict[str, int]:
+    """Return the columns of labels that are kept apart, and how many values each has.
+
+    Of Parquet a sample is looked at, of several files of text the first.
 
     Parameters
     ----------
@@ -204,9 +207,12 @@ def label_file_names(path: str, base: Path) -> list[str]:
     """
     listing = list_files(path, base=base, also=ENDINGS)
     if not _is_text(listing):
-        return list(Dataset.open(path, base=base).schema.names)
+        columns = profile_columns(Dataset.open(path, base=base))
+        return {one.name: one.n_distinct for one in columns}
     name, size = listing.files[0]
-    return names_of_text(_bytes(listing.source, name, size), name, listing.source.shown_path(name))
+    shown = listing.source.shown_path(name)
+    found = values_of_text(_bytes(listing.source, name, size), name, shown)
+    return {column: len(values) for column, values in found.items()}
 
 
 def _bytes(source: FileSource, name: str, size: int) -> bytes:

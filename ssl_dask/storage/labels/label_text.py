@@ -67,13 +67,19 @@ def cells_of_text(data: bytes, name: str, wanted: tuple[str, str], shown: str) -
     return _cells_of_lines(text, ending, wanted, in_folders, shown)
 
 
-def names_of_text(data: bytes, name: str, shown: str) -> list[str]:
-    """Return the names in the header, or the keys of the objects; as `cells_of_text`."""
+def values_of_text(data: bytes, name: str, shown: str) -> dict[str, set[str]]:
+    """Return the distinct cells of each column that are not empty; as `cells_of_text`."""
     text, ending = _unpacked(data, shown), text_ending(name)
     if ending in JSON_LINES:
-        return list(dict.fromkeys(key for _, row in _objects(text, shown)[1] for key in row))
-    _require_mark(text, ending, shown)
-    return next(csv.reader(io.StringIO(text, newline=""), delimiter=MARKS[ending]), [])
+        pairs = [pair for _, row in _objects(text, shown)[1] for pair in row.items()]
+    else:
+        _require_mark(text, ending, shown)
+        header, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=MARKS[ending])
+        pairs = [pair for row in rows for pair in zip(header, row, strict=False)]
+    found: dict[str, set[str]] = {key: set() for key, _ in pairs}
+    for key, cell in pairs:
+        found[key].add(_cell(cell))
+    return {key: cells - {""} for key, cells in found.items()}
 
 
 def _unpacked(data: bytes, shown: str) -> str:
