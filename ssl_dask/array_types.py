@@ -14,4 +14,5 @@ Int64 = npt.NDArray[np.int64]
 Integer = npt.NDArray[np.integer]
 """Integers of any width."""
 UInt64 = npt.NDArray[np.uint64]
+UInt8 = npt.NDArray[np.uint8]
 Bool = npt.NDArray[np.bool_]

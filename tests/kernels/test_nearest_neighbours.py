@@ -176,6 +176,34 @@ def test_sparse_tiles_with_common_columns_equal_dense_search(monkeypatch, tile):
         np.testing.assert_allclose(distances, want, rtol=1e-9, atol=1e-13)
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("size", [1e-30, 1e-18, 1e-10, 1.0, 1e10, 1e18])
+def test_common_columns_of_any_size_are_searched_exactly(metric, size):
+    # Half of the columns are dense; rows differ in the last bits of float32 products.
+    rng = np.random.default_rng(4)
+    base = rng.random((1, 300)) * (rng.random((1, 300)) < 0.6)
+    X = base * (1.0 + 1e-6 * rng.normal(size=(400, 300))) * (rng.random((400, 300)) < 0.95)
+    X = (X * size).astype(np.float32)
+    _, found = search(sp.csr_array(X), 7, metric)
+    Y = X.astype(np.float64)
+    squares = (Y * Y).sum(axis=1)
+    # In column order, as the kernel adds.
+    product = np.zeros((400, 400))
+    for column in range(300):
+        product += np.multiply.outer(Y[:, column], Y[:, column])
+    squares = np.diag(product)
+    if metric == "cosine":
+        away = 1.0 - product / np.sqrt(np.multiply.outer(squares, squares))
+    else:
+        away = np.maximum(squares[:, None] + squares - 2.0 * product, 0.0)
+    np.fill_diagonal(away, np.inf)
+    kth = np.sort(away, axis=1)[:, 6]
+    chosen = np.take_along_axis(away, found, axis=1)
+    # The last bits of the final expression may differ from the kernel's.
+    slack = 1e-15 if metric == "cosine" else 1e-15 * squares
+    assert (chosen.max(axis=1) <= kth + 4 * slack).all()
+
+
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
 def test_rows_of_zeros_have_no_neighbours_under_cosine(kind):
     X = np.random.default_rng(6).normal(size=(40, 5)).astype(np.float32)

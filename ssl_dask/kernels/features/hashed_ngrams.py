@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
 from operator import add
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
 from ssl_dask.array_types import Float64, Int64
+from ssl_dask.kernels.features.ngram_counts import count_ngrams
 from ssl_dask.kernels.features.row_transforms import unit_sparse_rows
-
-WORD = r"(?u)\w+"
 
 
 @dataclass(frozen=True)
@@ -79,27 +77,13 @@ class HashedNgrams:
     def _column_counts(
         self, analyzer: str, width: int, columns: Sequence[npt.NDArray[np.object_]]
     ) -> Iterator[sp.csr_array]:
-        vectorizer = self._vectorizer(analyzer, width)
+        ngrams = self.word_ngrams if analyzer == "word" else self.char_ngrams
         for number, texts in enumerate(columns):
-            filled = ["" if text is None else text for text in texts]
-            yield _rotated(vectorizer.transform(filled), number)
-
-    def _vectorizer(self, analyzer: str, n_features: int) -> Any:
-        from sklearn.feature_extraction.text import HashingVectorizer
-
-        words = analyzer == "word"
-        return HashingVectorizer(
-            analyzer=analyzer,
-            ngram_range=self.word_ngrams if words else self.char_ngrams,
-            token_pattern=WORD if words else None,
-            n_features=n_features,
-            lowercase=self.lowercase,
-            alternate_sign=False,
-            norm=None,
-        )
+            counts = count_ngrams(texts, analyzer, ngrams, width, lowercase=self.lowercase)
+            yield _rotated(counts, number)
 
 
-def _rotated(counts: sp.csr_matrix, number: int) -> sp.csr_array:
+def _rotated(counts: sp.csr_array, number: int) -> sp.csr_array:
     n_features = counts.shape[1]
     offset = number * 0x9E3779B1 % n_features
     indices = ((counts.indices.astype(np.int64) + offset) % n_features).astype(np.int32)

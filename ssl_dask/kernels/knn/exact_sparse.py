@@ -1,9 +1,15 @@
-"""Exact k nearest neighbours of CSR rows: SpGEMM through an inverted index of 2,048 points a tile.
+"""Exact k nearest neighbours of CSR rows: SpGEMM through an inverted index of 1,024 points a tile.
 
 An inner product is the float64 sum over the common columns in column order; products of two float32
 numbers are exact in float64. So a distance depends on the two rows alone, and d(x, y) = d(y, x)
-exactly, for any blocks. Columns that many points of a tile have are dense vectors instead of lists:
-the added zeros change no sum, and a vector is faster than a long list.
+exactly, for any blocks.
+
+Columns that many points of a tile have are dense: a float32 GEMM adds up their products, lists of
+points those of the other columns. Such a sum is off by at most gamma |x| |y| with gamma = (m + 4) u
+/ (1 - (m + 4) u), m dense columns and u = 2**-24 (N. Higham, Accuracy and Stability of Numerical
+Algorithms, 2002, section 3.1; the lists are added in float64). A pair that is not excluded by the
+sum and this bound is measured exactly. So the lists are the true first k by (distance, row number)
+for any tiles, blocks, BLAS and threads.
 """
 
 from __future__ import annotations
@@ -18,11 +24,15 @@ from ssl_dask.array_types import Float64, Int64
 from ssl_dask.kernels.knn.exact_distance import cosine_distance, squared_distance, squared_lengths
 from ssl_dask.kernels.knn.neighbour_lists import insert
 
-TILE_POINTS = 2048
-"""Points of an index: their float64 sums, 16 KiB, stay in the first-level cache."""
+TILE_POINTS = 1024
+"""Points of an index: their float64 sums, 8 KiB, stay in the first-level cache."""
+TILE_QUERIES = 128
 DENSE_SHARE = 8
-"""A column of at least one in `DENSE_SHARE` points of a tile is a dense vector."""
+"""A column of at least one in `DENSE_SHARE` points of a tile is dense."""
+LEAST, MOST = 1e-15, 1e15
+"""With other magnitudes float32 products could underflow or overflow: all columns are lists."""
 GROUP = 32
+_U = 2.0**-24
 
 
 def update_nearest_sparse(
@@ -59,21 +69,30 @@ def update_nearest_sparse(
 
     Notes
     -----
-    One multiply-add for each pair of rows and common column, and about 0.5 ns a pair for the scan.
-    12 d bytes, and a copy of the entries of a tile.
+    For each pair of rows a float32 multiply-add for each dense column and a float64 one for each
+    common column of the others, and about 0.5 ns for the scan; rows of 1,500 entries take 50 ns a
+    pair. 16 d bytes, and a copy of the entries of a tile.
     """
     if Q.shape[0] == 0 or P.shape[0] == 0:
         return
     q_squares = row_squares(Q) if q_squares is None else q_squares
     p_squares = row_squares(P) if p_squares is None else p_squares
+    usual = all(_is_usual(one.data) for one in (Q, P))
+    row = np.zeros(P.shape[1], np.float32)
     for start in range(0, P.shape[0], TILE_POINTS):
         stop = min(start + TILE_POINTS, P.shape[0])
-        lists, dense_slot, dense = _inverted(P.data, P.indices, P.indptr, start, stop, P.shape[1])
-        _scan_queries(
-            Q.data, Q.indices, Q.indptr, *lists, dense_slot, dense, q_squares,
-            p_squares[start:stop], q_ids, p_ids[start:stop], distances, indices,
-            metric == "cosine",
-        )  # fmt: skip
+        tile = P.indices, P.data, P.indptr[start : stop + 1]
+        lists, dense_slot, dense = _inverted(*tile, P.shape[1], usual)
+        near = p_squares[start:stop], p_ids[start:stop]
+        for first in range(0, Q.shape[0], TILE_QUERIES):
+            last = min(first + TILE_QUERIES, Q.shape[0])
+            queries = Q.indices, Q.data, Q.indptr[first : last + 1]
+            sums = _dense_part(*queries, dense_slot, len(dense)) @ dense
+            _scan_queries(
+                *queries, *tile, *lists, sums, len(dense), q_squares[first:last],
+                q_ids[first:last], *near, distances[first:last], indices[first:last], row,
+                metric == "cosine",
+            )  # fmt: skip
 
 
 def row_squares(X: Any) -> Float64:
@@ -117,19 +136,29 @@ def _squared_lengths(data: Any, indptr: Any) -> Any:
 
 
 @numba.njit(nogil=True, cache=True)
-def _inverted(data: Any, indices: Any, indptr: Any, start: int, stop: int, n_columns: int) -> Any:
-    """Transpose the rows [start, stop): lists by column, and dense vectors of common columns."""
+def _is_usual(data: Any) -> bool:
+    """Return whether products of values can neither overflow nor vanish in float32."""
+    for value in data:
+        size = abs(value)
+        if size > MOST or 0.0 < size < LEAST:
+            return False
+    return True
+
+
+@numba.njit(nogil=True, cache=True)
+def _inverted(columns: Any, data: Any, indptr: Any, n_columns: int, with_dense: bool) -> Any:
+    """Transpose the rows of a tile: lists by column, and vectors of the columns that are dense."""
+    n_points = len(indptr) - 1
     counts = np.zeros(n_columns, np.int32)
-    for p in range(indptr[start], indptr[stop]):
-        counts[indices[p]] += 1
-    n_points = stop - start
+    for p in range(indptr[0], indptr[n_points]):
+        counts[columns[p]] += 1
     dense_slot = np.full(n_columns, -1, np.int32)
     ends = np.empty(n_columns + 1, np.int32)
     ends[0] = 0
     n_dense = 0
     for c in range(n_columns):
         ends[c + 1] = ends[c]
-        if counts[c] * DENSE_SHARE >= n_points and n_points >= GROUP:
+        if with_dense and counts[c] * DENSE_SHARE >= n_points and n_points >= GROUP:
             dense_slot[c] = n_dense
             n_dense += 1
         else:
@@ -140,8 +169,8 @@ def _inverted(data: Any, indices: Any, indptr: Any, start: int, stop: int, n_col
     place = counts
     place[:] = ends[:-1]
     for i in range(n_points):
-        for p in range(indptr[start + i], indptr[start + i + 1]):
-            c = indices[p]
+        for p in range(indptr[i], indptr[i + 1]):
+            c = columns[p]
             if dense_slot[c] >= 0:
                 dense[dense_slot[c], i] = data[p]
             else:
@@ -152,23 +181,39 @@ def _inverted(data: Any, indices: Any, indptr: Any, start: int, stop: int, n_col
 
 
 @numba.njit(nogil=True, cache=True)
-def _add_products(
-    data: Any, indices: Any, begin: int, end: int, values: Any, points: Any, ends: Any,
-    dense_slot: Any, dense: Any, sums: Any,
+def _dense_part(columns: Any, data: Any, indptr: Any, dense_slot: Any, n_dense: int) -> Any:
+    """Return the dense columns of CSR rows, float32 (n, m)."""
+    found = np.zeros((len(indptr) - 1, n_dense), np.float32)
+    if n_dense == 0:
+        return found
+    for i in range(len(found)):
+        for p in range(indptr[i], indptr[i + 1]):
+            slot = dense_slot[columns[p]]
+            if slot >= 0:
+                found[i, slot] = data[p]
+    return found
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_lists(
+    columns: Any, data: Any, begin: int, end: int, values: Any, points: Any, ends: Any, sums: Any
 ) -> None:  # fmt: skip
-    """Set `sums` to the inner products of one query with all points of the tile."""
-    sums[:] = 0.0
+    """Add the products of one query in the columns that are lists; of the others they are empty."""
     for p in range(begin, end):
-        c = indices[p]
+        c = columns[p]
         value = np.float64(data[p])
-        slot = dense_slot[c]
-        if slot >= 0:
-            vector = dense[slot]
-            for j in range(len(sums)):
-                sums[j] += value * np.float64(vector[j])
-        else:
-            for e in range(ends[c], ends[c + 1]):
-                sums[points[e]] += value * np.float64(values[e])
+        for e in range(ends[c], ends[c + 1]):
+            sums[points[e]] += value * np.float64(values[e])
+
+
+@numba.njit(nogil=True, cache=True)
+def _product(row: Any, columns: Any, data: Any, begin: int, end: int) -> float:
+    """Return the inner product of a row, spread over all columns, and a CSR row, in order."""
+    # Zeros of columns that are not common change no sum.
+    product = 0.0
+    for p in range(begin, end):
+        product += np.float64(row[columns[p]]) * np.float64(data[p])
+    return product
 
 
 @numba.njit(nogil=True, cache=True)
@@ -182,59 +227,76 @@ def pair_distance(product: float, x_square: float, y_square: float, cosine: bool
 
 
 @numba.njit(nogil=True, cache=True)
-def _limits(kth: float, x_square: float, cosine: bool) -> tuple[float, float]:
-    """Return (scale, limit): a nearer point has scale * sum >= limit + its offset.
+def _limits(kth: float, x_square: float, gamma: float, cosine: bool) -> tuple[float, float, float]:
+    """Return (scale, limit, loose): a nearer point y, of length |y|, has
 
-    Loose by a relative 1e-12, more than the rounding of the expressions.
+    scale * sum + loose |y| >= limit + |y|^2 (1 - 1e-12)     (euclidean)
+    scale * sum + loose |y| >= limit |y|                     (cosine)
+
+    Loose by gamma, and by a relative 1e-12, more than the rounding of the expressions.
     """
+    length = np.sqrt(x_square)
     if kth == np.inf:
-        return 1.0, -np.inf
+        return 1.0, -np.inf, 0.0
     if cosine:
         slack = 1e-12 * (1.0 + kth)
-        return 1.0, (1.0 - kth - slack) * np.sqrt(x_square)
-    return 2.0, x_square - kth - 1e-12 * (x_square + kth)
+        return 1.0, (1.0 - kth - slack) * length, gamma * length
+    return 2.0, x_square - kth - 1e-12 * (x_square + kth), 2.0 * gamma * length
 
 
 @numba.njit(nogil=True, cache=True)
 def _scan_queries(
-    data: Any, column_indices: Any, indptr: Any, values: Any, points: Any, ends: Any,
-    dense_slot: Any, dense: Any, q_squares: Any, p_squares: Any, q_ids: Any, p_ids: Any,
-    distances: Any, indices: Any, cosine: bool,
+    columns: Any, data: Any, indptr: Any, p_columns: Any, p_data: Any, p_indptr: Any, values: Any,
+    points: Any, ends: Any, tile: Any, n_dense: int, q_squares: Any, q_ids: Any,
+    p_squares: Any, p_ids: Any, distances: Any, indices: Any, spread: Any, cosine: bool,
 ) -> None:  # fmt: skip
     n_points = len(p_ids)
     last = distances.shape[1] - 1
     sums = np.empty(n_points, np.float64)
     lengths = np.sqrt(p_squares)
-    loose_squares = p_squares * (1.0 - 1e-12)
+    least_squares = p_squares * (1.0 - 1e-12)
     smallest_id = np.min(p_ids)
+    gamma = (n_dense + 4) * _U / (1.0 - (n_dense + 4) * _U) if n_dense else 0.0
     for row in range(len(indptr) - 1):
         kth = distances[row, last]
         if (cosine and q_squares[row] == 0) or (kth == 0 and smallest_id > indices[row, last]):
             continue
-        _add_products(
-            data, column_indices, indptr[row], indptr[row + 1],
-            values, points, ends, dense_slot, dense, sums,
-        )  # fmt: skip
-        scale, limit = _limits(kth, q_squares[row], cosine)
+        begin, end = indptr[row], indptr[row + 1]
+        for j in range(n_points):
+            sums[j] = tile[row, j]
+        _add_lists(columns, data, begin, end, values, points, ends, sums)
+        is_spread = False
+        scale, limit, loose = _limits(kth, q_squares[row], gamma, cosine)
         for start in range(0, n_points, GROUP):
             stop = min(start + GROUP, n_points)
             near = 0
             if cosine:
                 for j in range(start, stop):
-                    near |= sums[j] >= limit * lengths[j]
+                    near |= sums[j] >= (limit - loose) * lengths[j]
             else:
                 for j in range(start, stop):
-                    near |= scale * sums[j] >= limit + loose_squares[j]
+                    near |= scale * sums[j] + loose * lengths[j] >= limit + least_squares[j]
             if near == 0:
                 continue
             for j in range(start, stop):
                 number = p_ids[j]
-                if number == q_ids[row]:
+                above = limit * lengths[j] if cosine else limit + least_squares[j]
+                if number == q_ids[row] or not scale * sums[j] + loose * lengths[j] >= above:
                     continue
-                distance = pair_distance(sums[j], q_squares[row], p_squares[j], cosine)
+                product = sums[j]
+                if n_dense:
+                    if not is_spread:
+                        for p in range(begin, end):
+                            spread[columns[p]] = data[p]
+                        is_spread = True
+                    product = _product(spread, p_columns, p_data, p_indptr[j], p_indptr[j + 1])
+                distance = pair_distance(product, q_squares[row], p_squares[j], cosine)
                 if distance < kth or (distance == kth and number < indices[row, last]):
                     if distance == np.inf:
                         continue
                     insert(distances, indices, row, distance, number)
                     kth = distances[row, last]
-                    scale, limit = _limits(kth, q_squares[row], cosine)
+                    scale, limit, loose = _limits(kth, q_squares[row], gamma, cosine)
+        if is_spread:
+            for p in range(begin, end):
+                spread[columns[p]] = 0.0
