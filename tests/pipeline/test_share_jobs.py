@@ -186,6 +186,23 @@ def test_models_that_are_kept_predict_at_the_shares(rows: Path, tmp_path: Path) 
     assert both[0] == pytest.approx(both[1], abs=1e-6)
 
 
+def test_what_a_method_has_moved_to_shares_is_not_moved_again(rows: Path, tmp_path: Path) -> None:
+    def run(name: str, **method: Any) -> RunResult:
+        wanted = {"name": "label_propagation", **method}
+        more = {"graph": {"n_neighbors": 8}, "decision": {"on_worse": "publish"}}
+        return run_job(job(rows, tmp_path / name, {"fraud": SHARE}, method=wanted, **more))
+
+    moved = run("moved", class_mass={"fraud": SHARE, "fair": 1.0 - SHARE})
+    _, called, true = fraud_rows(moved)
+    # A second time, no row would be left.
+    assert 0.4 < called.sum() / true.sum() < 2.0
+    plain = run("plain")
+    both = [one.report.evaluation for one in (moved, plain)]
+    assert [one.at_shares.corrected for one in both] == [False, True]
+    # Baselines know no shares, beside any method.
+    assert both[0].contest.baselines == both[1].contest.baselines
+
+
 def test_shares_that_the_seeds_alone_exceed_are_refused(rows: Path, tmp_path: Path) -> None:
     with pytest.raises(JobSpecError, match=r"which is 6, and 60 seeds are of it"):
         run_job(job(rows, tmp_path / "out", {"fraud": 0.001}))

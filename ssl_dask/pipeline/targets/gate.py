@@ -53,13 +53,16 @@ def gate_classes(
     rivals = class_rivals(inferred.rows.seeds, labels, folds, of_rows, run.execution, logistic)
     answers, titles = _contenders(inferred, rivals)
 
-    def written(F: Float32) -> Float32:
-        if not shares.ratios:
+    def written(F: Float32, ratios: tuple[float, ...]) -> Float32:
+        if not ratios:
             return F
-        return fit_calibration(F, truth, folds.fold[used], shares.ratios, shares.weights).apply(F)
+        return fit_calibration(F, truth, folds.fold[used], ratios, shares.weights).apply(F)
 
     contest = compare_classes(
-        {name: written(F[used]) for name, F in answers.items()},
+        {
+            name: written(F[used], shares.of_baselines if place else shares.ratios)
+            for place, (name, F) in enumerate(answers.items())
+        },
         titles,
         truth,
         of_rows,

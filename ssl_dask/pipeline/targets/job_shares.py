@@ -49,7 +49,10 @@ class JobShares:
     differ: bool
     """Whether those of the seeds are beyond what is possible among the rows."""
     ratios: tuple[float, ...]
-    """What `Calibration.share_ratios` takes; empty where probabilities stay as they are."""
+    """What `Calibration.share_ratios` takes; empty where probabilities stay as they are, as where
+    the method has moved them to shares that it was given."""
+    of_baselines: tuple[float, ...]
+    """The same of answers that know no shares but the seeds'."""
     row_F: Float32
     """float32 (n, C): distributions of a random sample of the rows that are no seeds."""
     judged: Bool
@@ -110,9 +113,17 @@ def job_shares(
     corrected = shares.origin in ("given", "estimated") and differ
     ratios = tuple(share_ratios(shares.values, counts).tolist()) if corrected else ()
     others = _other_estimates(told, fit_calibration(hidden_F, codes), population, counts)
-    found = JobShares(shares, differ, ratios, row_F, judged, chosen, weights, others)
+    own = () if _has_moved(inferred) else ratios
+    found = JobShares(shares, differ, own, ratios, row_F, judged, chosen, weights, others)
     contradiction = _contradiction(shares, told, labels.class_names)
     return replace(found, warnings=contradiction), inferred
+
+
+def _has_moved(inferred: Inferred) -> bool:
+    """Return whether distributions are those of shares that the method was given."""
+    if inferred.baseline is not None or not inferred.method.moves_answer:
+        return False
+    return isinstance(inferred.method.class_shares(inferred.spec), Mapping)
 
 
 def _other_estimates(
