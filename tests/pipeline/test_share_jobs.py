@@ -203,6 +203,35 @@ def test_what_a_method_has_moved_to_shares_is_not_moved_again(rows: Path, tmp_pa
     assert both[0].contest.baselines == both[1].contest.baselines
 
 
+def test_all_answers_are_compared_as_they_would_be_written(rows: Path, tmp_path: Path) -> None:
+    wanted = {"method": {"name": "label_propagation"}, "graph": {"n_neighbors": 2}}
+    found = run_job(job(rows, tmp_path / "out", {"fraud": SHARE}, **wanted)).report.evaluation
+    assert found.contest.published.name == "supervised"
+    # One model, and one figure for it.
+    assert found.hidden == found.baseline_hidden
+
+
+def test_the_largest_class_of_the_rows_is_named_for_every_row(tmp_path: Path) -> None:
+    # Half of the seeds are of it, and a twentieth of the next.
+    rng = np.random.default_rng(2)
+    names = np.repeat(np.array(["a", "b", "c"], dtype=object), [400, 350, 250])
+    known = np.zeros(1000, dtype=bool)
+    for name, n in (("a", 50), ("b", 5), ("c", 45)):
+        known[rng.choice(np.flatnonzero(names == name), n, replace=False)] = True
+    table = {
+        "id": [f"t{i:05d}" for i in range(1000)],
+        **{f"x{i}": rng.normal(size=1000) for i in range(3)},
+        "seed": pa.array(names, mask=~known),
+        "truth": pa.array(names),
+    }
+    pq.write_table(pa.table(table), tmp_path / "rows.parquet")
+    given = {"a": 0.4, "b": 0.35, "c": 0.25}
+    run = run_job(job(tmp_path / "rows.parquet", tmp_path / "out", given))
+    largest = next(one for one in run.report.evaluation.contest.baselines if one.name == "majority")
+    assert largest.title == "always class a"
+    assert largest.figure == pytest.approx((400 - 50) / 900)
+
+
 def test_shares_that_the_seeds_alone_exceed_are_refused(rows: Path, tmp_path: Path) -> None:
     with pytest.raises(JobSpecError, match=r"which is 6, and 60 seeds are of it"):
         run_job(job(rows, tmp_path / "out", {"fraud": 0.001}))

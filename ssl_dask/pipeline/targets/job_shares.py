@@ -10,11 +10,12 @@ from typing import Any
 import dask.array as da
 import numpy as np
 
-from ssl_dask.array_types import Bool, Float32, Float64, Int64, UInt64
+from ssl_dask.array_types import Bool, Float32, Float64, Int32, Int64, UInt64
 from ssl_dask.block_exchange import block_tasks
 from ssl_dask.dask_arrays import array_of_blocks, row_handles
 from ssl_dask.decision.calibration import Calibration, fit_calibration
 from ssl_dask.evaluation.given_shares import ranges_of_rest, share_ranges
+from ssl_dask.evaluation.rivals import MAJORITY
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.kernels.arithmetic.row_keys import Purpose, keys_below, row_keys
 from ssl_dask.kernels.distributions.class_shares import (
@@ -119,9 +120,32 @@ def job_shares(
     return replace(found, warnings=contradiction), inferred
 
 
+def written_F(
+    F: Float32,
+    codes: Int32,
+    folds: Int32,
+    ratios: tuple[float, ...],
+    weights: Float64 | None = None,
+) -> Float32:
+    """Return distributions of hidden seeds (n, C) as those of rows are before they are decided.
+
+    Parameters
+    ----------
+    codes, folds
+        int32 (n,) each: their classes, and the fold that hides each.
+    ratios, weights
+        As of `JobShares`.
+    """
+    if not ratios:
+        return F
+    return fit_calibration(F, codes, folds, ratios, weights).apply(F)
+
+
 def _has_moved(inferred: Inferred) -> bool:
-    """Return whether distributions are those of shares that the method was given."""
-    if inferred.baseline is not None or not inferred.method.moves_answer:
+    """Return whether distributions are those of shares that are given to what answers."""
+    if inferred.baseline is not None:
+        return inferred.baseline == MAJORITY
+    if not inferred.method.moves_answer:
         return False
     return isinstance(inferred.method.class_shares(inferred.spec), Mapping)
 
