@@ -135,6 +135,9 @@ def test_seeds_that_are_called_a_sample_and_are_none_are_warned_of(
     assert any("contradict" in one and "class fraud" in one for one in run.report.warnings)
     wrong = run_job(job(rows, tmp_path / "other", {"fraud": 0.4}))
     assert any("contradict" in one for one in wrong.report.warnings)
+    # A range that holds what the scores tell, far from its middle.
+    wide = run_job(job(rows, tmp_path / "wide", {"fraud": [0.015, 0.4]}))
+    assert not any("contradict" in one for one in wide.report.warnings)
 
 
 def test_a_fair_sample_changes_nothing(rows: Path, tmp_path: Path) -> None:

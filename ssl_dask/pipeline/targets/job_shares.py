@@ -280,13 +280,16 @@ def _disagreement(job: JobShares, names: list[str]) -> list[str]:
 
 def _contradiction(shares: ClassShares, told: ClassShares, names: list[str]) -> tuple[str, ...]:
     """Return a warning where scores contradict the shares that the job gives."""
-    if told.origin != "estimated" or shares is told or not told.excludes(shares.values):
+    # Of a range that is given, the shares that are nearest to what is told.
+    ends = (shares.low, shares.high) if shares.origin == "given" else (shares.values,) * 2
+    nearest = np.clip(told.values, *ends)
+    if told.origin != "estimated" or shares is told or not told.excludes(nearest):
         return ()
     given = "input.class_shares: seeds" if shares.origin == "seeds" else "input.class_shares"
-    far = np.abs(np.log(np.maximum(told.values, 1e-6) / shares.values))
-    code = int(np.where((shares.values < told.low) | (shares.values > told.high), far, -1).argmax())
+    far = np.abs(np.log(np.maximum(told.values, 1e-6) / nearest))
+    code = int(np.where((nearest < told.low) | (nearest > told.high), far, -1).argmax())
     return (
         f"{given} and the scores contradict each other: class {names[code]} would have"
-        f" {shares.values[code]:.2%} of the rows, by the scores of seeds that were hidden"
+        f" {nearest[code]:.2%} of the rows, by the scores of seeds that were hidden"
         f" {told.low[code]:.2%} to {told.high[code]:.2%}.",
     )
