@@ -90,7 +90,10 @@ def judge_classes(
         baseline_hidden=score_predictions(truth, named, names, confidence),
         comparison=None
         if inferred.baseline is not None
-        else compare_paired(truth, given, named, confidence),
+        # Among the seeds, at their shares: labels that are moved to other shares lose there.
+        else compare_paired(
+            truth, predicted_codes(F), predicted_codes(logistic.hidden_F[used]), confidence
+        ),
     )
 
 
