@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssl_dask.cli import app
+from ssl_dask.decision.review_queue import random_scores
 from ssl_dask.errors import InputDataError, JobSpecError, StorageError
 from ssl_dask.pipeline.commands.run import RunResult, run_job
+from ssl_dask.pipeline.targets.job_shares import random_sample
 from ssl_dask.pipeline.targets.review import copy_distance
 from ssl_dask.process_end import exit_code
 from tests.made_job import answer, read_parts
@@ -207,6 +209,28 @@ def test_what_a_method_has_moved_to_shares_is_not_moved_again(rows: Path, tmp_pa
     assert not any("no signal" in one for one in plain.report.warnings)
     # Baselines know no shares, beside any method.
     assert both[0].contest.baselines == both[1].contest.baselines
+
+
+def test_random_answers_of_several_lists_are_a_sample_of_all_rows() -> None:
+    told = []
+    for number in range(40):
+        rng = np.random.default_rng(number)
+        tags = rng.choice(2**62, 3_000, replace=False).astype(np.int64)
+        rare = np.arange(3_000) < 120
+        score, turns = rng.normal(2.0 * rare), random_scores(tags)
+        at_random, proposed = np.zeros((2, 3_000), dtype=bool)
+        for _ in range(4):
+            for kind, by, n in ((at_random, turns, 40), (proposed, score, 60)):
+                free = np.flatnonzero(~(at_random | proposed))
+                kind[free[np.argsort(-by[free])][:n]] = True
+        seeds = at_random | proposed
+        sample = random_sample(tags[seeds], at_random[seeds], proposed[seeds])
+        told.append([rare[at_random].mean(), rare[seeds][sample].mean()])
+    alone, both = np.mean(told, axis=0)
+    assert both == pytest.approx(0.04, rel=0.1)
+    assert alone < 0.03
+    none = np.zeros(3, dtype=bool)
+    assert not random_sample(np.arange(3), none, ~none).any()
 
 
 def test_all_answers_are_compared_as_they_would_be_written(rows: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from ssl_dask.array_types import Bool, Float32, Float64, Int32, Int64, UInt64
 from ssl_dask.block_exchange import block_tasks
 from ssl_dask.dask_arrays import array_of_blocks, row_handles
 from ssl_dask.decision.calibration import Calibration, fit_calibration
+from ssl_dask.decision.review_queue import random_scores
 from ssl_dask.evaluation.given_shares import ranges_of_rest, share_ranges
 from ssl_dask.evaluation.rivals import MAJORITY
 from ssl_dask.hidden_seeds import HiddenSeeds
@@ -96,7 +97,10 @@ def job_shares(
     population = np.concatenate([row_F, inferred.hidden_F[_sampled_seeds(labels, chosen)]])
     hidden_F, codes = inferred.hidden_F[judged], labels.codes[judged]
     weights = _weights(run, judged)
-    sampled = np.bincount(labels.codes[at_random], minlength=labels.n_classes)
+    sampled = np.bincount(
+        labels.codes[random_sample(labels.known_by, at_random, proposed)],
+        minlength=labels.n_classes,
+    )
     told = estimate_shares(hidden_F, codes, population, confidence, weights, sampled)
     if told.origin == "unknown":
         # Those of all seeds, hidden or not.
@@ -197,6 +201,24 @@ def _reviewed_seeds(run: RunContext) -> tuple[Bool, Bool]:
         return none, none
     proposed = reviewed_rows(run.output.root)
     return np.isin(labels.tags, proposed.chosen), np.isin(labels.tags, proposed.random)
+
+
+def random_sample(tags: Int64, at_random: Bool, proposed: Bool) -> Bool:
+    """Return the seeds that are a random sample of the rows that were no seeds, bool (S,).
+
+    A row whose turn at random came after it was proposed for its score belongs to the sample:
+    without such rows a rare class would be rarer, list by list.
+
+    Parameters
+    ----------
+    tags, at_random, proposed
+        int64 (S,), bool (S,) and bool (S,): tags of the seeds, and those that review lists proposed
+        at random and for their score.
+    """
+    if not at_random.any():
+        return at_random
+    turns = random_scores(tags)
+    return at_random | (proposed & (turns >= turns[at_random].min()))
 
 
 def sampling_notes(run: RunContext, shares: JobShares) -> list[str]:
