@@ -14,10 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssl_dask.cli import app
+from ssl_dask.decision.calibration import Calibration
 from ssl_dask.decision.review_queue import random_scores
 from ssl_dask.errors import InputDataError, JobSpecError, StorageError
+from ssl_dask.kernels.distributions.class_shares import estimate_shares
 from ssl_dask.pipeline.commands.run import RunResult, run_job
-from ssl_dask.pipeline.targets.job_shares import random_sample
+from ssl_dask.pipeline.targets.job_shares import other_estimates, random_sample
 from ssl_dask.pipeline.targets.review import copy_distance
 from ssl_dask.process_end import exit_code
 from tests.made_job import answer, read_parts
@@ -231,6 +233,19 @@ def test_random_answers_of_several_lists_are_a_sample_of_all_rows() -> None:
     assert alone < 0.03
     none = np.zeros(3, dtype=bool)
     assert not random_sample(np.arange(3), none, ~none).any()
+
+
+def test_where_scores_tell_nothing_there_are_no_other_estimates() -> None:
+    rng = np.random.default_rng(0)
+    F, rows = (rng.dirichlet([1.0, 1.0], n).astype(np.float32) for n in (6, 100))
+    codes, counts = np.array([0, 0, 0, 0, 0, 1], dtype=np.int32), np.array([5, 1])
+    for known in (rows, np.zeros_like(rows)):
+        told = estimate_shares(F, codes, known, 0.9, sampled=np.array([30, 5]))
+        assert told.origin == "estimated"
+        assert other_estimates(told, Calibration(), known, counts) == {}
+    F, codes = np.tile(F, (2, 1)), np.tile(np.array([0, 1], dtype=np.int32), 6)
+    told = estimate_shares(F, codes, rows, 0.9)
+    assert set(other_estimates(told, Calibration(), rows, counts)) == {"em", "mean"}
 
 
 def test_all_answers_are_compared_as_they_would_be_written(rows: Path, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def job_shares(
     differ = shares.excludes(among_seeds)
     corrected = shares.origin in ("given", "estimated") and differ
     ratios = tuple(share_ratios(shares.values, counts).tolist()) if corrected else ()
-    others = _other_estimates(told, fit_calibration(hidden_F, codes), population, counts)
+    others = other_estimates(told, fit_calibration(hidden_F, codes), population, counts)
     own = () if _has_moved(inferred) else ratios
     found = JobShares(shares, differ, own, ratios, row_F, judged, chosen, weights, others)
     contradiction = _contradiction(shares, told, labels.class_names)
@@ -154,14 +154,15 @@ def _has_moved(inferred: Inferred) -> bool:
     return isinstance(inferred.method.class_shares(inferred.spec), Mapping)
 
 
-def _other_estimates(
+def other_estimates(
     told: ClassShares, calibration: Calibration, row_F: Float32, counts: Int64
 ) -> dict[str, tuple[float, ...]]:
     """Return shares by other ways, where scores tell any."""
-    if told.origin != "estimated":
-        return {}
     F = row_F[:EM_ROWS]
-    F = F[F.max(axis=1) > 0.0]
+    F = F[F.max(axis=1, initial=0.0) > 0.0]
+    # Of an estimate by random answers alone the reason says why scores tell nothing.
+    if told.origin != "estimated" or told.reason is not None or not len(F):
+        return {}
     among_seeds = counts / counts.sum()
     em = em_shares(calibration.apply(F), among_seeds, tolerance=1e-7, max_steps=EM_STEPS)
     return {"em": tuple(em.tolist()), "mean": tuple(F.mean(axis=0, dtype=np.float64).tolist())}

@@ -181,8 +181,7 @@ def read_label_file(
         path = source.path if isinstance(source, InputFiles) else source
         is_table = isinstance(source, InputFiles) and source.format != "parquet"
         listing = None if is_table else list_files(path, base=base, also=ENDINGS)
-        if listing is not None:
-            _refuse_twice(listing, seen)
+        _refuse_twice(listing, seen)
         if listing is not None and _is_text(listing):
             texts.append(listing)
         else:
@@ -228,8 +227,10 @@ def _bytes(source: FileSource, name: str, size: int) -> bytes:
         ) from error
 
 
-def _refuse_twice(listing: Listing, seen: set[str]) -> None:
+def _refuse_twice(listing: Listing | None, seen: set[str]) -> None:
     """Raise InputDataError if a file is among those that were `seen`; add all of them."""
+    if listing is None:
+        return  # A table, which stands alone.
     names = [listing.source.shown_path(name) for name, _ in listing.files]
     if twice := [name for name in names if name in seen]:
         raise InputDataError(
