@@ -182,6 +182,9 @@ class Method:
     class_shares: Callable[[Any], Any] = lambda spec: "seeds"
     """Of a spec: what the classes' shares of its answer are compared with: "seeds", or {class:
     share}."""
+    moves_answer: bool = False
+    """Where `class_shares` names shares, distributions are moved to them: they are those of rows
+    with these shares, whatever the seeds'."""
     no_evidence: str = "low_mass"
     """What the rows are called that it has no evidence for, one of `decision.labelling.REASONS`."""
     more_weights: tuple[str, ...] = ()

@@ -163,7 +163,7 @@ def _scores(
     """Return for each kind float64 (n,): the largest come first, rows of -inf never."""
     evidence = decided.probability > 0
     scores = {
-        "random": _uniform(tags, 0),
+        "random": random_scores(tags),
         "uncertain": np.where(evidence, -decided.margin.astype(np.float64), -np.inf),
         "far": np.full(len(tags), -np.inf),
     }
@@ -240,6 +240,11 @@ def choose_rows(
 def _is_copy(X: Any, place: int, chosen: Sequence[int], copy_distance: float) -> bool:
     near = chosen[-LOOKED_BACK:]
     return bool(near) and bool(squared_distances(X[[place]], X[near]).min() <= copy_distance)
+
+
+def random_scores(tags: Int64) -> Float64:
+    """Return by what random rows are chosen, float64 (n,), the largest first, in every run."""
+    return _uniform(tags, 0)
 
 
 def _uniform(tags: Int64, number: int) -> Float64:

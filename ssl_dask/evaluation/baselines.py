@@ -8,7 +8,6 @@ import numpy as np
 
 from ssl_dask.array_types import Float32, Int32
 from ssl_dask.hidden_seeds import HiddenSeeds
-from ssl_dask.kernels.distributions.label_distributions import predicted_codes
 from ssl_dask.kernels.learners.supervised_model import Rows, SupervisedModel
 from ssl_dask.supervised import SupervisedSpec, fit_folds, fit_supervised
 
@@ -51,8 +50,3 @@ class SupervisedBaseline:
         model = fit_supervised(X_seeds, codes, n_classes, spec)
         settled = model.converged and not not_converged
         return cls(model, folds.gathered(fold_F, never), settled)
-
-    @property
-    def hidden_codes(self) -> Int32:
-        """What each hidden seed was called, int32 (S,); -1 for seeds that were never hidden."""
-        return predicted_codes(self.hidden_F)

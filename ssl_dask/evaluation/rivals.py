@@ -22,6 +22,8 @@ from ssl_dask.kernels.arithmetic.row_keys import Purpose, row_keys
 from ssl_dask.kernels.learners.forest_model import ForestModel
 from ssl_dask.labels import Labels
 
+MAJORITY = "majority"
+"""Name of the answer that is one class for every row: that of the largest share of the rows."""
 MOST_FOREST_SEEDS = 5_000
 """Of more seeds a forest is fitted to so many: ten seconds a fold of words, a second of numbers."""
 MOST_FOREST_CELLS = 200_000
@@ -101,7 +103,7 @@ def largest_class(labels: Labels, folds: HiddenSeeds, shares: Float64) -> Rival:
     F[shares.argmax()] = 1.0
     hidden = (folds.fold >= 0)[:, None] * F
     name = labels.class_names[int(shares.argmax())]
-    return Rival("majority", f"always class {name}", hidden, partial(_same_rows, values=F))
+    return Rival(MAJORITY, f"always class {name}", hidden, partial(_same_rows, values=F))
 
 
 def number_rivals(values: Float64, folds: HiddenSeeds, ridge: RidgeBaseline) -> tuple[Rival, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.stats import norm
@@ -18,6 +18,7 @@ from ssl_dask.array_types import Float32, Float64, Int32, Int64
 from ssl_dask.evaluation.metrics import Estimate, confusion_counts
 from ssl_dask.evaluation.ranking import RankedSeeds, Ranking, rank_class
 from ssl_dask.kernels.distributions.class_shares import (
+    MAX_CLASSES,
     ClassShares,
     Mixture,
     Origin,
@@ -26,6 +27,7 @@ from ssl_dask.kernels.distributions.class_shares import (
     draw_mixtures,
 )
 
+NOT_KNOWN = Estimate(None, None, None)
 KNOWN_WIDTH = 0.3
 """An interval wider than this says nothing that a person could act on."""
 MOST_RARE = 3
@@ -131,19 +133,71 @@ def score_at_shares(
         int64 (C + 1,): rows that are no seeds by the label they got, last none.
     seeds_differ, corrected
         As of `ScoresAtShares`.
+
+    Notes
+    -----
+    Where the shares are unknown, and of more than `MAX_CLASSES` classes, no figure is known.
     """
-    table = _table(judged, called, shares)
-    total = table.right.sum(axis=1)
+    if shares.origin == "unknown" or len(class_names) > MAX_CLASSES:
+        classes, accuracy = _untold(judged, called, shares, class_names), (NOT_KNOWN, NOT_KNOWN)
+    else:
+        table = _table(judged, called, shares)
+        classes = _told(table, called, shares, class_names, confidence)
+        total, given = table.right.sum(axis=1), table.given.sum(axis=1)
+        n_all, faultless = np.full(len(total), float(called.sum())), bool(table.wrong.sum() == 0)
+        accuracy = (
+            _share(total, given, confidence, every=faultless),
+            _share(total, n_all, confidence),
+        )
+    return ScoresAtShares(
+        origin=shares.origin,
+        reason=shares.reason,
+        seeds_differ=seeds_differ,
+        corrected=corrected,
+        n_hidden=len(judged.codes),
+        confidence=confidence,
+        accuracy=accuracy[0],
+        accuracy_all=accuracy[1],
+        classes=classes,
+        rankings=_rankings(judged, int(called.sum()), shares, class_names, confidence),
+    )
+
+
+def _share_of(shares: ClassShares, code: int) -> Estimate:
+    return Estimate(*(float(one[code]) for one in (shares.values, shares.low, shares.high)))
+
+
+def _untold(
+    judged: JudgedRows, called: Int64, shares: ClassShares, class_names: Sequence[str]
+) -> tuple[ClassAtShares, ...]:
+    """Return the classes without figures."""
+    n_hidden, none = np.bincount(judged.codes, minlength=len(class_names)), (NOT_KNOWN,) * 3
+    return tuple(
+        ClassAtShares(
+            name, _share_of(shares, code), int(called[code]), *none, int(n_hidden[code]), None
+        )
+        for code, name in enumerate(class_names)
+    )
+
+
+def _told(
+    table: _Table,
+    called: Int64,
+    shares: ClassShares,
+    class_names: Sequence[str],
+    confidence: float,
+) -> tuple[ClassAtShares, ...]:
+    """Return the figures of each class."""
 
     def scored(code: int) -> ClassAtShares:
         mine, size = table.right[:, code], table.of_class[:, code]
         hits, n_seeds, none = table.hits[code], table.sizes[code], table.hits[code] == 0
-        given, precision = table.given[:, code], Estimate(None, None, None)
+        given, precision = table.given[:, code], NOT_KNOWN
         if called[code]:
             precision = _share(mine, given, confidence, none, table.wrong[code] == 0)
         return ClassAtShares(
             class_names[code],
-            Estimate(*(float(one[code]) for one in (shares.values, shares.low, shares.high))),
+            _share_of(shares, code),
             int(called[code]),
             precision,
             _share(mine, size, confidence, none, hits == n_seeds),
@@ -152,19 +206,7 @@ def score_at_shares(
             _to_settle(precision, confidence),
         )
 
-    faultless = bool(table.wrong.sum() == 0)
-    return ScoresAtShares(
-        origin=shares.origin,
-        reason=shares.reason,
-        seeds_differ=seeds_differ,
-        corrected=corrected,
-        n_hidden=len(judged.codes),
-        confidence=confidence,
-        accuracy=_share(total, table.given.sum(axis=1), confidence, every=faultless),
-        accuracy_all=_share(total, np.full(len(total), float(called.sum())), confidence),
-        classes=tuple(scored(code) for code in range(len(class_names))),
-        rankings=_rankings(judged, int(called.sum()), shares, class_names, confidence),
-    )
+    return tuple(scored(code) for code in range(len(class_names)))
 
 
 def _share(
@@ -192,14 +234,16 @@ class _Table:
 
 
 def _table(judged: JudgedRows, called: Int64, shares: ClassShares) -> _Table:
-    mixture, cells = _mixture(judged, called, shares)
+    reached, left = _with_evidence(judged, called)
+    mixture, cells = _mixture(reached, left, shares)
     n_classes = len(called) - 1
     own = cells[None, :] == np.arange(n_classes)[:, None]
     # What chosen seeds hold is known, and no row's.
     known = confusion_counts(judged.chosen_codes, judged.chosen_labels, n_classes)
     seeds = confusion_counts(judged.codes, judged.seed_labels, n_classes)
     n_all = float(called.sum() + known.sum())
-    joint = mixture.shares[:, :, None] * mixture.rates * n_all
+    n_reached = float(left.sum()) + len(reached.chosen_codes)
+    joint = mixture.shares[:, :, None] * mixture.rates * n_reached
     hits = np.diag(seeds)
     return _Table(
         np.maximum(np.einsum("dck,ck->dc", joint, own) - np.diag(known), 0.0),
@@ -209,6 +253,34 @@ def _table(judged: JudgedRows, called: Int64, shares: ClassShares) -> _Table:
         seeds.sum(axis=0)[:-1] - hits,
         seeds.sum(axis=1),
     )
+
+
+def _with_evidence(judged: JudgedRows, called: Int64) -> tuple[JudgedRows, Float64]:
+    """Return the same without what no evidence reaches, and the rows that are left of `called`.
+
+    Such rows got no label, whatever their class; that hidden seeds lack evidence says nothing of
+    them.
+    """
+    seeds, rows, chosen = (
+        p.max(axis=1, initial=0.0) > 0.0 for p in (judged.seed_p, judged.row_p, judged.chosen_p)
+    )
+    abstained = judged.row_labels < 0
+    left = called.astype(np.float64)
+    left[-1] *= rows[abstained].mean() if abstained.any() else 1.0
+    weights = judged.seed_weights
+    reached = replace(
+        judged,
+        seed_p=judged.seed_p[seeds],
+        seed_labels=judged.seed_labels[seeds],
+        codes=judged.codes[seeds],
+        row_p=judged.row_p[rows],
+        row_labels=judged.row_labels[rows],
+        chosen_p=judged.chosen_p[chosen],
+        chosen_labels=judged.chosen_labels[chosen],
+        chosen_codes=judged.chosen_codes[chosen],
+        seed_weights=None if weights is None else weights[seeds],
+    )
+    return reached, left
 
 
 def _rankings(
@@ -242,7 +314,7 @@ def rare_codes(shares: Float64) -> list[int]:
     return [int(code) for code in order[:MOST_RARE] if shares[code] <= 0.5 / len(shares)]
 
 
-def _mixture(judged: JudgedRows, called: Int64, shares: ClassShares) -> tuple[Mixture, Int64]:
+def _mixture(judged: JudgedRows, called: Float64, shares: ClassShares) -> tuple[Mixture, Int64]:
     """Return the mixture in cells of labels, and the label of each cell."""
     seed_F = np.where(judged.seed_labels[:, None] < 0, np.float32(0.0), judged.seed_p)
     row_F = np.where(judged.row_labels[:, None] < 0, np.float32(0.0), judged.row_p)
@@ -260,7 +332,8 @@ def _mixture(judged: JudgedRows, called: Int64, shares: ClassShares) -> tuple[Mi
     )
     chosen_F = np.where(judged.chosen_labels[:, None] < 0, np.float32(0.0), judged.chosen_p)
     rows += np.bincount(places.places(chosen_F), minlength=len(cells))
-    known = shares.draws if shares.origin in ("given", "seeds", "unknown") else None
+    by_scores = shares.origin == "estimated" and shares.reason is None
+    known = None if by_scores else shares.draws
     return draw_mixtures(seeds, rows, cells, known), cells
 
 

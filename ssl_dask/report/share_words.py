@@ -41,8 +41,10 @@ def share_lines(scores: ScoresAtShares, seed_counts: Sequence[int]) -> list[tupl
 def class_words(one: ClassAtShares) -> str:
     """Return how many rows of a class's label are of the class, and how many of it are found."""
     low, high = one.precision.low, one.precision.high
-    if not one.called or low is None or high is None:
+    if not one.called:
         return "no row got this label: none is more likely of this class than of another"
+    if low is None or high is None:
+        return f"{one.called:,} rows got this label; how many are right is not known"
     if one.labels_to_settle is not None:
         return (
             f"{one.called:,} rows got this label; how many are right is not known"

@@ -5,13 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ssl_dask.evaluation.metrics import Estimate
 from ssl_dask.evaluation.share_scores import (
     KNOWN_WIDTH,
     JudgedRows,
     ScoresAtShares,
     score_at_shares,
 )
-from ssl_dask.kernels.distributions.class_shares import ClassShares, estimate_shares, stated_shares
+from ssl_dask.kernels.distributions.class_shares import (
+    MAX_CLASSES,
+    ClassShares,
+    estimate_shares,
+    stated_shares,
+    unknown_shares,
+)
 
 NAMES = ["ok", "fraud"]
 NONE = np.empty((0, 2), dtype=np.float32), *2 * (np.empty(0, dtype=np.int32),)
@@ -111,7 +118,7 @@ def test_rows_that_abstained_are_right_nowhere() -> None:
 
 
 def second_night(seed: int, *, known: bool) -> bool:
-    """Return whether the interval holds after the 100 likeliest rows were labelled.
+    """Return whether there is an interval that holds after the 100 likeliest rows were labelled.
 
     `known`: it is known that they were chosen; else they are taken for a sample of their class.
     """
@@ -142,6 +149,8 @@ def second_night(seed: int, *, known: bool) -> bool:
         corrected=False,
     )
     fraud = scores.classes[1].precision
+    if fraud.low is None:
+        return False
     return bool(fraud.low <= truth[rest][called == 1].mean() <= fraud.high)
 
 
@@ -167,3 +176,39 @@ def test_a_class_without_hidden_seeds_may_be_among_all_labels_and_has_no_ranking
     assert found.classes[0].precision.value == pytest.approx(0.9, abs=0.01)
     assert (found.classes[1].recall.low, found.classes[1].recall.high) == (0.0, 1.0)
     assert found.rankings == alone.rankings == ()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_rows_that_no_evidence_reaches_got_no_label_whatever_their_class(known: bool) -> None:
+    rng = np.random.default_rng(1)
+    codes = np.repeat(np.array([1, 0], dtype=np.int32), [60, 240])
+    truth = (rng.random(40_000) < 0.05).astype(np.int32)
+    seed_p, row_p = (rows_of(rng, one, 0.6, 0.03) for one in (codes, truth))
+    row_p[:8_000] = 0.0
+    labels = np.where(row_p.any(axis=1), row_p.argmax(axis=1), -1).astype(np.int32)
+    shares = given(0.05) if known else estimate_shares(seed_p, codes, row_p, 0.9)
+    judged = JudgedRows(seed_p, seed_p.argmax(axis=1).astype(np.int32), codes, row_p, labels, *NONE)
+    called = np.array([*np.bincount(labels[labels >= 0], minlength=2), 8_000])
+    found = score_at_shares(judged, called, shares, NAMES, 0.9, seeds_differ=True, corrected=False)
+    fraud = found.classes[1]
+    assert found.origin == ("given" if known else "estimated")
+    assert fraud.recall.low <= (labels[truth == 1] == 1).mean() <= fraud.recall.high
+    assert fraud.recall.value == pytest.approx(0.8 * 0.6, abs=0.08)
+    assert found.accuracy_all.value == pytest.approx((labels == truth).mean(), abs=0.02)
+
+
+def test_where_shares_are_unknown_or_classes_are_many_no_figure_is_made() -> None:
+    n = MAX_CLASSES + 1
+    codes = np.repeat(np.arange(n, dtype=np.int32), 3)
+    F, even = np.eye(n, dtype=np.float32)[codes], np.full(n, 1 / n)
+    none = np.empty((0, n), dtype=np.float32), *NONE[1:]
+    judged = JudgedRows(F, codes, codes, F, codes, *none)
+    called = np.append(np.full(n, 3), 0)
+    names = [str(code) for code in range(n)]
+    for shares in (unknown_shares(np.full(n, 3), "why"), stated_shares(even, even)):
+        found = score_at_shares(
+            judged, called, shares, names, 0.9, seeds_differ=False, corrected=False
+        )
+        assert found.accuracy == found.accuracy_all == Estimate(None, None, None)
+        assert {one.recall for one in found.classes} == {found.accuracy}
+        assert {(one.called, one.n_hidden) for one in found.classes} == {(3, 3)}

@@ -230,3 +230,13 @@ def test_a_class_without_hidden_seeds_is_what_the_others_leave_of_the_rows() -> 
     mixed = np.einsum("dc,dck->dk", found.shares, found.rates)
     assert mixed.mean(axis=0) == pytest.approx(rows / 1000, abs=0.02)
     assert found.rates[:, 2, 0].mean() > 0.9
+
+
+def test_rows_and_seeds_without_evidence_tell_nothing() -> None:
+    F, codes, rows = skewed(3, 0.05)
+    found = estimate_shares(F, codes, rows, 0.9)
+    dark = np.zeros((3_000, 2), dtype=np.float32)
+    more = np.append(codes, np.zeros(40, dtype=np.int32))
+    same = estimate_shares(np.r_[F, dark[:40]], more, np.r_[dark, rows], 0.9)
+    assert (same.draws == found.draws).all()
+    assert estimate_shares(F, codes, dark, 0.9).origin == "unknown"

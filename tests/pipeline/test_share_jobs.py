@@ -14,8 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssl_dask.cli import app
+from ssl_dask.decision.calibration import Calibration
+from ssl_dask.decision.review_queue import random_scores
 from ssl_dask.errors import InputDataError, JobSpecError, StorageError
+from ssl_dask.kernels.distributions.class_shares import estimate_shares
 from ssl_dask.pipeline.commands.run import RunResult, run_job
+from ssl_dask.pipeline.targets.job_shares import other_estimates, random_sample
 from ssl_dask.pipeline.targets.review import copy_distance
 from ssl_dask.process_end import exit_code
 from tests.made_job import answer, read_parts
@@ -135,6 +139,9 @@ def test_seeds_that_are_called_a_sample_and_are_none_are_warned_of(
     assert any("contradict" in one and "class fraud" in one for one in run.report.warnings)
     wrong = run_job(job(rows, tmp_path / "other", {"fraud": 0.4}))
     assert any("contradict" in one for one in wrong.report.warnings)
+    # A range that holds what the scores tell, far from its middle.
+    wide = run_job(job(rows, tmp_path / "wide", {"fraud": [0.015, 0.4]}))
+    assert not any("contradict" in one for one in wide.report.warnings)
 
 
 def test_a_fair_sample_changes_nothing(rows: Path, tmp_path: Path) -> None:
@@ -184,6 +191,90 @@ def test_models_that_are_kept_predict_at_the_shares(rows: Path, tmp_path: Path) 
     free = np.array(old["source"].to_pylist()) != "seed"
     both = [np.array(one["p_fraud"])[free] for one in (old, new)]
     assert both[0] == pytest.approx(both[1], abs=1e-6)
+
+
+def test_what_a_method_has_moved_to_shares_is_not_moved_again(rows: Path, tmp_path: Path) -> None:
+    def run(name: str, **method: Any) -> RunResult:
+        wanted = {"name": "label_propagation", **method}
+        more = {"graph": {"n_neighbors": 8}, "decision": {"on_worse": "publish"}}
+        return run_job(job(rows, tmp_path / name, {"fraud": SHARE}, method=wanted, **more))
+
+    moved = run("moved", class_mass={"fraud": SHARE, "fair": 1.0 - SHARE})
+    _, called, true = fraud_rows(moved)
+    # A second time, no row would be left.
+    assert 0.4 < called.sum() / true.sum() < 2.0
+    plain = run("plain")
+    both = [one.report.evaluation for one in (moved, plain)]
+    assert [one.at_shares.corrected for one in both] == [False, True]
+    # Among the seeds nearly all rows of the corrected answer are of the larger class.
+    assert both[1].hidden.accuracy_all.value <= N_FAIR / (N_FRAUD + N_FAIR) + 0.02
+    assert not any("no signal" in one for one in plain.report.warnings)
+    # Baselines know no shares, beside any method.
+    assert both[0].contest.baselines == both[1].contest.baselines
+
+
+def test_random_answers_of_several_lists_are_a_sample_of_all_rows() -> None:
+    told = []
+    for number in range(40):
+        rng = np.random.default_rng(number)
+        tags = rng.choice(2**62, 3_000, replace=False).astype(np.int64)
+        rare = np.arange(3_000) < 120
+        score, turns = rng.normal(2.0 * rare), random_scores(tags)
+        at_random, proposed = np.zeros((2, 3_000), dtype=bool)
+        for _ in range(4):
+            for kind, by, n in ((at_random, turns, 40), (proposed, score, 60)):
+                free = np.flatnonzero(~(at_random | proposed))
+                kind[free[np.argsort(-by[free])][:n]] = True
+        seeds = at_random | proposed
+        sample = random_sample(tags[seeds], at_random[seeds], proposed[seeds])
+        told.append([rare[at_random].mean(), rare[seeds][sample].mean()])
+    alone, both = np.mean(told, axis=0)
+    assert both == pytest.approx(0.04, rel=0.1)
+    assert alone < 0.03
+    none = np.zeros(3, dtype=bool)
+    assert not random_sample(np.arange(3), none, ~none).any()
+
+
+def test_where_scores_tell_nothing_there_are_no_other_estimates() -> None:
+    rng = np.random.default_rng(0)
+    F, rows = (rng.dirichlet([1.0, 1.0], n).astype(np.float32) for n in (6, 100))
+    codes, counts = np.array([0, 0, 0, 0, 0, 1], dtype=np.int32), np.array([5, 1])
+    for known in (rows, np.zeros_like(rows)):
+        told = estimate_shares(F, codes, known, 0.9, sampled=np.array([30, 5]))
+        assert told.origin == "estimated"
+        assert other_estimates(told, Calibration(), known, counts) == {}
+    F, codes = np.tile(F, (2, 1)), np.tile(np.array([0, 1], dtype=np.int32), 6)
+    told = estimate_shares(F, codes, rows, 0.9)
+    assert set(other_estimates(told, Calibration(), rows, counts)) == {"em", "mean"}
+
+
+def test_all_answers_are_compared_as_they_would_be_written(rows: Path, tmp_path: Path) -> None:
+    wanted = {"method": {"name": "label_propagation"}, "graph": {"n_neighbors": 2}}
+    found = run_job(job(rows, tmp_path / "out", {"fraud": SHARE}, **wanted)).report.evaluation
+    assert found.contest.published.name == "supervised"
+    # One model, and one figure for it.
+    assert found.hidden == found.baseline_hidden
+
+
+def test_the_largest_class_of_the_rows_is_named_for_every_row(tmp_path: Path) -> None:
+    # Half of the seeds are of it, and a twentieth of the next.
+    rng = np.random.default_rng(2)
+    names = np.repeat(np.array(["a", "b", "c"], dtype=object), [400, 350, 250])
+    known = np.zeros(1000, dtype=bool)
+    for name, n in (("a", 50), ("b", 5), ("c", 45)):
+        known[rng.choice(np.flatnonzero(names == name), n, replace=False)] = True
+    table = {
+        "id": [f"t{i:05d}" for i in range(1000)],
+        **{f"x{i}": rng.normal(size=1000) for i in range(3)},
+        "seed": pa.array(names, mask=~known),
+        "truth": pa.array(names),
+    }
+    pq.write_table(pa.table(table), tmp_path / "rows.parquet")
+    given = {"a": 0.4, "b": 0.35, "c": 0.25}
+    run = run_job(job(tmp_path / "rows.parquet", tmp_path / "out", given))
+    largest = next(one for one in run.report.evaluation.contest.baselines if one.name == "majority")
+    assert largest.title == "always class a"
+    assert largest.figure == pytest.approx((400 - 50) / 900)
 
 
 def test_shares_that_the_seeds_alone_exceed_are_refused(rows: Path, tmp_path: Path) -> None:

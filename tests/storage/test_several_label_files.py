@@ -71,6 +71,13 @@ def test_kinds_of_labels_that_differ_are_refused(folder: Path) -> None:
         read(folder, ["one.csv", "five.parquet"])
 
 
+@pytest.mark.parametrize("names", [["*.csv", "two.csv"], ["four.parquet", "four.parquet"]])
+def test_a_file_that_two_paths_read_is_refused(folder: Path, names: list[str]) -> None:
+    # With conflicts: majority it would vote twice.
+    with pytest.raises(InputDataError, match=r"(two.csv|four.parquet).*count twice"):
+        read(folder, names)
+
+
 def test_text_files_decide_their_kind_together(folder: Path) -> None:
     (folder / "digits.csv").write_text("id,label\n8,1\n")
     assert read(folder, ["digits.csv"]).kind == "integer"

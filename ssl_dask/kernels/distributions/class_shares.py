@@ -27,7 +27,7 @@ from typing import Literal
 import numpy as np
 from scipy.stats import chi2
 
-from ssl_dask.array_types import Float32, Float64, Floating, Int32, Int64
+from ssl_dask.array_types import Bool, Float32, Float64, Floating, Int32, Int64
 
 N_DRAWS = 400
 SEED = 20_020_101
@@ -230,7 +230,8 @@ def draw_mixtures(
     drawn *= (worth / drawn.sum(axis=2).clip(np.finfo(float).tiny))[..., None]
     total = float(np.sum(rows))
     mass = rng.standard_gamma(np.asarray(rows, dtype=np.float64) + 1e-3, (n_draws, len(cells)))
-    mass *= min(total, ROW_WEIGHT * float(sizes.sum())) / mass.sum(axis=1, keepdims=True)
+    weight = min(total, ROW_WEIGHT * float(sizes.sum()))
+    mass *= weight / mass.sum(axis=1, keepdims=True).clip(np.finfo(float).tiny)
     direct = 0.0 if sampled is None else rng.standard_gamma(sampled, (n_draws, len(seeds)))
     return _fitted(drawn, mass, shares, direct)
 
@@ -282,6 +283,11 @@ def estimate_shares(
         int64 (C,): seeds of each class in a random sample of the rows. Where scores tell nothing,
         they do from `FEWEST_SAMPLED` seeds on.
     """
+    counts = np.bincount(codes, minlength=hidden_F.shape[1])
+    # What no evidence reaches tells nothing; hidden seeds lack it for other reasons than rows.
+    reached, row_F = _with_evidence(hidden_F), row_F[_with_evidence(row_F)]
+    hidden_F, codes = hidden_F[reached], codes[reached]
+    weights = None if weights is None else weights[reached]
     reason = _untold(hidden_F, codes, row_F, weights)
     if reason is None:
         cells = ScoreCells.of_seeds(hidden_F)
@@ -294,8 +300,11 @@ def estimate_shares(
             shares_of_sample(sampled, confidence).draws, "estimated", confidence
         )
         return replace(found, reason=reason)
-    counts = np.bincount(codes, minlength=hidden_F.shape[1])
     return unknown_shares(np.maximum(counts, 1), reason)
+
+
+def _with_evidence(F: Floating) -> Bool:
+    return F.max(axis=1, initial=0.0) > 0.0
 
 
 def _untold(
@@ -309,9 +318,9 @@ def _untold(
     if n_classes > MAX_CLASSES:
         return f"there are more than {MAX_CLASSES} classes"
     if np.bincount(codes, minlength=n_classes).min() < FEWEST_HIDDEN:
-        return f"of a class fewer than {FEWEST_HIDDEN} seeds could be hidden"
+        return f"of a class fewer than {FEWEST_HIDDEN} seeds got scores while hidden"
     if len(row_F) == 0:
-        return "every row is a seed"
+        return "no row that is no seed has scores"
     # Where in a class a score lies is not compared: models of folds have another scale.
     plain = ScoreCells((np.empty(0),) * hidden_F.shape[1])
     seeds = cell_counts(plain.places(hidden_F), codes, plain.classes, weights)

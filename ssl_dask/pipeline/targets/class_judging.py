@@ -21,7 +21,7 @@ from ssl_dask.kernels.distributions.label_distributions import predicted_codes
 from ssl_dask.pipeline.infer.inference import Inferred
 from ssl_dask.pipeline.inputs.run_context import RunContext
 from ssl_dask.pipeline.targets.gate import gate_classes
-from ssl_dask.pipeline.targets.job_shares import JobShares, job_shares
+from ssl_dask.pipeline.targets.job_shares import JobShares, job_shares, written_F
 from ssl_dask.propagation.engine.class_shares import expected_rows
 from ssl_dask.propagation.fallback.class_collapse import MISSING_SHARE, find_collapse
 
@@ -83,13 +83,17 @@ def judge_classes(
     judged = replace(judged, hidden=score_predictions(truth, given, names, confidence))
     if logistic is None:
         return inferred, judged
-    theirs = logistic.hidden_codes[used]
+    theirs = logistic.hidden_F[used], truth, folds.fold[used], shares.of_baselines, shares.weights
+    named = predicted_codes(written_F(*theirs))
     return inferred, replace(
         judged,
-        baseline_hidden=score_predictions(truth, theirs, names, confidence),
+        baseline_hidden=score_predictions(truth, named, names, confidence),
         comparison=None
         if inferred.baseline is not None
-        else compare_paired(truth, predicted_codes(F), theirs, confidence),
+        # Among the seeds, at their shares: labels that are moved to other shares lose there.
+        else compare_paired(
+            truth, predicted_codes(F), predicted_codes(logistic.hidden_F[used]), confidence
+        ),
     )
 
 

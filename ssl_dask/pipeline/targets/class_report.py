@@ -107,8 +107,10 @@ def no_signal_warnings(
             f"of {pairs:,} edges between seeds {alike / pairs:.0%} join one class, by chance it"
             f" would be {chance:.0%}"
         )
-    hidden = evaluation.hidden
-    right = None if hidden is None else hidden.accuracy_all.value
+    hidden, at_shares = evaluation.hidden, evaluation.at_shares
+    # Labels that are moved to other shares are not right among seeds.
+    moved = at_shares is not None and at_shares.corrected
+    right = None if hidden is None or moved else hidden.accuracy_all.value
     if right is not None and right <= shares.max():
         found.append(
             f"{right:.0%} of the hidden seeds got their label, always naming the largest class"

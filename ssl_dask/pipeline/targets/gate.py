@@ -7,18 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 from ssl_dask.array_types import Float32
-from ssl_dask.decision.calibration import fit_calibration
 from ssl_dask.errors import QualityError
 from ssl_dask.evaluation.baselines import SupervisedBaseline
 from ssl_dask.evaluation.contest import Contest, compare_classes, compare_numbers
-from ssl_dask.evaluation.rivals import Rival, class_rivals, number_rivals
+from ssl_dask.evaluation.rivals import MAJORITY, Rival, class_rivals, number_rivals
 from ssl_dask.evaluation.value_baselines import RidgeBaseline
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.labels import NumberLabels
 from ssl_dask.method import MethodResult
 from ssl_dask.pipeline.infer.inference import Inferred
 from ssl_dask.pipeline.inputs.run_context import RunContext
-from ssl_dask.pipeline.targets.job_shares import JobShares
+from ssl_dask.pipeline.targets.job_shares import JobShares, written_F
 from ssl_dask.propagation.fallback.run_with_fallback import method_words
 
 Gated = tuple[Inferred, Contest | None]
@@ -53,13 +52,15 @@ def gate_classes(
     rivals = class_rivals(inferred.rows.seeds, labels, folds, of_rows, run.execution, logistic)
     answers, titles = _contenders(inferred, rivals)
 
-    def written(F: Float32) -> Float32:
-        if not shares.ratios:
-            return F
-        return fit_calibration(F, truth, folds.fold[used], shares.ratios, shares.weights).apply(F)
+    # The largest class is that of the rows already.
+    known: dict[str, tuple[float, ...]] = {MAJORITY: (), next(iter(answers)): shares.ratios}
+
+    def written(name: str, F: Float32) -> Float32:
+        ratios = known.get(name, shares.of_baselines)
+        return written_F(F, truth, folds.fold[used], ratios, shares.weights)
 
     contest = compare_classes(
-        {name: written(F[used]) for name, F in answers.items()},
+        {name: written(name, F[used]) for name, F in answers.items()},
         titles,
         truth,
         of_rows,

@@ -10,11 +10,13 @@ from typing import Any
 import dask.array as da
 import numpy as np
 
-from ssl_dask.array_types import Bool, Float32, Float64, Int64, UInt64
+from ssl_dask.array_types import Bool, Float32, Float64, Int32, Int64, UInt64
 from ssl_dask.block_exchange import block_tasks
 from ssl_dask.dask_arrays import array_of_blocks, row_handles
 from ssl_dask.decision.calibration import Calibration, fit_calibration
+from ssl_dask.decision.review_queue import random_scores
 from ssl_dask.evaluation.given_shares import ranges_of_rest, share_ranges
+from ssl_dask.evaluation.rivals import MAJORITY
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.kernels.arithmetic.row_keys import Purpose, keys_below, row_keys
 from ssl_dask.kernels.distributions.class_shares import (
@@ -49,7 +51,10 @@ class JobShares:
     differ: bool
     """Whether those of the seeds are beyond what is possible among the rows."""
     ratios: tuple[float, ...]
-    """What `Calibration.share_ratios` takes; empty where probabilities stay as they are."""
+    """What `Calibration.share_ratios` takes; empty where probabilities stay as they are, as where
+    the method has moved them to shares that it was given."""
+    of_baselines: tuple[float, ...]
+    """The same of answers that know no shares but the seeds'."""
     row_F: Float32
     """float32 (n, C): distributions of a random sample of the rows that are no seeds."""
     judged: Bool
@@ -92,7 +97,10 @@ def job_shares(
     population = np.concatenate([row_F, inferred.hidden_F[_sampled_seeds(labels, chosen)]])
     hidden_F, codes = inferred.hidden_F[judged], labels.codes[judged]
     weights = _weights(run, judged)
-    sampled = np.bincount(labels.codes[at_random], minlength=labels.n_classes)
+    sampled = np.bincount(
+        labels.codes[random_sample(labels.known_by, at_random, proposed)],
+        minlength=labels.n_classes,
+    )
     told = estimate_shares(hidden_F, codes, population, confidence, weights, sampled)
     if told.origin == "unknown":
         # Those of all seeds, hidden or not.
@@ -109,20 +117,52 @@ def job_shares(
     differ = shares.excludes(among_seeds)
     corrected = shares.origin in ("given", "estimated") and differ
     ratios = tuple(share_ratios(shares.values, counts).tolist()) if corrected else ()
-    others = _other_estimates(told, fit_calibration(hidden_F, codes), population, counts)
-    found = JobShares(shares, differ, ratios, row_F, judged, chosen, weights, others)
+    others = other_estimates(told, fit_calibration(hidden_F, codes), population, counts)
+    own = () if _has_moved(inferred) else ratios
+    found = JobShares(shares, differ, own, ratios, row_F, judged, chosen, weights, others)
     contradiction = _contradiction(shares, told, labels.class_names)
     return replace(found, warnings=contradiction), inferred
 
 
-def _other_estimates(
+def written_F(
+    F: Float32,
+    codes: Int32,
+    folds: Int32,
+    ratios: tuple[float, ...],
+    weights: Float64 | None = None,
+) -> Float32:
+    """Return distributions of hidden seeds (n, C) as those of rows are before they are decided.
+
+    Parameters
+    ----------
+    codes, folds
+        int32 (n,) each: their classes, and the fold that hides each.
+    ratios, weights
+        As of `JobShares`.
+    """
+    if not ratios:
+        return F
+    return fit_calibration(F, codes, folds, ratios, weights).apply(F)
+
+
+def _has_moved(inferred: Inferred) -> bool:
+    """Return whether distributions are those of shares that are given to what answers."""
+    if inferred.baseline is not None:
+        return inferred.baseline == MAJORITY
+    if not inferred.method.moves_answer:
+        return False
+    return isinstance(inferred.method.class_shares(inferred.spec), Mapping)
+
+
+def other_estimates(
     told: ClassShares, calibration: Calibration, row_F: Float32, counts: Int64
 ) -> dict[str, tuple[float, ...]]:
     """Return shares by other ways, where scores tell any."""
-    if told.origin != "estimated":
-        return {}
     F = row_F[:EM_ROWS]
-    F = F[F.max(axis=1) > 0.0]
+    F = F[F.max(axis=1, initial=0.0) > 0.0]
+    # Of an estimate by random answers alone the reason says why scores tell nothing.
+    if told.origin != "estimated" or told.reason is not None or not len(F):
+        return {}
     among_seeds = counts / counts.sum()
     em = em_shares(calibration.apply(F), among_seeds, tolerance=1e-7, max_steps=EM_STEPS)
     return {"em": tuple(em.tolist()), "mean": tuple(F.mean(axis=0, dtype=np.float64).tolist())}
@@ -162,6 +202,24 @@ def _reviewed_seeds(run: RunContext) -> tuple[Bool, Bool]:
         return none, none
     proposed = reviewed_rows(run.output.root)
     return np.isin(labels.tags, proposed.chosen), np.isin(labels.tags, proposed.random)
+
+
+def random_sample(tags: Int64, at_random: Bool, proposed: Bool) -> Bool:
+    """Return the seeds that are a random sample of the rows that were no seeds, bool (S,).
+
+    A row whose turn at random came after it was proposed for its score belongs to the sample:
+    without such rows a rare class would be rarer, list by list.
+
+    Parameters
+    ----------
+    tags, at_random, proposed
+        int64 (S,), bool (S,) and bool (S,): tags of the seeds, and those that review lists proposed
+        at random and for their score.
+    """
+    if not at_random.any():
+        return at_random
+    turns = random_scores(tags)
+    return at_random | (proposed & (turns >= turns[at_random].min()))
 
 
 def sampling_notes(run: RunContext, shares: JobShares) -> list[str]:
@@ -245,13 +303,16 @@ def _disagreement(job: JobShares, names: list[str]) -> list[str]:
 
 def _contradiction(shares: ClassShares, told: ClassShares, names: list[str]) -> tuple[str, ...]:
     """Return a warning where scores contradict the shares that the job gives."""
-    if told.origin != "estimated" or shares is told or not told.excludes(shares.values):
+    # Of a range that is given, the shares that are nearest to what is told.
+    ends = (shares.low, shares.high) if shares.origin == "given" else (shares.values,) * 2
+    nearest = np.clip(told.values, *ends)
+    if told.origin != "estimated" or shares is told or not told.excludes(nearest):
         return ()
     given = "input.class_shares: seeds" if shares.origin == "seeds" else "input.class_shares"
-    far = np.abs(np.log(np.maximum(told.values, 1e-6) / shares.values))
-    code = int(np.where((shares.values < told.low) | (shares.values > told.high), far, -1).argmax())
+    far = np.abs(np.log(np.maximum(told.values, 1e-6) / nearest))
+    code = int(np.where((nearest < told.low) | (nearest > told.high), far, -1).argmax())
     return (
         f"{given} and the scores contradict each other: class {names[code]} would have"
-        f" {shares.values[code]:.2%} of the rows, by the scores of seeds that were hidden"
+        f" {nearest[code]:.2%} of the rows, by the scores of seeds that were hidden"
         f" {told.low[code]:.2%} to {told.high[code]:.2%}.",
     )

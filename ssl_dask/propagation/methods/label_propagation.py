@@ -85,5 +85,6 @@ METHOD = Method(
         ("poisson", {}),
     ),
     class_shares=lambda spec: given_shares(spec.class_mass),
+    moves_answer=True,
     stop_words=STOP_WORDS,
 )

@@ -175,5 +175,6 @@ METHOD = Method(
     cost=lambda spec, shape: conjugate_cost(shape),
     fallbacks=lambda spec: (("label_propagation", {"class_mass": "seeds"}),),
     class_shares=lambda spec: given_shares(spec.class_shares),
+    moves_answer=True,
     stop_words=STOP_WORDS,
 )

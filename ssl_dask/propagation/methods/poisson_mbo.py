@@ -215,5 +215,6 @@ METHOD = Method(
     cost=lambda spec, shape: conjugate_cost(shape, SWEEPS_A_ROUND * spec.n_rounds),
     fallbacks=lambda spec: (("label_propagation", {"class_mass": "seeds"}), ("poisson", {})),
     class_shares=lambda spec: given_shares(spec.class_shares),
+    moves_answer=True,
     stop_words=STOP_WORDS,
 )

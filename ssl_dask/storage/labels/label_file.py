@@ -169,18 +169,19 @@ def read_label_file(
     ------
     InputDataError
         A file is not there, cannot be read, or lacks a column; a folder holds Parquet and text;
-        labels are of one kind in one file and of another in the next.
+        labels are of one kind in one file and of another in the next; two paths read one file.
 
     Notes
     -----
     Holds the whole file in this process: O(S).
     """
     wanted = (id_column, label_column)
-    texts, read = [], []
+    texts, read, seen = [], [], set[str]()
     for source in [files] if isinstance(files, (str, os.PathLike, InputFiles)) else files:
         path = source.path if isinstance(source, InputFiles) else source
         is_table = isinstance(source, InputFiles) and source.format != "parquet"
         listing = None if is_table else list_files(path, base=base, also=ENDINGS)
+        _refuse_twice(listing, seen)
         if listing is not None and _is_text(listing):
             texts.append(listing)
         else:
@@ -224,6 +225,20 @@ def _bytes(source: FileSource, name: str, size: int) -> bytes:
             file=source.shown_path(name),
             hint="make the file readable",
         ) from error
+
+
+def _refuse_twice(listing: Listing | None, seen: set[str]) -> None:
+    """Raise InputDataError if a file is among those that were `seen`; add all of them."""
+    if listing is None:
+        return  # A table, which stands alone.
+    names = [listing.source.shown_path(name) for name, _ in listing.files]
+    if twice := [name for name in names if name in seen]:
+        raise InputDataError(
+            "two of the paths of the labels read this file: its labels would count twice",
+            file=twice[0],
+            hint="leave one of the paths out",
+        )
+    seen.update(names)
 
 
 def _joined(read: Sequence[_Columns]) -> _Columns:
