@@ -112,10 +112,21 @@ def test_ranges_are_drawn_in_their_ends_and_numbers_are_kept() -> None:
     number = stated_shares(np.array([0.98, 0.02]), np.array([0.98, 0.02]))
     assert np.ptp(number.draws, axis=0) == pytest.approx([0.0, 0.0], abs=1e-15)
     ends = stated_shares(np.array([0.9, 0.01]), np.array([0.99, 0.1]))
-    assert ends.draws[:, 1].min() >= 0.0099
-    assert ends.draws[:, 1].max() <= 0.11
+    assert ends.draws[:, 1].min() >= 0.01
+    assert ends.draws[:, 1].max() <= 0.1
     assert np.ptp(ends.draws[:, 1]) > 0.05
     assert ends.draws.sum(axis=1) == pytest.approx(1.0)
+
+
+def test_a_number_stays_beside_ranges_and_no_share_leaves_its_range() -> None:
+    low, high = np.array([0.2, 0.1, 0.1]), np.array([0.2, 0.7, 0.7])
+    found = stated_shares(low, high)
+    assert found.draws[:, 0] == pytest.approx(0.2, abs=1e-12)
+    assert (found.draws >= low - 1e-12).all()
+    assert (found.draws <= high + 1e-12).all()
+    assert found.draws.sum(axis=1) == pytest.approx(1.0)
+    assert found.values == pytest.approx([0.2, 0.4, 0.4])
+    assert np.ptp(found.draws[:, 1]) > 0.5
 
 
 def test_a_random_sample_has_the_interval_of_its_counts() -> None:

@@ -101,13 +101,23 @@ def shares_of_draws(draws: Float64, origin: Origin, confidence: float) -> ClassS
 def stated_shares(low: Float64, high: Float64) -> ClassShares:
     """Return shares that a person gave: the ends float64 (C,) of a range each, equal for a number.
 
-    Shares in a range are drawn with equal chances, then made to sum to 1.
+    Shares in a range are drawn with equal chances, then moved to a sum of 1 within their ranges.
     """
     rng = np.random.default_rng(SEED)
     draws = low + (high - low) * rng.random((N_DRAWS, len(low)))
-    draws /= draws.sum(axis=1, keepdims=True)
     middle = (low + high) / 2.0
-    return ClassShares(middle / middle.sum(), low, high, "given", draws)
+    values = _with_sum_1(middle[None], low, high)[0]
+    return ClassShares(values, low, high, "given", _with_sum_1(draws, low, high))
+
+
+def _with_sum_1(shares: Float64, low: Float64, high: Float64) -> Float64:
+    """Return shares (D, C) with sum 1, each nearer to the end of its range that lies that way."""
+    tiny = np.finfo(float).tiny
+    over = shares.sum(axis=1, keepdims=True) - 1.0
+    down, up = shares - low, high - shares
+    shares = shares - down * (over / down.sum(axis=1, keepdims=True).clip(tiny)).clip(0.0, 1.0)
+    shares = shares + up * (-over / up.sum(axis=1, keepdims=True).clip(tiny)).clip(0.0, 1.0)
+    return shares / shares.sum(axis=1, keepdims=True)
 
 
 def shares_of_sample(counts: Int64 | Float64, confidence: float) -> ClassShares:
