@@ -148,15 +148,13 @@ def fit_calibration(
             share_ratios=share_ratios,
         )
     temperature, floor = _fit(F, truth)
-    fold_of = None if folds is None else folds[reached]
-    honest = _cross_fitted(F, truth, fold_of)
+    honest = _cross_fitted(F, truth, None if folds is None else folds[reached])
     shown = _probabilities(F, temperature, floor) if honest is None else honest
     before = np.asarray(F, dtype=np.float64)
     weights = None if own_weights is None else own_weights[reached]
     if share_ratios:
         shown, before = (_at_shares(p, share_ratios).astype(np.float64) for p in (shown, before))
-        ratios = np.asarray(share_ratios)[truth]
-        weights = ratios if weights is None else ratios * weights
+        weights = np.asarray(share_ratios)[truth] * (1.0 if weights is None else weights)
     return Calibration(
         temperature=temperature,
         floor=floor,

@@ -2,7 +2,7 @@
 
 For a rare class the order of the rows matters more than their labels: a person looks at the first
 k. The rows are cut into bands by their rank; hidden seeds tell which part of a class lies in each
-band, and the mixture of `kernels/distributions/class_shares.py` what a band holds.
+band, and the mixture of `kernels/distributions/class_mixture.py` what a band holds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from sklearn.metrics import average_precision_score
 
 from ssl_dask.array_types import Bool, Float64, Floating
 from ssl_dask.evaluation.metrics import Estimate
-from ssl_dask.kernels.distributions.class_shares import ClassShares, cell_counts, draw_mixtures
+from ssl_dask.kernels.distributions.class_mixture import cell_counts, draw_mixtures
+from ssl_dask.kernels.distributions.class_shares import ClassShares
 from ssl_dask.kernels.distributions.weighted_figures import seed_weights
 
 BUDGETS = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)

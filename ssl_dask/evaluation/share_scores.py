@@ -2,7 +2,7 @@
 
 Hidden seeds tell what becomes of the rows of each class; with the shares of the classes, and with
 how many rows got each label, they tell what a label is worth. See `kernels/distributions/
-class_shares.py` for the mixture and its draws.
+class_mixture.py` for the mixture and its draws.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from scipy.stats import norm
 from ssl_dask.array_types import Float32, Float64, Int32, Int64
 from ssl_dask.evaluation.metrics import Estimate, confusion_counts
 from ssl_dask.evaluation.ranking import RankedSeeds, Ranking, rank_class
-from ssl_dask.kernels.distributions.class_shares import (
-    MAX_CLASSES,
-    ClassShares,
+from ssl_dask.kernels.distributions.class_mixture import (
     Mixture,
-    Origin,
     ScoreCells,
     cell_counts,
     draw_mixtures,
+)
+from ssl_dask.kernels.distributions.class_shares import (
+    MAX_CLASSES,
+    ClassShares,
+    Origin,
 )
 
 NOT_KNOWN = Estimate(None, None, None)

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from ssl_dask.kernels.distributions.class_mixture import ScoreCells, cell_counts, draw_mixtures
 from ssl_dask.kernels.distributions.class_shares import (
     MAX_CLASSES,
-    ScoreCells,
-    cell_counts,
-    draw_mixtures,
     em_shares,
     estimate_shares,
     share_ratios,

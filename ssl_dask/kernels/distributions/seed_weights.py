@@ -15,9 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ssl_dask.array_types import Bool, Float64, Int32, Int64
+from ssl_dask.kernels.distributions.class_mixture import N_DRAWS, SEED
 from ssl_dask.kernels.distributions.class_shares import (
-    N_DRAWS,
-    SEED,
     ClassShares,
     shares_of_draws,
 )

@@ -12,7 +12,7 @@ from ssl_dask.durable_files import storage_errors
 from ssl_dask.errors import JobSpecError
 from ssl_dask.storage.input.column_profile import ColumnProfile, columns_that_tell, profile_columns
 from ssl_dask.storage.input.dataset import Dataset
-from ssl_dask.storage.labels.label_file import label_file_columns
+from ssl_dask.storage.labels.label_source import label_file_columns
 
 LABEL_NAME = re.compile(
     r"(^|_)(labels?|class|truth|target|outcome|y|fraud|spam|attack|anomaly)($|_)", re.I

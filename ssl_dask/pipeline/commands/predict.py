@@ -24,9 +24,9 @@ from ssl_dask.job_file import checked_part
 from ssl_dask.labels import Labels
 from ssl_dask.pipeline.commands.lifecycle import errors_with_place, job_execution, run_done_already
 from ssl_dask.pipeline.commands.saved_runs import PREDICTION
+from ssl_dask.pipeline.inputs.class_checks import ranked_class
 from ssl_dask.pipeline.inputs.job_inputs import (
     feature_needs,
-    ranked_class,
     scan_dataset,
     table_versions,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,17 +88,8 @@ def judge_drift(
     columns = [
         one for name in profiles for one in compare_group(name, profiles[name], counts[name])
     ]
-    problems, news = (
-        [
-            Problem(f"is not as in the run: {', '.join(words)}", column=column, hint=HINT)
-            for column, words in found
-            if words
-        ]
-        for found in (
-            [(one.column, one.differs) for one in columns],
-            [(one.column, one.news) for one in columns],
-        )
-    )
+    problems = _told((one.column, one.differs) for one in columns)
+    news = _told((one.column, one.news) for one in columns)
     given, m = np.array(answered.labels), int(labels.sum())
     share = labels / max(m, 1)
     in_run = given / max(int(given.sum()), 1)
@@ -125,6 +116,15 @@ def judge_drift(
         "abstained": {"share": abstained, "share_in_run": then},
     }
     return Drift((*problems, *answers), (*news, *answers), figures)
+
+
+def _told(found: Iterable[tuple[str, Sequence[str]]]) -> list[Problem]:
+    """Return a problem for each column of which there are words."""
+    return [
+        Problem(f"is not as in the run: {', '.join(words)}", column=column, hint=HINT)
+        for column, words in found
+        if words
+    ]
 
 
 def _drifted(answered: AnswerCounts, labels: Int64) -> list[int]:

@@ -7,7 +7,7 @@ from ssl_dask.features.block_reader import add_all
 from ssl_dask.features.dask_ml_adapter import predict_proba_blocks
 from ssl_dask.hidden_seeds import HiddenSeeds
 from ssl_dask.pipeline.infer.inference import Inferred
-from ssl_dask.pipeline.inputs.job_inputs import ranked_class
+from ssl_dask.pipeline.inputs.class_checks import ranked_class
 from ssl_dask.pipeline.inputs.run_context import RunContext
 from ssl_dask.pipeline.models.model_output import store_models
 from ssl_dask.pipeline.targets.block_task import write_blocks

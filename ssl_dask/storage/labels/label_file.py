@@ -18,11 +18,9 @@ import pyarrow.types as pt
 
 from ssl_dask.errors import InputDataError, Problem, cautions
 from ssl_dask.input_files import InputFiles
-from ssl_dask.storage.files.file_listing import Listing, holds_parquet, list_files
-from ssl_dask.storage.files.file_source import FileSource
+from ssl_dask.storage.files.file_listing import Listing, list_files
 from ssl_dask.storage.input.arrow_to_numpy import id_array
 from ssl_dask.storage.input.column_problems import column_problems, id_problems
-from ssl_dask.storage.input.column_profile import profile_columns
 from ssl_dask.storage.input.column_reader import ColumnReader
 from ssl_dask.storage.input.column_types import (
     id_read_type,
@@ -33,12 +31,11 @@ from ssl_dask.storage.input.row_layout import plan_layout
 from ssl_dask.storage.labels.label_cells import as_whole, values_of_cells
 from ssl_dask.storage.labels.label_places import LabelPlaces
 from ssl_dask.storage.labels.label_rules import ANY_CLASSES, LabelRule, distinct_labels
+from ssl_dask.storage.labels.label_source import bytes_of, holds_text, refuse_twice
 from ssl_dask.storage.labels.label_text import (
     ENDINGS,
     cells_of_text,
     own_answers,
-    text_ending,
-    values_of_text,
 )
 from ssl_dask.storage.labels.label_verdict import (
     LabelKind,
@@ -139,7 +136,7 @@ def read_label_file(
     allow_unmatched: bool = False,
     conflicts: Conflicts = "refuse",
 ) -> SeedFile:
-    """Read labels that are kept apart from the data.
+    """Read labels that are kept apart from the data, whole in this process: O(S).
 
     Parameters
     ----------
@@ -170,10 +167,6 @@ def read_label_file(
     InputDataError
         A file is not there, cannot be read, or lacks a column; a folder holds Parquet and text;
         labels are of one kind in one file and of another in the next; two paths read one file.
-
-    Notes
-    -----
-    Holds the whole file in this process: O(S).
     """
     wanted = (id_column, label_column)
     texts, read, seen = [], [], set[str]()
@@ -181,64 +174,14 @@ def read_label_file(
         path = source.path if isinstance(source, InputFiles) else source
         is_table = isinstance(source, InputFiles) and source.format != "parquet"
         listing = None if is_table else list_files(path, base=base, also=ENDINGS)
-        _refuse_twice(listing, seen)
-        if listing is not None and _is_text(listing):
+        refuse_twice(listing, seen)
+        if listing is not None and holds_text(listing):
             texts.append(listing)
         else:
             read.append(_read_parquet(source, wanted, base, id_type, rule))
     if texts:
         read.append(_read_text(texts, wanted, id_type, rule))
     return _judged(_joined(read), wanted, rule, allow_unmatched, conflicts)
-
-
-def label_file_columns(path: str, base: Path) -> dict[str, int]:
-    """Return the columns of labels that are kept apart, and how many values each has.
-
-    Of Parquet a sample is looked at, of several files of text the first.
-
-    Parameters
-    ----------
-    path, base
-        As of `read_label_file`.
-
-    Raises
-    ------
-    InputDataError
-        As `read_label_file`.
-    """
-    listing = list_files(path, base=base, also=ENDINGS)
-    if not _is_text(listing):
-        columns = profile_columns(Dataset.open(path, base=base))
-        return {one.name: one.n_distinct for one in columns}
-    name, size = listing.files[0]
-    shown = listing.source.shown_path(name)
-    found = values_of_text(_bytes(listing.source, name, size), name, shown)
-    return {column: len(values) for column, values in found.items()}
-
-
-def _bytes(source: FileSource, name: str, size: int) -> bytes:
-    try:
-        return source.read_range(name, 0, size)
-    except Exception as error:
-        raise InputDataError(
-            source.why_unreadable(error),
-            file=source.shown_path(name),
-            hint="make the file readable",
-        ) from error
-
-
-def _refuse_twice(listing: Listing | None, seen: set[str]) -> None:
-    """Raise InputDataError if a file is among those that were `seen`; add all of them."""
-    if listing is None:
-        return  # A table, which stands alone.
-    names = [listing.source.shown_path(name) for name, _ in listing.files]
-    if twice := [name for name in names if name in seen]:
-        raise InputDataError(
-            "two of the paths of the labels read this file: its labels would count twice",
-            file=twice[0],
-            hint="leave one of the paths out",
-        )
-    seen.update(names)
 
 
 def _joined(read: Sequence[_Columns]) -> _Columns:
@@ -264,23 +207,6 @@ def _joined(read: Sequence[_Columns]) -> _Columns:
         [note for one in read for note in one.notes],
         tuple(part for one in read for part in one.identity),
         tuple(path for one in read for path in one.local_paths),
-    )
-
-
-def _is_text(listing: Listing) -> bool:
-    """Return whether the labels are text and not Parquet; a file is Parquet by its bytes."""
-    name, size = listing.files[0]
-    ending = text_ending(name)
-    if ending == ".parquet" or (ending not in ENDINGS and listing.source.single is None):
-        return False
-    if holds_parquet(listing.source, name, size):
-        return False
-    if ending in ENDINGS:
-        return True
-    raise InputDataError(
-        f"labels are CSV, TSV, JSON lines or Parquet; this is {ending or 'none of them'}",
-        file=listing.source.shown_path(name),
-        hint=f"save them under a name that ends in .parquet or {', '.join(ENDINGS)}",
     )
 
 
@@ -410,7 +336,7 @@ def _read_text(
     files = [(one.source, *file) for one in listings for file in one.files]
     for source, name, size in files:
         shown = source.shown_path(name)
-        data = _bytes(source, name, size)
+        data = bytes_of(source, name, size)
         digest = hashlib.sha256(data).hexdigest()
         identity.append({"path": name, "bytes": size, "sha256": digest})
         if data or len(files) == 1:
