@@ -20,7 +20,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 
 from ssl_dask.array_types import Bool, Float32, Float64, Floating, Int32
 from ssl_dask.kernels.distributions.label_distributions import normalise_rows
@@ -248,6 +247,8 @@ def _probabilities(F: Float32, temperature: float, floor: float) -> Float64:
 
 def _fit(F: Float32, codes: Int32) -> tuple[float, float]:
     """Return (temperature, floor) of the largest penalised likelihood."""
+    from scipy.optimize import minimize
+
     n, n_classes = F.shape
     smoothing = 1.0 / (n + 2.0)
     targets = np.full((n, n_classes), smoothing / max(n_classes - 1, 1))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta, binomtest
+from scipy.special import bdtr, betaincinv
 
 from ssl_dask.array_types import Float64, Int32, Int64
 from ssl_dask.kernels.distributions.class_votes import paired_difference_interval
@@ -148,8 +148,8 @@ def clopper_pearson(right: int, n: int, confidence: float = 0.95) -> Interval:
     if n == 0:
         return Interval(0, 0, None, 0.0, 1.0, confidence)
     tail = (1.0 - confidence) / 2.0
-    low = 0.0 if right == 0 else float(beta.ppf(tail, right, n - right + 1))
-    high = 1.0 if right == n else float(beta.ppf(1.0 - tail, right + 1, n - right))
+    low = 0.0 if right == 0 else float(betaincinv(right, n - right + 1, tail))
+    high = 1.0 if right == n else float(betaincinv(right + 1, n - right, 1.0 - tail))
     return Interval(int(right), int(n), right / n, low, high, confidence)
 
 
@@ -269,6 +269,12 @@ def compare_paired(
         difference=(first_only - second_only) / n,
         low=low,
         high=high,
-        p_value=float(binomtest(first_only, disagree, 0.5).pvalue) if disagree else 1.0,
+        p_value=_sign_test(first_only, disagree),
         confidence=confidence,
     )
+
+
+def _sign_test(hits: int, n: int) -> float:
+    """Return the exact two-sided p-value of `hits` of n, where one half is expected."""
+    # The density is symmetric: both tails are the same.
+    return min(1.0, 2.0 * float(bdtr(min(hits, n - hits), n, 0.5))) if n else 1.0

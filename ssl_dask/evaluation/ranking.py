@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import average_precision_score
 
 from ssl_dask.array_types import Bool, Float64, Floating
 from ssl_dask.evaluation.metrics import Estimate
 from ssl_dask.kernels.distributions.class_mixture import cell_counts, draw_mixtures
 from ssl_dask.kernels.distributions.class_shares import ClassShares
-from ssl_dask.kernels.distributions.weighted_figures import seed_weights
+from ssl_dask.kernels.distributions.weighted_figures import average_precision, seed_weights
 
 BUDGETS = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 FEWEST_SAMPLED = 20
@@ -97,7 +96,7 @@ def rank_class(
     pi, of_seeds = np.stack([1.0 - drawn, drawn], axis=1), share.values[code]
     two = seeds.positive.astype(np.int32)
     weights = seed_weights(two, np.array([1.0 - of_seeds, of_seeds]), seeds.weights)
-    ap = average_precision_score(seeds.positive, seeds.p, sample_weight=weights)
+    ap = average_precision(seeds.p, seeds.positive, weights[None])[0]
     scale = n_rows / max(len(row_p), 1)
     budgets = [k for k in BUDGETS if k >= FEWEST_SAMPLED * scale and k <= LARGEST_PART * n_rows]
     if not budgets:

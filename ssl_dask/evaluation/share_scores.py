@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from ssl_dask.array_types import Float32, Float64, Int32, Int64
 from ssl_dask.evaluation.metrics import Estimate, confusion_counts
@@ -346,5 +346,5 @@ def _to_settle(precision: Estimate, confidence: float) -> int | None:
     if precision.high - precision.low <= KNOWN_WIDTH:
         return None
     p = min(max(0.5, precision.low), precision.high)
-    z = float(norm.ppf(0.5 + confidence / 2.0))
+    z = float(ndtri(0.5 + confidence / 2.0))
     return math.ceil(p * (1.0 - p) * (z / SETTLED) ** 2)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from ssl_dask.array_types import Float64
 from ssl_dask.evaluation.metrics import Estimate, Interval, clopper_pearson
@@ -158,7 +158,7 @@ def score_values(sums: ErrorSums, unit: Unit, confidence: float = 0.95) -> Value
     if z * z > FARTHEST * variance:
         # All digits of the centred powers are rounding.
         d4 = e2d2 = np.float64(np.nan)
-    quantile = float(student.ppf(0.5 + confidence / 2.0, n - 1)) if n > 1 else np.inf
+    quantile = float(stdtrit(n - 1, 0.5 + confidence / 2.0)) if n > 1 else np.inf
 
     def around(figure: float, relative_variance: float) -> tuple[float, float]:
         """Return the interval of a figure whose logarithm has this variance times n - 1."""
@@ -199,7 +199,7 @@ def compare_errors(
     mean = float(gaps.mean())
     if n == 1:
         return PairedErrors(n, mean, -np.inf, np.inf, confidence)
-    half = float(student.ppf(0.5 + confidence / 2.0, n - 1) * gaps.std(ddof=1) / np.sqrt(n))
+    half = float(stdtrit(n - 1, 0.5 + confidence / 2.0) * gaps.std(ddof=1) / np.sqrt(n))
     return PairedErrors(n, mean, mean - half, mean + half, confidence)
 
 

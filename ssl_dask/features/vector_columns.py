@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
-import scipy.linalg
 
 from ssl_dask.array_types import Bool, Float32, Float64, Floating
 from ssl_dask.errors import InputDataError, Problem
@@ -282,13 +281,13 @@ def fit_components(
     Costs d^3 flops and about 40 d^2 bytes, on the client. The bits depend on the LAPACK library,
     not on the blocks.
     """
+    from scipy.linalg import eigh
+
     centre, quantum = grid_of(transform)
     covariance = moments.covariance(quantum)
     width = len(centre)
     with one_thread():
-        variance, vectors = scipy.linalg.eigh(
-            covariance, subset_by_index=[width - n_components, width - 1]
-        )
+        variance, vectors = eigh(covariance, subset_by_index=[width - n_components, width - 1])
     variance, vectors = np.maximum(variance[::-1], 0.0), vectors[:, ::-1]
     largest = np.abs(vectors).argmax(axis=0)
     vectors = vectors * np.where(vectors[largest, np.arange(n_components)] < 0, -1.0, 1.0)

@@ -18,11 +18,9 @@ D. Rubin, "The Bayesian bootstrap", 1981.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import numba
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from ssl_dask.array_types import Float64, Floating, Int32, Int64
 
@@ -40,8 +38,6 @@ ROW_WEIGHT = 20.0
 and EM still moves."""
 UNSEEN = 1e-3
 """A class without hidden seeds counts as so much of a seed: the rows alone say where it lies."""
-MAX_STEPS, TOLERANCE = 500, 1e-7
-TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True)
@@ -137,8 +133,8 @@ def draw_mixtures(
 
     Notes
     -----
-    Costs up to `MAX_STEPS` passes over D C K numbers: milliseconds for two classes, a second for
-    26; of more classes and cells there are fewer draws. Deterministic.
+    Costs up to `mixture_fit.MAX_STEPS` passes over D C K numbers: milliseconds for two classes, a
+    second for 26; of more classes and cells there are fewer draws. Deterministic.
     """
     rng = np.random.default_rng(SEED + 1)
     wanted = N_DRAWS if shares is None else len(shares)
@@ -149,11 +145,11 @@ def draw_mixtures(
     prior = PRIOR / alike[cells]
     drawn = rng.standard_gamma(SEED_WORTH * seeds + prior, (n_draws, *seeds.shape))
     worth = np.maximum(SEED_WORTH * sizes, UNSEEN)
-    drawn *= (worth / drawn.sum(axis=2).clip(TINY))[..., None]
+    drawn *= (worth / drawn.sum(axis=2).clip(np.finfo(float).tiny))[..., None]
     total = float(np.sum(rows))
     mass = rng.standard_gamma(np.asarray(rows, dtype=np.float64) + 1e-3, (n_draws, len(cells)))
     weight = min(total, ROW_WEIGHT * float(sizes.sum()))
-    mass *= weight / mass.sum(axis=1, keepdims=True).clip(TINY)
+    mass *= weight / mass.sum(axis=1, keepdims=True).clip(np.finfo(float).tiny)
     direct = 0.0 if sampled is None else rng.standard_gamma(sampled, (n_draws, len(seeds)))
     return _fitted(drawn, mass, shares, direct)
 
@@ -164,48 +160,13 @@ def _fitted(
     """Return the most likely mixtures of seeds (D, C, K), rows (D, K) and samples (D, C), by EM."""
     n_draws, n_classes, _ = seeds.shape
     pi = np.full((n_draws, n_classes), 1.0 / n_classes) if shares is None else shares.copy()
-    theta = seeds / np.maximum(seeds.sum(axis=2, keepdims=True), TINY)
+    theta = seeds / np.maximum(seeds.sum(axis=2, keepdims=True), np.finfo(float).tiny)
+    # Not before a mixture is fitted: it takes numba.
+    from ssl_dask.kernels.distributions.mixture_fit import fit_draws
+
     direct = np.broadcast_to(np.asarray(sampled, dtype=np.float64), pi.shape)
-    _fit_draws(seeds, rows, direct, pi, theta, shares is None)
+    fit_draws(seeds, rows, direct, pi, theta, shares is None)
     return Mixture(pi, theta)
-
-
-@numba.njit(nogil=True, cache=True)
-def _fit_draws(seeds: Any, rows: Any, sampled: Any, pi: Any, theta: Any, free: bool) -> None:
-    """Take steps of EM, each draw on its own, until none of its numbers moves."""
-    n_draws, n_classes, n_cells = seeds.shape
-    ratio, share = np.empty(n_cells), np.empty(n_classes)
-    joint = np.empty(n_cells)
-    for d in range(n_draws):
-        for _ in range(MAX_STEPS):
-            ratio[:] = 0.0
-            for c in range(n_classes):
-                for k in range(n_cells):
-                    ratio[k] += pi[d, c] * theta[d, c, k]
-            for k in range(n_cells):
-                ratio[k] = rows[d, k] / max(ratio[k], TINY)
-            moved = 0.0
-            for c in range(n_classes):
-                mass = 0.0
-                total = 0.0
-                for k in range(n_cells):
-                    joint[k] = pi[d, c] * theta[d, c, k] * ratio[k]
-                    mass += joint[k]
-                    joint[k] += seeds[d, c, k]
-                    total += joint[k]
-                share[c] = mass + sampled[d, c]
-                for k in range(n_cells):
-                    found = joint[k] / max(total, TINY)
-                    moved = max(moved, abs(found - theta[d, c, k]))
-                    theta[d, c, k] = found
-            if free:
-                total = share.sum()
-                for c in range(n_classes):
-                    found = share[c] / total
-                    moved = max(moved, abs(found - pi[d, c]))
-                    pi[d, c] = found
-            if moved < TOLERANCE:
-                break
 
 
 def mixture_misfit(seeds: Float64, rows: Int64, cells: Int64) -> float:
@@ -225,6 +186,6 @@ def mixture_misfit(seeds: Float64, rows: Int64, cells: Int64) -> float:
     mass *= ROW_WEIGHT * float(sizes.sum()) / max(float(rows.sum()), 1.0)
     fitted = _fitted(own, mass[None], None).rates[0]
     there = seeds > 0
-    ratio = seeds[there] / np.maximum((sizes * fitted)[there], TINY)
+    ratio = seeds[there] / np.maximum((sizes * fitted)[there], np.finfo(float).tiny)
     statistic = 2.0 * SEED_WORTH * float((seeds[there] * np.log(ratio)).sum())
-    return float(chi2.sf(statistic, max(len(cells) - 1 - len(seeds), 1)))
+    return float(chdtrc(max(len(cells) - 1 - len(seeds), 1), statistic))

@@ -13,6 +13,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from scipy.special import ndtri
 
 from ssl_dask.array_types import Bool, Float32, Float64, Int32
 
@@ -223,8 +224,6 @@ def paired_difference_interval(
     D. Bonett, R. Price, "Adjusted Wald confidence interval for a difference of binomial proportions
     based on paired data", 2012.
     """
-    from scipy.stats import norm
-
     p12, p21 = (first_only + 1) / (n + 2), (second_only + 1) / (n + 2)
-    half = norm.ppf(0.5 + confidence / 2) * math.sqrt((p12 + p21 - (p12 - p21) ** 2) / (n + 2))
+    half = ndtri(0.5 + confidence / 2) * math.sqrt((p12 + p21 - (p12 - p21) ** 2) / (n + 2))
     return max(float(p12 - p21 - half), -1.0), min(float(p12 - p21 + half), 1.0)

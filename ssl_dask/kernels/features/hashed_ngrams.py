@@ -18,7 +18,6 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from ssl_dask.array_types import Float64, Int64
-from ssl_dask.kernels.features.ngram_counts import count_ngrams
 from ssl_dask.kernels.features.row_transforms import unit_sparse_rows
 
 
@@ -77,6 +76,9 @@ class HashedNgrams:
     def _column_counts(
         self, analyzer: str, width: int, columns: Sequence[npt.NDArray[np.object_]]
     ) -> Iterator[sp.csr_array]:
+        # Not before a text is counted: it takes numba.
+        from ssl_dask.kernels.features.ngram_counts import count_ngrams
+
         ngrams = self.word_ngrams if analyzer == "word" else self.char_ngrams
         for number, texts in enumerate(columns):
             counts = count_ngrams(texts, analyzer, ngrams, width, lowercase=self.lowercase)
