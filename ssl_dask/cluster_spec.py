@@ -11,9 +11,10 @@ from ssl_dask.spec_model import SpecModel, checked_size
 
 MIN_WORKER_BYTES = 384 * 2**20
 """With less a worker is killed for want of memory before it has started."""
-FEW_ROWS = 50_000
-FEW_BYTES = 32 * 2**20
-"""Of the input's files. So little is labelled sooner than workers have started and imported."""
+FEW_ROWS = 1_000_000
+FEW_BYTES = 128 * 2**20
+"""Of the input's files. Threads label so much sooner than processes, which import and pass rows on,
+and with less memory. With more, a worker's limit of memory is worth having."""
 
 
 class ClusterSpec(SpecModel):

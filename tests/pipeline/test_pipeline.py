@@ -292,9 +292,9 @@ def test_a_small_job_starts_no_workers(
 @pytest.mark.parametrize(
     ("place", "rows", "size", "workers"),
     [
-        ({}, 50_000, 2**20, False),
-        ({}, 50_001, 2**20, True),
-        ({}, 10, 2**25 + 1, True),
+        ({}, 1_000_000, 2**20, False),
+        ({}, 1_000_001, 2**20, True),
+        ({}, 10, 2**27 + 1, True),
         ({"threads": 1}, 10, 10, True),
         ({"memory": "1GiB"}, 10, 10, True),
         ({"kind": "address", "address": "tcp://127.0.0.1:8786"}, 10, 10, True),
