@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 TEST_PROCESSES ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
-.PHONY: demo test check faults benchmarks lock clean
+.PHONY: demo test check faults benchmarks bench lock clean
 
 demo: $(STAMP)
 	$(BIN)/ssl-dask demo --force
@@ -28,6 +28,11 @@ check: $(STAMP)
 benchmarks: $(STAMP)
 	$(BIN)/python benchmarks/end_to_end.py
 	$(BIN)/python benchmarks/knn.py --quick
+
+# Whole commands against another commit: make bench AGAINST=HEAD~20 DATA=folder_of_sets
+AGAINST ?= HEAD~1
+bench: $(STAMP)
+	$(BIN)/python benchmarks/commands.py --against $(AGAINST) $(if $(DATA),--data $(DATA)) --write benchmarks/RESULTS.md
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ssl_dask needs Python 3.11 or newer; set PYTHON=...")'
