@@ -1,7 +1,7 @@
 """Whole commands from the shell: this tree against another commit, in the same run.
 
     python benchmarks/commands.py --against v0.1                       # the shipped jobs
-    python benchmarks/commands.py --against HEAD~1 --data FOLDER --runs 5 --write benchmarks/RESULTS.md
+    python benchmarks/commands.py --against HEAD~1 --data FOLDER --write benchmarks/RESULTS.md
 
 Each command runs in a fresh Python process on an empty output folder, the two trees in turn, with
 the libraries that are installed here; one run of each comes before and is not counted (kernels are
@@ -106,6 +106,7 @@ def jobs_of_sets(data: Path, folder: Path) -> dict[str, list[str]]:
 
 def measured(tree: Path, folder: Path, arguments: list[str]) -> Measured:
     shutil.rmtree(folder / "out", ignore_errors=True)
+    (folder / "out").mkdir()
     job = {"tree": str(tree), "folder": str(folder), "arguments": arguments}
     return measure(run_command, job)
 
@@ -151,8 +152,8 @@ def main() -> None:
         lines = [
             "# Whole commands",
             "",
-            f"`benchmarks/commands.py`: {commit_of('HEAD')} / {commit_of(arguments.against)}, medians"
-            f" of {arguments.runs} runs in turn. Python {platform.python_version()}, {versions};"
+            f"`benchmarks/commands.py`: {commit_of('HEAD')} / {commit_of(arguments.against)},"
+            f" medians of {arguments.runs} runs in turn. Python {platform.python_version()}, {versions};"
             f" {os.cpu_count()} cores.",
             "",
             "| command | wall s | CPU s of all processes | MiB of all processes |",

@@ -19,14 +19,14 @@ from urllib.parse import urlsplit
 import dask
 from dask.system import CPU_COUNT
 from dask.utils import parse_bytes
-from distributed import Client, LocalCluster, Worker, WorkerPlugin
+from distributed import Client, LocalCluster
 from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
-from threadpoolctl import threadpool_limits
 
 from ssl_dask.cluster_spec import ClusterSpec
 from ssl_dask.errors import ComputeError, JobSpecError, Problem
 from ssl_dask.version import __version__
+from ssl_dask.worker_threads import ONE_THREAD, keep_to_one_thread
 
 # Versions that must be the same on both sides: the answer, or the wire format, depends on them.
 HANDSHAKE = ("dask", "distributed", "numpy", "scipy", "scikit-learn", "numba", "pyarrow", "skops")
@@ -54,17 +54,6 @@ _KEPT_MEMORY = {
 """Bytes of freed memory that the C library of a worker may keep, and size from which it asks the
 kernel each time. With what Dask sets, 64 KiB, each array is made of pages that the kernel has to
 clear first: a tenth of the time of a neighbour search."""
-_ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
-
-
-class OneThreadPerTask(WorkerPlugin):
-    """Keeps BLAS to one thread a task, whatever the environment of the workers says."""
-
-    name = "ssl_dask-one-thread-per-task"
-
-    def setup(self, worker: Worker) -> None:
-        """Limit the thread pools of the worker's process."""
-        self._limits = threadpool_limits(1)
 
 
 @contextlib.contextmanager
@@ -122,7 +111,7 @@ def _local(spec: ClusterSpec, dashboard: bool) -> Iterator[Client]:
         _started(workers, threads, memory, dashboard, scratch) as cluster,
         Client(cluster) as client,
     ):
-        client.register_plugin(OneThreadPerTask())
+        keep_to_one_thread(client)
         yield client
 
 
@@ -160,7 +149,7 @@ def _started(
             scheduler_kwargs={"dashboard": dashboard},
             local_directory=scratch,
             # Dask's setting for this gives way to the environment of this process.
-            env=_ONE_THREAD,
+            env=ONE_THREAD,
             # Workers share this process's stderr, which may be a log in JSON. What goes wrong
             # in a task is raised here; the rest is noise of processes that are being ended.
             silence_logs="CRITICAL",
@@ -263,7 +252,7 @@ def adopt_client(client: Client) -> None:
         ]
     if problems:
         raise JobSpecError(problems)
-    client.register_plugin(OneThreadPerTask())
+    keep_to_one_thread(client)
 
 
 def ask_workers(

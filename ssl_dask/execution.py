@@ -109,13 +109,16 @@ class Execution:
             if client is not None:
                 raise ValueError("give client or execution, not both")
             return execution
-        if client is None:
-            return cls(_open_client())
         if isinstance(client, str):
             if client != "local":
                 raise ValueError(f"client is {client!r}; give a distributed.Client, or 'local'")
             return cls()
-        return cls(client)
+        found = _open_client() if client is None else client
+        if found is not None:
+            from ssl_dask.worker_threads import keep_to_one_thread
+
+            keep_to_one_thread(found)
+        return cls(found)
 
     def persist(self, tasks: Sequence[Any], what: str = "") -> list[Any]:
         """Run `tasks`, keep each result where it was made, and return handles to the results.

@@ -1,15 +1,16 @@
-"""Exact k nearest neighbours of CSR rows: SpGEMM through an inverted index of 1,024 points a tile.
+"""Exact k nearest neighbours of CSR rows: SpGEMM through an inverted index of 2,048 points a tile.
 
 An inner product is the float64 sum over the common columns in column order; products of two float32
 numbers are exact in float64. So a distance depends on the two rows alone, and d(x, y) = d(y, x)
 exactly, for any blocks.
 
-Columns that many points of a tile have are dense: a float32 GEMM adds up their products, lists of
-points those of the other columns. Such a sum is off by at most gamma |x| |y| with gamma = (m + 4) u
-/ (1 - (m + 4) u), m dense columns and u = 2**-24 (N. Higham, Accuracy and Stability of Numerical
-Algorithms, 2002, section 3.1; the lists are added in float64). A pair that is not excluded by the
-sum and this bound is measured exactly. So the lists are the true first k by (distance, row number)
-for any tiles, blocks, BLAS and threads.
+Columns that many points of a tile have are dense vectors instead of lists: the added zeros change
+no sum, and a vector is faster than a long list. Of long rows a float32 GEMM adds up the products of
+the dense columns, and lists those of the others. Such a sum is off by at most gamma |x| |y| with
+gamma = (m + 4) u / (1 - (m + 4) u), m dense columns and u = 2**-24 (N. Higham, Accuracy and
+Stability of Numerical Algorithms, 2002, section 3.1; the lists are added in float64). A pair that
+is not excluded by the sum and this bound is measured exactly. So the lists are the true first k by
+(distance, row number) for any tiles, blocks, BLAS and threads.
 """
 
 from __future__ import annotations
@@ -24,13 +25,17 @@ from ssl_dask.array_types import Float64, Int64
 from ssl_dask.kernels.knn.exact_distance import cosine_distance, squared_distance, squared_lengths
 from ssl_dask.kernels.knn.neighbour_lists import insert
 
-TILE_POINTS = 1024
-"""Points of an index: their float64 sums, 8 KiB, stay in the first-level cache."""
+TILE_POINTS = 2048
+"""Points of an index, of long rows half as many: their float64 sums, 16 KiB, stay in the cache of the
+first level."""
 TILE_QUERIES = 128
 DENSE_SHARE = 8
 """A column of at least one in `DENSE_SHARE` points of a tile is dense."""
 LEAST, MOST = 1e-15, 1e15
-"""With other magnitudes float32 products could underflow or overflow: all columns are lists."""
+"""With other magnitudes float32 products could underflow or overflow: no GEMM selects."""
+LONG_ROWS = 256
+"""Mean entries of a row from which GEMM selects: rows of 1,500 take half the time then, rows of 300
+.85 of it, and rows of 80 twice."""
 GROUP = 32
 _U = 2.0**-24
 
@@ -69,27 +74,31 @@ def update_nearest_sparse(
 
     Notes
     -----
-    For each pair of rows a float32 multiply-add for each dense column and a float64 one for each
-    common column of the others, and about 0.5 ns for the scan; rows of 1,500 entries take 50 ns a
-    pair. 16 d bytes, and a copy of the entries of a tile.
+    For each pair of rows a multiply-add for each common column, of long rows in float32 for each
+    dense column, and about 0.5 ns for the scan: 4 ns a pair of rows of 80 entries, 150 of 1,500.
+    16 d bytes, and a copy of the entries of a tile.
     """
     if Q.shape[0] == 0 or P.shape[0] == 0:
         return
     q_squares = row_squares(Q) if q_squares is None else q_squares
     p_squares = row_squares(P) if p_squares is None else p_squares
-    usual = all(_is_usual(one.data) for one in (Q, P))
+    is_long = len(P.data) >= LONG_ROWS * P.shape[0]
+    selects = is_long and all(_is_usual(one.data) for one in (Q, P))
     row = np.zeros(P.shape[1], np.float32)
-    for start in range(0, P.shape[0], TILE_POINTS):
-        stop = min(start + TILE_POINTS, P.shape[0])
+    size = max(TILE_POINTS // 2, 1) if selects else TILE_POINTS
+    for start in range(0, P.shape[0], size):
+        stop = min(start + size, P.shape[0])
         tile = P.indices, P.data, P.indptr[start : stop + 1]
-        lists, dense_slot, dense = _inverted(*tile, P.shape[1], usual)
+        *lists, dense = _inverted(*tile, P.shape[1])
         near = p_squares[start:stop], p_ids[start:stop]
         for first in range(0, Q.shape[0], TILE_QUERIES):
             last = min(first + TILE_QUERIES, Q.shape[0])
             queries = Q.indices, Q.data, Q.indptr[first : last + 1]
-            sums = _dense_part(*queries, dense_slot, len(dense)) @ dense
+            sums = np.empty((0, 0), np.float32)
+            if selects:
+                sums = _dense_part(*queries, lists[-1], len(dense)) @ dense
             _scan_queries(
-                *queries, *tile, *lists, sums, len(dense), q_squares[first:last],
+                *queries, *tile, *lists, dense, sums, selects, q_squares[first:last],
                 q_ids[first:last], *near, distances[first:last], indices[first:last], row,
                 metric == "cosine",
             )  # fmt: skip
@@ -146,7 +155,7 @@ def _is_usual(data: Any) -> bool:
 
 
 @numba.njit(nogil=True, cache=True)
-def _inverted(columns: Any, data: Any, indptr: Any, n_columns: int, with_dense: bool) -> Any:
+def _inverted(columns: Any, data: Any, indptr: Any, n_columns: int) -> Any:
     """Transpose the rows of a tile: lists by column, and vectors of the columns that are dense."""
     n_points = len(indptr) - 1
     counts = np.zeros(n_columns, np.int32)
@@ -158,7 +167,7 @@ def _inverted(columns: Any, data: Any, indptr: Any, n_columns: int, with_dense: 
     n_dense = 0
     for c in range(n_columns):
         ends[c + 1] = ends[c]
-        if with_dense and counts[c] * DENSE_SHARE >= n_points and n_points >= GROUP:
+        if counts[c] * DENSE_SHARE >= n_points and n_points >= GROUP:
             dense_slot[c] = n_dense
             n_dense += 1
         else:
@@ -177,15 +186,13 @@ def _inverted(columns: Any, data: Any, indptr: Any, n_columns: int, with_dense: 
                 values[place[c]] = data[p]
                 points[place[c]] = i
                 place[c] += 1
-    return (values, points, ends), dense_slot, dense
+    return values, points, ends, dense_slot, dense
 
 
 @numba.njit(nogil=True, cache=True)
 def _dense_part(columns: Any, data: Any, indptr: Any, dense_slot: Any, n_dense: int) -> Any:
     """Return the dense columns of CSR rows, float32 (n, m)."""
     found = np.zeros((len(indptr) - 1, n_dense), np.float32)
-    if n_dense == 0:
-        return found
     for i in range(len(found)):
         for p in range(indptr[i], indptr[i + 1]):
             slot = dense_slot[columns[p]]
@@ -195,15 +202,21 @@ def _dense_part(columns: Any, data: Any, indptr: Any, dense_slot: Any, n_dense: 
 
 
 @numba.njit(nogil=True, cache=True)
-def _add_lists(
-    columns: Any, data: Any, begin: int, end: int, values: Any, points: Any, ends: Any, sums: Any
+def _add_products(
+    columns: Any, data: Any, begin: int, end: int, values: Any, points: Any, ends: Any,
+    dense_slot: Any, dense: Any, selects: bool, sums: Any,
 ) -> None:  # fmt: skip
-    """Add the products of one query in the columns that are lists; of the others they are empty."""
+    """Add the products of one query in column order, those of dense columns unless GEMM selects."""
     for p in range(begin, end):
         c = columns[p]
         value = np.float64(data[p])
+        # The lists of dense columns are empty.
         for e in range(ends[c], ends[c + 1]):
             sums[points[e]] += value * np.float64(values[e])
+        if not selects and dense_slot[c] >= 0:
+            vector = dense[dense_slot[c]]
+            for j in range(len(sums)):
+                sums[j] += value * np.float64(vector[j])
 
 
 @numba.njit(nogil=True, cache=True)
@@ -247,8 +260,8 @@ def _limits(kth: float, x_square: float, gamma: float, cosine: bool) -> tuple[fl
 @numba.njit(nogil=True, cache=True)
 def _scan_queries(
     columns: Any, data: Any, indptr: Any, p_columns: Any, p_data: Any, p_indptr: Any, values: Any,
-    points: Any, ends: Any, tile: Any, n_dense: int, q_squares: Any, q_ids: Any,
-    p_squares: Any, p_ids: Any, distances: Any, indices: Any, spread: Any, cosine: bool,
+    points: Any, ends: Any, dense_slot: Any, dense: Any, tile: Any, selects: bool, q_squares: Any,
+    q_ids: Any, p_squares: Any, p_ids: Any, distances: Any, indices: Any, spread: Any, cosine: bool,
 ) -> None:  # fmt: skip
     n_points = len(p_ids)
     last = distances.shape[1] - 1
@@ -256,15 +269,21 @@ def _scan_queries(
     lengths = np.sqrt(p_squares)
     least_squares = p_squares * (1.0 - 1e-12)
     smallest_id = np.min(p_ids)
-    gamma = (n_dense + 4) * _U / (1.0 - (n_dense + 4) * _U) if n_dense else 0.0
+    off = (len(dense) + 4) * _U
+    gamma = off / (1.0 - off) if selects else 0.0
     for row in range(len(indptr) - 1):
         kth = distances[row, last]
         if (cosine and q_squares[row] == 0) or (kth == 0 and smallest_id > indices[row, last]):
             continue
         begin, end = indptr[row], indptr[row + 1]
-        for j in range(n_points):
-            sums[j] = tile[row, j]
-        _add_lists(columns, data, begin, end, values, points, ends, sums)
+        if selects:
+            for j in range(n_points):
+                sums[j] = tile[row, j]
+        else:
+            sums[:] = 0.0
+        _add_products(
+            columns, data, begin, end, values, points, ends, dense_slot, dense, selects, sums
+        )
         is_spread = False
         scale, limit, loose = _limits(kth, q_squares[row], gamma, cosine)
         for start in range(0, n_points, GROUP):
@@ -284,7 +303,7 @@ def _scan_queries(
                 if number == q_ids[row] or not scale * sums[j] + loose * lengths[j] >= above:
                     continue
                 product = sums[j]
-                if n_dense:
+                if selects:
                     if not is_spread:
                         for p in range(begin, end):
                             spread[columns[p]] = data[p]
