@@ -138,6 +138,7 @@ def main() -> None:
     parser.add_argument("--against", required=True, help="commit that is measured beside this tree")
     parser.add_argument("--data", type=Path, help="folder of data sets; default: shipped jobs only")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--only", nargs="+", default=[""], help="words in names of the commands")
     parser.add_argument("--write", type=Path, help="also write the page here")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -153,14 +154,16 @@ def main() -> None:
             "# Whole commands",
             "",
             f"`benchmarks/commands.py`: {commit_of('HEAD')} / {commit_of(arguments.against)},"
-            f" medians of {arguments.runs} runs in turn. Python {platform.python_version()}, {versions};"
-            f" {os.cpu_count()} cores.",
+            f" medians of {arguments.runs} runs in turn. Python {platform.python_version()},"
+            f" {versions}; {os.cpu_count()} cores.",
             "",
             "| command | wall s | CPU s of all processes | MiB of all processes |",
             "|---|---|---|---|",
         ]
         print("\n".join(lines), flush=True)
         for name, command in commands.items():
+            if not any(word in name for word in arguments.only):
+                continue
             runs: dict[Path, list[Measured]] = {PROJECT: [], other: []}
             for _ in range(arguments.runs + 1):
                 for tree, found in runs.items():
