@@ -26,7 +26,7 @@ from ssl_dask.kernels.knn.exact_distance import cosine_distance, squared_distanc
 from ssl_dask.kernels.knn.neighbour_lists import insert
 
 TILE_POINTS = 2048
-"""Points of an index, of long rows half as many: their float64 sums stay in the first-level cache."""
+"""Points of an index, of long rows half as many: their sums stay in the first-level cache."""
 TILE_QUERIES = 128
 DENSE_SHARE = 8
 """A column of at least one in `DENSE_SHARE` points of a tile is dense."""
