@@ -35,6 +35,7 @@ LEAST, MOST = 1e-15, 1e15
 LONG_ROWS = 256
 """Mean entries of a row from which GEMM selects: rows of 1,500 take half the time then, rows of 300
 .85 of it, and rows of 80 twice."""
+NO_SUMS = np.empty((0, 0), np.float32)
 GROUP = 32
 _U = 2.0**-24
 
@@ -93,9 +94,7 @@ def update_nearest_sparse(
         for first in range(0, Q.shape[0], TILE_QUERIES):
             last = min(first + TILE_QUERIES, Q.shape[0])
             queries = Q.indices, Q.data, Q.indptr[first : last + 1]
-            sums = np.empty((0, 0), np.float32)
-            if selects:
-                sums = _dense_part(*queries, lists[-1], len(dense)) @ dense
+            sums = _dense_part(*queries, lists[-1], len(dense)) @ dense if selects else NO_SUMS
             _scan_queries(
                 *queries, *tile, *lists, dense, sums, selects, q_squares[first:last],
                 q_ids[first:last], *near, distances[first:last], indices[first:last], row,
